@@ -1,0 +1,175 @@
+"""Configuration: one frozen model per process, bounds in the types, unknown keys refused.
+
+`RunConfig` is what a client sends with `create_run`; the others are sections of what `treeroll serve` reads. Files are
+YAML, TOML or JSON; `--set a.b=c` overrides single keys. Errors name the key.
+"""
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from treeroll.errors import InvalidInput
+
+
+class Config(BaseModel):
+    """Base of all configuration models."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunConfig(Config):
+    """One run: what to grow and how to reward it."""
+
+    recipe: str = "treepo"
+    """Named bundle of policies: see `treeroll policies`."""
+    leaves: int = Field(default=16, ge=1, le=4096)
+    """Complete leaves wanted per tree."""
+    segment_tokens: int = Field(default=512, ge=1, le=65536)
+    """Wanted tokens per segment; boundaries are aligned to the engine's KV block."""
+    max_depth: int = Field(default=14, ge=1, le=1024)
+    """Most segments on a path."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Most completion tokens on a path; default segment_tokens * max_depth."""
+    temperature: float = Field(default=1.0, ge=0.0, le=10.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    top_k: int = Field(default=0, ge=0)
+    """0: off."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Fixes every policy decision, and with the simulated engine every token."""
+    budget_tokens: int | None = Field(default=None, ge=1)
+    """Tokens the whole run may generate; None: no limit."""
+    scorer: str | None = None
+    """`math`, `exact`, `regex:PATTERN`, `arith`, `python:module:function`, `client` (written back) or None."""
+    scorer_timeout_s: float = Field(default=10.0, gt=0.0, le=3600.0)
+    top_logprobs: int = Field(default=0, ge=0, le=20)
+    """Top logprobs fetched for per-token entropy estimates; 0: none."""
+    per_request_seed: bool = False
+    """Ask the engine for one seed per branch (slower; siblings still differ)."""
+    ignore_eos: bool = False
+    """Decode on through end-of-sequence tokens (benchmarks)."""
+    segment: dict[str, Any] = Field(default_factory=dict)
+    """Overrides of the recipe's segment policy: parameters, or `name` to swap it."""
+    branch: dict[str, Any] = Field(default_factory=dict)
+    prune: dict[str, Any] = Field(default_factory=dict)
+    advantage: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def completion_limit(self) -> int:
+        """Most completion tokens on a path."""
+        return self.max_tokens or self.segment_tokens * self.max_depth
+
+
+class CoordinatorConfig(Config):
+    """The coordinator and feed."""
+
+    host: str = "127.0.0.1"
+    """Loopback only, until TLS and tokens are configured."""
+    port: int = Field(default=7070, ge=0, le=65535)
+    """0: any free port."""
+    heartbeat_s: float = Field(default=2.0, gt=0.0, le=60.0)
+    """How often an idle replica speaks."""
+    lease_s: float = Field(default=10.0, gt=0.0, le=3600.0)
+    """A replica silent this long loses its branches."""
+    run_ahead: int = Field(default=2, ge=1, le=64)
+    """Segments a branch may decode past its last durable one."""
+    placement: str = "parent_affinity"
+    """How branches choose replicas: see `treeroll policies`."""
+    max_attempts: int = Field(default=5, ge=1, le=100)
+    """Grants of one branch before it ends as lost."""
+    kv_hold: float = Field(default=0.8, gt=0.0, le=1.0)
+    """No new tree starts on a replica whose KV cache is fuller than this share."""
+    live_trees: int | None = Field(default=None, ge=1)
+    """Most trees growing at once; default: as many as slots."""
+
+
+class StoreConfig(Config):
+    """Where state lives."""
+
+    url: str | None = None
+    """redis://, rediss://, unix:// or "memory"; None: an embedded Redis in `dir`."""
+    durability: Literal["everysec", "always"] = "everysec"
+    """`always`: nothing acknowledged is lost even on power failure; `everysec`: at most about one second."""
+    dir: Path | None = None
+    """Data directory of the embedded Redis; None: a temporary one that goes with the service."""
+
+
+class ScorersConfig(Config):
+    """The scorer pool."""
+
+    workers: int = Field(default=1, ge=1, le=256)
+    """Processes that score."""
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def parse(model: type[M], values: dict[str, Any], where: str) -> M:
+    """Validate; raise InvalidInput with one sentence naming `where` and the key."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InvalidInput(f"{where}: {describe(error, model)}") from None
+
+
+def describe(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """The first problem of a pydantic error as a sentence."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "value"
+    if first["type"] == "extra_forbidden":
+        known = f"; known keys are {', '.join(sorted(model.model_fields))}" if model and len(first["loc"]) == 1 else ""
+        return f"unknown key '{key}'{known}"
+    if first["type"] == "missing":
+        return f"key '{key}' is missing"
+    message = str(first["msg"]).replace("Input should be", "should be").replace("Value error, ", "")
+    return f"'{key}' {message[0].lower()}{message[1:]}, got {first['input']!r}"
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """Read YAML, TOML or JSON by suffix. InvalidInput names the file and, where known, the line."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise InvalidInput(f"configuration file {path} cannot be read: {error.strerror}") from None
+    try:
+        values = _PARSERS[path.suffix.lower()](text)
+    except KeyError:
+        raise InvalidInput(f"configuration file {path} must end in .yaml, .yml, .toml or .json") from None
+    except Exception as error:  # each parser has its own error type
+        raise InvalidInput(f"configuration file {path} is not valid: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise InvalidInput(f"configuration file {path} must hold a mapping at its top")
+    return values
+
+
+def _yaml(text: str) -> Any:
+    import yaml
+
+    return yaml.safe_load(text)
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {".yaml": _yaml, ".yml": _yaml, ".toml": tomllib.loads, ".json": json.loads}
+
+
+def apply_overrides(values: dict[str, Any], settings: list[str]) -> dict[str, Any]:
+    """Apply `a.b=c` settings to nested values; c is read as JSON if it is JSON, else as a string."""
+    merged: dict[str, Any] = json.loads(json.dumps(values, default=str))
+    for setting in settings:
+        key, separator, raw = setting.partition("=")
+        if not separator or not key.strip():
+            raise InvalidInput(f"--set {setting!r} is not of the form section.key=value")
+        try:
+            value = json.loads(raw)
+        except ValueError:
+            value = raw
+        *parents, last = key.strip().split(".")
+        place = merged
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise InvalidInput(f"--set {setting!r}: '{parent}' is not a section")
+        place[last] = value
+    return merged

@@ -1,0 +1,122 @@
+"""Every error treeroll raises on purpose, split by blame.
+
+    TreerollError
+    ├── CallerError            the caller's input or timing; do not retry unchanged
+    │   ├── InvalidInput       a value is wrong; names what and where
+    │   ├── UnknownRun, UnknownTree, UnknownNode
+    │   ├── Conflict           same key, other content
+    │   │   ├── RunConflict, TaskConflict, RewardConflict
+    │   ├── RunClosed          tasks for a run that takes no more
+    │   └── LeaseLost          the lease moved on; somebody else has the tree
+    ├── Unavailable            the service or a part of it does not answer; retry
+    ├── StoreError             the store refused or lost something
+    │   └── StaleEpoch         another coordinator has taken over
+    ├── EngineError            the engine failed
+    └── BrokenInvariant        a promise of ours was about to break: a bug
+
+Messages are one sentence: what is wrong, where, and what to do. `GRPC_CODES` is the only table from errors to gRPC.
+"""
+
+
+class TreerollError(Exception):
+    """Root of all errors raised on purpose."""
+
+
+class CallerError(TreerollError):
+    """The caller's input or timing is wrong."""
+
+
+class InvalidInput(CallerError):
+    """A value is wrong; the message names what and where."""
+
+
+class UnknownRun(CallerError):
+    """No run has this id."""
+
+
+class UnknownTree(CallerError):
+    """No tree has this id."""
+
+
+class UnknownNode(CallerError):
+    """The tree has no such node."""
+
+
+class Conflict(CallerError):
+    """The key exists with other content."""
+
+
+class RunConflict(Conflict):
+    """The run exists with another configuration."""
+
+
+class TaskConflict(Conflict):
+    """The task key exists with other content."""
+
+
+class RewardConflict(Conflict):
+    """The node already has another reward from this scorer version."""
+
+
+class RunClosed(CallerError):
+    """The run takes no more tasks."""
+
+
+class LeaseLost(CallerError):
+    """The lease moved on: it expired and another consumer may hold the tree."""
+
+
+class Unavailable(TreerollError):
+    """The service, or a part it needs, does not answer; try again."""
+
+
+class StoreError(TreerollError):
+    """The store refused or lost something."""
+
+
+class StaleEpoch(StoreError):
+    """A newer coordinator owns the store; this one must stop writing."""
+
+
+class EngineError(TreerollError):
+    """The engine failed; its replica cannot go on."""
+
+
+class BrokenInvariant(TreerollError):
+    """A named promise would break. Carries the invariant's name."""
+
+    def __init__(self, invariant: str, detail: str) -> None:
+        super().__init__(f"{invariant}: {detail}")
+        self.invariant = invariant
+
+
+# Names of grpc.StatusCode members; most specific class wins.
+GRPC_CODES: dict[type[TreerollError], str] = {
+    InvalidInput: "INVALID_ARGUMENT",
+    UnknownRun: "NOT_FOUND",
+    UnknownTree: "NOT_FOUND",
+    UnknownNode: "NOT_FOUND",
+    Conflict: "ALREADY_EXISTS",
+    RunClosed: "FAILED_PRECONDITION",
+    LeaseLost: "FAILED_PRECONDITION",
+    Unavailable: "UNAVAILABLE",
+    StaleEpoch: "ABORTED",
+    StoreError: "UNAVAILABLE",
+    EngineError: "INTERNAL",
+    BrokenInvariant: "INTERNAL",
+    CallerError: "INVALID_ARGUMENT",
+    TreerollError: "INTERNAL",
+}
+
+ERROR_METADATA_KEY = "treeroll-error"
+
+
+def grpc_code(error: TreerollError) -> str:
+    """Name of the gRPC status code for an error."""
+    return next(GRPC_CODES[kind] for kind in type(error).__mro__ if kind in GRPC_CODES)
+
+
+def by_name(name: str) -> type[TreerollError]:
+    """Class of a typed error sent over the wire; TreerollError for a name this version does not know."""
+    found = globals().get(name)
+    return found if isinstance(found, type) and issubclass(found, TreerollError) else TreerollError

@@ -1,0 +1,179 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class EngineInfo(_message.Message):
+    __slots__ = ("engine", "engine_version", "model", "block_size", "max_model_len", "slots", "kv_tokens", "logprobs_mode")
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_SIZE_FIELD_NUMBER: _ClassVar[int]
+    MAX_MODEL_LEN_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    KV_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    LOGPROBS_MODE_FIELD_NUMBER: _ClassVar[int]
+    engine: str
+    engine_version: str
+    model: str
+    block_size: int
+    max_model_len: int
+    slots: int
+    kv_tokens: int
+    logprobs_mode: str
+    def __init__(self, engine: _Optional[str] = ..., engine_version: _Optional[str] = ..., model: _Optional[str] = ..., block_size: _Optional[int] = ..., max_model_len: _Optional[int] = ..., slots: _Optional[int] = ..., kv_tokens: _Optional[int] = ..., logprobs_mode: _Optional[str] = ...) -> None: ...
+
+class WeightSpan(_message.Message):
+    __slots__ = ("version", "tokens")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    tokens: int
+    def __init__(self, version: _Optional[int] = ..., tokens: _Optional[int] = ...) -> None: ...
+
+class Reward(_message.Message):
+    __slots__ = ("scorer", "version", "value", "error")
+    SCORER_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    scorer: str
+    version: int
+    value: float
+    error: str
+    def __init__(self, scorer: _Optional[str] = ..., version: _Optional[int] = ..., value: _Optional[float] = ..., error: _Optional[str] = ...) -> None: ...
+
+class Node(_message.Message):
+    __slots__ = ("number", "parent", "path", "depth", "sibling_index", "token_start", "token_ids", "logprobs", "text", "weight_versions", "branch_reason", "decision", "select_prob", "status", "stop_reason", "replica_id", "incarnation", "attempt", "cached_tokens", "recomputed_tokens", "started_at", "finished_at", "dropped_tokens", "rewards", "value", "n_leaves", "tin", "tout", "entropies")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    DEPTH_FIELD_NUMBER: _ClassVar[int]
+    SIBLING_INDEX_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_START_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
+    LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    BRANCH_REASON_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    SELECT_PROB_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    STOP_REASON_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    CACHED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    RECOMPUTED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    REWARDS_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    N_LEAVES_FIELD_NUMBER: _ClassVar[int]
+    TIN_FIELD_NUMBER: _ClassVar[int]
+    TOUT_FIELD_NUMBER: _ClassVar[int]
+    ENTROPIES_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    parent: int
+    path: str
+    depth: int
+    sibling_index: int
+    token_start: int
+    token_ids: bytes
+    logprobs: bytes
+    text: str
+    weight_versions: _containers.RepeatedCompositeFieldContainer[WeightSpan]
+    branch_reason: str
+    decision: str
+    select_prob: float
+    status: str
+    stop_reason: str
+    replica_id: str
+    incarnation: int
+    attempt: int
+    cached_tokens: int
+    recomputed_tokens: int
+    started_at: float
+    finished_at: float
+    dropped_tokens: int
+    rewards: _containers.RepeatedCompositeFieldContainer[Reward]
+    value: float
+    n_leaves: int
+    tin: int
+    tout: int
+    entropies: bytes
+    def __init__(self, number: _Optional[int] = ..., parent: _Optional[int] = ..., path: _Optional[str] = ..., depth: _Optional[int] = ..., sibling_index: _Optional[int] = ..., token_start: _Optional[int] = ..., token_ids: _Optional[bytes] = ..., logprobs: _Optional[bytes] = ..., text: _Optional[str] = ..., weight_versions: _Optional[_Iterable[_Union[WeightSpan, _Mapping]]] = ..., branch_reason: _Optional[str] = ..., decision: _Optional[str] = ..., select_prob: _Optional[float] = ..., status: _Optional[str] = ..., stop_reason: _Optional[str] = ..., replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., attempt: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., started_at: _Optional[float] = ..., finished_at: _Optional[float] = ..., dropped_tokens: _Optional[int] = ..., rewards: _Optional[_Iterable[_Union[Reward, _Mapping]]] = ..., value: _Optional[float] = ..., n_leaves: _Optional[int] = ..., tin: _Optional[int] = ..., tout: _Optional[int] = ..., entropies: _Optional[bytes] = ...) -> None: ...
+
+class LeafCredit(_message.Message):
+    __slots__ = ("leaf", "path_weight", "advantages", "reward_status", "reward")
+    LEAF_FIELD_NUMBER: _ClassVar[int]
+    PATH_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    ADVANTAGES_FIELD_NUMBER: _ClassVar[int]
+    REWARD_STATUS_FIELD_NUMBER: _ClassVar[int]
+    REWARD_FIELD_NUMBER: _ClassVar[int]
+    leaf: int
+    path_weight: float
+    advantages: bytes
+    reward_status: str
+    reward: float
+    def __init__(self, leaf: _Optional[int] = ..., path_weight: _Optional[float] = ..., advantages: _Optional[bytes] = ..., reward_status: _Optional[str] = ..., reward: _Optional[float] = ...) -> None: ...
+
+class Ledger(_message.Message):
+    __slots__ = ("granted", "spent", "returned", "outstanding")
+    GRANTED_FIELD_NUMBER: _ClassVar[int]
+    SPENT_FIELD_NUMBER: _ClassVar[int]
+    RETURNED_FIELD_NUMBER: _ClassVar[int]
+    OUTSTANDING_FIELD_NUMBER: _ClassVar[int]
+    granted: int
+    spent: int
+    returned: int
+    outstanding: int
+    def __init__(self, granted: _Optional[int] = ..., spent: _Optional[int] = ..., returned: _Optional[int] = ..., outstanding: _Optional[int] = ...) -> None: ...
+
+class Tree(_message.Message):
+    __slots__ = ("tree_id", "run_id", "task_id", "epoch", "prompt_text", "status", "error", "nodes", "leaves", "n_scored", "n_censored", "ledger", "temperature", "top_p", "top_k", "logprobs_mode", "tokenizer_hash", "extra_json", "lost_tokens_max", "answer")
+    TREE_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TEXT_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    LEAVES_FIELD_NUMBER: _ClassVar[int]
+    N_SCORED_FIELD_NUMBER: _ClassVar[int]
+    N_CENSORED_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    TOP_P_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
+    LOGPROBS_MODE_FIELD_NUMBER: _ClassVar[int]
+    TOKENIZER_HASH_FIELD_NUMBER: _ClassVar[int]
+    EXTRA_JSON_FIELD_NUMBER: _ClassVar[int]
+    LOST_TOKENS_MAX_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    tree_id: str
+    run_id: str
+    task_id: str
+    epoch: int
+    prompt_text: str
+    status: str
+    error: str
+    nodes: _containers.RepeatedCompositeFieldContainer[Node]
+    leaves: _containers.RepeatedCompositeFieldContainer[LeafCredit]
+    n_scored: int
+    n_censored: int
+    ledger: Ledger
+    temperature: float
+    top_p: float
+    top_k: int
+    logprobs_mode: str
+    tokenizer_hash: str
+    extra_json: str
+    lost_tokens_max: int
+    answer: str
+    def __init__(self, tree_id: _Optional[str] = ..., run_id: _Optional[str] = ..., task_id: _Optional[str] = ..., epoch: _Optional[int] = ..., prompt_text: _Optional[str] = ..., status: _Optional[str] = ..., error: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., leaves: _Optional[_Iterable[_Union[LeafCredit, _Mapping]]] = ..., n_scored: _Optional[int] = ..., n_censored: _Optional[int] = ..., ledger: _Optional[_Union[Ledger, _Mapping]] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., logprobs_mode: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ..., extra_json: _Optional[str] = ..., lost_tokens_max: _Optional[int] = ..., answer: _Optional[str] = ...) -> None: ...

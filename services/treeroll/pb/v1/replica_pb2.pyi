@@ -1,0 +1,194 @@
+from treeroll.pb.v1 import common_pb2 as _common_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class EndReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    END_REASON_UNSPECIFIED: _ClassVar[EndReason]
+    END_REASON_EOS: _ClassVar[EndReason]
+    END_REASON_LENGTH: _ClassVar[EndReason]
+    END_REASON_STOPPED: _ClassVar[EndReason]
+    END_REASON_CREDIT: _ClassVar[EndReason]
+    END_REASON_HOLD: _ClassVar[EndReason]
+    END_REASON_ERROR: _ClassVar[EndReason]
+END_REASON_UNSPECIFIED: EndReason
+END_REASON_EOS: EndReason
+END_REASON_LENGTH: EndReason
+END_REASON_STOPPED: EndReason
+END_REASON_CREDIT: EndReason
+END_REASON_HOLD: EndReason
+END_REASON_ERROR: EndReason
+
+class ReplicaMessage(_message.Message):
+    __slots__ = ("hello", "report", "heartbeat")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    hello: Hello
+    report: Report
+    heartbeat: Heartbeat
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("replica_id", "incarnation", "engine", "weight_version", "last_seq", "live_grants")
+    REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEQ_FIELD_NUMBER: _ClassVar[int]
+    LIVE_GRANTS_FIELD_NUMBER: _ClassVar[int]
+    replica_id: str
+    incarnation: int
+    engine: _common_pb2.EngineInfo
+    weight_version: int
+    last_seq: int
+    live_grants: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., weight_version: _Optional[int] = ..., last_seq: _Optional[int] = ..., live_grants: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class Report(_message.Message):
+    __slots__ = ("seq", "segments", "token_ids", "logprobs", "entropies")
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
+    LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    ENTROPIES_FIELD_NUMBER: _ClassVar[int]
+    seq: int
+    segments: _containers.RepeatedCompositeFieldContainer[Segment]
+    token_ids: bytes
+    logprobs: bytes
+    entropies: bytes
+    def __init__(self, seq: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[Segment, _Mapping]]] = ..., token_ids: _Optional[bytes] = ..., logprobs: _Optional[bytes] = ..., entropies: _Optional[bytes] = ...) -> None: ...
+
+class Segment(_message.Message):
+    __slots__ = ("grant", "tokens", "text", "cached_tokens", "end", "weight_versions", "started_at", "finished_at")
+    GRANT_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    CACHED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
+    grant: int
+    tokens: int
+    text: str
+    cached_tokens: int
+    end: BranchEnd
+    weight_versions: _containers.RepeatedCompositeFieldContainer[_common_pb2.WeightSpan]
+    started_at: float
+    finished_at: float
+    def __init__(self, grant: _Optional[int] = ..., tokens: _Optional[int] = ..., text: _Optional[str] = ..., cached_tokens: _Optional[int] = ..., end: _Optional[_Union[BranchEnd, _Mapping]] = ..., weight_versions: _Optional[_Iterable[_Union[_common_pb2.WeightSpan, _Mapping]]] = ..., started_at: _Optional[float] = ..., finished_at: _Optional[float] = ...) -> None: ...
+
+class BranchEnd(_message.Message):
+    __slots__ = ("reason", "dropped_tokens", "error")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    reason: EndReason
+    dropped_tokens: int
+    error: str
+    def __init__(self, reason: _Optional[_Union[EndReason, str]] = ..., dropped_tokens: _Optional[int] = ..., error: _Optional[str] = ...) -> None: ...
+
+class Heartbeat(_message.Message):
+    __slots__ = ("running", "waiting", "kv_usage", "preempted", "generated_tokens")
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    KV_USAGE_FIELD_NUMBER: _ClassVar[int]
+    PREEMPTED_FIELD_NUMBER: _ClassVar[int]
+    GENERATED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    running: int
+    waiting: int
+    kv_usage: float
+    preempted: int
+    generated_tokens: int
+    def __init__(self, running: _Optional[int] = ..., waiting: _Optional[int] = ..., kv_usage: _Optional[float] = ..., preempted: _Optional[int] = ..., generated_tokens: _Optional[int] = ...) -> None: ...
+
+class CoordinatorMessage(_message.Message):
+    __slots__ = ("welcome", "commands")
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    COMMANDS_FIELD_NUMBER: _ClassVar[int]
+    welcome: Welcome
+    commands: Commands
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., commands: _Optional[_Union[Commands, _Mapping]] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("epoch", "acked_seq", "heartbeat_s", "run_ahead")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    ACKED_SEQ_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_S_FIELD_NUMBER: _ClassVar[int]
+    RUN_AHEAD_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    acked_seq: int
+    heartbeat_s: float
+    run_ahead: int
+    def __init__(self, epoch: _Optional[int] = ..., acked_seq: _Optional[int] = ..., heartbeat_s: _Optional[float] = ..., run_ahead: _Optional[int] = ...) -> None: ...
+
+class Commands(_message.Message):
+    __slots__ = ("acked_seq", "stops", "starts", "paused", "drain")
+    ACKED_SEQ_FIELD_NUMBER: _ClassVar[int]
+    STOPS_FIELD_NUMBER: _ClassVar[int]
+    STARTS_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
+    DRAIN_FIELD_NUMBER: _ClassVar[int]
+    acked_seq: int
+    stops: _containers.RepeatedCompositeFieldContainer[StopBranch]
+    starts: _containers.RepeatedCompositeFieldContainer[StartBranch]
+    paused: bool
+    drain: bool
+    def __init__(self, acked_seq: _Optional[int] = ..., stops: _Optional[_Iterable[_Union[StopBranch, _Mapping]]] = ..., starts: _Optional[_Iterable[_Union[StartBranch, _Mapping]]] = ..., paused: _Optional[bool] = ..., drain: _Optional[bool] = ...) -> None: ...
+
+class StartBranch(_message.Message):
+    __slots__ = ("grant", "prefix_ids", "prompt_tokens", "boundaries", "max_total", "hold", "sampling", "cache_salt", "seed", "priority", "tree_id")
+    GRANT_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_IDS_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    BOUNDARIES_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    HOLD_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_FIELD_NUMBER: _ClassVar[int]
+    CACHE_SALT_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    TREE_ID_FIELD_NUMBER: _ClassVar[int]
+    grant: int
+    prefix_ids: bytes
+    prompt_tokens: int
+    boundaries: _containers.RepeatedScalarFieldContainer[int]
+    max_total: int
+    hold: bool
+    sampling: Sampling
+    cache_salt: str
+    seed: int
+    priority: int
+    tree_id: str
+    def __init__(self, grant: _Optional[int] = ..., prefix_ids: _Optional[bytes] = ..., prompt_tokens: _Optional[int] = ..., boundaries: _Optional[_Iterable[int]] = ..., max_total: _Optional[int] = ..., hold: _Optional[bool] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., seed: _Optional[int] = ..., priority: _Optional[int] = ..., tree_id: _Optional[str] = ...) -> None: ...
+
+class Sampling(_message.Message):
+    __slots__ = ("temperature", "top_p", "top_k", "stop_token_ids", "top_logprobs", "per_request_seed", "ignore_eos")
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    TOP_P_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
+    STOP_TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
+    TOP_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    PER_REQUEST_SEED_FIELD_NUMBER: _ClassVar[int]
+    IGNORE_EOS_FIELD_NUMBER: _ClassVar[int]
+    temperature: float
+    top_p: float
+    top_k: int
+    stop_token_ids: _containers.RepeatedScalarFieldContainer[int]
+    top_logprobs: int
+    per_request_seed: bool
+    ignore_eos: bool
+    def __init__(self, temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., stop_token_ids: _Optional[_Iterable[int]] = ..., top_logprobs: _Optional[int] = ..., per_request_seed: _Optional[bool] = ..., ignore_eos: _Optional[bool] = ...) -> None: ...
+
+class StopBranch(_message.Message):
+    __slots__ = ("grant",)
+    GRANT_FIELD_NUMBER: _ClassVar[int]
+    grant: int
+    def __init__(self, grant: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,309 @@
+from treeroll.pb.v1 import common_pb2 as _common_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class GetServiceRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ReplicaStatus(_message.Message):
+    __slots__ = ("replica_id", "incarnation", "state", "branches", "slots", "generated_tokens", "kv_usage", "silent_s", "restarts")
+    REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    BRANCHES_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    GENERATED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    KV_USAGE_FIELD_NUMBER: _ClassVar[int]
+    SILENT_S_FIELD_NUMBER: _ClassVar[int]
+    RESTARTS_FIELD_NUMBER: _ClassVar[int]
+    replica_id: str
+    incarnation: int
+    state: str
+    branches: int
+    slots: int
+    generated_tokens: int
+    kv_usage: float
+    silent_s: float
+    restarts: int
+    def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., state: _Optional[str] = ..., branches: _Optional[int] = ..., slots: _Optional[int] = ..., generated_tokens: _Optional[int] = ..., kv_usage: _Optional[float] = ..., silent_s: _Optional[float] = ..., restarts: _Optional[int] = ...) -> None: ...
+
+class ServiceStatus(_message.Message):
+    __slots__ = ("epoch", "version", "engine", "tokenizer_hash", "replicas", "run_ids", "durability", "store", "violations", "live_trees", "waiting_tasks")
+    class ViolationsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    TOKENIZER_HASH_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    RUN_IDS_FIELD_NUMBER: _ClassVar[int]
+    DURABILITY_FIELD_NUMBER: _ClassVar[int]
+    STORE_FIELD_NUMBER: _ClassVar[int]
+    VIOLATIONS_FIELD_NUMBER: _ClassVar[int]
+    LIVE_TREES_FIELD_NUMBER: _ClassVar[int]
+    WAITING_TASKS_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    version: str
+    engine: _common_pb2.EngineInfo
+    tokenizer_hash: str
+    replicas: _containers.RepeatedCompositeFieldContainer[ReplicaStatus]
+    run_ids: _containers.RepeatedScalarFieldContainer[str]
+    durability: str
+    store: str
+    violations: _containers.ScalarMap[str, int]
+    live_trees: int
+    waiting_tasks: int
+    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., tokenizer_hash: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ..., run_ids: _Optional[_Iterable[str]] = ..., durability: _Optional[str] = ..., store: _Optional[str] = ..., violations: _Optional[_Mapping[str, int]] = ..., live_trees: _Optional[int] = ..., waiting_tasks: _Optional[int] = ...) -> None: ...
+
+class CreateRunRequest(_message.Message):
+    __slots__ = ("run_id", "config_json")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_JSON_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    config_json: str
+    def __init__(self, run_id: _Optional[str] = ..., config_json: _Optional[str] = ...) -> None: ...
+
+class Run(_message.Message):
+    __slots__ = ("run_id", "config_json", "state", "submitted", "waiting", "growing", "finished", "failed", "leaves", "ledger", "wasted_tokens", "cached_tokens", "recomputed_tokens", "forks", "regrants", "lost_tokens_max", "reward_errors", "fork_recomputed_tokens", "fork_requests")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_JSON_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    SUBMITTED_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    GROWING_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    LEAVES_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_FIELD_NUMBER: _ClassVar[int]
+    WASTED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    CACHED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    RECOMPUTED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    FORKS_FIELD_NUMBER: _ClassVar[int]
+    REGRANTS_FIELD_NUMBER: _ClassVar[int]
+    LOST_TOKENS_MAX_FIELD_NUMBER: _ClassVar[int]
+    REWARD_ERRORS_FIELD_NUMBER: _ClassVar[int]
+    FORK_RECOMPUTED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    FORK_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    config_json: str
+    state: str
+    submitted: int
+    waiting: int
+    growing: int
+    finished: int
+    failed: int
+    leaves: int
+    ledger: _common_pb2.Ledger
+    wasted_tokens: int
+    cached_tokens: int
+    recomputed_tokens: int
+    forks: int
+    regrants: int
+    lost_tokens_max: int
+    reward_errors: int
+    fork_recomputed_tokens: int
+    fork_requests: int
+    def __init__(self, run_id: _Optional[str] = ..., config_json: _Optional[str] = ..., state: _Optional[str] = ..., submitted: _Optional[int] = ..., waiting: _Optional[int] = ..., growing: _Optional[int] = ..., finished: _Optional[int] = ..., failed: _Optional[int] = ..., leaves: _Optional[int] = ..., ledger: _Optional[_Union[_common_pb2.Ledger, _Mapping]] = ..., wasted_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., forks: _Optional[int] = ..., regrants: _Optional[int] = ..., lost_tokens_max: _Optional[int] = ..., reward_errors: _Optional[int] = ..., fork_recomputed_tokens: _Optional[int] = ..., fork_requests: _Optional[int] = ...) -> None: ...
+
+class GetRunRequest(_message.Message):
+    __slots__ = ("run_id",)
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    def __init__(self, run_id: _Optional[str] = ...) -> None: ...
+
+class Task(_message.Message):
+    __slots__ = ("task_id", "text", "messages_json", "prompt_ids", "answer", "extra_json")
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_JSON_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_IDS_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    EXTRA_JSON_FIELD_NUMBER: _ClassVar[int]
+    task_id: str
+    text: str
+    messages_json: str
+    prompt_ids: bytes
+    answer: str
+    extra_json: str
+    def __init__(self, task_id: _Optional[str] = ..., text: _Optional[str] = ..., messages_json: _Optional[str] = ..., prompt_ids: _Optional[bytes] = ..., answer: _Optional[str] = ..., extra_json: _Optional[str] = ...) -> None: ...
+
+class SubmitTasksRequest(_message.Message):
+    __slots__ = ("run_id", "epoch", "tasks")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    TASKS_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    epoch: int
+    tasks: _containers.RepeatedCompositeFieldContainer[Task]
+    def __init__(self, run_id: _Optional[str] = ..., epoch: _Optional[int] = ..., tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ...) -> None: ...
+
+class SubmitTasksReply(_message.Message):
+    __slots__ = ("tree_ids", "duplicates")
+    TREE_IDS_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATES_FIELD_NUMBER: _ClassVar[int]
+    tree_ids: _containers.RepeatedScalarFieldContainer[str]
+    duplicates: int
+    def __init__(self, tree_ids: _Optional[_Iterable[str]] = ..., duplicates: _Optional[int] = ...) -> None: ...
+
+class CloseRunRequest(_message.Message):
+    __slots__ = ("run_id",)
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    def __init__(self, run_id: _Optional[str] = ...) -> None: ...
+
+class CancelRunRequest(_message.Message):
+    __slots__ = ("run_id",)
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    def __init__(self, run_id: _Optional[str] = ...) -> None: ...
+
+class LeaseTreesRequest(_message.Message):
+    __slots__ = ("run_id", "group", "consumer", "max_trees", "lease_s", "wait_s")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    CONSUMER_FIELD_NUMBER: _ClassVar[int]
+    MAX_TREES_FIELD_NUMBER: _ClassVar[int]
+    LEASE_S_FIELD_NUMBER: _ClassVar[int]
+    WAIT_S_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    group: str
+    consumer: str
+    max_trees: int
+    lease_s: float
+    wait_s: float
+    def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., consumer: _Optional[str] = ..., max_trees: _Optional[int] = ..., lease_s: _Optional[float] = ..., wait_s: _Optional[float] = ...) -> None: ...
+
+class Delivery(_message.Message):
+    __slots__ = ("lease_id", "deadline", "delivery_seq", "times_delivered", "tree")
+    LEASE_ID_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_FIELD_NUMBER: _ClassVar[int]
+    DELIVERY_SEQ_FIELD_NUMBER: _ClassVar[int]
+    TIMES_DELIVERED_FIELD_NUMBER: _ClassVar[int]
+    TREE_FIELD_NUMBER: _ClassVar[int]
+    lease_id: str
+    deadline: float
+    delivery_seq: int
+    times_delivered: int
+    tree: _common_pb2.Tree
+    def __init__(self, lease_id: _Optional[str] = ..., deadline: _Optional[float] = ..., delivery_seq: _Optional[int] = ..., times_delivered: _Optional[int] = ..., tree: _Optional[_Union[_common_pb2.Tree, _Mapping]] = ...) -> None: ...
+
+class LeaseTreesReply(_message.Message):
+    __slots__ = ("deliveries", "exhausted")
+    DELIVERIES_FIELD_NUMBER: _ClassVar[int]
+    EXHAUSTED_FIELD_NUMBER: _ClassVar[int]
+    deliveries: _containers.RepeatedCompositeFieldContainer[Delivery]
+    exhausted: bool
+    def __init__(self, deliveries: _Optional[_Iterable[_Union[Delivery, _Mapping]]] = ..., exhausted: _Optional[bool] = ...) -> None: ...
+
+class RenewLeasesRequest(_message.Message):
+    __slots__ = ("run_id", "group", "lease_ids", "lease_s")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    LEASE_IDS_FIELD_NUMBER: _ClassVar[int]
+    LEASE_S_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    group: str
+    lease_ids: _containers.RepeatedScalarFieldContainer[str]
+    lease_s: float
+    def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., lease_ids: _Optional[_Iterable[str]] = ..., lease_s: _Optional[float] = ...) -> None: ...
+
+class AckTreesRequest(_message.Message):
+    __slots__ = ("run_id", "group", "lease_ids")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    LEASE_IDS_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    group: str
+    lease_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., lease_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ReleaseTreesRequest(_message.Message):
+    __slots__ = ("run_id", "group", "lease_ids")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    LEASE_IDS_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    group: str
+    lease_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., lease_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class LeasesReply(_message.Message):
+    __slots__ = ("lost",)
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    lost: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, lost: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class RewardReport(_message.Message):
+    __slots__ = ("tree_id", "path", "value", "scorer", "version")
+    TREE_ID_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    SCORER_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    tree_id: str
+    path: str
+    value: float
+    scorer: str
+    version: int
+    def __init__(self, tree_id: _Optional[str] = ..., path: _Optional[str] = ..., value: _Optional[float] = ..., scorer: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+
+class ReportRewardsRequest(_message.Message):
+    __slots__ = ("run_id", "rewards")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    REWARDS_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    rewards: _containers.RepeatedCompositeFieldContainer[RewardReport]
+    def __init__(self, run_id: _Optional[str] = ..., rewards: _Optional[_Iterable[_Union[RewardReport, _Mapping]]] = ...) -> None: ...
+
+class ReportRewardsReply(_message.Message):
+    __slots__ = ("applied", "repeated")
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
+    REPEATED_FIELD_NUMBER: _ClassVar[int]
+    applied: int
+    repeated: int
+    def __init__(self, applied: _Optional[int] = ..., repeated: _Optional[int] = ...) -> None: ...
+
+class GetTreeRequest(_message.Message):
+    __slots__ = ("tree_id",)
+    TREE_ID_FIELD_NUMBER: _ClassVar[int]
+    tree_id: str
+    def __init__(self, tree_id: _Optional[str] = ...) -> None: ...
+
+class AuditRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Violation(_message.Message):
+    __slots__ = ("invariant", "detail")
+    INVARIANT_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    invariant: str
+    detail: str
+    def __init__(self, invariant: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
+
+class AuditReply(_message.Message):
+    __slots__ = ("violations", "runs", "trees", "nodes")
+    VIOLATIONS_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    TREES_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    violations: _containers.RepeatedCompositeFieldContainer[Violation]
+    runs: int
+    trees: int
+    nodes: int
+    def __init__(self, violations: _Optional[_Iterable[_Union[Violation, _Mapping]]] = ..., runs: _Optional[int] = ..., trees: _Optional[int] = ..., nodes: _Optional[int] = ...) -> None: ...
+
+class DrainRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
