@@ -1,0 +1,98 @@
+"""Branches and their life as a table.
+
+A branch is the right to one chain of nodes, and at most one engine request (a grant) at a time serves it:
+
+    PENDING --grant--> RUNNING --finish--> DONE
+       ^                 |  |---stop-----> STOPPING --end/lost--> DONE
+       |---credit, lost--|  |---hold-----> HELD --resume--> PENDING, --close--> DONE
+
+OneOutcomePerBranch: every grant ends in exactly one outcome; `BRANCH_TABLE` is the only place where states change.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from treeroll.core.tree import BranchReason, Decision
+from treeroll.errors import BrokenInvariant
+
+
+class BranchState(StrEnum):
+    """Where a branch stands."""
+
+    PENDING = "pending"  # a right, waiting for a slot
+    RUNNING = "running"  # granted to a replica
+    STOPPING = "stopping"  # told to end, its last report is awaited
+    HELD = "held"  # ended at a boundary, waiting for a decision
+    DONE = "done"
+
+
+class BranchEvent(StrEnum):
+    """What happens to a branch."""
+
+    GRANT = "grant"
+    FINISH = "finish"
+    STOP = "stop"
+    END = "end"
+    CREDIT = "credit"
+    LOST = "lost"
+    HOLD = "hold"
+    RESUME = "resume"
+    CUT = "cut"
+
+
+class Outcome(StrEnum):
+    """How a grant ended."""
+
+    FINISHED = "finished"  # reached a leaf by itself
+    STOPPED = "stopped"  # ended by us
+    EXPIRED = "expired"  # ended at a boundary without an answer, or held there
+    LOST = "lost"  # its replica died or refused it
+
+
+S, E = BranchState, BranchEvent
+BRANCH_TABLE: dict[tuple[BranchState, BranchEvent], tuple[BranchState, Outcome | None]] = {
+    (S.PENDING, E.GRANT): (S.RUNNING, None),
+    (S.PENDING, E.CUT): (S.DONE, None),
+    (S.RUNNING, E.FINISH): (S.DONE, Outcome.FINISHED),
+    (S.RUNNING, E.STOP): (S.STOPPING, None),
+    (S.RUNNING, E.CREDIT): (S.PENDING, Outcome.EXPIRED),
+    (S.RUNNING, E.LOST): (S.PENDING, Outcome.LOST),
+    (S.RUNNING, E.HOLD): (S.HELD, Outcome.EXPIRED),
+    (S.STOPPING, E.END): (S.DONE, Outcome.STOPPED),
+    (S.STOPPING, E.LOST): (S.DONE, Outcome.LOST),
+    (S.HELD, E.RESUME): (S.PENDING, None),
+    (S.HELD, E.CUT): (S.DONE, None),
+}
+
+
+@dataclass(slots=True)
+class Branch:
+    """One branch of a tree.
+
+    `tip` is its last durable node (the node it starts from, until it has one of its own); `sibling_index` is the index
+    its first node takes below the start. `reserved` are tokens the ledger still holds for the running grant.
+    """
+
+    number: int
+    tip: int
+    sibling_index: int
+    reason: BranchReason
+    decision: Decision
+    state: BranchState = BranchState.PENDING
+    attempt: int = 0
+    grant: int = 0
+    replica_id: str = ""
+    home: str | None = None
+    reserved: int = 0
+    seed: int = 0
+    started: bool = False  # has a node of its own
+    failures: int = 0  # grants the engine refused or a replica lost
+
+    def apply(self, event: BranchEvent) -> Outcome | None:
+        """Move along the table; returns the grant's outcome if it ended here."""
+        try:
+            self.state, outcome = BRANCH_TABLE[self.state, event]
+        except KeyError:
+            detail = f"branch {self.number} in state {self.state} cannot take event {event}"
+            raise BrokenInvariant("OneOutcomePerBranch", detail) from None
+        return outcome

@@ -1,0 +1,87 @@
+"""Credit of a finished tree: path weights and advantages, from its shape and rewards alone."""
+
+from dataclasses import dataclass
+
+from treeroll.core.live import LiveTree
+from treeroll.core.tree import Decision
+from treeroll.policies.base import AdvantageEstimator, CreditTree
+
+
+@dataclass(slots=True)
+class TreeShape:
+    """What credit needs of a tree. Lists are indexed by node number; the root is 0."""
+
+    parents: list[int]
+    retrospective: list[bool]
+    n_tokens: list[int]
+    leaves: list[int]  # in path order
+
+    @classmethod
+    def of(cls, live: LiveTree) -> "TreeShape":
+        """Shape of a tree in memory."""
+        nodes = live.tree.nodes
+        return cls(
+            [node.parent for node in nodes],
+            [node.decision is Decision.RETROSPECTIVE for node in nodes],
+            [node.n_tokens for node in nodes],
+            live.tree.in_path_order(live.tree.leaves),
+        )
+
+    def path(self, leaf: int) -> tuple[int, ...]:
+        """Node numbers from depth 1 to the leaf."""
+        path = []
+        while leaf != 0:
+            path.append(leaf)
+            leaf = self.parents[leaf]
+        return tuple(reversed(path))
+
+
+@dataclass(slots=True)
+class Credit:
+    """Credit of one leaf; `advantages` has one entry per path node, and is empty without a reward."""
+
+    leaf: int
+    path_weight: float
+    advantages: tuple[float, ...]
+
+
+def path_weights(shape: TreeShape) -> dict[int, float]:
+    """Leaf -> product over its path of 1 / (children by boundary decisions); 0 below a retrospective branch.
+
+    With it, leaf averages are unbiased: every boundary child continues its prefix with a fresh on-policy sample.
+    """
+    siblings = [0] * len(shape.parents)
+    for number in range(1, len(shape.parents)):
+        if not shape.retrospective[number]:
+            siblings[shape.parents[number]] += 1
+    weights = {}
+    for leaf in shape.leaves:
+        weight = 1.0
+        for number in shape.path(leaf):
+            weight = 0.0 if shape.retrospective[number] else weight / siblings[shape.parents[number]]
+            if weight == 0.0:
+                break
+        weights[leaf] = weight
+    return weights
+
+
+def credit_leaves(shape: TreeShape, rewards: dict[int, float], estimator: AdvantageEstimator) -> list[Credit]:
+    """Credit of every leaf, in path order. `rewards` holds the scored leaves only."""
+    paths = {leaf: shape.path(leaf) for leaf in shape.leaves}
+    scored = {leaf: rewards[leaf] for leaf in shape.leaves if leaf in rewards}
+    tokens = dict(enumerate(shape.n_tokens))
+    advantages = estimator.estimate(CreditTree(paths, scored, tokens)) if scored else {}
+    weights = path_weights(shape)
+    return [Credit(leaf, weights[leaf], advantages.get(leaf, ())) for leaf in shape.leaves]
+
+
+def mean_below(shape: TreeShape, rewards: dict[int, float]) -> tuple[list[int], list[float | None]]:
+    """Per node: complete leaves at or below it, and the mean reward of the scored ones (None without any)."""
+    counts, scored, totals = ([0] * len(shape.parents), [0] * len(shape.parents), [0.0] * len(shape.parents))
+    for leaf in shape.leaves:
+        for number in (0, *shape.path(leaf)):
+            counts[number] += 1
+            if leaf in rewards:
+                scored[number] += 1
+                totals[number] += rewards[leaf]
+    return counts, [total / n if n else None for total, n in zip(totals, scored, strict=True)]

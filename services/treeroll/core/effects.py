@@ -1,0 +1,106 @@
+"""What the core asks the shell to do: data, carried out only after the state it follows from is durable."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from treeroll.core.live import LiveTree
+from treeroll.core.run import Run, TaskSpec
+from treeroll.core.tree import Node
+
+
+@dataclass(slots=True)
+class PersistRun:
+    """The run's record changed."""
+
+    run: Run
+
+
+@dataclass(slots=True)
+class PersistTasks:
+    """New tasks; each needs a tree header and an entry in the run's task index."""
+
+    run: Run
+    tasks: list[TaskSpec]
+
+
+@dataclass(slots=True)
+class PersistNode:
+    """A node is final. `payload` is the reporting event's."""
+
+    live: LiveTree
+    node: Node
+    attempt: int
+    cached_tokens: int | None
+    recomputed_tokens: int | None
+    dropped_tokens: int
+    incarnation: int
+    payload: Any
+
+
+@dataclass(slots=True)
+class PersistTree:
+    """The tree's header changed (status, ledger)."""
+
+    live: LiveTree
+
+
+@dataclass(slots=True)
+class PersistReward:
+    """A leaf has a reward, or an error instead of one."""
+
+    live: LiveTree
+    node: int
+    value: float | None
+    error: str
+
+
+@dataclass(slots=True)
+class EmitTree:
+    """The tree ended: write its credit and append it to the run's feed. Every task gets exactly one."""
+
+    live: LiveTree
+
+
+@dataclass(slots=True)
+class StartBranch:
+    """Start an engine request. `prefix_ids` is int32 little-endian; `boundaries` are absolute, ascending."""
+
+    replica_id: str
+    grant: int
+    run: Run
+    tree_id: str
+    prefix_ids: bytes
+    prompt_tokens: int
+    boundaries: list[int]
+    hold: bool
+    seed: int
+    priority: int
+
+
+@dataclass(slots=True)
+class StopBranch:
+    """End an engine request."""
+
+    replica_id: str
+    grant: int
+
+
+@dataclass(slots=True)
+class ScoreLeaf:
+    """Ask the scorer pool for a leaf's reward."""
+
+    live: LiveTree
+    node: int
+
+
+Effect = (
+    PersistRun
+    | PersistTasks
+    | PersistNode
+    | PersistTree
+    | PersistReward
+    | EmitTree
+    | StartBranch
+    | StopBranch
+    | ScoreLeaf
+)

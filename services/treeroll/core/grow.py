@@ -1,0 +1,294 @@
+"""One tree's life: segments become nodes, policies answer, branches end, and at last the tree does."""
+
+from treeroll.core.branch import Branch, BranchEvent, BranchState
+from treeroll.core.effects import Effect, EmitTree, PersistNode, PersistReward, PersistTree, ScoreLeaf, StopBranch
+from treeroll.core.events import EndKind, LeafScored, SegmentReported
+from treeroll.core.live import LiveTree, RewardMark, TreeStatus
+from treeroll.core.queues import enqueue, unblock
+from treeroll.core.rng import hash64
+from treeroll.core.state import STOP_LAG_TOKENS, State
+from treeroll.core.tree import BranchReason, Node, NodeStatus, StopReason, path_name
+from treeroll.errors import BrokenInvariant
+from treeroll.policies.base import Ended, Expansion, Segment, Verdict
+
+ENDED = {EndKind.EOS: Ended.EOS, EndKind.LENGTH: Ended.LIMIT}
+
+
+def report_segment(state: State, event: SegmentReported) -> list[Effect]:
+    """Take one segment of a running branch, and its end if it has one."""
+    entry = state.grants.get(event.grant)
+    replica = state.replicas.get(event.replica_id)
+    if (
+        entry is None
+        or replica is None
+        or replica.incarnation != event.incarnation
+        or event.grant not in replica.grants
+    ):
+        state.fenced += 1
+        return []
+    live, branch = entry
+    _settle(live, branch, event)
+    if branch.state is BranchState.STOPPING:
+        live.run.counters.wasted_tokens += event.n_tokens
+        if event.end is not None:
+            release_grant(state, live, branch, BranchEvent.END)
+        return settle_tree(state, live)
+    effects: list[Effect] = []
+    node = None
+    if event.n_tokens:
+        node = _add_node(live, branch, event)
+        effects.append(_persist(live, branch, node, event))
+    effects += _end_branch(state, live, branch, node, event)
+    if node is not None:
+        effects += _grown_by(state, live, node)
+    return effects + settle_tree(state, live)
+
+
+def _settle(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
+    """Account for what the engine generated; what it decoded beyond its reservation is declared overshoot."""
+    tokens = event.n_tokens + event.dropped_tokens
+    excess = max(0, tokens - branch.reserved)
+    for ledger in (live.ledger, live.run.ledger):
+        ledger.reserve(excess)
+        ledger.settle(tokens)
+    branch.reserved += excess - tokens
+    counters = live.run.counters
+    counters.wasted_tokens += event.dropped_tokens
+    if event.cached_tokens is not None:
+        prefix = live.tree.nodes[branch.tip].total
+        counters.cached_tokens += event.cached_tokens
+        counters.recomputed_tokens += prefix - event.cached_tokens
+        first = not branch.started and branch.attempt == 1
+        if first and branch.reason is not BranchReason.INITIAL:
+            counters.fork_requests += 1
+            counters.fork_recomputed_tokens += prefix - event.cached_tokens
+
+
+def _add_node(live: LiveTree, branch: Branch, event: SegmentReported) -> Node:
+    parent = live.tree.nodes[branch.tip]
+    depth = parent.depth + 1
+    limit = live.boundaries[depth - 1] if depth <= len(live.boundaries) else -1
+    total = parent.total + event.n_tokens
+    if total > limit or (total < limit and event.end is not EndKind.EOS):
+        name = path_name(live.tree.path(parent.number))
+        detail = f"tree {live.tree_id} node below {name or 'the root'} ends at {total}, its boundary is {limit}"
+        raise BrokenInvariant("TreeWellFormed", detail)
+    verdict = _judge(live, parent, depth, event)
+    node = Node(
+        number=len(live.tree.nodes),
+        parent=parent.number,
+        sibling_index=0 if branch.started else branch.sibling_index,
+        depth=depth,
+        token_start=parent.total,
+        n_tokens=event.n_tokens,
+        token_ids=event.token_ids,
+        text=event.text,
+        logprob_sum=event.logprob_sum,
+        logprob_min=event.logprob_min,
+        path_logprob_sum=parent.path_logprob_sum + event.logprob_sum,
+        status=verdict.status if verdict else NodeStatus.INNER,
+        stop_reason=verdict.reason if verdict else StopReason.NONE,
+        branch_reason=branch.reason,
+        decision=branch.decision,
+        replica_id=event.replica_id,
+        fanout=0 if verdict else 1,
+    )
+    live.tree.add(node)
+    branch.started, branch.tip = True, node.number
+    return node
+
+
+def _judge(live: LiveTree, parent: Node, depth: int, event: SegmentReported) -> Verdict | None:
+    segment = Segment(
+        text=event.text,
+        tail=live.tree.tail(parent.number),
+        ended=ENDED.get(event.end, Ended.NO) if event.end else Ended.NO,
+        completion_tokens=parent.total + event.n_tokens - live.tree.root.n_tokens,
+        depth=depth,
+    )
+    verdict = live.run.spec.prune.judge(segment)
+    if verdict is None and segment.ended is not Ended.NO:
+        raise BrokenInvariant("TreeWellFormed", f"tree {live.tree_id}: a path ended by the engine got no verdict")
+    return verdict
+
+
+def _persist(live: LiveTree, branch: Branch, node: Node, event: SegmentReported) -> PersistNode:
+    cached = event.cached_tokens
+    recomputed = None if cached is None else node.token_start - cached
+    return PersistNode(
+        live, node, branch.attempt, cached, recomputed, event.dropped_tokens, event.incarnation, event.payload
+    )
+
+
+def _end_branch(
+    state: State, live: LiveTree, branch: Branch, node: Node | None, event: SegmentReported
+) -> list[Effect]:
+    """Move the branch along its table, by the verdict on its node and by what the replica says of its end."""
+    ended_path = node is not None and node.status is not NodeStatus.INNER
+    if ended_path and event.end is None:
+        branch.apply(BranchEvent.STOP)
+        return [StopBranch(branch.replica_id, branch.grant)]
+    if ended_path:
+        release_grant(state, live, branch, BranchEvent.FINISH)
+    elif event.end is EndKind.HOLD:
+        release_grant(state, live, branch, BranchEvent.HOLD)
+        live.held[branch.tip] = branch.number
+    elif event.end is EndKind.ERROR:
+        lose_grant(state, live, branch, event.error or "the engine refused the request")
+    elif event.end is not None:
+        release_grant(state, live, branch, BranchEvent.CREDIT)
+        enqueue(state, live, branch)
+    return []
+
+
+def _grown_by(state: State, live: LiveTree, node: Node) -> list[Effect]:
+    """Let scorer and policy see a new node."""
+    effects: list[Effect] = []
+    if node.status is NodeStatus.LEAF:
+        live.run.counters.leaves += 1
+        if live.run.spec.scores_here:
+            effects.append(ScoreLeaf(live, node.number))
+    if live.cut:
+        close_held(state, live)
+    else:
+        expand(state, live, live.growth.on_node(live.tree, node))
+    return effects
+
+
+def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
+    """Turn decisions into branches. Sibling indices follow the order of the decisions."""
+    tree = live.tree
+    for expansion in expansions:
+        node = tree.nodes[expansion.node]
+        if expansion.resume and expansion.node in live.held:
+            branch = live.branches[live.held.pop(expansion.node)]
+            branch.apply(BranchEvent.RESUME)
+            live.active += 1
+            enqueue(state, live, branch)
+        for _ in range(expansion.forks):
+            branch = Branch(len(live.branches), node.number, node.fanout, expansion.reason, expansion.decision)
+            branch.seed = hash64(tree.seed, path_name(tree.path(node.number)), node.fanout)
+            node.fanout += 1
+            live.branches.append(branch)
+            live.active += 1
+            if expansion.reason is not BranchReason.INITIAL:
+                live.run.counters.forks += 1
+            enqueue(state, live, branch)
+
+
+def release_grant(state: State, live: LiveTree, branch: Branch, event: BranchEvent) -> None:
+    """The running grant is over: refund what it did not use, record its outcome, free its slot."""
+    outcome = branch.apply(event)
+    for ledger in (live.ledger, live.run.ledger):
+        ledger.refund(branch.reserved)
+    branch.reserved = 0
+    del state.grants[branch.grant]
+    replica = state.replicas.get(branch.replica_id)
+    if replica is not None:
+        replica.grants.discard(branch.grant)
+    state.outcomes[str(outcome)] += 1
+    if branch.state in (BranchState.DONE, BranchState.HELD):
+        live.active -= 1
+    unblock(state, live.run.spec.run_id)
+
+
+def lose_grant(state: State, live: LiveTree, branch: Branch, cause: str) -> None:
+    """A replica died or the engine refused: bound what was lost, and grant again from the last durable node."""
+    tip = live.tree.nodes[branch.tip]
+    ahead = live.boundaries[min(tip.depth + state.settings.run_ahead, len(live.boundaries)) - 1]
+    unreported = min(branch.reserved, ahead - tip.total + STOP_LAG_TOKENS)
+    live.lost_tokens_max += unreported
+    live.run.counters.lost_tokens_max += unreported
+    branch.failures += 1
+    release_grant(state, live, branch, BranchEvent.LOST)
+    if branch.state is BranchState.DONE:
+        return
+    if branch.failures >= state.settings.max_attempts:
+        cut_branch(live, branch, "lost", f"a branch was lost {branch.failures} times, last because {cause}")
+    else:
+        live.run.counters.regrants += 1
+        enqueue(state, live, branch)
+
+
+def cut_branch(live: LiveTree, branch: Branch, reason: str, error: str) -> None:
+    """End a branch that is not running. From here on the policy is not asked again: the tree is partial."""
+    if branch.state is BranchState.PENDING:
+        live.active -= 1
+    branch.apply(BranchEvent.CUT)
+    live.n_censored += 1
+    live.cut = live.cut or reason
+    live.error = live.error or error
+
+
+def close_held(state: State, live: LiveTree) -> None:
+    """Nobody will resume these."""
+    for number in list(live.held.values()):
+        live.branches[number].apply(BranchEvent.CUT)
+        live.n_censored += 1
+    live.held.clear()
+
+
+def cut_tree(state: State, live: LiveTree, reason: str, error: str) -> list[Effect]:
+    """End every branch of a tree now."""
+    effects: list[Effect] = []
+    live.cut, live.error = live.cut or reason, live.error or error
+    for branch in live.branches:
+        if branch.state is BranchState.PENDING:
+            cut_branch(live, branch, reason, error)
+        elif branch.state is BranchState.RUNNING:
+            branch.apply(BranchEvent.STOP)
+            live.n_censored += 1
+            effects.append(StopBranch(branch.replica_id, branch.grant))
+    close_held(state, live)
+    return effects + settle_tree(state, live)
+
+
+def settle_tree(state: State, live: LiveTree) -> list[Effect]:
+    """Ask for more when nothing runs; end the tree when nothing comes and every leaf is scored."""
+    if live.active == 0 and not live.grown:
+        if not live.cut:
+            expand(state, live, live.growth.on_idle(live.tree))
+        if live.active == 0:
+            close_held(state, live)
+            live.grown = True
+    if live.grown and live.scored:
+        return _finish(state, live)
+    return []
+
+
+def _finish(state: State, live: LiveTree) -> list[Effect]:
+    run = live.run
+    if not live.tree.leaves:
+        live.status = TreeStatus.FAILED
+        live.error = live.error or "no path reached a complete leaf"
+        run.failed += 1
+    else:
+        live.status = TreeStatus.PARTIAL if live.cut else TreeStatus.COMPLETE
+        run.finished += 1
+    # Paths that end at a pruned node are reported tokens in no sample, as far as no sample shares them.
+    run.counters.wasted_tokens += unsampled_tokens(live)
+    run.growing -= 1
+    del state.trees[live.tree_id]
+    return [PersistTree(live), EmitTree(live)]
+
+
+def unsampled_tokens(live: LiveTree) -> int:
+    """Tokens of nodes that no leaf lies below."""
+    sampled: set[int] = {0}
+    for leaf in live.tree.leaves:
+        number = leaf
+        while number not in sampled:
+            sampled.add(number)
+            number = live.tree.nodes[number].parent
+    return sum(node.n_tokens for node in live.tree.nodes if node.number not in sampled)
+
+
+def score_leaf(state: State, event: LeafScored) -> list[Effect]:
+    """Record the outcome of scoring. RewardOnce: a second outcome for the same leaf changes nothing."""
+    live = state.trees.get(event.tree_id)
+    if live is None or event.node in live.rewards:
+        return []
+    live.rewards[event.node] = RewardMark(event.value, event.error)
+    if event.value is None:
+        live.run.counters.reward_errors += 1
+    return [PersistReward(live, event.node, event.value, event.error), *settle_tree(state, live)]

@@ -1,0 +1,68 @@
+"""The named promises of the core as checks. Run after every step in tests; `store/audit.py` is the twin for stores."""
+
+from collections.abc import Iterator
+
+from treeroll.core.branch import BranchState
+from treeroll.core.live import LiveTree
+from treeroll.core.run import Run
+from treeroll.core.state import State
+
+Finding = tuple[str, str]  # invariant, one sentence
+
+
+def violations(state: State) -> list[Finding]:
+    """Every broken promise found in the state; empty is health."""
+    findings = [finding for live in state.trees.values() for finding in _of_tree(live)]
+    findings += [finding for run in state.runs.values() for finding in _of_run(state, run)]
+    return findings + list(_of_grants(state))
+
+
+def _of_tree(live: LiveTree) -> Iterator[Finding]:
+    name = live.tree_id
+    if not live.ledger.balanced():
+        yield "TokensConserved", f"tree {name}: {live.ledger}"
+    reserved = sum(branch.reserved for branch in live.branches)
+    if reserved != live.ledger.outstanding:
+        yield "TokensConserved", f"tree {name}: branches hold {reserved}, outstanding is {live.ledger.outstanding}"
+    awake = (BranchState.PENDING, BranchState.RUNNING, BranchState.STOPPING)
+    active = sum(branch.state in awake for branch in live.branches)
+    if active != live.active:
+        yield "OneOutcomePerBranch", f"tree {name}: {active} branches are active, {live.active} are counted"
+    if len(live.tree.leaves) > live.run.spec.branch.max_leaves:
+        yield "TreeWellFormed", f"tree {name}: {len(live.tree.leaves)} leaves exceed the policy's cap"
+    for node in live.tree.nodes[1:]:
+        parent = live.tree.nodes[node.parent]
+        if node.parent >= node.number or node.token_start != parent.total or node.depth != parent.depth + 1:
+            yield "TreeWellFormed", f"tree {name}: node {node.number} does not continue its parent {node.parent}"
+        if len(node.token_ids) != 4 * node.n_tokens:
+            yield "TreeWellFormed", f"tree {name}: node {node.number} stores {len(node.token_ids)} bytes"
+    indices = [(node.parent, node.sibling_index) for node in live.tree.nodes[1:]]
+    if len(set(indices)) != len(indices):
+        yield "TreeWellFormed", f"tree {name}: two nodes share a sibling index"
+
+
+def _of_run(state: State, run: Run) -> Iterator[Finding]:
+    name, ledger = run.spec.run_id, run.ledger
+    if not ledger.balanced():
+        yield "TokensConserved", f"run {name}: {ledger}"
+    trees = [live for live in state.trees.values() if live.run is run]
+    outstanding = sum(live.ledger.outstanding for live in trees)
+    if outstanding != ledger.outstanding:
+        yield "TokensConserved", f"run {name}: trees hold {outstanding}, outstanding is {ledger.outstanding}"
+    if run.growing != len(trees):
+        yield "DeliveredOnceAcked", f"run {name}: {len(trees)} trees grow, {run.growing} are counted"
+    ended = run.finished + run.failed + run.growing + len(run.waiting)
+    if ended != len(run.tasks):
+        yield "DeliveredOnceAcked", f"run {name}: {len(run.tasks)} tasks, {ended} accounted for"
+
+
+def _of_grants(state: State) -> Iterator[Finding]:
+    held = {grant for replica in state.replicas.values() for grant in replica.grants}
+    if held != set(state.grants):
+        yield "OneOutcomePerBranch", f"{len(held ^ set(state.grants))} grants are held by no replica or by none known"
+    for grant, (live, branch) in state.grants.items():
+        if branch.grant != grant or branch.state not in (BranchState.RUNNING, BranchState.STOPPING):
+            yield "OneOutcomePerBranch", f"tree {live.tree_id}: grant {grant} is served by a branch in {branch.state}"
+    for replica in state.replicas.values():
+        if replica.free < 0:
+            yield "Bounded", f"replica {replica.replica_id} has {len(replica.grants)} branches on {replica.slots} slots"

@@ -1,0 +1,66 @@
+"""A tree while it grows: nodes, branches, account, and what is still owed before it can end."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from treeroll.core.branch import Branch
+from treeroll.core.ledger import Ledger
+from treeroll.core.run import Run, TaskSpec
+from treeroll.core.tree import Tree
+from treeroll.policies.base import Growth
+
+
+class TreeStatus(StrEnum):
+    """What the record says about a tree."""
+
+    WAITING = "waiting"  # its task has no place yet
+    GROWING = "growing"
+    COMPLETE = "complete"
+    PARTIAL = "partial"  # cut by cancel or budget, with complete leaves
+    FAILED = "failed"  # ended without a complete leaf
+
+
+@dataclass(frozen=True, slots=True)
+class RewardMark:
+    """The outcome of scoring one leaf."""
+
+    value: float | None
+    error: str = ""
+
+
+@dataclass(slots=True)
+class LiveTree:
+    """One growing tree."""
+
+    run: Run
+    task: TaskSpec
+    tree: Tree
+    growth: Growth
+    # Total lengths where segments end, for depth 1, 2, ...
+    boundaries: list[int]
+    # Order of admission, 1, 2, 3 ..., and the replica that the tree's first branches go to.
+    admitted: int = 0
+    home: str = ""
+    ledger: Ledger = field(default_factory=Ledger)
+    branches: list[Branch] = field(default_factory=list)
+    # Numbers of branches by state that keeps the tree alive.
+    active: int = 0  # PENDING, RUNNING or STOPPING
+    held: dict[int, int] = field(default_factory=dict)  # node -> branch number
+    rewards: dict[int, RewardMark] = field(default_factory=dict)  # leaf -> outcome
+    status: TreeStatus = TreeStatus.GROWING
+    # Why it was cut: "" while whole; then "cancelled", "budget" or "lost".
+    cut: str = ""
+    error: str = ""
+    n_censored: int = 0
+    lost_tokens_max: int = 0
+    grown: bool = False  # no branch will start any more
+
+    @property
+    def tree_id(self) -> str:
+        """Id of the tree."""
+        return self.tree.tree_id
+
+    @property
+    def scored(self) -> bool:
+        """Every leaf has the outcome this run waits for."""
+        return not self.run.spec.scores_here or len(self.rewards) == len(self.tree.leaves)

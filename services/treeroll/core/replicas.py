@@ -1,0 +1,93 @@
+"""Replicas come, are heard, fall silent and go. A replica's lease on its branches lasts as long as it is heard."""
+
+from bisect import insort
+
+from treeroll.core.branch import BranchState
+from treeroll.core.effects import Effect, StopBranch
+from treeroll.core.events import ReplicaJoined, ReplicaLost
+from treeroll.core.grow import lose_grant, settle_tree
+from treeroll.core.queues import requeue
+from treeroll.core.start import start_effect
+from treeroll.core.state import Replica, State
+from treeroll.errors import InvalidInput, StaleEpoch
+
+
+def join(state: State, event: ReplicaJoined, now: float) -> list[Effect]:
+    """A replica said Hello: first time, after a restart (its old branches are lost), or after a reconnect."""
+    name, known = event.replica_id, state.replicas.get(event.replica_id)
+    if event.incarnation < state.incarnations.get(name, 0):
+        newest = state.incarnations[name]
+        raise StaleEpoch(f"replica {name} incarnation {event.incarnation} is fenced: {newest} has been seen")
+    _check_alike(state, event)
+    if known is not None and known.incarnation == event.incarnation:
+        known.heard_at = now
+        return _reconcile(state, known, event.live_grants)
+    if known is None and event.incarnation == state.incarnations.get(name):
+        raise StaleEpoch(f"replica {name} incarnation {event.incarnation} lost its lease; restart it")
+    effects = lose(state, ReplicaLost(name, known.incarnation, "it was restarted")) if known else []
+    state.incarnations[name] = event.incarnation
+    state.replicas[name] = Replica(
+        name, event.incarnation, event.slots, event.block_size, event.max_model_len, heard_at=now
+    )
+    insort(state.ready, name)
+    return effects
+
+
+def _reconcile(state: State, replica: Replica, live_grants: frozenset[int]) -> list[Effect]:
+    """After a reconnect: say again what a broken call swallowed, stop what the replica should not be doing."""
+    effects: list[Effect] = []
+    for grant in sorted(replica.grants - live_grants):
+        live, branch = state.grants[grant]
+        effects.append(start_effect(live, branch))
+    for grant in sorted(live_grants | replica.grants):
+        entry = state.grants.get(grant)
+        if entry is None or entry[1].state is BranchState.STOPPING:
+            effects.append(StopBranch(replica.replica_id, grant))
+    return effects
+
+
+def _check_alike(state: State, event: ReplicaJoined) -> None:
+    """Boundaries are the same for all branches of a tree, so all replicas must cut alike."""
+    for other in state.replicas.values():
+        if (other.block_size, other.max_model_len) != (event.block_size, event.max_model_len):
+            raise InvalidInput(
+                f"replica {event.replica_id} has block size {event.block_size} and context {event.max_model_len}, "
+                f"replica {other.replica_id} has {other.block_size} and {other.max_model_len}; they must be equal"
+            )
+
+
+def heard(state: State, replica_id: str, incarnation: int, now: float, kv_usage: float | None = None) -> None:
+    """Renew the replica's lease."""
+    replica = state.replicas.get(replica_id)
+    if replica is None or replica.incarnation != incarnation:
+        return
+    replica.heard_at = now
+    if kv_usage is not None:
+        replica.kv_usage = kv_usage
+
+
+def lose(state: State, event: ReplicaLost) -> list[Effect]:
+    """Take back everything the replica held. StaleFenced: an older incarnation's loss changes nothing."""
+    replica = state.replicas.get(event.replica_id)
+    if replica is None or replica.incarnation != event.incarnation:
+        return []
+    del state.replicas[event.replica_id]
+    state.ready.remove(event.replica_id)
+    effects: list[Effect] = []
+    for grant in sorted(replica.grants):
+        live, branch = state.grants[grant]
+        lose_grant(state, live, branch, event.cause)
+        effects += settle_tree(state, live)
+    requeue(state, replica.queue)
+    return effects
+
+
+def expire(state: State, now: float) -> list[Effect]:
+    """Lose the replicas that were silent for longer than their lease."""
+    effects: list[Effect] = []
+    for replica in list(state.replicas.values()):
+        silent_s = now - replica.heard_at
+        if silent_s > state.settings.lease_s:
+            cause = f"it was silent for {silent_s:.1f} s"
+            effects += lose(state, ReplicaLost(replica.replica_id, replica.incarnation, cause))
+    return effects

@@ -1,0 +1,106 @@
+"""Runs: a client's configured stream of work, its tasks and its account."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from treeroll.core.ledger import Ledger
+from treeroll.policies.base import AdvantageEstimator, BranchPolicy, PrunePolicy, SegmentPolicy
+
+
+class RunState(StrEnum):
+    """Whether a run takes tasks, and whether it grows trees."""
+
+    OPEN = "open"
+    CLOSED = "closed"  # takes no more tasks
+    CANCELLED = "cancelled"  # grows no more trees either
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are sampled, for every branch of a run."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    top_logprobs: int = 0
+    per_request_seed: bool = False
+    ignore_eos: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """A resolved run. Equal `config_json` means an equal run."""
+
+    run_id: str
+    config_json: str
+    seed: int
+    max_tokens: int
+    sampling: Sampling
+    segment: SegmentPolicy
+    branch: BranchPolicy
+    prune: PrunePolicy
+    advantage: AdvantageEstimator
+    scorer: str | None = None  # None and "client": trees are delivered unscored
+    budget_tokens: int | None = None
+
+    @property
+    def scores_here(self) -> bool:
+        """Whether our scorer pool rewards the leaves."""
+        return self.scorer not in (None, "client")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One tokenised task. `digest` identifies its content; `extra_json` goes to the scorer and back to the trainer."""
+
+    task_id: str
+    epoch: int
+    tree_id: str
+    prompt_ids: bytes  # int32 little-endian
+    prompt_text: str
+    digest: str
+    answer: str | None = None
+    extra_json: str = "{}"
+
+    @property
+    def key(self) -> str:
+        """Unique in a run."""
+        return f"{self.epoch}:{self.task_id}"
+
+
+@dataclass(slots=True)
+class Counters:
+    """Figures of a run that only grow."""
+
+    wasted_tokens: int = 0
+    cached_tokens: int = 0
+    recomputed_tokens: int = 0
+    forks: int = 0
+    fork_requests: int = 0
+    fork_recomputed_tokens: int = 0
+    regrants: int = 0
+    lost_tokens_max: int = 0
+    reward_errors: int = 0
+    leaves: int = 0
+
+
+@dataclass(slots=True)
+class Run:
+    """A run in progress."""
+
+    spec: RunSpec
+    state: RunState = RunState.OPEN
+    ledger: Ledger = field(default_factory=Ledger)
+    counters: Counters = field(default_factory=Counters)
+    # Task key -> (tree_id, content digest), every task ever submitted.
+    tasks: dict[str, tuple[str, str]] = field(default_factory=dict)
+    waiting: deque[TaskSpec] = field(default_factory=deque)
+    growing: int = 0
+    finished: int = 0
+    failed: int = 0
+
+    @property
+    def terminal(self) -> bool:
+        """No task is left without its terminal event, and none can come."""
+        return self.state is not RunState.OPEN and not self.waiting and not self.growing

@@ -1,0 +1,97 @@
+"""Everything the coordinator knows about growing work. Only `core` functions change it."""
+
+import heapq
+from collections import Counter
+from dataclasses import dataclass, field
+
+from treeroll.core.branch import Branch, BranchState
+from treeroll.core.live import LiveTree
+from treeroll.core.run import Run
+from treeroll.policies.base import PlacementPolicy
+
+# Tokens a replica may decode past a boundary before it notices that it must stop: two engine output intervals.
+STOP_LAG_TOKENS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class CoreSettings:
+    """Limits the core decides with. Times in seconds on the clock that `now` is read from."""
+
+    placement: PlacementPolicy
+    lease_s: float = 10.0
+    run_ahead: int = 2
+    max_attempts: int = 5
+    kv_hold: float = 0.8
+    live_trees: int | None = None
+
+
+@dataclass(slots=True)
+class WorkQueue:
+    """Branches waiting for a slot: deepest first, then oldest tree. Entries that are no longer pending are skipped."""
+
+    heap: list[tuple[int, int, int, LiveTree, Branch]] = field(default_factory=list)
+
+    def push(self, live: LiveTree, branch: Branch, order: int) -> None:
+        """Add a pending branch; `order` breaks ties and must be unique."""
+        depth = live.tree.nodes[branch.tip].depth
+        heapq.heappush(self.heap, (-depth, order, branch.number, live, branch))
+
+    def pop(self) -> tuple[LiveTree, Branch] | None:
+        """Next pending branch, or None."""
+        while self.heap:
+            *_, live, branch = heapq.heappop(self.heap)
+            if branch.state is BranchState.PENDING:
+                return live, branch
+        return None
+
+    def __len__(self) -> int:
+        return len(self.heap)
+
+
+@dataclass(slots=True)
+class Replica:
+    """A replica as the core sees it."""
+
+    replica_id: str
+    incarnation: int
+    slots: int
+    block_size: int
+    max_model_len: int
+    heard_at: float
+    kv_usage: float = 0.0
+    grants: set[int] = field(default_factory=set)
+    queue: WorkQueue = field(default_factory=WorkQueue)
+
+    @property
+    def free(self) -> int:
+        """Slots without a branch."""
+        return self.slots - len(self.grants)
+
+
+@dataclass(slots=True)
+class State:
+    """The coordinator's memory of unfinished work."""
+
+    settings: CoreSettings
+    # Grants of different coordinator epochs must never be equal: the shell starts this at epoch << 40.
+    next_grant: int = 1
+    runs: dict[str, Run] = field(default_factory=dict)
+    trees: dict[str, LiveTree] = field(default_factory=dict)
+    replicas: dict[str, Replica] = field(default_factory=dict)
+    ready: list[str] = field(default_factory=list)  # names of replicas, sorted
+    grants: dict[int, tuple[LiveTree, Branch]] = field(default_factory=dict)
+    # Branches that any replica may take.
+    anywhere: WorkQueue = field(default_factory=WorkQueue)
+    # Branches of a run whose reservation does not fit its budget now, but may after a refund.
+    blocked: dict[str, list[tuple[LiveTree, Branch]]] = field(default_factory=dict)
+    incarnations: dict[str, int] = field(default_factory=dict)  # highest seen, also of lost replicas
+    order: int = 0
+    turn: int = 0
+    draining: bool = False
+    outcomes: Counter[str] = field(default_factory=Counter)  # grants by outcome
+    fenced: int = 0  # reports of stale grants or incarnations, dropped
+
+    @property
+    def waiting_tasks(self) -> int:
+        """Tasks without a tree yet."""
+        return sum(len(run.waiting) for run in self.runs.values())

@@ -1,0 +1,60 @@
+"""`step`: one event in, effects out. The only entry to the core for shells, simulators and tests."""
+
+from treeroll.core import replicas, runs
+from treeroll.core.assign import assign
+from treeroll.core.effects import Effect
+from treeroll.core.events import (
+    Drained,
+    Event,
+    LeafScored,
+    ReplicaHeard,
+    ReplicaJoined,
+    ReplicaLost,
+    RunCancelled,
+    RunClosed,
+    RunCreated,
+    SegmentReported,
+    TasksSubmitted,
+    Ticked,
+)
+from treeroll.core.grow import report_segment, score_leaf
+from treeroll.core.state import State
+
+
+def step(state: State, event: Event, now: float) -> list[Effect]:
+    """Apply one event and fill free slots.
+
+    Deterministic: equal state, event and `now` (seconds) give equal effects. Raises a CallerError, before anything
+    changed, for an event that asks for what cannot be; BrokenInvariant if a promise would break.
+    """
+    return apply(state, event, now) + assign(state)
+
+
+def apply(state: State, event: Event, now: float) -> list[Effect]:
+    """Apply one event without granting new work, so that a shell can take many events and call `assign` once."""
+    match event:
+        case SegmentReported():
+            replicas.heard(state, event.replica_id, event.incarnation, now)
+            return report_segment(state, event)
+        case LeafScored():
+            return score_leaf(state, event)
+        case ReplicaHeard():
+            replicas.heard(state, event.replica_id, event.incarnation, now, event.kv_usage)
+            return []
+        case ReplicaJoined():
+            return replicas.join(state, event, now)
+        case ReplicaLost():
+            return replicas.lose(state, event)
+        case Ticked():
+            return replicas.expire(state, now)
+        case RunCreated():
+            return runs.create(state, event.spec)
+        case TasksSubmitted():
+            return runs.submit(state, event.run_id, event.tasks)
+        case RunClosed():
+            return runs.close(state, event.run_id)
+        case RunCancelled():
+            return runs.cancel(state, event.run_id)
+        case Drained():
+            state.draining = True
+            return []

@@ -1,0 +1,161 @@
+"""The policy protocols, and the few records they exchange with the core.
+
+A policy is an object made from its `Params` (a frozen pydantic model with bounds, `extra="forbid"`). It is pure: what it
+returns depends on its parameters, the tree and the tree's seed only. Per-tree memory lives in a `Growth`, one per tree.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, StopReason, Tree
+
+
+class Params(BaseModel):
+    """Base of all parameter models: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The shape every policy of a run shares; set once, at the top level of the run's configuration."""
+
+    leaves: int  # complete leaves wanted per tree (TreePO's width w), >= 1
+    segment_tokens: int  # wanted tokens per segment (TreePO's l), >= 1
+    max_depth: int  # most segments on a path (TreePO's d), >= 1
+    max_tokens: int  # most completion tokens on a path, >= 1
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """A decision about one node.
+
+    `forks` new branches start at the node, beside the branch that made it. `resume` lets that branch go on if it is held
+    there (hold mode); it means nothing for a branch that runs on by itself.
+    """
+
+    node: int
+    forks: int
+    reason: BranchReason = BranchReason.FORK
+    decision: Decision = Decision.BOUNDARY
+    resume: bool = True
+
+
+class Growth(Protocol):
+    """The memory of a branch policy about one tree."""
+
+    def start(self, tree: Tree) -> list[Expansion]:
+        """First branches, all at the root."""
+        ...
+
+    def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
+        """A node was added: inner (its branch runs on, or is held), leaf or pruned. Expansions may name other nodes."""
+        ...
+
+    def on_idle(self, tree: Tree) -> list[Expansion]:
+        """Nothing runs, waits or is held back by others. Returning nothing ends the tree."""
+        ...
+
+
+class BranchPolicy(Protocol):
+    """Decides forks and fallbacks."""
+
+    def grow(self, tree: Tree) -> Growth:
+        """A fresh memory for a new tree."""
+        ...
+
+    @property
+    def max_leaves(self) -> int:
+        """Upper bound on the leaves of one tree."""
+        ...
+
+
+class SegmentPolicy(Protocol):
+    """Decides where boundaries fall."""
+
+    hold: bool  # True: a branch ends at each boundary and waits for a decision
+
+    def boundaries(self, prompt_tokens: int, block_size: int, max_model_len: int) -> list[int]:
+        """Total lengths (prompt included) where segments end, for depth 1, 2, ...; strictly ascending.
+
+        The last one is the longest total any path may reach. A pure function of its arguments, so every branch of a
+        tree, whenever it starts, has the same boundaries.
+        """
+        ...
+
+
+class Ended(StrEnum):
+    """How the engine ended the branch at this node, if it did."""
+
+    NO = "no"
+    EOS = "eos"
+    LIMIT = "limit"  # reached the last boundary
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What a finish test may look at.
+
+    `tail` is up to TAIL_CHARS characters of path text before this segment; `text` the segment's own.
+    `completion_tokens` and `depth` include this segment.
+    """
+
+    text: str
+    tail: str
+    ended: Ended
+    completion_tokens: int
+    depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The path ends at this segment."""
+
+    status: NodeStatus  # LEAF or PRUNED
+    reason: StopReason
+
+
+class PrunePolicy(Protocol):
+    """Decides whether a path ends at a segment. Must return a verdict when `ended` is not NO."""
+
+    def judge(self, segment: Segment) -> Verdict | None:
+        """None: the path goes on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CreditTree:
+    """A finished tree as credit assignment sees it. Index = node number; the root is 0 and its own parent.
+
+    `paths[i]` are the node numbers from depth 1 to leaf i's node; `rewards` maps scored leaves to finite values;
+    leaves that nobody scored, or whose scorer failed, are in `paths` but not in `rewards`.
+    """
+
+    paths: dict[int, tuple[int, ...]]
+    rewards: dict[int, float]
+    n_tokens: dict[int, int]
+
+
+class AdvantageEstimator(Protocol):
+    """Turns leaf rewards into credit."""
+
+    def estimate(self, tree: CreditTree) -> dict[int, tuple[float, ...]]:
+        """For each scored leaf, one advantage per path node (depth 1 first), before any batch whitening."""
+        ...
+
+
+class PlacementPolicy(Protocol):
+    """Chooses the queue a branch waits in."""
+
+    steals: bool  # True: an idle replica may take branches queued for a full one
+
+    def home(self, parent_replica: str, replicas: list[str], turn: int) -> str | None:
+        """Replica whose queue the branch joins, or None for whichever is free first.
+
+        `parent_replica` generated the branch's prefix ("" for a new tree), `replicas` are the ready ones sorted by name,
+        `turn` counts placements so far.
+        """
+        ...

@@ -1,0 +1,81 @@
+"""The core in a simulated world: every invariant after every step, and trees that do not depend on time or place."""
+
+import pytest
+
+from tests.support.world import World, fingerprint
+from treeroll.core.live import TreeStatus
+
+SYNCS = ({"branch": {"sync": "level"}}, {"branch": {"sync": "path"}})
+
+
+@pytest.mark.parametrize("overrides", SYNCS)
+@pytest.mark.parametrize("hold", [False, True])
+def test_trees_are_the_same_whatever_the_fleet_the_order_and_the_losses(
+    overrides: dict[str, dict[str, object]], hold: bool
+) -> None:
+    choice = {**overrides, "segment": {"hold": hold}}
+    alone = World(seed=1, replicas=1, slots=64, overrides=choice).run()
+    for world in (
+        World(seed=2, replicas=3, slots=2, overrides=choice),
+        World(seed=3, replicas=2, slots=3, overrides=choice, placement="round_robin"),
+        World(seed=4, replicas=3, slots=4, overrides=choice, kill_share=0.02),
+    ):
+        assert fingerprint(world.run()) == fingerprint(alone)
+
+
+@pytest.mark.parametrize("recipe", ["flat", "treepo"])
+def test_every_complete_tree_has_the_leaves_it_was_asked_for(recipe: str) -> None:
+    world = World(recipe=recipe, end_share=0.02)
+    trees = world.run()
+    assert len(trees) == world.tasks
+    for live in trees.values():
+        assert live.status is TreeStatus.COMPLETE
+        assert len(live.tree.leaves) == world.leaves
+
+
+def test_all_tokens_are_accounted_for_when_nothing_runs_any_more() -> None:
+    world = World(seed=9, kill_share=0.03)
+    trees = world.run()
+    run = world.state.runs["run"]
+    assert run.ledger.outstanding == 0
+    assert run.ledger.balanced()
+    assert run.ledger.spent == sum(live.ledger.spent for live in trees.values())
+    nodes = sum(node.n_tokens for live in trees.values() for node in live.tree.nodes[1:])
+    assert run.ledger.spent >= nodes
+    assert not world.state.grants
+    assert run.counters.regrants > 0
+
+
+@pytest.mark.parametrize("budget", [1, 500, 3000])
+def test_a_budget_is_never_overrun_and_cut_trees_say_so(budget: int) -> None:
+    world = World(budget_tokens=budget)
+    trees = world.run()
+    run = world.state.runs["run"]
+    assert run.ledger.spent <= budget
+    assert len(trees) == world.tasks
+    for live in trees.values():
+        if live.status is not TreeStatus.COMPLETE:
+            assert "budget" in live.error
+
+
+def test_a_branch_that_is_lost_again_and_again_ends_its_tree_as_partial_or_failed() -> None:
+    world = World(kill_share=0.5, max_attempts=2, tasks=2)
+    trees = world.run()
+    assert len(trees) == 2
+    assert all(live.status in (TreeStatus.PARTIAL, TreeStatus.FAILED) for live in trees.values())
+    assert all("lost" in live.error for live in trees.values())
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_random_worlds_end_with_every_task_finished_once(seed: int) -> None:
+    world = World(
+        seed=seed,
+        replicas=1 + seed % 3,
+        slots=1 + seed % 5,
+        end_share=(0.003, 0.02, 0.1)[seed % 3],
+        kill_share=(0.0, 0.01)[seed % 2],
+        overrides=SYNCS[seed % 2],
+    )
+    trees = world.run()
+    assert len(trees) == world.tasks
+    assert not world.state.trees

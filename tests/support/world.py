@@ -1,0 +1,205 @@
+"""A world for the pure core: replicas that generate from (seed, position), a clock, and faults, all from one seed.
+
+Nothing here sleeps or opens a socket. Time is a number; whichever pending thing has the smallest due time happens next.
+"""
+
+import heapq
+import random
+import struct
+from dataclasses import dataclass, field
+
+from treeroll.core.effects import EmitTree, PersistNode, ScoreLeaf, StartBranch, StopBranch
+from treeroll.core.events import (
+    EndKind,
+    LeafScored,
+    ReplicaJoined,
+    ReplicaLost,
+    RunClosed,
+    RunCreated,
+    SegmentReported,
+    TasksSubmitted,
+    Ticked,
+)
+from treeroll.core.invariants import violations
+from treeroll.core.live import LiveTree
+from treeroll.core.rng import hash64, uniform
+from treeroll.core.run import RunSpec, Sampling, TaskSpec
+from treeroll.core.state import CoreSettings, State
+from treeroll.core.step import step
+from treeroll.policies import registry
+from treeroll.policies.base import Limits
+from treeroll.policies.build import build_policies
+
+BLOCK = 16
+EOS = 1
+
+
+def token_at(seed: int, position: int, end_share: float) -> int:
+    """The world's language model: EOS with a fixed probability, else some other token."""
+    return EOS if uniform(seed, "token", position) < end_share else 2 + hash64(seed, position) % 50
+
+
+@dataclass
+class Serving:
+    """A grant on a replica: what it has generated and reported."""
+
+    start: StartBranch
+    total: int
+    boundary: int = 0
+    reported: int = 0
+    stopped: bool = False
+
+
+@dataclass
+class World:
+    """Core, replicas and network. `latency` draws the seconds a segment takes."""
+
+    seed: int = 0
+    replicas: int = 2
+    slots: int = 4
+    end_share: float = 0.01
+    recipe: str = "treepo"
+    leaves: int = 8
+    max_depth: int = 6
+    overrides: dict[str, dict[str, object]] = field(default_factory=dict)
+    budget_tokens: int | None = None
+    placement: str = "parent_affinity"
+    kill_share: float = 0.0
+    max_attempts: int = 1000
+    tasks: int = 5
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(f"world-{self.seed}-{self.replicas}-{self.slots}")
+        limits = Limits(self.leaves, 32, self.max_depth, 32 * self.max_depth)
+        place = registry.build("placement", self.placement, {}, limits)
+        self.state = State(CoreSettings(place, max_attempts=self.max_attempts))
+        self.now = 0.0
+        self.queue: list[tuple[float, int, object]] = []
+        self.count = 0
+        self.serving: dict[tuple[str, int], dict[int, Serving]] = {}
+        self.incarnation = dict.fromkeys((f"r{i}" for i in range(self.replicas)), 0)
+        self.finished: dict[str, LiveTree] = {}
+        self.persisted: dict[str, int] = {}
+        policies = build_policies(self.recipe, limits, self.overrides)
+        self.spec = RunSpec(
+            "run", "{}", 7, limits.max_tokens, Sampling(), policies.segment, policies.branch, policies.prune,
+            policies.advantage, scorer="exact", budget_tokens=self.budget_tokens,
+        )  # fmt: skip
+
+    def run(self) -> dict[str, LiveTree]:
+        """Grow every task to its end; checks all invariants after every step."""
+        for name in self.incarnation:
+            self._join(name)
+        self._feed(RunCreated(self.spec))
+        self._feed(TasksSubmitted("run", [self._task(i) for i in range(self.tasks)]))
+        self._feed(RunClosed("run"))
+        while self.queue:
+            self.now, _, what = heapq.heappop(self.queue)
+            self._happen(what)
+            if self.kill_share and self.random.random() < self.kill_share:
+                self._kill(self.random.choice(sorted(self.incarnation)))
+        self._feed(Ticked())
+        return self.finished
+
+    def _task(self, number: int) -> TaskSpec:
+        prompt = struct.pack("<20i", *(hash64("prompt", number, i) % 40 for i in range(20)))
+        return TaskSpec(f"t{number}", 0, f"tree{number}", prompt, "", "d", "x")
+
+    def _join(self, name: str) -> None:
+        self.incarnation[name] += 1
+        self.serving[name, self.incarnation[name]] = {}
+        self._feed(ReplicaJoined(name, self.incarnation[name], self.slots, BLOCK, 4096))
+
+    def _kill(self, name: str) -> None:
+        old = self.incarnation[name]
+        self.serving.pop((name, old), None)
+        self._feed(ReplicaLost(name, old, "killed"))
+        self._join(name)
+
+    def _later(self, what: object, seconds: float) -> None:
+        self.count += 1
+        heapq.heappush(self.queue, (self.now + seconds, self.count, what))
+
+    def _feed(self, event: object) -> None:
+        for effect in step(self.state, event, self.now):  # type: ignore[arg-type]
+            self._perform(effect)
+        found = violations(self.state)
+        if found:
+            raise AssertionError(found)
+
+    def _perform(self, effect: object) -> None:
+        match effect:
+            case StartBranch():
+                key = effect.replica_id, self.incarnation[effect.replica_id]
+                self.serving[key][effect.grant] = Serving(effect, len(effect.prefix_ids) // 4)
+                self._later((key, effect.grant), self.random.expovariate(1.0))
+            case StopBranch():
+                key = effect.replica_id, self.incarnation[effect.replica_id]
+                if effect.grant in self.serving.get(key, {}):
+                    self.serving[key][effect.grant].stopped = True
+            case ScoreLeaf(live=live, node=node):
+                reward = float(uniform(hash64(*map(str, live.tree.path(node))), "reward") < 0.5)
+                self._later(LeafScored(live.tree_id, node, reward), self.random.expovariate(10.0))
+            case PersistNode(live=live):
+                self.persisted[live.tree_id] = self.persisted.get(live.tree_id, 0) + 1
+            case EmitTree(live=live):
+                if live.tree_id in self.finished:
+                    raise AssertionError(f"{live.tree_id} ended twice")
+                self.finished[live.tree_id] = live
+
+    def _happen(self, what: object) -> None:
+        if isinstance(what, LeafScored):
+            self._feed(what)
+            return
+        key, grant = what  # type: ignore[misc]
+        serving = self.serving.get(key, {}).get(grant)
+        if serving is not None:
+            self._feed(self._segment(key, serving))
+
+    def _segment(self, key: tuple[str, int], serving: Serving) -> SegmentReported:
+        """Decode to the next boundary, or be stopped on the way there."""
+        start = serving.start
+        limit = start.boundaries[serving.boundary]
+        if serving.stopped:
+            dropped = self.random.randint(0, limit - serving.total)
+            del self.serving[key][start.grant]
+            return SegmentReported(*key, start.grant, 0, end=EndKind.STOPPED, dropped_tokens=dropped)
+        tokens = []
+        while serving.total + len(tokens) < limit and (not tokens or tokens[-1] != EOS):
+            tokens.append(token_at(start.seed, serving.total + len(tokens), self.end_share))
+        first = serving.boundary == 0
+        cached = serving.total - 1 if first else None
+        serving.total += len(tokens)
+        serving.boundary += 1
+        end = self._end(start, serving, tokens)
+        if end is None:
+            self._later((key, start.grant), self.random.expovariate(1.0))
+        else:
+            del self.serving[key][start.grant]
+        raw = struct.pack(f"<{len(tokens)}i", *tokens)
+        text = " ".join(map(str, tokens))
+        logprob = -sum(token % 7 for token in tokens) / 10
+        return SegmentReported(*key, start.grant, len(tokens), raw, logprob, -0.6, text, cached, end)
+
+    def _end(self, start: StartBranch, serving: Serving, tokens: list[int]) -> EndKind | None:
+        if tokens[-1] == EOS:
+            return EndKind.EOS
+        if serving.total == start.boundaries[-1]:
+            return EndKind.LENGTH
+        if start.hold:
+            return EndKind.HOLD
+        # A slow coordinator: now and then the credit is used up.
+        return EndKind.CREDIT if self.random.random() < 0.05 else None
+
+
+def fingerprint(trees: dict[str, LiveTree]) -> list[tuple[object, ...]]:
+    """Everything about the trees that must not depend on time or place, sorted by tree and path."""
+    rows = []
+    for name, live in sorted(trees.items()):
+        for node in live.tree.nodes:
+            mark = live.rewards.get(node.number)
+            rows.append((
+                name, live.tree.path(node.number), node.depth, node.token_start, node.token_ids, node.status.value,
+                node.stop_reason.value, node.branch_reason.value, node.decision.value, mark and mark.value, live.status.value,
+            ))  # fmt: skip
+    return sorted(rows, key=lambda row: row[:2])
