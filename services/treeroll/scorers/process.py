@@ -1,0 +1,94 @@
+"""One child process that scores, and the clock that kills it.
+
+A child and not a thread: a scorer may loop in C with the interpreter lock held, exit, or crash, and only a kill from
+outside stops it. What happens to one item never touches another.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+
+from treeroll.scorers import wire
+from treeroll.scorers.base import ErrorKind, Job, ScoreResult
+
+LOAD_TIMEOUT_S = 60.0  # to start Python and import the scorer (and whatever a user's module imports)
+ATTEMPTS = 2  # a death may have another cause than the item: the kernel's, or the one before it left a thread
+
+
+class ScorerProcess:
+    """Scores one job at a time, in a child that is started when needed and again after each kill.
+
+    Use it from one thread that lives as long as it does: Linux kills the child when the thread that started it ends.
+    """
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[bytes] | None = None
+        self._pipe: Connection[bytes, bytes] | None = None
+
+    def score(self, job: Job) -> ScoreResult:
+        """The result; takes at most `job.timeout_s`, plus the start of a child when one is needed."""
+        status = ""
+        for _ in range(ATTEMPTS):
+            try:
+                return self._ask(job)
+            except (EOFError, OSError, ValueError):  # gone, or talking nonsense
+                status = self._kill()
+        return ScoreResult.failed(ErrorKind.DIED, f"scorer process died ({status}), {ATTEMPTS} times on this item")
+
+    def close(self) -> None:
+        """End the child. Idempotent."""
+        self._kill()
+
+    def _ask(self, job: Job) -> ScoreResult:
+        pipe = self._open()
+        pipe.send_bytes(wire.pack_job(job))
+        if not pipe.poll(LOAD_TIMEOUT_S):
+            self._kill()
+            return ScoreResult.failed(ErrorKind.TIMEOUT, f"timeout: scorer not loaded after {LOAD_TIMEOUT_S:g} s")
+        if pipe.recv_bytes(wire.MAX_REPLY_BYTES) != wire.STARTED:
+            raise ValueError("the child broke the protocol")
+        if not pipe.poll(job.timeout_s):
+            self._kill()
+            return ScoreResult.failed(ErrorKind.TIMEOUT, f"timeout after {job.timeout_s:g} s")
+        return wire.unpack_result(pipe.recv_bytes(wire.MAX_REPLY_BYTES))
+
+    def _open(self) -> "Connection[bytes, bytes]":
+        if self._pipe is None:
+            self._pipe, theirs = Pipe()
+            with theirs:
+                self._child = _start_child(theirs.fileno())
+        return self._pipe
+
+    def _kill(self) -> str:
+        """Kill the child and what it started; say how it ended."""
+        child, self._child = self._child, None
+        pipe, self._pipe = self._pipe, None
+        if pipe is not None:
+            pipe.close()
+        if child is None:
+            return "not running"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(0.1)  # it may be ending by itself: its own status tells more than our kill
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        return _describe_exit(child.wait())
+
+
+def _start_child(fd: int) -> subprocess.Popen[bytes]:
+    # -P: the working directory is not ours to import from; PYTHONPATH hands on what this process can import.
+    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    return subprocess.Popen(  # noqa: S603  # our own module; nothing from outside is in the arguments
+        [sys.executable, "-P", "-m", "treeroll.scorers.child", str(fd)],
+        pass_fds=(fd,),
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": paths},
+        start_new_session=True,  # the terminal's Ctrl-C is for the service, which then ends the child; and see killpg
+    )
+
+
+def _describe_exit(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,106 @@
+"""Every scorer, by name. The only place that knows them all."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from treeroll.errors import InvalidInput
+from treeroll.scorers.arith import ArithScorer
+from treeroll.scorers.base import Scorer
+from treeroll.scorers.call import CallScorer
+from treeroll.scorers.exact import ExactScorer
+from treeroll.scorers.math import MathScorer
+from treeroll.scorers.regex import RegexScorer
+from treeroll.scorers.spec import ScorerSpec
+
+CLIENT = "client"  # no scorer of ours: the client reports the rewards
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerKind:
+    """One row of the registry."""
+
+    usage: str  # how a run writes it
+    summary: str  # one line, for people
+    build: Callable[[str], Scorer]  # from the argument; InvalidInput if it cannot be
+    takes_argument: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerLabel:
+    """Name and version under which rewards are stored."""
+
+    name: str
+    version: int
+
+
+KINDS: dict[str, ScorerKind] = {
+    "math": ScorerKind(
+        "math", "1 if math-verify finds the completion's answer equal to the task's, else 0", lambda _: MathScorer()
+    ),
+    "exact": ScorerKind(
+        "exact", "1 if the completion, or its last \\boxed{...}, is the task's answer, else 0", lambda _: ExactScorer()
+    ),
+    "regex": ScorerKind(
+        "regex[:PATTERN]",
+        "1 if the pattern, or else the task's own field 'pattern', is found in the completion, else 0",
+        RegexScorer,
+        takes_argument=True,
+    ),
+    "arith": ScorerKind(
+        "arith", "1 if the last \\boxed{N} is exactly the task's integer answer, else 0", lambda _: ArithScorer()
+    ),
+    "python": ScorerKind(
+        "python:MODULE:FUNCTION",
+        "the number FUNCTION(prompt, completion, answer, extra) returns",
+        CallScorer,
+        takes_argument=True,
+    ),
+}
+
+
+def build(text: str) -> Scorer:
+    """The scorer a run names. InvalidInput says in one sentence what is wrong and what exists."""
+    spec = ScorerSpec.parse(text)
+    kind = KINDS.get(spec.name)
+    if kind is None:
+        raise InvalidInput(f"unknown scorer '{text[:200]}'{_hint(spec.name)}; choose one of {_usages()}")
+    if spec.argument and not kind.takes_argument:
+        raise InvalidInput(f"scorer '{spec.name}' takes no argument, got '{spec.argument[:200]}'")
+    return kind.build(spec.argument)
+
+
+def check(text: str, python_modules: Collection[str] | None = None) -> ScorerLabel:
+    """Validate a run's scorer by building it; InvalidInput if that fails. Returns the identity of its rewards.
+
+    `python:` imports the module here and now, so give untrusted callers an allow-list: `python_modules` names the
+    modules (with all below them) they may use; None allows any. Blocks while it imports: call it in a thread.
+    """
+    if text == CLIENT:
+        return ScorerLabel(CLIENT, 1)
+    spec = ScorerSpec.parse(text)
+    if spec.name == "python" and python_modules is not None:
+        _check_allowed(spec.argument.partition(":")[0], python_modules)
+    scorer = build(text)
+    return ScorerLabel(scorer.name, scorer.version)
+
+
+def summaries() -> dict[str, str]:
+    """Usage and one-line summary of everything a run may write, for the CLI."""
+    rows = {kind.usage: kind.summary for kind in KINDS.values()}
+    return rows | {CLIENT: "no scorer: the client reports rewards for the leaves it got"}
+
+
+def _check_allowed(module: str, allowed: Collection[str]) -> None:
+    if not any(module == name or module.startswith(f"{name}.") for name in allowed):
+        listed = ", ".join(sorted(allowed)) or "none"
+        raise InvalidInput(f"scorer 'python:{module}': this service does not allow the module; allowed are: {listed}")
+
+
+def _hint(name: str) -> str:
+    close = get_close_matches(name, KINDS, n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def _usages() -> str:
+    return ", ".join(summaries())

@@ -1,0 +1,40 @@
+"""Messages between a scorer process and its child, as JSON bytes: the child runs foreign code and is not trusted.
+
+For every item the child answers twice: `started` when the scorer is loaded and the item's clock may run, then the
+result.
+"""
+
+import json
+from typing import Any
+
+from treeroll.scorers.base import ErrorKind, Job, ScoreItem, ScoreResult
+
+STARTED = b"started"
+MAX_REPLY_BYTES = 16_384
+
+
+def pack_job(job: Job) -> bytes:
+    """What the child needs of a job; its timeout is not the child's business."""
+    item = job.item
+    return _dump([job.scorer, item.prompt, item.completion, item.answer, item.extra])
+
+
+def unpack_job(message: bytes) -> tuple[str, ScoreItem]:
+    """Scorer and item."""
+    scorer, prompt, completion, answer, extra = json.loads(message)
+    return scorer, ScoreItem(prompt, completion, answer, extra)
+
+
+def pack_result(result: ScoreResult) -> bytes:
+    """A result."""
+    return _dump([result.value, result.error, result.kind])
+
+
+def unpack_result(message: bytes) -> ScoreResult:
+    """A result. ValueError if the child sent something else."""
+    value, error, kind = json.loads(message)
+    return ScoreResult(None if value is None else float(value), str(error), None if kind is None else ErrorKind(kind))
+
+
+def _dump(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()

@@ -1,0 +1,229 @@
+"""Scoring in real processes: first one child, then the pool on a real local Ray. Foreign code stays in its process."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+from treeroll.errors import Unavailable
+from treeroll.scorers import process
+from treeroll.scorers.base import ErrorKind, Job, ScoreItem, ScoreRequest, ScoreResult
+from treeroll.scorers.pool import ScorerPool
+from treeroll.scorers.process import ScorerProcess
+
+ROOT = Path(__file__).resolve().parents[2]
+ACT = "python:tests.support.scorer_functions:act"
+
+
+@pytest.fixture(scope="module")
+def scorer() -> Iterator[ScorerProcess]:
+    scorer = ScorerProcess()
+    yield scorer
+    scorer.close()
+
+
+def job(act: str, timeout_s: float = 5.0) -> Job:
+    return Job(ACT, ScoreItem("", act), timeout_s)
+
+
+def test_scores_in_one_child_until_something_kills_it(scorer: ScorerProcess) -> None:
+    first = scorer.score(job("pid"))
+    assert first.value not in (None, float(os.getpid()))
+    assert scorer.score(job("raise")).kind is ErrorKind.RAISED
+    assert scorer.score(job("nan")).kind is ErrorKind.NOT_FINITE
+    assert scorer.score(job("system_exit")).kind is ErrorKind.RAISED
+    assert scorer.score(job("pid")) == first
+
+
+@pytest.mark.parametrize("act", ["spin", "deaf_spin", "sleep"])
+def test_a_hang_is_cut_at_its_deadline(scorer: ScorerProcess, act: str) -> None:
+    assert scorer.score(job("one")) == ScoreResult(1.0)  # loaded
+    begun = time.monotonic()
+    result = scorer.score(job(act, timeout_s=0.5))
+    assert result == ScoreResult.failed(ErrorKind.TIMEOUT, "timeout after 0.5 s")
+    assert time.monotonic() - begun < 3.5
+    assert scorer.score(job("one")) == ScoreResult(1.0)
+
+
+def test_a_hang_inside_c_code_is_cut_too(scorer: ScorerProcess) -> None:
+    """Catastrophic backtracking holds the interpreter lock: no Python thread or signal handler gets through."""
+    result = scorer.score(Job("regex:^(a+)+$", ScoreItem("", "a" * 60 + "b"), 0.5))
+    assert result.kind is ErrorKind.TIMEOUT
+
+
+def test_loading_is_not_on_the_items_clock(scorer: ScorerProcess) -> None:
+    scorer.close()
+    assert scorer.score(Job("math", ScoreItem("", "\\boxed{2}", "2"), timeout_s=5.0)) == ScoreResult(1.0)
+    scorer.close()
+    assert scorer.score(job("one", timeout_s=0.2)) == ScoreResult(1.0)  # Python alone takes longer to start
+
+
+@pytest.mark.parametrize(
+    ("act", "how"),
+    [("exit", "exit code 1"), ("abort", "killed by SIGABRT"), ("close_all", "")],
+)
+def test_a_death_is_an_error_after_one_retry(scorer: ScorerProcess, act: str, how: str) -> None:
+    result = scorer.score(job(act))
+    assert (result.value, result.kind) == (None, ErrorKind.DIED)
+    assert how in result.error
+    assert scorer.score(job("one")) == ScoreResult(1.0)
+
+
+def test_an_unloadable_scorer_is_an_error(scorer: ScorerProcess) -> None:
+    result = scorer.score(Job("python:no.such:thing", ScoreItem("", ""), 5.0))
+    assert result.kind is ErrorKind.UNLOADABLE
+    assert "no.such" in result.error
+
+
+def test_a_scorer_that_never_loads_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "LOAD_TIMEOUT_S", 0.01)
+    with_slow_start = ScorerProcess()
+    assert with_slow_start.score(job("one")).kind is ErrorKind.TIMEOUT
+    with_slow_start.close()
+
+
+def test_close_is_idempotent_and_leaves_nothing(scorer: ScorerProcess) -> None:
+    pid = int(scorer.score(job("pid")).value or 0)
+    scorer.close()
+    scorer.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel does it on Linux only")
+def test_a_hanging_child_dies_with_its_parent() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", _PARENT], stdout=subprocess.PIPE, text=True)
+    if parent.stdout is None:
+        raise RuntimeError("no pipe")
+    pid = int(parent.stdout.readline())
+    time.sleep(0.5)  # the child is in its loop now
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 3
+    while _running(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _running(pid)
+
+
+_PARENT = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+from treeroll.scorers.base import Job, ScoreItem
+from treeroll.scorers.process import ScorerProcess
+scorer = ScorerProcess()
+print(int(scorer.score(Job({ACT!r}, ScoreItem("", "pid"), 5.0)).value), flush=True)
+scorer.score(Job({ACT!r}, ScoreItem("", "deaf_spin"), 60.0))
+"""
+
+
+def _running(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def local_ray() -> Iterator[None]:
+    paths = os.pathsep.join([str(ROOT / "services"), str(ROOT)])
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=100 * 2**20,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"PYTHONPATH": paths}},
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+async def pool(local_ray: None) -> AsyncIterator[ScorerPool]:
+    pool = ScorerPool(workers=1)
+    await pool.start()
+    yield pool
+    await pool.stop()
+
+
+def acts(*names: str) -> list[ScoreRequest]:
+    return [ScoreRequest(n, ACT, ScoreItem("", name)) for n, name in enumerate(names)]
+
+
+async def test_pool_without_ray_says_so() -> None:
+    with pytest.raises(Unavailable, match="ray"):
+        await ScorerPool().start()
+
+
+async def test_pool_scores_many_with_several_scorers(pool: ScorerPool) -> None:
+    items = [ScoreItem("", f"\\boxed{{{n}}}", "7") for n in range(100)]
+    requests = [ScoreRequest(n, ("arith", "exact", "math")[n % 3], item) for n, item in enumerate(items)]
+    results = await pool.score(requests, timeout_s=10.0)
+    assert [result.value for result in results] == [float(n == 7) for n in range(100)]
+    assert pool.counts.scored == 100
+
+
+async def test_one_bad_item_of_each_kind_touches_no_other(pool: ScorerPool) -> None:
+    bad = {
+        "raise": ErrorKind.RAISED,
+        "nan": ErrorKind.NOT_FINITE,
+        "inf": ErrorKind.NOT_FINITE,
+        "none": ErrorKind.NOT_A_NUMBER,
+        "exit": ErrorKind.DIED,
+        "spin": ErrorKind.TIMEOUT,
+    }
+    names = [name for culprit in bad for name in ("one", culprit, "zero")]
+    results = await pool.score(acts(*names), timeout_s=1.0)
+    expected = [{"one": 1.0, "zero": 0.0}.get(name) for name in names]
+    assert [result.value for result in results] == expected
+    assert [result.kind for result in results] == [bad.get(name) for name in names]
+    assert all(bool(result.error) == (result.value is None) for result in results)
+    assert pool.counts.scored == 12
+    assert pool.counts.errors == {"raised": 1, "not_finite": 2, "not_a_number": 1, "died": 1, "timeout": 1}
+
+
+async def test_a_hang_is_reported_within_its_deadline(pool: ScorerPool) -> None:
+    await pool.score(acts("one"))  # loaded
+    begun = time.monotonic()
+    (result,) = await pool.score(acts("deaf_spin"), timeout_s=1.0)
+    assert result == ScoreResult.failed(ErrorKind.TIMEOUT, "timeout after 1 s")
+    assert time.monotonic() - begun < 1.0 + 3.0
+
+
+async def test_slow_items_do_not_hold_up_a_whole_batch(pool: ScorerPool) -> None:
+    """Five items of 0.4 s fill more than one call; all get their score."""
+    results = await pool.score(acts(*["nap"] * 5), timeout_s=5.0)
+    assert [result.value for result in results] == [1.0] * 5
+
+
+async def test_an_item_that_kills_the_actor_is_an_error_and_the_rest_are_scored(pool: ScorerPool) -> None:
+    results = await pool.score(acts("one", "kill_actor", "zero"), timeout_s=10.0)
+    assert [result.value for result in results] == [1.0, None, 0.0]
+    assert results[1].kind is ErrorKind.LOST
+    assert await pool.score(acts("one")) == [ScoreResult(1.0)]
+
+
+async def test_stop_leaves_no_process_and_gives_waiters_unavailable(local_ray: None) -> None:
+    pool = ScorerPool(workers=2)
+    await pool.start()
+    results = await pool.score(acts("pid"))
+    waiting = asyncio.create_task(pool.score(acts("deaf_spin", "deaf_spin"), timeout_s=60.0))
+    await asyncio.sleep(0.5)
+    await pool.stop()
+    await pool.stop()
+    with pytest.raises(Unavailable):
+        await waiting
+    pid = int(results[0].value or 0)
+    deadline = time.monotonic() + 5
+    while _running(pid) and time.monotonic() < deadline:  # noqa: ASYNC110  # a process sets no event
+        await asyncio.sleep(0.05)
+    assert not _running(pid)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
