@@ -1,0 +1,38 @@
+"""Group-relative advantages: every leaf against the leaves of its tree."""
+
+import math
+from typing import ClassVar
+
+from treeroll.policies import base
+from treeroll.policies.base import CreditTree, Limits
+
+EPSILON = 1e-6
+
+
+class Grpo:
+    """A_i = (R_i - mean R) / (std R + 1e-6) over the scored leaves of the tree; the same for each node of a path.
+
+    std is the sample deviation (n - 1). Leaves that nobody scored take no part. Ours: equal rewards and a single
+    scored leaf give exactly 0, rather than rounding noise over epsilon.
+    """
+
+    name: ClassVar[str] = "grpo"
+    summary: ClassVar[str] = "reward against the mean of the tree's leaves, over their deviation"
+    paper: ClassVar[str] = "DeepSeekMath, arXiv 2402.03300, section 4.1"
+
+    class Params(base.Params):
+        """Nothing to set."""
+
+    def __init__(self, params: Params, limits: Limits) -> None:
+        pass
+
+    def estimate(self, tree: CreditTree) -> dict[int, tuple[float, ...]]:
+        """For each scored leaf, one advantage per path node."""
+        rewards = list(tree.rewards.values())
+        if len(set(rewards)) <= 1:
+            return {leaf: (0.0,) * len(tree.paths[leaf]) for leaf in tree.rewards}
+        mean = math.fsum(rewards) / len(rewards)
+        std = math.sqrt(math.fsum((reward - mean) ** 2 for reward in rewards) / (len(rewards) - 1))
+        return {
+            leaf: ((reward - mean) / (std + EPSILON),) * len(tree.paths[leaf]) for leaf, reward in tree.rewards.items()
+        }

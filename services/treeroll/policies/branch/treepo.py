@@ -1,0 +1,47 @@
+"""TreePO: segment-wise tree growth to a fixed width, with fallback (ByteDance Seed / M-A-P, arXiv 2508.17445)."""
+
+from typing import ClassVar
+
+from treeroll.core.tree import Tree
+from treeroll.errors import InvalidInput
+from treeroll.policies.base import Growth, Limits
+from treeroll.policies.branch.treepo_level import LevelGrowth
+from treeroll.policies.branch.treepo_params import TreePOParams
+from treeroll.policies.branch.treepo_path import PathGrowth
+
+
+class TreePO:
+    """Live paths fork up to b-fold at each segment until the width is reached; then finished paths are cut and regrown.
+
+    Width w is `limits.leaves`, segment length l `limits.segment_tokens`, depth d `limits.max_depth`. A tree goes
+    through: first branches (b, or a random number), splits of each step's budget over its live paths, and, when no path
+    is live and leaves are missing, fallback rounds. Defaults are the code's (b 2, fixed_avg, random, finished_first).
+
+    Ours, because sources are silent or broken there: the initial range works (in the release it is dead code); leaves
+    that min_tokens discards are replaced but at most `max_rounds` times; `sync` names when a split is taken.
+    """
+
+    name: ClassVar[str] = "treepo"
+    summary: ClassVar[str] = "forks live paths at segment ends up to the width, then regrows cut paths"
+    paper: ClassVar[str] = "TreePO, arXiv 2508.17445"
+    Params: ClassVar[type[TreePOParams]] = TreePOParams
+
+    def __init__(self, params: TreePOParams, limits: Limits) -> None:
+        for setting in ("min_width", "initial_min"):
+            if (getattr(params, setting) or 0) > limits.leaves:
+                raise InvalidInput(
+                    f"branch policy 'treepo': {setting} {getattr(params, setting)} is above leaves {limits.leaves}; "
+                    "lower it or ask for more leaves"
+                )
+        self._params = params
+        self._limits = limits
+
+    @property
+    def max_leaves(self) -> int:
+        """Upper bound on the leaves (not counting pruned ones) of one tree."""
+        return self._limits.leaves
+
+    def grow(self, tree: Tree) -> Growth:
+        """A fresh memory for a new tree."""
+        kind = LevelGrowth if self._params.sync == "level" else PathGrowth
+        return kind(self._params, self._limits)

@@ -1,0 +1,86 @@
+"""TreePO growth with one split per step of the tree (sync=level): the published rule without its barrier.
+
+The split at step k is taken once all paths of the tree have reached boundary k or ended, from what each of them was at
+that boundary. Nobody waits for it: running branches may be steps ahead, and their later nodes are kept for later steps.
+
+The step of a node is its parent's step + 1; the first nodes of a fallback round carry on after the last step that was
+taken. Steps are decided in order and only when complete, so the order of arrival cannot matter (ForkBlind).
+"""
+
+from collections import defaultdict
+
+from treeroll.core.tree import BranchReason, Node, NodeStatus, Tree
+from treeroll.policies.base import Expansion, Limits
+from treeroll.policies.branch import treepo_budget as budget
+from treeroll.policies.branch.treepo_params import TreePOParams
+from treeroll.policies.branch.treepo_rounds import Rounds, ended_as_sample, starts_fallback
+from treeroll.policies.branch.treepo_split import PathStats, split, temperature
+
+
+class LevelGrowth:
+    """Counts the paths each step must still hear from, and splits complete steps."""
+
+    def __init__(self, params: TreePOParams, limits: Limits) -> None:
+        self._params = params
+        self._limits = limits
+        self._rounds = Rounds(params, limits)
+        self._use = budget.TokenUse()
+        self._step = 0  # the last step that was split
+        self._expected = 0  # paths that step _step + 1 has
+        self._arrived: dict[int, list[int]] = defaultdict(list)  # step -> nodes, for steps not yet split
+        self._steps: dict[int, int] = {0: 0}  # node -> its step
+
+    def start(self, tree: Tree) -> list[Expansion]:
+        """First branches, all at the prompt."""
+        self._expected = budget.initial_divergence(self._params, self._limits.leaves, tree.seed)
+        return [Expansion(tree.root.number, self._expected, BranchReason.INITIAL, resume=False)]
+
+    def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
+        """Decides every step that this node completes."""
+        step = (self._step if starts_fallback(node) else self._steps[node.parent]) + 1
+        self._steps[node.number] = step
+        self._arrived[step].append(node.number)
+        expansions: list[Expansion] = []
+        while 0 < self._expected <= len(self._arrived[self._step + 1]):
+            expansions += self._split(tree)
+        return expansions
+
+    def on_idle(self, tree: Tree) -> list[Expansion]:
+        """The next fallback round, if the width is not reached. Every step is split by then: all paths have ended."""
+        round_ = self._rounds.next(tree, self._wanted() - self._use.finished)
+        self._expected = sum(expansion.forks for expansion in round_)
+        return round_
+
+    def _split(self, tree: Tree) -> list[Expansion]:
+        """Close the next step: count what ended, fork what lives."""
+        self._step += 1
+        nodes = [tree.nodes[number] for number in tree.in_path_order(self._arrived.pop(self._step, []))]
+        ended = [tree.completion_tokens(node.number) for node in nodes if ended_as_sample(node)]
+        self._use = self._use.plus(ended)
+        active = [node for node in nodes if node.status is NodeStatus.INNER]
+        self._expected = 0
+        if not active:
+            return []
+        lengths = [tree.completion_tokens(node.number) for node in active]
+        b = budget.branching(self._params, tree.seed, "step", self._step)
+        upper = self._upper(sum(lengths) / len(lengths))
+        self._expected = budget.total_div(upper, self._use.finished, len(ended), b, len(active))
+        stats = [
+            PathStats(node.path_logprob_sum, length, node.logprob_sum, node.n_tokens)
+            for node, length in zip(active, lengths, strict=True)
+        ]
+        shares = split(self._params.split, self._expected, stats, temperature(self._params))
+        # Paths without a fork are named too: in hold mode that lets them go on, else it confirms the boundary.
+        return [Expansion(node.number, share - 1) for node, share in zip(active, shares, strict=True)]
+
+    def _upper(self, mean_length: float) -> int:
+        params, limits = self._params, self._limits
+        if params.token_cap is None:
+            return limits.leaves
+        return budget.token_upper(
+            params.token_cap, self._use, mean_length, limits.segment_tokens, params.min_width, limits.leaves
+        )
+
+    def _wanted(self) -> int:
+        """Leaves a fallback round aims at. Nothing is live then, so finished paths stand in for live ones (ours)."""
+        return self._upper(self._use.tokens / max(self._use.finished, 1))

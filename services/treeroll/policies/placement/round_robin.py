@@ -1,0 +1,25 @@
+"""Branches go to the replicas in turn."""
+
+from typing import ClassVar
+
+from treeroll.policies import base
+from treeroll.policies.base import Limits
+
+
+class RoundRobin:
+    """The baseline: blind to load and cache, and nobody helps out, so that a comparison measures exactly this."""
+
+    name: ClassVar[str] = "round_robin"
+    summary: ClassVar[str] = "each replica in turn, whatever its load"
+    paper: ClassVar[str] = "ours (baseline)"
+    steals: bool = False
+
+    class Params(base.Params):
+        """Nothing to set."""
+
+    def __init__(self, params: Params, limits: Limits) -> None:
+        pass
+
+    def home(self, parent_replica: str, replicas: list[str], turn: int) -> str | None:
+        """The next in turn."""
+        return replicas[turn % len(replicas)] if replicas else None

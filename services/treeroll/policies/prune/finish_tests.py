@@ -1,0 +1,94 @@
+"""TreePO's tests for the end of a path: answer, end of sequence, limits, repetition (release rules)."""
+
+import re
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from treeroll.core.tree import NodeStatus, StopReason
+from treeroll.errors import InvalidInput
+from treeroll.policies import base
+from treeroll.policies.base import Ended, Limits, Segment, Verdict
+from treeroll.policies.prune.repetition import repeats
+
+# \boxed{...} with up to two nested levels of braces. Possessive, so hostile text cannot make it backtrack.
+_BRACES = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*+\})*+\})*+\}"
+BOXED = re.compile(r"\\boxed" + _BRACES)
+
+
+class FinishTests:
+    """Ends a path at the first test that holds, in the published order.
+
+    1 repetition (if `repetition=first`); 2 a complete boxed answer (`boxed_as_eos`: alone, `boxed_and_eos_first`: if
+    the path also ended with EOS); 3 EOS; 4 completion length >= max_tokens; 5 the last boundary; 6 repetition (if
+    `repetition=last`). A repetition leaf stays a sample. A path that ends below `min_tokens` is discarded: it is
+    pruned, no sample, and does not count towards the width.
+
+    Ours: the answer is looked for in the segment and the text before it, so one that straddles a boundary is found; but
+    one that lies wholly before the segment does not end the path again, except that EOS completes
+    `boxed_and_eos_first`. EOS is what the engine reports, not a search for its token. A path cut off by the engine's
+    context length before its last segment ends with reason LENGTH.
+    """
+
+    name: ClassVar[str] = "finish_tests"
+    summary: ClassVar[str] = "answer, EOS, limits and repetition, in TreePO's order"
+    paper: ClassVar[str] = "TreePO, arXiv 2508.17445, section 2.2 and its release"
+
+    class Params(base.Params):
+        """Which tests run, and their thresholds."""
+
+        boxed: Literal["boxed_as_eos", "boxed_and_eos_first", "off"] = Field(
+            "boxed_as_eos", description="whether a boxed answer ends a path, alone or with EOS"
+        )
+        repetition: Literal["first", "last", "off"] = Field("last", description="when repetition is tested")
+        repetition_chars: int = Field(32, ge=1, le=1024, description="length of the repeated substring")
+        repetition_count: int = Field(8, ge=2, description="occurrences within one segment that end the path")
+        min_tokens: int = Field(0, ge=0, description="shorter completions are discarded")
+
+    def __init__(self, params: Params, limits: Limits) -> None:
+        if params.min_tokens > limits.max_tokens:
+            raise InvalidInput(
+                f"prune policy 'finish_tests': min_tokens {params.min_tokens} is above max_tokens "
+                f"{limits.max_tokens}, so every path would be discarded; lower min_tokens"
+            )
+        self._params = params
+        self._limits = limits
+
+    def judge(self, segment: Segment) -> Verdict | None:
+        """None: the path goes on."""
+        reason = self._reason(segment)
+        if reason is None:
+            return None
+        if segment.completion_tokens < self._params.min_tokens:
+            return Verdict(NodeStatus.PRUNED, StopReason.MIN_LENGTH)
+        return Verdict(NodeStatus.LEAF, reason)
+
+    def _reason(self, segment: Segment) -> StopReason | None:
+        if self._params.repetition == "first" and self._repeats(segment):
+            return StopReason.REPETITION
+        if self._answered(segment):
+            return StopReason.ANSWER
+        if segment.ended is Ended.EOS:
+            return StopReason.EOS
+        if segment.ended is Ended.LIMIT:
+            return self._limit(segment)
+        if self._params.repetition == "last" and self._repeats(segment):
+            return StopReason.REPETITION
+        return None
+
+    def _repeats(self, segment: Segment) -> bool:
+        return repeats(segment.text, self._params.repetition_chars, self._params.repetition_count)
+
+    def _answered(self, segment: Segment) -> bool:
+        text = segment.tail + segment.text
+        match self._params.boxed:
+            case "boxed_as_eos":
+                return any(found.end() > len(segment.tail) for found in BOXED.finditer(text))
+            case "boxed_and_eos_first":
+                return segment.ended is Ended.EOS and BOXED.search(text) is not None
+            case "off":
+                return False
+
+    def _limit(self, segment: Segment) -> StopReason:
+        full = segment.completion_tokens >= self._limits.max_tokens
+        return StopReason.LENGTH if full or segment.depth < self._limits.max_depth else StopReason.DEPTH

@@ -1,0 +1,134 @@
+"""The explicit tables of policies, and the one way to build one from a name and plain parameters."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from treeroll.errors import InvalidInput
+from treeroll.policies.advantage.grpo import Grpo
+from treeroll.policies.advantage.treepo import TreePOAdvantage
+from treeroll.policies.base import Limits
+from treeroll.policies.branch.flat import Flat
+from treeroll.policies.branch.treepo import TreePO
+from treeroll.policies.placement.least_loaded import LeastLoaded
+from treeroll.policies.placement.parent_affinity import ParentAffinity
+from treeroll.policies.placement.round_robin import RoundRobin
+from treeroll.policies.prune.finish_tests import FinishTests
+from treeroll.policies.segment.fixed import FixedTokens
+
+# A policy class has ClassVars name, summary and paper, a parameter model Params, and takes (params, limits).
+PolicyClass = type[Any]
+
+POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
+    "segment": (FixedTokens,),
+    "branch": (TreePO, Flat),
+    "prune": (FinishTests,),
+    "advantage": (TreePOAdvantage, Grpo),
+    "placement": (ParentAffinity, LeastLoaded, RoundRobin),
+}
+
+# Longest echo of a wrong value in a message.
+ECHO_CHARS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterRow:
+    """One parameter as people read it."""
+
+    name: str
+    type: str
+    default: str
+    bounds: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRow:
+    """One line of `treeroll policies`."""
+
+    kind: str
+    name: str
+    summary: str
+    paper: str
+    parameters: tuple[ParameterRow, ...]
+
+
+def find(kind: str, name: str) -> PolicyClass:
+    """The class registered under a kind and a name."""
+    if kind not in POLICIES:
+        raise InvalidInput(f"there is no policy kind {echo(kind)}; the kinds are {', '.join(POLICIES)}")
+    for policy in POLICIES[kind]:
+        if policy.name == name:
+            return policy
+    known = ", ".join(policy.name for policy in POLICIES[kind])
+    raise InvalidInput(f"there is no {kind} policy {echo(name)}; there is {known}")
+
+
+def build(kind: str, name: str, params: Mapping[str, object], limits: Limits) -> Any:
+    """A policy from plain values, as configuration files and requests carry them.
+
+    Raises:
+        InvalidInput: kind, name, key, value or combination is wrong; the sentence names it and what exists.
+    """
+    policy = find(kind, name)
+    try:
+        checked = policy.Params.model_validate(dict(params))
+    except ValidationError as error:
+        raise InvalidInput("; ".join(_sentences(f"{kind} policy '{name}'", policy, error))) from None
+    return policy(checked, limits)
+
+
+def describe() -> list[PolicyRow]:
+    """All policies with their parameters."""
+    return [
+        PolicyRow(kind, policy.name, policy.summary, policy.paper, tuple(_parameters(policy)))
+        for kind, policies in POLICIES.items()
+        for policy in policies
+    ]
+
+
+def echo(value: object) -> str:
+    """A value in a message: quoted and of bounded length."""
+    text = repr(value)
+    return text if len(text) <= ECHO_CHARS else text[:ECHO_CHARS] + "..."
+
+
+def _sentences(where: str, policy: PolicyClass, error: ValidationError) -> Iterator[str]:
+    for item in error.errors(include_url=False):
+        key = ".".join(map(str, item["loc"]))
+        what = item["msg"].removeprefix("Value error, ").replace("Input should be", "it must be")
+        if item["type"] == "extra_forbidden":
+            known = ", ".join(policy.Params.model_fields) or "none"
+            yield f"{where} has no parameter {echo(key)}; its parameters are: {known}"
+        elif not key:
+            yield f"{where}: {what}"
+        else:
+            yield f"{where}: {key} is {echo(item['input'])}; {what[0].lower()}{what[1:]}"
+
+
+def _parameters(policy: PolicyClass) -> Iterator[ParameterRow]:
+    for name, field in policy.Params.model_fields.items():
+        default = "none" if field.default is None else str(field.default)
+        yield ParameterRow(name, _type(field.annotation), default, _bounds(field), field.description or "")
+
+
+def _type(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " | ".join(map(str, get_args(annotation)))
+    if parts := get_args(annotation):
+        return " | ".join(_type(part) for part in parts)
+    return "none" if annotation is type(None) else str(annotation.__name__)
+
+
+def _bounds(field: FieldInfo) -> str:
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    found = (
+        f"{sign} {getattr(limit, attribute)}"
+        for limit in field.metadata
+        for attribute, sign in signs.items()
+        if getattr(limit, attribute, None) is not None
+    )
+    return ", ".join(found)

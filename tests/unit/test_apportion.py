@@ -1,0 +1,108 @@
+"""Integer apportionment: exact, conserved, deterministic."""
+
+import math
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from treeroll.core.apportion import apportion, even, softmax
+from treeroll.errors import InvalidInput
+
+weights_lists = st.lists(st.floats(0, 1e300, allow_subnormal=True), min_size=1, max_size=12)
+
+
+@pytest.mark.parametrize(
+    ("total", "weights", "minimum", "shares"),
+    [
+        (10, [1, 1, 1], 0, [4, 3, 3]),  # equal remainders: the earlier item
+        (10, [5, 3, 2], 0, [5, 3, 2]),
+        (7, [0.5, 0.3, 0.2], 0, [4, 2, 1]),  # 3.5 2.1 1.4
+        (8, [7, 2, 1], 1, [5, 2, 1]),  # 1 each, then 3.5 1.0 0.5 of 5: the tie goes to the first
+        (5, [0, 0], 0, [3, 2]),  # no weight at all: all equal
+        (5, [0, 1], 1, [1, 4]),
+        (0, [1, 2], 0, [0, 0]),
+        (0, [], 0, []),
+    ],
+)
+def test_largest_remainder(total, weights, minimum, shares):
+    assert apportion(total, weights, minimum) == shares
+
+
+def test_what_a_capped_item_cannot_take_goes_to_the_others():
+    assert apportion(10, [8, 1, 1], caps=[4, 10, 10]) == [4, 3, 3]
+    assert apportion(10, [8, 1, 1], caps=[4, 3, 10]) == [4, 3, 3]
+    assert apportion(10, [8, 1, 1], caps=[4, 2, 10]) == [4, 2, 4]
+    assert apportion(6, [1, 0, 0], caps=[2, 9, 9]) == [2, 2, 2]
+
+
+@given(st.integers(0, 10_000), weights_lists, st.integers(0, 3))
+def test_the_total_is_conserved_and_everybody_gets_the_minimum(total, weights, minimum):
+    total += minimum * len(weights)
+    shares = apportion(total, weights, minimum)
+    assert sum(shares) == total
+    assert min(shares) >= minimum
+
+
+@given(st.integers(0, 1000), weights_lists, st.data())
+def test_caps_hold_and_the_total_is_conserved(total, weights, data):
+    caps = [data.draw(st.integers(0, 2000)) for _ in weights]
+    total = min(total, sum(caps))
+    shares = apportion(total, weights, caps=caps)
+    assert sum(shares) == total
+    assert all(share <= cap for share, cap in zip(shares, caps, strict=True))
+
+
+@given(st.integers(0, 1000), weights_lists)
+def test_nobody_is_a_whole_unit_away_from_their_share(total, weights):
+    if not any(weights):
+        weights = [1.0] * len(weights)
+    whole = sum(map(Fraction, weights))
+    for share, weight in zip(apportion(total, weights), weights, strict=True):
+        assert abs(share - total * Fraction(weight) / whole) < 1
+
+
+@pytest.mark.parametrize(
+    ("total", "weights", "options"),
+    [
+        (3, [1, -1], {}),
+        (3, [1, math.nan], {}),
+        (3, [1, math.inf], {}),
+        (-1, [1, 1], {}),
+        (1, [1, 1], {"minimum": 1}),
+        (5, [1, 1], {"caps": [2, 2]}),
+        (5, [1, 1], {"minimum": 2, "caps": [1, 9]}),
+        (5, [1, 1], {"caps": [9]}),
+        (1, [], {}),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(total, weights, options):
+    with pytest.raises(InvalidInput, match="apportion"):
+        apportion(total, weights, **options)
+
+
+@given(st.integers(0, 1000), st.integers(1, 50))
+def test_even_parts_are_equal_weights(total, n):
+    assert even(total, n) == apportion(total, [1.0] * n)
+
+
+def test_softmax_follows_the_temperature():
+    assert softmax([0.0, math.log(3)]) == pytest.approx([0.25, 0.75])
+    assert softmax([0.0, math.log(9)], temperature=2) == pytest.approx([0.25, 0.75])
+    assert softmax([]) == []
+
+
+@pytest.mark.parametrize(
+    ("scores", "weights"),
+    [
+        ([1e308, -1e308], [1, 0]),
+        ([-1e6, -1e6], [0.5, 0.5]),
+        ([-math.inf, 0.0], [0, 1]),
+        ([-math.inf, -math.inf], [0.5, 0.5]),
+        ([math.inf, 0.0, math.inf], [0.5, 0, 0.5]),
+        ([math.nan, 0.0], [0, 1]),
+    ],
+)
+def test_softmax_is_safe_for_any_scores(scores, weights):
+    assert softmax(scores) == pytest.approx(weights)

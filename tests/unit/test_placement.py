@@ -1,0 +1,41 @@
+"""Which replica's queue a branch joins."""
+
+import pytest
+
+from treeroll.policies import registry
+from treeroll.policies.base import Limits
+
+REPLICAS = ["a", "b", "c"]
+
+
+def homes(name, parent, replicas=REPLICAS, turns=4, **params):
+    policy = registry.build("placement", name, params, Limits(1, 1, 1, 1))
+    return [policy.home(parent, replicas, turn) for turn in range(turns)]
+
+
+def test_parent_affinity_follows_the_prefix():
+    assert set(homes("parent_affinity", "b")) == {"b"}
+
+
+@pytest.mark.parametrize("parent", ["", "gone"])
+def test_parent_affinity_leaves_a_new_tree_to_the_first_free_replica(parent):
+    assert set(homes("parent_affinity", parent)) == {None}
+
+
+def test_least_loaded_never_names_one():
+    assert set(homes("least_loaded", "b")) == {None}
+
+
+def test_round_robin_takes_turns():
+    assert homes("round_robin", "b") == ["a", "b", "c", "a"]
+    assert set(homes("round_robin", "b", replicas=[])) == {None}
+
+
+def test_only_the_baseline_does_not_steal():
+    def steals(name, **params):
+        return registry.build("placement", name, params, Limits(1, 1, 1, 1)).steals
+
+    assert steals("parent_affinity")
+    assert not steals("parent_affinity", steals=False)
+    assert steals("least_loaded")
+    assert not steals("round_robin")

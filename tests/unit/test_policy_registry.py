@@ -1,0 +1,163 @@
+"""Names, parameters and refusals of policies and recipes."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import treeroll.policies
+from treeroll.errors import InvalidInput
+from treeroll.policies import recipes, registry
+from treeroll.policies.base import Limits
+from treeroll.policies.branch.flat import Flat
+from treeroll.policies.branch.treepo import TreePO
+from treeroll.policies.build import build_policies, resolve
+
+LIMITS = Limits(leaves=8, segment_tokens=10, max_depth=4, max_tokens=100)
+FORBIDDEN = {"asyncio", "grpc", "redis", "ray", "time", "random", "os", "vllm", "torch", "numpy"}
+
+
+def refusal(kind, name, params):
+    with pytest.raises(InvalidInput) as caught:
+        registry.build(kind, name, params, LIMITS)
+    return str(caught.value)
+
+
+def test_every_policy_builds_from_nothing_and_says_what_it_is():
+    for kind, classes in registry.POLICIES.items():
+        for policy in classes:
+            built = registry.build(kind, policy.name, {}, LIMITS)
+            assert isinstance(built, policy)
+            assert policy.summary
+            assert "\n" not in policy.summary
+            assert policy.paper
+            assert policy.__doc__
+
+
+def test_names_are_unique_within_a_kind():
+    for classes in registry.POLICIES.values():
+        assert len({policy.name for policy in classes}) == len(classes)
+
+
+def test_unknown_kinds_and_names_list_what_exists():
+    assert refusal("brnch", "flat", {}) == (
+        "there is no policy kind 'brnch'; the kinds are segment, branch, prune, advantage, placement"
+    )
+    assert refusal("branch", "treeop", {}) == "there is no branch policy 'treeop'; there is treepo, flat"
+
+
+def test_unknown_keys_list_the_parameters():
+    assert refusal("segment", "fixed", {"holding": True}) == (
+        "segment policy 'fixed' has no parameter 'holding'; its parameters are: hold, aligned"
+    )
+    assert "its parameters are: none" in refusal("branch", "flat", {"b": 2})
+
+
+def test_wrong_values_say_where_what_and_what_is_allowed():
+    assert refusal("branch", "treepo", {"branching": 0}) == (
+        "branch policy 'treepo': branching is 0; it must be greater than or equal to 1"
+    )
+    assert refusal("branch", "treepo", {"sync": "levels"}) == (
+        "branch policy 'treepo': sync is 'levels'; it must be 'level' or 'path'"
+    )
+    both = refusal("prune", "finish_tests", {"repetition_count": 1, "repetition_chars": "many"})
+    assert both.count("prune policy 'finish_tests'") == 2
+
+
+def test_long_values_are_not_echoed_whole():
+    assert len(refusal("branch", "treepo", {"sync": "x" * 10_000})) < 200
+    assert len(refusal("branch", "x" * 10_000, {})) < 200
+
+
+@pytest.mark.parametrize(
+    ("params", "named"),
+    [
+        ({"sync": "path", "split": "logprob_weighted"}, ["split=logprob_weighted", "sync=path"]),
+        (
+            {"sync": "path", "total_budget": "by_response_token", "token_cap": 9},
+            ["total_budget=by_response_token", "sync=path"],
+        ),
+        ({"total_budget": "by_response_token"}, ["token_cap", "total_budget=by_response_token"]),
+        ({"token_cap": 100}, ["token_cap", "total_budget=by_response_token"]),
+        ({"tau_schedule": "ascending"}, ["tau_schedule=ascending", "split=fixed_avg"]),
+        ({"random_div_min": 5}, ["random_div_min 5", "random_div_max 4"]),
+        ({"tau_min": 50}, ["tau_min 50", "tau_max 10"]),
+        ({"initial": "random", "initial_min": 9}, ["initial_min 9", "initial_max 8"]),
+    ],
+)
+def test_combinations_that_cannot_work_name_both_settings(params, named):
+    sentence = refusal("branch", "treepo", params)
+    assert sentence.startswith("branch policy 'treepo': ")
+    assert all(setting in sentence for setting in named)
+
+
+def test_batch_coupled_modes_are_not_offered():
+    assert "divergence" in refusal("branch", "treepo", {"divergence": "by_infer_step_token_budget"})
+
+
+def test_describe_lists_every_policy_with_its_parameters():
+    rows = {(row.kind, row.name): row for row in registry.describe()}
+    assert {kind for kind, _ in rows} == set(registry.POLICIES)
+    parameters = {row.name: row for row in rows["branch", "treepo"].parameters}
+    assert parameters.keys() == TreePO.Params.model_fields.keys()
+    assert (parameters["branching"].type, parameters["branching"].default) == ("int", "2")
+    assert parameters["branching"].bounds == ">= 1, <= 1024"
+    assert parameters["sync"].type == "level | path"
+    assert (parameters["token_cap"].type, parameters["token_cap"].default) == ("int | none", "none")
+    assert all(parameter.description for row in rows.values() for parameter in row.parameters)
+
+
+def test_recipes_build_with_their_own_limits():
+    for name, recipe in recipes.RECIPES.items():
+        built = build_policies(name)
+        assert built.branch.max_leaves == recipe.limits.leaves
+        assert recipe.summary
+        assert recipe.paper
+
+
+def test_the_treepo_recipe_has_the_papers_defaults():
+    recipe = recipes.get("treepo")
+    assert recipe.limits == Limits(leaves=16, segment_tokens=512, max_depth=14, max_tokens=7168)
+    params = TreePO.Params(**recipe.branch.params)
+    assert (params.branching, params.split, params.fallback) == (2, "fixed_avg", "random")
+    assert params.leaf_order == "finished_first"
+
+
+def test_an_unknown_recipe_lists_the_known_ones():
+    with pytest.raises(InvalidInput, match="there is no recipe 'treep'; there is treepo, flat"):
+        recipes.get("treep")
+
+
+def test_overrides_change_single_parameters():
+    assert build_policies("treepo", LIMITS, {"segment": {"hold": True}}).segment.hold
+    branch = resolve("treepo", {"branch": {"sync": "path"}})["branch"]
+    assert branch.params["sync"] == "path"
+    assert branch.params["branching"] == 2
+
+
+def test_a_name_swaps_the_policy_and_drops_the_recipes_parameters():
+    assert isinstance(build_policies("treepo", LIMITS, {"branch": {"name": "flat"}}).branch, Flat)
+    same = resolve("treepo", {"branch": {"name": "treepo", "branching": 3}})["branch"].params
+    assert (same["branching"], same["fallback"]) == (3, "random")
+
+
+def test_wrong_overrides_are_refused():
+    with pytest.raises(InvalidInput, match="section 'brunch'; the sections are segment, branch, prune, advantage"):
+        build_policies("treepo", LIMITS, {"brunch": {}})
+    with pytest.raises(InvalidInput, match="branch policy 'flat' has no parameter 'sync'"):
+        build_policies("flat", LIMITS, {"branch": {"sync": "path"}})
+
+
+@pytest.mark.parametrize("name", ["leaves", "segment_tokens", "max_depth", "max_tokens"])
+def test_limits_below_one_are_refused(name):
+    shape = {"leaves": 1, "segment_tokens": 1, "max_depth": 1, "max_tokens": 1, name: 0}
+    with pytest.raises(InvalidInput, match=f"{name} is 0"):
+        build_policies("treepo", Limits(**shape))
+
+
+def test_policies_are_pure():
+    for source in Path(next(iter(treeroll.policies.__path__))).rglob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.split(".")[0] for name in names} & FORBIDDEN, source
