@@ -1,0 +1,88 @@
+"""AsyncClient: the client for asynchronous code, and the one implementation behind the synchronous one."""
+
+from typing import Any
+from weakref import WeakSet
+
+from treeroll.client.async_run import AsyncRun
+from treeroll.client.channel import CONNECT_S, Channel, Tls
+from treeroll.client.records import TreeRecord
+from treeroll.client.status import AuditReport, ServiceStatus
+from treeroll.client.stream import Stream
+from treeroll.client.wire import create_run_request
+from treeroll.pb.v1 import common_pb2, rollout_pb2
+
+
+async def connect_async(
+    address: str, *, token: str | None = None, tls: Tls = None, timeout_s: float = 30.0
+) -> "AsyncClient":
+    """Connect to a treeroll service at HOST:PORT; see `connect` for the parameters and errors."""
+    channel = Channel(address, token=token, tls=tls, timeout_s=timeout_s)
+    try:
+        request = rollout_pb2.GetServiceRequest()
+        await channel.call("GetService", request, rollout_pb2.ServiceStatus, within_s=min(timeout_s, CONNECT_S))
+    except BaseException:
+        await channel.close()
+        raise
+    return AsyncClient(channel)
+
+
+class AsyncClient:
+    """A connection to a treeroll service. Every method raises Unavailable when the service does not answer in time."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._streams: WeakSet[Stream] = WeakSet()
+
+    def __repr__(self) -> str:
+        return f"<AsyncClient of {self.address}>"
+
+    @property
+    def address(self) -> str:
+        """Where the service is."""
+        return self._channel.address
+
+    async def create_run(self, run_id: str, **config: Any) -> AsyncRun:
+        """Create a run from RunConfig fields, or attach to the one that exists with an equal configuration.
+
+        Raises InvalidInput naming a wrong key or value, RunConflict if the run exists with another configuration.
+        """
+        request = create_run_request(run_id, config)
+        await self._channel.call("CreateRun", request, rollout_pb2.Run)
+        return AsyncRun(self._channel, run_id, self._streams)
+
+    async def run(self, run_id: str) -> AsyncRun:
+        """Attach to a run. Raises UnknownRun."""
+        await self._channel.call("GetRun", rollout_pb2.GetRunRequest(run_id=run_id), rollout_pb2.Run)
+        return AsyncRun(self._channel, run_id, self._streams)
+
+    async def status(self) -> ServiceStatus:
+        """The service at a glance."""
+        request = rollout_pb2.GetServiceRequest()
+        return ServiceStatus.from_proto(await self._channel.call("GetService", request, rollout_pb2.ServiceStatus))
+
+    async def get_tree(self, tree_id: str) -> TreeRecord:
+        """One tree as it is now, finished or growing, with rewards and advantages in force. Raises UnknownTree."""
+        request = rollout_pb2.GetTreeRequest(tree_id=tree_id)
+        return TreeRecord.from_proto(await self._channel.call("GetTree", request, common_pb2.Tree))
+
+    async def audit(self) -> AuditReport:
+        """Check the named invariants on the live store."""
+        request = rollout_pb2.AuditRequest()
+        return AuditReport.from_proto(await self._channel.call("Audit", request, rollout_pb2.AuditReply))
+
+    async def drain(self) -> ServiceStatus:
+        """Admit no new trees and finish the live ones; replicas go idle."""
+        request = rollout_pb2.DrainRequest()
+        return ServiceStatus.from_proto(await self._channel.call("Drain", request, rollout_pb2.ServiceStatus))
+
+    async def close(self) -> None:
+        """Give back all leases of unfinished iterators and disconnect."""
+        for stream in list(self._streams):
+            await stream.close()
+        await self._channel.close()
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

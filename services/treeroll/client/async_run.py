@@ -1,0 +1,148 @@
+"""AsyncRun: one run, for asynchronous code."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+from weakref import WeakSet
+
+from treeroll.client.batch import AsyncBatch
+from treeroll.client.channel import Channel
+from treeroll.client.records import TreeRecord
+from treeroll.client.status import RunStatus
+from treeroll.client.stream import BatchOptions, Stream
+from treeroll.client.wire import reward_reports, submit_requests
+from treeroll.pb.v1 import common_pb2, rollout_pb2
+from treeroll.tasks import Task
+
+
+class RewardCounts(NamedTuple):
+    """What became of reported rewards."""
+
+    applied: int
+    repeated: int
+    """Equal to what was there: nothing done."""
+
+
+class AsyncRun:
+    """One run. Methods raise Unavailable when the service does not answer in time, UnknownRun if the run is gone."""
+
+    def __init__(self, channel: Channel, run_id: str, streams: "WeakSet[Stream]") -> None:
+        self._channel = channel
+        self._streams = streams
+        self.run_id = run_id
+
+    def __repr__(self) -> str:
+        return f"<AsyncRun {self.run_id} at {self._channel.address}>"
+
+    async def submit(self, tasks: Iterable[Task | Mapping[str, Any]], epoch: int = 0) -> list[str]:
+        """Add tasks; returns the tree ids they will become, in order. They are durable when this returns.
+
+        Tasks travel in chunks of at most 1000, each accepted whole or not at all. Repeating a submission has no effect.
+        A mapping without `id` is called "task-<position>". Raises InvalidInput naming the task, TaskConflict if the id
+        exists in this epoch with other content, RunClosed.
+        """
+        tree_ids: list[str] = []
+        for request in submit_requests(self.run_id, tasks, epoch):
+            tree_ids += await self._submit(request)
+        return tree_ids
+
+    async def _submit(self, request: rollout_pb2.SubmitTasksRequest) -> list[str]:
+        reply = await self._channel.call("SubmitTasks", request, rollout_pb2.SubmitTasksReply)
+        return list(reply.tree_ids)
+
+    async def close(self) -> RunStatus:
+        """No more tasks: `batches()` ends when every task has ended."""
+        request = rollout_pb2.CloseRunRequest(run_id=self.run_id)
+        return RunStatus.from_proto(await self._channel.call("CloseRun", request, rollout_pb2.Run))
+
+    async def cancel(self) -> RunStatus:
+        """Stop growing. Trees with complete leaves end as partial, the others as failed."""
+        request = rollout_pb2.CancelRunRequest(run_id=self.run_id)
+        return RunStatus.from_proto(await self._channel.call("CancelRun", request, rollout_pb2.Run))
+
+    async def status(self) -> RunStatus:
+        """State and figures."""
+        request = rollout_pb2.GetRunRequest(run_id=self.run_id)
+        return RunStatus.from_proto(await self._channel.call("GetRun", request, rollout_pb2.Run))
+
+    async def get_tree(self, tree_id: str) -> TreeRecord:
+        """One tree as it is now. Raises UnknownTree."""
+        request = rollout_pb2.GetTreeRequest(tree_id=tree_id)
+        return TreeRecord.from_proto(await self._channel.call("GetTree", request, common_pb2.Tree))
+
+    async def report_rewards(
+        self, rewards: Iterable[tuple[str, str, float]], scorer: str = "client", version: int = 1
+    ) -> RewardCounts:
+        """Write rewards of nodes, as (tree id, path or node id, value), late and again. All or none are applied.
+
+        Raises InvalidInput naming the node of a value that is not finite, RewardConflict if the node has another value
+        of this scorer and version, UnknownTree, UnknownNode.
+        """
+        reports = reward_reports(rewards, scorer, version)
+        if not reports:
+            return RewardCounts(0, 0)
+        request = rollout_pb2.ReportRewardsRequest(run_id=self.run_id, rewards=reports)
+        reply = await self._channel.call("ReportRewards", request, rollout_pb2.ReportRewardsReply)
+        return RewardCounts(reply.applied, reply.repeated)
+
+    def batches(
+        self,
+        trees: int = 32,
+        group: str = "default",
+        consumer: str | None = None,
+        lease_s: float = 60.0,
+        *,
+        max_wait_s: float | None = None,
+        allow_empty: bool = False,
+    ) -> "AsyncBatches":
+        """Finished trees in batches; see `Run.batches`.
+
+        `async with run.batches() as batches` gives back leases the moment the block is left; else they are given back
+        when the iterator is garbage.
+        """
+        options = BatchOptions(trees, group, consumer, lease_s, max_wait_s, allow_empty)
+        return AsyncBatches(self._stream(options))
+
+    def _stream(self, options: BatchOptions) -> Stream:
+        stream = Stream(self._channel, self.run_id, options)
+        self._streams.add(stream)
+        return stream
+
+
+class AsyncBatches:
+    """Iterator over batches; gives back what is not acknowledged when closed, failed, cancelled or garbage."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __aiter__(self) -> "AsyncBatches":
+        return self
+
+    async def __anext__(self) -> AsyncBatch:
+        self._loop = asyncio.get_running_loop()
+        try:
+            claim = await self._stream.next()
+        except BaseException:
+            await self.aclose()
+            raise
+        if claim is None:
+            await self.aclose()
+            raise StopAsyncIteration
+        return AsyncBatch(claim)
+
+    async def aclose(self) -> None:
+        """Give back what is not acknowledged, at once."""
+        await self._stream.close()
+
+    async def __aenter__(self) -> "AsyncBatches":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        # A finaliser cannot wait, and may run in any thread.
+        loop = self._loop
+        if loop is not None and not self._stream.closed and not loop.is_closed():
+            asyncio.run_coroutine_threadsafe(self._stream.close(), loop)

@@ -1,0 +1,131 @@
+"""Batch: some finished trees, flattened for a trainer, and the right to acknowledge them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from treeroll.client.records import Delivery, Sample, TreeRecord
+from treeroll.client.tensors import Array, padded
+
+if TYPE_CHECKING:
+    import torch
+
+    from treeroll.client.loop import LoopThread
+    from treeroll.client.stream import Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A task that ended without a sample."""
+
+    task_id: str
+    tree_id: str
+    error: str
+    """One sentence."""
+
+
+class BatchData:
+    """What a batch holds. Records are made on first use, in the caller's thread."""
+
+    def __init__(self, claim: "Claim") -> None:
+        self._claim = claim
+
+    def __len__(self) -> int:
+        """Number of samples; 0 when every task failed."""
+        return sum(len(delivery.tree.leaves) for delivery in self._claim.deliveries)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+    def __repr__(self) -> str:
+        trees = len(self._claim.deliveries) - len(self.failures)
+        return f"<{type(self).__name__}: {len(self)} samples of {trees} trees, {len(self.failures)} failures>"
+
+    @cached_property
+    def trees(self) -> list[TreeRecord]:
+        """Trees with at least one sample, in order of delivery."""
+        return [TreeRecord.from_proto(d.tree) for d in self._claim.deliveries if d.tree.leaves]
+
+    @cached_property
+    def samples(self) -> list[Sample]:
+        """All samples: tree by tree, in path order within a tree."""
+        return [sample for tree in self.trees for sample in tree.samples]
+
+    @cached_property
+    def failures(self) -> list[Failure]:
+        """Tasks that ended without a sample. They are acknowledged with the batch."""
+        trees = (delivery.tree for delivery in self._claim.deliveries if not delivery.tree.leaves)
+        return [Failure(tree.task_id, tree.tree_id, tree.error) for tree in trees]
+
+    @cached_property
+    def deliveries(self) -> list[Delivery]:
+        """How each tree, failed ones included, came here."""
+        return [Delivery.from_proto(delivery) for delivery in self._claim.deliveries]
+
+    @property
+    def lost(self) -> list[str]:
+        """Trees whose lease had moved on when the batch was acknowledged or given back; they come again."""
+        return list(self._claim.lost)
+
+    def to_numpy(self, pad_id: int = 0, *, mask_unscored: bool = True) -> dict[str, Array]:
+        """Padded arrays; see `treeroll.client.tensors.padded` for names, shapes and dtypes. InvalidInput when empty."""
+        return padded(self.samples, pad_id, mask_unscored=mask_unscored)
+
+    def to_torch(self, pad_id: int = 0, *, mask_unscored: bool = True, device: Any = None) -> "dict[str, torch.Tensor]":
+        """Padded tensors under TRL-like names: prompt_ids and prompt_mask [B, P] left-padded; completion_ids,
+        completion_mask, sampling_per_token_logps, advantages and loss_weights [B, C] right-padded; rewards and
+        path_weight [B]; the rest as in `treeroll.client.tensors.padded`.
+
+        Samples without a reward have completion_mask 0, unless `mask_unscored` is False. InvalidInput when empty.
+        """
+        import torch
+
+        arrays = self.to_numpy(pad_id, mask_unscored=mask_unscored)
+        return {name: torch.from_numpy(array).to(device=device) for name, array in arrays.items()}
+
+    def to_parquet(self, path: str | Path) -> None:
+        """Write the samples, one row each (`treeroll.client.columns.SAMPLE_SCHEMA`). Whole or not at all."""
+        import pyarrow.parquet as pq
+
+        from treeroll.client.columns import samples_table
+
+        path = Path(path)
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        pq.write_table(samples_table(self.samples), unfinished)
+        unfinished.replace(path)
+
+
+class Batch(BatchData):
+    """A batch for synchronous code."""
+
+    def __init__(self, claim: "Claim", loop: "LoopThread") -> None:
+        super().__init__(claim)
+        self._loop = loop
+
+    def ack(self) -> None:
+        """Acknowledge: these trees never come again to this group. So does asking for the next batch.
+
+        Raises LeaseLost naming the trees whose lease moved on; all others are acknowledged.
+        """
+        self._settle(self._claim.ack)
+
+    def release(self) -> None:
+        """Give the trees back at once, for another consumer of the group; no effect after `ack`."""
+        self._settle(self._claim.release)
+
+    def _settle(self, how: Callable[[], Any]) -> None:
+        self._loop.run(how())
+
+
+class AsyncBatch(BatchData):
+    """A batch for asynchronous code."""
+
+    async def ack(self) -> None:
+        """As `Batch.ack`."""
+        await self._claim.ack()
+
+    async def release(self) -> None:
+        """As `Batch.release`."""
+        await self._claim.release()

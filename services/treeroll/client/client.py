@@ -1,0 +1,77 @@
+"""Client and Run: the synchronous client, a facade over the asynchronous one on a private event-loop thread."""
+
+import contextlib
+from typing import Any
+
+from treeroll.client.async_client import AsyncClient, connect_async
+from treeroll.client.channel import Tls
+from treeroll.client.loop import LoopThread, shared_loop
+from treeroll.client.records import TreeRecord
+from treeroll.client.run import CLOSE_S, Run
+from treeroll.client.status import AuditReport, ServiceStatus
+
+
+def connect(address: str, *, token: str | None = None, tls: Tls = None, timeout_s: float = 30.0) -> "Client":
+    """Connect to a treeroll service at HOST:PORT, e.g. "localhost:7070", and check that it answers.
+
+    `token` is the client token, `tls` is True (system roots) or the path of a PEM file of roots; both are needed off
+    this machine. Calls are repeated for up to timeout_s while the service does not answer (connecting: 3 s at most).
+    Raises Unavailable when nobody answers, InvalidInput for an address that is none.
+    """
+    loop = shared_loop()
+    return Client(loop.run(connect_async(address, token=token, tls=tls, timeout_s=timeout_s)), loop)
+
+
+class Client:
+    """A connection to a treeroll service. Every method raises Unavailable when the service does not answer in time."""
+
+    def __init__(self, client: AsyncClient, loop: LoopThread) -> None:
+        self._client = client
+        self._loop = loop
+
+    def __repr__(self) -> str:
+        return f"<Client of {self.address}>"
+
+    @property
+    def address(self) -> str:
+        """Where the service is."""
+        return self._client.address
+
+    def create_run(self, run_id: str, **config: Any) -> Run:
+        """Create a run from RunConfig fields, or attach to the one that exists with an equal configuration.
+
+        Raises InvalidInput naming a wrong key or value, RunConflict if the run exists with another configuration.
+        """
+        return Run(self._loop.run(self._client.create_run(run_id, **config)), self._loop)
+
+    def run(self, run_id: str) -> Run:
+        """Attach to a run. Raises UnknownRun."""
+        return Run(self._loop.run(self._client.run(run_id)), self._loop)
+
+    def status(self) -> ServiceStatus:
+        """The service at a glance."""
+        return self._loop.run(self._client.status())
+
+    def get_tree(self, tree_id: str) -> TreeRecord:
+        """One tree as it is now, finished or growing, with rewards and advantages in force. Raises UnknownTree."""
+        return self._loop.run(self._client.get_tree(tree_id))
+
+    def audit(self) -> AuditReport:
+        """Check the named invariants on the live store."""
+        return self._loop.run(self._client.audit())
+
+    def drain(self) -> ServiceStatus:
+        """Admit no new trees and finish the live ones; replicas go idle."""
+        return self._loop.run(self._client.drain())
+
+    def close(self) -> None:
+        """Give back all leases of unfinished iterators and disconnect."""
+        if self._loop.usable:
+            with contextlib.suppress(TimeoutError):
+                self._loop.run(self._client.close(), CLOSE_S)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,104 @@
+"""Leases of one consumer: renewed in the background until they are acknowledged or given back."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+
+from treeroll.client.channel import Channel
+from treeroll.errors import TreerollError
+from treeroll.pb.v1 import rollout_pb2
+
+log = logging.getLogger(__name__)
+
+# Renewals per lease period: two may fail before a lease runs out.
+RENEWALS = 3
+# Longest time spent on giving leases back when the service does not answer; they run out by themselves then.
+RELEASE_S = 2.0
+
+
+class Leases:
+    """What one consumer of a group holds. All methods run on the channel's event loop."""
+
+    def __init__(self, channel: Channel, run_id: str, group: str, consumer: str, lease_s: float) -> None:
+        self._channel = channel
+        self._run_id = run_id
+        self._group = group
+        self._consumer = consumer
+        self._lease_s = lease_s
+        self._held: dict[str, str] = {}  # lease id -> tree id
+        self._settling: set[str] = set()  # being acknowledged
+        self._renewal: asyncio.Task[None] | None = None
+
+    async def take(self, count: int, wait_s: float) -> rollout_pb2.LeaseTreesReply:
+        """Lease up to `count` trees, waiting up to wait_s for the first one."""
+        request = rollout_pb2.LeaseTreesRequest(
+            run_id=self._run_id,
+            group=self._group,
+            consumer=self._consumer,
+            max_trees=count,
+            lease_s=self._lease_s,
+            wait_s=wait_s,
+        )
+        reply = await self._channel.call("LeaseTrees", request, rollout_pb2.LeaseTreesReply, extra_s=wait_s)
+        self._held.update((delivery.lease_id, delivery.tree.tree_id) for delivery in reply.deliveries)
+        if self._held and self._renewal is None:
+            self._renewal = asyncio.create_task(self._renew(), name="treeroll lease renewal")
+        return reply
+
+    async def ack(self, leases: Mapping[str, str]) -> list[str]:
+        """Finish leases (lease id -> tree id). Returns the trees whose lease moved on; all others are acknowledged."""
+        mine = [lease for lease in leases if lease in self._held]
+        moved = {lease for lease in leases if lease not in self._held}
+        if mine:
+            self._settling.update(mine)
+            try:
+                request = rollout_pb2.AckTreesRequest(run_id=self._run_id, group=self._group, lease_ids=mine)
+                reply = await self._channel.call("AckTrees", request, rollout_pb2.LeasesReply)
+            finally:
+                self._settling.difference_update(mine)
+            self._forget(mine)
+            moved.update(reply.lost)
+        return [tree_id for lease, tree_id in leases.items() if lease in moved]
+
+    async def release(self, lease_ids: Iterable[str]) -> None:
+        """Give leases back at once. Never raises: a lease that cannot be given back runs out by itself."""
+        ids = [lease for lease in lease_ids if lease in self._held]
+        self._forget(ids)
+        if not ids:
+            return
+        request = rollout_pb2.ReleaseTreesRequest(run_id=self._run_id, group=self._group, lease_ids=ids)
+        try:
+            await self._channel.call("ReleaseTrees", request, rollout_pb2.LeasesReply, within_s=RELEASE_S)
+        except TreerollError as error:
+            log.warning("%d trees were not given back and come again when their lease ends: %s", len(ids), error)
+
+    async def close(self) -> None:
+        """Give back everything and stop renewing."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+            self._renewal = None
+        await self.release(list(self._held))
+
+    def _forget(self, lease_ids: Iterable[str]) -> None:
+        for lease in lease_ids:
+            self._held.pop(lease, None)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_s / RENEWALS)
+            if not self._held:
+                continue
+            request = rollout_pb2.RenewLeasesRequest(
+                run_id=self._run_id, group=self._group, lease_ids=list(self._held), lease_s=self._lease_s
+            )
+            try:
+                within_s = max(self._lease_s / RENEWALS, 1.0)
+                reply = await self._channel.call("RenewLeases", request, rollout_pb2.LeasesReply, within_s=within_s)
+            except TreerollError as error:
+                log.warning("leases of %d trees were not renewed, trying again: %s", len(self._held), error)
+                continue
+            # A lease that is being acknowledged just now may be gone already, rightly.
+            moved = [lease for lease in reply.lost if lease in self._held and lease not in self._settling]
+            if moved:
+                log.warning("the leases of trees %s moved on", ", ".join(self._held[lease] for lease in moved))
+                self._forget(moved)

@@ -1,0 +1,123 @@
+"""What a trainer reads: trees, nodes, samples, deliveries. Pure: protobuf messages in, numpy columns out.
+
+`Node` and `Sample` live in modules of their own; import all records from here.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from treeroll.client.node import Node, Reward, WeightSpan, nodes_of
+from treeroll.client.sample import SCHEMA_VERSION, Sample, samples_of
+from treeroll.pb.v1 import common_pb2, rollout_pb2
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Delivery",
+    "Ledger",
+    "Node",
+    "Reward",
+    "Sample",
+    "TreeRecord",
+    "WeightSpan",
+    "nodes_of",
+    "samples_of",
+]
+
+
+@dataclass(slots=True)
+class Ledger:
+    """A token account: granted = spent + returned + outstanding."""
+
+    granted: int
+    spent: int
+    returned: int
+    outstanding: int
+
+    @classmethod
+    def from_proto(cls, ledger: common_pb2.Ledger) -> "Ledger":
+        """From the wire."""
+        return cls(ledger.granted, ledger.spent, ledger.returned, ledger.outstanding)
+
+
+@dataclass(slots=True)
+class TreeRecord:
+    """Everything grown from one task."""
+
+    tree_id: str
+    run_id: str
+    task_id: str
+    epoch: int
+    prompt_text: str
+    status: str
+    """"complete", "partial", "failed", or what a tree that is still growing is called."""
+    error: str
+    """One sentence when the tree is partial or failed."""
+    nodes: list[Node]
+    """Root first, parents before children."""
+    samples: list[Sample]
+    """One per complete leaf, in path order."""
+    n_scored: int
+    n_censored: int
+    ledger: Ledger
+    lost_tokens_max: int
+    """Upper bound on tokens that lost replicas generated and never reported."""
+    temperature: float
+    top_p: float
+    top_k: int
+    logprobs_mode: str
+    tokenizer_hash: str
+    answer: str | None
+    extra: dict[str, Any]
+
+    @classmethod
+    def from_proto(cls, tree: common_pb2.Tree, *, current_version: int | None = None) -> "TreeRecord":
+        """From the wire. BrokenInvariant for a tree that contradicts itself."""
+        return cls(
+            tree_id=tree.tree_id,
+            run_id=tree.run_id,
+            task_id=tree.task_id,
+            epoch=tree.epoch,
+            prompt_text=tree.prompt_text,
+            status=tree.status,
+            error=tree.error,
+            nodes=nodes_of(tree),
+            samples=samples_of(tree, current_version=current_version),
+            n_scored=tree.n_scored,
+            n_censored=tree.n_censored,
+            ledger=Ledger.from_proto(tree.ledger),
+            lost_tokens_max=tree.lost_tokens_max,
+            temperature=tree.temperature,
+            top_p=tree.top_p,
+            top_k=tree.top_k,
+            logprobs_mode=tree.logprobs_mode,
+            tokenizer_hash=tree.tokenizer_hash,
+            answer=tree.answer if tree.HasField("answer") else None,
+            extra=json.loads(tree.extra_json) if tree.extra_json else {},
+        )
+
+
+@dataclass(slots=True)
+class Delivery:
+    """How a tree came to this consumer."""
+
+    tree_id: str
+    lease_id: str
+    """Right to acknowledge the tree."""
+    deadline: float
+    """When the lease ends unless renewed, seconds since the epoch on the service's clock; as of delivery."""
+    delivery_seq: int
+    """Order in the run's feed: 1, 2, 3 ..."""
+    times_delivered: int
+    """1 for the first delivery to the group."""
+
+    @classmethod
+    def from_proto(cls, delivery: rollout_pb2.Delivery) -> "Delivery":
+        """From the wire."""
+        return cls(
+            tree_id=delivery.tree.tree_id,
+            lease_id=delivery.lease_id,
+            deadline=delivery.deadline,
+            delivery_seq=delivery.delivery_seq,
+            times_delivered=delivery.times_delivered,
+        )

@@ -1,0 +1,154 @@
+"""Run: one run, for synchronous code."""
+
+import atexit
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+from weakref import WeakSet
+
+from treeroll.client.async_run import AsyncRun, RewardCounts
+from treeroll.client.batch import Batch
+from treeroll.client.loop import LoopThread
+from treeroll.client.records import TreeRecord
+from treeroll.client.status import RunStatus
+from treeroll.client.stream import BatchOptions, Stream
+from treeroll.client.wire import submit_requests
+from treeroll.tasks import Task
+
+log = logging.getLogger(__name__)
+
+# Longest time that ending an iteration or a program waits for leases to be given back.
+CLOSE_S = 3.0
+
+
+class Run:
+    """One run. Methods raise Unavailable when the service does not answer in time, UnknownRun if the run is gone."""
+
+    def __init__(self, run: AsyncRun, loop: LoopThread) -> None:
+        self._run = run
+        self._loop = loop
+
+    def __repr__(self) -> str:
+        return repr(self._run).replace("AsyncRun", "Run", 1)
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run."""
+        return self._run.run_id
+
+    def submit(self, tasks: Iterable[Task | Mapping[str, Any]], epoch: int = 0) -> list[str]:
+        """Add tasks; returns the tree ids they will become, in order. They are durable when this returns.
+
+        Tasks travel in chunks of at most 1000, each accepted whole or not at all. Repeating a submission has no effect.
+        A mapping without `id` is called "task-<position>". Raises InvalidInput naming the task, TaskConflict if the id
+        exists in this epoch with other content, RunClosed.
+        """
+        tree_ids: list[str] = []
+        for request in submit_requests(self.run_id, tasks, epoch):  # read in this thread: the iterable is the caller's
+            tree_ids += self._loop.run(self._run._submit(request))
+        return tree_ids
+
+    def close(self) -> RunStatus:
+        """No more tasks: `batches()` ends when every task has ended."""
+        return self._loop.run(self._run.close())
+
+    def cancel(self) -> RunStatus:
+        """Stop growing. Trees with complete leaves end as partial, the others as failed."""
+        return self._loop.run(self._run.cancel())
+
+    def status(self) -> RunStatus:
+        """State and figures."""
+        return self._loop.run(self._run.status())
+
+    def get_tree(self, tree_id: str) -> TreeRecord:
+        """One tree as it is now. Raises UnknownTree."""
+        return self._loop.run(self._run.get_tree(tree_id))
+
+    def report_rewards(
+        self, rewards: Iterable[tuple[str, str, float]], scorer: str = "client", version: int = 1
+    ) -> RewardCounts:
+        """Write rewards of nodes, as (tree id, path or node id, value), late and again. All or none are applied.
+
+        Raises InvalidInput naming the node of a value that is not finite, RewardConflict if the node has another value
+        of this scorer and version, UnknownTree, UnknownNode.
+        """
+        return self._loop.run(self._run.report_rewards(list(rewards), scorer, version))
+
+    def batches(
+        self,
+        trees: int = 32,
+        group: str = "default",
+        consumer: str | None = None,
+        lease_s: float = 60.0,
+        *,
+        max_wait_s: float | None = None,
+        allow_empty: bool = False,
+    ) -> "Batches":
+        """Finished trees in batches of `trees`, leased to this consumer of `group` and renewed in the background.
+
+        Asking for the next batch acknowledges the one before (a lease that moved on is logged then; `batch.ack()`
+        raises LeaseLost). Leaving the loop by break, return or an exception gives back what is not acknowledged. Ends
+        when the run is closed and this group has everything; the last batch may be short. While the run is open a batch
+        waits until it is full, or for max_wait_s. Failed tasks ride along as `batch.failures` and do not count as
+        trees; a batch of nothing but failures is logged and acknowledged, unless allow_empty.
+
+        lease_s: how long a tree stays ours after this process dies, 1..3600. Raises InvalidInput for values out of
+        range.
+        """
+        options = BatchOptions(trees, group, consumer, lease_s, max_wait_s, allow_empty)
+        return Batches(self._run._stream(options), self._loop)
+
+
+class Batches:
+    """Iterator over batches; gives back what is not acknowledged when closed, failed, interrupted or garbage.
+
+    `with run.batches() as batches` gives back the moment the block is left, whoever else still refers to the iterator.
+    """
+
+    def __init__(self, stream: Stream, loop: LoopThread) -> None:
+        self._stream = stream
+        self._loop = loop
+        _open.add(self)
+
+    def __iter__(self) -> "Batches":
+        return self
+
+    def __next__(self) -> Batch:
+        try:
+            claim = self._loop.run(self._stream.next())
+        except BaseException:
+            self.close()
+            raise
+        if claim is None:
+            self.close()
+            raise StopIteration
+        return Batch(claim, self._loop)
+
+    def close(self) -> None:
+        """Give back what is not acknowledged, at once."""
+        if self._stream.closed or not self._loop.usable:
+            return
+        try:
+            self._loop.run(self._stream.close(), CLOSE_S)
+        except TimeoutError:
+            log.warning("leases were not given back in time; their trees come again when the leases end")
+
+    def __enter__(self) -> "Batches":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not self._stream.closed:  # a finaliser must not wait: it may run in the loop's own thread
+            self._loop.start(self._stream.close())
+
+
+_open: "WeakSet[Batches]" = WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """A process that ends gives back its leases; the daemon thread would not live to do it."""
+    for batches in list(_open):
+        batches.close()

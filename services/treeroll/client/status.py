@@ -1,0 +1,144 @@
+"""Figures of a service, a run and an audit, as plain dataclasses."""
+
+import json
+from dataclasses import dataclass, fields
+from typing import Any
+
+from google.protobuf.message import Message
+
+from treeroll.client.records import Ledger
+from treeroll.pb.v1 import rollout_pb2
+
+
+@dataclass(slots=True)
+class EngineStatus:
+    """Engine and model of the fleet."""
+
+    engine: str
+    engine_version: str
+    model: str
+    block_size: int
+    """KV block, tokens."""
+    max_model_len: int
+    """Longest prompt plus completion, tokens."""
+    slots: int
+    kv_tokens: int
+    logprobs_mode: str
+
+
+@dataclass(slots=True)
+class ReplicaStatus:
+    """One replica as the coordinator sees it."""
+
+    replica_id: str
+    incarnation: int
+    state: str
+    """"starting", "ready", "draining" or "lost"."""
+    branches: int
+    slots: int
+    generated_tokens: int
+    kv_usage: float
+    """0..1."""
+    silent_s: float
+    restarts: int
+
+
+@dataclass(slots=True)
+class ServiceStatus:
+    """The service at a glance."""
+
+    epoch: int
+    version: str
+    tokenizer_hash: str
+    durability: str
+    store: str
+    live_trees: int
+    waiting_tasks: int
+    engine: EngineStatus | None
+    """None until the first replica is ready."""
+    replicas: list[ReplicaStatus]
+    run_ids: list[str]
+    violations: dict[str, int]
+    """Times each named invariant was seen broken; zero everywhere is health."""
+
+    @classmethod
+    def from_proto(cls, status: rollout_pb2.ServiceStatus) -> "ServiceStatus":
+        """From the wire."""
+        own: dict[str, Any] = {
+            "engine": EngineStatus(**_scalars(EngineStatus, status.engine)) if status.HasField("engine") else None,
+            "replicas": [ReplicaStatus(**_scalars(ReplicaStatus, replica)) for replica in status.replicas],
+            "run_ids": list(status.run_ids),
+            "violations": dict(status.violations),
+        }
+        return cls(**own, **_scalars(cls, status, own))
+
+
+@dataclass(slots=True)
+class RunStatus:
+    """A run and its figures. submitted = waiting + growing + finished + failed."""
+
+    run_id: str
+    state: str
+    """"open", "closed" (no more tasks) or "cancelled"."""
+    submitted: int
+    waiting: int
+    growing: int
+    finished: int
+    failed: int
+    """Ended without a complete leaf."""
+    leaves: int
+    wasted_tokens: int
+    cached_tokens: int
+    recomputed_tokens: int
+    forks: int
+    regrants: int
+    lost_tokens_max: int
+    reward_errors: int
+    fork_recomputed_tokens: int
+    fork_requests: int
+    ledger: Ledger
+    config: dict[str, Any]
+    """Resolved configuration."""
+
+    @property
+    def ended(self) -> bool:
+        """No more tasks will come, and every task has its terminal event."""
+        return self.state != "open" and self.waiting == 0 and self.growing == 0
+
+    @classmethod
+    def from_proto(cls, run: rollout_pb2.Run) -> "RunStatus":
+        """From the wire."""
+        own: dict[str, Any] = {
+            "ledger": Ledger.from_proto(run.ledger),
+            "config": json.loads(run.config_json) if run.config_json else {},
+        }
+        return cls(**own, **_scalars(cls, run, own))
+
+
+@dataclass(slots=True)
+class Violation:
+    """One broken promise."""
+
+    invariant: str
+    detail: str
+
+
+@dataclass(slots=True)
+class AuditReport:
+    """What an audit found."""
+
+    violations: list[Violation]
+    runs: int
+    trees: int
+    nodes: int
+
+    @classmethod
+    def from_proto(cls, reply: rollout_pb2.AuditReply) -> "AuditReport":
+        """From the wire."""
+        found = [Violation(violation.invariant, violation.detail) for violation in reply.violations]
+        return cls(found, reply.runs, reply.trees, reply.nodes)
+
+
+def _scalars(kind: Any, message: Message, known: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The message's fields that the dataclass names alike, except those already `known`."""
+    return {column.name: getattr(message, column.name) for column in fields(kind) if column.name not in (known or {})}

@@ -1,0 +1,112 @@
+"""From what callers write to what travels: tasks in chunks, rewards, run configurations. Pure."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from treeroll.config import RunConfig, parse
+from treeroll.errors import InvalidInput
+from treeroll.pb.v1 import rollout_pb2
+from treeroll.tasks import Task, task_from
+
+MAX_CHUNK_TASKS = 1000
+MAX_CHUNK_BYTES = 16 * 2**20
+MAX_TASK_BYTES = 31 * 2**20  # a request may have 32 MiB
+
+_RUN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_NODE_PATH = re.compile(r"(\d+(\.\d+)*)?")
+
+
+def create_run_request(run_id: str, values: Mapping[str, Any]) -> rollout_pb2.CreateRunRequest:
+    """Validated here, so that a mistyped key is an InvalidInput without a round trip. Defaults are the service's."""
+    if not _RUN_ID.fullmatch(run_id):
+        raise InvalidInput(f"run id {run_id!r} must be 1 to 64 of the characters A-Z a-z 0-9 . _ -")
+    config = parse(RunConfig, dict(values), f"run '{run_id}'")
+    return rollout_pb2.CreateRunRequest(run_id=run_id, config_json=config.model_dump_json(exclude_unset=True))
+
+
+def submit_requests(
+    run_id: str, tasks: Iterable[Task | Mapping[str, Any]], epoch: int
+) -> Iterator[rollout_pb2.SubmitTasksRequest]:
+    """Tasks in order, in requests of at most 1000 tasks and 16 MiB. A mapping without `id` is "task-<position>"."""
+    if isinstance(tasks, Task | Mapping | str):
+        raise InvalidInput("tasks must be an iterable of tasks; put a single one in a list")
+    if epoch < 0:
+        raise InvalidInput(f"epoch must be 0 or more, got {epoch}")
+    chunk: list[rollout_pb2.Task] = []
+    size = 0
+    for position, task in enumerate(tasks, 1):
+        message = _task_message(task, position)
+        bytes_here = message.ByteSize()
+        if chunk and (len(chunk) == MAX_CHUNK_TASKS or size + bytes_here > MAX_CHUNK_BYTES):
+            yield rollout_pb2.SubmitTasksRequest(run_id=run_id, epoch=epoch, tasks=chunk)
+            chunk, size = [], 0
+        chunk.append(message)
+        size += bytes_here
+    if chunk:
+        yield rollout_pb2.SubmitTasksRequest(run_id=run_id, epoch=epoch, tasks=chunk)
+
+
+def _task_message(task: Task | Mapping[str, Any], position: int) -> rollout_pb2.Task:
+    if not isinstance(task, Task):
+        try:
+            task = task_from(task, default_id=f"task-{position}")
+        except InvalidInput as error:
+            raise InvalidInput(f"task {position}: {error}") from None
+    message = rollout_pb2.Task(task_id=task.id, answer=task.answer)
+    if task.prompt is not None:
+        message.text = task.prompt
+    elif task.messages is not None:
+        message.messages_json = json.dumps([dict(entry) for entry in task.messages])
+    elif task.prompt_ids is not None:
+        message.prompt_ids = np.asarray(task.prompt_ids, "<i4").tobytes()
+    if task.extra:
+        message.extra_json = json.dumps(dict(task.extra), allow_nan=False)
+    if message.ByteSize() > MAX_TASK_BYTES:
+        raise InvalidInput(f"task {task.id!r} has {message.ByteSize() / 2**20:.0f} MiB, at most 31 MiB are allowed")
+    return message
+
+
+def reward_reports(
+    rewards: Iterable[tuple[str, str, float]], scorer: str, version: int
+) -> list[rollout_pb2.RewardReport]:
+    """(tree id, path or node id, value) as messages. InvalidInput names the node of a value that is not finite."""
+    if not scorer or version < 1:
+        raise InvalidInput(f"a reward needs a scorer's name and a version of 1 or more, got {scorer!r} and {version}")
+    return [
+        rollout_pb2.RewardReport(
+            tree_id=tree_id,
+            path=_path_in(tree_id, node),
+            value=_finite(value, tree_id, node),
+            scorer=scorer,
+            version=version,
+        )
+        for tree_id, node, value in rewards
+    ]
+
+
+def _path_in(tree_id: str, node: str) -> str:
+    """The path of a node given as path or as node id."""
+    owner, separator, path = node.rpartition(":")
+    if separator and owner != tree_id:
+        raise InvalidInput(f"node {node!r} is not in tree {tree_id!r}")
+    if not _NODE_PATH.fullmatch(path):
+        raise InvalidInput(
+            f"{node!r} names no node of tree {tree_id!r}; a path is numbers joined by dots, e.g. '0.1.0'"
+        )
+    return path
+
+
+def _finite(value: Any, tree_id: str, node: str) -> float:
+    name = node if ":" in node else f"{tree_id}:{node}"
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidInput(f"reward of node {name} must be a number, got {value!r}") from None
+    if not math.isfinite(number):
+        raise InvalidInput(f"reward of node {name} must be finite, got {number}; leave out what has no score")
+    return number

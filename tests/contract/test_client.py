@@ -1,0 +1,588 @@
+"""The client against a Rollouts service over real gRPC: what it sends, retries, renews, acknowledges and gives back."""
+
+import asyncio
+import contextlib
+import gc
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+import pytest
+from tests.support.eventually import eventually, eventually_sync
+from tests.support.fake_service import FakeRollouts, FakeService, failed_tree, sample_tree
+
+import treeroll
+from treeroll.client import AsyncClient, Client, Run
+from treeroll.errors import (
+    CallerError,
+    InvalidInput,
+    LeaseLost,
+    RewardConflict,
+    RunClosed,
+    RunConflict,
+    TaskConflict,
+    TreerollError,
+    Unavailable,
+    UnknownNode,
+    UnknownRun,
+    UnknownTree,
+)
+from treeroll.tasks import Task
+
+
+@pytest.fixture
+def service() -> Iterator[FakeService]:
+    with FakeService() as service:
+        yield service
+
+
+@pytest.fixture
+def rollouts(service: FakeService) -> FakeRollouts:
+    return service.rollouts
+
+
+@pytest.fixture
+def client(service: FakeService) -> Iterator[Client]:
+    with treeroll.connect(service.address, timeout_s=5.0) as client:
+        yield client
+
+
+@pytest.fixture
+def run(client: Client) -> Run:
+    return client.create_run("r", recipe="treepo")
+
+
+def tasks(count: int) -> list[Task]:
+    return [Task(f"task{number}", prompt="x") for number in range(count)]
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# -- connecting ------------------------------------------------------------------------------------------
+
+
+def test_nobody_there_is_said_soon_and_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = f"localhost:{free_port()}"
+    started = time.monotonic()
+    with pytest.raises(Unavailable, match=f"nobody answers at {address}.*; is `treeroll serve` running there"):
+        treeroll.connect(address, timeout_s=0.5)
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("address", ["localhost", ":7070", "localhost:x", "localhost:70700", ""])
+def test_an_address_must_name_host_and_port(address: str) -> None:
+    with pytest.raises(InvalidInput, match="must be HOST:PORT"):
+        treeroll.connect(address)
+
+
+def test_a_token_never_travels_unencrypted_off_this_machine() -> None:
+    with pytest.raises(InvalidInput, match="would travel unencrypted"):
+        treeroll.connect("trainer.example.org:7070", token="secret")
+
+
+def test_the_token_is_sent_with_every_call(service: FakeService) -> None:
+    with treeroll.connect(service.address, token="secret") as client:
+        client.status()
+    assert service.rollouts.metadata["authorization"] == "Bearer secret"
+
+
+def test_a_missing_tls_file_is_named() -> None:
+    with pytest.raises(InvalidInput, match=r"no\.pem cannot be read"):
+        treeroll.connect("localhost:7070", tls="no.pem")
+
+
+# -- runs, tasks, figures --------------------------------------------------------------------------------
+
+
+def test_a_run_is_created_attached_to_and_refused_when_it_differs(client: Client) -> None:
+    run = client.create_run("r", recipe="treepo", leaves=8)
+    assert run.run_id == "r"
+    assert run.status().config == {"recipe": "treepo", "leaves": 8}
+    client.create_run("r", recipe="treepo", leaves=8)
+    with pytest.raises(RunConflict, match="another configuration"):
+        client.create_run("r", recipe="treepo", leaves=9)
+    assert client.run("r").run_id == "r"
+    with pytest.raises(UnknownRun, match="run 'q' does not exist"):
+        client.run("q")
+
+
+@pytest.mark.parametrize(
+    ("run_id", "values", "sentence"),
+    [
+        ("r", {"leafs": 8}, "run 'r': unknown key 'leafs'"),
+        ("r", {"leaves": 0}, "run 'r': 'leaves' should be greater than or equal to 1, got 0"),
+        ("a b", {}, "run id 'a b' must be"),
+        ("", {}, "run id '' must be"),
+    ],
+)
+def test_a_bad_run_is_refused_without_a_call(
+    client: Client, rollouts: FakeRollouts, run_id: str, values: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(InvalidInput, match=sentence):
+        client.create_run(run_id, **values)
+    assert not rollouts.requests("CreateRun")
+
+
+def test_tasks_of_all_forms_arrive_as_they_were_given(run: Run, rollouts: FakeRollouts) -> None:
+    chat = [{"role": "user", "content": "hi"}]
+    ids = run.submit(
+        [Task("a", prompt="x", answer="1", extra={"k": [1]}), {"messages": chat}, {"prompt_ids": [1, 256]}], 2
+    )
+    (request,) = rollouts.requests("SubmitTasks")
+    first, second, third = request.tasks
+    assert (request.epoch, first.text, first.answer, first.extra_json) == (2, "x", "1", '{"k": [1]}')
+    assert (second.task_id, second.messages_json, second.HasField("answer")) == (
+        "task-2",
+        '[{"role": "user", "content": "hi"}]',
+        False,
+    )
+    assert (third.task_id, third.prompt_ids) == ("task-3", b"\1\0\0\0\0\1\0\0")
+    assert len(set(ids)) == 3
+
+
+def test_many_tasks_travel_in_chunks_and_a_repeat_changes_nothing(run: Run, rollouts: FakeRollouts) -> None:
+    first = run.submit(task for task in tasks(2500))
+    assert [len(request.tasks) for request in rollouts.requests("SubmitTasks")] == [1000, 1000, 500]
+    assert run.submit(tasks(2500)) == first
+    assert run.status().submitted == len(first) == 2500
+
+
+def test_large_tasks_are_chunked_by_size_and_too_large_ones_named(run: Run, rollouts: FakeRollouts) -> None:
+    run.submit([Task(f"t{n}", prompt="x" * 6_000_000) for n in range(4)])
+    assert [len(request.tasks) for request in rollouts.requests("SubmitTasks")] == [2, 2]
+    with pytest.raises(InvalidInput, match="task 'big' has 32 MiB, at most 31 MiB"):
+        run.submit([Task("big", prompt="x" * (32 * 2**20))])
+
+
+def test_bad_submissions_are_typed_errors(run: Run) -> None:
+    run.submit([{"id": "a", "prompt": "x"}])
+    with pytest.raises(TaskConflict, match="task 'a' exists with other content"):
+        run.submit([{"id": "a", "prompt": "y"}])
+    with pytest.raises(InvalidInput, match="task 2: no prompt"):
+        run.submit([{"prompt": "x"}, {"answer": "y"}])
+    with pytest.raises(InvalidInput, match="put a single one in a list"):
+        run.submit(cast(Any, {"prompt": "x"}))
+    assert run.close().state == "closed"
+    with pytest.raises(RunClosed):
+        run.submit([{"id": "b", "prompt": "x"}])
+    assert run.cancel().state == "cancelled"
+
+
+def test_figures_of_service_run_and_audit(client: Client, run: Run) -> None:
+    run.submit(tasks(3))
+    status = client.status()
+    assert (status.run_ids, status.replicas[0].slots, status.violations) == (["r"], 8, {"NoAckedLoss": 0})
+    assert status.engine is not None
+    assert status.engine.block_size == 32
+    assert (run.status().submitted, run.status().finished, run.status().ended) == (3, 3, False)
+    assert [violation.invariant for violation in client.audit().violations] == ["X"]
+    assert client.drain().version == "0.1.0"
+
+
+def test_get_tree(client: Client, run: Run) -> None:
+    (tree_id,) = run.submit(tasks(1))
+    for tree in (client.get_tree(tree_id), run.get_tree(tree_id)):
+        assert (tree.tree_id, len(tree.nodes), len(tree.samples)) == (tree_id, 4, 2)
+    with pytest.raises(UnknownTree, match="tree 'no' does not exist"):
+        client.get_tree("no")
+
+
+def test_rewards_are_written_by_path_or_node_id(run: Run, rollouts: FakeRollouts) -> None:
+    (tree_id,) = run.submit(tasks(1))
+    assert run.report_rewards([(tree_id, "0.0", 1), (tree_id, f"{tree_id}:0.1", 0.5)], scorer="judge") == (2, 0)
+    assert run.report_rewards([(tree_id, "0.0", 1.0)], scorer="judge") == (0, 1)
+    assert rollouts.runs["r"].rewards == {(tree_id, "0.0", "judge", 1): 1.0, (tree_id, "0.1", "judge", 1): 0.5}
+    with pytest.raises(RewardConflict):
+        run.report_rewards([(tree_id, "0.0", 0.0)], scorer="judge")
+    with pytest.raises(UnknownNode):
+        run.report_rewards([(tree_id, "7", 0.0)])
+    assert run.report_rewards([]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("node", "value", "sentence"),
+    [
+        ("0.0", float("nan"), "reward of node t:0.0 must be finite, got nan"),
+        ("t:0.0", float("inf"), "reward of node t:0.0 must be finite, got inf"),
+        ("0.0", "good", "reward of node t:0.0 must be a number, got 'good'"),
+        ("u:0.0", 1.0, "node 'u:0.0' is not in tree 't'"),
+        ("0..0", 1.0, "'0..0' names no node of tree 't'"),
+    ],
+)
+def test_bad_rewards_are_refused_without_a_call(
+    run: Run, rollouts: FakeRollouts, node: str, value: Any, sentence: str
+) -> None:
+    with pytest.raises(InvalidInput, match=sentence):
+        run.report_rewards([("t", "0", 1.0), ("t", node, value)])
+    assert not rollouts.requests("ReportRewards")
+
+
+# -- faults ----------------------------------------------------------------------------------------------
+
+
+def test_unavailable_is_retried_and_other_errors_are_not(run: Run, rollouts: FakeRollouts) -> None:
+    rollouts.failures = [grpc.StatusCode.UNAVAILABLE, Unavailable("the store is away")]
+    assert run.status().state == "open"
+    rollouts.failures = [TreerollError("broken")]
+    with pytest.raises(TreerollError, match="broken"):
+        run.status()
+
+
+def test_unavailable_is_raised_when_time_is_up(service: FakeService) -> None:
+    with treeroll.connect(service.address, timeout_s=0.4) as client:
+        service.rollouts.failures = [Unavailable("the store is away")] * 50
+        with pytest.raises(Unavailable, match="the store is away"):
+            client.status()
+        service.rollouts.failures = []
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "sentence"),
+    [
+        (grpc.StatusCode.UNAUTHENTICATED, CallerError, "refuses this client: ordered; check token="),
+        (grpc.StatusCode.PERMISSION_DENIED, CallerError, "does not allow GetRun to this token"),
+        (grpc.StatusCode.UNIMPLEMENTED, TreerollError, "does not know GetRun"),
+        (grpc.StatusCode.DATA_LOSS, TreerollError, "GetRun at .* failed: ordered"),
+    ],
+)
+def test_statuses_without_our_metadata(
+    run: Run, rollouts: FakeRollouts, code: grpc.StatusCode, kind: type[TreerollError], sentence: str
+) -> None:
+    rollouts.failures = [code]
+    with pytest.raises(kind, match=sentence):
+        run.status()
+
+
+def test_a_restart_of_the_service_is_survived_while_waiting_for_trees(service: FakeService, run: Run) -> None:
+    batches = run.batches(trees=1)
+    got: list[list[str]] = []
+    reader = threading.Thread(target=lambda: got.extend([tree.task_id for tree in batch.trees] for batch in batches))
+    reader.start()
+    eventually_sync(lambda: service.rollouts.requests("LeaseTrees"))
+    service.stop()
+    service.start()
+    run.submit(tasks(1))
+    run.close()
+    reader.join(20)
+    assert got == [["task0"]]
+
+
+# -- batches ---------------------------------------------------------------------------------------------
+
+
+def task_ids(batch: Any) -> list[str]:
+    return [tree.task_id for tree in batch.trees]
+
+
+def test_batches_come_full_then_short_and_end(run: Run, rollouts: FakeRollouts) -> None:
+    run.submit(tasks(5))
+    run.close()
+    assert [task_ids(batch) for batch in run.batches(trees=2)] == [["task0", "task1"], ["task2", "task3"], ["task4"]]
+    assert len(rollouts.acked("r")) == 5
+
+
+def test_asking_for_the_next_batch_acknowledges_the_one_before(run: Run, rollouts: FakeRollouts) -> None:
+    ids = run.submit(tasks(4))
+    with run.batches(trees=2) as batches:
+        next(batches)
+        assert (rollouts.acked("r"), rollouts.unsettled("r")) == ([], ids[:2])
+        next(batches)
+        assert (rollouts.acked("r"), rollouts.unsettled("r")) == (ids[:2], ids[2:])
+    assert (rollouts.acked("r"), rollouts.unsettled("r")) == (ids[:2], [])
+
+
+def test_an_acknowledged_batch_stays_acknowledged_after_break(run: Run, rollouts: FakeRollouts) -> None:
+    ids = run.submit(tasks(4))
+    for batch in run.batches(trees=2):
+        batch.ack()
+        batch.ack()
+        break
+    assert rollouts.acked("r") == ids[:2]
+
+
+@pytest.mark.parametrize("leave", ["break", "exception", "return"])
+def test_leaving_the_loop_gives_the_batch_back(run: Run, rollouts: FakeRollouts, leave: str) -> None:
+    run.submit(tasks(2))
+
+    def consume() -> None:
+        for _ in run.batches(trees=2):
+            if leave == "exception":
+                raise ArithmeticError
+            if leave == "return":
+                return
+            break
+
+    with contextlib.suppress(ArithmeticError):
+        consume()
+    eventually_sync(lambda: not rollouts.unsettled("r"))
+    assert rollouts.acked("r") == []
+    assert next(run.batches(trees=2)).deliveries[0].times_delivered == 2
+    assert rollouts.requests("ReleaseTrees")[0].lease_ids == ["0/1", "1/1"]
+
+
+def test_a_batch_can_be_given_back_by_hand(run: Run, rollouts: FakeRollouts) -> None:
+    run.submit(tasks(2))
+    with run.batches(trees=2) as batches:
+        batch = next(batches)
+        batch.release()
+        assert rollouts.unsettled("r") == []
+        with pytest.raises(LeaseLost):
+            batch.ack()
+        assert task_ids(next(batches)) == ["task0", "task1"]
+
+
+def test_ack_names_the_trees_that_moved_on_and_acknowledges_the_others(run: Run, rollouts: FakeRollouts) -> None:
+    ids = run.submit(tasks(3))
+    with run.batches(trees=3) as batches:
+        batch = next(batches)
+        rollouts.take_away("r", ids[1])
+        with pytest.raises(LeaseLost, match=f"trees {ids[1]} moved on.*the other 2 of the batch are acknowledged"):
+            batch.ack()
+        assert (batch.lost, rollouts.acked("r")) == ([ids[1]], [ids[0], ids[2]])
+
+
+def test_a_lease_that_moved_on_does_not_stop_the_loop(
+    run: Run, rollouts: FakeRollouts, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = run.submit(tasks(3))
+    with run.batches(trees=2) as batches:
+        next(batches)
+        rollouts.take_away("r", ids[0])
+        run.close()
+        assert task_ids(next(batches)) == ["task2"]
+    assert rollouts.acked("r") == [ids[1]]
+    assert f"trees {ids[0]} moved on" in caplog.text
+
+
+def test_held_leases_are_renewed_while_the_caller_computes(run: Run, rollouts: FakeRollouts) -> None:
+    ids = run.submit(tasks(1))
+    with run.batches(trees=1, lease_s=1.0) as batches:
+        batch = next(batches)
+        time.sleep(1.6)
+        assert len(rollouts.requests("RenewLeases")) >= 3
+        batch.ack()
+    assert rollouts.acked("r") == ids
+
+
+def test_failures_ride_along_and_do_not_count_as_trees(run: Run, rollouts: FakeRollouts) -> None:
+    rollouts.auto_finish = lambda tree_id, task: (failed_tree if task in ("task0", "task2") else sample_tree)(
+        tree_id, task
+    )
+    run.submit(tasks(4))
+    run.close()
+    (batch,) = run.batches(trees=2)
+    assert task_ids(batch) == ["task1", "task3"]
+    assert [failure.task_id for failure in batch.failures] == ["task0", "task2"]
+
+
+def test_nothing_but_failures_is_logged_and_acknowledged(
+    run: Run, rollouts: FakeRollouts, caplog: pytest.LogCaptureFixture
+) -> None:
+    rollouts.auto_finish = failed_tree
+    run.submit(tasks(3))
+    run.close()
+    assert list(run.batches(trees=2)) == []
+    assert len(rollouts.acked("r")) == 3
+    assert "task task1 ended without a sample: prompt is too long" in caplog.text
+
+
+def test_nothing_but_failures_is_given_to_who_asks_for_it(run: Run, rollouts: FakeRollouts) -> None:
+    rollouts.auto_finish = failed_tree
+    run.submit(tasks(3))
+    run.close()
+    assert [(len(batch), len(batch.failures)) for batch in run.batches(trees=2, allow_empty=True)] == [(0, 3)]
+
+
+def test_an_open_run_waits_for_a_full_batch_unless_told_otherwise(run: Run) -> None:
+    run.submit(tasks(1))
+    started = time.monotonic()
+    with run.batches(trees=2, max_wait_s=0.3) as batches:
+        assert task_ids(next(batches)) == ["task0"]
+    assert 0.3 <= time.monotonic() - started < 2
+
+
+def test_every_group_gets_every_tree_and_consumers_share(run: Run) -> None:
+    run.submit(tasks(4))
+    run.close()
+    assert sum(len(batch.trees) for batch in run.batches(trees=4, group="a")) == 4
+    with run.batches(trees=2, group="b") as one, run.batches(trees=2, group="b") as two:
+        shares = [task_ids(next(one)), task_ids(next(two))]
+        assert sorted(itertools.chain(*shares)) == ["task0", "task1", "task2", "task3"]
+
+
+def test_a_run_that_vanishes_ends_the_loop_with_its_error(run: Run, rollouts: FakeRollouts) -> None:
+    batches = run.batches(trees=1)
+    del rollouts.runs["r"]
+    with pytest.raises(UnknownRun):
+        next(batches)
+    with pytest.raises(StopIteration):
+        next(batches)
+
+
+# -- threads, loops, processes ---------------------------------------------------------------------------
+
+
+async def test_the_synchronous_client_works_inside_a_running_loop(service: FakeService) -> None:
+    with treeroll.connect(service.address) as client:
+        run = client.create_run("r")
+        run.submit(tasks(1))
+        run.close()
+        assert [task_ids(batch) for batch in run.batches()] == [["task0"]]
+
+
+async def test_the_asynchronous_client_does_the_same(service: FakeService) -> None:
+    rollouts = service.rollouts
+    async with await treeroll.connect_async(service.address) as client:
+        run = await client.create_run("r", leaves=4)
+        ids = await run.submit(tasks(5))
+        await run.close()
+        seen = []
+        async with run.batches(trees=2) as batches:
+            async for batch in batches:
+                seen.append(task_ids(batch))
+                await batch.ack()
+                if len(seen) == 2:
+                    break
+        assert seen == [["task0", "task1"], ["task2", "task3"]]
+        assert rollouts.acked("r") == ids[:4]
+        assert [task_ids(batch) async for batch in run.batches(trees=2)] == [["task4"]]
+        assert (await run.status()).ended
+        assert (await run.report_rewards([(ids[0], "0.0", 1.0)])).applied == 1
+        assert (await client.get_tree(ids[0])).tree_id == ids[0]
+
+
+async def test_an_abandoned_asynchronous_iterator_gives_back(service: FakeService) -> None:
+    async with await treeroll.connect_async(service.address) as client:
+        await abandon(client)
+        gc.collect()
+
+        async def given_back() -> bool:
+            return not service.rollouts.unsettled("r")
+
+        await eventually(given_back)
+
+
+async def abandon(client: AsyncClient) -> None:
+    run = await client.create_run("r")
+    await run.submit(tasks(2))
+    async for _ in run.batches(trees=2):
+        break
+
+
+async def test_cancelling_a_waiting_consumer_ends_it(service: FakeService) -> None:
+    async with await treeroll.connect_async(service.address) as client:
+        run = await client.create_run("r")
+        await run.submit(tasks(1))
+        waiting = asyncio.create_task(anext(run.batches(trees=2)))
+
+        async def holding() -> bool:
+            return ("r", "default") in service.rollouts.groups and bool(service.rollouts.unsettled("r"))
+
+        await eventually(holding)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert service.rollouts.unsettled("r") == []
+
+
+def child(code: str, service: FakeService) -> subprocess.Popen[str]:
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": f"{root / 'services'}:{root}", "ADDRESS": service.address}
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("trees", [2, 3])  # interrupted in the loop's body, and while waiting for the third tree
+def test_ctrl_c_is_prompt_and_gives_back(service: FakeService, trees: int) -> None:
+    process = child(
+        f"""
+        import os, time, treeroll
+        run = treeroll.connect(os.environ["ADDRESS"]).create_run("r")
+        run.submit([{{"prompt": "x"}}, {{"prompt": "y"}}])
+        for batch in run.batches(trees={trees}):
+            time.sleep(60)
+        """,
+        service,
+    )
+    eventually_sync(
+        lambda: ("r", "default") in service.rollouts.groups and service.rollouts.unsettled("r"), timeout_s=30
+    )
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    interrupted = time.monotonic()
+    _, stderr = process.communicate(timeout=10)
+    assert time.monotonic() - interrupted < 4
+    assert stderr.rstrip().endswith("KeyboardInterrupt")
+    eventually_sync(lambda: not service.rollouts.unsettled("r"))
+    assert service.rollouts.acked("r") == []
+
+
+def test_a_process_that_ends_gives_back(service: FakeService) -> None:
+    process = child(
+        """
+        import os, treeroll
+        run = treeroll.connect(os.environ["ADDRESS"]).create_run("r")
+        run.submit([{"prompt": "x"}, {"prompt": "y"}])
+        batches = run.batches(trees=2)
+        batch = next(batches)
+        """,
+        service,
+    )
+    _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stderr) == (0, "")
+    assert service.rollouts.groups["r", "default"].delivered == {0: 1, 1: 1}
+    assert service.rollouts.unsettled("r") == []
+
+
+def test_importing_the_client_imports_no_engine_and_no_cluster(service: FakeService) -> None:
+    process = child(
+        """
+        import sys, treeroll.client, treeroll.tasks
+        heavy = {"torch", "vllm", "ray", "redis", "transformers", "pyarrow", "pandas"}
+        ours = {"core", "coordinator", "store", "generator", "feed", "scorers"}
+        found = heavy & set(sys.modules) | {f"treeroll.{name}" for name in ours} & set(sys.modules)
+        sys.exit(f"imported: {found}" if found else 0)
+        """,
+        service,
+    )
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (0, "")
+
+
+def test_a_forked_child_is_told_to_connect_again_and_takes_nothing_from_its_parent(service: FakeService) -> None:
+    process = child(
+        """
+        import os, sys, treeroll
+        run = treeroll.connect(os.environ["ADDRESS"]).create_run("r")
+        run.submit([{"prompt": "x"}])
+        batches = run.batches(trees=1)
+        batch = next(batches)
+        if os.fork() == 0:
+            try:
+                run.status()
+            except treeroll.errors.TreerollError as error:
+                sys.exit(7 if "does not survive fork" in str(error) else 1)
+        _, status = os.wait()
+        batch.ack()
+        sys.exit(os.waitstatus_to_exitcode(status))
+        """,
+        service,
+    )
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 7, stderr
+    assert len(service.rollouts.acked("r")) == 1
