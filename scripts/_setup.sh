@@ -1,0 +1,61 @@
+# Sourced by the other scripts: brings .venv up to the lock files in deploy/locks and puts it first on PATH.
+#
+# Installs only when the locks or pyproject.toml changed since the last time. PYTHON names the interpreter for a new .venv
+# (default: python3). Sets ROOT to the root of the repository; answers --help with the sourcing script's own header.
+# shellcheck shell=bash
+
+if [[ ${1-} == -h || ${1-} == --help ]]; then
+  sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+  exit 0
+fi
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+_say() { echo "setup: $*" >&2; }
+
+_stamp() { (cd "$ROOT" && cat deploy/locks/cpu.txt deploy/locks/dev.txt pyproject.toml | sha256sum); }
+
+# A CUDA build cannot work here without its libraries. Reads torch/version.py, since importing such a build fails.
+_check_torch() {
+  if [[ -e /dev/nvidia0 ]] || command -v nvidia-smi >/dev/null; then return; fi
+  local cuda
+  cuda=$("$ROOT/.venv/bin/python" -c '
+import importlib.util, pathlib, runpy
+torch = pathlib.Path(importlib.util.find_spec("torch").origin)
+print(runpy.run_path(str(torch.with_name("version.py")))["cuda"] or "")')
+  if [[ -n $cuda ]]; then
+    "$ROOT/.venv/bin/pip" uninstall -qq -y torch # or the next try would keep it
+    _say "the torch that pip chose is a CUDA $cuda build and this machine has no NVIDIA GPU: point pip at PyTorch's index" \
+      "of CPU wheels (export PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu) and run this again."
+    return 1
+  fi
+}
+
+_setup() (
+  set -euo pipefail
+  cd "$ROOT"
+  python=${PYTHON:-python3}
+  mkdir -p .venv
+  exec 9>.venv/setup.lock
+  flock 9 # two scripts may start at once
+  if [[ ! -x .venv/bin/pip ]]; then
+    if ! "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; then
+      _say "treeroll needs Python 3.11 to 3.14, and '$python' is not one: install it, or name one with PYTHON=/path/to/python3."
+      exit 1
+    fi
+    _say "creating .venv with $("$python" --version)"
+    "$python" -m venv .venv
+  fi
+  if [[ $(_stamp) == "$(cat .venv/setup.stamp 2>/dev/null)" ]]; then exit 0; fi
+  _say "bringing .venv to the $(cat deploy/locks/*.txt | grep -c ==) locked packages (a few minutes the first time)"
+  # Exactly the lock: --no-deps keeps out torchvision and friends. Most modules are never imported: do not compile them.
+  .venv/bin/pip install -qq --no-deps --no-compile -r deploy/locks/cpu.txt -r deploy/locks/dev.txt
+  _check_torch
+  _say "installing treeroll itself"
+  .venv/bin/pip install -qq --no-deps --no-build-isolation -e .
+  _stamp >.venv/setup.stamp
+  _say "done"
+)
+
+_setup # not in a condition: that would switch off its set -e
+export VIRTUAL_ENV="$ROOT/.venv" PATH="$ROOT/.venv/bin:$PATH"
