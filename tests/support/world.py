@@ -200,6 +200,7 @@ def fingerprint(trees: dict[str, LiveTree]) -> list[tuple[object, ...]]:
             mark = live.rewards.get(node.number)
             rows.append((
                 name, live.tree.path(node.number), node.depth, node.token_start, node.token_ids, node.status.value,
-                node.stop_reason.value, node.branch_reason.value, node.decision.value, mark and mark.value, live.status.value,
+                node.stop_reason.value, node.branch_reason.value, node.decision.value, mark and mark.value,
+                live.status.value,
             ))  # fmt: skip
     return sorted(rows, key=lambda row: row[:2])

@@ -58,8 +58,8 @@ def _settle(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
         prefix = live.tree.nodes[branch.tip].total
         counters.cached_tokens += event.cached_tokens
         counters.recomputed_tokens += prefix - event.cached_tokens
-        first = not branch.started and branch.attempt == 1
-        if first and branch.reason is not BranchReason.INITIAL:
+        # The root is left out: its prompt is rarely aligned, so copies there recompute up to a block.
+        if branch.tip and not branch.started and branch.attempt == 1:
             counters.fork_requests += 1
             counters.fork_recomputed_tokens += prefix - event.cached_tokens
 

@@ -1,7 +1,7 @@
 """The policy protocols, and the few records they exchange with the core.
 
-A policy is an object made from its `Params` (a frozen pydantic model with bounds, `extra="forbid"`). It is pure: what it
-returns depends on its parameters, the tree and the tree's seed only. Per-tree memory lives in a `Growth`, one per tree.
+A policy is an object made from its `Params` (a frozen pydantic model with bounds, `extra="forbid"`). It is pure: what
+it returns depends on its parameters, the tree and the tree's seed only. Per-tree memory lives in a `Growth`, one per tree.
 """
 
 from dataclasses import dataclass
@@ -33,8 +33,8 @@ class Limits:
 class Expansion:
     """A decision about one node.
 
-    `forks` new branches start at the node, beside the branch that made it. `resume` lets that branch go on if it is held
-    there (hold mode); it means nothing for a branch that runs on by itself.
+    `forks` new branches start at the node, beside the branch that made it. `resume` lets that branch go on if it is
+    held there (hold mode); it means nothing for a branch that runs on by itself.
     """
 
     node: int
@@ -155,7 +155,7 @@ class PlacementPolicy(Protocol):
     def home(self, parent_replica: str, replicas: list[str], turn: int) -> str | None:
         """Replica whose queue the branch joins, or None for whichever is free first.
 
-        `parent_replica` generated the branch's prefix ("" for a new tree), `replicas` are the ready ones sorted by name,
-        `turn` counts placements so far.
+        `parent_replica` generated the branch's prefix ("" for a new tree), `replicas` are the ready ones sorted by
+        name, `turn` counts placements so far.
         """
         ...

@@ -1,0 +1,204 @@
+"""The Rollouts server: what clients call. Checks input, hands events to the loop, answers once they are durable."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from functools import wraps
+from typing import Any, TypeVar
+
+import grpc
+
+from treeroll import __version__, clock, records
+from treeroll.coordinator.loop import Coordinator
+from treeroll.coordinator.rewards import RewardDesk
+from treeroll.coordinator.sessions import ReplicaPlane
+from treeroll.coordinator.specs import run_config, run_spec, task_spec
+from treeroll.core import runs
+from treeroll.core.events import Drained, RunCancelled, RunClosed, RunCreated, TasksSubmitted
+from treeroll.core.run import Run
+from treeroll.errors import ERROR_METADATA_KEY, InvalidInput, TreerollError, UnknownTree, grpc_code
+from treeroll.feed.feed import Feed
+from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.pb.v1 import rollout_pb2_grpc
+from treeroll.store.audit import audit
+from treeroll.tokenizer import Tokenizer
+
+MAX_TASKS_PER_CALL = 10_000
+Reply = TypeVar("Reply")
+
+
+def typed(method: Callable[..., Awaitable[Reply]]) -> Callable[..., Awaitable[Reply]]:
+    """Turn typed errors into gRPC statuses; the trailing metadata carries the error's name."""
+
+    @wraps(method)
+    async def call(self: "RolloutsApi", request: Any, context: Any) -> Reply:
+        try:
+            return await method(self, request, context)
+        except TreerollError as error:
+            context.set_trailing_metadata(((ERROR_METADATA_KEY, type(error).__name__),))
+            await context.abort(grpc.StatusCode[grpc_code(error)], str(error))
+            raise
+
+    return call
+
+
+class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
+    """Serves clients of one coordinator."""
+
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        replicas: ReplicaPlane,
+        feed: Feed,
+        tokenizer: Tokenizer,
+        scorer_timeouts: dict[str, float],
+        restarts: Mapping[str, int],
+    ) -> None:
+        self._coordinator = coordinator
+        self._replicas = replicas
+        self._feed = feed
+        self._tokenizer = tokenizer
+        self._scorer_timeouts = scorer_timeouts
+        self._restarts = restarts
+        self._rewards = RewardDesk(coordinator, self._run)
+
+    def _run(self, run_id: str) -> Run:
+        return runs.get(self._coordinator.state, run_id)
+
+    @typed
+    async def CreateRun(self, request: api.CreateRunRequest, context: Any) -> api.Run:
+        config = run_config(request.config_json, f"run '{request.run_id}'")
+        # Checking a scorer may import user code: not on the event loop.
+        spec = await asyncio.to_thread(run_spec, request.run_id, config)
+        self._scorer_timeouts.setdefault(spec.run_id, config.scorer_timeout_s)
+        await self._coordinator.call(RunCreated(spec))
+        return records.run_record(self._run(spec.run_id))
+
+    @typed
+    async def GetRun(self, request: api.GetRunRequest, context: Any) -> api.Run:
+        return records.run_record(self._run(request.run_id))
+
+    @typed
+    async def SubmitTasks(self, request: api.SubmitTasksRequest, context: Any) -> api.SubmitTasksReply:
+        run = self._run(request.run_id)
+        if len(request.tasks) > MAX_TASKS_PER_CALL:
+            raise InvalidInput(f"{len(request.tasks)} tasks in one call; send at most {MAX_TASKS_PER_CALL}")
+        specs = await asyncio.to_thread(
+            lambda: [task_spec(request.run_id, request.epoch, task, self._tokenizer) for task in request.tasks]
+        )
+        duplicates = sum(spec.key in run.tasks for spec in specs)
+        await self._coordinator.call(TasksSubmitted(request.run_id, specs))
+        return api.SubmitTasksReply(tree_ids=[spec.tree_id for spec in specs], duplicates=duplicates)
+
+    @typed
+    async def CloseRun(self, request: api.CloseRunRequest, context: Any) -> api.Run:
+        await self._coordinator.call(RunClosed(request.run_id))
+        self._feed.notify(request.run_id)
+        return records.run_record(self._run(request.run_id))
+
+    @typed
+    async def CancelRun(self, request: api.CancelRunRequest, context: Any) -> api.Run:
+        await self._coordinator.call(RunCancelled(request.run_id))
+        self._feed.notify(request.run_id)
+        return records.run_record(self._run(request.run_id))
+
+    @typed
+    async def LeaseTrees(self, request: api.LeaseTreesRequest, context: Any) -> api.LeaseTreesReply:
+        self._run(request.run_id)
+        check_lease(request)
+        return await self._feed.lease(request)
+
+    @typed
+    async def RenewLeases(self, request: api.RenewLeasesRequest, context: Any) -> api.LeasesReply:
+        self._run(request.run_id)
+        ids = list(request.lease_ids)
+        lost = await self._coordinator.store.renew(request.run_id, request.group, ids, request.lease_s)
+        return api.LeasesReply(lost=lost)
+
+    @typed
+    async def AckTrees(self, request: api.AckTreesRequest, context: Any) -> api.LeasesReply:
+        self._run(request.run_id)
+        lost = await self._coordinator.store.ack(request.run_id, request.group, list(request.lease_ids))
+        self._feed.notify(request.run_id)
+        return api.LeasesReply(lost=lost)
+
+    @typed
+    async def ReleaseTrees(self, request: api.ReleaseTreesRequest, context: Any) -> api.LeasesReply:
+        self._run(request.run_id)
+        lost = await self._coordinator.store.release(request.run_id, request.group, list(request.lease_ids))
+        self._feed.notify(request.run_id)
+        return api.LeasesReply(lost=lost)
+
+    @typed
+    async def ReportRewards(self, request: api.ReportRewardsRequest, context: Any) -> api.ReportRewardsReply:
+        return await self._rewards.report(request)
+
+    @typed
+    async def GetTree(self, request: api.GetTreeRequest, context: Any) -> pb.Tree:
+        stored = await self._coordinator.store.load_tree(request.tree_id)
+        if stored is None:
+            raise UnknownTree(f"there is no tree '{request.tree_id}'")
+        tree = records.assemble(stored)
+        if request.tree_id in self._coordinator.state.trees:
+            tree.status = "growing"
+        return tree
+
+    @typed
+    async def Audit(self, request: api.AuditRequest, context: Any) -> api.AuditReply:
+        report = await audit(self._coordinator.store)
+        found = [api.Violation(invariant=name, detail=detail) for name, detail in report.violations]
+        return api.AuditReply(violations=found, runs=report.runs, trees=report.trees, nodes=report.nodes)
+
+    @typed
+    async def Drain(self, request: api.DrainRequest, context: Any) -> api.ServiceStatus:
+        await self._coordinator.call(Drained())
+        return self._status()
+
+    @typed
+    async def GetService(self, request: api.GetServiceRequest, context: Any) -> api.ServiceStatus:
+        return self._status()
+
+    def _status(self) -> api.ServiceStatus:
+        state, store = self._coordinator.state, self._coordinator.store
+        status = api.ServiceStatus(
+            epoch=self._coordinator.epoch,
+            version=__version__,
+            tokenizer_hash=self._tokenizer.hash,
+            replicas=[self._replica(name) for name in sorted(self._replicas.sessions)],
+            run_ids=sorted(state.runs),
+            durability=store.durability,
+            store=store.address,
+            violations=dict(self._coordinator.violations),
+            live_trees=len(state.trees),
+            waiting_tasks=state.waiting_tasks,
+        )
+        if self._replicas.engine is not None:
+            status.engine.CopyFrom(self._replicas.engine)
+        return status
+
+    def _replica(self, name: str) -> api.ReplicaStatus:
+        session = self._replicas.sessions[name]
+        replica = self._coordinator.state.replicas.get(name)
+        return api.ReplicaStatus(
+            replica_id=name,
+            incarnation=session.hello.incarnation,
+            state="ready" if replica else "lost",
+            branches=len(replica.grants) if replica else 0,
+            slots=session.hello.engine.slots,
+            generated_tokens=session.reported_tokens,
+            kv_usage=session.heartbeat.kv_usage,
+            silent_s=clock.monotonic() - session.last_heard,
+            restarts=self._restarts.get(name, 0),
+        )
+
+
+def check_lease(request: api.LeaseTreesRequest) -> None:
+    """InvalidInput for a lease request that cannot be served."""
+    if not request.group or not request.consumer:
+        raise InvalidInput("a lease needs the names of a group and of a consumer")
+    if not 1 <= request.max_trees <= 10_000:
+        raise InvalidInput(f"max_trees is {request.max_trees}, it must be 1 to 10000")
+    if not 1.0 <= request.lease_s <= 3600.0:
+        raise InvalidInput(f"lease_s is {request.lease_s}, it must be 1 to 3600 seconds")
+    if not 0.0 <= request.wait_s <= 60.0:
+        raise InvalidInput(f"wait_s is {request.wait_s}, it must be 0 to 60 seconds")

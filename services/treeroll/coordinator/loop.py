@@ -1,0 +1,148 @@
+"""The coordinator's loop: what gathered while the last commit was on its way becomes the next one.
+
+A tick takes every waiting event through the pure core, makes the result durable with one atomic commit, and only then
+acknowledges reports, answers calls and carries out effects. So nothing is acknowledged that a crash could undo
+(NoAckedLoss), and batches grow by themselves under load.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from treeroll import clock
+from treeroll.coordinator.persist import CommitBuilder
+from treeroll.core.assign import assign
+from treeroll.core.effects import Effect, EmitTree, ScoreLeaf, StartBranch, StopBranch
+from treeroll.core.events import Event, Ticked
+from treeroll.core.live import LiveTree
+from treeroll.core.state import State
+from treeroll.core.step import apply
+from treeroll.errors import BrokenInvariant, CallerError, StaleEpoch, TreerollError
+from treeroll.store.base import Commit, Store
+
+log = logging.getLogger(__name__)
+
+# Events waiting for the loop. Replicas stop by themselves when their run-ahead credit is used up, long before this.
+INBOX_LIMIT = 100_000
+# Most events in one tick, so that a burst cannot delay acknowledgements without bound.
+TICK_LIMIT = 8192
+
+
+class CommandSink(Protocol):
+    """A replica's session, as far as the loop needs it."""
+
+    def send(self, command: StartBranch | StopBranch) -> None:
+        """Queue a command."""
+        ...
+
+
+@dataclass(slots=True)
+class Item:
+    """One thing in the inbox: events that belong together, and what to do once they are durable."""
+
+    events: list[Event]
+    done: Callable[[TreerollError | None], None] | None = None
+    # A commit made outside the core (late rewards), to go in order with the others.
+    extra: Commit | None = None
+
+
+@dataclass(slots=True)
+class Coordinator:
+    """Owns the state and is its only writer. `sessions` maps replica ids to where their commands go."""
+
+    state: State
+    store: Store
+    epoch: int
+    builder: CommitBuilder
+    score: Callable[[LiveTree, int], None]
+    on_emit: Callable[[str], None] = lambda run_id: None
+    sessions: dict[str, CommandSink] = field(default_factory=dict)
+    violations: Counter[str] = field(default_factory=Counter)
+    _inbox: asyncio.Queue[Item] = field(default_factory=lambda: asyncio.Queue(INBOX_LIMIT))
+
+    async def post(self, item: Item) -> None:
+        """Queue events; waits while the inbox is full."""
+        await self._inbox.put(item)
+
+    def post_nowait(self, item: Item) -> None:
+        """Queue events from where nothing can wait. asyncio.QueueFull if the inbox is full."""
+        self._inbox.put_nowait(item)
+
+    async def call(self, event: Event | None = None, extra: Commit | None = None) -> None:
+        """Apply an event and return once it is durable; raises what the core raised."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(error: TreerollError | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+        await self._inbox.put(Item([event] if event else [], done, extra))
+        await future
+
+    async def run(self) -> None:
+        """Tick until cancelled. A store that refuses a commit ends the coordinator: its memory would be ahead."""
+        while True:
+            items = [await self._inbox.get()]
+            while not self._inbox.empty() and len(items) < TICK_LIMIT:
+                items.append(self._inbox.get_nowait())
+            await self._tick(items)
+
+    async def keep_time(self) -> None:
+        """Let leases run out."""
+        while True:
+            await asyncio.sleep(self.state.settings.lease_s / 4)
+            await self._inbox.put(Item([Ticked()]))
+
+    async def _tick(self, items: list[Item]) -> None:
+        effects: list[Effect] = []
+        outcomes: list[tuple[Item, TreerollError | None]] = []
+        extras = []
+        for item in items:
+            error = self._apply(item, effects)
+            outcomes.append((item, error))
+            if item.extra is not None and error is None:
+                extras.append(item.extra)
+        effects += assign(self.state)
+        commit = self.builder.build(effects)
+        for extra in extras:
+            commit.trees.update(extra.trees)
+            for tree_id, rewards in extra.rewards.items():
+                commit.rewards.setdefault(tree_id, {}).update(rewards)
+        if commit:
+            await self.store.commit(commit, self.epoch)
+        for item, error in outcomes:
+            if item.done is not None:
+                item.done(error)
+        self._perform(effects)
+
+    def _apply(self, item: Item, effects: list[Effect]) -> TreerollError | None:
+        now = clock.monotonic()
+        for event in item.events:
+            try:
+                effects += apply(self.state, event, now)
+            except (CallerError, StaleEpoch) as error:
+                return error
+            except BrokenInvariant as error:
+                self.violations[error.invariant] += 1
+                log.error("%s", error)
+                return error
+        return None
+
+    def _perform(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case StartBranch() | StopBranch():
+                    sink = self.sessions.get(effect.replica_id)
+                    if sink is not None:
+                        sink.send(effect)
+                case ScoreLeaf(live=live, node=node):
+                    self.score(live, node)
+                case EmitTree(live=live):
+                    self.on_emit(live.run.spec.run_id)

@@ -1,0 +1,59 @@
+"""One tick's effects as one commit."""
+
+from treeroll import records
+from treeroll.core.effects import Effect, EmitTree, PersistNode, PersistReward, PersistRun, PersistTasks, PersistTree
+from treeroll.core.run import Run, TaskSpec
+from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.store.base import Commit
+
+
+class CommitBuilder:
+    """Turns effects into stored records. Knows what every header says about tokenizer and logprobs."""
+
+    def __init__(self, tokenizer_hash: str, logprobs_mode: str) -> None:
+        self._tokenizer_hash = tokenizer_hash
+        self._logprobs_mode = logprobs_mode
+
+    def build(self, effects: list[Effect]) -> Commit:
+        """Everything in the effects that must be durable before any of them is carried out."""
+        commit = Commit()
+        touched: dict[str, Run] = {}
+        for effect in effects:
+            match effect:
+                case PersistNode(live=live, node=node):
+                    rows = commit.nodes.setdefault(live.tree_id, [])
+                    rows.append((node.number, records.node_record(effect)))
+                    touched[live.run.spec.run_id] = live.run
+                case PersistReward(live=live):
+                    self._reward(commit, effect)
+                    touched[live.run.spec.run_id] = live.run
+                case PersistTree(live=live):
+                    header = records.final_header(live, self._header(live.run, live.task))
+                    commit.trees[live.tree_id] = header.SerializeToString()
+                    touched[live.run.spec.run_id] = live.run
+                case EmitTree(live=live):
+                    commit.feed.append((live.run.spec.run_id, live.tree_id))
+                case PersistTasks(run=run, tasks=tasks):
+                    self._tasks(commit, run, tasks)
+                    touched[run.spec.run_id] = run
+                case PersistRun(run=run):
+                    touched[run.spec.run_id] = run
+        for run_id, run in touched.items():
+            commit.runs[run_id] = records.run_record(run).SerializeToString()
+        return commit
+
+    def _header(self, run: Run, task: TaskSpec) -> pb.Tree:
+        return records.task_header(run, task, self._tokenizer_hash, self._logprobs_mode)
+
+    def _tasks(self, commit: Commit, run: Run, tasks: list[TaskSpec]) -> None:
+        index = commit.tasks.setdefault(run.spec.run_id, {})
+        for task in tasks:
+            index[task.key] = (task.tree_id, task.digest)
+            commit.trees[task.tree_id] = self._header(run, task).SerializeToString()
+            commit.nodes[task.tree_id] = [(0, records.root_record(task))]
+
+    def _reward(self, commit: Commit, effect: PersistReward) -> None:
+        scorer = effect.live.run.spec.scorer or records.CLIENT_SCORER
+        key = records.reward_key(effect.node, scorer, 1)
+        row = records.reward_record(scorer, 1, effect.value, effect.error)
+        commit.rewards.setdefault(effect.live.tree_id, {})[key] = row

@@ -1,0 +1,78 @@
+"""Rewards written back by clients: late, again, and for any node of a tree."""
+
+import asyncio
+from collections.abc import Callable
+
+from treeroll import records
+from treeroll.coordinator.loop import Coordinator
+from treeroll.coordinator.specs import check_reward
+from treeroll.core.run import Run
+from treeroll.errors import RewardConflict, UnknownNode, UnknownTree
+from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.store.base import Commit
+
+
+class RewardDesk:
+    """Applies reward reports. RewardOnce: one effective reward per (node, scorer, version)."""
+
+    def __init__(self, coordinator: Coordinator, run_of: Callable[[str], Run]) -> None:
+        self._coordinator = coordinator
+        self._run_of = run_of
+        # Reports are checked against the store and then committed; two at a time could both pass the check.
+        self._turn = asyncio.Lock()
+
+    async def report(self, request: api.ReportRewardsRequest) -> api.ReportRewardsReply:
+        """All or none."""
+        run = self._run_of(request.run_id)
+        for report in request.rewards:
+            check_reward(report)
+        async with self._turn:
+            trees = await self._load(request)
+            commit, reply = Commit(), api.ReportRewardsReply()
+            for report in request.rewards:
+                self._add(trees[report.tree_id], report, commit, reply)
+            for tree_id in commit.rewards:
+                self._recredit(trees[tree_id], run, commit)
+            if commit:
+                await self._coordinator.call(extra=commit)
+        return reply
+
+    async def _load(self, request: api.ReportRewardsRequest) -> dict[str, pb.Tree]:
+        ids = sorted({report.tree_id for report in request.rewards})
+        trees = {}
+        for tree_id, stored in zip(ids, await self._coordinator.store.load_trees(ids), strict=True):
+            tree = records.assemble(stored) if stored else None
+            if tree is None or tree.run_id != request.run_id:
+                raise UnknownTree(f"run '{request.run_id}' has no tree '{tree_id}'")
+            trees[tree_id] = tree
+        return trees
+
+    def _add(self, tree: pb.Tree, report: api.RewardReport, commit: Commit, reply: api.ReportRewardsReply) -> None:
+        node = next((node for node in tree.nodes if node.path == report.path and node.number), None)
+        if node is None:
+            raise UnknownNode(f"tree {report.tree_id} has no node '{report.path}'")
+        scorer, version = report.scorer or records.CLIENT_SCORER, report.version or 1
+        known = next((r for r in node.rewards if (r.scorer, r.version) == (scorer, version)), None)
+        if known is not None and known.HasField("value"):
+            if known.value != report.value:
+                raise RewardConflict(
+                    f"node '{report.path}' of tree {report.tree_id} already has reward {known.value} from "
+                    f"'{scorer}' version {version}; report {report.value} with a new version"
+                )
+            reply.repeated += 1
+            return
+        if known is not None:
+            node.rewards.remove(known)  # an error is no reward: the client may replace it
+        node.rewards.append(pb.Reward(scorer=scorer, version=version, value=report.value))
+        key = records.reward_key(node.number, scorer, version)
+        row = records.reward_record(scorer, version, report.value, "")
+        commit.rewards.setdefault(report.tree_id, {})[key] = row
+        reply.applied += 1
+
+    def _recredit(self, tree: pb.Tree, run: Run, commit: Commit) -> None:
+        """A finished tree's stored credit follows its rewards; a growing one is credited when it ends."""
+        if tree.tree_id in self._coordinator.state.trees:
+            return
+        records.recredit(tree, run.spec.scorer, run.spec.advantage)
+        commit.trees[tree.tree_id] = records.header_of(tree)

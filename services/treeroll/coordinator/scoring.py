@@ -1,0 +1,67 @@
+"""Leaves on their way through the scorer pool and back into the loop."""
+
+import asyncio
+import json
+import logging
+
+from treeroll.coordinator.loop import Coordinator, Item
+from treeroll.core.events import Event, LeafScored
+from treeroll.core.live import LiveTree
+from treeroll.scorers.base import ScoreItem, ScoreRequest, ScoringService
+
+log = logging.getLogger(__name__)
+
+# Leaves scored by one call to the pool; larger batches would make a slow scorer delay its neighbours.
+BATCH = 64
+# Calls to the pool at the same time.
+PARALLEL = 8
+
+
+class Scoring:
+    """Collects leaves, scores them in batches per timeout, posts the outcomes."""
+
+    def __init__(self, scorers: ScoringService, timeout_of: dict[str, float]) -> None:
+        self._scorers = scorers
+        self._timeout_of = timeout_of  # run_id -> seconds per leaf
+        # Bounded by the number of leaves of live trees, which admission bounds.
+        self._waiting: asyncio.Queue[tuple[LiveTree, int]] = asyncio.Queue()
+
+    def add(self, live: LiveTree, node: int) -> None:
+        """A leaf is durable and waits for its reward."""
+        self._waiting.put_nowait((live, node))
+
+    async def run(self, coordinator: Coordinator) -> None:
+        """Score until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(PARALLEL):
+                group.create_task(self._work(coordinator))
+
+    async def _work(self, coordinator: Coordinator) -> None:
+        while True:
+            leaves = [await self._waiting.get()]
+            while not self._waiting.empty() and len(leaves) < BATCH:
+                leaves.append(self._waiting.get_nowait())
+            by_timeout: dict[float, list[tuple[LiveTree, int]]] = {}
+            for live, node in leaves:
+                by_timeout.setdefault(self._timeout_of[live.run.spec.run_id], []).append((live, node))
+            for timeout_s, batch in by_timeout.items():
+                await self._score(coordinator, batch, timeout_s)
+
+    async def _score(self, coordinator: Coordinator, batch: list[tuple[LiveTree, int]], timeout_s: float) -> None:
+        requests = [request_of(live, node) for live, node in batch]
+        results = await self._scorers.score(requests, timeout_s)
+        events: list[Event] = [
+            LeafScored(live.tree_id, node, result.value, result.error)
+            for (live, node), result in zip(batch, results, strict=True)
+        ]
+        failed = [result.error for result in results if result.value is None]
+        if failed:
+            log.warning("%d of %d leaves have no reward: %s", len(failed), len(results), failed[0])
+        await coordinator.post(Item(events))
+
+
+def request_of(live: LiveTree, node: int) -> ScoreRequest:
+    """What a scorer sees of a leaf."""
+    task = live.task
+    item = ScoreItem(task.prompt_text, live.tree.completion_text(node), task.answer, json.loads(task.extra_json))
+    return ScoreRequest(f"{live.tree_id}:{node}", live.run.spec.scorer or "", item)

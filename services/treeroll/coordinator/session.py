@@ -1,0 +1,80 @@
+"""One replica incarnation as the coordinator sees it: what it has reported, and what it must be told."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from treeroll import clock
+from treeroll.core.effects import StartBranch, StopBranch
+from treeroll.pb.v1 import replica_pb2 as wire
+
+
+@dataclass(slots=True)
+class ReplicaSession:
+    """One replica incarnation: what it has told us and what it must be told."""
+
+    hello: wire.Hello
+    # Last report handed to the loop / last one durable.
+    seen_seq: int = 0
+    acked_seq: int = 0
+    last_heard: float = 0.0
+    heartbeat: wire.Heartbeat = field(default_factory=wire.Heartbeat)
+    reported_tokens: int = 0
+    starts: list[StartBranch] = field(default_factory=list)
+    stops: list[int] = field(default_factory=list)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    calls: int = 0  # calls that have served it; only the newest one may
+
+    def send(self, command: StartBranch | StopBranch) -> None:
+        """Queue a command for the next message."""
+        if isinstance(command, StartBranch):
+            self.starts.append(command)
+        else:
+            self.stops.append(command.grant)
+        self.wake.set()
+
+    def acknowledge(self, seq: int) -> None:
+        """Reports up to seq are durable."""
+        self.acked_seq = max(self.acked_seq, seq)
+        self.wake.set()
+
+    def heard(self) -> None:
+        """The replica spoke."""
+        self.last_heard = clock.monotonic()
+
+    def next_commands(self, eos_token_ids: list[int]) -> wire.Commands:
+        """Everything decided since the last message."""
+        self.wake.clear()
+        starts, self.starts = self.starts, []
+        stops, self.stops = self.stops, []
+        return wire.Commands(
+            acked_seq=self.acked_seq,
+            stops=[wire.StopBranch(grant=grant) for grant in stops],
+            starts=[start_command(effect, eos_token_ids) for effect in starts],
+        )
+
+
+def start_command(effect: StartBranch, eos_token_ids: list[int]) -> wire.StartBranch:
+    """An order to start one engine request."""
+    sampling = effect.run.spec.sampling
+    return wire.StartBranch(
+        grant=effect.grant,
+        prefix_ids=effect.prefix_ids,
+        prompt_tokens=effect.prompt_tokens,
+        boundaries=effect.boundaries,
+        max_total=effect.boundaries[-1],
+        hold=effect.hold,
+        sampling=wire.Sampling(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            stop_token_ids=[] if sampling.ignore_eos else eos_token_ids,
+            top_logprobs=sampling.top_logprobs,
+            per_request_seed=sampling.per_request_seed,
+            ignore_eos=sampling.ignore_eos,
+        ),
+        # KV computed under other weights must never be read: one salt per weight version.
+        cache_salt="w0",
+        seed=effect.seed,
+        priority=effect.priority,
+        tree_id=effect.tree_id,
+    )

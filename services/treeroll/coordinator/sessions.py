@@ -1,0 +1,134 @@
+"""Replica sessions: the ReplicaPlane server. Reports become events, durable reports become acknowledgements."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+
+from treeroll.coordinator.loop import Coordinator, Item
+from treeroll.coordinator.reports import segments_of
+from treeroll.coordinator.session import ReplicaSession
+from treeroll.core.events import Event, ReplicaHeard, ReplicaJoined, ReplicaLost
+from treeroll.errors import InvalidInput, TreerollError, grpc_code
+from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.pb.v1 import replica_pb2 as wire
+from treeroll.pb.v1 import replica_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+
+class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
+    """Serves all replica sessions of one coordinator."""
+
+    def __init__(self, coordinator: Coordinator, heartbeat_s: float, eos_token_ids: list[int]) -> None:
+        self._coordinator = coordinator
+        self._heartbeat_s = heartbeat_s
+        self._eos = eos_token_ids
+        self.sessions: dict[str, ReplicaSession] = {}
+        self.engine: pb.EngineInfo | None = None
+        self.joined = asyncio.Condition()
+
+    async def Session(
+        self, request_iterator: AsyncIterator[wire.ReplicaMessage], context: Any
+    ) -> AsyncIterator[wire.CoordinatorMessage]:
+        """One call of one replica; a reconnect is another call on the same ReplicaSession."""
+        first = await anext(aiter(request_iterator), None)
+        if first is None or first.WhichOneof("body") != "hello":
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message of a session must be hello")
+            return
+        try:
+            session = await self._join(first.hello)
+        except TreerollError as error:
+            await context.abort(grpc.StatusCode[grpc_code(error)], str(error))
+            return
+        session.calls += 1
+        call = session.calls
+        session.wake.set()
+        yield self._welcome(session)
+        reader = asyncio.create_task(self._read(session, request_iterator))
+        reader.add_done_callback(lambda _: session.wake.set())
+        try:
+            while True:
+                await session.wake.wait()
+                if reader.done() or session.calls != call:
+                    return
+                yield wire.CoordinatorMessage(commands=session.next_commands(self._eos))
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+
+    async def _join(self, hello: wire.Hello) -> ReplicaSession:
+        if self.engine is not None and hello.engine.model != self.engine.model:
+            raise InvalidInput(
+                f"replica {hello.replica_id} serves {hello.engine.model}, the fleet serves {self.engine.model}"
+            )
+        known = self.sessions.get(hello.replica_id)
+        same = known is not None and known.hello.incarnation == hello.incarnation
+        session = known if known is not None and same else ReplicaSession(hello)
+        # Commands queued for a broken call are made anew from what the replica says it has.
+        session.starts, session.stops = [], []
+        session.heard()
+        # Registered before the core may grant it work, so that no command is sent into nowhere.
+        engine = hello.engine
+        join = ReplicaJoined(
+            hello.replica_id,
+            hello.incarnation,
+            engine.slots,
+            engine.block_size,
+            engine.max_model_len,
+            frozenset(hello.live_grants),
+        )
+        previous = self._coordinator.sessions.get(hello.replica_id)
+        self._coordinator.sessions[hello.replica_id] = session
+        try:
+            await self._coordinator.call(join)
+        except TreerollError:
+            if previous is not None:
+                self._coordinator.sessions[hello.replica_id] = previous
+            raise
+        self.sessions[hello.replica_id] = session
+        self.engine = engine
+        log.info("replica %s incarnation %d joined with %d slots", hello.replica_id, hello.incarnation, engine.slots)
+        async with self.joined:
+            self.joined.notify_all()
+        return session
+
+    def _welcome(self, session: ReplicaSession) -> wire.CoordinatorMessage:
+        welcome = wire.Welcome(
+            epoch=self._coordinator.epoch,
+            acked_seq=session.acked_seq,
+            heartbeat_s=self._heartbeat_s,
+            run_ahead=self._coordinator.state.settings.run_ahead,
+        )
+        return wire.CoordinatorMessage(welcome=welcome)
+
+    async def _read(self, session: ReplicaSession, messages: AsyncIterator[wire.ReplicaMessage]) -> None:
+        async for message in messages:
+            session.heard()
+            if message.HasField("report"):
+                await self._take_report(session, message.report)
+            elif message.HasField("heartbeat"):
+                session.heartbeat = message.heartbeat
+                hello = session.hello
+                heard = ReplicaHeard(hello.replica_id, hello.incarnation, message.heartbeat.kv_usage)
+                await self._coordinator.post(Item([heard]))
+
+    async def _take_report(self, session: ReplicaSession, report: wire.Report) -> None:
+        if report.seq <= session.seen_seq:
+            return  # sent again after a reconnect
+        session.seen_seq = report.seq
+        events = segments_of(session.hello, report)
+        session.reported_tokens += sum(event.n_tokens + event.dropped_tokens for event in events)
+        replica = session.hello.replica_id, session.hello.incarnation
+
+        def done(error: TreerollError | None) -> None:
+            if error is None:
+                session.acknowledge(report.seq)
+                return
+            # A replica that reports nonsense is treated as dead.
+            log.error("replica %s is dropped: %s", replica[0], error)
+            self._coordinator.post_nowait(Item([ReplicaLost(*replica, str(error))]))
+
+        await self._coordinator.post(Item(list[Event](events), done))

@@ -1,0 +1,130 @@
+"""From what clients send to what the core takes: run specifications and tokenised tasks, checked in full."""
+
+import json
+import math
+import re
+from hashlib import blake2b
+
+import numpy as np
+
+from treeroll.config import RunConfig, parse
+from treeroll.core.rng import hash64
+from treeroll.core.run import RunSpec, Sampling, TaskSpec
+from treeroll.errors import InvalidInput
+from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.policies.base import Limits
+from treeroll.policies.build import build_policies
+from treeroll.records import CLIENT_SCORER
+from treeroll.scorers.registry import check as check_scorer
+from treeroll.tokenizer import Tokenizer
+
+RUN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+MAX_TASK_ID_CHARS = 256
+
+
+def run_config(config_json: str, where: str) -> RunConfig:
+    """Parse a run's JSON configuration."""
+    try:
+        values = json.loads(config_json or "{}")
+    except ValueError as error:
+        raise InvalidInput(f"{where}: the configuration is not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise InvalidInput(f"{where}: the configuration must be a JSON object")
+    return parse(RunConfig, values, where)
+
+
+def run_spec(run_id: str, config: RunConfig, *, local_scorers: bool = True) -> RunSpec:
+    """Resolve a configuration to policies. InvalidInput names what cannot work."""
+    if not RUN_ID.fullmatch(run_id):
+        raise InvalidInput(f"run id {run_id!r} must be 1 to 64 of letters, digits, '.', '_' and '-'")
+    limits = Limits(config.leaves, config.segment_tokens, config.max_depth, config.completion_limit)
+    overrides = {kind: getattr(config, kind) for kind in ("segment", "branch", "prune", "advantage")}
+    policies = build_policies(config.recipe, limits, overrides)
+    if local_scorers and config.scorer not in (None, CLIENT_SCORER):
+        check_scorer(config.scorer)
+    return RunSpec(
+        run_id=run_id,
+        config_json=json.dumps(config.model_dump(mode="json"), sort_keys=True),
+        seed=config.seed,
+        max_tokens=config.completion_limit,
+        sampling=Sampling(
+            config.temperature,
+            config.top_p,
+            config.top_k,
+            config.top_logprobs,
+            config.per_request_seed,
+            config.ignore_eos,
+        ),
+        segment=policies.segment,
+        branch=policies.branch,
+        prune=policies.prune,
+        advantage=policies.advantage,
+        scorer=config.scorer,
+        budget_tokens=config.budget_tokens,
+    )
+
+
+def task_spec(run_id: str, epoch: int, task: api.Task, tokenizer: Tokenizer) -> TaskSpec:
+    """Tokenise and check one task. InvalidInput names it."""
+    where = f"task '{task.task_id}'"
+    if not 1 <= len(task.task_id) <= MAX_TASK_ID_CHARS:
+        raise InvalidInput(f"{where}: a task id has 1 to {MAX_TASK_ID_CHARS} characters")
+    ids, text = _prompt(task, tokenizer, where)
+    tokenizer.check_prompt(ids, where)
+    extra_json = _extra(task.extra_json, where)
+    answer = task.answer if task.HasField("answer") else None
+    prompt_ids = np.asarray(ids, "<i4").tobytes()
+    digest = blake2b(digest_size=16)
+    for part in (prompt_ids, repr(answer).encode(), extra_json.encode()):
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return TaskSpec(
+        task_id=task.task_id,
+        epoch=epoch,
+        tree_id=f"{hash64('tree', run_id, task.task_id, epoch):016x}",
+        prompt_ids=prompt_ids,
+        prompt_text=text,
+        digest=digest.hexdigest(),
+        answer=answer,
+        extra_json=extra_json,
+    )
+
+
+def _prompt(task: api.Task, tokenizer: Tokenizer, where: str) -> tuple[list[int], str]:
+    match task.WhichOneof("prompt"):
+        case "text":
+            return tokenizer.encode_text(task.text), task.text
+        case "prompt_ids":
+            if len(task.prompt_ids) % 4:
+                raise InvalidInput(f"{where}: prompt_ids is not a whole number of int32 values")
+            ids = [int(i) for i in np.frombuffer(task.prompt_ids, "<i4")]
+            tokenizer.check_prompt(ids, where)
+            return ids, tokenizer.decode(ids)
+        case "messages_json":
+            return tokenizer.encode_messages(_messages(task.messages_json, where))
+    raise InvalidInput(f"{where}: it has no prompt; give text, messages or prompt_ids")
+
+
+def _messages(raw: str, where: str) -> list[dict[str, object]]:
+    try:
+        messages = json.loads(raw)
+    except ValueError as error:
+        raise InvalidInput(f"{where}: messages are not JSON: {error}") from None
+    if not isinstance(messages, list) or not messages or not all(isinstance(m, dict) for m in messages):
+        raise InvalidInput(f"{where}: messages must be a non-empty list of objects")
+    return messages
+
+
+def _extra(raw: str, where: str) -> str:
+    try:
+        extra = json.loads(raw or "{}")
+    except ValueError as error:
+        raise InvalidInput(f"{where}: extra fields are not JSON: {error}") from None
+    if not isinstance(extra, dict):
+        raise InvalidInput(f"{where}: extra fields must be a JSON object")
+    return json.dumps(extra, sort_keys=True)
+
+
+def check_reward(report: api.RewardReport) -> None:
+    """InvalidInput for a reward that is no finite number, or that has no name."""
+    if not math.isfinite(report.value):
+        raise InvalidInput(f"reward of node '{report.path}' of tree {report.tree_id} is {report.value}, not finite")

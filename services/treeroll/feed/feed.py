@@ -1,0 +1,88 @@
+"""Hands finished trees to consumer groups. Holds no state: cursors, leases and acknowledgements are the store's.
+
+DeliveredOnceAcked: every finished tree reaches every group at least once, and never again after its acknowledgement.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from treeroll import clock, records
+from treeroll.errors import UnknownRun
+from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.store.base import Lease, Store
+
+# Trees in one reply stop at about this many bytes, well under the message limit.
+REPLY_BYTES = 16 << 20
+# How often a waiting consumer looks for expired leases of others.
+RECHECK_S = 0.5
+
+
+class Feed:
+    """Leases over one store. `terminal(run_id)` says whether no more trees can end in a run."""
+
+    def __init__(self, store: Store, terminal: Callable[[str], bool]) -> None:
+        self._store = store
+        self._terminal = terminal
+        self._news: dict[str, asyncio.Event] = {}
+
+    def notify(self, run_id: str) -> None:
+        """A tree of the run ended, or the run changed state: wake its waiting consumers."""
+        event = self._news.pop(run_id, None)
+        if event is not None:
+            event.set()
+
+    async def lease(self, request: api.LeaseTreesRequest) -> api.LeaseTreesReply:
+        """Lease up to max_trees; waits up to wait_s for the first."""
+        deadline = clock.monotonic() + request.wait_s
+        while True:
+            news = self._news.setdefault(request.run_id, asyncio.Event())
+            leases = await self._store.lease(
+                request.run_id, request.group, request.consumer, request.max_trees, request.lease_s
+            )
+            if leases:
+                return await self._reply(request, leases)
+            if await self._exhausted(request.run_id, request.group):
+                return api.LeaseTreesReply(exhausted=True)
+            left = deadline - clock.monotonic()
+            if left <= 0:
+                return api.LeaseTreesReply()
+            try:
+                async with asyncio.timeout(min(left, RECHECK_S)):
+                    await news.wait()
+            except TimeoutError:
+                continue
+
+    async def _reply(self, request: api.LeaseTreesRequest, leases: list[Lease]) -> api.LeaseTreesReply:
+        try:
+            return api.LeaseTreesReply(deliveries=await self._deliver(request, leases))
+        except BaseException:  # also a caller that went away: its trees must not wait for their leases to end
+            ids = [lease.lease_id for lease in leases]
+            await asyncio.shield(self._store.release(request.run_id, request.group, ids))
+            raise
+
+    async def _deliver(self, request: api.LeaseTreesRequest, leases: list[Lease]) -> list[api.Delivery]:
+        stored = await self._store.load_trees([lease.tree_id for lease in leases])
+        deliveries: list[api.Delivery] = []
+        size = 0
+        for lease, tree in zip(leases, stored, strict=True):
+            if tree is None:
+                raise UnknownRun(f"tree {lease.tree_id} of run '{request.run_id}' is gone from the store")
+            if size > REPLY_BYTES:
+                await self._store.release(request.run_id, request.group, [lease.lease_id])
+                continue
+            delivery = api.Delivery(
+                lease_id=lease.lease_id,
+                deadline=clock.wall() + request.lease_s,
+                delivery_seq=lease.seq,
+                times_delivered=lease.times_delivered,
+                tree=records.assemble(tree),
+            )
+            size += delivery.ByteSize()
+            deliveries.append(delivery)
+        return deliveries
+
+    async def _exhausted(self, run_id: str, group: str) -> bool:
+        if not self._terminal(run_id):
+            return False
+        state = await self._store.group_state(run_id, group)
+        return state.leased == 0 and state.waiting == 0

@@ -1,0 +1,227 @@
+"""From core objects to stored and sent records, and back to whole trees. The only file that knows both sides.
+
+Node records are written once and never change; what depends on the whole tree (paths, intervals, values, "open" status)
+is computed when a tree is assembled.
+"""
+
+import struct
+from collections.abc import Iterable
+
+from treeroll.core.credit import Credit, TreeShape, credit_leaves, mean_below
+from treeroll.core.effects import PersistNode
+from treeroll.core.ledger import Ledger
+from treeroll.core.live import LiveTree, TreeStatus
+from treeroll.core.run import Run, TaskSpec
+from treeroll.core.tree import BranchReason, Decision, NodeStatus
+from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.policies.base import AdvantageEstimator
+from treeroll.store.base import StoredTree
+
+CLIENT_SCORER = "client"
+
+
+def run_record(run: Run) -> api.Run:
+    """State and figures of a run."""
+    counters = run.counters
+    return api.Run(
+        run_id=run.spec.run_id,
+        config_json=run.spec.config_json,
+        state=run.state.value,
+        submitted=len(run.tasks),
+        waiting=len(run.waiting),
+        growing=run.growing,
+        finished=run.finished,
+        failed=run.failed,
+        leaves=counters.leaves,
+        ledger=_ledger(run.ledger),
+        wasted_tokens=counters.wasted_tokens,
+        cached_tokens=counters.cached_tokens,
+        recomputed_tokens=counters.recomputed_tokens,
+        forks=counters.forks,
+        regrants=counters.regrants,
+        lost_tokens_max=counters.lost_tokens_max,
+        reward_errors=counters.reward_errors,
+        fork_recomputed_tokens=counters.fork_recomputed_tokens,
+        fork_requests=counters.fork_requests,
+    )
+
+
+def _ledger(ledger: Ledger) -> pb.Ledger:
+    return pb.Ledger(
+        granted=ledger.granted, spent=ledger.spent, returned=ledger.returned, outstanding=ledger.outstanding
+    )
+
+
+def task_header(run: Run, task: TaskSpec, tokenizer_hash: str, logprobs_mode: str) -> pb.Tree:
+    """Header of a tree that has not started."""
+    sampling = run.spec.sampling
+    header = pb.Tree(
+        tree_id=task.tree_id,
+        run_id=run.spec.run_id,
+        task_id=task.task_id,
+        epoch=task.epoch,
+        prompt_text=task.prompt_text,
+        status=TreeStatus.WAITING.value,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        logprobs_mode=logprobs_mode,
+        tokenizer_hash=tokenizer_hash,
+        extra_json=task.extra_json,
+    )
+    if task.answer is not None:
+        header.answer = task.answer
+    return header
+
+
+def root_record(task: TaskSpec) -> bytes:
+    """The prompt as node 0."""
+    root = pb.Node(token_ids=task.prompt_ids, text=task.prompt_text, status=NodeStatus.INNER.value)
+    root.branch_reason, root.decision = BranchReason.PROMPT.value, Decision.BOUNDARY.value
+    return root.SerializeToString()
+
+
+def final_header(live: LiveTree, header: pb.Tree) -> pb.Tree:
+    """Header of a tree that ended, with its account and credit."""
+    header.status, header.error = live.status.value, live.error
+    header.ledger.CopyFrom(_ledger(live.ledger))
+    header.n_censored = live.n_censored
+    header.lost_tokens_max = live.lost_tokens_max
+    rewards = {leaf: mark.value for leaf, mark in live.rewards.items() if mark.value is not None}
+    errors = {leaf for leaf, mark in live.rewards.items() if mark.value is None}
+    write_credit(header, TreeShape.of(live), rewards, errors, live.run.spec.advantage)
+    return header
+
+
+def write_credit(
+    header: pb.Tree, shape: TreeShape, rewards: dict[int, float], errors: set[int], estimator: AdvantageEstimator
+) -> None:
+    """Replace the header's leaf credit."""
+    del header.leaves[:]
+    header.leaves.extend(_credit(credit, rewards, errors) for credit in credit_leaves(shape, rewards, estimator))
+    header.n_scored = sum(leaf.reward_status == "ok" for leaf in header.leaves)
+
+
+def _credit(credit: Credit, rewards: dict[int, float], errors: set[int]) -> pb.LeafCredit:
+    leaf = pb.LeafCredit(leaf=credit.leaf, path_weight=credit.path_weight)
+    if credit.leaf in rewards:
+        leaf.reward, leaf.reward_status = rewards[credit.leaf], "ok"
+        leaf.advantages = struct.pack(f"<{len(credit.advantages)}d", *credit.advantages)
+    else:
+        leaf.reward_status = "error" if credit.leaf in errors else "missing"
+    return leaf
+
+
+def node_record(effect: PersistNode) -> bytes:
+    """A finished segment. `effect.payload` is the pb.Node that holds what only the replica's report knows."""
+    node, record = effect.node, effect.payload
+    record.number, record.parent = node.number, node.parent
+    record.depth, record.sibling_index = node.depth, node.sibling_index
+    record.token_start, record.token_ids = node.token_start, node.token_ids
+    record.branch_reason, record.decision = node.branch_reason.value, node.decision.value
+    record.status, record.stop_reason = node.status.value, node.stop_reason.value
+    record.replica_id, record.incarnation = node.replica_id, effect.incarnation
+    record.attempt, record.dropped_tokens = effect.attempt, effect.dropped_tokens
+    if effect.cached_tokens is not None and effect.recomputed_tokens is not None:
+        record.cached_tokens, record.recomputed_tokens = effect.cached_tokens, effect.recomputed_tokens
+    return bytes(record.SerializeToString())
+
+
+def reward_key(node: int, scorer: str, version: int) -> str:
+    """Key of a reward in its tree: one effective reward per (node, scorer, version)."""
+    return f"{node}:{scorer}:{version}"
+
+
+def reward_record(scorer: str, version: int, value: float | None, error: str) -> bytes:
+    """A reward, or why there is none."""
+    reward = pb.Reward(scorer=scorer, version=version, error=error)
+    if value is not None:
+        reward.value = value
+    return reward.SerializeToString()
+
+
+def assemble(stored: StoredTree) -> pb.Tree:
+    """The whole tree: nodes in depth-first order with rewards, paths, intervals and values."""
+    tree = pb.Tree.FromString(stored.header)
+    nodes = [pb.Node.FromString(blob) for blob in stored.nodes]
+    for key, blob in sorted(stored.rewards.items()):
+        nodes[int(key.partition(":")[0])].rewards.append(pb.Reward.FromString(blob))
+    children: list[list[pb.Node]] = [[] for _ in nodes]
+    for node in nodes[1:]:
+        children[node.parent].append(node)
+    for node in nodes:
+        if node.number and node.status == NodeStatus.INNER.value and not children[node.number]:
+            node.status = "open"
+    if nodes:
+        tree.nodes.extend(_depth_first(nodes[0], children))
+        _write_values(tree)
+    return tree
+
+
+def _depth_first(root: pb.Node, children: list[list[pb.Node]]) -> Iterable[pb.Node]:
+    """Preorder by sibling index; fills path, tin and tout on the way."""
+    order: list[pb.Node] = []
+    stack: list[tuple[pb.Node, bool]] = [(root, False)]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            node.tout = len(order)
+            continue
+        node.tin = len(order)
+        order.append(node)
+        stack.append((node, True))
+        for child in sorted(children[node.number], key=lambda n: -n.sibling_index):
+            child.path = f"{node.path}.{child.sibling_index}" if node.number else str(child.sibling_index)
+            stack.append((child, False))
+    return order
+
+
+def _write_values(tree: pb.Tree) -> None:
+    counts, values = mean_below(
+        shape_of(tree), {leaf.leaf: leaf.reward for leaf in tree.leaves if leaf.HasField("reward")}
+    )
+    for node in tree.nodes:
+        node.n_leaves = counts[node.number]
+        value = values[node.number]
+        if value is not None:
+            node.value = value
+
+
+def shape_of(tree: pb.Tree) -> TreeShape:
+    """Shape of an assembled tree; its leaves are in path order because its nodes are."""
+    parents, retrospective, n_tokens = [0] * len(tree.nodes), [False] * len(tree.nodes), [0] * len(tree.nodes)
+    for node in tree.nodes:
+        parents[node.number] = node.parent
+        retrospective[node.number] = node.decision == Decision.RETROSPECTIVE.value
+        n_tokens[node.number] = len(node.token_ids) // 4
+    leaves = [node.number for node in tree.nodes if node.status == NodeStatus.LEAF.value]
+    return TreeShape(parents, retrospective, n_tokens, leaves)
+
+
+def recredit(tree: pb.Tree, scorer: str | None, estimator: AdvantageEstimator) -> None:
+    """Credit again from the rewards in force: those of the run's scorer, else written back by the client."""
+    rewards: dict[int, float] = {}
+    errors: set[int] = set()
+    for node in tree.nodes:
+        reward = in_force(node.rewards, scorer)
+        if reward is not None and reward.HasField("value"):
+            rewards[node.number] = reward.value
+        elif reward is not None:
+            errors.add(node.number)
+    write_credit(tree, shape_of(tree), rewards, errors, estimator)
+    _write_values(tree)
+
+
+def in_force(rewards: Iterable[pb.Reward], scorer: str | None) -> pb.Reward | None:
+    """The reward that counts: newest version by the run's scorer, or by the client if the run has none."""
+    name = scorer or CLIENT_SCORER
+    return max((r for r in rewards if r.scorer == name), key=lambda r: r.version, default=None)
+
+
+def header_of(tree: pb.Tree) -> bytes:
+    """The part of an assembled tree that is stored as its header."""
+    header = pb.Tree()
+    header.CopyFrom(tree)
+    del header.nodes[:]
+    return header.SerializeToString()

@@ -1,0 +1,126 @@
+"""The named invariants, checked on a store: what `treeroll audit` runs against a live service or after a crash."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from treeroll import records
+from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.store.base import Store
+
+ENDED = ("complete", "partial", "failed")
+
+
+@dataclass(slots=True)
+class AuditReport:
+    """What was looked at and what was found: (invariant, one sentence)."""
+
+    violations: list[tuple[str, str]] = field(default_factory=list)
+    runs: int = 0
+    trees: int = 0
+    nodes: int = 0
+
+
+async def audit(store: Store) -> AuditReport:
+    """Check every run and tree. Growing trees are checked for what must hold at any moment."""
+    report = AuditReport()
+    for run_id in sorted(await store.run_ids()):
+        blob = await store.load_run(run_id)
+        if blob is None:
+            report.violations.append(("NoAckedLoss", f"run {run_id} is listed but has no record"))
+            continue
+        report.runs += 1
+        await _audit_run(store, api.Run.FromString(blob), report)
+    return report
+
+
+async def _audit_run(store: Store, run: api.Run, report: AuditReport) -> None:
+    # The feed is read before the trees: what is in it has ended, and stays so while we look.
+    feed = Counter(await store.feed_entries(run.run_id))
+    tasks = await store.load_tasks(run.run_id)
+    ended: set[str] = set()
+    spent = 0
+    for tree_id, _ in tasks.values():
+        stored = await store.load_tree(tree_id)
+        if stored is None:
+            report.violations.append(("NoAckedLoss", f"run {run.run_id}: tree {tree_id} of a task is missing"))
+            continue
+        tree = records.assemble(stored)
+        report.trees += 1
+        report.nodes += len(tree.nodes)
+        report.violations += tree_findings(tree)
+        spent += tree.ledger.spent
+        if tree.status in ENDED:
+            ended.add(tree_id)
+    report.violations += _feed_findings(run, feed, ended, {tree_id for tree_id, _ in tasks.values()})
+    if run.state != "open" and len(ended) == len(tasks) == run.finished + run.failed:
+        report.violations += _account_findings(run, spent)
+
+
+def _feed_findings(run: api.Run, feed: Counter[str], ended: set[str], known: set[str]) -> Iterator[tuple[str, str]]:
+    for tree_id, times in feed.items():
+        if times > 1:
+            yield "DeliveredOnceAcked", f"run {run.run_id}: tree {tree_id} has {times} terminal events"
+        if tree_id not in known:
+            yield "DeliveredOnceAcked", f"run {run.run_id}: tree {tree_id} in the feed belongs to no task"
+        elif tree_id not in ended:
+            yield "DeliveredOnceAcked", f"run {run.run_id}: tree {tree_id} is in the feed but has not ended"
+    if run.state != "open" and run.waiting == run.growing == 0:
+        for tree_id in ended - set(feed):
+            yield "DeliveredOnceAcked", f"run {run.run_id}: tree {tree_id} ended but is not in the feed"
+
+
+def _account_findings(run: api.Run, spent: int) -> Iterator[tuple[str, str]]:
+    ledger = run.ledger
+    if ledger.granted != ledger.spent + ledger.returned + ledger.outstanding or ledger.outstanding:
+        yield "TokensConserved", f"run {run.run_id}: {_line(ledger)}"
+    if spent != ledger.spent:
+        yield "TokensConserved", f"run {run.run_id}: trees spent {spent} tokens, the run {ledger.spent}"
+
+
+def tree_findings(tree: pb.Tree) -> Iterator[tuple[str, str]]:
+    """Promises of one tree: shape, tokens, account, rewards."""
+    by_number = {node.number: node for node in tree.nodes}
+    if sorted(by_number) != list(range(len(tree.nodes))):
+        yield "NoAckedLoss", f"tree {tree.tree_id}: node numbers have gaps"
+        return
+    for node in tree.nodes:
+        if node.number:
+            yield from _node_findings(tree, node, by_number[node.parent])
+    if tree.status in ENDED:
+        yield from _ended_findings(tree)
+
+
+def _node_findings(tree: pb.Tree, node: pb.Node, parent: pb.Node) -> Iterator[tuple[str, str]]:
+    where = f"tree {tree.tree_id} node '{node.path}'"
+    tokens = len(node.token_ids) // 4
+    if node.parent >= node.number or node.depth != parent.depth + 1:
+        yield "TreeWellFormed", f"{where} was written before its parent"
+    if node.token_start != parent.token_start + len(parent.token_ids) // 4:
+        yield "TreeWellFormed", f"{where} does not continue its parent's tokens"
+    if not tokens or len(node.logprobs) != len(node.token_ids):
+        yield "TreeWellFormed", f"{where} has {tokens} tokens and {len(node.logprobs) // 4} logprobs"
+    if sum(span.tokens for span in node.weight_versions) != tokens:
+        yield "TreeWellFormed", f"{where} has weight versions for another number of tokens"
+
+
+def _ended_findings(tree: pb.Tree) -> Iterator[tuple[str, str]]:
+    ledger = tree.ledger
+    if ledger.granted != ledger.spent + ledger.returned + ledger.outstanding or ledger.outstanding:
+        yield "TokensConserved", f"tree {tree.tree_id}: {_line(ledger)}"
+    stored = sum(len(node.token_ids) // 4 + node.dropped_tokens for node in tree.nodes if node.number)
+    if stored > ledger.spent:
+        yield "TokensConserved", f"tree {tree.tree_id}: its nodes hold {stored} tokens, {ledger.spent} were spent"
+    leaves = {node.number for node in tree.nodes if node.status == "leaf"}
+    if {leaf.leaf for leaf in tree.leaves} != leaves:
+        yield "RewardOnce", f"tree {tree.tree_id}: credit is not for exactly its {len(leaves)} leaves"
+    if (tree.status == "failed") == bool(leaves):
+        yield "TreeWellFormed", f"tree {tree.tree_id} is {tree.status} with {len(leaves)} leaves"
+
+
+def _line(ledger: pb.Ledger) -> str:
+    return (
+        f"granted {ledger.granted} is not spent {ledger.spent} + returned {ledger.returned} "
+        f"+ outstanding {ledger.outstanding} with nothing outstanding"
+    )

@@ -1,0 +1,140 @@
+"""What the coordinator needs from a store. `memory` and `redis` implement it and pass the same contract tests.
+
+Promises:
+ - a commit is atomic and fenced: all of it or, for an epoch older than the store's, none of it (StaleEpoch);
+ - what `commit` has returned for is what every later read sees, after a crash too, within the durability mode;
+ - the feed of a run is an ordered log; each consumer group has its own cursor, leases and acknowledgements.
+
+Blobs are opaque here: serialised protobuf messages that `records.py` makes and reads.
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(slots=True)
+class Commit:
+    """Everything one tick of the coordinator makes durable."""
+
+    # run_id -> run record (configuration, state, ledger, counters).
+    runs: dict[str, bytes] = field(default_factory=dict)
+    # tree_id -> tree header (task, status, ledger; with credit once finished).
+    trees: dict[str, bytes] = field(default_factory=dict)
+    # tree_id -> [(node number, node record)]; written once, never changed.
+    nodes: dict[str, list[tuple[int, bytes]]] = field(default_factory=dict)
+    # tree_id -> {"<node>:<scorer>:<version>": reward record}; an entry replaces one of the same key.
+    rewards: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    # run_id -> {task key: (tree_id, content digest)} of newly submitted tasks. Task key: "<epoch>:<task_id>".
+    tasks: dict[str, dict[str, tuple[str, str]]] = field(default_factory=dict)
+    # (run_id, tree_id) of trees that ended, in order; each appends one entry to the run's feed.
+    feed: list[tuple[str, str]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.runs or self.trees or self.nodes or self.rewards or self.tasks or self.feed)
+
+
+@dataclass(slots=True)
+class StoredTree:
+    """One tree as stored: header, node records by number, reward records by key."""
+
+    header: bytes
+    nodes: list[bytes]
+    rewards: dict[str, bytes]
+
+
+@dataclass(slots=True)
+class Lease:
+    """A feed entry handed to a consumer.
+
+    `lease_id` names entry, consumer and delivery count, so that a lease that moved on is told from the one in force.
+    """
+
+    lease_id: str
+    tree_id: str
+    seq: int  # position in the run's feed: 1, 2, 3 ...
+    times_delivered: int  # 1 for the first delivery to the group
+
+
+@dataclass(slots=True)
+class GroupState:
+    """Where a consumer group stands. acknowledged + leased + waiting = entries in the feed."""
+
+    acknowledged: int
+    leased: int
+    waiting: int
+
+
+class Store(Protocol):
+    """The store contract. All methods raise StoreError when the store does not answer."""
+
+    durability: str  # "always", "everysec" or "none" (memory)
+    address: str  # for people: "memory", "unix:///...", "redis://host:port/0"; never with a password
+
+    async def open(self) -> int:
+        """Connect, check the server's settings, take over: returns this owner's epoch, larger than any before."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections. An embedded server is stopped by whoever started it."""
+        ...
+
+    async def commit(self, commit: Commit, epoch: int) -> None:
+        """Make it durable, atomically. StaleEpoch if a newer owner opened the store."""
+        ...
+
+    async def run_ids(self) -> list[str]:
+        """All runs, in no order."""
+        ...
+
+    async def load_run(self, run_id: str) -> bytes | None:
+        """Run record."""
+        ...
+
+    async def load_tasks(self, run_id: str) -> dict[str, tuple[str, str]]:
+        """Task key -> (tree_id, content digest)."""
+        ...
+
+    async def load_tree(self, tree_id: str) -> StoredTree | None:
+        """A tree; nodes sorted by number. None when there is none."""
+        ...
+
+    async def load_trees(self, tree_ids: list[str]) -> list[StoredTree | None]:
+        """Several trees in one round trip, in the order asked."""
+        ...
+
+    async def feed_length(self, run_id: str) -> int:
+        """Entries in the run's feed."""
+        ...
+
+    async def feed_entries(self, run_id: str) -> list[str]:
+        """tree_ids of the feed in order (audit)."""
+        ...
+
+    async def lease(self, run_id: str, group: str, consumer: str, count: int, lease_s: float) -> list[Lease]:
+        """Up to `count` leases, at once (no waiting): entries whose lease expired first, then new ones.
+
+        Creates the group on first use, positioned before the run's first entry. A lease not renewed for the lease_s
+        it was taken with has expired.
+        """
+        ...
+
+    async def renew(self, run_id: str, group: str, lease_ids: list[str], lease_s: float) -> list[str]:
+        """Restart the clocks of these leases; returns the ones that moved on or are unknown."""
+        ...
+
+    async def ack(self, run_id: str, group: str, lease_ids: list[str]) -> list[str]:
+        """Finish these leases for good; returns those that moved on or are unknown. An entry acknowledged before under
+        the same lease_id is a no-op, not lost. An expired lease that nobody else took is still good."""
+        ...
+
+    async def release(self, run_id: str, group: str, lease_ids: list[str]) -> list[str]:
+        """Give these leases back at once, so that the next `lease` call of the group hands the entries out again."""
+        ...
+
+    async def group_state(self, run_id: str, group: str) -> GroupState:
+        """Counts of a group (all waiting if the group does not exist)."""
+        ...
+
+    async def group_names(self, run_id: str) -> list[str]:
+        """Groups of a run."""
+        ...

@@ -1,0 +1,85 @@
+"""What clients are told when they ask for what cannot be: typed errors, in one sentence."""
+
+import pytest
+from tests.support.local_service import local_service
+
+from treeroll.client import connect_async
+from treeroll.errors import InvalidInput, RunClosed, RunConflict, TaskConflict, UnknownRun, UnknownTree
+
+RUN = {"recipe": "flat", "leaves": 2, "segment_tokens": 32, "max_depth": 4}
+TASK = {"id": "t1", "prompt": "Compute 1+2.\n", "answer": "3"}
+
+
+async def test_a_run_can_be_attached_to_but_not_changed() -> None:
+    async with local_service() as service, await connect_async(service.address) as client:
+        await client.create_run("a", **RUN)
+        await client.create_run("a", **RUN)
+        with pytest.raises(RunConflict, match="run 'a' exists with another configuration"):
+            await client.create_run("a", **{**RUN, "leaves": 3})
+
+
+async def test_an_unknown_run_or_tree_is_named() -> None:
+    async with local_service() as service, await connect_async(service.address) as client:
+        with pytest.raises(UnknownRun, match="'nobody'"):
+            await client.run("nobody")
+        with pytest.raises(UnknownTree, match="feed"):
+            await client.get_tree("feed")
+        run = await client.create_run("a", **RUN)
+        with pytest.raises(UnknownTree, match="run 'a' has no tree 'beef'"):
+            await run.report_rewards([("beef", "0", 1.0)])
+
+
+async def test_a_task_key_is_bound_to_its_content() -> None:
+    async with local_service() as service, await connect_async(service.address) as client:
+        run = await client.create_run("a", **RUN)
+        first = await run.submit([TASK])
+        assert await run.submit([TASK]) == first
+        with pytest.raises(TaskConflict, match="task 't1' of epoch 0 exists in run 'a' with other content"):
+            await run.submit([{**TASK, "answer": "4"}])
+        assert await run.submit([{**TASK, "answer": "4"}], epoch=1) != first
+        assert (await run.status()).submitted == 2
+
+
+async def test_nothing_of_a_submission_is_accepted_when_one_task_is_wrong() -> None:
+    async with local_service() as service, await connect_async(service.address) as client:
+        run = await client.create_run("a", **RUN)
+        long = {"id": "long", "prompt": "1" * 5000}
+        with pytest.raises(InvalidInput, match="task 'long': the prompt has 5000 tokens, the model's context is"):
+            await run.submit([TASK, long])
+        assert (await run.status()).submitted == 0
+
+
+async def test_a_closed_run_takes_no_more_tasks_but_repeats_are_harmless() -> None:
+    async with local_service() as service, await connect_async(service.address) as client:
+        run = await client.create_run("a", **RUN)
+        await run.submit([TASK])
+        await run.close()
+        await run.submit([TASK])
+        with pytest.raises(RunClosed, match="run 'a' is closed"):
+            await run.submit([{**TASK, "id": "t2"}])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recipe": "oak"}, "there is no recipe 'oak'"),
+        ({"branch": {"syncc": "level"}}, "syncc"),
+        ({"scorer": "magic"}, "magic"),
+        ({"scorer": "python:no.such.module:f"}, "no.such.module"),
+    ],
+)
+async def test_a_run_that_cannot_work_is_refused_when_it_is_created(changes: dict[str, object], message: str) -> None:
+    async with local_service() as service, await connect_async(service.address) as client:
+        with pytest.raises(InvalidInput, match=message):
+            await client.create_run("a", **{**RUN, **changes})
+        assert (await client.status()).run_ids == []
+
+
+async def test_cancelling_gives_every_waiting_task_its_terminal_event() -> None:
+    async with local_service() as service, await connect_async(service.address) as client:
+        run = await client.create_run("a", **RUN)
+        await run.submit([{**TASK, "id": f"t{i}"} for i in range(5)])
+        await run.cancel()
+        failures = [failure async for batch in run.batches(allow_empty=True) for failure in batch.failures]
+        assert sorted(tree.task_id for tree in failures) == [f"t{i}" for i in range(5)]
+        assert (await client.audit()).violations == []

@@ -1,0 +1,84 @@
+"""The service in this process: coordinator, feed and gRPC over any store, with simulated replicas on the same loop."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from treeroll.config import CoordinatorConfig
+from treeroll.coordinator.api import RolloutsApi
+from treeroll.coordinator.loop import Coordinator, Item
+from treeroll.coordinator.scoring import Scoring
+from treeroll.coordinator.sessions import ReplicaPlane
+from treeroll.core.events import ReplicaLost
+from treeroll.demo import MODEL_DIR
+from treeroll.feed.feed import Feed
+from treeroll.generator.config import SimulatedLatency
+from treeroll.generator.detokenizer import Detokenizer
+from treeroll.generator.replica import Replica
+from treeroll.generator.simulated_engine import SimulatedEngine
+from treeroll.scorers.inline import InlineScorers
+from treeroll.service import ServiceConfig, make_coordinator, start_server
+from treeroll.store.base import Store
+from treeroll.store.memory import MemoryStore
+from treeroll.tokenizer import Tokenizer
+
+
+@dataclass
+class LocalService:
+    """A running service: its address, and its parts for tests that look inside."""
+
+    address: str
+    coordinator: Coordinator
+    replicas: ReplicaPlane
+    store: Store
+    tokenizer: Tokenizer
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def start_replica(
+        self, replica_id: str, incarnation: int = 1, slots: int = 16, latency: SimulatedLatency | None = None
+    ) -> asyncio.Task[None]:
+        """A simulated replica; cancelling the task is its death."""
+        detokenizer = Detokenizer(MODEL_DIR)
+        engine = SimulatedEngine(
+            detokenizer.tokenizer, slots=slots, max_model_len=1024, latency=latency or SimulatedLatency(step_s=0.0)
+        )
+        replica = Replica(engine, detokenizer, replica_id, incarnation, self.address)
+        task = asyncio.create_task(replica.run(), name=replica_id)
+        self.tasks.append(task)
+        return task
+
+    def lose(self, replica_id: str, incarnation: int) -> None:
+        """What the supervisor says when a replica's process has died."""
+        self.coordinator.post_nowait(Item([ReplicaLost(replica_id, incarnation, "its process died")]))
+
+
+@asynccontextmanager
+async def local_service(
+    store: Store | None = None, coordinator: CoordinatorConfig | None = None
+) -> AsyncIterator[LocalService]:
+    """Start everything but replicas; stop it all at the end."""
+    config = ServiceConfig(coordinator=coordinator or CoordinatorConfig(port=0, heartbeat_s=0.2, lease_s=2.0))
+    store = store or MemoryStore()
+    tokenizer = Tokenizer.load(MODEL_DIR)
+    timeouts: dict[str, float] = {}
+    scoring = Scoring(InlineScorers(), timeouts)
+    core = make_coordinator(config, tokenizer, store, await store.open(), scoring)
+    feed = Feed(store, lambda run_id: core.state.runs[run_id].terminal)
+    core.on_emit = feed.notify
+    plane = ReplicaPlane(core, config.coordinator.heartbeat_s, tokenizer.eos_token_ids)
+    rollouts = RolloutsApi(core, plane, feed, tokenizer, timeouts, {})
+    server, port = await start_server(config.coordinator, rollouts, plane)
+    jobs = (core.run(), core.keep_time(), scoring.run(core))
+    tasks = [asyncio.create_task(job) for job in jobs]
+    try:
+        yield LocalService(f"127.0.0.1:{port}", core, plane, store, tokenizer, tasks)
+        failed = [task for task in tasks[:3] if task.done()]
+        if failed:
+            await failed[0]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await server.stop(0.2)
+        await store.close()
