@@ -1,0 +1,78 @@
+"""Every Redis key treeroll writes, and what is in it. Schema version 1: a change a reader could notice makes it 2.
+
+All keys start with `treeroll:1:{s00}:`. The braces are a Redis Cluster hash tag: one shard, one slot, so that one
+script may touch all of its keys. There is one shard now. In the table `<run>`, `<tree>` and `<group>` are ids as they
+are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids share a key.
+
+    key                        type    holds
+    owner                      hash    epoch: of the coordinator that may write; commit: number of its last commit
+    runs                       hash    run id -> run record
+    feeds                      hash    run id -> entries ever appended to the run's feed
+    tasks:<run>                hash    "<epoch>:<task id>" -> "<content digest> <tree id>"
+    tree:<tree>                hash    header: tree header; feed: its place in the run's feed, once the tree ended
+    nodes:<tree>               list    node records; the element at index n is node n (0 is the root, the prompt)
+    rewards:<tree>             hash    "<node>:<scorer>:<version>" -> reward record
+    feed:<run>                 stream  one entry per ended tree: id "<seq>-0", seq = 1, 2, 3 ...; field tree: tree id
+    leases:<run>:<group>       zset    seq (16 digits) of each entry on lease -> deadline, in microseconds of the
+                                       server's clock; 0: given back
+    redelivered:<run>:<group>  hash    seq -> number of the delivery that was acknowledged, for entries delivered more
+                                       than once (all others were acknowledged under their first delivery)
+
+Records are serialised protobuf messages (`protos/treeroll/v1`); numbers are decimal ASCII.
+
+Who only reads needs no lock: every write is one script. To consume a feed directly, make a consumer group of your own
+on `feed:<run>` (`XGROUP CREATE ... 0`, `XREADGROUP`, `XACK`) and read `tree:`, `nodes:` and `rewards:` of each entry.
+Such a group shows up in `group_names` and `group_state` but has no leases, so nothing is taken from its consumers; do
+not mix direct reads and the feed service in one group. Never `XTRIM` past the last acknowledged entry of the slowest
+group.
+"""
+
+PREFIX = "treeroll:1:{s00}:"
+
+OWNER = f"{PREFIX}owner"
+RUNS = f"{PREFIX}runs"
+FEEDS = f"{PREFIX}feeds"
+
+# Fields of `owner`, `tree:<tree>` and of a feed entry.
+EPOCH = "epoch"
+HEADER = "header"
+TREE = "tree"
+
+
+def tasks(run_id: str) -> str:
+    """Submitted tasks of a run."""
+    return f"{PREFIX}tasks:{_part(run_id)}"
+
+
+def tree(tree_id: str) -> str:
+    """Header of a tree and its place in the feed."""
+    return f"{PREFIX}tree:{_part(tree_id)}"
+
+
+def nodes(tree_id: str) -> str:
+    """Node records of a tree."""
+    return f"{PREFIX}nodes:{_part(tree_id)}"
+
+
+def rewards(tree_id: str) -> str:
+    """Reward records of a tree."""
+    return f"{PREFIX}rewards:{_part(tree_id)}"
+
+
+def feed(run_id: str) -> str:
+    """Stream of the run's ended trees."""
+    return f"{PREFIX}feed:{_part(run_id)}"
+
+
+def leases(run_id: str, group: str) -> str:
+    """Deadlines of a group's leases."""
+    return f"{PREFIX}leases:{_part(run_id)}:{_part(group)}"
+
+
+def redelivered(run_id: str, group: str) -> str:
+    """Which delivery of a group's redelivered entries was acknowledged."""
+    return f"{PREFIX}redelivered:{_part(run_id)}:{_part(group)}"
+
+
+def _part(identifier: str) -> str:
+    return identifier.replace("%", "%25").replace(":", "%3a")

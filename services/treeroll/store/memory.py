@@ -1,0 +1,137 @@
+"""The store without Redis: the same contract, nothing survives the process. For tests and simulations."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from treeroll.errors import StaleEpoch, StoreError
+from treeroll.store.base import Commit, GroupState, Lease, StoredTree
+from treeroll.store.commit_args import consecutive, hole
+from treeroll.store.memory_group import MemoryGroup
+
+
+@dataclass(slots=True)
+class _Tree:
+    header: bytes | None = None
+    nodes: list[bytes] = field(default_factory=list)
+    rewards: dict[str, bytes] = field(default_factory=dict)
+    fed: bool = False
+
+
+class MemoryStore:
+    """All state in dicts of this object. Several owners share it by holding the same object."""
+
+    durability = "none"
+    address = "memory"
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds; leases expire by it."""
+        self._clock = clock
+        self._epoch = 0
+        self._runs: dict[str, bytes] = {}
+        self._tasks: dict[str, dict[str, tuple[str, str]]] = {}
+        self._trees: dict[str, _Tree] = {}
+        self._feeds: dict[str, list[str]] = {}
+        self._groups: dict[str, dict[str, MemoryGroup]] = {}
+
+    async def open(self) -> int:
+        self._epoch += 1
+        return self._epoch
+
+    async def close(self) -> None:
+        pass
+
+    async def commit(self, commit: Commit, epoch: int) -> None:
+        self._check_epoch(epoch)
+        added = self._new_nodes(commit)  # all that can be refused is refused before the first change
+        self._runs |= commit.runs
+        for run_id, tasks in commit.tasks.items():
+            self._tasks.setdefault(run_id, {}).update(tasks)
+        for tree_id, header in commit.trees.items():
+            self._tree(tree_id).header = header
+        for tree_id, records in added.items():
+            self._tree(tree_id).nodes += records
+        for tree_id, rewards in commit.rewards.items():
+            self._tree(tree_id).rewards |= rewards
+        for run_id, tree_id in commit.feed:
+            self._append(run_id, tree_id)
+
+    def _check_epoch(self, epoch: int) -> None:
+        if self._epoch == 0:
+            raise StoreError("the memory store must be opened before the first commit")
+        if epoch < self._epoch:
+            raise StaleEpoch(f"the memory store belongs to epoch {self._epoch} now: epoch {epoch} may write no more")
+        if epoch > self._epoch:
+            raise StoreError(f"the memory store was opened under epoch {self._epoch}, not {epoch}: commit under that")
+
+    def _new_nodes(self, commit: Commit) -> dict[str, list[bytes]]:
+        """Node records to append to each tree; those stored already are left out."""
+        added = {}
+        for tree_id, rows in commit.nodes.items():
+            first, records = consecutive(tree_id, rows)
+            length = len(self._trees[tree_id].nodes) if tree_id in self._trees else 0
+            if first > length:
+                raise hole(tree_id, first, length - 1)
+            added[tree_id] = records[length - first :]
+        return added
+
+    def _append(self, run_id: str, tree_id: str) -> None:
+        tree = self._tree(tree_id)
+        if not tree.fed:
+            self._feeds.setdefault(run_id, []).append(tree_id)
+            tree.fed = True
+
+    def _tree(self, tree_id: str) -> _Tree:
+        return self._trees.setdefault(tree_id, _Tree())
+
+    async def run_ids(self) -> list[str]:
+        return list(self._runs)
+
+    async def load_run(self, run_id: str) -> bytes | None:
+        return self._runs.get(run_id)
+
+    async def load_tasks(self, run_id: str) -> dict[str, tuple[str, str]]:
+        return dict(self._tasks.get(run_id, {}))
+
+    async def load_tree(self, tree_id: str) -> StoredTree | None:
+        tree = self._trees.get(tree_id)
+        if tree is None or tree.header is None:
+            return None
+        return StoredTree(tree.header, list(tree.nodes), dict(tree.rewards))
+
+    async def load_trees(self, tree_ids: list[str]) -> list[StoredTree | None]:
+        return [await self.load_tree(tree_id) for tree_id in tree_ids]
+
+    async def feed_length(self, run_id: str) -> int:
+        return len(self._feeds.get(run_id, []))
+
+    async def feed_entries(self, run_id: str) -> list[str]:
+        return list(self._feeds.get(run_id, []))
+
+    async def lease(self, run_id: str, group: str, consumer: str, count: int, lease_s: float) -> list[Lease]:
+        if count <= 0:
+            return []
+        feed = self._feeds.setdefault(run_id, [])
+        state = self._groups.setdefault(run_id, {}).setdefault(group, MemoryGroup())
+        lent = state.lend(len(feed), consumer, count, self._clock(), lease_s)
+        return [Lease(str(name), feed[name.seq - 1], name.seq, name.delivery) for name in lent]
+
+    async def renew(self, run_id: str, group: str, lease_ids: list[str], lease_s: float) -> list[str]:
+        deadline = self._clock() + lease_s
+        return [text for text in lease_ids if not self._group(run_id, group).renew(text, deadline)]
+
+    async def ack(self, run_id: str, group: str, lease_ids: list[str]) -> list[str]:
+        return [text for text in lease_ids if not self._group(run_id, group).ack(text)]
+
+    async def release(self, run_id: str, group: str, lease_ids: list[str]) -> list[str]:
+        return [text for text in lease_ids if not self._group(run_id, group).release(text)]
+
+    async def group_state(self, run_id: str, group: str) -> GroupState:
+        return self._group(run_id, group).state(len(self._feeds.get(run_id, [])), self._clock())
+
+    async def group_names(self, run_id: str) -> list[str]:
+        return list(self._groups.get(run_id, {}))
+
+    def _group(self, run_id: str, group: str) -> MemoryGroup:
+        """The group; an empty one, which is not kept, if there is none."""
+        return self._groups.get(run_id, {}).get(group) or MemoryGroup()

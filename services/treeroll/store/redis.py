@@ -1,0 +1,227 @@
+"""The store in Redis: one script per state change, one round trip per call. `keys.py` has the schema."""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from redis.exceptions import NoScriptError
+
+from treeroll.errors import StaleEpoch, StoreError
+from treeroll.store import keys, lease_id
+from treeroll.store.base import Commit, GroupState, Lease, StoredTree
+from treeroll.store.commit_args import commit_args, hole
+from treeroll.store.redis_connection import connect, public_address, store_errors
+from treeroll.store.redis_settings import check_durability, check_server
+from treeroll.store.scripts import script
+
+Arg = str | bytes | int | float
+T = TypeVar("T")
+
+# Entries per XRANGE of a whole feed: bounds the size of one reply.
+_PAGE = 5_000
+
+
+class RedisStore:
+    """A store in a Redis server, version 6.2 or later, given as `redis://`, `rediss://` or `unix://` URL.
+
+    Only the owner, who writes, needs `open`. Readers and the feed may use a RedisStore that never took over.
+    A call that gets no answer within `timeout_s` raises StoreError.
+    """
+
+    def __init__(self, url: str, *, durability: str = "everysec", timeout_s: float = 10.0) -> None:
+        """InvalidInput if the URL or the durability is none we know. Connects later, when first used."""
+        self.durability = check_durability(durability)
+        self.address = public_address(url)
+        self._redis = connect(url, timeout_s)
+        self._epoch = 0
+        self._sent = 0  # number of the last commit sent under this epoch
+        self._acked = 0  # and of the last one answered for
+        self._turn = asyncio.Lock()
+        self._calls: set[asyncio.Task[Any]] = set()
+
+    # The owner
+
+    async def open(self) -> int:
+        async with self._turn:
+            with store_errors(self.address):
+                await check_server(self._redis, self.durability, self.address)
+            self._epoch = int(await self._script("open", [keys.OWNER], []))
+            self._sent = self._acked = 0
+            return self._epoch
+
+    async def close(self) -> None:
+        # Calls whose callers were cancelled may still be on their way.
+        await asyncio.gather(*self._calls, return_exceptions=True)
+        with store_errors(self.address):
+            await self._redis.aclose()
+
+    async def commit(self, commit: Commit, epoch: int) -> None:
+        await self._shielded(self._commit(commit, epoch))
+
+    async def _commit(self, commit: Commit, epoch: int) -> None:
+        async with self._turn:  # one at a time: commits apply in the order they were made
+            self._check_epoch(epoch)
+            commit_keys, args = commit_args(commit)
+            self._sent += 1
+            header: list[Arg] = [epoch, self._sent, self._acked]
+            verdict, *detail = await self._evaluate("commit", commit_keys, header + args)
+            if verdict != b"OK":
+                raise self._refusal(verdict, detail, commit, epoch)
+            self._acked = self._sent
+
+    def _check_epoch(self, epoch: int) -> None:
+        if self._epoch == 0:
+            raise StoreError(f"{self.address} must be opened before the first commit")
+        if epoch < self._epoch:
+            raise _stale(self.address, epoch, self._epoch)
+        if epoch > self._epoch:
+            raise StoreError(f"{self.address} was opened under epoch {self._epoch}, not {epoch}: commit under that")
+
+    def _refusal(self, verdict: bytes, detail: list[int], commit: Commit, epoch: int) -> Exception:
+        if verdict == b"STALE":
+            return _stale(self.address, epoch, detail[0])
+        if verdict == b"LOST":
+            return StoreError(
+                f"{self.address} went back in time, to commit {detail[1]} of epoch {detail[0]}, but had answered for "
+                f"commit {self._acked} of epoch {epoch} (a crash with durability everysec, or a restored backup): "
+                "restart the coordinator to go on from what is stored"
+            )
+        tree_id, rows = list(commit.nodes.items())[detail[0] - 1]
+        return hole(tree_id, min(rows)[0], detail[1] - 1)
+
+    # Reads
+
+    async def run_ids(self) -> list[str]:
+        return [key.decode() for key in await self._call("HKEYS", keys.RUNS)]
+
+    async def load_run(self, run_id: str) -> bytes | None:
+        record: bytes | None = await self._call("HGET", keys.RUNS, run_id)
+        return record
+
+    async def load_tasks(self, run_id: str) -> dict[str, tuple[str, str]]:
+        stored: dict[bytes, bytes] = await self._call("HGETALL", keys.tasks(run_id))
+        found = {}
+        for key, value in stored.items():
+            digest, _, tree_id = value.decode().partition(" ")
+            found[key.decode()] = (tree_id, digest)
+        return found
+
+    async def load_tree(self, tree_id: str) -> StoredTree | None:
+        return (await self.load_trees([tree_id]))[0]
+
+    async def load_trees(self, tree_ids: list[str]) -> list[StoredTree | None]:
+        if not tree_ids:
+            return []
+        # A transaction: header, nodes and rewards of a tree are of one moment.
+        pipeline = self._redis.pipeline(transaction=True)
+        for tree_id in tree_ids:
+            pipeline.execute_command("HGET", keys.tree(tree_id), keys.HEADER)
+            pipeline.execute_command("LRANGE", keys.nodes(tree_id), 0, -1)
+            pipeline.execute_command("HGETALL", keys.rewards(tree_id))
+        replies = await self._shielded(self._execute(pipeline.execute()))
+        return [_stored_tree(*replies[at : at + 3]) for at in range(0, len(replies), 3)]
+
+    # The feed
+
+    async def feed_length(self, run_id: str) -> int:
+        return int(await self._call("HGET", keys.FEEDS, run_id) or 0)
+
+    async def feed_entries(self, run_id: str) -> list[str]:
+        found: list[str] = []
+        start = "-"
+        while page := await self._call("XRANGE", keys.feed(run_id), start, "+", "COUNT", _PAGE):
+            found += [fields[keys.TREE.encode()].decode() for _, fields in page]
+            start = f"({page[-1][0].decode()}"
+        return found
+
+    async def lease(self, run_id: str, group: str, consumer: str, count: int, lease_s: float) -> list[Lease]:
+        if count <= 0:
+            return []
+        where = [keys.feed(run_id), keys.leases(run_id, group)]
+        lent = await self._script("lease", where, [group, consumer, count, _microseconds(lease_s)])
+        return [_lease(consumer, *lent[at : at + 3]) for at in range(0, len(lent), 3)]
+
+    async def renew(self, run_id: str, group: str, lease_ids: list[str], lease_s: float) -> list[str]:
+        return await self._settle("renew", run_id, lease_ids, [group, _microseconds(lease_s)])
+
+    async def ack(self, run_id: str, group: str, lease_ids: list[str]) -> list[str]:
+        return await self._settle("ack", run_id, lease_ids, [group])
+
+    async def release(self, run_id: str, group: str, lease_ids: list[str]) -> list[str]:
+        return await self._settle("release", run_id, lease_ids, [group])
+
+    async def _settle(self, verb: str, run_id: str, lease_ids: list[str], args: list[Arg]) -> list[str]:
+        """Run a script on leases; the ids it refused, in the order given."""
+        known = {at: parsed for at, text in enumerate(lease_ids) if (parsed := lease_id.parse(text))}
+        refused = set(range(len(lease_ids))) - known.keys()
+        if known:
+            group = str(args[0])
+            where = [keys.feed(run_id), keys.leases(run_id, group), keys.redelivered(run_id, group)]
+            positions = await self._script(verb, where, [*args, *(part for lease in known.values() for part in lease)])
+            order = list(known)
+            refused.update(order[position] for position in positions)
+        return [lease_ids[at] for at in sorted(refused)]
+
+    async def group_state(self, run_id: str, group: str) -> GroupState:
+        where = [keys.FEEDS, keys.feed(run_id), keys.leases(run_id, group)]
+        entries, delivered, pending, expired = await self._script("state", where, [run_id, group])
+        return GroupState(delivered - pending, pending - expired, entries - delivered + expired)
+
+    async def group_names(self, run_id: str) -> list[str]:
+        return [name.decode() for name in await self._script("groups", [keys.feed(run_id)], [])]
+
+    # Talking to Redis
+
+    async def _shielded(self, call: Coroutine[Any, Any, T]) -> T:
+        """Let a call run to its end even if its caller is cancelled.
+
+        A cancelled redis-py call gives up its connection, rightly: a half-sent command or an unread answer is on it.
+        Not cancelling costs less than connecting again, and keeps the order of commits without holes.
+        """
+        task = asyncio.create_task(call)
+        self._calls.add(task)
+        task.add_done_callback(self._settled)
+        return await asyncio.shield(task)
+
+    def _settled(self, task: asyncio.Task[Any]) -> None:
+        self._calls.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: nobody is left to tell if the caller was cancelled
+
+    async def _call(self, *command: Arg) -> Any:
+        return await self._shielded(self._execute(self._redis.execute_command(*command)))
+
+    async def _script(self, name: str, script_keys: list[str], args: Sequence[Arg]) -> Any:
+        return await self._shielded(self._evaluate(name, script_keys, args))
+
+    async def _execute(self, answer: Awaitable[Any]) -> Any:
+        with store_errors(self.address):
+            return await answer
+
+    async def _evaluate(self, name: str, script_keys: list[str], args: Sequence[Arg]) -> Any:
+        code = script(name)
+        with store_errors(self.address):
+            try:
+                return await self._redis.execute_command("EVALSHA", code.sha, len(script_keys), *script_keys, *args)
+            except NoScriptError:  # first use, or the server restarted
+                return await self._redis.execute_command("EVAL", code.text, len(script_keys), *script_keys, *args)
+
+
+def _stale(address: str, epoch: int, newer: int) -> StaleEpoch:
+    return StaleEpoch(f"{address} belongs to epoch {newer} now: epoch {epoch} may write no more")
+
+
+def _stored_tree(header: bytes | None, nodes: list[bytes], rewards: dict[bytes, bytes]) -> StoredTree | None:
+    if header is None:
+        return None
+    return StoredTree(header, nodes, {key.decode(): record for key, record in rewards.items()})
+
+
+def _lease(consumer: str, seq: int, delivery: int, tree_id: bytes) -> Lease:
+    name = str(lease_id.LeaseId(seq, delivery, consumer))
+    return Lease(name, tree_id.decode(), seq, delivery)
+
+
+def _microseconds(lease_s: float) -> int:
+    return math.ceil(lease_s * 1_000_000)

@@ -1,0 +1,68 @@
+-- Apply one commit, or nothing of it. Everything is checked before the first write: Redis does not roll a script back.
+--
+-- KEYS  1 owner, 2 feeds, then one nodes list per tree, one hash per hash write, and (tree hash, feed) per feed entry
+-- ARGV  1 epoch, 2 number of this commit, 3 number of the last commit its sender had an answer for, then three sections:
+--       number of trees with nodes, and for each: number of its first node, count, that many records
+--       number of hash writes, and for each: count of arguments, then field, value, field, value ...
+--       number of feed entries, and for each: run id, tree id
+-- Returns {'OK'}
+--         {'STALE', epoch}                 a newer owner has opened the store
+--         {'LOST', epoch, commit}          the store forgot commits it had answered for; what it has now
+--         {'GAP', n, length}               the nth tree's nodes do not continue its list of that length
+--
+-- A commit sent again (its answer got lost), or found in a socket buffer long after its sender gave up, changes nothing:
+-- commits are numbered, nodes too, and a tree enters its feed once.
+
+-- Write effects, not the script, to AOF and replicas: replay is cheaper, and no Lua text is kept there.
+redis.replicate_commands()
+
+-- Lua's C stack holds 8000 values.
+local CHUNK = 4000
+
+local function send(command, key, first, last)
+  for from = first, last, CHUNK do
+    redis.call(command, key, unpack(ARGV, from, math.min(from + CHUNK - 1, last)))
+  end
+end
+
+local owner = redis.call('HMGET', KEYS[1], 'epoch', 'commit')
+local epoch, commit = tonumber(owner[1]) or 0, tonumber(owner[2]) or 0
+local number = tonumber(ARGV[2])
+if epoch > tonumber(ARGV[1]) then return {'STALE', epoch} end
+if epoch < tonumber(ARGV[1]) or commit < tonumber(ARGV[3]) then return {'LOST', epoch, commit} end
+if commit >= number then return {'OK'} end
+
+local key, at = 3, 4
+local function take()
+  at = at + 1
+  return tonumber(ARGV[at - 1])
+end
+
+local lists = {}
+for n = 1, take() do
+  local first, count = take(), take()
+  local length = redis.call('LLEN', KEYS[key])
+  if length < first then return {'GAP', n, length} end
+  lists[n] = {KEYS[key], at + length - first, at + count - 1}
+  key, at = key + 1, at + count
+end
+
+redis.call('HSET', KEYS[1], 'commit', number)
+for _, list in ipairs(lists) do send('RPUSH', list[1], list[2], list[3]) end
+
+for _ = 1, take() do
+  local count = take()
+  send('HSET', KEYS[key], at, at + count - 1)
+  key, at = key + 1, at + count
+end
+
+for _ = 1, take() do
+  local run_id, tree_id = ARGV[at], ARGV[at + 1]
+  if redis.call('HEXISTS', KEYS[key], 'feed') == 0 then
+    local seq = redis.call('HINCRBY', KEYS[2], run_id, 1)
+    redis.call('XADD', KEYS[key + 1], seq .. '-0', 'tree', tree_id)
+    redis.call('HSET', KEYS[key], 'feed', seq)
+  end
+  key, at = key + 2, at + 2
+end
+return {'OK'}

@@ -1,0 +1,41 @@
+-- Lend entries to a consumer: first those whose lease expired or was given back, then new ones.
+--
+-- KEYS  1 feed, 2 leases
+-- ARGV  1 group, 2 consumer, 3 count (> 0), 4 lease in microseconds
+-- Returns a flat list: seq, delivery, tree id of each.
+
+local feed, leases = KEYS[1], KEYS[2]
+local group, consumer, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
+if not group_info(feed, group) then redis.call('XGROUP', 'CREATE', feed, group, '0', 'MKSTREAM') end
+
+local until_us = deadline(ARGV[4])
+local lent, lent_count = {}, 0
+
+local function lend(entry, delivery)
+  local seq = tonumber(string.match(entry[1], '^%d+'))
+  redis.call('ZADD', leases, until_us, member(seq))
+  lent[#lent + 1] = seq
+  lent[#lent + 1] = delivery
+  lent[#lent + 1] = entry[2][2]
+  lent_count = lent_count + 1
+end
+
+local now = string.format('%.0f', now_us())
+for _, expired in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, count)) do
+  local seq = tonumber(expired)
+  -- Without JUSTID: this is a delivery, and counts as one.
+  local entry = redis.call('XCLAIM', feed, group, consumer, 0, entry_id(seq))[1]
+  if entry then
+    lend(entry, pending(feed, group, seq)[4])
+  else
+    -- Trimmed away, or acknowledged behind our back: nothing is left to lend.
+    redis.call('XACK', feed, group, entry_id(seq))
+    redis.call('ZREM', leases, expired)
+  end
+end
+
+if lent_count < count then
+  local read = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count - lent_count, 'STREAMS', feed, '>')
+  for _, entry in ipairs(read and read[1][2] or {}) do lend(entry, 1) end
+end
+return lent

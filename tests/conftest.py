@@ -1,0 +1,14 @@
+"""Fixtures that several folders share; the rest lives in the folder that uses it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from treeroll.store.embedded import EmbeddedRedis
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """A real Redis for the whole session. Use ids of your own, or flush it: others use it before and after you."""
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
+        yield server

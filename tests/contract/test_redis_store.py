@@ -1,0 +1,242 @@
+"""What only the Redis store promises: settings it insists on, one trip per commit, and a schema others may read."""
+
+import asyncio
+import stat
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from treeroll.errors import InvalidInput, StaleEpoch, StoreError
+from treeroll.store import keys
+from treeroll.store.base import Commit, GroupState
+from treeroll.store.embedded import EmbeddedRedis
+from treeroll.store.factory import make_store
+from treeroll.store.memory import MemoryStore
+from treeroll.store.redis import RedisStore
+
+
+@pytest.fixture
+def redis(redis_server: EmbeddedRedis) -> Iterator[Any]:
+    """A plain client of the empty server; settings and users it changed are put back."""
+    with Redis.from_url(redis_server.url, decode_responses=True) as client:
+        client.flushall()
+        yield client
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("appendfsync", "everysec")
+        client.config_set("appendonly", "yes")
+        client.acl_deluser("limited")
+
+
+async def refusal(store: RedisStore) -> str:
+    with pytest.raises(StoreError) as caught:
+        await store.open()
+    await store.close()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "remedy"),
+    [
+        ("maxmemory-policy", "allkeys-lru", "set `maxmemory-policy noeviction`"),
+        ("appendonly", "no", "set `appendonly yes`"),
+        ("appendfsync", "no", "set `appendfsync everysec`"),
+    ],
+)
+async def test_a_server_that_may_lose_data_is_refused(
+    redis: Any, redis_server: EmbeddedRedis, setting: str, value: str, remedy: str
+) -> None:
+    redis.config_set(setting, value)
+    assert remedy in await refusal(RedisStore(redis_server.url))
+
+
+async def test_durability_always_needs_a_server_that_always_syncs(redis: Any, redis_server: EmbeddedRedis) -> None:
+    assert "set `appendfsync always`" in await refusal(RedisStore(redis_server.url, durability="always"))
+    redis.config_set("appendfsync", "always")
+    for durability in ("always", "everysec"):
+        store = RedisStore(redis_server.url, durability=durability)
+        assert await store.open() > 0
+        await store.close()
+
+
+async def test_a_user_that_may_not_read_settings_can_still_own_the_store(
+    redis: Any, redis_server: EmbeddedRedis
+) -> None:
+    redis.acl_setuser(
+        "limited", enabled=True, passwords=["+secret"], keys=["treeroll:1:*"], categories=["+@all", "-@admin"],
+        commands=["-config"],
+    )  # fmt: skip
+    store = RedisStore(f"{redis_server.url}?username=limited&password=secret")
+    epoch = await store.open()
+    await store.commit(Commit(trees={"t": b""}, nodes={"t": [(0, b"")]}, feed=[("run", "t")]), epoch)
+    leases = await store.lease("run", "g", "c", 1, 60.0)
+    assert await store.ack("run", "g", [leases[0].lease_id]) == []
+    assert await store.group_state("run", "g") == GroupState(1, 0, 0)
+    redis.config_set("maxmemory-policy", "allkeys-lru")
+    assert "maxmemory-policy" in await refusal(store)
+
+
+async def test_a_wrong_password_is_an_error_that_does_not_show_it(redis: Any, redis_server: EmbeddedRedis) -> None:
+    redis.acl_setuser("limited", enabled=True, passwords=["+secret"])
+    store = RedisStore(f"{redis_server.url}?username=limited&password=hunter2")
+    message = await refusal(store)
+    assert "check user and password" in message
+    assert "hunter2" not in message + store.address
+
+
+async def test_a_server_that_is_not_there_is_a_store_error() -> None:
+    assert "does not answer" in await refusal(RedisStore("unix:///nowhere/redis.sock"))
+    assert "does not answer" in await refusal(RedisStore("redis://127.0.0.1:1/0"))
+
+
+def test_addresses_show_no_secrets() -> None:
+    assert RedisStore("redis://user:pw@host:6379/2?socket_timeout=3").address == "redis://host:6379/2"
+    assert RedisStore("unix://user:pw@/run/redis.sock?db=1").address == "unix:///run/redis.sock"
+
+
+@pytest.mark.parametrize(
+    "url", ["", "redis", "http://host", "redis://", "unix://", "redis://h:1/0?socket_timeout=soon"]
+)
+def test_bad_urls_are_refused(url: str) -> None:
+    with pytest.raises(InvalidInput, match="store URL"):
+        RedisStore(url)
+
+
+def test_unknown_durabilities_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="everysec or always"):
+        RedisStore("redis://host", durability="never")
+
+
+async def test_stores_are_made_from_urls(redis_server: EmbeddedRedis) -> None:
+    assert isinstance(make_store("memory"), MemoryStore)
+    store = make_store(redis_server.url, "always")
+    assert isinstance(store, RedisStore)
+    assert store.durability == "always"
+
+
+async def test_scripts_a_server_forgot_are_sent_again(redis: Any, redis_server: EmbeddedRedis) -> None:
+    store = RedisStore(redis_server.url)
+    epoch = await store.open()
+    redis.script_flush()
+    await store.commit(Commit(runs={"run": b"1"}), epoch)
+    redis.script_flush()
+    assert await store.lease("run", "g", "c", 1, 1.0) == []
+    await store.close()
+
+
+async def test_a_commit_is_one_command(redis: Any, redis_server: EmbeddedRedis) -> None:
+    store = RedisStore(redis_server.url)
+    epoch = await store.open()
+    commit = Commit(
+        runs={"run": b"r"},
+        trees=dict.fromkeys("abc", b"h"),
+        nodes={name: [(number, b"n" * 500) for number in range(100)] for name in "abc"},
+        feed=[("run", "a")],
+    )
+    await store.commit(commit, epoch)  # the script is there now
+    before = redis.info("stats")["total_commands_processed"]
+    await store.commit(commit, epoch)
+    commands = redis.info("commandstats")
+    assert redis.info("stats")["total_commands_processed"] - before <= 25  # those inside the script count too
+    assert commands["cmdstat_evalsha"]["calls"] >= 1
+    await store.close()
+
+
+async def test_a_server_without_memory_refuses_the_whole_commit(redis: Any, redis_server: EmbeddedRedis) -> None:
+    store = RedisStore(redis_server.url)
+    epoch = await store.open()
+    redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(StoreError, match="out of memory"):
+            await store.commit(Commit(runs={"run": b"1"}, nodes={"t": [(0, b"n")]}, feed=[("run", "t")]), epoch)
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert redis.keys("*") == [keys.OWNER]
+    await store.commit(Commit(runs={"run": b"2"}), epoch)
+    assert await store.load_run("run") == b"2"
+    await store.close()
+
+
+async def test_a_commit_that_arrives_late_changes_nothing(redis: Any, redis_server: EmbeddedRedis) -> None:
+    store = RedisStore(redis_server.url)
+    epoch = await store.open()
+    sent: list[tuple[Any, ...]] = []
+    execute = store._redis.execute_command
+
+    async def record(*command: Any) -> Any:
+        sent.append(command)
+        return await execute(*command)
+
+    store._redis.execute_command = record  # type: ignore[method-assign]
+    await store.commit(Commit(runs={"run": b"1"}, feed=[("run", "a")]), epoch)
+    await store.commit(Commit(runs={"run": b"2"}, feed=[("run", "b")]), epoch)
+    first = next(command for command in sent if command[0] == "EVALSHA")
+    await execute(*first)
+    assert await store.load_run("run") == b"2"
+    assert await store.feed_entries("run") == ["a", "b"]
+    await store.close()
+
+
+async def test_a_store_that_was_never_opened_reads_and_leases_but_does_not_write(
+    redis: Any, redis_server: EmbeddedRedis
+) -> None:
+    owner, reader = RedisStore(redis_server.url), RedisStore(redis_server.url)
+    epoch = await owner.open()
+    await owner.commit(Commit(runs={"run": b"1"}, trees={"t": b"h"}, feed=[("run", "t")]), epoch)
+    assert await reader.load_run("run") == b"1"
+    assert [lease.tree_id for lease in await reader.lease("run", "g", "c", 1, 60.0)] == ["t"]
+    with pytest.raises(StoreError, match="opened before"):
+        await reader.commit(Commit(runs={"run": b"2"}), epoch)
+    await owner.commit(Commit(runs={"run": b"3"}), epoch)
+    await asyncio.gather(owner.close(), reader.close())
+
+
+async def test_a_feed_may_be_read_by_a_redis_consumer_group(redis: Any, redis_server: EmbeddedRedis) -> None:
+    store = RedisStore(redis_server.url)
+    epoch = await store.open()
+    commit = Commit(trees={"a": b"A", "b": b"B"}, nodes={"a": [(0, b"root")]}, feed=[("run", "b"), ("run", "a")])
+    await store.commit(commit, epoch)
+    stream = keys.feed("run")
+    redis.xgroup_create(stream, "outsider", "0")
+    ((_, entries),) = redis.xreadgroup("outsider", "me", {stream: ">"}, count=10)
+    assert entries == [("1-0", {"tree": "b"}), ("2-0", {"tree": "a"})]
+    assert redis.lrange(keys.nodes("a"), 0, -1) == ["root"]
+    redis.xack(stream, "outsider", "1-0")
+    assert await store.group_state("run", "outsider") == GroupState(1, 1, 0)
+    assert await store.group_names("run") == ["outsider"]
+    await store.close()
+
+
+async def test_entries_trimmed_from_a_feed_are_not_lent_again(redis: Any, redis_server: EmbeddedRedis) -> None:
+    store = RedisStore(redis_server.url)
+    epoch = await store.open()
+    await store.commit(Commit(feed=[("run", "a"), ("run", "b")]), epoch)
+    await store.lease("run", "g", "c", 2, 0.0)
+    redis.xtrim(keys.feed("run"), minid="2-0", approximate=False)
+    assert [lease.seq for lease in await store.lease("run", "g", "c", 2, 60.0)] == [2]
+    assert await store.group_state("run", "g") == GroupState(1, 1, 0)
+    await store.close()
+
+
+async def test_a_foreign_key_in_the_way_is_a_store_error(redis: Any, redis_server: EmbeddedRedis) -> None:
+    store = RedisStore(redis_server.url)
+    epoch = await store.open()
+    redis.set(keys.nodes("t"), "not a list")
+    with pytest.raises(StoreError, match="WRONGTYPE"):
+        await store.commit(Commit(runs={"run": b"1"}, nodes={"t": [(0, b"")]}), epoch)
+    assert await store.load_run("run") is None
+    await store.close()
+
+
+async def test_an_old_owner_is_told_who_came_after(redis: Any, redis_server: EmbeddedRedis) -> None:
+    old, new = RedisStore(redis_server.url), RedisStore(redis_server.url)
+    await old.open()
+    await new.open()
+    with pytest.raises(StaleEpoch, match="belongs to epoch 2 now: epoch 1 may write no more"):
+        await old.commit(Commit(), 1)
+    await asyncio.gather(old.close(), new.close())
+
+
+def test_only_its_user_may_enter_the_server_directory(redis_server: EmbeddedRedis) -> None:
+    assert stat.S_IMODE(redis_server.log.parent.stat().st_mode) == 0o700

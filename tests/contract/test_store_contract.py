@@ -1,0 +1,471 @@
+"""What every store promises: the same tests for the memory store and for a real Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+
+import pytest
+from redis import Redis
+from tests.support.eventually import eventually
+
+from treeroll.errors import BrokenInvariant, StaleEpoch, StoreError
+from treeroll.store.base import Commit, GroupState, Lease, Store, StoredTree
+from treeroll.store.embedded import EmbeddedRedis
+from treeroll.store.memory import MemoryStore
+from treeroll.store.redis import RedisStore
+
+LONG_S = 3600.0
+SHORT_S = 0.05
+
+MakeStore = Callable[[], Store]
+
+
+@contextmanager
+def memory_backend(_: EmbeddedRedis) -> Iterator[MakeStore]:
+    shared = MemoryStore()
+    yield lambda: shared
+
+
+@contextmanager
+def redis_backend(server: EmbeddedRedis) -> Iterator[MakeStore]:
+    with Redis.from_url(server.url) as redis:
+        redis.flushall()
+    yield lambda: RedisStore(server.url)
+
+
+@pytest.fixture(params=[memory_backend, redis_backend], ids=["memory", "redis"])
+def make_store(request: pytest.FixtureRequest, redis_server: EmbeddedRedis) -> Iterator[MakeStore]:
+    """Makes handles on one empty store."""
+    with request.param(redis_server) as make:
+        yield make
+
+
+class Owner:
+    """An opened store and its epoch."""
+
+    def __init__(self, store: Store, epoch: int) -> None:
+        self.store = store
+        self.epoch = epoch
+
+    async def commit(self, **parts: object) -> None:
+        await self.store.commit(Commit(**parts), self.epoch)  # type: ignore[arg-type]
+
+    async def feed(self, *tree_ids: str, run_id: str = "run") -> None:
+        await self.commit(feed=[(run_id, tree_id) for tree_id in tree_ids])
+
+
+@pytest.fixture
+async def owner(make_store: MakeStore) -> AsyncIterator[Owner]:
+    store = make_store()
+    yield Owner(store, await store.open())
+    await store.close()
+
+
+@pytest.fixture
+async def store(owner: Owner) -> Store:
+    return owner.store
+
+
+def ids(leases: list[Lease]) -> list[str]:
+    return [lease.lease_id for lease in leases]
+
+
+def trees(leases: list[Lease]) -> list[str]:
+    return [lease.tree_id for lease in leases]
+
+
+def state_is(store: Store, expected: GroupState, group: str = "g") -> Callable[[], Awaitable[bool]]:
+    async def check() -> bool:
+        return await store.group_state("run", group) == expected
+
+    return check
+
+
+# Commits
+
+
+async def test_a_commit_is_read_back_whole(owner: Owner) -> None:
+    await owner.commit(
+        runs={"run": b"\x00record\xff"},
+        trees={"tree": b"header"},
+        nodes={"tree": [(0, b"root\x00"), (1, b""), (2, b"\xff" * 10)]},
+        rewards={"tree": {"2:math:1": b"reward"}},
+        tasks={"run": {"0:task": ("tree", "digest")}},
+        feed=[("run", "tree")],
+    )
+    store = owner.store
+    assert await store.load_run("run") == b"\x00record\xff"
+    assert await store.run_ids() == ["run"]
+    assert await store.load_tasks("run") == {"0:task": ("tree", "digest")}
+    assert await store.load_tree("tree") == StoredTree(
+        b"header", [b"root\x00", b"", b"\xff" * 10], {"2:math:1": b"reward"}
+    )
+    assert await store.feed_entries("run") == ["tree"]
+    assert await store.feed_length("run") == 1
+
+
+async def test_unknown_ids_read_as_nothing(store: Store) -> None:
+    assert await store.run_ids() == []
+    assert await store.load_run("none") is None
+    assert await store.load_tasks("none") == {}
+    assert await store.load_tree("none") is None
+    assert await store.load_trees([]) == []
+    assert await store.load_trees(["none"]) == [None]
+    assert await store.feed_length("none") == 0
+    assert await store.feed_entries("none") == []
+    assert await store.group_names("none") == []
+    assert await store.group_state("none", "g") == GroupState(0, 0, 0)
+
+
+async def test_later_commits_replace_records_and_append_nodes(owner: Owner) -> None:
+    await owner.commit(
+        runs={"run": b"1"}, trees={"tree": b"1"}, nodes={"tree": [(0, b"0")]}, rewards={"tree": {"0:s:1": b"1"}}
+    )
+    await owner.commit(
+        runs={"run": b"2"}, trees={"tree": b"2"}, nodes={"tree": [(1, b"1")]}, rewards={"tree": {"0:s:1": b"2"}}
+    )
+    assert await owner.store.load_run("run") == b"2"
+    assert await owner.store.load_tree("tree") == StoredTree(b"2", [b"0", b"1"], {"0:s:1": b"2"})
+
+
+async def test_nodes_are_sorted_by_number_whatever_order_they_came_in(owner: Owner) -> None:
+    await owner.commit(trees={"tree": b""}, nodes={"tree": [(2, b"2"), (0, b"0"), (1, b"1")]})
+    stored = await owner.store.load_tree("tree")
+    assert stored
+    assert stored.nodes == [b"0", b"1", b"2"]
+
+
+async def test_a_node_once_written_never_changes(owner: Owner) -> None:
+    await owner.commit(trees={"tree": b""}, nodes={"tree": [(0, b"0"), (1, b"1")]})
+    await owner.commit(nodes={"tree": [(1, b"other"), (2, b"2")]})
+    stored = await owner.store.load_tree("tree")
+    assert stored
+    assert stored.nodes == [b"0", b"1", b"2"]
+
+
+@pytest.mark.parametrize("rows", [[(1, b"late")], [(0, b"0"), (2, b"2")], [(0, b"0"), (0, b"0")]])
+async def test_nodes_that_leave_a_hole_refuse_the_whole_commit(owner: Owner, rows: list[tuple[int, bytes]]) -> None:
+    with pytest.raises(BrokenInvariant, match=r"TreeWellFormed: node \d of tree bad would follow node"):
+        await owner.commit(
+            runs={"run": b"record"},
+            trees={"good": b"", "bad": b""},
+            nodes={"good": [(0, b"0")], "bad": rows},
+            feed=[("run", "good")],
+        )
+    assert await owner.store.run_ids() == []
+    assert await owner.store.load_trees(["good", "bad"]) == [None, None]
+    assert await owner.store.feed_length("run") == 0
+    await owner.commit(runs={"run": b"record"})
+    assert await owner.store.run_ids() == ["run"]
+
+
+async def test_a_tree_enters_its_feed_once_so_that_a_commit_may_be_repeated(owner: Owner) -> None:
+    again = {"trees": {"tree": b"h"}, "nodes": {"tree": [(0, b"0")]}, "feed": [("run", "tree")]}
+    await owner.commit(**again)
+    await owner.commit(**again)
+    assert await owner.store.feed_entries("run") == ["tree"]
+    assert await owner.store.load_tree("tree") == StoredTree(b"h", [b"0"], {})
+
+
+async def test_a_commit_of_thousands_of_nodes_is_one_commit(owner: Owner) -> None:
+    records = [number.to_bytes(4, "little") * 256 for number in range(5_000)]
+    await owner.commit(
+        trees={"big": b"h"},
+        nodes={"big": list(enumerate(records))},
+        rewards={"big": {f"{number}:math:1": b"r" for number in range(5_000)}},
+    )
+    stored = await owner.store.load_tree("big")
+    assert stored
+    assert stored.nodes == records
+    assert len(stored.rewards) == 5_000
+
+
+async def test_a_commit_of_a_thousand_trees_keeps_the_order_of_the_feed(owner: Owner) -> None:
+    names = [f"tree-{number}" for number in range(1_000)]
+    await owner.commit(
+        trees={name: name.encode() for name in names},
+        nodes={name: [(0, b"root"), (1, name.encode())] for name in names},
+        feed=[("run", name) for name in reversed(names)],
+    )
+    assert await owner.store.feed_entries("run") == names[::-1]
+    loaded = await owner.store.load_trees(names[:50])
+    assert [tree and tree.nodes[1].decode() for tree in loaded] == names[:50]
+
+
+async def test_commits_made_at_once_apply_in_the_order_they_were_made(owner: Owner) -> None:
+    commits = [
+        owner.commit(runs={"run": b"%d" % number}, nodes={"tree": [(number, b"%d" % number)]}, trees={"tree": b""})
+        for number in range(50)
+    ]
+    await asyncio.gather(*commits)
+    stored = await owner.store.load_tree("tree")
+    assert stored
+    assert stored.nodes == [b"%d" % number for number in range(50)]
+    assert await owner.store.load_run("run") == b"49"
+
+
+async def test_trees_load_in_the_order_asked(owner: Owner) -> None:
+    await owner.commit(trees={"a": b"A", "b": b"B"})
+    loaded = await owner.store.load_trees(["b", "none", "a", "b"])
+    assert [tree and tree.header for tree in loaded] == [b"B", None, b"A", b"B"]
+
+
+async def test_ids_with_separators_do_not_meet(owner: Owner) -> None:
+    await owner.commit(trees={"a:b": b"1", "a%3ab": b"2", "a": b"3"}, feed=[("r:x", "a:b"), ("r", "a")])
+    loaded = await owner.store.load_trees(["a:b", "a%3ab", "a"])
+    assert [tree and tree.header for tree in loaded] == [b"1", b"2", b"3"]
+    await owner.store.lease("r:x", "g", "c", 1, LONG_S)
+    assert await owner.store.group_state("r", "x:g") == GroupState(0, 0, 1)
+    assert trees(await owner.store.lease("r", "x:g", "c", 9, LONG_S)) == ["a"]
+
+
+# Owners
+
+
+async def test_every_open_gives_a_larger_epoch(make_store: MakeStore) -> None:
+    stores = [make_store() for _ in range(3)]
+    epochs = [await store.open() for store in stores]
+    assert epochs == sorted(set(epochs))
+    assert epochs[0] > 0
+    for store in stores:
+        await store.close()
+
+
+async def test_an_old_owner_writes_nothing(owner: Owner, make_store: MakeStore) -> None:
+    newer = make_store()
+    epoch = await newer.open()
+    with pytest.raises(StaleEpoch, match="may write no more"):
+        await owner.commit(
+            runs={"run": b"old"}, trees={"tree": b"old"}, nodes={"tree": [(0, b"old")]}, feed=[("run", "tree")]
+        )
+    assert await newer.run_ids() == []
+    assert await newer.load_tree("tree") is None
+    assert await newer.feed_length("run") == 0
+    await newer.commit(Commit(runs={"run": b"new"}), epoch)
+    assert await newer.load_run("run") == b"new"
+    await newer.close()
+
+
+async def test_a_store_opened_again_fences_its_own_past(owner: Owner) -> None:
+    newer = await owner.store.open()
+    with pytest.raises(StaleEpoch):
+        await owner.commit(runs={"run": b"old"})
+    await owner.store.commit(Commit(runs={"run": b"new"}), newer)
+    assert await owner.store.load_run("run") == b"new"
+
+
+async def test_an_epoch_nobody_was_given_is_refused(owner: Owner) -> None:
+    with pytest.raises(StoreError):
+        await owner.store.commit(Commit(runs={"run": b""}), owner.epoch + 1)
+    assert await owner.store.run_ids() == []
+
+
+async def test_an_empty_commit_is_fenced_too(owner: Owner, make_store: MakeStore) -> None:
+    await owner.commit()
+    newer = make_store()
+    await newer.open()
+    with pytest.raises(StaleEpoch):
+        await owner.commit()
+    await newer.close()
+
+
+# Leases
+
+
+async def test_entries_are_lent_in_order_and_once(owner: Owner) -> None:
+    await owner.feed("a", "b", "c")
+    first = await owner.store.lease("run", "g", "one", 2, LONG_S)
+    second = await owner.store.lease("run", "g", "two", 5, LONG_S)
+    assert [(lease.tree_id, lease.seq, lease.times_delivered) for lease in first + second] == [
+        ("a", 1, 1),
+        ("b", 2, 1),
+        ("c", 3, 1),
+    ]
+    assert len({*ids(first), *ids(second)}) == 3
+    assert await owner.store.lease("run", "g", "one", 5, LONG_S) == []
+
+
+async def test_a_group_made_before_the_first_entry_gets_it(owner: Owner) -> None:
+    assert await owner.store.lease("run", "g", "c", 1, LONG_S) == []
+    assert await owner.store.group_names("run") == ["g"]
+    await owner.feed("a")
+    assert trees(await owner.store.lease("run", "g", "c", 1, LONG_S)) == ["a"]
+
+
+async def test_asking_for_no_leases_gives_none(owner: Owner) -> None:
+    await owner.feed("a")
+    assert await owner.store.lease("run", "g", "c", 0, LONG_S) == []
+    assert await owner.store.group_state("run", "g") == GroupState(0, 0, 1)
+
+
+async def test_groups_do_not_see_each_other(owner: Owner) -> None:
+    await owner.feed("a", "b")
+    one = await owner.store.lease("run", "one", "c", 2, LONG_S)
+    await owner.store.ack("run", "one", ids(one))
+    two = await owner.store.lease("run", "two", "c", 1, LONG_S)
+    assert trees(two) == ["a"]
+    assert await owner.store.group_state("run", "one") == GroupState(2, 0, 0)
+    assert await owner.store.group_state("run", "two") == GroupState(0, 1, 1)
+    assert await owner.store.group_state("run", "none") == GroupState(0, 0, 2)
+    assert sorted(await owner.store.group_names("run")) == ["one", "two"]
+
+
+async def test_runs_have_feeds_of_their_own(owner: Owner) -> None:
+    await owner.commit(feed=[("run", "a"), ("other", "x"), ("run", "b")])
+    assert [lease.seq for lease in await owner.store.lease("run", "g", "c", 9, LONG_S)] == [1, 2]
+    assert [lease.seq for lease in await owner.store.lease("other", "g", "c", 9, LONG_S)] == [1]
+
+
+async def test_an_expired_lease_goes_to_the_next_who_asks_before_new_entries(owner: Owner) -> None:
+    store = owner.store
+    await owner.feed("a", "b", "c")
+    old = await store.lease("run", "g", "one", 2, SHORT_S)
+    await eventually(state_is(store, GroupState(0, 0, 3)))
+    taken = await store.lease("run", "g", "two", 3, LONG_S)
+    assert [(lease.tree_id, lease.times_delivered) for lease in taken] == [("a", 2), ("b", 2), ("c", 1)]
+    assert not {*ids(taken)} & {*ids(old)}
+
+
+async def test_a_lease_lasts_for_its_own_time_not_for_that_of_others(owner: Owner) -> None:
+    store = owner.store
+    await owner.feed("a", "b")
+    await store.lease("run", "g", "c", 1, LONG_S)
+    await store.lease("run", "g", "c", 1, SHORT_S)
+    await eventually(state_is(store, GroupState(0, 1, 1)))
+    assert trees(await store.lease("run", "g", "c", 2, SHORT_S)) == ["b"]
+
+
+async def test_a_renewed_lease_is_not_lent_again(owner: Owner) -> None:
+    store = owner.store
+    await owner.feed("a", "b")
+    a, _ = ids(await store.lease("run", "g", "c", 2, SHORT_S))
+    assert await store.renew("run", "g", [a], LONG_S) == []
+    await eventually(state_is(store, GroupState(0, 1, 1)))
+    assert trees(await store.lease("run", "g", "d", 2, LONG_S)) == ["b"]
+    assert await store.ack("run", "g", [a]) == []
+
+
+async def test_a_renewal_may_shorten_a_lease(owner: Owner) -> None:
+    await owner.feed("a")
+    leases = await owner.store.lease("run", "g", "c", 1, LONG_S)
+    assert await owner.store.renew("run", "g", ids(leases), 0.0) == []
+    assert trees(await owner.store.lease("run", "g", "d", 1, LONG_S)) == ["a"]
+
+
+async def test_an_expired_lease_nobody_took_is_still_good(owner: Owner) -> None:
+    store = owner.store
+    await owner.feed("a", "b")
+    a, b = ids(await store.lease("run", "g", "c", 2, SHORT_S))
+    await eventually(state_is(store, GroupState(0, 0, 2)))
+    assert await store.ack("run", "g", [a]) == []
+    assert await store.renew("run", "g", [b], LONG_S) == []
+    assert await store.lease("run", "g", "d", 2, LONG_S) == []
+    assert await store.group_state("run", "g") == GroupState(1, 1, 0)
+
+
+async def test_a_lease_that_moved_on_is_lost_to_its_old_holder_only(owner: Owner) -> None:
+    store = owner.store
+    await owner.feed("a")
+    old = ids(await store.lease("run", "g", "one", 1, 0.0))
+    new = ids(await store.lease("run", "g", "two", 1, LONG_S))
+    assert await store.renew("run", "g", old, LONG_S) == old
+    assert await store.release("run", "g", old) == old
+    assert await store.ack("run", "g", old) == old
+    assert await store.group_state("run", "g") == GroupState(0, 1, 0)
+    assert await store.ack("run", "g", new) == []
+    assert await store.ack("run", "g", old) == old
+
+
+async def test_a_lease_that_came_back_to_the_same_consumer_is_another_lease(owner: Owner) -> None:
+    store = owner.store
+    await owner.feed("a")
+    old = ids(await store.lease("run", "g", "c", 1, 0.0))
+    new = ids(await store.lease("run", "g", "c", 1, LONG_S))
+    assert await store.ack("run", "g", old) == old
+    assert await store.ack("run", "g", new) == []
+
+
+@pytest.mark.parametrize("deliveries", [1, 2, 3])
+async def test_acknowledging_twice_is_acknowledging_once(owner: Owner, deliveries: int) -> None:
+    store = owner.store
+    await owner.feed("a", "b")
+    for _ in range(deliveries - 1):
+        await store.lease("run", "g", "c", 2, 0.0)
+    leases = await store.lease("run", "g", "c", 2, LONG_S)
+    assert [lease.times_delivered for lease in leases] == [deliveries] * 2
+    assert await store.ack("run", "g", ids(leases)) == []
+    assert await store.ack("run", "g", ids(leases) * 2) == []
+    assert await store.group_state("run", "g") == GroupState(2, 0, 0)
+    assert await store.lease("run", "g", "c", 2, LONG_S) == []
+
+
+async def test_an_acknowledged_lease_cannot_be_renewed_or_released(owner: Owner) -> None:
+    await owner.feed("a")
+    leases = ids(await owner.store.lease("run", "g", "c", 1, LONG_S))
+    await owner.store.ack("run", "g", leases)
+    assert await owner.store.renew("run", "g", leases, LONG_S) == leases
+    assert await owner.store.release("run", "g", leases) == leases
+
+
+async def test_a_released_lease_is_lent_at_once_and_first(owner: Owner) -> None:
+    store = owner.store
+    await owner.feed("a", "b", "c")
+    leases = ids(await store.lease("run", "g", "one", 2, LONG_S))
+    assert await store.release("run", "g", leases) == []
+    assert await store.group_state("run", "g") == GroupState(0, 0, 3)
+    again = await store.lease("run", "g", "two", 3, LONG_S)
+    assert [(lease.tree_id, lease.times_delivered) for lease in again] == [("a", 2), ("b", 2), ("c", 1)]
+
+
+async def test_a_released_lease_is_over_for_its_holder(owner: Owner) -> None:
+    store = owner.store
+    await owner.feed("a")
+    leases = ids(await store.lease("run", "g", "c", 1, LONG_S))
+    assert await store.release("run", "g", leases) == []
+    assert await store.release("run", "g", leases) == []
+    assert await store.renew("run", "g", leases, LONG_S) == leases
+    assert await store.ack("run", "g", leases) == leases
+
+
+@pytest.mark.parametrize("unknown", ["", "nonsense", "1", "1.1", "0.1.c", "2.1.c", "1.2.c", "1.1.x", "9" * 30 + ".1.c"])
+async def test_an_unknown_lease_is_reported_and_the_others_are_done(owner: Owner, unknown: str) -> None:
+    store = owner.store
+    await owner.feed("a", "b", "c")
+    leases = await store.lease("run", "g", "c", 1, LONG_S)
+    known = ids(leases)[0]
+    assert await store.renew("run", "g", [unknown, known, unknown], LONG_S) == [unknown, unknown]
+    assert await store.release("run", "g", [unknown]) == [unknown]
+    assert await store.ack("run", "g", [unknown, known]) == [unknown]
+    assert await store.group_state("run", "g") == GroupState(1, 0, 2)
+
+
+async def test_leases_of_an_unknown_group_are_unknown(owner: Owner) -> None:
+    await owner.feed("a")
+    leases = ids(await owner.store.lease("run", "g", "c", 1, LONG_S))
+    assert await owner.store.ack("run", "other", leases) == leases
+    assert await owner.store.renew("none", "g", leases, LONG_S) == leases
+    assert await owner.store.release("none", "g", leases) == leases
+    assert await owner.store.group_names("run") == ["g"]
+
+
+async def test_consumer_names_may_hold_anything(owner: Owner) -> None:
+    await owner.feed("a")
+    leases = ids(await owner.store.lease("run", "g", "rank 0.1:\n日本", 1, LONG_S))
+    assert await owner.store.ack("run", "g", leases) == []
+
+
+async def test_concurrent_consumers_share_a_feed_without_overlap(owner: Owner) -> None:
+    names = [f"tree-{number}" for number in range(200)]
+    await owner.feed(*names)
+
+    async def consume(consumer: str) -> list[str]:
+        taken: list[str] = []
+        while leases := await owner.store.lease("run", "g", consumer, 7, LONG_S):
+            taken += trees(leases)
+            await owner.store.ack("run", "g", ids(leases))
+        return taken
+
+    shares = await asyncio.gather(*(consume(f"c{number}") for number in range(8)))
+    assert sorted(chain.from_iterable(shares)) == sorted(names)
+    assert await owner.store.group_state("run", "g") == GroupState(200, 0, 0)
