@@ -48,13 +48,13 @@ class FakeCoordinator(replica_pb2_grpc.ReplicaPlaneServicer):
         self.epoch = epoch
         self.refuse: tuple[grpc.StatusCode, str] | None = None
         self.hellos: list[wire.Hello] = []
-        self.heartbeats: list[wire.Heartbeat] = []
+        self.beats: list[tuple[str, wire.Heartbeat]] = []
         self.reports: list[tuple[str, wire.Report]] = []
         self.grants: dict[int, Told] = {}
         self.seen: dict[tuple[str, int], int] = {}
         self.acked: dict[tuple[str, int], int] = {}
         self.changed = asyncio.Condition()
-        self._commands: dict[str, asyncio.Queue[wire.Commands]] = {}
+        self._commands: dict[str, asyncio.Queue[wire.Commands | None]] = {}
         self._server: Any = None
         self.port = 0
         self._next_grant = 1
@@ -71,6 +71,9 @@ class FakeCoordinator(replica_pb2_grpc.ReplicaPlaneServicer):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    def beats_of(self, replica_id: str) -> list[wire.Heartbeat]:
+        return [beat for replica, beat in self.beats if replica == replica_id]
 
     async def open(self) -> None:
         """Listen, on the same port as before if there was one."""
@@ -152,7 +155,7 @@ class FakeCoordinator(replica_pb2_grpc.ReplicaPlaneServicer):
         if self.refuse is not None:
             await context.abort(*self.refuse)
         replica = (hello.replica_id, hello.incarnation)
-        commands: asyncio.Queue[wire.Commands] = asyncio.Queue()
+        commands: asyncio.Queue[wire.Commands | None] = asyncio.Queue()
         self._commands[hello.replica_id] = commands
         async with self.changed:
             self.hellos.append(hello)
@@ -166,14 +169,11 @@ class FakeCoordinator(replica_pb2_grpc.ReplicaPlaneServicer):
             )
         )
         reader = asyncio.create_task(self._read(replica, request_iterator, commands))
+        # A None wakes this call up when the replica has ended it.
+        reader.add_done_callback(lambda _: commands.put_nowait(None))
         try:
-            while True:
-                next_ = asyncio.create_task(commands.get())
-                await asyncio.wait({next_, reader}, return_when=asyncio.FIRST_COMPLETED)
-                if not next_.done():
-                    next_.cancel()
-                    return
-                yield wire.CoordinatorMessage(commands=next_.result())
+            while (next_ := await commands.get()) is not None:
+                yield wire.CoordinatorMessage(commands=next_)
         finally:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
@@ -182,11 +182,11 @@ class FakeCoordinator(replica_pb2_grpc.ReplicaPlaneServicer):
         self,
         replica: tuple[str, int],
         messages: AsyncIterator[wire.ReplicaMessage],
-        commands: "asyncio.Queue[wire.Commands]",
+        commands: "asyncio.Queue[wire.Commands | None]",
     ) -> None:
         async for message in messages:
             if message.HasField("heartbeat"):
-                self.heartbeats.append(message.heartbeat)
+                self.beats.append((replica[0], message.heartbeat))
             elif message.HasField("report"):
                 self._take(replica, message.report)
                 if self.acknowledge:

@@ -15,6 +15,7 @@ from treeroll.demo import MODEL_DIR
 from treeroll.feed.feed import Feed
 from treeroll.generator.config import SimulatedLatency
 from treeroll.generator.detokenizer import Detokenizer
+from treeroll.generator.engine import Engine
 from treeroll.generator.replica import Replica
 from treeroll.generator.simulated_engine import SimulatedEngine
 from treeroll.scorers.inline import InlineScorers
@@ -39,11 +40,17 @@ class LocalService:
         self, replica_id: str, incarnation: int = 1, slots: int = 16, latency: SimulatedLatency | None = None
     ) -> asyncio.Task[None]:
         """A simulated replica; cancelling the task is its death."""
-        detokenizer = Detokenizer(MODEL_DIR)
         engine = SimulatedEngine(
-            detokenizer.tokenizer, slots=slots, max_model_len=1024, latency=latency or SimulatedLatency(step_s=0.0)
+            Detokenizer(MODEL_DIR).tokenizer,
+            slots=slots,
+            max_model_len=1024,
+            latency=latency or SimulatedLatency(step_s=0.0),
         )
-        replica = Replica(engine, detokenizer, replica_id, incarnation, self.address)
+        return self.serve_engine(engine, replica_id, incarnation)
+
+    def serve_engine(self, engine: Engine, replica_id: str, incarnation: int = 1) -> asyncio.Task[None]:
+        """A replica over any engine, in this process."""
+        replica = Replica(engine, Detokenizer(MODEL_DIR), replica_id, incarnation, self.address)
         task = asyncio.create_task(replica.run(), name=replica_id)
         self.tasks.append(task)
         return task

@@ -1,7 +1,7 @@
 """The policy protocols, and the few records they exchange with the core.
 
 A policy is an object made from its `Params` (a frozen pydantic model with bounds, `extra="forbid"`). It is pure: what
-it returns depends on its parameters, the tree and the tree's seed only. Per-tree memory lives in a `Growth`, one per tree.
+it returns depends on its parameters, the tree and the tree's seed only. A tree's memory lives in its `Growth`.
 """
 
 from dataclasses import dataclass

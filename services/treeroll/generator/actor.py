@@ -1,0 +1,82 @@
+"""A replica as a Ray actor: one process, one engine."""
+
+import asyncio
+import logging
+import os
+
+from treeroll.errors import EngineError
+from treeroll.generator.affinity import cores_for, pin_process
+from treeroll.generator.config import GeneratorConfig
+from treeroll.generator.detokenizer import Detokenizer
+from treeroll.generator.factory import make_engine
+from treeroll.generator.replica import Replica
+
+log = logging.getLogger(__name__)
+
+# Time for the cause of a failure to reach the supervisor before the process goes.
+LAST_WORDS_S = 2.0
+
+
+class GeneratorReplica:
+    """Methods are for the supervisor. All are async, so that a probe is answered while the engine works."""
+
+    def __init__(
+        self, config_json: str, coordinator_address: str, replica_id: str, incarnation: int, index: int, pin: bool
+    ) -> None:
+        """`config_json` is a GeneratorConfig; with `pin` the process keeps to its share of this machine's cores."""
+        self._config = GeneratorConfig.model_validate_json(config_json)
+        self._coordinator_address = coordinator_address
+        self._replica_id = replica_id
+        self._incarnation = incarnation
+        self._replica: Replica | None = None
+        if pin:
+            cores = cores_for(index, self._config.replicas, sorted(os.sched_getaffinity(0)))
+            pin_process(cores)
+            # Read when vLLM is imported; its own "auto" would put every replica on the first core.
+            os.environ["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, cores))
+
+    async def serve(self) -> None:
+        """Start the engine, introduce the replica, and work until it is drained.
+
+        Raises what made it impossible; the process then ends by itself: a dead engine must not look like a live one.
+        """
+        try:
+            self._replica = self._make()
+            await self._replica.run()
+        except Exception as error:
+            log.exception("replica %s ends", self._replica_id)
+            asyncio.get_running_loop().call_later(LAST_WORDS_S, os._exit, 1)
+            # Its class and message only: the chain behind it may hold what cannot be sent.
+            raise EngineError(f"{type(error).__name__}: {error}") from None
+
+    def _make(self) -> Replica:
+        # Not in the constructor: Ray would report no cause but that the actor died.
+        config = self._config
+        detokenizer = Detokenizer(config.model)
+        engine = make_engine(config, detokenizer, self._replica_id, self._incarnation)
+        return Replica(engine, detokenizer, self._replica_id, self._incarnation, self._coordinator_address)
+
+    async def health(self) -> bool:
+        """True once a coordinator has welcomed this replica."""
+        return self._replica is not None and self._replica.session.connected.is_set()
+
+    async def pid(self) -> int:
+        """Process id on its machine."""
+        return os.getpid()
+
+    async def pause(self) -> None:
+        """Stop decoding."""
+        await self._serving().pause()
+
+    async def resume(self) -> None:
+        """Go on decoding."""
+        await self._serving().resume()
+
+    async def drain(self) -> None:
+        """Finish what runs; serve() then returns."""
+        self._serving().drain()
+
+    def _serving(self) -> Replica:
+        if self._replica is None:
+            raise EngineError(f"replica {self._replica_id} does not serve yet")
+        return self._replica

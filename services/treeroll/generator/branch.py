@@ -1,0 +1,166 @@
+"""One branch on this replica: an engine request whose tokens become segments, and exactly one end."""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from treeroll import clock
+from treeroll.errors import InvalidInput
+from treeroll.generator.detokenizer import PRIMING_TOKENS, Detokenizer
+from treeroll.generator.engine import Delta, Engine, EngineRequest, SamplingSettings
+from treeroll.generator.outbox import Outbox
+from treeroll.generator.segmenter import Cut, Segmenter
+from treeroll.pb.v1 import common_pb2
+from treeroll.pb.v1 import replica_pb2 as wire
+
+
+@dataclass(slots=True)
+class Tally:
+    """Tokens since the replica started. generated = reported + dropped + those of running branches not yet cut."""
+
+    generated: int = 0
+    reported: int = 0
+    dropped: int = 0
+
+
+class Branch:
+    """Serves one StartBranch. The owner runs `run()` as a task, and passes on stops and acknowledgements."""
+
+    def __init__(
+        self,
+        start: wire.StartBranch,
+        engine: Engine,
+        detokenizer: Detokenizer,
+        outbox: Outbox,
+        tally: Tally,
+        run_ahead: int,
+    ) -> None:
+        self.grant = start.grant
+        self.request_id = f"g{start.grant}"
+        self._start = start
+        self._engine = engine
+        self._outbox = outbox
+        self._tally = tally
+        self._acknowledged = 0
+        self._ending: wire.EndReason | None = None  # decided by us; the engine's flushed tokens are still to come
+        self._dropped = 0
+        self._first = True
+        self._cached_tokens: int | None = None
+        self._started_at = clock.wall()
+        self._text = detokenizer.open(array("i", start.prefix_ids[-4 * PRIMING_TOKENS :]))
+        boundaries: Sequence[int] = start.boundaries[:1] if start.hold else list(start.boundaries)
+        entropies = start.sampling.top_logprobs > 0
+        self._segmenter = Segmenter(len(start.prefix_ids) // 4, boundaries, run_ahead, entropies)
+
+    def acknowledge(self, segments: int, run_ahead: int) -> None:
+        """So many more segments of this branch are durable: its credit grows."""
+        self._acknowledged += segments
+        self._segmenter.limit = self._acknowledged + run_ahead
+
+    def stop(self) -> None:
+        """End as stopped: nothing more is reported but the end. The caller aborts the request in the engine."""
+        if self._ending is None:
+            self._ending = wire.END_REASON_STOPPED
+
+    async def run(self) -> None:
+        """Decode until the branch ends. Raises EngineError when the engine is dead."""
+        try:
+            request = self._request()
+            if not self._is_ending():
+                await self._decode(request)
+        except InvalidInput as error:
+            self._report(None, wire.END_REASON_ERROR, str(error))
+            return
+        if self._ending is not None:
+            self._report(None, self._ending)
+
+    async def _decode(self, request: EngineRequest) -> None:
+        async for delta in self._engine.generate(request):
+            self._take(delta)
+            if self._is_ending() and delta.finish is None:
+                # Also catches a stop that came before the engine knew the request.
+                await self._engine.abort([self.request_id])
+
+    def _is_ending(self) -> bool:
+        return self._ending is not None
+
+    def _request(self) -> EngineRequest:
+        start, sampling = self._start, self._start.sampling
+        prefix_tokens, ends = len(start.prefix_ids) // 4, list(start.boundaries)
+        growing = all(before < after for before, after in pairwise([prefix_tokens, *ends]))
+        if not growing or ends[-1:] != [start.max_total]:
+            raise InvalidInput(
+                f"grant {self.grant}: boundaries must grow from {prefix_tokens} to {start.max_total}, got {ends[:8]}"
+            )
+        return EngineRequest(
+            request_id=self.request_id,
+            prefix_ids=start.prefix_ids,
+            prompt_tokens=start.prompt_tokens,
+            max_total=ends[0] if start.hold else start.max_total,
+            sampling=SamplingSettings(
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                top_k=sampling.top_k,
+                stop_token_ids=tuple(sampling.stop_token_ids),
+                top_logprobs=sampling.top_logprobs,
+                per_request_seed=sampling.per_request_seed,
+                ignore_eos=sampling.ignore_eos,
+            ),
+            seed=start.seed,
+            cache_salt=start.cache_salt,
+            priority=start.priority,
+            tree_id=start.tree_id,
+        )
+
+    def _take(self, delta: Delta) -> None:
+        self._tally.generated += len(delta.token_ids)
+        if delta.cached_tokens is not None:
+            self._cached_tokens = delta.cached_tokens
+        if self._ending is not None:
+            self._dropped += len(delta.token_ids)
+            return
+        segmenter = self._segmenter
+        cuts = segmenter.feed(delta, self._engine.weight_version)
+        end = self._natural_end(delta)
+        if end in (wire.END_REASON_EOS, wire.END_REASON_LENGTH) and (rest := segmenter.remainder()) is not None:
+            cuts.append(rest)
+        for cut in cuts[:-1]:
+            self._report(cut)
+        if end is not None:
+            error = f"the engine ended the request with '{delta.finish}'" if end == wire.END_REASON_ERROR else ""
+            self._report(cuts[-1] if cuts else None, end, error)
+        elif cuts:
+            self._report(cuts[-1])
+            if segmenter.exhausted:
+                self._ending = wire.END_REASON_CREDIT
+
+    def _natural_end(self, delta: Delta) -> wire.EndReason | None:
+        """Why the engine's last delta ends the branch."""
+        if delta.finish is None:
+            return None
+        if delta.finish not in ("eos", "length"):
+            return wire.END_REASON_ERROR
+        if self._segmenter.exhausted and self._segmenter.pending:
+            return wire.END_REASON_CREDIT
+        if delta.finish == "eos":
+            return wire.END_REASON_EOS
+        held = self._start.hold and self._start.boundaries[0] < self._start.max_total
+        return wire.END_REASON_HOLD if held else wire.END_REASON_LENGTH
+
+    def _report(self, cut: Cut | None, end: wire.EndReason | None = None, error: str = "") -> None:
+        segment = wire.Segment(grant=self.grant, started_at=self._started_at, finished_at=clock.wall())
+        if cut is not None:
+            segment.tokens = cut.tokens
+            segment.text = self._text.step(cut.token_ids)
+            for version, tokens in cut.weight_spans:
+                segment.weight_versions.append(common_pb2.WeightSpan(version=version, tokens=tokens))
+            self._tally.reported += cut.tokens
+        if self._first and self._cached_tokens is not None:
+            segment.cached_tokens = self._cached_tokens
+        self._first = False
+        if end is not None:
+            dropped = self._segmenter.pending + self._dropped
+            self._tally.dropped += dropped
+            segment.end.CopyFrom(wire.BranchEnd(reason=end, dropped_tokens=dropped, error=error))
+        self._outbox.put(segment, cut)

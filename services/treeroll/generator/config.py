@@ -1,0 +1,64 @@
+"""Configuration of the generator: engine, model and how many replicas."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from treeroll.config import Config
+from treeroll.demo import MODEL_DIR
+
+
+class SimulatedLatency(Config):
+    """Time model of the simulated engine: a decode step costs the same for any batch up to a knee, as on a GPU."""
+
+    step_s: float = Field(default=0.02, ge=0.0, le=10.0)
+    """Seconds for one decode step, one token for every running request. 0: as fast as Python can."""
+    knee: int = Field(default=64, ge=1)
+    """Batch size above which a step takes longer in proportion."""
+    prefill_token_s: float = Field(default=0.00005, ge=0.0, le=1.0)
+    """Seconds for each prefix token that is not in the KV cache."""
+    jitter: float = Field(default=0.1, ge=0.0, le=1.0)
+    """Each step takes this share longer or shorter, uniformly at random from the replica's seed."""
+
+
+class GeneratorConfig(Config):
+    """The replicas of one service; all serve the same model."""
+
+    engine: Literal["vllm", "simulated", "none"] = "vllm"
+    """`vllm` is the real one, on GPU or CPU. `simulated` writes plausible arithmetic under a time model, for tests and
+    capacity planning. `none`: replicas are started by somebody else and connect on their own."""
+    model: Path = MODEL_DIR
+    """Model directory in Hugging Face layout. The simulated engine reads only its tokenizer and config."""
+    replicas: int = Field(default=1, ge=1, le=4096)
+    """Engines to run, one Ray actor each."""
+    slots: int = Field(default=64, ge=1, le=4096)
+    """Requests that one replica decodes at the same time."""
+    block_size: int | None = Field(default=None, ge=1, le=1024)
+    """Tokens per KV block; None: 16 on a GPU, 32 on CPU, which needs a multiple of 32."""
+    kv_cache_gib: float | None = Field(default=None, gt=0.0)
+    """KV cache per replica in GiB; None: on a GPU what gpu_memory_utilization leaves, else 1."""
+    max_model_len: int | None = Field(default=None, ge=2)
+    """Longest prompt plus completion in tokens; None: what the model says."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Weights' type; `auto` is what the model's config.json says; on a GPU vLLM then loads float32 as bfloat16."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Service seed. Every replica and every restart of it samples from a seed derived from this one."""
+    stream_interval: int = Field(default=16, ge=1, le=1024)
+    """Tokens between two deltas of a request: a boundary is seen at most this many tokens late."""
+    gpu_memory_utilization: float = Field(default=0.9, gt=0.0, le=1.0)
+    """Share of a GPU's memory that its replica takes."""
+    tensor_parallel: int = Field(default=1, ge=1, le=64)
+    """GPUs per replica."""
+    logprobs_mode: Literal["processed", "raw"] = "processed"
+    """`processed`: of the distribution that was sampled from; `raw`: before temperature, top_p and top_k."""
+    max_top_logprobs: int = Field(default=20, ge=0, le=100)
+    """Most top logprobs that a run may ask for."""
+    simulated: SimulatedLatency = Field(default_factory=SimulatedLatency)
+    """Used by the simulated engine only."""
+    start_timeout_s: float = Field(default=600.0, gt=0.0)
+    """A replica that has not said Hello after this many seconds is taken for failed."""
+    health_interval_s: float = Field(default=5.0, gt=0.0)
+    """How often the supervisor probes each replica."""
+    health_timeout_s: float = Field(default=30.0, gt=0.0)
+    """A ready replica that does not answer a probe for this long is killed and replaced."""

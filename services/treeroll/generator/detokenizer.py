@@ -1,0 +1,41 @@
+"""Text of segments, incrementally: a character whose bytes straddle a boundary belongs to the later segment."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from treeroll.errors import InvalidInput
+
+# Enough tokens before a branch to complete a split character and to know whether a space leads.
+PRIMING_TOKENS = 8
+
+
+class Detokenizer:
+    """The fast tokenizer of a model directory, used for decoding only."""
+
+    def __init__(self, model_dir: Path | str) -> None:
+        from tokenizers import Tokenizer
+
+        path = Path(model_dir) / "tokenizer.json"
+        try:
+            self.tokenizer: Any = Tokenizer.from_file(str(path))
+        except Exception as error:  # the Rust library raises bare Exception
+            raise InvalidInput(f"{path} is not a tokenizer: {error}") from None
+
+    def open(self, prefix_ids: Sequence[int]) -> "TextStream":
+        """A stream for tokens that follow this prefix."""
+        return TextStream(self.tokenizer, list(prefix_ids[-PRIMING_TOKENS:]))
+
+
+class TextStream:
+    """Decodes one branch. Special tokens give no text."""
+
+    def __init__(self, tokenizer: Any, priming: list[int]) -> None:
+        from tokenizers.decoders import DecodeStream
+
+        self._tokenizer = tokenizer
+        self._stream: Any = DecodeStream(ids=priming, skip_special_tokens=True)
+
+    def step(self, token_ids: Sequence[int]) -> str:
+        """Text that these tokens add."""
+        return str(self._stream.step(self._tokenizer, list(token_ids)) or "")

@@ -1,0 +1,146 @@
+"""What a replica needs from an inference engine. vLLM and a simulated one pass the same contract tests."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from treeroll.errors import InvalidInput
+
+Finish = Literal["eos", "length", "abort", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What an engine says about itself once started; fields as in the proto message of the same name."""
+
+    engine: str
+    engine_version: str
+    model: str
+    block_size: int
+    max_model_len: int
+    slots: int
+    kv_tokens: int
+    logprobs_mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingSettings:
+    """How to sample one request."""
+
+    temperature: float = 1.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    top_k: int = 0
+    """0 or less: off."""
+    stop_token_ids: tuple[int, ...] = ()
+    """The only ids that end a sequence: engines run without a tokenizer."""
+    top_logprobs: int = 0
+    """Above 0: deltas carry entropy estimates from this many logprobs per token."""
+    per_request_seed: bool = False
+    """Sample from the request's own seed. The simulated engine always does."""
+    ignore_eos: bool = False
+    """Stop ids do not end the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRequest:
+    """One continuation of one prefix."""
+
+    request_id: str
+    """Unique among the engine's live requests."""
+    prefix_ids: bytes
+    """Everything before the first new token, int32 little-endian, at least one token."""
+    prompt_tokens: int
+    """Tokens of the prefix that are prompt."""
+    max_total: int
+    """Prefix plus new tokens at which the request ends with "length"."""
+    sampling: SamplingSettings
+    seed: int
+    cache_salt: str = ""
+    """Requests of different salts never share KV."""
+    priority: int = 0
+    """Lower runs first when slots are scarce."""
+    tree_id: str = ""
+
+
+def check_fits(request: EngineRequest, longest: int) -> None:
+    """InvalidInput unless the request has a prefix, room for a token after it, and no more than `longest` in all."""
+    prefix_tokens = len(request.prefix_ids) // 4
+    if not 0 < prefix_tokens < request.max_total <= longest:
+        raise InvalidInput(
+            f"request {request.request_id}: a prefix of {prefix_tokens} tokens up to {request.max_total} does not fit;"
+            f" the engine takes 1 to {longest} tokens in all"
+        )
+
+
+@dataclass(slots=True)
+class Delta:
+    """New tokens of one request since its previous delta; the last one of a request has `finish`.
+
+    Plain lists, because that is what vLLM makes: the segmenter turns them into arrays once.
+    """
+
+    token_ids: Sequence[int]
+    logprobs: Sequence[float]
+    """As long as token_ids."""
+    entropies: Sequence[float] | None = None
+    """As long as token_ids, in nats; None unless top_logprobs is above 0."""
+    cached_tokens: int | None = None
+    """Prefix tokens found in the KV cache; on the first delta only."""
+    finish: Finish | None = None
+    """"eos" (a stop id, which is the last token), "length", "abort" (asked for) or "error" (the engine gave up)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """Load of an engine."""
+
+    running: int = 0
+    waiting: int = 0
+    kv_usage: float = 0.0
+    """Share of KV blocks in use, 0..1."""
+    preempted: int = 0
+    """Requests preempted since start."""
+
+
+class Engine(Protocol):
+    """An inference engine for one model.
+
+    EngineError means that the engine is dead and its process should go; InvalidInput that it refuses this one request.
+    """
+
+    async def start(self) -> None:
+        """Load and warm up; after it `info` holds and requests run at full speed. EngineError if that fails."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """Facts that are known after start()."""
+
+    @property
+    def weight_version(self) -> int:
+        """Version of the weights in use; 0 is the model as loaded."""
+
+    def generate(self, request: EngineRequest) -> AsyncIterator[Delta]:
+        """Run a request; ends after the delta that has `finish`. Closing the iterator early aborts the request.
+
+        Raises InvalidInput if the engine refuses the request, EngineError if the engine is dead.
+        """
+
+    async def abort(self, request_ids: Iterable[str]) -> None:
+        """End requests early: they yield what was generated, then finish with "abort". Unknown ids pass."""
+
+    async def pause(self) -> None:
+        """Stop decoding; requests keep their place and their KV."""
+
+    async def resume(self) -> None:
+        """Go on decoding."""
+
+    @property
+    def errored(self) -> bool:
+        """True once the engine is dead."""
+
+    def stats(self) -> EngineStats:
+        """Load right now, cheap to ask for."""
+
+    async def shutdown(self) -> None:
+        """Stop everything the engine started. Idempotent; live requests end with EngineError or "abort"."""

@@ -1,0 +1,192 @@
+"""A generator replica without Ray: an engine, the branches it decodes, and a session with the coordinator."""
+
+import asyncio
+import logging
+
+from treeroll.errors import EngineError, TreerollError
+from treeroll.generator.branch import Branch, Tally
+from treeroll.generator.detokenizer import Detokenizer
+from treeroll.generator.engine import Engine
+from treeroll.generator.outbox import Outbox
+from treeroll.generator.session import Session
+from treeroll.pb.v1 import common_pb2
+from treeroll.pb.v1 import replica_pb2 as wire
+
+log = logging.getLogger(__name__)
+
+HEALTH_INTERVAL_S = 0.5
+
+
+class Replica:
+    """Applies the coordinator's commands and reports segments. It makes no tree decisions.
+
+    `run()` owns everything: the engine from start to shutdown, the session, and one task per branch.
+    """
+
+    def __init__(
+        self, engine: Engine, detokenizer: Detokenizer, replica_id: str, incarnation: int, coordinator_address: str
+    ) -> None:
+        self.replica_id = replica_id
+        self.incarnation = incarnation
+        self.tally = Tally()
+        self.session = Session(coordinator_address, self)
+        self._engine = engine
+        self._detokenizer = detokenizer
+        self._outbox = Outbox()
+        self._branches: dict[int, Branch] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._epoch = 0
+        self._run_ahead = 1
+        self._draining = False
+
+    async def run(self) -> None:
+        """Serve until drained. Raises EngineError (the process should go) or SessionRefused."""
+        try:
+            await self._engine.start()
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                watch = group.create_task(self._watch_engine(), name="engine-watch")
+                await self.session.run()
+                watch.cancel()
+        except* TreerollError as failures:
+            raise _first_cause(failures) from failures
+        finally:
+            await self._engine.shutdown()
+
+    def drain(self) -> None:
+        """Take no more work, finish what runs, then let run() return."""
+        self._draining = True
+        self._outbox.wake.set()
+
+    async def pause(self) -> None:
+        """Stop decoding until resume()."""
+        await self._engine.pause()
+
+    async def resume(self) -> None:
+        """Go on decoding."""
+        await self._engine.resume()
+
+    @property
+    def live_branches(self) -> int:
+        """Branches that have not ended."""
+        return len(self._branches)
+
+    # What the session asks of its peer:
+
+    @property
+    def wake(self) -> asyncio.Event:
+        """Set when there may be something to send."""
+        return self._outbox.wake
+
+    def is_drained(self) -> bool:
+        """Nothing runs, everything reported is durable, and no work will come."""
+        return self._draining and not self._branches and not len(self._outbox)
+
+    def hello(self) -> wire.Hello:
+        """Introduces this incarnation with everything it still has."""
+        info = self._engine.info
+        return wire.Hello(
+            replica_id=self.replica_id,
+            incarnation=self.incarnation,
+            engine=common_pb2.EngineInfo(
+                engine=info.engine,
+                engine_version=info.engine_version,
+                model=info.model,
+                block_size=info.block_size,
+                max_model_len=info.max_model_len,
+                slots=info.slots,
+                kv_tokens=info.kv_tokens,
+                logprobs_mode=info.logprobs_mode,
+            ),
+            weight_version=self._engine.weight_version,
+            last_seq=self._outbox.last_seq,
+            live_grants=sorted(self._branches.keys() | self._outbox.grants),
+        )
+
+    async def welcome(self, welcome: wire.Welcome) -> bool:
+        """Take the coordinator's epoch and what it has; False for one older than we have served."""
+        if welcome.epoch < self._epoch:
+            return False
+        self._epoch = welcome.epoch
+        self._run_ahead = max(1, welcome.run_ahead)
+        self._acknowledge(welcome.acked_seq)
+        self._outbox.rewind()
+        return True
+
+    async def apply(self, commands: wire.Commands) -> None:
+        """Acknowledgement, stops, starts, then flags."""
+        self._acknowledge(commands.acked_seq)
+        await self._stop([stop.grant for stop in commands.stops])
+        for start in commands.starts:
+            self._start(start)
+        if commands.HasField("paused"):
+            await (self.pause() if commands.paused else self.resume())
+        if commands.drain:
+            self.drain()
+
+    def next_report(self) -> wire.Report | None:
+        """The next report to send on the present call."""
+        return self._outbox.next_report()
+
+    def heartbeat(self) -> wire.Heartbeat:
+        """Load of the engine."""
+        stats = self._engine.stats()
+        return wire.Heartbeat(
+            running=stats.running,
+            waiting=stats.waiting,
+            kv_usage=stats.kv_usage,
+            preempted=stats.preempted,
+            generated_tokens=self.tally.generated,
+        )
+
+    # Branches:
+
+    def _acknowledge(self, seq: int) -> None:
+        for grant, segments in self._outbox.acknowledge(seq).items():
+            if (branch := self._branches.get(grant)) is not None:
+                branch.acknowledge(segments, self._run_ahead)
+        if self._draining:
+            self._outbox.wake.set()
+
+    async def _stop(self, grants: list[int]) -> None:
+        """Unknown grants have ended by themselves: their end is on its way."""
+        branches = [self._branches[grant] for grant in grants if grant in self._branches]
+        for branch in branches:
+            branch.stop()
+        if branches:
+            await self._engine.abort([branch.request_id for branch in branches])
+
+    def _start(self, start: wire.StartBranch) -> None:
+        if start.grant in self._branches:
+            return  # told twice
+        if self._group is None:
+            raise EngineError(f"replica {self.replica_id} does not run")
+        branch = Branch(start, self._engine, self._detokenizer, self._outbox, self.tally, self._run_ahead)
+        self._branches[start.grant] = branch
+        self._group.create_task(self._run_branch(branch), name=branch.request_id)
+
+    async def _run_branch(self, branch: Branch) -> None:
+        try:
+            await branch.run()
+        finally:
+            del self._branches[branch.grant]
+            self._outbox.wake.set()
+
+    async def _watch_engine(self) -> None:
+        """An engine may die while no request waits for it."""
+        while not self._engine.errored:  # noqa: ASYNC110 - engines have no event for it
+            await asyncio.sleep(HEALTH_INTERVAL_S)
+        raise EngineError(f"the engine of replica {self.replica_id} died")
+
+
+def _first_cause(failures: BaseExceptionGroup[TreerollError]) -> TreerollError:
+    """One error of a group; an engine's death before its consequences."""
+    flat: list[TreerollError] = []
+    stack: list[BaseException] = list(failures.exceptions)
+    while stack:
+        error = stack.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            stack.extend(error.exceptions)
+        elif isinstance(error, TreerollError):
+            flat.append(error)
+    return next((error for error in flat if isinstance(error, EngineError)), flat[0])

@@ -1,0 +1,115 @@
+"""Cuts one branch's tokens into segments at the boundaries the coordinator gave. Pure: no clock, no I/O."""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from treeroll.generator.engine import Delta
+
+
+@dataclass(slots=True)
+class Cut:
+    """Tokens of one segment."""
+
+    tokens: int
+    token_ids: "array[int]"
+    """int32."""
+    logprobs: bytes
+    """float32 little-endian, one per token."""
+    entropies: bytes
+    """float32 little-endian, one per token; empty unless asked for."""
+    weight_spans: list[tuple[int, int]]
+    """(weight version, tokens) in order, covering the segment."""
+    at_boundary: bool
+    """False for a remainder that ended between boundaries."""
+
+
+class Segmenter:
+    """Gathers deltas and gives back segments.
+
+    Boundaries are absolute total lengths, ascending. `limit` is how many segments may be made: a branch that reaches
+    the boundary of its last allowed segment is out of credit, and whatever it has beyond is dropped.
+    """
+
+    def __init__(self, prefix_tokens: int, boundaries: Sequence[int], limit: int, entropies: bool = False) -> None:
+        self._starts = prefix_tokens  # total length where the next segment starts
+        self._boundaries = boundaries
+        self._entropies_wanted = entropies
+        self._ids = array("i")
+        self._logprobs = array("f")
+        self._entropies = array("f")
+        self._spans: list[tuple[int, int]] = []
+        self.limit = limit
+        self.segments = 0
+        """Segments made so far."""
+
+    @property
+    def pending(self) -> int:
+        """Tokens past the last segment."""
+        return len(self._ids)
+
+    @property
+    def exhausted(self) -> bool:
+        """True when no further segment is allowed, and this was not the last boundary anyway."""
+        return self.segments >= self.limit and not self.complete
+
+    @property
+    def complete(self) -> bool:
+        """True when the last boundary was reached."""
+        return self.segments >= len(self._boundaries)
+
+    def feed(self, delta: Delta, weight_version: int = 0) -> list[Cut]:
+        """Take new tokens; return the segments that they finish, mostly none or one."""
+        new = len(delta.token_ids)
+        if new:
+            self._ids.extend(delta.token_ids)
+            self._logprobs.extend(delta.logprobs)
+            if self._entropies_wanted and delta.entropies is not None:
+                self._entropies.extend(delta.entropies)
+            self._extend_spans(weight_version, new)
+        cuts = []
+        while not self.complete and self.segments < self.limit:
+            wanted = self._boundaries[self.segments] - self._starts
+            if len(self._ids) < wanted:
+                break
+            cuts.append(self._cut(wanted, at_boundary=True))
+        return cuts
+
+    def remainder(self) -> Cut | None:
+        """The tokens after the last boundary as a short last segment; None if there are none or none is allowed."""
+        if not self._ids or self.exhausted or self.complete:
+            return None
+        return self._cut(len(self._ids), at_boundary=False)
+
+    def _cut(self, tokens: int, at_boundary: bool) -> Cut:
+        cut = Cut(
+            tokens=tokens,
+            token_ids=self._ids[:tokens],
+            logprobs=self._logprobs[:tokens].tobytes(),
+            entropies=self._entropies[:tokens].tobytes(),
+            weight_spans=self._take_spans(tokens),
+            at_boundary=at_boundary,
+        )
+        del self._ids[:tokens], self._logprobs[:tokens], self._entropies[:tokens]
+        self._starts += tokens
+        self.segments += 1
+        return cut
+
+    def _extend_spans(self, version: int, tokens: int) -> None:
+        if self._spans and self._spans[-1][0] == version:
+            self._spans[-1] = (version, self._spans[-1][1] + tokens)
+        else:
+            self._spans.append((version, tokens))
+
+    def _take_spans(self, tokens: int) -> list[tuple[int, int]]:
+        taken: list[tuple[int, int]] = []
+        while tokens:
+            version, count = self._spans[0]
+            part = min(count, tokens)
+            taken.append((version, part))
+            tokens -= part
+            if part == count:
+                del self._spans[0]
+            else:
+                self._spans[0] = (version, count - part)
+        return taken

@@ -1,0 +1,163 @@
+"""The replica's end of the stream to the coordinator: one call after another until it is drained or refused."""
+
+import asyncio
+import logging
+import random
+import time
+from typing import Any, Protocol
+
+import grpc
+
+from treeroll.errors import Unavailable
+from treeroll.pb.v1 import replica_pb2 as wire
+from treeroll.pb.v1 import replica_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+MESSAGE_BYTES = 64 << 20
+CHANNEL_OPTIONS = [
+    ("grpc.max_send_message_length", MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # Its default grows to two minutes, far beyond our own backoff.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+]
+# Answers that another try will not change.
+REFUSALS = {
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.UNIMPLEMENTED,
+}
+FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.1, 3.0
+WELCOME_TIMEOUT_S = 15.0
+
+
+class SessionRefused(Unavailable):
+    """The coordinator does not want this replica; its message says why."""
+
+
+class Peer(Protocol):
+    """What the session carries messages for."""
+
+    def hello(self) -> wire.Hello:
+        """The first message of a call."""
+
+    async def welcome(self, welcome: wire.Welcome) -> bool:
+        """Take the answer; False if it comes from a coordinator that is no longer the one."""
+
+    async def apply(self, commands: wire.Commands) -> None:
+        """Carry out commands, in order."""
+
+    def next_report(self) -> wire.Report | None:
+        """What to send now, if anything."""
+
+    def heartbeat(self) -> wire.Heartbeat:
+        """Load right now."""
+
+    @property
+    def wake(self) -> asyncio.Event:
+        """Set when there may be something to send, or when `is_drained()` turned true."""
+
+    def is_drained(self) -> bool:
+        """Nothing is left to do or to send, and nothing more will come."""
+
+
+class Session:
+    """Keeps a call to the coordinator open."""
+
+    def __init__(self, address: str, peer: Peer) -> None:
+        self._address = address
+        self._peer = peer
+        self._backoff_s = FIRST_BACKOFF_S
+        self._heartbeat_s = 1.0
+        self.connected = asyncio.Event()
+        """Set while a coordinator has welcomed us."""
+
+    async def run(self) -> None:
+        """Until the replica is drained. Raises SessionRefused; everything else is tried again."""
+        async with grpc.aio.insecure_channel(self._address, options=CHANNEL_OPTIONS) as channel:
+            stub: Any = replica_pb2_grpc.ReplicaPlaneStub(channel)
+            while not self._peer.is_drained():
+                cause = await self._call(stub)
+                if self._peer.is_drained():
+                    return
+                log.warning("coordinator %s: %s; connecting again in %.1f s", self._address, cause, self._backoff_s)
+                await asyncio.sleep(self._backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads a fleet's reconnects
+                self._backoff_s = min(2 * self._backoff_s, MAX_BACKOFF_S)
+
+    async def _call(self, stub: Any) -> str:
+        """One call, start to end. Returns why it ended."""
+        call = stub.Session()
+        try:
+            await call.write(wire.ReplicaMessage(hello=self._peer.hello()))
+            async with asyncio.timeout(WELCOME_TIMEOUT_S):
+                first = await call.read()
+            if first is grpc.aio.EOF:
+                return self._judge(await call.code(), await call.details())
+            if not await self._peer.welcome(first.welcome):
+                return "it is an older coordinator than the one we served"
+            self._heartbeat_s = first.welcome.heartbeat_s or 1.0
+            self._backoff_s = FIRST_BACKOFF_S
+            self.connected.set()
+            await self._exchange(call)
+            return self._judge(await call.code(), await call.details())
+        except grpc.aio.AioRpcError as error:
+            return self._judge(error.code(), error.details() or "")
+        except asyncio.InvalidStateError:  # grpc.aio: written to a call that is over
+            return self._judge(await call.code(), await call.details())
+        except TimeoutError:
+            return f"no welcome within {WELCOME_TIMEOUT_S:g} s"
+        finally:
+            self.connected.clear()
+            call.cancel()
+
+    def _judge(self, code: grpc.StatusCode, details: str | None) -> str:
+        if code in REFUSALS:
+            raise SessionRefused(f"coordinator {self._address} refuses this replica: {details}")
+        return f"{code.name} {details or ''}".strip()
+
+    async def _exchange(self, call: Any) -> None:
+        """Read and write until one side is done; the other is then cancelled."""
+        reader = asyncio.create_task(self._read(call), name="session-read")
+        writer = asyncio.create_task(self._write(call), name="session-write")
+        tasks = {reader, writer}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if writer.done() and not writer.exception():
+                # Drained: we have said so, and the server ends the call.
+                await asyncio.wait({reader}, timeout=WELCOME_TIMEOUT_S)
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _read(self, call: Any) -> None:
+        while (message := await call.read()) is not grpc.aio.EOF:
+            await self._peer.apply(message.commands)
+
+    async def _write(self, call: Any) -> None:
+        """Whatever gathered while the last write was on its way makes the next message."""
+        next_heartbeat = time.monotonic()
+        while not self._peer.is_drained():
+            if time.monotonic() >= next_heartbeat:
+                next_heartbeat = time.monotonic() + self._heartbeat_s
+                await call.write(wire.ReplicaMessage(heartbeat=self._peer.heartbeat()))
+            report = self._peer.next_report()
+            if report is not None:
+                await call.write(wire.ReplicaMessage(report=report))
+                continue
+            try:
+                async with asyncio.timeout(max(0.0, next_heartbeat - time.monotonic())):
+                    await self._peer.wake.wait()
+            except TimeoutError:
+                pass
+        await call.done_writing()

@@ -1,0 +1,227 @@
+"""Keeps replicas alive: creates actors, notices death and silence, replaces what is lost, gives up on crash loops."""
+
+import asyncio
+import contextlib
+import logging
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import ray
+
+from treeroll.errors import EngineError
+from treeroll.generator.actor import GeneratorReplica
+from treeroll.generator.config import GeneratorConfig
+
+log = logging.getLogger(__name__)
+
+# A life shorter than this after it was ready counts as a failure to start.
+FAST_FAILURE_S = 30.0
+MAX_FAST_FAILURES = 3
+FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.5, 30.0
+KILL_TIMEOUT_S = 10.0
+# A Ray actor runs this many of its methods at once; ours are few and short, except for serve().
+MAX_CONCURRENCY = 16
+SIMULATED_CPUS = 0.1
+_EXIT_DETAIL = re.compile(r"exit detail: ([^.]*)")
+
+
+@dataclass(slots=True)
+class _Life:
+    """One incarnation of one replica."""
+
+    replica_id: str
+    incarnation: int
+    actor: Any
+    ready_at: float | None = None
+
+
+@dataclass(slots=True)
+class _Failures:
+    """Consecutive fast failures of one replica."""
+
+    count: int = 0
+    first_cause: str = ""
+
+    def add(self, cause: str) -> None:
+        self.first_cause = self.first_cause or cause
+        self.count += 1
+
+    @property
+    def backoff_s(self) -> float:
+        return min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** max(0, self.count - 1))
+
+
+@dataclass
+class Supervisor:
+    """Runs `config.replicas` replicas r0, r1, ... on a Ray that is initialised already.
+
+    One task owns it: `run()` until `stop()` is called or it is cancelled. `on_lost(replica_id, incarnation)` is called
+    in that task when an incarnation is gone for good, before the next one starts.
+    """
+
+    config: GeneratorConfig
+    coordinator_address: str
+    on_lost: Callable[[str, int], None]
+    first_incarnation: int = 1
+    """Must be above any that the coordinator has seen, if it outlives this supervisor."""
+    failure: EngineError | None = None
+    """Why a replica was given up, with the first cause; others may still work."""
+    restarts: int = 0
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when every replica has been welcomed by the coordinator."""
+    actors: dict[str, Any] = field(default_factory=dict)
+    """Actor handle of each living replica."""
+    _ready_ids: set[str] = field(default_factory=set)
+    _given_up: int = 0
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _running: asyncio.Event = field(default_factory=asyncio.Event)
+    _done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Keep the replicas alive. Returns after stop(), or when all are drained.
+
+        Raises EngineError when a replica cannot be started in the first place, or when all have been given up.
+        """
+        self._running.set()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for index in range(self.config.replicas):
+                    group.create_task(self._keep(index), name=f"keep-r{index}")
+        except* EngineError as failures:
+            raise self.failure or EngineError(str(failures)) from None
+        finally:
+            self._done.set()
+
+    async def wait_ready(self) -> None:
+        """Until every replica has been welcomed. Raises EngineError if one was given up before."""
+        waits = [asyncio.create_task(event.wait()) for event in (self.ready, self._done)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        if self.failure is not None:
+            raise self.failure
+
+    async def stop(self) -> None:
+        """Kill all actors and wait until run() has returned. Idempotent."""
+        self._stopping.set()
+        if self._running.is_set():
+            await self._done.wait()
+
+    async def _keep(self, index: int) -> None:
+        failures = _Failures()
+        for incarnation in count(self.first_incarnation):
+            life = self._create(index, incarnation)
+            cause = await self._live(life)
+            if self._stopping.is_set() or cause is None:
+                return
+            log.warning("replica %s incarnation %d is lost: %s", life.replica_id, incarnation, cause)
+            self.on_lost(life.replica_id, incarnation)
+            if life.ready_at is not None and time.monotonic() - life.ready_at > FAST_FAILURE_S:
+                failures = _Failures()
+            failures.add(cause)
+            if failures.count >= MAX_FAST_FAILURES:
+                self._give_up(life.replica_id, failures)
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), failures.backoff_s)
+            if self._stopping.is_set():
+                return
+            self.restarts += 1
+
+    def _give_up(self, replica_id: str, failures: _Failures) -> None:
+        self._given_up += 1
+        self.failure = self.failure or EngineError(
+            f"replica {replica_id} failed {failures.count} times in a row and is given up; the first cause was:"
+            f" {failures.first_cause}"
+        )
+        log.error("%s", self.failure)
+        if not self.ready.is_set() or self._given_up == self.config.replicas:
+            raise self.failure
+
+    def _create(self, index: int, incarnation: int) -> _Life:
+        replica_id = f"r{index}"
+        on_gpu = self.config.engine == "vllm" and ray.cluster_resources().get("GPU", 0) > 0
+        options = {
+            "num_cpus": 1 if self.config.engine == "vllm" else SIMULATED_CPUS,
+            "num_gpus": self.config.tensor_parallel if on_gpu else 0,
+            "max_restarts": 0,  # we restart, with a new incarnation
+            "max_task_retries": 0,
+            "max_concurrency": MAX_CONCURRENCY,
+        }
+        pin = self.config.engine == "vllm" and not on_gpu
+        actor = (
+            ray.remote(GeneratorReplica)
+            .options(**options)
+            .remote(self.config.model_dump_json(), self.coordinator_address, replica_id, incarnation, index, pin)
+        )
+        self.actors[replica_id] = actor
+        return _Life(replica_id, incarnation, actor)
+
+    async def _live(self, life: _Life) -> str | None:
+        """One life, start to end. Returns why it ended; None if it was drained or we are stopping."""
+        serving = asyncio.ensure_future(life.actor.serve.remote().as_future())
+        probing = asyncio.create_task(self._probe(life), name=f"probe-{life.replica_id}")
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({serving, probing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done():
+                return None
+            return _cause(serving) if serving.done() else probing.result()
+        finally:
+            self._ready_ids.discard(life.replica_id)
+            self.actors.pop(life.replica_id, None)
+            probing.cancel()
+            stopping.cancel()
+            ray.kill(life.actor)
+            await asyncio.wait({serving, probing, stopping}, timeout=KILL_TIMEOUT_S)
+            await asyncio.gather(probing, stopping, return_exceptions=True)
+            if serving.done() and not serving.cancelled():
+                serving.exception()  # taken note of
+
+    async def _probe(self, life: _Life) -> str:
+        """Ask for health again and again. Returns what is wrong when an answer does not come."""
+        config = self.config
+        try:
+            async with asyncio.timeout(config.start_timeout_s):
+                while not await life.actor.health.remote():  # noqa: ASYNC110 - the condition is in another process
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            return f"it was not ready within {config.start_timeout_s:g} s"
+        except ray.exceptions.RayError as error:
+            return _sentence(error)
+        life.ready_at = time.monotonic()
+        self._ready_ids.add(life.replica_id)
+        if len(self._ready_ids) == config.replicas:
+            self.ready.set()
+        while True:
+            await asyncio.sleep(config.health_interval_s)
+            try:
+                async with asyncio.timeout(config.health_timeout_s):
+                    await life.actor.health.remote()
+            except TimeoutError:
+                return f"it did not answer a health probe within {config.health_timeout_s:g} s"
+            except ray.exceptions.RayError as error:
+                return _sentence(error)
+
+
+def _cause(serving: "asyncio.Future[None]") -> str | None:
+    """Why serve() ended; None if it returned."""
+    error = serving.exception()
+    return None if error is None else _sentence(error)
+
+
+def _sentence(error: BaseException) -> str:
+    """What went wrong in an actor, without Ray's traceback."""
+    if isinstance(error, ray.exceptions.RayTaskError):
+        return " ".join(str(error.cause).split())
+    if isinstance(error, ray.exceptions.ActorDiedError | ray.exceptions.ActorUnavailableError):
+        detail = _EXIT_DETAIL.search(str(error))
+        return f"its process died{f' ({detail[1]})' if detail else ''}"
+    return " ".join(str(error).split())

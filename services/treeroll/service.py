@@ -1,0 +1,203 @@
+"""The whole service in one process tree: Redis, coordinator and feed, Ray with replicas and scorers.
+
+treeroll serve ── this process: coordinator, feed, supervisor
+   ├── redis-server (embedded, unless a URL is given)
+   └── Ray ── replica actors (one engine each), scorer workers
+"""
+
+import asyncio
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from pydantic import Field
+
+from treeroll.config import Config, CoordinatorConfig, ScorersConfig, StoreConfig
+from treeroll.coordinator.api import RolloutsApi
+from treeroll.coordinator.gc_tuning import tune_gc
+from treeroll.coordinator.loop import Coordinator, Item
+from treeroll.coordinator.persist import CommitBuilder
+from treeroll.coordinator.scoring import Scoring
+from treeroll.coordinator.sessions import ReplicaPlane
+from treeroll.core.events import ReplicaLost
+from treeroll.core.state import CoreSettings, State
+from treeroll.errors import InvalidInput, TreerollError, Unavailable
+from treeroll.feed.feed import Feed
+from treeroll.generator.config import GeneratorConfig
+from treeroll.pb.v1 import replica_pb2_grpc, rollout_pb2_grpc
+from treeroll.policies import registry
+from treeroll.policies.base import Limits
+from treeroll.store.base import Store
+from treeroll.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from treeroll.generator.supervisor import Supervisor
+
+MESSAGE_BYTES = 64 << 20
+INCARNATIONS_PER_EPOCH = 10_000
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class ServiceConfig(Config):
+    """What `treeroll serve` reads."""
+
+    generator: GeneratorConfig = Field(default_factory=GeneratorConfig)
+    coordinator: CoordinatorConfig = Field(default_factory=CoordinatorConfig)
+    store: StoreConfig = Field(default_factory=StoreConfig)
+    scorers: ScorersConfig = Field(default_factory=ScorersConfig)
+
+
+async def serve(config: ServiceConfig, on_ready: Callable[[str], None], stop: asyncio.Event) -> None:
+    """Run the service until `stop` is set, then take everything down.
+
+    `on_ready` gets "HOST:PORT" once all replicas are ready. Raises InvalidInput for a configuration that cannot work,
+    and Unavailable, StoreError or EngineError when a part gives up for good.
+    """
+    if config.coordinator.host not in LOOPBACK:
+        raise InvalidInput(
+            f"coordinator.host is {config.coordinator.host}; without TLS and tokens treeroll serves loopback only"
+        )
+    tokenizer = Tokenizer.load(config.generator.model)
+    tune_gc()
+    try:
+        async with AsyncExitStack() as stack:
+            store = await stack.enter_async_context(_store(config.store))
+            stack.push_async_callback(store.close)
+            epoch = await store.open()
+            await _start_ray(stack, config.generator)
+            await _serve_on(stack, config, tokenizer, store, epoch, on_ready, stop)
+    except* TreerollError as failures:
+        raise _first(failures) from None
+
+
+def _first(failures: BaseExceptionGroup[TreerollError]) -> TreerollError:
+    error: BaseException = failures
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error if isinstance(error, TreerollError) else TreerollError(str(error))
+
+
+async def _start_ray(stack: AsyncExitStack, config: GeneratorConfig) -> None:
+    from treeroll.generator.ray_local import start_local_ray, stop_local_ray
+
+    stack.push_async_callback(asyncio.to_thread, stop_local_ray)
+    # One CPU per replica, whatever the machine has: replicas pin themselves. One more for scorers.
+    await asyncio.to_thread(start_local_ray, config.replicas + 1)
+
+
+async def _serve_on(
+    stack: AsyncExitStack,
+    config: ServiceConfig,
+    tokenizer: Tokenizer,
+    store: Store,
+    epoch: int,
+    on_ready: Callable[[str], None],
+    stop: asyncio.Event,
+) -> None:
+    from treeroll.generator.supervisor import Supervisor
+    from treeroll.scorers.pool import ScorerPool
+
+    pool = ScorerPool(config.scorers.workers)
+    stack.push_async_callback(pool.stop)
+    await pool.start()
+    timeouts: dict[str, float] = {}
+    scoring = Scoring(pool, timeouts)
+    coordinator = make_coordinator(config, tokenizer, store, epoch, scoring)
+    feed = Feed(store, lambda run_id: coordinator.state.runs[run_id].terminal)
+    coordinator.on_emit = feed.notify
+    replicas = ReplicaPlane(coordinator, config.coordinator.heartbeat_s, tokenizer.eos_token_ids)
+    restarts: Counter[str] = Counter()
+
+    def on_lost(replica_id: str, incarnation: int) -> None:
+        restarts[replica_id] += 1
+        coordinator.post_nowait(Item([ReplicaLost(replica_id, incarnation, "its process died")]))
+
+    rollouts = RolloutsApi(coordinator, replicas, feed, tokenizer, timeouts, restarts)
+    server, port = await start_server(config.coordinator, rollouts, replicas)
+    stack.push_async_callback(server.stop, 1.0)
+    address = f"{config.coordinator.host}:{port}"
+    # Engine seeds come from incarnations: a service that starts again on the same store must not sample the same noise.
+    first_incarnation = (epoch - 1) * INCARNATIONS_PER_EPOCH + 1
+    supervisor = Supervisor(config.generator, address, on_lost, first_incarnation)
+    async with asyncio.TaskGroup() as group:
+        background = [
+            group.create_task(coordinator.run(), name="coordinator"),
+            group.create_task(coordinator.keep_time(), name="clock"),
+            group.create_task(scoring.run(coordinator), name="scoring"),
+        ]
+        if config.generator.engine != "none":
+            group.create_task(supervisor.run(), name="supervisor")
+            background.append(group.create_task(_announce(supervisor, on_ready, address), name="announce"))
+        else:
+            on_ready(address)
+        await stop.wait()
+        await supervisor.stop()
+        for task in background:
+            task.cancel()
+
+
+async def _announce(supervisor: "Supervisor", on_ready: Callable[[str], None], address: str) -> None:
+    await supervisor.wait_ready()
+    on_ready(address)
+
+
+def make_coordinator(
+    config: ServiceConfig, tokenizer: Tokenizer, store: Store, epoch: int, scoring: Scoring
+) -> Coordinator:
+    """A coordinator over an opened store."""
+    settings = config.coordinator
+    placement = registry.build("placement", settings.placement, {}, Limits(1, 1, 1, 1))
+    core = CoreSettings(
+        placement,
+        lease_s=settings.lease_s,
+        run_ahead=settings.run_ahead,
+        max_attempts=settings.max_attempts,
+        kv_hold=settings.kv_hold,
+        live_trees=settings.live_trees,
+    )
+    state = State(core, next_grant=(epoch << 40) + 1)
+    builder = CommitBuilder(tokenizer.hash, config.generator.logprobs_mode)
+    return Coordinator(state, store, epoch, builder, scoring.add)
+
+
+async def start_server(
+    config: CoordinatorConfig, rollouts: RolloutsApi, replicas: ReplicaPlane
+) -> tuple[grpc.aio.Server, int]:
+    """Listen for clients and replicas. Unavailable if the port is taken."""
+    options = [("grpc.max_send_message_length", MESSAGE_BYTES), ("grpc.max_receive_message_length", MESSAGE_BYTES)]
+    server = grpc.aio.server(options=[*options, ("grpc.so_reuseport", 0)])
+    rollout_pb2_grpc.add_RolloutsServicer_to_server(rollouts, server)
+    replica_pb2_grpc.add_ReplicaPlaneServicer_to_server(replicas, server)
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    try:
+        port = server.add_insecure_port(f"{config.host}:{config.port}")
+    except RuntimeError:
+        taken = f"port {config.port} on {config.host} is taken; choose another with --port, or 0 for any"
+        raise Unavailable(taken) from None
+    await server.start()
+    await checks.set("", health_pb2.HealthCheckResponse.SERVING)
+    return server, port
+
+
+@asynccontextmanager
+async def _store(config: StoreConfig) -> AsyncIterator[Store]:
+    """The configured store, not opened; an embedded Redis runs as long as the context."""
+    from treeroll.store.embedded import EmbeddedRedis
+    from treeroll.store.factory import make_store
+
+    if config.url is not None:
+        yield make_store(config.url, config.durability)
+        return
+    with tempfile.TemporaryDirectory(prefix="treeroll-") as temporary:
+        server = EmbeddedRedis(config.dir or Path(temporary), durability=config.durability)
+        await asyncio.to_thread(server.start)
+        try:
+            yield make_store(server.url, config.durability)
+        finally:
+            await asyncio.to_thread(server.stop)

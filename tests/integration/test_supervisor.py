@@ -1,0 +1,163 @@
+"""Replicas as Ray actors under a supervisor, with the simulated engine: start, death, silence, crash loops, stop."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from tests.support.eventually import eventually
+from tests.support.fake_coordinator import FakeCoordinator
+
+from treeroll.errors import EngineError
+from treeroll.generator.affinity import cores_for
+from treeroll.generator.config import GeneratorConfig
+from treeroll.generator.ray_local import start_local_ray, stop_local_ray
+from treeroll.generator.supervisor import Supervisor
+
+PROMPT = [40, 84, 82]
+BOUNDARIES = [33, 65]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_cluster() -> Iterator[None]:
+    start_local_ray(2)
+    yield
+    stop_local_ray()
+
+
+class Lost(list[tuple[str, int]]):
+    """What on_lost was called with."""
+
+    def __call__(self, replica_id: str, incarnation: int) -> None:
+        self.append((replica_id, incarnation))
+
+
+@asynccontextmanager
+async def supervised(coordinator: FakeCoordinator, lost: Lost, **settings: Any) -> AsyncIterator[Supervisor]:
+    """A running supervisor of simulated replicas, all ready."""
+    supervisor = Supervisor(GeneratorConfig(engine="simulated", **settings), coordinator.address, lost)
+    task = asyncio.create_task(supervisor.run())
+    try:
+        await asyncio.wait_for(supervisor.wait_ready(), 60)
+        yield supervisor
+    finally:
+        await supervisor.stop()
+        await task
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+async def gone(pid: int) -> None:
+    async def checked() -> bool:
+        return not is_alive(pid)
+
+    await eventually(checked, 10)
+
+
+async def test_replicas_introduce_themselves_work_and_go_when_stopped() -> None:
+    lost = Lost()
+    async with FakeCoordinator() as coordinator:
+        async with supervised(coordinator, lost, replicas=2) as supervisor:
+            assert {hello.replica_id for hello in coordinator.hellos} == {"r0", "r1"}
+            grants = [coordinator.start(replica, PROMPT, BOUNDARIES, ignore_eos=True) for replica in ("r0", "r1")]
+            for told in await coordinator.ended(*grants):
+                assert told.sizes == [30, 32]
+            pids = [await actor.pid.remote() for actor in supervisor.actors.values()]
+        for pid in pids:
+            await gone(pid)
+    assert lost == []
+    assert supervisor.failure is None
+
+
+async def test_a_killed_replica_is_lost_and_comes_back_as_the_next_incarnation() -> None:
+    lost = Lost()
+    async with FakeCoordinator() as coordinator, supervised(coordinator, lost) as supervisor:
+        os.kill(await supervisor.actors["r0"].pid.remote(), signal.SIGKILL)
+        await coordinator.hello("r0", 2)
+        assert lost == [("r0", 1)]
+        assert supervisor.restarts == 1
+        await coordinator.ended(coordinator.start("r0", PROMPT, BOUNDARIES))
+
+
+async def test_a_replica_that_does_not_answer_is_replaced() -> None:
+    lost = Lost()
+    settings = {"health_interval_s": 0.2, "health_timeout_s": 1.0}
+    async with FakeCoordinator() as coordinator, supervised(coordinator, lost, **settings) as supervisor:
+        pid = await supervisor.actors["r0"].pid.remote()
+        os.kill(pid, signal.SIGSTOP)
+        await coordinator.hello("r0", 2)
+        assert lost == [("r0", 1)]
+        await gone(pid)
+
+
+async def test_a_replica_that_cannot_start_is_given_up_with_the_first_cause(tmp_path: Path) -> None:
+    lost = Lost()
+    supervisor = Supervisor(GeneratorConfig(engine="simulated", model=tmp_path), "127.0.0.1:1", lost)
+    with pytest.raises(EngineError, match=r"r0 failed 3 times .* the first cause was: .* is not a tokenizer"):
+        await supervisor.run()
+    assert supervisor.failure is not None
+    assert "Traceback" not in str(supervisor.failure)
+    assert lost == [("r0", 1), ("r0", 2), ("r0", 3)]
+
+
+async def test_a_replica_that_the_coordinator_refuses_is_given_up() -> None:
+    async with FakeCoordinator() as coordinator:
+        coordinator.refuse = (grpc.StatusCode.FAILED_PRECONDITION, "the fleet serves another model")
+        supervisor = Supervisor(GeneratorConfig(engine="simulated"), coordinator.address, Lost())
+        with pytest.raises(EngineError, match="the fleet serves another model"):
+            await supervisor.run()
+        with pytest.raises(EngineError, match="another model"):
+            await supervisor.wait_ready()
+
+
+async def test_run_returns_when_all_replicas_are_drained() -> None:
+    lost = Lost()
+    async with FakeCoordinator() as coordinator:
+        supervisor = Supervisor(GeneratorConfig(engine="simulated"), coordinator.address, lost)
+        task = asyncio.create_task(supervisor.run())
+        await asyncio.wait_for(supervisor.wait_ready(), 60)
+        await supervisor.actors["r0"].drain.remote()
+        await asyncio.wait_for(task, 30)
+    assert lost == []
+
+
+async def test_a_cancelled_supervisor_leaves_nothing_behind() -> None:
+    async with FakeCoordinator() as coordinator:
+        supervisor = Supervisor(GeneratorConfig(engine="simulated"), coordinator.address, Lost())
+        task = asyncio.create_task(supervisor.run())
+        await asyncio.wait_for(supervisor.wait_ready(), 60)
+        pid = await supervisor.actors["r0"].pid.remote()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await gone(pid)
+        await supervisor.stop()
+
+
+def test_cores_are_split_evenly_and_shared_only_when_they_are_too_few() -> None:
+    assert [cores_for(i, 2, [0, 1, 2, 3]) for i in range(2)] == [[0, 1], [2, 3]]
+    assert [cores_for(i, 3, [0, 1, 2, 3, 4, 5, 6]) for i in range(3)] == [[0, 1], [2, 3], [4, 5, 6]]
+    assert [cores_for(i, 3, [4, 7]) for i in range(3)] == [[4], [7], [4]]
+    assert cores_for(0, 1, [0, 1]) == [0, 1]
+
+
+def test_the_cluster_needs_a_token() -> None:
+    code = "import ray, sys; ray.init(address=sys.argv[1], logging_level='ERROR')"
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment["RAY_NUM_REDIS_GET_RETRIES"] = "1"  # of connecting to the cluster, whatever the name says
+    done = subprocess.run(
+        [sys.executable, "-c", code, address], capture_output=True, text=True, env=environment, timeout=100, check=False
+    )
+    assert done.returncode != 0
+    assert "token" in done.stderr.lower()

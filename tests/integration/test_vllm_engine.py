@@ -1,0 +1,177 @@
+"""Real vLLM replicas in Ray actors and a fake coordinator. One fleet of two serves all tests; the deaths come last."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from tests.support.fake_coordinator import FakeCoordinator, Told
+
+from treeroll.demo import MODEL_DIR
+from treeroll.generator.config import GeneratorConfig
+from treeroll.generator.detokenizer import Detokenizer
+from treeroll.generator.ray_local import start_local_ray, stop_local_ray
+from treeroll.generator.supervisor import Supervisor
+from treeroll.pb.v1 import replica_pb2 as wire
+
+pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+
+TOKENIZER = Detokenizer(MODEL_DIR).tokenizer
+PROMPT = TOKENIZER.encode("Compute 839*47+512-66*71.\n").ids
+AHEAD = [65, 97, 129, 161, 193, 225]
+START_TIMEOUT_S = 200.0
+
+
+@dataclass
+class Fleet:
+    coordinator: FakeCoordinator
+    supervisor: Supervisor
+    lost: list[tuple[str, int]]
+    first_words: dict[str, list[list[int]]]
+    """What each replica sampled first after its start, from the same prompt."""
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[None]:
+    start_local_ray(2)
+    yield
+    stop_local_ray()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def fleet(ray_cluster: None) -> AsyncIterator[Fleet]:
+    lost: list[tuple[str, int]] = []
+    config = GeneratorConfig(replicas=2, slots=32, kv_cache_gib=0.25, health_interval_s=1.0)
+    async with FakeCoordinator(run_ahead=4) as coordinator:
+        supervisor = Supervisor(config, coordinator.address, lambda *who: lost.append(who))
+        task = asyncio.create_task(supervisor.run())
+        await asyncio.wait_for(supervisor.wait_ready(), START_TIMEOUT_S)
+        words = {name: await first_words(coordinator, name) for name in ("r0", "r1")}
+        yield Fleet(coordinator, supervisor, lost, words)
+        await supervisor.stop()
+        await task
+
+
+async def first_words(coordinator: FakeCoordinator, replica: str) -> list[list[int]]:
+    grants = coordinator.start_many(replica, PROMPT, AHEAD, 4, ignore_eos=True)
+    return [told.token_ids for told in await coordinator.ended(*grants, timeout_s=60)]
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def children(pid: int) -> dict[int, str]:
+    """Child processes and their names."""
+    found = {}
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
+        except OSError:  # it ended meanwhile
+            continue
+        if int(fields["PPid"]) == pid:
+            found[int(fields["Pid"])] = fields["Name"]
+    return found
+
+
+async def test_branches_come_back_cut_at_aligned_boundaries(fleet: Fleet) -> None:
+    hello = await fleet.coordinator.hello("r0")
+    assert (hello.engine.engine, hello.engine.block_size, hello.engine.logprobs_mode) == ("vllm-cpu", 32, "processed")
+    grants = fleet.coordinator.start_many("r0", PROMPT, [*AHEAD, 1000], 6)
+    for told in await fleet.coordinator.ended(*grants, timeout_s=60):
+        assert told.end.reason == wire.END_REASON_EOS
+        assert told.token_ids[-1] == 1
+        total = len(PROMPT)
+        for size in told.sizes[:-1]:
+            total += size
+            assert total % 32 == 1
+        assert told.text == TOKENIZER.decode(told.token_ids, skip_special_tokens=True)
+        assert "The answer is" in told.text
+
+
+async def test_a_fork_at_a_parent_that_runs_on_recomputes_exactly_one_token(fleet: Fleet) -> None:
+    coordinator = fleet.coordinator
+    grant = coordinator.start("r0", PROMPT, AHEAD, ignore_eos=True)
+    while len(coordinator.grants[grant].segments) < 2:
+        async with coordinator.changed:
+            await coordinator.changed.wait()
+    parent = PROMPT + coordinator.grants[grant].token_ids[: 97 - len(PROMPT)]
+    forks = coordinator.start_many("r0", parent, AHEAD[2:], 3, prompt_tokens=len(PROMPT), ignore_eos=True)
+    for told in await coordinator.ended(*forks, timeout_s=60):
+        assert len(parent) - told.segments[0].cached_tokens == 1
+    await coordinator.ended(grant)
+
+
+async def test_logprobs_are_those_of_the_model_in_float32(fleet: Fleet) -> None:
+    torch = pytest.importorskip("torch")
+    from transformers import AutoModelForCausalLM
+
+    grant = fleet.coordinator.start("r1", PROMPT, AHEAD, ignore_eos=True)
+    [told] = await fleet.coordinator.ended(grant, timeout_s=60)
+    model = AutoModelForCausalLM.from_pretrained(str(MODEL_DIR), dtype=torch.float32)
+    with torch.no_grad():
+        logits = model(torch.tensor([PROMPT + told.token_ids])).logits[0, len(PROMPT) - 1 : -1]
+    expected = torch.log_softmax(logits, -1).gather(-1, torch.tensor(told.token_ids)[:, None])[:, 0].numpy()
+    assert np.abs(expected - np.array(told.logprobs)).max() < 1e-3
+
+
+async def test_replicas_do_not_repeat_each_other(fleet: Fleet) -> None:
+    spoken = [tuple(ids) for words in fleet.first_words.values() for ids in words]
+    assert len(set(spoken)) == len(spoken) == 8
+
+
+async def test_stops_and_credit_account_for_every_token(fleet: Fleet) -> None:
+    coordinator = fleet.coordinator
+    before = await generated(coordinator, 0)
+    stopped = coordinator.start_many("r1", PROMPT, [*AHEAD, 1000], 8, ignore_eos=True)
+    while any(len(coordinator.grants[grant].segments) < 2 for grant in stopped):
+        async with coordinator.changed:
+            await coordinator.changed.wait()
+    coordinator.stop("r1", *stopped)
+    told = await coordinator.ended(*stopped, timeout_s=60)
+    assert {one.end.reason for one in told} == {wire.END_REASON_STOPPED}
+    coordinator.acknowledge = False
+    try:
+        credit = coordinator.start_many("r1", PROMPT, [*AHEAD, 1000], 4, ignore_eos=True)
+        expired = await coordinator.ended(*credit, timeout_s=60)
+    finally:
+        coordinator.acknowledge = True
+    for one in expired:
+        assert one.end.reason == wire.END_REASON_CREDIT
+        assert [size for size in one.sizes if size] == [65 - len(PROMPT), 32, 32, 32]
+        assert one.end.dropped_tokens <= 16
+    assert await generated(coordinator, before + 1) - before == accounted(told) + accounted(expired)
+
+
+def accounted(told: list[Told]) -> int:
+    return sum(len(one.token_ids) + one.end.dropped_tokens for one in told)
+
+
+async def generated(coordinator: FakeCoordinator, at_least: int) -> int:
+    """Tokens of r1 according to heartbeats that come from now on and have settled."""
+    seen = len(coordinator.beats_of("r1"))
+    async with asyncio.timeout(20), coordinator.changed:
+        await coordinator.changed.wait_for(
+            lambda: len(beats := coordinator.beats_of("r1")) >= seen + 2 and beats[-1].generated_tokens >= at_least
+        )
+    return coordinator.beats_of("r1")[-1].generated_tokens
+
+
+async def test_dead_replicas_come_back_and_say_something_else(fleet: Fleet) -> None:
+    pids = {name: await fleet.supervisor.actors[name].pid.remote() for name in ("r0", "r1")}
+    engines = {name: [pid for pid, title in children(pids[name]).items() if "EngineCor" in title] for name in pids}
+    assert all(len(found) == 1 for found in engines.values())
+    os.kill(pids["r0"], signal.SIGKILL)  # the whole replica
+    os.kill(engines["r1"][0], signal.SIGKILL)  # only its engine
+    for name in ("r0", "r1"):
+        await fleet.coordinator.hello(name, 2, timeout_s=START_TIMEOUT_S)
+    assert sorted(fleet.lost) == [("r0", 1), ("r1", 1)]
+    assert not any(is_alive(pid) for pid in (*pids.values(), *engines["r0"], *engines["r1"]))
+    for name in ("r0", "r1"):
+        again = await first_words(fleet.coordinator, name)
+        assert not set(map(tuple, again)) & set(map(tuple, fleet.first_words[name]))

@@ -1,0 +1,100 @@
+"""`treeroll` as a real process, and the processes that belong to it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+MARK = "TREEROLL_TEST_MARK"
+# The promise: nothing of ours lives longer than this after a rollout ended in whatever way.
+GONE_S = 15.0
+
+
+class Command:
+    """One `treeroll` process. Everything it starts inherits a mark in its environment, however far it moves away."""
+
+    def __init__(self, args: Sequence[str], log: Path) -> None:
+        self.mark = uuid.uuid4().hex
+        self.log = log
+        environment = {**os.environ, MARK: self.mark, "PYTHONUNBUFFERED": "1"}
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "treeroll.cli.main", *args],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=environment,
+            )
+
+    def output(self) -> str:
+        """What it has said so far."""
+        return self.log.read_text(errors="replace")
+
+    def wait(self, timeout_s: float) -> int:
+        """Its exit code."""
+        return self.process.wait(timeout_s)
+
+    def until(self, check: Callable[[], object], timeout_s: float) -> None:
+        """Wait for a condition; AssertionError with the output if it does not come, or the process ends before."""
+        deadline = time.monotonic() + timeout_s
+        while not check():
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise AssertionError(f"not reached; exit code {self.process.poll()}; output:\n{self.output()}")
+            time.sleep(0.05)
+
+    def interrupt(self) -> None:
+        """Ctrl-C."""
+        self.process.send_signal(signal.SIGINT)
+
+    def family(self) -> dict[int, str]:
+        """Processes with our mark: pid to command line. Ended ones that nobody has waited for do not count."""
+        return {pid: _command_line(pid) for pid in _pids() if _marked(pid, self.mark) and not _zombie(pid)}
+
+    def assert_gone(self) -> None:
+        """AssertionError naming who is still there after GONE_S."""
+        deadline = time.monotonic() + GONE_S
+        while self.family():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"still alive after {GONE_S:g} s: {self.family()}")
+            time.sleep(0.1)
+
+    def __enter__(self) -> "Command":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave nothing behind, whatever the test found."""
+        for pid in self.family():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self.process.wait(10)
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _marked(pid: int, mark: str) -> bool:
+    try:
+        return f"{MARK}={mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+
+
+def _zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:200]
+    except OSError:
+        return "?"

@@ -1,0 +1,52 @@
+"""Rollouts of the command line against a service in this process, and trees that such a service grew."""
+
+import asyncio
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tests.support.local_service import LocalService, local_service
+
+from treeroll.cli.job import execute
+from treeroll.cli.preflight import Request, make_plan
+from treeroll.cli.results.directory import Mode
+from treeroll.cli.settings import rollout_settings
+from treeroll.client import TreeRecord, connect_async
+from treeroll.demo import TASKS_FILE
+from treeroll.tasks import read_tasks
+
+RUN: dict[str, Any] = {"recipe": "treepo", "leaves": 8, "segment_tokens": 32, "scorer": "arith", "seed": 5}
+
+
+def request(
+    service: LocalService, out: Path, *, tasks: Path = TASKS_FILE, mode: Mode = Mode.REFUSE, limit: int | None = None,
+    **run: Any,
+) -> Request:  # fmt: skip
+    """What `treeroll rollout TASKS --out OUT --address ...` asks for."""
+    settings = rollout_settings(None, [], {"run": {**RUN, **run}})
+    return Request(tasks, out, mode, service.address, limit, False, settings, ())
+
+
+async def rollout(service: LocalService, out: Path, **changes: Any) -> int:
+    """One whole rollout; returns the exit code."""
+    return await execute(make_plan(request(service, out, **changes)))
+
+
+@cache
+def grown_trees(count: int = 6) -> tuple[TreeRecord, ...]:
+    """Scored trees over the demo tasks, as a consumer gets them."""
+
+    async def grow() -> list[TreeRecord]:
+        async with local_service() as service:
+            service.start_replica("r0", slots=32)
+            async with await connect_async(service.address) as client:
+                run = await client.create_run("run", **RUN)
+                await run.submit(read_tasks(TASKS_FILE, limit=count))
+                await run.close()
+                return [tree async for batch in run.batches(trees=4) for tree in batch.trees]
+
+    # On a thread of its own: the test that asks may be running a loop.
+    import concurrent.futures
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return tuple(pool.submit(asyncio.run, grow()).result())
