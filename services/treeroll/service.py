@@ -62,7 +62,7 @@ async def serve(config: ServiceConfig, on_ready: Callable[[str], None], stop: as
         raise InvalidInput(
             f"coordinator.host is {config.coordinator.host}; without TLS and tokens treeroll serves loopback only"
         )
-    tokenizer = Tokenizer.load(config.generator.model)
+    tokenizer = Tokenizer.load(config.generator.model, config.generator.max_model_len)
     tune_gc()
     try:
         async with AsyncExitStack() as stack:

@@ -20,9 +20,11 @@ class Tokenizer:
     """The tokenizer of a model directory in Hugging Face layout."""
 
     model_dir: Path
+    # Context that the engine is configured for, if it is less than the model's.
+    context: int | None = None
 
     @classmethod
-    def load(cls, model_dir: Path | str) -> "Tokenizer":
+    def load(cls, model_dir: Path | str, context: int | None = None) -> "Tokenizer":
         """Check that the directory is a model; InvalidInput says what is missing."""
         path = Path(model_dir)
         if not path.is_dir():
@@ -32,7 +34,7 @@ class Tokenizer:
                 raise InvalidInput(f"model path {path} is no model: it has no {name}")
         if not any(path.glob("*.safetensors")):
             raise InvalidInput(f"model path {path} is no model: it has no .safetensors weights")
-        tokenizer = cls(path)
+        tokenizer = cls(path, context)
         _ = tokenizer.max_model_len, tokenizer._fast
         return tokenizer
 
@@ -64,9 +66,10 @@ class Tokenizer:
 
     @cached_property
     def max_model_len(self) -> int:
-        """Tokens of prompt plus completion that the model takes."""
+        """Tokens of prompt plus completion that the model, as configured, takes."""
         try:
-            return int(self.config["max_position_embeddings"])
+            longest = int(self.config["max_position_embeddings"])
+            return min(longest, self.context or longest)
         except (KeyError, TypeError, ValueError):
             raise InvalidInput(f"{self.model_dir / 'config.json'} has no max_position_embeddings") from None
 

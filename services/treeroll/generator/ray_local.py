@@ -6,8 +6,8 @@ import secrets
 import shutil
 import tempfile
 
-# Ray replaces loopback addresses by the machine's own, and so listens to the network, except on desktop systems. This is
-# its switch for that; it is read at import.
+# Ray replaces loopback addresses by the machine's own, and so listens to the network, except on desktop systems. This
+# is its switch for that; it is read at import.
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 import ray

@@ -1,0 +1,22 @@
+"""`treeroll drain`: let a service finish what it has begun."""
+
+import typer
+
+from treeroll.cli.options import DEFAULT_ADDRESS, ServiceAddress
+
+
+def drain(address: ServiceAddress = DEFAULT_ADDRESS) -> None:
+    """Admit no new trees and finish the growing ones; replicas then go idle.
+
+    After that the service can be stopped without losing a tree.
+
+    [bold]Example[/bold]
+
+      treeroll drain --address 127.0.0.1:7070
+    """
+    from treeroll.cli.reach import reach
+
+    with reach(address) as client:
+        status = client.drain()
+    growing, waiting = status.live_trees, status.waiting_tasks
+    typer.echo(f"draining: {growing} trees are finishing, {waiting} tasks wait for another start of the service")

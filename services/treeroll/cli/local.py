@@ -1,0 +1,122 @@
+"""LocalService: `treeroll serve` as a child that lives exactly as long as this process wants it.
+
+The child has a session of its own, so Ctrl-C in the terminal reaches us alone. It holds the reading end of a pipe whose
+writing end only we have: when we end, however that happens, it reads end-of-file and stops by itself.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from treeroll.errors import InvalidInput, Unavailable
+
+# Longest wait for a service to take everything down by itself.
+STOP_S = 20.0
+# How much of a log's end is searched for the cause of a failure.
+LOG_TAIL_BYTES = 64 << 10
+BAD_INPUT = 2
+
+COMMAND = (sys.executable, "-m", "treeroll.cli.main", "serve", "--port", "0", "--lifeline")
+
+
+class LocalService:
+    """A service on this machine, for one rollout."""
+
+    def __init__(self, config: Mapping[str, Any], log: Path, command: Sequence[str] = COMMAND) -> None:
+        """`config` has the sections that `treeroll serve` reads."""
+        self._config = config
+        self._log = log
+        self._command = command
+        self._process: asyncio.subprocess.Process | None = None
+        self._log_start = 0  # a log that is there is continued
+
+    async def start(self) -> str:
+        """Start and wait until ready; returns the address. InvalidInput or Unavailable say why it did not start."""
+        with tempfile.TemporaryDirectory(prefix="treeroll-config-") as folder:
+            file = Path(folder, "service.json")
+            file.write_text(json.dumps(self._config))  # noqa: ASYNC240 - a few hundred bytes
+            self._process = await self._spawn([*self._command, "--config", str(file)])
+            address = await self._ready(self._process)
+        if address is None:
+            raise await self._failure("did not start")
+        return address
+
+    async def died(self) -> None:
+        """Return never, unless the service ends by itself: then raise why."""
+        if self._process is not None:
+            await self._process.wait()
+            raise await self._failure("ended unexpectedly")
+
+    async def stop(self) -> None:
+        """Close the lifeline and wait until everything is down; what does not go is killed."""
+        if self._process is None:
+            return
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self._process.wait()
+        except TimeoutError:
+            self.kill()
+            await self._process.wait()
+        self.kill()  # what the service may have left behind in its group
+
+    def kill(self) -> None:
+        """Kill the service's process group at once."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def _spawn(self, command: Sequence[str]) -> asyncio.subprocess.Process:
+        with self._log.open("ab") as log:
+            self._log_start = log.tell()
+            return await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+                env=_environment(),
+            )
+
+    async def _ready(self, process: asyncio.subprocess.Process) -> str | None:
+        """The address from the line of JSON that says so; None if the service ends before."""
+        if process.stdout is None:
+            return None
+        async for line in process.stdout:
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                return str(json.loads(line)["address"])
+        return None
+
+    async def _failure(self, what: str) -> Exception:
+        code = await self._process.wait() if self._process is not None else 0
+        cause = last_error(self._log, self._log_start)
+        kind = InvalidInput if code == BAD_INPUT else Unavailable
+        return kind(f"the service {what}: {cause} (log: {self._log})")
+
+
+def last_error(log: Path, start: int = 0) -> str:
+    """What a log says from `start` on went wrong: its last `error:` line, else its last line."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(start, log.stat().st_size - LOG_TAIL_BYTES))
+            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        lines = []
+    for line in reversed(lines):
+        if line.startswith("error: "):
+            return line.removeprefix("error: ")
+    return lines[-1] if lines else "it said nothing"
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with the working directory importable in the service, as `--scorer python:module:function` expects."""
+    paths = [os.getcwd(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}

@@ -1,0 +1,106 @@
+"""`treeroll`: the commands, and the one place where errors become a sentence and an exit code.
+
+Command modules import only typer at their top, so that `treeroll --help` does not wait for what it does not use.
+
+Exit codes: 0 done, 1 a run or check failed, 2 bad input, 130 ended by Ctrl-C.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from treeroll.cli import audit, drain, inspect, policies, rollout, serve, status
+from treeroll.errors import CallerError, TreerollError
+
+FAILED = 1
+BAD_INPUT = 2
+INTERRUPTED = 128 + signal.SIGINT
+
+
+class App(typer.Typer):
+    """A typer application whose errors are one sentence on stderr."""
+
+    def __call__(self, args: Sequence[str] | None = None, **extra: Any) -> NoReturn:
+        """Run one command and exit. The entry point of the `treeroll` script."""
+        sys.exit(self.run(list(sys.argv[1:] if args is None else args)))
+
+    def run(self, args: list[str]) -> int:
+        """Run one command; returns its exit code."""
+        try:
+            code = typer.main.get_command(self)(args, prog_name="treeroll", standalone_mode=False)
+            sys.stdout.flush()
+            return code if isinstance(code, int) else 0
+        except TreerollError as error:
+            return _complain(str(error), BAD_INPUT if isinstance(error, CallerError) else FAILED)
+        except (KeyboardInterrupt, typer.Abort):
+            return _complain("interrupted", INTERRUPTED)
+        except BrokenPipeError:  # the reader of our output has gone, as in `treeroll inspect ... | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return FAILED
+        except _USAGE_ERROR as error:
+            return _complain(f"{_usage(error)} (see `treeroll {_command(args)}--help`)", BAD_INPUT)
+
+
+# typer brings its own copy of click or uses the installed one, by version: the base class of what it raises itself.
+_USAGE_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+def _usage(error: Any) -> str:
+    return " ".join(str(error.format_message()).split()).rstrip(".")
+
+
+def _command(args: list[str]) -> str:
+    return f"{args[0]} " if args and not args[0].startswith("-") else ""
+
+
+def _complain(sentence: str, code: int) -> int:
+    print(f"error: {' '.join(sentence.split())}", file=sys.stderr)
+    return code
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from treeroll import __version__
+
+        print(f"treeroll {__version__}")
+        raise typer.Exit
+
+
+app = App(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def treeroll(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """Grow [bold]trees[/bold] of LLM generations under a budget, for RL post-training.
+
+    [bold]treeroll rollout tasks.jsonl --out runs/one[/bold] starts all it needs on this
+    machine, grows one tree per task and writes samples.parquet, nodes.parquet
+    and summary.json. [bold]treeroll inspect --from runs/one[/bold] then draws a tree.
+    """
+
+
+WORK, SERVICE, LOOK = "Grow trees", "Run a service", "Look at results"
+
+app.command("rollout", rich_help_panel=WORK)(rollout.rollout)
+app.command("policies", rich_help_panel=WORK)(policies.policies)
+app.command("serve", rich_help_panel=SERVICE)(serve.serve)
+app.command("status", rich_help_panel=SERVICE)(status.status)
+app.command("drain", rich_help_panel=SERVICE)(drain.drain)
+app.command("inspect", rich_help_panel=LOOK)(inspect.inspect)
+app.command("audit", rich_help_panel=LOOK)(audit.audit)
+
+if __name__ == "__main__":
+    app()

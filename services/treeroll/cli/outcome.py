@@ -1,0 +1,100 @@
+"""The end of a rollout: merged files, summary.json, a table, an exit code."""
+
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+from treeroll.cli.console import number, out, table
+from treeroll.cli.preflight import Plan, resolved_policies
+from treeroll.cli.progress import Display
+from treeroll.cli.results.directory import write_json
+from treeroll.cli.results.merge import merge
+from treeroll.cli.results.record import RunRecord
+from treeroll.cli.results.session import Sessions
+from treeroll.cli.summary import Facts, summarize
+from treeroll.errors import TreerollError
+
+INTERRUPTED = 130
+
+# What else is worth knowing of the software on this machine when it ran the service.
+PACKAGES = ("torch", "ray", "redis", "pyarrow", "numpy")
+
+# Summary keys of the table at the end, with the digits that people need.
+_ROWS = {
+    "trees": ("trees", 0),
+    "samples": ("samples", 0),
+    "generated_tokens": ("tokens generated", 0),
+    "delivered_tokens": ("tokens in samples, each counted", 0),
+    "sharing_ratio": ("sharing ratio", 3),
+    "wasted_tokens": ("tokens wasted", 0),
+    "forks": ("forks", 0),
+    "mean_reward": ("mean reward of leaves", 4),
+    "mean_reward_unbiased": ("mean reward, unbiased", 4),
+    "effective_tree_fraction": ("trees with better and worse leaves", 3),
+    "reward_errors": ("leaves without reward: scorer failed", 0),
+    "failed_tasks": ("tasks without a sample", 0),
+    "wall_s": ("seconds", 1),
+    "setup_s": ("seconds to start", 1),
+    "samples_per_s": ("samples/s", 1),
+    "tokens_per_s": ("tokens/s", 0),
+}
+_HIDDEN_WHEN_ZERO = frozenset({"reward_errors", "failed_tasks", "wasted_tokens", "forks"})
+
+
+def finish(
+    plan: Plan, record: RunRecord, sessions: Sessions, failures: Mapping[str, str], *, complete: bool
+) -> dict[str, Any]:
+    """Merge, write summary.json and remove the parts. Cut short anywhere, it can be done again."""
+    directory = plan.directory
+    tally = merge(directory, sessions)
+    facts = Facts(
+        run=record.run,
+        policies=resolved_policies(plan.run),
+        model=record.model,
+        engine=record.engine,
+        tasks=plan.tasks.count,
+        complete=complete,
+        failures=list(failures.items()),
+    )
+    summary = summarize(tally, sessions, facts)
+    write_json(directory.summary, summary)
+    directory.clear_parts()
+    return summary
+
+
+def software(status: Any, *, local: bool) -> dict[str, str]:
+    """Versions, by name, of what made the rows. `status` is the service's."""
+    found = {"treeroll": status.version, "python": platform.python_version()}
+    if status.engine is not None:
+        found[status.engine.engine] = status.engine.engine_version
+    if local:
+        for package in PACKAGES:
+            try:
+                found.setdefault(package, metadata.version(package))
+            except metadata.PackageNotFoundError:
+                continue
+    return found
+
+
+def report(plan: Plan, summary: Mapping[str, Any], display: Display, *, interrupted: bool) -> int:
+    """Show what came out; returns the exit code. TreerollError if nothing did."""
+    rows = [
+        (label, number(summary[key] if digits else summary[key] and round(summary[key]), digits))
+        for key, (label, digits) in _ROWS.items()
+        if summary[key] is not None and not (key in _HIDDEN_WHEN_ZERO and not summary[key])
+    ]
+    out().print(table(f"{plan.directory.path}: {summary['recipe']}", ("", ">"), rows))
+    missing = summary["tasks"] - summary["trees"] + summary["partial_trees"]
+    if interrupted:
+        display.say(f"stopped by Ctrl-C: {missing} of {summary['tasks']} tasks are not complete; --resume goes on")
+        return INTERRUPTED
+    if not summary["samples"]:
+        first = next(iter(summary["failures"]), {"error": "no reason was given"})
+        raise TreerollError(f"no task gave a sample; the first failure: {first['error']}")
+    if summary["failed_tasks"]:
+        display.say(f"note: {summary['failed_tasks']} tasks ended without a sample; summary.json says why")
+    if summary["partial_trees"]:
+        display.say(f"note: {summary['partial_trees']} trees were cut before they were complete (status partial)")
+    display.say(f"look at a tree: treeroll inspect --from {plan.directory.path}")
+    return 0

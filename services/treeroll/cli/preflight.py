@@ -1,0 +1,109 @@
+"""Preflight: everything that can be found wrong is found before anything is started or written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from treeroll.cli.console import note
+from treeroll.cli.results.directory import Mode, ResultDir
+from treeroll.cli.settings import SERVICE_SECTIONS, Settings
+from treeroll.cli.taskfile import PromptCheck, TaskFile, prompt_check
+from treeroll.config import RunConfig, parse
+from treeroll.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from treeroll.service import ServiceConfig
+
+POLICY_SECTIONS = ("segment", "branch", "prune", "advantage")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asked for."""
+
+    tasks: Path
+    out: Path
+    mode: Mode
+    address: str | None
+    limit: int | None
+    skip_invalid: bool
+    settings: Settings
+    service_flags: tuple[str, ...]
+    """Flags given that configure a service of our own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A request that can work. `service` is None when the service runs elsewhere."""
+
+    run: RunConfig
+    tasks: TaskFile
+    directory: ResultDir
+    mode: Mode
+    address: str | None
+    service: "ServiceConfig | None"
+
+
+def make_plan(request: Request) -> Plan:
+    """Check a request. InvalidInput says in one sentence what is wrong, where, and what to do."""
+    directory = ResultDir(request.out)
+    directory.check(request.mode)
+    if request.address is None:
+        service, check_prompt = _local(request.settings)
+    else:
+        service, check_prompt = None, None
+        _check_remote(request)
+    tasks = TaskFile.check(
+        request.tasks,
+        limit=request.limit,
+        skip_invalid=request.skip_invalid,
+        check_prompt=check_prompt,
+        on_skip=lambda error: note(f"skipped: {error}"),
+    )
+    return Plan(request.settings.run, tasks, directory, request.mode, request.address, service)
+
+
+def _local(settings: Settings) -> "tuple[ServiceConfig, PromptCheck]":
+    """Check what a service of our own will be given."""
+    from treeroll.coordinator.specs import run_spec
+    from treeroll.service import ServiceConfig
+    from treeroll.tokenizer import Tokenizer
+
+    sections = {**settings.service}
+    # One seed for the whole rollout: policies, and engines that sample from a seed of their own.
+    sections["generator"] = {"seed": settings.run.seed, **sections.get("generator", {})}
+    service = parse(ServiceConfig, sections, "service configuration")
+    tokenizer = Tokenizer.load(service.generator.model)
+    run_spec("preflight", settings.run)
+    return service, prompt_check(tokenizer, service.generator.max_model_len)
+
+
+def _check_remote(request: Request) -> None:
+    """Nothing that was asked for may be without effect and without a word."""
+    if request.service_flags:
+        names = " and ".join(request.service_flags)
+        raise InvalidInput(f"{names} would configure a service started here; with --address the service has its own")
+    sections = [name for name in SERVICE_SECTIONS if name in request.settings.service]
+    if sections:
+        note(f"note: {', '.join(sections)} configure a service started here; they have no effect with --address")
+
+
+def resolved_policies(run: RunConfig) -> Mapping[str, Any]:
+    """The policies of a run by section, with all parameters; empty for a recipe that only the service knows."""
+    from treeroll.policies import registry
+    from treeroll.policies.build import resolve
+
+    try:
+        choices = resolve(run.recipe, {section: getattr(run, section) for section in POLICY_SECTIONS})
+        return {
+            section: {
+                "name": choice.name,
+                **registry.find(section, choice.name)
+                .Params.model_validate(dict(choice.params))
+                .model_dump(mode="json"),
+            }
+            for section, choice in choices.items()
+        }
+    except (ValueError, InvalidInput):
+        return {}

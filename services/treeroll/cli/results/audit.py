@@ -1,0 +1,170 @@
+"""The promises that can be checked on the rows of a directory: the twin of the audit of a live store."""
+
+import json
+import math
+from collections.abc import Iterator
+from itertools import groupby, pairwise, zip_longest
+from pathlib import Path
+from typing import Any
+
+from treeroll.cli.results.directory import KINDS, ResultDir
+from treeroll.cli.results.reader import ResultReader
+
+Finding = tuple[str, str]
+Row = dict[str, Any]
+
+# Weights of boundary leaves are products of fractions.
+TOLERANCE = 1e-9
+
+NODE_COLUMNS = (
+    *("node_id", "tree_id", "parent_id", "path", "depth", "sibling_index", "token_start", "token_ids", "logprobs"),
+    *("weight_versions", "status", "tin", "tout"),
+)
+SAMPLE_COLUMNS = (
+    *(
+        "sample_id",
+        "tree_id",
+        "task_id",
+        "epoch",
+        "index",
+        "group_size",
+        "prompt_ids",
+        "completion_ids",
+        "completion_mask",
+    ),
+    *(
+        "logprobs",
+        "loss_weights",
+        "advantages",
+        "reward",
+        "reward_status",
+        "path_node_ids",
+        "path_offsets",
+        "path_weight",
+    ),
+)
+PER_TOKEN = ("completion_mask", "logprobs", "loss_weights")
+
+
+def audit_directory(path: Path) -> tuple[str, list[Finding]]:
+    """What was looked at, and every broken promise. One tree at a time is in memory."""
+    reader = ResultReader.existing(path)
+    findings: list[Finding] = []
+    counts = dict.fromkeys(("trees", *KINDS), 0)
+    tasks: dict[str, str] = {}
+    for nodes, samples in zip_longest(_trees(reader, "nodes", NODE_COLUMNS), _trees(reader, "samples", SAMPLE_COLUMNS)):
+        if nodes is None or samples is None or nodes[0]["tree_id"] != samples[0]["tree_id"]:
+            there = (nodes or samples or [{}])[0].get("tree_id")
+            findings.append(("NoAckedLoss", f"from tree {there} on, samples and nodes are not of the same trees"))
+            break
+        counts["trees"] += 1
+        counts["nodes"] += len(nodes)
+        counts["samples"] += len(samples)
+        findings += _task_findings(samples, tasks)
+        findings += tree_findings(nodes, samples)
+    findings += _summary_findings(ResultDir(path).summary, counts)
+    return ", ".join(f"{count} {what}" for what, count in counts.items()), findings
+
+
+def _trees(reader: ResultReader, kind: str, columns: tuple[str, ...]) -> Iterator[list[Row]]:
+    for _, rows in groupby(reader.rows(kind, columns), key=lambda row: row["tree_id"]):
+        yield list(rows)
+
+
+def _task_findings(samples: list[Row], tasks: dict[str, str]) -> Iterator[Finding]:
+    """Every task has one tree; `tasks` collects them."""
+    tree_id = samples[0]["tree_id"]
+    for key in {f"{row['epoch']}:{row['task_id']}" for row in samples}:
+        if key in tasks:
+            yield "DeliveredOnceAcked", f"task {key} has trees {tasks[key]} and {tree_id}"
+        tasks[key] = tree_id
+
+
+def tree_findings(nodes: list[Row], samples: list[Row]) -> Iterator[Finding]:
+    """Promises of one tree."""
+    known: dict[str, Row] = {}
+    for node in nodes:
+        if node["node_id"] in known:
+            yield "TreeWellFormed", f"node {node['node_id']} is there twice"
+        yield from _node_findings(node, known)
+        known[node["node_id"]] = node
+    leaves = [node["node_id"] for node in nodes if node["status"] == "leaf"]
+    if sorted(leaves) != sorted(row["sample_id"] for row in samples):
+        yield (
+            "NoAckedLoss",
+            f"tree {nodes[0]['tree_id']} has {len(leaves)} leaves and {len(samples)} samples, or others",
+        )
+    for index, sample in enumerate(samples):
+        yield from _sample_findings(sample, index, len(samples), known)
+    weight = math.fsum(row["path_weight"] for row in samples)
+    if weight > 1 + TOLERANCE:
+        yield "TreeWellFormed", f"tree {nodes[0]['tree_id']}: path weights sum to {weight}"
+
+
+def _node_findings(node: Row, known: dict[str, Row]) -> Iterator[Finding]:
+    where = f"node {node['node_id']}"
+    tokens, logprobs = len(node["token_ids"]), node["logprobs"]
+    if node["parent_id"] is None:
+        if node["path"] or node["depth"] or node["token_start"] or known:
+            yield "TreeWellFormed", f"{where} has no parent but is not a root, or not the only one"
+        return
+    parent = known.get(node["parent_id"])
+    if parent is None:
+        yield "TreeWellFormed", f"{where} comes before its parent {node['parent_id']}, or without it"
+        return
+    if node["depth"] != parent["depth"] + 1 or node["token_start"] != parent["token_start"] + len(parent["token_ids"]):
+        yield "TreeWellFormed", f"{where} does not continue its parent's tokens"
+    if node["path"] != f"{parent['path']}.{node['sibling_index']}".lstrip("."):
+        yield "TreeWellFormed", f"{where} has a path that does not follow its parent's"
+    if not parent["tin"] < node["tin"] < node["tout"] <= parent["tout"]:
+        yield "TreeWellFormed", f"{where} has an interval outside its parent's"
+    if not tokens or len(logprobs) != tokens or not all(map(math.isfinite, logprobs)):
+        yield "TreeWellFormed", f"{where} has {tokens} tokens, {len(logprobs)} logprobs, or one that is not finite"
+    if sum(span["tokens"] for span in node["weight_versions"]) != tokens:
+        yield "TreeWellFormed", f"{where} has weight versions for another number of tokens"
+
+
+def _sample_findings(sample: Row, index: int, group_size: int, nodes: dict[str, Row]) -> Iterator[Finding]:
+    where = f"sample {sample['sample_id']}"
+    path = [nodes[node_id] for node_id in sample["path_node_ids"] if node_id in nodes]
+    if not path or len(path) != len(sample["path_node_ids"]) or path[-1]["node_id"] != sample["sample_id"]:
+        yield "TreeWellFormed", f"{where} has a path with unknown nodes, or to another leaf"
+        return
+    if path[0]["depth"] != 1 or any(b["parent_id"] != a["node_id"] for a, b in pairwise(path)):
+        yield "TreeWellFormed", f"{where} has a path that is none in its tree"
+    root = nodes.get(path[0]["parent_id"])
+    if root is None or sample["prompt_ids"] != root["token_ids"]:
+        yield "TreeWellFormed", f"{where} has another prompt than its tree"
+    for column, own in (("completion_ids", "token_ids"), ("logprobs", "logprobs")):
+        if sample[column] != [value for node in path for value in node[own]]:
+            yield "TreeWellFormed", f"{where}: {column} is not the concatenation of its path"
+    starts = [node["token_start"] - path[0]["token_start"] for node in path]
+    if sample["path_offsets"] != starts or (sample["index"], sample["group_size"]) != (index, group_size):
+        yield "TreeWellFormed", f"{where} has wrong offsets, index or group size"
+    yield from _credit_findings(sample, where)
+
+
+def _credit_findings(sample: Row, where: str) -> Iterator[Finding]:
+    tokens = len(sample["completion_ids"])
+    for column in PER_TOKEN:
+        if len(sample[column]) != tokens:
+            yield "TreeWellFormed", f"{where} has {tokens} tokens but {len(sample[column])} of {column}"
+    reward, advantages = sample["reward"], sample["advantages"]
+    if (reward is None) == (sample["reward_status"] == "ok") or (reward is not None and not math.isfinite(reward)):
+        yield "RewardOnce", f"{where} has reward {reward} with status {sample['reward_status']}"
+    if (advantages is None) != (reward is None) or (advantages is not None and len(advantages) != tokens):
+        yield "RewardOnce", f"{where} has a reward without one advantage per token, or the reverse"
+
+
+def _summary_findings(summary: Path, counts: dict[str, int]) -> Iterator[Finding]:
+    if not summary.exists():
+        return
+    figures = json.loads(summary.read_text())
+    for name in ("trees", "samples"):
+        if figures[name] != counts[name]:
+            yield "NoAckedLoss", f"summary.json counts {figures[name]} {name}, there are {counts[name]}"
+    if figures["wasted_tokens"] < 0:
+        yield (
+            "TokensConserved",
+            f"{figures['unique_tokens']} tokens are in samples, {figures['generated_tokens']} were generated",
+        )

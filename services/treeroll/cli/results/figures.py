@@ -1,0 +1,40 @@
+"""From tables of samples and nodes to the figures of the summary."""
+
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from treeroll.cli.summary import Tally, TreeFigures
+
+SAMPLE_COLUMNS = ("tree_id", "status", "reward", "reward_status", "path_weight")
+
+
+def add_samples(tally: Tally, samples: pa.Table) -> None:
+    """Add whole trees of samples."""
+    lengths = {
+        "prompt": pc.list_value_length(samples["prompt_ids"]),
+        "completion": pc.list_value_length(samples["completion_ids"]),
+    }
+    columns = {name: samples[name] for name in SAMPLE_COLUMNS}
+    rows = pa.table({**columns, **lengths}).to_pylist()
+    for _, leaves in groupby(rows, key=lambda row: row["tree_id"]):
+        tally.add_tree(_tree(list(leaves)))
+
+
+def _tree(leaves: list[dict[str, Any]]) -> TreeFigures:
+    return TreeFigures(
+        prompt_tokens=leaves[0]["prompt"],
+        completion_tokens=[leaf["completion"] for leaf in leaves],
+        rewards=[leaf["reward"] for leaf in leaves],
+        path_weights=[leaf["path_weight"] for leaf in leaves],
+        reward_errors=sum(leaf["reward_status"] == "error" for leaf in leaves),
+        partial=leaves[0]["status"] == "partial",
+    )
+
+
+def add_nodes(tally: Tally, nodes: pa.Table) -> None:
+    """Count the tokens of nodes that some sample passes through."""
+    sampled = nodes.filter(pc.and_(pc.greater(nodes["depth"], 0), pc.greater(nodes["n_leaves"], 0)))
+    tally.unique_tokens += pc.sum(pc.list_value_length(sampled["token_ids"])).as_py() or 0

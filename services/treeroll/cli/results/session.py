@@ -1,0 +1,62 @@
+"""Session: what one run of the command contributed, written into every file with the rows it made."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+METADATA_KEY = b"treeroll.sessions"
+
+
+@dataclass(slots=True)
+class Figures:
+    """What only the service knows, summed over everything it did for the run, delivered or not."""
+
+    generated_tokens: int = 0
+    cached_tokens: int = 0
+    recomputed_tokens: int = 0
+    forks: int = 0
+    fork_requests: int = 0
+    fork_recomputed_tokens: int = 0
+    regrants: int = 0
+    lost_tokens_max: int = 0
+
+    @classmethod
+    def of(cls, status: Any) -> "Figures":
+        """From a `RunStatus`."""
+        own = {column.name: getattr(status, column.name) for column in fields(cls) if column.name != "generated_tokens"}
+        return cls(generated_tokens=status.ledger.spent, **own)
+
+    def add(self, other: "Figures") -> None:
+        """Sum up."""
+        for column in fields(self):
+            setattr(self, column.name, getattr(self, column.name) + getattr(other, column.name))
+
+
+@dataclass(slots=True)
+class Session:
+    """One run at one service. Its figures only grow, so a later record of the same run replaces an earlier one."""
+
+    run_id: str
+    setup_s: float = 0.0
+    """Until the service was ready."""
+    wall_s: float = 0.0
+    """From the first submission to the last tree so far."""
+    figures: Figures = field(default_factory=Figures)
+    replicas: int = 0
+    versions: dict[str, str] = field(default_factory=dict)
+    """Software that made the rows."""
+
+
+Sessions = dict[str, Session]
+
+
+def dump(sessions: Sessions) -> dict[bytes, bytes]:
+    """As file metadata."""
+    return {METADATA_KEY: json.dumps([asdict(session) for session in sessions.values()]).encode()}
+
+
+def load(metadata: Mapping[bytes, bytes] | None) -> Sessions:
+    """From file metadata; none for a file of somebody else's."""
+    records = json.loads((metadata or {}).get(METADATA_KEY, b"[]"))
+    return {record["run_id"]: Session(**{**record, "figures": Figures(**record["figures"])}) for record in records}

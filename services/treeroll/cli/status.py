@@ -1,0 +1,79 @@
+"""`treeroll status`: a service at a glance."""
+
+from typing import TYPE_CHECKING
+
+from treeroll.cli.options import DEFAULT_ADDRESS, AsJson, ServiceAddress
+
+if TYPE_CHECKING:
+    from treeroll.client import RunStatus, ServiceStatus
+
+# Newest runs that are shown.
+RUNS = 20
+
+
+def status(address: ServiceAddress = DEFAULT_ADDRESS, as_json: AsJson = False) -> None:
+    """Show a service: engine, replicas, runs, broken promises (none is health).
+
+    [bold]Example[/bold]
+
+      treeroll status --address 127.0.0.1:7070
+    """
+    import json
+    from dataclasses import asdict
+
+    from treeroll.cli.reach import reach
+
+    with reach(address) as client:
+        service = client.status()
+        runs = [client.run(run_id).status() for run_id in service.run_ids[-RUNS:]]
+    if as_json:
+        print(json.dumps({"service": asdict(service), "runs": [asdict(run) for run in runs]}, indent=2))
+    else:
+        _show(address, service, runs)
+
+
+def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]") -> None:
+    from treeroll.cli.console import number, out, table
+
+    engine = service.engine
+    model = f"{engine.engine} {engine.engine_version} with {engine.model}" if engine else "no replica yet"
+    broken = ", ".join(f"{name} {times}x" for name, times in sorted(service.violations.items()) if times)
+    facts = [
+        ("service", f"{address}, treeroll {service.version}, epoch {service.epoch}"),
+        ("engine", model),
+        ("store", f"{service.store}, durability {service.durability}"),
+        ("work", f"{service.live_trees} trees growing, {service.waiting_tasks} tasks waiting"),
+        ("promises", f"BROKEN: {broken}" if broken else "all kept"),
+    ]
+    replicas = [
+        (
+            f"{r.replica_id}.{r.incarnation}",
+            r.state,
+            f"{r.branches}/{r.slots}",
+            f"{r.kv_usage:.0%}",
+            number(r.generated_tokens),
+            f"{r.silent_s:.1f}",
+            str(r.restarts),
+        )
+        for r in service.replicas
+    ]
+    lines = [
+        (
+            r.run_id,
+            r.state,
+            f"{r.finished + r.failed}/{r.submitted}",
+            str(r.failed),
+            number(r.leaves),
+            number(r.ledger.spent),
+            number(r.reward_errors),
+        )
+        for r in runs
+    ]
+    columns = ("replica", "state", ">branches", ">KV", ">tokens", ">silent s", ">restarts")
+    console = out()
+    console.print(table("", ("", ""), facts))
+    console.print(table("replicas", columns, replicas))
+    if lines:
+        console.print(
+            table("runs", ("run", "state", ">done", ">failed", ">leaves", ">tokens", ">reward errors"), lines)
+        )

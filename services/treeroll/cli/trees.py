@@ -1,0 +1,157 @@
+"""TreeView: one tree as `inspect` shows it, from a live service or from a result directory."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from treeroll.cli.results.reader import ResultReader
+from treeroll.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class LeafView:
+    """What a leaf came to."""
+
+    reward: float | None
+    reward_status: str
+    advantage: float | None
+    """Of the leaf's last token."""
+    path_weight: float
+
+
+@dataclass(slots=True)
+class NodeView:
+    """One node and what hangs below it."""
+
+    path: str
+    tokens: int
+    logprob_sum: float
+    text: str
+    status: str
+    stop_reason: str
+    branch_reason: str
+    leaf: LeafView | None
+    children: list["NodeView"] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class TreeView:
+    """A tree with its task."""
+
+    tree_id: str
+    task_id: str | None
+    status: str | None
+    prompt: str
+    answer: str | None
+    root: NodeView
+    nodes: int
+    unique_tokens: int
+    """Tokens of all nodes but the prompt."""
+    sample_tokens: Sequence[int]
+    rewards: Sequence[float | None]
+
+
+def build(nodes: Sequence[Any], samples: Sequence[Any]) -> TreeView:
+    """From nodes and samples, records or rows alike: whatever has their columns as attributes."""
+    leaves = {sample.sample_id: _leaf(sample) for sample in samples}
+    views = {node.node_id: _node(node, leaves.get(node.node_id)) for node in nodes}
+    roots = [views[node.node_id] for node in nodes if node.parent_id is None]
+    if len(roots) != 1:
+        raise InvalidInput(f"the tree has {len(roots)} roots; `treeroll audit` says more")
+    for node in sorted(nodes, key=lambda node: node.sibling_index):
+        if node.parent_id is not None and node.parent_id in views:
+            views[node.parent_id].children.append(views[node.node_id])
+    first = samples[0] if samples else None
+    return TreeView(
+        tree_id=nodes[0].tree_id,
+        task_id=first.task_id if first else None,
+        status=first.status if first else None,
+        prompt=roots[0].text,
+        answer=first.answer if first else None,
+        root=roots[0],
+        nodes=len(nodes),
+        unique_tokens=sum(view.tokens for view in views.values()) - roots[0].tokens,
+        sample_tokens=[len(sample.completion_ids) for sample in samples],
+        rewards=[sample.reward for sample in samples],
+    )
+
+
+def _node(node: Any, leaf: LeafView | None) -> NodeView:
+    return NodeView(
+        path=node.path,
+        tokens=len(node.token_ids),
+        logprob_sum=float(sum(node.logprobs)),
+        text=node.text,
+        status=node.status,
+        stop_reason=node.stop_reason,
+        branch_reason=node.branch_reason,
+        leaf=leaf,
+    )
+
+
+def _leaf(sample: Any) -> LeafView:
+    advantages = sample.advantages
+    has_any = advantages is not None and len(advantages) > 0
+    return LeafView(
+        reward=sample.reward,
+        reward_status=sample.reward_status,
+        advantage=float(advantages[-1]) if has_any else None,
+        path_weight=sample.path_weight,
+    )
+
+
+def from_service(address: str, tree_id: str) -> TreeView:
+    """A tree of a live service. UnknownTree, Unavailable."""
+    from treeroll.cli.reach import reach
+
+    with reach(address) as client:
+        tree = client.get_tree(tree_id)
+    view = build(tree.nodes, tree.samples)
+    known = {"task_id": tree.task_id, "status": tree.status, "prompt": tree.prompt_text, "answer": tree.answer}
+    return TreeView(**{name: known.get(name, getattr(view, name)) for name in TreeView.__slots__})
+
+
+def from_results(reader: ResultReader, wanted: str | None) -> TreeView:
+    """A tree of a result directory: by tree id or its beginning, by task id, or an interesting one."""
+    tree_id = _interesting(reader) if wanted is None else _find(reader, wanted)
+    nodes = [SimpleNamespace(**row) for row in reader.rows_of_tree("nodes", tree_id)]
+    samples = [SimpleNamespace(**row) for row in reader.rows_of_tree("samples", tree_id)]
+    if not nodes:
+        raise InvalidInput(f"tree {tree_id} has samples but no nodes; `treeroll audit --from` says more")
+    return build(nodes, samples)
+
+
+def _find(reader: ResultReader, wanted: str) -> str:
+    begins: dict[str, None] = {}
+    for row in reader.rows("samples", ("tree_id", "task_id")):
+        if wanted in (row["tree_id"], row["task_id"]):
+            return str(row["tree_id"])
+        if row["tree_id"].startswith(wanted):
+            begins[row["tree_id"]] = None
+    if not begins:
+        raise InvalidInput(f"there is no tree or task '{wanted}' here")
+    if len(begins) > 1:
+        some = ", ".join(list(begins)[:3])
+        raise InvalidInput(f"'{wanted}' is the beginning of {len(begins)} trees: {some} ...; give more of it")
+    return next(iter(begins))
+
+
+def _interesting(reader: ResultReader) -> str:
+    """The first tree with the most even mix of better and worse leaves; else the first one."""
+    best: tuple[float, str] | None = None
+    for tree_id, rewards in _rewards_by_tree(reader.rows("samples", ("tree_id", "reward"))):
+        evenness = min(sum(r > min(rewards) for r in rewards), sum(r < max(rewards) for r in rewards)) if rewards else 0
+        share = evenness / max(len(rewards), 1)
+        if best is None or share > best[0]:
+            best = (share, tree_id)
+    if best is None:
+        raise InvalidInput("there is no tree here")
+    return best[1]
+
+
+def _rewards_by_tree(rows: Iterable[dict[str, Any]]) -> Iterable[tuple[str, list[float]]]:
+    from itertools import groupby
+
+    for tree_id, leaves in groupby(rows, key=lambda row: row["tree_id"]):
+        yield str(tree_id), [leaf["reward"] for leaf in leaves if leaf["reward"] is not None]

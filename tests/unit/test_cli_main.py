@@ -1,0 +1,202 @@
+"""The command line as such: help, versions, errors as one sentence, exit codes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.support.fake_service import FakeService
+
+from treeroll import __version__
+from treeroll.cli.main import BAD_INPUT, FAILED, app
+from treeroll.cli.preflight import Plan
+from treeroll.demo import TASKS_FILE
+from treeroll.errors import BrokenInvariant, InvalidInput, Unavailable
+
+COMMANDS = ("rollout", "serve", "status", "inspect", "policies", "audit", "drain")
+HEAVY = ("ray", "torch", "vllm", "grpc", "pyarrow", "pydantic", "transformers", "redis", "numpy")
+
+
+def error_of(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on stderr, without its `error: `."""
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert len(lines) == 1, err
+    assert lines[0].startswith("error: ")
+    return lines[0].removeprefix("error: ")
+
+
+def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; from treeroll.cli.main import app; code = app.run(['--help']);"
+        f"print([name for name in {HEAVY} if name in sys.modules], code, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stderr.strip() == "[] 0"
+    assert all(command in done.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run([command, "--help"]) == 0
+    assert f"treeroll {command}" in capsys.readouterr().out
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"treeroll {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["rollout"], "Missing argument 'TASKS' (see `treeroll rollout --help`)"),
+        (["rollout", "t.jsonl"], "Missing option '--out'"),
+        (["rollout", "t.jsonl", "--out", "o", "--leaves", "many"], "Invalid value for '--leaves'"),
+        (["rollout", "t.jsonl", "--out", "o", "--engine", "magic"], "'magic' is not one of 'vllm', 'simulated'"),
+        (["rollout", "t.jsonl", "--out", "o", "--nonsense"], "No such option: --nonsense"),
+        (["grow"], "No such command 'grow'"),
+        (["inspect"], "give either --address of a service or --from a result directory"),
+        (["inspect", "--address", "localhost:1"], "name a tree"),
+        (["audit"], "give either --address of a service or --from a result directory"),
+        (["audit", "--from", "/nowhere"], "/nowhere is not a directory"),
+        (["policies", "nonsense"], "there is no recipe, policy or scorer 'nonsense'"),
+        (["status", "--address", "nonsense"], "address 'nonsense' must be HOST:PORT"),
+        (["serve", "--config", "/nowhere.yaml"], "configuration file /nowhere.yaml cannot be read"),
+        (["serve", "--set", "colour.red=1"], "there is no configuration section 'colour'"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    args: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.run(args) == BAD_INPUT
+    assert words in error_of(capsys)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InvalidInput("this is\nwrong"), BAD_INPUT),
+        (Unavailable("nobody answers"), FAILED),
+        (BrokenInvariant("NoAckedLoss", "a row is gone"), FAILED),
+    ],
+)
+def test_typed_errors_become_a_sentence_and_a_code(
+    error: BaseException, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("treeroll.cli.results.audit.audit_directory", fail)
+    assert app.run(["audit", "--from", "x"]) == code
+    assert error_of(capsys) == " ".join(str(error).split())
+
+
+@pytest.mark.parametrize("args", [["status"], ["drain"], ["audit"], ["inspect", "t"]])
+def test_nobody_at_an_address_is_bad_input(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run([*args, "--address", "localhost:1"]) == BAD_INPUT
+    assert "nobody answers at localhost:1" in error_of(capsys)
+
+
+def test_policies_lists_everything_and_shows_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["policies"]) == 0
+    listed = capsys.readouterr().out
+    assert all(
+        name in listed for name in ("treepo", "flat", "finish_tests", "grpo", "parent_affinity", "math", "arith")
+    )
+    assert app.run(["policies", "treepo"]) == 0
+    shown = capsys.readouterr().out
+    assert all(words in shown for words in ("recipe treepo", "branch policy treepo", "advantage policy treepo", "sync"))
+
+
+def test_status_and_drain_and_audit_of_a_service(capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeService() as service:
+        assert app.run(["status", "--address", service.address]) == 0
+        assert "simulated" in capsys.readouterr().out
+        assert app.run(["status", "--json", "--address", service.address]) == 0
+        assert '"replica_id": "r0"' in capsys.readouterr().out
+        assert app.run(["drain", "--address", service.address]) == 0
+        assert "draining" in capsys.readouterr().out
+        assert app.run(["audit", "--address", service.address]) == FAILED  # the fake one always breaks a promise
+        assert "X" in capsys.readouterr().out
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+GOOD = ['{"id": "a", "prompt": "Compute 1+1.\\n"}', '{"id": "b", "prompt": "Compute 1+2.\\n"}']
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([*GOOD, "", "", "", "", '{"id": '], "tasks.jsonl line 7: not valid JSON"),
+        ([*GOOD, '{"id": "c", "answer": "3"}'], "tasks.jsonl line 3: no prompt"),
+        ([*GOOD, GOOD[0]], "tasks.jsonl line 3: id 'a' is taken already by line 1"),
+        ([*GOOD, '{"id": "c", "prompt": "%s"}' % ("1+" * 600)], "task 'c': the prompt has 1200 tokens"),
+        ([*GOOD, '{"id": "c", "prompt_ids": [5, 100000]}'], "task 'c': prompt_ids must lie in 0..99"),
+        ([], "holds no task"),
+    ],
+)
+def test_bad_task_files_are_refused_before_anything_starts(
+    lines: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = write(tmp_path / "tasks.jsonl", *lines)
+    assert app.run(["rollout", str(tasks), "--out", str(tmp_path / "out")]) == BAD_INPUT
+    assert words in error_of(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--recipe", "magic"], "there is no recipe 'magic'"),
+        (["--leaves", "0"], "'leaves' should be greater than or equal to 1, got 0"),
+        (["--temperature", "-1"], "'temperature' should be greater than or equal to 0"),
+        (["--set", "run.leafs=3"], "unknown key 'leafs'"),
+        (["--set", "run.branch.synch=path"], "branch policy 'treepo' has no parameter 'synch'"),
+        (["--set", "generator.slotz=3"], "unknown key 'generator.slotz'"),
+        (["--set", "leaves"], "--set 'leaves' is not of the form section.key=value"),
+        (["--config", "{tmp}/none.yaml"], "none.yaml cannot be read"),
+        (["--model", "{tmp}"], "is no model: it has no config.json"),
+        (["--model", "{tmp}/none"], "none is not a directory"),
+        (["--scorer", "magic"], "unknown scorer 'magic'"),
+        (["--scorer", "python:no_such_module:f"], "no_such_module"),
+        (["--resume", "--overwrite"], "--resume and --overwrite contradict each other"),
+        (["--limit", "0"], "--limit must be 1 or more, got 0"),
+        (["--address", "localhost:1"], "nobody answers at localhost:1"),
+        (["--address", "nonsense"], "address 'nonsense' must be HOST:PORT"),
+        (["--address", "localhost:1", "--replicas", "2"], "--replicas would configure a service started here"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_starts(
+    args: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    given = ["--scorer", "arith", *(arg.replace("{tmp}", str(tmp_path)) for arg in args)]
+    assert app.run(["rollout", str(TASKS_FILE), "--out", str(out), *given]) == BAD_INPUT
+    assert words in error_of(capsys)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("scorer", [None, "arith"])
+def test_a_rollout_without_a_scorer_says_what_that_means(
+    scorer: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def done(plan: Plan) -> int:
+        assert plan.run.scorer == scorer
+        return 0
+
+    monkeypatch.setattr("treeroll.cli.job.execute", done)
+    given = [] if scorer is None else ["--scorer", scorer]
+    assert app.run(["rollout", str(TASKS_FILE), "--out", str(tmp_path / "out"), "--limit", "2", *given]) == 0
+    said = capsys.readouterr().err
+    assert said == ("" if scorer else "no scorer: rewards and advantages will be null; give --scorer to have them\n")
+
+
+def test_a_missing_task_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["rollout", str(tmp_path / "none.jsonl"), "--out", str(tmp_path / "out")]) == BAD_INPUT
+    assert "none.jsonl cannot be read: No such file or directory" in error_of(capsys)
