@@ -108,7 +108,7 @@ async def _serve_on(
     timeouts: dict[str, float] = {}
     scoring = Scoring(pool, timeouts)
     coordinator = make_coordinator(config, tokenizer, store, epoch, scoring)
-    feed = Feed(store, lambda run_id: coordinator.state.runs[run_id].terminal)
+    feed = Feed(store, lambda run_id: coordinator.state.runs[run_id].total)
     coordinator.on_emit = feed.notify
     replicas = ReplicaPlane(coordinator, config.coordinator.heartbeat_s, tokenizer.eos_token_ids)
     restarts: Counter[str] = Counter()

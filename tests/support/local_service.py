@@ -71,7 +71,7 @@ async def local_service(
     timeouts: dict[str, float] = {}
     scoring = Scoring(InlineScorers(), timeouts)
     core = make_coordinator(config, tokenizer, store, await store.open(), scoring)
-    feed = Feed(store, lambda run_id: core.state.runs[run_id].terminal)
+    feed = Feed(store, lambda run_id: core.state.runs[run_id].total)
     core.on_emit = feed.notify
     plane = ReplicaPlane(core, config.coordinator.heartbeat_s, tokenizer.eos_token_ids)
     rollouts = RolloutsApi(core, plane, feed, tokenizer, timeouts, {})

@@ -15,7 +15,7 @@ from treeroll.coordinator.specs import run_config, run_spec, task_spec
 from treeroll.core import runs
 from treeroll.core.events import Drained, RunCancelled, RunClosed, RunCreated, TasksSubmitted
 from treeroll.core.run import Run
-from treeroll.errors import ERROR_METADATA_KEY, InvalidInput, TreerollError, UnknownTree, grpc_code
+from treeroll.errors import ERROR_METADATA_KEY, InvalidInput, RunConflict, TreerollError, UnknownTree, grpc_code
 from treeroll.feed.feed import Feed
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
@@ -70,12 +70,16 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         config = run_config(request.config_json, f"run '{request.run_id}'")
         # Checking a scorer may import user code: not on the event loop.
         spec = await asyncio.to_thread(run_spec, request.run_id, config)
+        if spec.run_id not in self._coordinator.state.runs and await self._coordinator.store.load_run(spec.run_id):
+            raise RunConflict(f"run '{spec.run_id}' is of an earlier life of this service; choose another id")
         self._scorer_timeouts.setdefault(spec.run_id, config.scorer_timeout_s)
         await self._coordinator.call(RunCreated(spec))
         return records.run_record(self._run(spec.run_id))
 
     @typed
     async def GetRun(self, request: api.GetRunRequest, context: Any) -> api.Run:
+        self._run(request.run_id)
+        await self._coordinator.call()  # figures of what is durable: a tree that counts as finished can be leased
         return records.run_record(self._run(request.run_id))
 
     @typed

@@ -7,9 +7,10 @@ from treeroll import records
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.specs import check_reward
 from treeroll.core.run import Run
-from treeroll.errors import RewardConflict, UnknownNode, UnknownTree
+from treeroll.errors import InvalidInput, RewardConflict, UnknownNode, UnknownTree
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.store.audit import ENDED
 from treeroll.store.base import Commit
 
 
@@ -23,7 +24,7 @@ class RewardDesk:
         self._turn = asyncio.Lock()
 
     async def report(self, request: api.ReportRewardsRequest) -> api.ReportRewardsReply:
-        """All or none."""
+        """All or none. Only trees that have ended take rewards: their header is final."""
         run = self._run_of(request.run_id)
         for report in request.rewards:
             check_reward(report)
@@ -45,6 +46,8 @@ class RewardDesk:
             tree = records.assemble(stored) if stored else None
             if tree is None or tree.run_id != request.run_id:
                 raise UnknownTree(f"run '{request.run_id}' has no tree '{tree_id}'")
+            if tree.status not in ENDED:
+                raise InvalidInput(f"tree '{tree_id}' has not ended; report its rewards once it is delivered")
             trees[tree_id] = tree
         return trees
 
@@ -71,8 +74,6 @@ class RewardDesk:
         reply.applied += 1
 
     def _recredit(self, tree: pb.Tree, run: Run, commit: Commit) -> None:
-        """A finished tree's stored credit follows its rewards; a growing one is credited when it ends."""
-        if tree.tree_id in self._coordinator.state.trees:
-            return
+        """The stored credit follows the rewards."""
         records.recredit(tree, run.spec.scorer, run.spec.advantage)
         commit.trees[tree.tree_id] = records.header_of(tree)

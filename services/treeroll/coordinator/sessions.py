@@ -28,7 +28,6 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
         self._eos = eos_token_ids
         self.sessions: dict[str, ReplicaSession] = {}
         self.engine: pb.EngineInfo | None = None
-        self.joined = asyncio.Condition()
 
     async def Session(
         self, request_iterator: AsyncIterator[wire.ReplicaMessage], context: Any
@@ -91,8 +90,6 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
         self.sessions[hello.replica_id] = session
         self.engine = engine
         log.info("replica %s incarnation %d joined with %d slots", hello.replica_id, hello.incarnation, engine.slots)
-        async with self.joined:
-            self.joined.notify_all()
         return session
 
     def _welcome(self, session: ReplicaSession) -> wire.CoordinatorMessage:

@@ -27,6 +27,8 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
         state.fenced += 1
         return []
     live, branch = entry
+    if event.n_tokens and branch.state is BranchState.RUNNING:
+        _check_boundary(live, branch, event)
     _settle(live, branch, event)
     if branch.state is BranchState.STOPPING:
         live.run.counters.wasted_tokens += event.n_tokens
@@ -64,15 +66,20 @@ def _settle(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
             counters.fork_recomputed_tokens += prefix - event.cached_tokens
 
 
-def _add_node(live: LiveTree, branch: Branch, event: SegmentReported) -> Node:
+def _check_boundary(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
+    """A segment ends at its boundary, or before it with EOS. Raises before anything has changed."""
     parent = live.tree.nodes[branch.tip]
-    depth = parent.depth + 1
-    limit = live.boundaries[depth - 1] if depth <= len(live.boundaries) else -1
+    limit = live.boundaries[parent.depth] if parent.depth < len(live.boundaries) else -1
     total = parent.total + event.n_tokens
     if total > limit or (total < limit and event.end is not EndKind.EOS):
         name = path_name(live.tree.path(parent.number))
         detail = f"tree {live.tree_id} node below {name or 'the root'} ends at {total}, its boundary is {limit}"
         raise BrokenInvariant("TreeWellFormed", detail)
+
+
+def _add_node(live: LiveTree, branch: Branch, event: SegmentReported) -> Node:
+    parent = live.tree.nodes[branch.tip]
+    depth = parent.depth + 1
     verdict = _judge(live, parent, depth, event)
     node = Node(
         number=len(live.tree.nodes),
@@ -149,7 +156,7 @@ def _grown_by(state: State, live: LiveTree, node: Node) -> list[Effect]:
         if live.run.spec.scores_here:
             effects.append(ScoreLeaf(live, node.number))
     if live.cut:
-        close_held(state, live)
+        close_held(live)
     else:
         expand(state, live, live.growth.on_node(live.tree, node))
     return effects
@@ -220,7 +227,7 @@ def cut_branch(live: LiveTree, branch: Branch, reason: str, error: str) -> None:
     live.error = live.error or error
 
 
-def close_held(state: State, live: LiveTree) -> None:
+def close_held(live: LiveTree) -> None:
     """Nobody will resume these."""
     for number in list(live.held.values()):
         live.branches[number].apply(BranchEvent.CUT)
@@ -239,7 +246,7 @@ def cut_tree(state: State, live: LiveTree, reason: str, error: str) -> list[Effe
             branch.apply(BranchEvent.STOP)
             live.n_censored += 1
             effects.append(StopBranch(branch.replica_id, branch.grant))
-    close_held(state, live)
+    close_held(live)
     return effects + settle_tree(state, live)
 
 
@@ -249,7 +256,7 @@ def settle_tree(state: State, live: LiveTree) -> list[Effect]:
         if not live.cut:
             expand(state, live, live.growth.on_idle(live.tree))
         if live.active == 0:
-            close_held(state, live)
+            close_held(live)
             live.grown = True
     if live.grown and live.scored:
         return _finish(state, live)

@@ -101,6 +101,6 @@ class Run:
     failed: int = 0
 
     @property
-    def terminal(self) -> bool:
-        """No task is left without its terminal event, and none can come."""
-        return self.state is not RunState.OPEN and not self.waiting and not self.growing
+    def total(self) -> int | None:
+        """Terminal events this run will have had in the end, one per task; None while tasks may come."""
+        return None if self.state is RunState.OPEN else len(self.tasks)

@@ -18,11 +18,11 @@ RECHECK_S = 0.5
 
 
 class Feed:
-    """Leases over one store. `terminal(run_id)` says whether no more trees can end in a run."""
+    """Leases over one store. `total(run_id)` is how many trees a run will have delivered in the end, None while open."""
 
-    def __init__(self, store: Store, terminal: Callable[[str], bool]) -> None:
+    def __init__(self, store: Store, total: Callable[[str], int | None]) -> None:
         self._store = store
-        self._terminal = terminal
+        self._total = total
         self._news: dict[str, asyncio.Event] = {}
 
     def notify(self, run_id: str) -> None:
@@ -82,7 +82,8 @@ class Feed:
         return deliveries
 
     async def _exhausted(self, run_id: str, group: str) -> bool:
-        if not self._terminal(run_id):
+        total = self._total(run_id)
+        if total is None:
             return False
-        state = await self._store.group_state(run_id, group)
-        return state.leased == 0 and state.waiting == 0
+        # Counted in the store: a tree that ended a moment ago may not be durable, and so not in the feed, yet.
+        return (await self._store.group_state(run_id, group)).acknowledged == total
