@@ -23,10 +23,12 @@ _check_torch() {
 import importlib.util, pathlib, runpy
 torch = pathlib.Path(importlib.util.find_spec("torch").origin)
 print(runpy.run_path(str(torch.with_name("version.py")))["cuda"] or "")')
-  if [[ -n $cuda ]]; then
-    "$ROOT/.venv/bin/pip" uninstall -qq -y torch # or the next try would keep it
-    _say "the torch that pip chose is a CUDA $cuda build and this machine has no NVIDIA GPU: point pip at PyTorch's index" \
-      "of CPU wheels (export PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu) and run this again."
+  if [[ -z $cuda ]]; then return; fi
+  _say "the torch that pip chose is a CUDA $cuda build and this machine has no NVIDIA GPU: taking PyTorch's CPU build"
+  "$ROOT/.venv/bin/pip" uninstall -qq -y torch # or the next try would keep it
+  if ! "$ROOT/.venv/bin/pip" install -qq --no-deps --no-compile --index-url https://download.pytorch.org/whl/cpu \
+    "$(grep '^torch==' "$ROOT/deploy/locks/cpu.txt")"; then
+    _say "there is no CPU build of torch to be had: point pip at an index of CPU wheels (PIP_EXTRA_INDEX_URL) and run this again."
     return 1
   fi
 }

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from treeroll.errors import InvalidInput
 
@@ -84,6 +84,15 @@ class CoordinatorConfig(Config):
     """No new tree starts on a replica whose KV cache is fuller than this share."""
     live_trees: int | None = Field(default=None, ge=1)
     """Most trees growing at once; default: as many as slots."""
+
+    @model_validator(mode="after")
+    def _heard_before_it_is_lost(self) -> "CoordinatorConfig":
+        if 3 * self.heartbeat_s > self.lease_s:
+            raise ValueError(
+                f"heartbeat_s {self.heartbeat_s:g} is more than a third of lease_s {self.lease_s:g}: "
+                "idle replicas would lose their leases"
+            )
+        return self
 
 
 class StoreConfig(Config):

@@ -110,7 +110,7 @@ async def _serve_on(
     coordinator = make_coordinator(config, tokenizer, store, epoch, scoring)
     feed = Feed(store, lambda run_id: coordinator.state.runs[run_id].total)
     coordinator.on_emit = feed.notify
-    replicas = ReplicaPlane(coordinator, config.coordinator.heartbeat_s, tokenizer.eos_token_ids)
+    replicas = ReplicaPlane(coordinator, config.coordinator.heartbeat_s, tokenizer)
     restarts: Counter[str] = Counter()
 
     def on_lost(replica_id: str, incarnation: int) -> None:

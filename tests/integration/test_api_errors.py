@@ -4,7 +4,7 @@ import pytest
 from tests.support.local_service import local_service
 
 from treeroll.client import connect_async
-from treeroll.errors import InvalidInput, RunClosed, RunConflict, TaskConflict, UnknownRun, UnknownTree
+from treeroll.errors import InvalidInput, RunClosed, RunConflict, TaskConflict, Unavailable, UnknownRun, UnknownTree
 
 RUN = {"recipe": "flat", "leaves": 2, "segment_tokens": 32, "max_depth": 4}
 TASK = {"id": "t1", "prompt": "Compute 1+2.\n", "answer": "3"}
@@ -65,6 +65,7 @@ async def test_a_closed_run_takes_no_more_tasks_but_repeats_are_harmless() -> No
         ({"recipe": "oak"}, "there is no recipe 'oak'"),
         ({"branch": {"syncc": "level"}}, "syncc"),
         ({"scorer": "magic"}, "magic"),
+        ({"temperature": 0.0}, "temperature 0 and leaves 2 cannot work together"),
         ({"scorer": "python:no.such.module:f"}, "no.such.module"),
     ],
 )
@@ -73,6 +74,14 @@ async def test_a_run_that_cannot_work_is_refused_when_it_is_created(changes: dic
         with pytest.raises(InvalidInput, match=message):
             await client.create_run("a", **{**RUN, **changes})
         assert (await client.status()).run_ids == []
+
+
+async def test_a_draining_service_takes_no_tasks_and_says_so() -> None:
+    async with local_service() as service, await connect_async(service.address, timeout_s=0.5) as client:
+        run = await client.create_run("a", **RUN)
+        assert (await client.drain()).draining
+        with pytest.raises(Unavailable, match="the service is draining"):
+            await run.submit([TASK])
 
 
 async def test_cancelling_gives_every_waiting_task_its_terminal_event() -> None:

@@ -4,9 +4,9 @@ import asyncio
 from typing import Any
 
 import pytest
-
 from tests.support.eventually import eventually
 from tests.support.local_service import local_service
+
 from treeroll.client import connect_async
 from treeroll.core.events import EndKind, SegmentReported
 from treeroll.demo import TASKS_FILE
@@ -76,7 +76,7 @@ async def test_a_replica_that_reports_a_segment_across_a_boundary_loses_its_bran
 
         await eventually(granted)
         forged = SegmentReported("r0", 1, min(state.grants), 500, b"\0" * 2000, end=EndKind.LENGTH)
-        with pytest.raises(BrokenInvariant, match="TreeWellFormed.*its boundary is"):
+        with pytest.raises(BrokenInvariant, match=r"TreeWellFormed.*its boundary is"):
             await service.coordinator.call(forged)
         assert (await client.status()).violations == {"TreeWellFormed": 1}
         assert (await run.status()).ledger.spent == 0

@@ -194,3 +194,13 @@ async def test_a_budget_cuts_trees_and_says_so_but_never_overruns() -> None:
         assert (await run.status()).ledger.spent <= 3000
         assert all("budget" in tree.error for tree in trees if tree.status == "partial")
         assert failures
+
+
+async def test_held_branches_grow_the_same_trees_as_running_ones() -> None:
+    async with local_service() as service:
+        service.start_replica("r0")
+        _, running = await grow(service, count=6)
+    async with local_service() as service:
+        service.start_replica("r0")
+        _, held = await grow(service, count=6, segment={"hold": True})
+    assert rows(held) == rows(running)

@@ -73,7 +73,7 @@ async def local_service(
     core = make_coordinator(config, tokenizer, store, await store.open(), scoring)
     feed = Feed(store, lambda run_id: core.state.runs[run_id].total)
     core.on_emit = feed.notify
-    plane = ReplicaPlane(core, config.coordinator.heartbeat_s, tokenizer.eos_token_ids)
+    plane = ReplicaPlane(core, config.coordinator.heartbeat_s, tokenizer)
     rollouts = RolloutsApi(core, plane, feed, tokenizer, timeouts, {})
     server, port = await start_server(config.coordinator, rollouts, plane)
     jobs = (core.run(), core.keep_time(), scoring.run(core))

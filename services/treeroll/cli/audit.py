@@ -66,7 +66,7 @@ def _show(findings: Findings, as_json: bool) -> None:
         print(json.dumps({"looked_at": findings.looked_at, "violations": found}, indent=2))
         return
     count = len(findings.violations)
-    print(f"audit: {findings.looked_at}: {f'BROKEN {count} times' if count else 'all promises kept'}")
+    print(f"audit: {findings.looked_at}: {f'BROKEN {count} times' if count else 'no broken promise found'}")
     if count:
         out().print(table("", ("promise", "what"), findings.violations[:LISTED]))
     if count > LISTED:

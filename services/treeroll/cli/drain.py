@@ -8,7 +8,8 @@ from treeroll.cli.options import DEFAULT_ADDRESS, ServiceAddress
 def drain(address: ServiceAddress = DEFAULT_ADDRESS) -> None:
     """Admit no new trees and finish the growing ones; replicas then go idle.
 
-    After that the service can be stopped without losing a tree.
+    After that the service can be stopped without losing a tree. New tasks
+    are refused; waiting ones stay waiting.
 
     [bold]Example[/bold]
 
@@ -19,4 +20,4 @@ def drain(address: ServiceAddress = DEFAULT_ADDRESS) -> None:
     with reach(address) as client:
         status = client.drain()
     growing, waiting = status.live_trees, status.waiting_tasks
-    typer.echo(f"draining: {growing} trees are finishing, {waiting} tasks wait for another start of the service")
+    typer.echo(f"draining: {growing} trees are finishing, {waiting} waiting tasks will not be grown")

@@ -6,12 +6,15 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TypeVar
 
+from treeroll import clock
 from treeroll.errors import TreerollError
 
 T = TypeVar("T")
 
-# A scheduler's SIGTERM is treated as a Ctrl-C: keep what is complete.
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# A scheduler's SIGTERM and a closed terminal are treated as a Ctrl-C: keep what is complete.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# `timeout` and process managers signal a process and then its group: that is one request, not two. Fingers are two.
+ONE_REQUEST_S = 0.5
 
 
 class Interrupted(TreerollError):
@@ -28,10 +31,11 @@ class Interrupts:
         """`on_second` must end the process."""
         self.asked = asyncio.Event()
         self._on_second = on_second
+        self._first_at = 0.0
 
     def __enter__(self) -> "Interrupts":
         for number in SIGNALS:
-            asyncio.get_running_loop().add_signal_handler(number, self._handle)
+            asyncio.get_running_loop().add_signal_handler(number, self._handle, number)
         return self
 
     def __exit__(
@@ -40,10 +44,13 @@ class Interrupts:
         for number in SIGNALS:
             asyncio.get_running_loop().remove_signal_handler(number)
 
-    def _handle(self) -> None:
-        if self.asked.is_set():
+    def _handle(self, number: signal.Signals) -> None:
+        now = clock.monotonic()
+        if not self.asked.is_set():
+            self._first_at = now
+            self.asked.set()
+        elif number == signal.SIGINT or now - self._first_at > ONE_REQUEST_S:
             self._on_second()
-        self.asked.set()
 
     async def unless_asked(self, work: Awaitable[T]) -> T:
         """The work's result; Interrupted, and the work cancelled, if Ctrl-C comes first."""

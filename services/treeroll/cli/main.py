@@ -38,6 +38,8 @@ class App(typer.Typer):
             return _complain(str(error), BAD_INPUT if isinstance(error, CallerError) else FAILED)
         except (KeyboardInterrupt, typer.Abort):
             return _complain("interrupted", INTERRUPTED)
+        except ModuleNotFoundError as error:
+            return _complain(_missing(error), BAD_INPUT)
         except BrokenPipeError:  # the reader of our output has gone, as in `treeroll inspect ... | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return FAILED
@@ -51,6 +53,16 @@ _USAGE_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__
 
 def _usage(error: Any) -> str:
     return " ".join(str(error.format_message()).split()).rstrip(".")
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    """`pip install treeroll` alone is the client; a module of ours that is missing is a bug and stays one."""
+    if error.name is None or error.name.partition(".")[0] == "treeroll":
+        raise error
+    return (
+        f"the service is not installed here ('{error.name}' is missing): install the extras 'service' and 'cpu' or "
+        "'gpu' of treeroll, or use a service elsewhere with --address"
+    )
 
 
 def _command(args: list[str]) -> str:

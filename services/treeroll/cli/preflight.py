@@ -1,5 +1,7 @@
 """Preflight: everything that can be found wrong is found before anything is started or written."""
 
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +77,9 @@ def _local(settings: Settings) -> "tuple[ServiceConfig, PromptCheck]":
     sections["generator"] = {"seed": settings.run.seed, **sections.get("generator", {})}
     service = parse(ServiceConfig, sections, "service configuration")
     tokenizer = Tokenizer.load(service.generator.model)
+    # As in the service we start: `--scorer python:module:function` means a module of the working directory, too.
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
     run_spec("preflight", settings.run)
     return service, prompt_check(tokenizer, service.generator.max_model_len)
 

@@ -41,7 +41,7 @@ async def _run(config: Any, say: TextIO, lifeline: bool) -> None:
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, _on_signal, stop)
     if lifeline:
         await _watch_stdin(stop)

@@ -38,11 +38,12 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]") -> No
     engine = service.engine
     model = f"{engine.engine} {engine.engine_version} with {engine.model}" if engine else "no replica yet"
     broken = ", ".join(f"{name} {times}x" for name, times in sorted(service.violations.items()) if times)
+    draining = ", draining: no new trees" if service.draining else ""
     facts = [
         ("service", f"{address}, treeroll {service.version}, epoch {service.epoch}"),
         ("engine", model),
         ("store", f"{service.store}, durability {service.durability}"),
-        ("work", f"{service.live_trees} trees growing, {service.waiting_tasks} tasks waiting"),
+        ("work", f"{service.live_trees} trees growing, {service.waiting_tasks} tasks waiting{draining}"),
         ("promises", f"BROKEN: {broken}" if broken else "all kept"),
     ]
     replicas = [

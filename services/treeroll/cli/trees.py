@@ -1,7 +1,8 @@
 """TreeView: one tree as `inspect` shows it, from a live service or from a result directory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from types import SimpleNamespace
 from typing import Any
 
@@ -138,20 +139,15 @@ def _find(reader: ResultReader, wanted: str) -> str:
 
 
 def _interesting(reader: ResultReader) -> str:
-    """The first tree with the most even mix of better and worse leaves; else the first one."""
-    best: tuple[float, str] | None = None
-    for tree_id, rewards in _rewards_by_tree(reader.rows("samples", ("tree_id", "reward"))):
-        evenness = min(sum(r > min(rewards) for r in rewards), sum(r < max(rewards) for r in rewards)) if rewards else 0
-        share = evenness / max(len(rewards), 1)
-        if best is None or share > best[0]:
-            best = (share, tree_id)
+    """The tree with the most different texts among those with better and worse leaves; else the first one."""
+    best: tuple[int, str] | None = None
+    columns = ("tree_id", "reward", "completion_text")
+    for tree_id, leaves in groupby(reader.rows("samples", columns), key=lambda row: row["tree_id"]):
+        rows = list(leaves)
+        rewards = {row["reward"] for row in rows if row["reward"] is not None}
+        variety = len({row["completion_text"] for row in rows}) if len(rewards) > 1 else 0
+        if best is None or variety > best[0]:
+            best = (variety, str(tree_id))
     if best is None:
         raise InvalidInput("there is no tree here")
     return best[1]
-
-
-def _rewards_by_tree(rows: Iterable[dict[str, Any]]) -> Iterable[tuple[str, list[float]]]:
-    from itertools import groupby
-
-    for tree_id, leaves in groupby(rows, key=lambda row: row["tree_id"]):
-        yield str(tree_id), [leaf["reward"] for leaf in leaves if leaf["reward"] is not None]

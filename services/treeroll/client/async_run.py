@@ -75,6 +75,9 @@ class AsyncRun:
     ) -> RewardCounts:
         """Write rewards of nodes, as (tree id, path or node id, value), late and again. All or none are applied.
 
+        Any node but the prompt, of trees that have ended. In force for credit is the newest version of the run's own
+        scorer, or of "client" if the run has none; `get_tree` shows the new credit.
+
         Raises InvalidInput naming the node of a value that is not finite, RewardConflict if the node has another value
         of this scorer and version, UnknownTree, UnknownNode.
         """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from treeroll.client.records import Delivery, Sample, TreeRecord
 from treeroll.client.tensors import Array, padded
+from treeroll.errors import InvalidInput
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +81,10 @@ class BatchData:
 
         Samples without a reward have completion_mask 0, unless `mask_unscored` is False. InvalidInput when empty.
         """
-        import torch
+        try:
+            import torch
+        except ModuleNotFoundError:
+            raise InvalidInput("torch is not installed here: install treeroll[torch], or use to_numpy()") from None
 
         arrays = self.to_numpy(pad_id, mask_unscored=mask_unscored)
         return {name: torch.from_numpy(array).to(device=device) for name, array in arrays.items()}

@@ -60,7 +60,7 @@ class Node:
     top_k: int
     text: str
     branch_reason: str
-    """"prompt" (root), "initial", "fork" or "fallback"."""
+    """Why the branch that made it was started: "prompt" (root), "initial", "fork", "fallback". All its nodes say so."""
     decision: str
     """"boundary" or "retrospective": what the decision to start the branch had read."""
     select_prob: float | None
@@ -77,7 +77,7 @@ class Node:
     """Prefix tokens found in the KV cache; None for a node that a running request reached by decoding on."""
     recomputed_tokens: int | None
     dropped_tokens: int
-    """Tokens decoded past this node and thrown away."""
+    """Tokens past this node, reported with it and thrown away; overshoot of stopped branches is in the run's waste."""
     started_at: float
     """Seconds since the epoch, for people only."""
     finished_at: float

@@ -54,6 +54,7 @@ class ServiceStatus:
     store: str
     live_trees: int
     waiting_tasks: int
+    draining: bool
     engine: EngineStatus | None
     """None until the first replica is ready."""
     replicas: list[ReplicaStatus]

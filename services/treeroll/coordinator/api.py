@@ -15,7 +15,15 @@ from treeroll.coordinator.specs import run_config, run_spec, task_spec
 from treeroll.core import runs
 from treeroll.core.events import Drained, RunCancelled, RunClosed, RunCreated, TasksSubmitted
 from treeroll.core.run import Run
-from treeroll.errors import ERROR_METADATA_KEY, InvalidInput, RunConflict, TreerollError, UnknownTree, grpc_code
+from treeroll.errors import (
+    ERROR_METADATA_KEY,
+    InvalidInput,
+    RunConflict,
+    TreerollError,
+    Unavailable,
+    UnknownTree,
+    grpc_code,
+)
 from treeroll.feed.feed import Feed
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
@@ -85,6 +93,8 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
     @typed
     async def SubmitTasks(self, request: api.SubmitTasksRequest, context: Any) -> api.SubmitTasksReply:
         run = self._run(request.run_id)
+        if self._coordinator.state.draining:
+            raise Unavailable("the service is draining and takes no tasks; submit to another one")
         if len(request.tasks) > MAX_TASKS_PER_CALL:
             raise InvalidInput(f"{len(request.tasks)} tasks in one call; send at most {MAX_TASKS_PER_CALL}")
         specs = await asyncio.to_thread(
@@ -115,6 +125,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
     @typed
     async def RenewLeases(self, request: api.RenewLeasesRequest, context: Any) -> api.LeasesReply:
         self._run(request.run_id)
+        check_lease_s(request.lease_s)
         ids = list(request.lease_ids)
         lost = await self._coordinator.store.renew(request.run_id, request.group, ids, request.lease_s)
         return api.LeasesReply(lost=lost)
@@ -175,6 +186,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
             violations=dict(self._coordinator.violations),
             live_trees=len(state.trees),
             waiting_tasks=state.waiting_tasks,
+            draining=state.draining,
         )
         if self._replicas.engine is not None:
             status.engine.CopyFrom(self._replicas.engine)
@@ -202,7 +214,12 @@ def check_lease(request: api.LeaseTreesRequest) -> None:
         raise InvalidInput("a lease needs the names of a group and of a consumer")
     if not 1 <= request.max_trees <= 10_000:
         raise InvalidInput(f"max_trees is {request.max_trees}, it must be 1 to 10000")
-    if not 1.0 <= request.lease_s <= 3600.0:
-        raise InvalidInput(f"lease_s is {request.lease_s}, it must be 1 to 3600 seconds")
+    check_lease_s(request.lease_s)
     if not 0.0 <= request.wait_s <= 60.0:
         raise InvalidInput(f"wait_s is {request.wait_s}, it must be 0 to 60 seconds")
+
+
+def check_lease_s(lease_s: float) -> None:
+    """InvalidInput for a lease that is too short to renew or too long to lose."""
+    if not 1.0 <= lease_s <= 3600.0:
+        raise InvalidInput(f"lease_s is {lease_s}, it must be 1 to 3600 seconds")

@@ -14,9 +14,9 @@ from typing import Protocol
 
 from treeroll import clock
 from treeroll.coordinator.persist import CommitBuilder
-from treeroll.core.assign import assign
-from treeroll.core.effects import Effect, EmitTree, ScoreLeaf, StartBranch, StopBranch
-from treeroll.core.events import Event, Ticked
+from treeroll.core.assign import assign, unfinished
+from treeroll.core.effects import DropReplica, Effect, EmitTree, ScoreLeaf, StartBranch, StopBranch
+from treeroll.core.events import Event, TasksSubmitted, Ticked
 from treeroll.core.live import LiveTree
 from treeroll.core.state import State
 from treeroll.core.step import apply
@@ -27,15 +27,19 @@ log = logging.getLogger(__name__)
 
 # Events waiting for the loop. Replicas stop by themselves when their run-ahead credit is used up, long before this.
 INBOX_LIMIT = 100_000
-# Most events in one tick, so that a burst cannot delay acknowledgements without bound.
+# About the most records in one tick, so that a burst cannot delay acknowledgements without bound.
 TICK_LIMIT = 8192
 
 
 class CommandSink(Protocol):
-    """A replica's session, as far as the loop needs it."""
+    """The session of one replica incarnation, as far as the loop needs it."""
 
     def send(self, command: StartBranch | StopBranch) -> None:
         """Queue a command."""
+        ...
+
+    def drop(self, cause: str) -> None:
+        """End the session: the replica lost its lease."""
         ...
 
 
@@ -47,11 +51,19 @@ class Item:
     done: Callable[[TreerollError | None], None] | None = None
     # A commit made outside the core (late rewards), to go in order with the others.
     extra: Commit | None = None
+    # When it happened, which may be long before its tick if a commit was slow: leases are judged by this.
+    at: float = field(default_factory=clock.monotonic)
+    waited: bool = False  # holds a place in the inbox
+
+    @property
+    def weight(self) -> int:
+        """What it adds to a commit, about, in records."""
+        return sum(len(event.tasks) if isinstance(event, TasksSubmitted) else 1 for event in self.events)
 
 
 @dataclass(slots=True)
 class Coordinator:
-    """Owns the state and is its only writer. `sessions` maps replica ids to where their commands go."""
+    """Owns the state and is its only writer. `sessions`: (replica, incarnation) -> where commands go."""
 
     state: State
     store: Store
@@ -59,16 +71,19 @@ class Coordinator:
     builder: CommitBuilder
     score: Callable[[LiveTree, int], None]
     on_emit: Callable[[str], None] = lambda run_id: None
-    sessions: dict[str, CommandSink] = field(default_factory=dict)
+    sessions: dict[tuple[str, int], CommandSink] = field(default_factory=dict)
     violations: Counter[str] = field(default_factory=Counter)
-    _inbox: asyncio.Queue[Item] = field(default_factory=lambda: asyncio.Queue(INBOX_LIMIT))
+    _inbox: asyncio.Queue[Item] = field(default_factory=asyncio.Queue)
+    _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(INBOX_LIMIT))
 
     async def post(self, item: Item) -> None:
         """Queue events; waits while the inbox is full."""
-        await self._inbox.put(item)
+        await self._room.acquire()
+        item.waited = True
+        self._inbox.put_nowait(item)
 
     def post_nowait(self, item: Item) -> None:
-        """Queue events from where nothing can wait. asyncio.QueueFull if the inbox is full."""
+        """Queue what is rare and cannot wait: a loss, the passing of time."""
         self._inbox.put_nowait(item)
 
     async def call(self, event: Event | None = None, extra: Commit | None = None) -> None:
@@ -83,16 +98,23 @@ class Coordinator:
             else:
                 future.set_exception(error)
 
-        await self._inbox.put(Item([event] if event else [], done, extra))
+        await self.post(Item([event] if event else [], done, extra))
         await future
 
     async def run(self) -> None:
         """Tick until cancelled. A store that refuses a commit ends the coordinator: its memory would be ahead."""
         while True:
             items = [await self._inbox.get()]
-            while not self._inbox.empty() and len(items) < TICK_LIMIT:
+            weight = items[0].weight
+            while not self._inbox.empty() and weight < TICK_LIMIT:
                 items.append(self._inbox.get_nowait())
+                weight += items[-1].weight
+            for item in items:
+                if item.waited:
+                    self._room.release()
             await self._tick(items)
+            if unfinished(self.state) and self._inbox.empty():
+                self.post_nowait(Item([]))
 
     async def keep_time(self) -> None:
         """Let leases run out, but not because this process itself was held up and heard nobody."""
@@ -101,7 +123,7 @@ class Coordinator:
             before = clock.monotonic()
             await asyncio.sleep(interval_s)
             if clock.monotonic() - before < 2 * interval_s:
-                await self._inbox.put(Item([Ticked()]))
+                self.post_nowait(Item([Ticked()]))
 
     async def _tick(self, items: list[Item]) -> None:
         effects: list[Effect] = []
@@ -126,10 +148,9 @@ class Coordinator:
         self._perform(effects)
 
     def _apply(self, item: Item, effects: list[Effect]) -> TreerollError | None:
-        now = clock.monotonic()
         for event in item.events:
             try:
-                effects += apply(self.state, event, now)
+                effects += apply(self.state, event, item.at)
             except (CallerError, StaleEpoch) as error:
                 return error
             except BrokenInvariant as error:
@@ -142,9 +163,13 @@ class Coordinator:
         for effect in effects:
             match effect:
                 case StartBranch() | StopBranch():
-                    sink = self.sessions.get(effect.replica_id)
+                    sink = self.sessions.get((effect.replica_id, effect.incarnation))
                     if sink is not None:
                         sink.send(effect)
+                case DropReplica():
+                    sink = self.sessions.pop((effect.replica_id, effect.incarnation), None)
+                    if sink is not None:
+                        sink.drop(effect.cause)
                 case ScoreLeaf(live=live, node=node):
                     self.score(live, node)
                 case EmitTree(live=live):

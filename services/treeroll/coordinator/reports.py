@@ -3,6 +3,7 @@
 import numpy as np
 
 from treeroll.core.events import EndKind, SegmentReported
+from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 
@@ -16,8 +17,28 @@ END_KINDS = {
 }
 
 
+def _check(hello: wire.Hello, report: wire.Report) -> None:
+    tokens = sum(segment.tokens for segment in report.segments)
+    sizes = len(report.token_ids), len(report.logprobs)
+    if sizes != (4 * tokens, 4 * tokens) or len(report.entropies) not in (0, 4 * tokens):
+        raise InvalidInput(
+            f"report {report.seq} of replica {hello.replica_id} has {tokens} tokens in segments, {sizes[0]} bytes of "
+            f"ids, {sizes[1]} of logprobs"
+        )
+    for segment in report.segments:
+        if segment.HasField("end") and segment.end.reason not in END_KINDS:
+            raise InvalidInput(
+                f"report {report.seq} of replica {hello.replica_id} ends grant {segment.grant} for unknown reason "
+                f"{segment.end.reason}"
+            )
+
+
 def segments_of(hello: wire.Hello, report: wire.Report) -> list[SegmentReported]:
-    """Cut a columnar report into events. Arrays stay bytes; logprobs are read once for their sums."""
+    """Cut a columnar report into events. Arrays stay bytes; logprobs are read once for their sums.
+
+    InvalidInput for a report that does not fit together.
+    """
+    _check(hello, report)
     events, at = [], 0
     logprobs = np.frombuffer(report.logprobs, "<f4")
     for segment in report.segments:

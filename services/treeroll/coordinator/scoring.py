@@ -5,7 +5,7 @@ import json
 import logging
 
 from treeroll.coordinator.loop import Coordinator, Item
-from treeroll.core.events import Event, LeafScored
+from treeroll.core.events import LeafScored
 from treeroll.core.live import LiveTree
 from treeroll.scorers.base import ScoreItem, ScoreRequest, ScoringService
 
@@ -50,14 +50,11 @@ class Scoring:
     async def _score(self, coordinator: Coordinator, batch: list[tuple[LiveTree, int]], timeout_s: float) -> None:
         requests = [request_of(live, node) for live, node in batch]
         results = await self._scorers.score(requests, timeout_s)
-        events: list[Event] = [
-            LeafScored(live.tree_id, node, result.value, result.error)
-            for (live, node), result in zip(batch, results, strict=True)
-        ]
         failed = [result.error for result in results if result.value is None]
         if failed:
             log.warning("%d of %d leaves have no reward: %s", len(failed), len(results), failed[0])
-        await coordinator.post(Item(events))
+        for (live, node), result in zip(batch, results, strict=True):
+            await coordinator.post(Item([LeafScored(live.tree_id, node, result.value, result.error)]))
 
 
 def request_of(live: LiveTree, node: int) -> ScoreRequest:

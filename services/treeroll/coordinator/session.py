@@ -7,6 +7,9 @@ from treeroll import clock
 from treeroll.core.effects import StartBranch, StopBranch
 from treeroll.pb.v1 import replica_pb2 as wire
 
+# Prefixes in one message; far below the limit of a message, so that the last one always fits.
+MESSAGE_BYTES = 4 << 20
+
 
 @dataclass(slots=True)
 class ReplicaSession:
@@ -22,6 +25,7 @@ class ReplicaSession:
     starts: list[StartBranch] = field(default_factory=list)
     stops: list[int] = field(default_factory=list)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    lost: str = ""  # why it lost its lease
     calls: int = 0  # calls that have served it; only the newest one may
 
     def send(self, command: StartBranch | StopBranch) -> None:
@@ -30,6 +34,11 @@ class ReplicaSession:
             self.starts.append(command)
         else:
             self.stops.append(command.grant)
+        self.wake.set()
+
+    def drop(self, cause: str) -> None:
+        """It lost its lease: its call must end."""
+        self.lost = cause
         self.wake.set()
 
     def acknowledge(self, seq: int) -> None:
@@ -42,15 +51,22 @@ class ReplicaSession:
         self.last_heard = clock.monotonic()
 
     def next_commands(self, eos_token_ids: list[int]) -> wire.Commands:
-        """Everything decided since the last message."""
+        """What was decided since the last message, as far as one message should hold."""
         self.wake.clear()
-        starts, self.starts = self.starts, []
-        stops, self.stops = self.stops, []
-        return wire.Commands(
-            acked_seq=self.acked_seq,
-            stops=[wire.StopBranch(grant=grant) for grant in stops],
-            starts=[start_command(effect, eos_token_ids) for effect in starts],
-        )
+        commands = wire.Commands(acked_seq=self.acked_seq)
+        size = taken = 0
+        while taken < len(self.starts) and size < MESSAGE_BYTES:
+            size += len(self.starts[taken].prefix_ids)
+            commands.starts.append(start_command(self.starts[taken], eos_token_ids))
+            taken += 1
+        del self.starts[:taken]
+        # Stops are applied before starts: one for a branch in this or a later message must wait for the next.
+        late = {start.grant for start in commands.starts} | {start.grant for start in self.starts}
+        commands.stops.extend(wire.StopBranch(grant=grant) for grant in self.stops if grant not in late)
+        self.stops = [grant for grant in self.stops if grant in late]
+        if self.starts or self.stops:
+            self.wake.set()
+        return commands
 
 
 def start_command(effect: StartBranch, eos_token_ids: list[int]) -> wire.StartBranch:

@@ -15,6 +15,7 @@ from treeroll.errors import InvalidInput, TreerollError, grpc_code
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import replica_pb2_grpc
+from treeroll.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +23,11 @@ log = logging.getLogger(__name__)
 class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
     """Serves all replica sessions of one coordinator."""
 
-    def __init__(self, coordinator: Coordinator, heartbeat_s: float, eos_token_ids: list[int]) -> None:
+    def __init__(self, coordinator: Coordinator, heartbeat_s: float, tokenizer: Tokenizer) -> None:
         self._coordinator = coordinator
         self._heartbeat_s = heartbeat_s
-        self._eos = eos_token_ids
+        self._eos = tokenizer.eos_token_ids
+        self._context = tokenizer.max_model_len
         self.sessions: dict[str, ReplicaSession] = {}
         self.engine: pb.EngineInfo | None = None
 
@@ -51,17 +53,27 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
         try:
             while True:
                 await session.wake.wait()
+                if session.lost:
+                    # The replica takes this for final, ends, and comes back as a new incarnation.
+                    await context.abort(grpc.StatusCode.ABORTED, f"its lease is lost: {session.lost}")
                 if reader.done() or session.calls != call:
                     return
                 yield wire.CoordinatorMessage(commands=session.next_commands(self._eos))
         finally:
             reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+            [ended] = await asyncio.gather(reader, return_exceptions=True)
+            if isinstance(ended, Exception):
+                log.warning("the session of replica %s broke: %s", session.hello.replica_id, ended)
 
     async def _join(self, hello: wire.Hello) -> ReplicaSession:
         if self.engine is not None and hello.engine.model != self.engine.model:
             raise InvalidInput(
                 f"replica {hello.replica_id} serves {hello.engine.model}, the fleet serves {self.engine.model}"
+            )
+        if hello.engine.max_model_len < self._context:
+            raise InvalidInput(
+                f"replica {hello.replica_id} has a context of {hello.engine.max_model_len} tokens, but prompts may "
+                f"have up to {self._context}; set generator.max_model_len"
             )
         known = self.sessions.get(hello.replica_id)
         same = known is not None and known.hello.incarnation == hello.incarnation
@@ -79,13 +91,13 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             engine.max_model_len,
             frozenset(hello.live_grants),
         )
-        previous = self._coordinator.sessions.get(hello.replica_id)
-        self._coordinator.sessions[hello.replica_id] = session
+        key = hello.replica_id, hello.incarnation
+        self._coordinator.sessions[key] = session
         try:
             await self._coordinator.call(join)
         except TreerollError:
-            if previous is not None:
-                self._coordinator.sessions[hello.replica_id] = previous
+            if not same:
+                del self._coordinator.sessions[key]
             raise
         self.sessions[hello.replica_id] = session
         self.engine = engine
@@ -115,10 +127,14 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
     async def _take_report(self, session: ReplicaSession, report: wire.Report) -> None:
         if report.seq <= session.seen_seq:
             return  # sent again after a reconnect
-        session.seen_seq = report.seq
-        events = segments_of(session.hello, report)
-        session.reported_tokens += sum(event.n_tokens + event.dropped_tokens for event in events)
         replica = session.hello.replica_id, session.hello.incarnation
+        try:
+            events = segments_of(session.hello, report)
+        except InvalidInput as error:
+            log.error("replica %s is dropped: %s", replica[0], error)
+            await self._coordinator.post(Item([ReplicaLost(*replica, str(error))]))
+            return
+        session.reported_tokens += sum(event.n_tokens + event.dropped_tokens for event in events)
 
         def done(error: TreerollError | None) -> None:
             if error is None:
@@ -129,3 +145,4 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             self._coordinator.post_nowait(Item([ReplicaLost(*replica, str(error))]))
 
         await self._coordinator.post(Item(list[Event](events), done))
+        session.seen_seq = report.seq

@@ -1,7 +1,6 @@
 """From what clients send to what the core takes: run specifications and tokenised tasks, checked in full."""
 
 import json
-import math
 import re
 from hashlib import blake2b
 
@@ -15,6 +14,7 @@ from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.policies.base import Limits
 from treeroll.policies.build import build_policies
 from treeroll.records import CLIENT_SCORER
+from treeroll.scorers.base import MAX_REWARD
 from treeroll.scorers.registry import check as check_scorer
 from treeroll.tokenizer import Tokenizer
 
@@ -37,6 +37,10 @@ def run_spec(run_id: str, config: RunConfig, *, local_scorers: bool = True) -> R
     """Resolve a configuration to policies. InvalidInput names what cannot work."""
     if not RUN_ID.fullmatch(run_id):
         raise InvalidInput(f"run id {run_id!r} must be 1 to 64 of letters, digits, '.', '_' and '-'")
+    if config.temperature == 0 and config.leaves > 1:
+        raise InvalidInput(
+            f"temperature 0 and leaves {config.leaves} cannot work together: all leaves of a tree would be equal"
+        )
     limits = Limits(config.leaves, config.segment_tokens, config.max_depth, config.completion_limit)
     overrides = {kind: getattr(config, kind) for kind in ("segment", "branch", "prune", "advantage")}
     policies = build_policies(config.recipe, limits, overrides)
@@ -126,5 +130,8 @@ def _extra(raw: str, where: str) -> str:
 
 def check_reward(report: api.RewardReport) -> None:
     """InvalidInput for a reward that is no finite number, or that has no name."""
-    if not math.isfinite(report.value):
-        raise InvalidInput(f"reward of node '{report.path}' of tree {report.tree_id} is {report.value}, not finite")
+    if not abs(report.value) <= MAX_REWARD:
+        raise InvalidInput(
+            f"reward of node '{report.path}' of tree {report.tree_id} is {report.value}, "
+            f"not finite or beyond {MAX_REWARD:g}"
+        )

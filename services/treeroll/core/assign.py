@@ -5,20 +5,36 @@ from treeroll.core.effects import Effect
 from treeroll.core.grow import cut_branch, expand, settle_tree
 from treeroll.core.live import LiveTree
 from treeroll.core.rng import hash64
-from treeroll.core.run import Run, TaskSpec
+from treeroll.core.run import Run, RunState, TaskSpec
+from treeroll.core.runs import end_cancelled
 from treeroll.core.start import start_effect
 from treeroll.core.state import Replica, State
 from treeroll.core.tree import Tree
 
+# Effects of endings in one call.
+END_LIMIT = 2000
+
 
 def assign(state: State) -> list[Effect]:
-    """Fill free slots, and end what no budget will ever start."""
-    effects = _fill(state)
-    while state.blocked and (doomed := _unaffordable(state)):
+    """Fill free slots, and end what was cancelled or what no budget will ever start.
+
+    Ends come in slices of about END_LIMIT effects, so that no commit grows with the number of tasks: call again while
+    `unfinished`.
+    """
+    effects = end_cancelled(state, END_LIMIT)
+    effects += _fill(state)
+    while state.blocked and len(effects) < END_LIMIT and (doomed := _unaffordable(state)):
         for live, branch in doomed:
             effects += _cut_for_budget(state, live, branch)
         effects += _fill(state)
     return effects
+
+
+def unfinished(state: State) -> bool:
+    """Whether `assign` has more to end than it did."""
+    if any(run.state is RunState.CANCELLED and run.waiting for run in state.runs.values()):
+        return True
+    return any(not state.runs[run_id].ledger.outstanding for run_id in state.blocked)
 
 
 def _fill(state: State) -> list[Effect]:
@@ -74,8 +90,12 @@ def _admit_tree(state: State, replica: Replica) -> bool:
 
 def _next_run(state: State) -> Run | None:
     """Runs take turns: the one with fewest growing trees, among those with waiting tasks and budget to start them."""
-    waiting = [run for run in state.runs.values() if run.waiting and run.spec.run_id not in state.blocked]
+    waiting = [run for run in state.runs.values() if _may_start(state, run)]
     return min(waiting, key=lambda run: (run.growing, run.spec.run_id), default=None)
+
+
+def _may_start(state: State, run: Run) -> bool:
+    return bool(run.waiting) and run.state is not RunState.CANCELLED and run.spec.run_id not in state.blocked
 
 
 def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
@@ -105,7 +125,7 @@ def _grant_or_mask(state: State, replica: Replica, live: LiveTree, branch: Branc
     branch.reserved = need
     branch.apply(BranchEvent.GRANT)
     branch.attempt = branch.failures + 1
-    branch.grant, branch.replica_id = state.next_grant, replica.replica_id
+    branch.grant, branch.replica_id, branch.incarnation = state.next_grant, replica.replica_id, replica.incarnation
     state.next_grant += 1
     state.grants[branch.grant] = (live, branch)
     replica.grants.add(branch.grant)
@@ -122,5 +142,11 @@ def _cut_for_budget(state: State, live: LiveTree, branch: Branch) -> list[Effect
     spec, ledger = live.run.spec, live.run.ledger
     need = live.boundaries[-1] - live.tree.nodes[branch.tip].total
     left = (spec.budget_tokens or 0) - ledger.spent
-    cut_branch(live, branch, "budget", f"the run's budget has {left} tokens left and a branch may need {need}")
+    cut_branch(live, branch, "budget", _over_budget(left, need))
     return settle_tree(state, live)
+
+
+def _over_budget(left: int, need: int) -> str:
+    return (
+        f"the run's budget has {left} tokens left and a branch may need {need}; raise budget_tokens or lower max_tokens"
+    )

@@ -82,6 +82,7 @@ class Branch:
     attempt: int = 0
     grant: int = 0
     replica_id: str = ""
+    incarnation: int = 0
     home: str | None = None
     reserved: int = 0
     seed: int = 0

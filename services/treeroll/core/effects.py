@@ -66,6 +66,7 @@ class StartBranch:
     """Start an engine request. `prefix_ids` is int32 little-endian; `boundaries` are absolute, ascending."""
 
     replica_id: str
+    incarnation: int
     grant: int
     run: Run
     tree_id: str
@@ -82,7 +83,17 @@ class StopBranch:
     """End an engine request."""
 
     replica_id: str
+    incarnation: int
     grant: int
+
+
+@dataclass(slots=True)
+class DropReplica:
+    """The replica lost its lease: end its session, so that it learns and comes back as a new incarnation."""
+
+    replica_id: str
+    incarnation: int
+    cause: str
 
 
 @dataclass(slots=True)
@@ -102,5 +113,6 @@ Effect = (
     | EmitTree
     | StartBranch
     | StopBranch
+    | DropReplica
     | ScoreLeaf
 )

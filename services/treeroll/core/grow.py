@@ -29,6 +29,10 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
     live, branch = entry
     if event.n_tokens and branch.state is BranchState.RUNNING:
         _check_boundary(live, branch, event)
+    prefix = live.tree.nodes[branch.tip].total
+    if event.cached_tokens is not None and event.cached_tokens > prefix:
+        detail = f"tree {live.tree_id}: {event.cached_tokens} tokens of a prefix of {prefix} are said to be cached"
+        raise BrokenInvariant("TreeWellFormed", detail)
     _settle(live, branch, event)
     if branch.state is BranchState.STOPPING:
         live.run.counters.wasted_tokens += event.n_tokens
@@ -134,7 +138,7 @@ def _end_branch(
     ended_path = node is not None and node.status is not NodeStatus.INNER
     if ended_path and event.end is None:
         branch.apply(BranchEvent.STOP)
-        return [StopBranch(branch.replica_id, branch.grant)]
+        return [StopBranch(branch.replica_id, branch.incarnation, branch.grant)]
     if ended_path:
         release_grant(state, live, branch, BranchEvent.FINISH)
     elif event.end is EndKind.HOLD:
@@ -245,7 +249,7 @@ def cut_tree(state: State, live: LiveTree, reason: str, error: str) -> list[Effe
         elif branch.state is BranchState.RUNNING:
             branch.apply(BranchEvent.STOP)
             live.n_censored += 1
-            effects.append(StopBranch(branch.replica_id, branch.grant))
+            effects.append(StopBranch(branch.replica_id, branch.incarnation, branch.grant))
     close_held(live)
     return effects + settle_tree(state, live)
 

@@ -2,10 +2,10 @@
 
 from bisect import insort
 
-from treeroll.core.branch import BranchState
-from treeroll.core.effects import Effect, StopBranch
+from treeroll.core.branch import BranchEvent, BranchState
+from treeroll.core.effects import DropReplica, Effect, StopBranch
 from treeroll.core.events import ReplicaJoined, ReplicaLost
-from treeroll.core.grow import lose_grant, settle_tree
+from treeroll.core.grow import lose_grant, release_grant, settle_tree
 from treeroll.core.queues import requeue
 from treeroll.core.start import start_effect
 from treeroll.core.state import Replica, State
@@ -30,7 +30,8 @@ def join(state: State, event: ReplicaJoined, now: float) -> list[Effect]:
         name, event.incarnation, event.slots, event.block_size, event.max_model_len, heard_at=now
     )
     insort(state.ready, name)
-    return effects
+    # What it may still decode for an earlier coordinator is nobody's any more.
+    return effects + [StopBranch(name, event.incarnation, grant) for grant in sorted(event.live_grants)]
 
 
 def _reconcile(state: State, replica: Replica, live_grants: frozenset[int]) -> list[Effect]:
@@ -38,16 +39,22 @@ def _reconcile(state: State, replica: Replica, live_grants: frozenset[int]) -> l
     effects: list[Effect] = []
     for grant in sorted(replica.grants - live_grants):
         live, branch = state.grants[grant]
-        effects.append(start_effect(live, branch))
-    for grant in sorted(live_grants | replica.grants):
+        if branch.state is BranchState.STOPPING:  # its start was swallowed too: there is nothing to stop
+            release_grant(state, live, branch, BranchEvent.END)
+            effects += settle_tree(state, live)
+        else:
+            effects.append(start_effect(live, branch))
+    for grant in sorted(live_grants):
         entry = state.grants.get(grant)
         if entry is None or entry[1].state is BranchState.STOPPING:
-            effects.append(StopBranch(replica.replica_id, grant))
+            effects.append(StopBranch(replica.replica_id, replica.incarnation, grant))
     return effects
 
 
 def _check_alike(state: State, event: ReplicaJoined) -> None:
     """Boundaries are the same for all branches of a tree, so all replicas must cut alike."""
+    if min(event.slots, event.block_size, event.max_model_len) < 1:
+        raise InvalidInput(f"replica {event.replica_id} says it has no slots, no block size or no context")
     for other in state.replicas.values():
         if (other.block_size, other.max_model_len) != (event.block_size, event.max_model_len):
             raise InvalidInput(
@@ -73,7 +80,7 @@ def lose(state: State, event: ReplicaLost) -> list[Effect]:
         return []
     del state.replicas[event.replica_id]
     state.ready.remove(event.replica_id)
-    effects: list[Effect] = []
+    effects: list[Effect] = [DropReplica(replica.replica_id, replica.incarnation, event.cause)]
     for grant in sorted(replica.grants):
         live, branch = state.grants[grant]
         lose_grant(state, live, branch, event.cause)

@@ -65,10 +65,17 @@ def cancel(state: State, run_id: str) -> list[Effect]:
         return []
     run.state = RunState.CANCELLED
     effects: list[Effect] = [PersistRun(run)]
-    while run.waiting:
-        effects += _fail_unplanted(run, run.waiting.popleft())
     for live in [live for live in state.trees.values() if live.run is run]:
         effects += cut_tree(state, live, "cancelled", "the run was cancelled")
+    return effects
+
+
+def end_cancelled(state: State, limit: int) -> list[Effect]:
+    """Terminal events of tasks that were waiting when their run was cancelled, `limit` at a time."""
+    effects: list[Effect] = []
+    for run in state.runs.values():
+        while run.state is RunState.CANCELLED and run.waiting and len(effects) < limit:
+            effects += _fail_unplanted(run, run.waiting.popleft())
     return effects
 
 

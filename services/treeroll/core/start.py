@@ -12,6 +12,7 @@ def start_effect(live: LiveTree, branch: Branch) -> StartBranch:
     tip = live.tree.nodes[branch.tip]
     return StartBranch(
         replica_id=branch.replica_id,
+        incarnation=branch.incarnation,
         grant=branch.grant,
         run=live.run,
         tree_id=live.tree_id,
@@ -19,7 +20,7 @@ def start_effect(live: LiveTree, branch: Branch) -> StartBranch:
         prompt_tokens=live.tree.root.n_tokens,
         boundaries=live.boundaries[tip.depth :],
         hold=spec.segment.hold,
-        # With engine seeds per request, a second attempt must not re-use the first one's noise.
-        seed=hash64(branch.seed, branch.attempt) if spec.sampling.per_request_seed else branch.seed,
+        # With engine seeds per request, no grant of a branch may re-use the noise of an earlier one.
+        seed=hash64(branch.seed, branch.attempt, tip.depth) if spec.sampling.per_request_seed else branch.seed,
         priority=-tip.depth,
     )

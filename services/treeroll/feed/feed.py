@@ -18,7 +18,7 @@ RECHECK_S = 0.5
 
 
 class Feed:
-    """Leases over one store. `total(run_id)` is how many trees a run will have delivered in the end, None while open."""
+    """Leases over one store. `total(run_id)` is how many trees a run will have in the end, None while open."""
 
     def __init__(self, store: Store, total: Callable[[str], int | None]) -> None:
         self._store = store

@@ -34,8 +34,11 @@ class TextStream:
         from tokenizers.decoders import DecodeStream
 
         self._tokenizer = tokenizer
-        self._stream: Any = DecodeStream(ids=priming, skip_special_tokens=True)
+        self._stream: Any = DecodeStream(skip_special_tokens=True)
+        # Stepped, not given at once: the stream must end up withholding exactly what the running branch withholds.
+        self.step(priming)
 
     def step(self, token_ids: Sequence[int]) -> str:
-        """Text that these tokens add."""
-        return str(self._stream.step(self._tokenizer, list(token_ids)) or "")
+        """Text that these tokens add; of a character that they only begin, nothing."""
+        # One by one: a stream that is given several withholds them all if the last character is incomplete.
+        return "".join(self._stream.step(self._tokenizer, token_id) or "" for token_id in token_ids)

@@ -113,6 +113,10 @@ class ScoringService(Protocol):
         ...
 
 
+# Squares and sums of rewards must stay finite, too.
+MAX_REWARD = 1e100
+
+
 class MissingInput(Exception):
     """The task lacks a field this scorer needs; becomes an error of the item."""
 

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from treeroll.scorers.base import ErrorKind, MissingInput, ScoreItem, Scorer, ScoreResult
+from treeroll.scorers.base import MAX_REWARD, ErrorKind, MissingInput, ScoreItem, Scorer, ScoreResult
 
 MAX_ERROR_CHARS = 300
 
@@ -34,6 +34,8 @@ def to_result(returned: Any) -> ScoreResult:
         return ScoreResult.failed(ErrorKind.NOT_A_NUMBER, one_line(f"not a number: the scorer returned a {kind}"))
     if not math.isfinite(value):
         return ScoreResult.failed(ErrorKind.NOT_FINITE, f"not finite: {value}")
+    if abs(value) > MAX_REWARD:
+        return ScoreResult.failed(ErrorKind.NOT_FINITE, f"not finite for our purposes: {value:g}")
     return ScoreResult(value)
 
 

@@ -7,7 +7,7 @@ result.
 import json
 from typing import Any
 
-from treeroll.scorers.base import ErrorKind, Job, ScoreItem, ScoreResult
+from treeroll.scorers.base import MAX_REWARD, ErrorKind, Job, ScoreItem, ScoreResult
 
 STARTED = b"started"
 MAX_REPLY_BYTES = 16_384
@@ -33,6 +33,8 @@ def pack_result(result: ScoreResult) -> bytes:
 def unpack_result(message: bytes) -> ScoreResult:
     """A result. ValueError if the child sent something else."""
     value, error, kind = json.loads(message)
+    if value is not None and not abs(float(value)) <= MAX_REWARD:
+        raise ValueError(f"the child sent {value}")
     return ScoreResult(None if value is None else float(value), str(error), None if kind is None else ErrorKind(kind))
 
 

@@ -18,7 +18,7 @@ TOLERANCE = 1e-9
 
 NODE_COLUMNS = (
     *("node_id", "tree_id", "parent_id", "path", "depth", "sibling_index", "token_start", "token_ids", "logprobs"),
-    *("weight_versions", "status", "tin", "tout"),
+    *("weight_versions", "status", "tin", "tout", "value", "n_leaves"),
 )
 SAMPLE_COLUMNS = (
     *(
@@ -37,6 +37,7 @@ SAMPLE_COLUMNS = (
         "loss_weights",
         "advantages",
         "reward",
+        "rewards",
         "reward_status",
         "path_node_ids",
         "path_offsets",
@@ -96,9 +97,24 @@ def tree_findings(nodes: list[Row], samples: list[Row]) -> Iterator[Finding]:
         )
     for index, sample in enumerate(samples):
         yield from _sample_findings(sample, index, len(samples), known)
+    yield from _value_findings(nodes, samples)
     weight = math.fsum(row["path_weight"] for row in samples)
     if weight > 1 + TOLERANCE:
         yield "TreeWellFormed", f"tree {nodes[0]['tree_id']}: path weights sum to {weight}"
+
+
+def _value_findings(nodes: list[Row], samples: list[Row]) -> Iterator[Finding]:
+    """A node's value is the mean reward of the scored leaves at or below it."""
+    below: dict[str, list[float | None]] = {node["node_id"]: [] for node in nodes}
+    for sample in samples:
+        for node_id in (nodes[0]["node_id"], *sample["path_node_ids"]):
+            below.get(node_id, []).append(sample["reward"])
+    for node in nodes:
+        rewards = [reward for reward in below[node["node_id"]] if reward is not None]
+        mean = math.fsum(rewards) / len(rewards) if rewards else None
+        same = node["value"] == mean if None in (node["value"], mean) else math.isclose(node["value"], mean or 0.0)
+        if not same or node["n_leaves"] != len(below[node["node_id"]]):
+            yield "RewardOnce", f"node {node['node_id']} has a value or leaf count that its leaves do not give"
 
 
 def _node_findings(node: Row, known: dict[str, Row]) -> Iterator[Finding]:
@@ -152,6 +168,8 @@ def _credit_findings(sample: Row, where: str) -> Iterator[Finding]:
     reward, advantages = sample["reward"], sample["advantages"]
     if (reward is None) == (sample["reward_status"] == "ok") or (reward is not None and not math.isfinite(reward)):
         yield "RewardOnce", f"{where} has reward {reward} with status {sample['reward_status']}"
+    if reward is not None and reward not in dict(sample["rewards"]).values():
+        yield "RewardOnce", f"{where} has a reward that no scorer gave"
     if (advantages is None) != (reward is None) or (advantages is not None and len(advantages) != tokens):
         yield "RewardOnce", f"{where} has a reward without one advantage per token, or the reverse"
 

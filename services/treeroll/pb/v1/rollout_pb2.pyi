@@ -34,7 +34,7 @@ class ReplicaStatus(_message.Message):
     def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., state: _Optional[str] = ..., branches: _Optional[int] = ..., slots: _Optional[int] = ..., generated_tokens: _Optional[int] = ..., kv_usage: _Optional[float] = ..., silent_s: _Optional[float] = ..., restarts: _Optional[int] = ...) -> None: ...
 
 class ServiceStatus(_message.Message):
-    __slots__ = ("epoch", "version", "engine", "tokenizer_hash", "replicas", "run_ids", "durability", "store", "violations", "live_trees", "waiting_tasks")
+    __slots__ = ("epoch", "version", "engine", "tokenizer_hash", "replicas", "run_ids", "durability", "store", "violations", "live_trees", "waiting_tasks", "draining")
     class ViolationsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +53,7 @@ class ServiceStatus(_message.Message):
     VIOLATIONS_FIELD_NUMBER: _ClassVar[int]
     LIVE_TREES_FIELD_NUMBER: _ClassVar[int]
     WAITING_TASKS_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     version: str
     engine: _common_pb2.EngineInfo
@@ -64,7 +65,8 @@ class ServiceStatus(_message.Message):
     violations: _containers.ScalarMap[str, int]
     live_trees: int
     waiting_tasks: int
-    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., tokenizer_hash: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ..., run_ids: _Optional[_Iterable[str]] = ..., durability: _Optional[str] = ..., store: _Optional[str] = ..., violations: _Optional[_Mapping[str, int]] = ..., live_trees: _Optional[int] = ..., waiting_tasks: _Optional[int] = ...) -> None: ...
+    draining: bool
+    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., tokenizer_hash: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ..., run_ids: _Optional[_Iterable[str]] = ..., durability: _Optional[str] = ..., store: _Optional[str] = ..., violations: _Optional[_Mapping[str, int]] = ..., live_trees: _Optional[int] = ..., waiting_tasks: _Optional[int] = ..., draining: _Optional[bool] = ...) -> None: ...
 
 class CreateRunRequest(_message.Message):
     __slots__ = ("run_id", "config_json")

@@ -135,7 +135,7 @@ class RolloutsServicer:
 
     def SubmitTasks(self, request, context):
         """Adds tasks. All or none of the request's tasks are accepted, and they are durable when this returns.
-        A task key seen before with equal content is a no-op; with other content ALREADY_EXISTS.
+        A task key seen before with equal content is a no-op; with other content ALREADY_EXISTS. UNAVAILABLE while draining.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -184,8 +184,10 @@ class RolloutsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReportRewards(self, request, context):
-        """Writes rewards of nodes, late and again. All or none are applied. An equal repeat is a no-op, another value for the
-        same (node, scorer, version) is ALREADY_EXISTS; NaN and infinities are INVALID_ARGUMENT.
+        """Writes rewards of nodes (any but the prompt) of trees that have ended, late and again. All or none are applied. An equal
+        repeat is a no-op, another value for the same (node, scorer, version) is ALREADY_EXISTS; NaN and infinities are
+        INVALID_ARGUMENT. In force for credit is the newest version by the run's own scorer, or by "client" if the run has none.
+        GetTree shows the new credit; a tree that was acknowledged is not delivered again for it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

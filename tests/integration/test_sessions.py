@@ -1,0 +1,161 @@
+"""Replica sessions that go wrong: lost leases, nonsense, old lives, slow stores. The work goes on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+from tests.support.eventually import eventually
+from tests.support.local_service import LocalService, local_service
+
+from treeroll.client import connect_async
+from treeroll.config import CoordinatorConfig
+from treeroll.demo import TASKS_FILE
+from treeroll.generator.config import SimulatedLatency
+from treeroll.generator.session import SessionRefused
+from treeroll.pb.v1 import common_pb2, replica_pb2_grpc
+from treeroll.pb.v1 import replica_pb2 as wire
+from treeroll.store.base import Commit
+from treeroll.store.memory import MemoryStore
+from treeroll.tasks import read_tasks
+
+RUN: dict[str, Any] = {"recipe": "flat", "leaves": 2, "segment_tokens": 32, "max_depth": 10, "scorer": "arith"}
+ENGINE = common_pb2.EngineInfo(engine="simulated", model="simulated", block_size=32, max_model_len=1024, slots=4)
+
+
+def hello(incarnation: int = 1, **changes: Any) -> wire.ReplicaMessage:
+    engine = common_pb2.EngineInfo()
+    engine.CopyFrom(ENGINE)
+    for name, value in changes.items():
+        setattr(engine, name, value)
+    return wire.ReplicaMessage(hello=wire.Hello(replica_id="r0", incarnation=incarnation, engine=engine))
+
+
+async def say(service: LocalService, *messages: wire.ReplicaMessage) -> tuple[grpc.StatusCode, str]:
+    """Speak as a replica until the coordinator ends the call; returns how it did."""
+    async with grpc.aio.insecure_channel(service.address) as channel:
+        stub: Any = replica_pb2_grpc.ReplicaPlaneStub(channel)
+
+        async def speak() -> AsyncIterator[wire.ReplicaMessage]:
+            for message in messages:
+                yield message
+            await asyncio.Event().wait()
+
+        call = stub.Session(speak())
+        try:
+            async for _ in call:
+                pass
+        except grpc.aio.AioRpcError as error:
+            return error.code(), error.details() or ""
+        return await call.code(), ""
+
+
+@pytest.mark.parametrize(
+    ("report", "complaint"),
+    [
+        (wire.Report(seq=1, segments=[wire.Segment(grant=1, tokens=2)], token_ids=b"\0" * 8), "bytes of ids"),
+        (
+            wire.Report(seq=1, segments=[wire.Segment(grant=1, end=wire.BranchEnd(reason=99))]),  # type: ignore[arg-type]
+            "unknown reason 99",
+        ),
+    ],
+)
+async def test_a_report_that_cannot_be_read_ends_the_session_and_is_not_acknowledged(
+    report: wire.Report, complaint: str
+) -> None:
+    async with local_service() as service:
+        code, details = await say(service, hello(), wire.ReplicaMessage(report=report))
+        assert code is grpc.StatusCode.ABORTED
+        assert complaint in details
+        assert service.coordinator.state.replicas == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [({"slots": 0}, "no slots"), ({"max_model_len": 100}, "context of 100 tokens")],
+)
+async def test_a_replica_that_cannot_serve_is_refused_with_the_reason(changes: dict[str, int], complaint: str) -> None:
+    async with local_service() as service:
+        code, details = await say(service, hello(**changes))
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert complaint in details
+
+
+async def test_an_older_life_is_refused_and_takes_no_orders_from_the_newer_one() -> None:
+    async with local_service(SlowStore(0.03)) as service:
+        service.start_replica("r0", incarnation=2, slots=4, latency=SimulatedLatency(step_s=0.002))
+        client = await connect_async(service.address)
+        run = await client.create_run("run", **RUN)
+        tasks = list(read_tasks(TASKS_FILE, limit=6))
+
+        async def joined() -> bool:
+            return "r0" in service.coordinator.state.replicas
+
+        await eventually(joined)
+        await run.submit(tasks)
+        code, details = await say(service, hello(incarnation=1))
+        assert code is grpc.StatusCode.ABORTED
+        assert "is fenced: 2 has been seen" in details
+        await run.close()
+        assert len([tree async for batch in run.batches() for tree in batch.trees]) == 6
+
+
+class SlowStore(MemoryStore):
+    """A store whose commits take `delay_s`."""
+
+    def __init__(self, delay_s: float) -> None:
+        super().__init__()
+        self.delay_s = delay_s
+
+    async def commit(self, commit: Commit, epoch: int) -> None:
+        await asyncio.sleep(self.delay_s)
+        await super().commit(commit, epoch)
+
+
+async def test_a_commit_slower_than_a_lease_does_not_cost_replicas_their_leases() -> None:
+    store = SlowStore(0.0)
+    config = CoordinatorConfig(port=0, heartbeat_s=0.1, lease_s=0.6)
+    async with local_service(store, config) as service:
+        service.start_replica("r0", latency=SimulatedLatency(step_s=0.001))
+        client = await connect_async(service.address)
+        run = await client.create_run("run", **RUN)
+        store.delay_s = 1.5
+        await run.submit(read_tasks(TASKS_FILE, limit=3))
+        store.delay_s = 0.0
+        await run.close()
+        assert len([tree async for batch in run.batches() for tree in batch.trees]) == 3
+        assert (await run.status()).regrants == 0
+
+
+async def test_a_replica_that_lost_its_lease_is_told_so_and_ends() -> None:
+    async with local_service() as service:
+        replica = service.start_replica("r0")
+
+        async def joined() -> bool:
+            return "r0" in service.coordinator.state.replicas
+
+        await eventually(joined)
+        service.lose("r0", 1)
+        with pytest.raises(SessionRefused, match="its lease is lost"):
+            await asyncio.wait_for(replica, 10)
+
+
+async def test_cancelling_many_waiting_tasks_ends_them_in_bounded_commits() -> None:
+    sizes: list[int] = []
+
+    class Measured(MemoryStore):
+        async def commit(self, commit: Commit, epoch: int) -> None:
+            sizes.append(len(commit.feed))
+            await super().commit(commit, epoch)
+
+    async with local_service(Measured()) as service:
+        client = await connect_async(service.address)
+        run = await client.create_run("run", **RUN)
+        await run.submit({"id": f"t{i}", "prompt": "Compute 1+2.\n"} for i in range(5000))
+        await run.cancel()
+        ended = 0
+        async for batch in run.batches(trees=500, allow_empty=True):
+            ended += len(batch.failures)
+        assert ended == 5000
+        assert max(sizes) <= 2000
