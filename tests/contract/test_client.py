@@ -373,8 +373,7 @@ def test_held_leases_are_renewed_while_the_caller_computes(run: Run, rollouts: F
     ids = run.submit(tasks(1))
     with run.batches(trees=1, lease_s=1.0) as batches:
         batch = next(batches)
-        time.sleep(1.6)
-        assert len(rollouts.requests("RenewLeases")) >= 3
+        eventually_sync(lambda: len(rollouts.requests("RenewLeases")) >= 3)
         batch.ack()
     assert rollouts.acked("r") == ids
 

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from tests.support.eventually import eventually
+
 from treeroll.config import CoordinatorConfig
 from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.loop import Coordinator, Item
@@ -23,6 +25,9 @@ from treeroll.service import ServiceConfig, make_coordinator, start_server
 from treeroll.store.base import Store
 from treeroll.store.memory import MemoryStore
 from treeroll.tokenizer import Tokenizer
+
+# Tasks of the service itself come first in `LocalService.tasks`; replicas follow.
+SERVICE_TASKS = 3
 
 
 @dataclass
@@ -55,6 +60,15 @@ class LocalService:
         self.tasks.append(task)
         return task
 
+    async def joined(self) -> None:
+        """Return once every replica that was started has been welcomed."""
+        wanted = {task.get_name() for task in self.tasks[SERVICE_TASKS:] if not task.done()}
+
+        async def all_there() -> bool:
+            return wanted <= set(self.coordinator.state.ready)
+
+        await eventually(all_there, timeout_s=20)
+
     def lose(self, replica_id: str, incarnation: int) -> None:
         """What the supervisor says when a replica's process has died."""
         self.coordinator.post_nowait(Item([ReplicaLost(replica_id, incarnation, "its process died")]))
@@ -80,7 +94,7 @@ async def local_service(
     tasks = [asyncio.create_task(job) for job in jobs]
     try:
         yield LocalService(f"127.0.0.1:{port}", core, plane, store, tokenizer, tasks)
-        failed = [task for task in tasks[:3] if task.done()]
+        failed = [task for task in tasks[:SERVICE_TASKS] if task.done()]
         if failed:
             await failed[0]
     finally:

@@ -28,7 +28,8 @@ def request(
 
 
 async def rollout(service: LocalService, out: Path, **changes: Any) -> int:
-    """One whole rollout; returns the exit code."""
+    """One whole rollout, once the service's replicas are there; returns the exit code."""
+    await service.joined()
     return await execute(make_plan(request(service, out, **changes)))
 
 

@@ -13,7 +13,7 @@ from tests.support.eventually import eventually
 from tests.support.local_service import local_service
 from tests.support.rollouts import request, rollout
 
-from treeroll.cli.interrupts import Interrupted, Interrupts, unless
+from treeroll.cli.interrupts import Interrupted, Interrupts, heeded, unless
 from treeroll.cli.preflight import make_plan
 from treeroll.cli.results import parts
 from treeroll.cli.results.audit import audit_directory
@@ -217,3 +217,11 @@ async def test_the_first_ctrl_c_asks_and_the_second_ends() -> None:
             return seconds == [1]
 
         await eventually(told)
+
+
+def test_a_signal_that_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert heeded() == [signal.SIGINT, signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -203,8 +203,8 @@ def facts(**changes: Any) -> Facts:
 
 def test_the_summary_follows_its_definitions() -> None:
     tally = Tally(unique_tokens=50)
-    tally.add_tree(TreeFigures(10, [20, 30], [1.0, 0.0], [0.5, 0.5]))
-    tally.add_tree(TreeFigures(5, [25], [None], [1.0], reward_errors=1, partial=True))
+    tally.add_tree(TreeFigures(10, [20, 30], [1.0, 0.0], [0.5, 0.5], distinct=2))
+    tally.add_tree(TreeFigures(5, [25], [None], [1.0], reward_errors=1, partial=True, distinct=1))
     figures = Figures(generated_tokens=60, forks=1, lost_tokens_max=4)
     sessions = {"a": Session("a", 1.0, 2.0, figures), "b": Session("b", 1.0, 3.0, Figures(generated_tokens=15))}
     summary = summarize(tally, sessions, facts(failures=[("t9", "it was too long")]))
@@ -215,6 +215,7 @@ def test_the_summary_follows_its_definitions() -> None:
     assert summary["prompt_tokens"] == 15
     assert (summary["wall_s"], summary["setup_s"], summary["tokens_per_s"]) == (5.0, 2.0, 15.0)
     assert (summary["mean_reward"], summary["effective_tree_fraction"]) == (0.5, 0.5)
+    assert summary["distinct_sample_fraction"] == 1.0
     assert (summary["trees"], summary["partial_trees"], summary["reward_errors"]) == (2, 1, 1)
     assert summary["failures"] == [{"task_id": "t9", "error": "it was too long"}]
     json.dumps(summary, allow_nan=False)

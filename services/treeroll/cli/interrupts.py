@@ -17,6 +17,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ONE_REQUEST_S = 0.5
 
 
+def heeded() -> list[signal.Signals]:
+    """The signals that ask for an end, without those that `nohup` or a shell has told us to ignore."""
+    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 class Interrupted(TreerollError):
     """Somebody pressed Ctrl-C before there was anything to keep."""
 
@@ -31,17 +36,18 @@ class Interrupts:
         """`on_second` must end the process."""
         self.asked = asyncio.Event()
         self._on_second = on_second
+        self._heeded = heeded()
         self._first_at = 0.0
 
     def __enter__(self) -> "Interrupts":
-        for number in SIGNALS:
+        for number in self._heeded:
             asyncio.get_running_loop().add_signal_handler(number, self._handle, number)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number in SIGNALS:
+        for number in self._heeded:
             asyncio.get_running_loop().remove_signal_handler(number)
 
     def _handle(self, number: signal.Signals) -> None:

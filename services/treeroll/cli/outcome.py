@@ -31,6 +31,7 @@ _ROWS = {
     "forks": ("forks", 0),
     "mean_reward": ("mean reward of leaves", 4),
     "mean_reward_unbiased": ("mean reward, unbiased", 4),
+    "distinct_sample_fraction": ("different completions per sample", 3),
     "effective_tree_fraction": ("trees with better and worse leaves", 3),
     "reward_errors": ("leaves without reward: scorer failed", 0),
     "failed_tasks": ("tasks without a sample", 0),

@@ -10,6 +10,7 @@ import threading
 from typing import Any, NoReturn, TextIO
 
 from treeroll.cli.console import note
+from treeroll.cli.interrupts import heeded
 from treeroll.cli.settings import Sections
 from treeroll.config import parse
 from treeroll.errors import TreerollError
@@ -41,7 +42,7 @@ async def _run(config: Any, say: TextIO, lifeline: bool) -> None:
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in heeded():
         loop.add_signal_handler(number, _on_signal, stop)
     if lifeline:
         await _watch_stdin(stop)

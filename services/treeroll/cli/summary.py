@@ -21,6 +21,8 @@ class TreeFigures:
     path_weights: Sequence[float]
     reward_errors: int = 0
     partial: bool = False
+    distinct: int = 0
+    """Different completions among the samples."""
 
 
 @dataclass(slots=True)
@@ -82,6 +84,8 @@ class Tally:
     unique_tokens: int = 0
     """Tokens of nodes that are in at least one sample, each counted once."""
     reward_errors: int = 0
+    distinct_samples: int = 0
+    """Different completions, counted tree by tree."""
     mixed_trees: int = 0
     """Trees with both a better and a worse leaf: the others teach a group-relative trainer nothing."""
     reward: ClusteredMean = field(default_factory=ClusteredMean)
@@ -95,6 +99,7 @@ class Tally:
         self.prompt_tokens += tree.prompt_tokens
         self.delivered_tokens += sum(tree.completion_tokens)
         self.reward_errors += tree.reward_errors
+        self.distinct_samples += tree.distinct
         scored = [(r, w) for r, w in zip(tree.rewards, tree.path_weights, strict=True) if r is not None]
         values = [value for value, _ in scored]
         self.mixed_trees += bool(values) and min(values) < max(values)
@@ -162,6 +167,7 @@ def _tokens(tally: Tally, service: Figures) -> dict[str, Any]:
         "delivered_tokens": tally.delivered_tokens,
         "unique_tokens": tally.unique_tokens,
         "sharing_ratio": _ratio(tally.delivered_tokens, service.generated_tokens),
+        "distinct_sample_fraction": _ratio(tally.distinct_samples, tally.samples),
         "wasted_tokens": service.generated_tokens - tally.unique_tokens,
         **own,
     }

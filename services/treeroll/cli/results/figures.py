@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from treeroll.cli.summary import Tally, TreeFigures
 
-SAMPLE_COLUMNS = ("tree_id", "status", "reward", "reward_status", "path_weight")
+SAMPLE_COLUMNS = ("tree_id", "status", "reward", "reward_status", "path_weight", "completion_text")
 
 
 def add_samples(tally: Tally, samples: pa.Table) -> None:
@@ -31,6 +31,7 @@ def _tree(leaves: list[dict[str, Any]]) -> TreeFigures:
         path_weights=[leaf["path_weight"] for leaf in leaves],
         reward_errors=sum(leaf["reward_status"] == "error" for leaf in leaves),
         partial=leaves[0]["status"] == "partial",
+        distinct=len({leaf["completion_text"] for leaf in leaves}),
     )
 
 
