@@ -219,7 +219,7 @@ async def test_the_first_ctrl_c_asks_and_the_second_ends() -> None:
         await eventually(told)
 
 
-def test_a_signal_that_nohup_ignores_stays_ignored() -> None:
+def test_a_closed_terminal_is_ignored_under_nohup() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         assert heeded() == [signal.SIGINT, signal.SIGTERM]

@@ -18,8 +18,9 @@ ONE_REQUEST_S = 0.5
 
 
 def heeded() -> list[signal.Signals]:
-    """The signals that ask for an end, without those that `nohup` or a shell has told us to ignore."""
-    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    """The signals that ask for an end: a closed terminal does not, under `nohup`."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [number for number in SIGNALS if not (ignored and number == signal.SIGHUP)]
 
 
 class Interrupted(TreerollError):
