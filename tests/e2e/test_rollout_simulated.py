@@ -73,7 +73,7 @@ def test_a_rollout_from_start_to_end(tmp_path: Path) -> None:
     assert nodes.schema.names == NODE_SCHEMA.names
     assert len({replica for replica in nodes["replica_id"].to_pylist() if replica}) == 2
     code, audited = run("audit", "--from", str(out), log=tmp_path / "audit.log")
-    assert (code, "all promises kept" in audited) == (0, True)
+    assert (code, "no broken promise found" in audited) == (0, True)
     code, drawn = run("inspect", "--from", str(out), log=tmp_path / "inspect.log")
     assert code == 0
     assert all(words in drawn for words in ("+ reward 1", "- reward 0", "boxed", "sharing"))
