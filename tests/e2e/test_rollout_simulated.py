@@ -76,7 +76,7 @@ def test_a_rollout_from_start_to_end(tmp_path: Path) -> None:
     assert (code, "no broken promise found" in audited) == (0, True)
     code, drawn = run("inspect", "--from", str(out), log=tmp_path / "inspect.log")
     assert code == 0
-    assert all(words in drawn for words in ("+ reward 1", "- reward 0", "boxed", "sharing"))
+    assert all(words in drawn for words in ("+ reward 1", "- reward 0", "answer", "sharing"))
 
 
 def test_ctrl_c_once_keeps_what_is_complete(tmp_path: Path) -> None:
