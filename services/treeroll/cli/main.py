@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from treeroll.cli import audit, drain, inspect, policies, rollout, serve, status
+from treeroll.cli import audit, bench, drain, inspect, policies, rollout, serve, status
 from treeroll.errors import CallerError, TreerollError
 
 FAILED = 1
@@ -104,7 +104,7 @@ def treeroll(
     """
 
 
-WORK, SERVICE, LOOK = "Grow trees", "Run a service", "Look at results"
+WORK, SERVICE, LOOK, SPEED = "Grow trees", "Run a service", "Look at results", "Measure"
 
 app.command("rollout", rich_help_panel=WORK)(rollout.rollout)
 app.command("policies", rich_help_panel=WORK)(policies.policies)
@@ -113,6 +113,7 @@ app.command("status", rich_help_panel=SERVICE)(status.status)
 app.command("drain", rich_help_panel=SERVICE)(drain.drain)
 app.command("inspect", rich_help_panel=LOOK)(inspect.inspect)
 app.command("audit", rich_help_panel=LOOK)(audit.audit)
+app.add_typer(bench.app, name="bench", rich_help_panel=SPEED)
 
 if __name__ == "__main__":
     app()

@@ -25,39 +25,39 @@ _sym_db = _symbol_database.Default()
 from treeroll.pb.v1 import common_pb2 as treeroll_dot_pb_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctreeroll/pb/v1/replica.proto\x12\x0btreeroll.v1\x1a\x1btreeroll/pb/v1/common.proto\"\x91\x01\n\x0eReplicaMessage\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.treeroll.v1.HelloH\x00\x12%\n\x06report\x18\x02 \x01(\x0b\x32\x13.treeroll.v1.ReportH\x00\x12+\n\theartbeat\x18\x03 \x01(\x0b\x32\x16.treeroll.v1.HeartbeatH\x00\x42\x06\n\x04\x62ody\"\x98\x01\n\x05Hello\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\'\n\x06\x65ngine\x18\x03 \x01(\x0b\x32\x17.treeroll.v1.EngineInfo\x12\x16\n\x0eweight_version\x18\x04 \x01(\x04\x12\x10\n\x08last_seq\x18\x05 \x01(\x04\x12\x13\n\x0blive_grants\x18\x06 \x03(\x04\"u\n\x06Report\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12&\n\x08segments\x18\x02 \x03(\x0b\x32\x14.treeroll.v1.Segment\x12\x11\n\ttoken_ids\x18\x03 \x01(\x0c\x12\x10\n\x08logprobs\x18\x04 \x01(\x0c\x12\x11\n\tentropies\x18\x05 \x01(\x0c\"\xe4\x01\n\x07Segment\x12\r\n\x05grant\x18\x01 \x01(\x04\x12\x0e\n\x06tokens\x18\x02 \x01(\r\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x1a\n\rcached_tokens\x18\x04 \x01(\rH\x00\x88\x01\x01\x12#\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x16.treeroll.v1.BranchEnd\x12\x30\n\x0fweight_versions\x18\x06 \x03(\x0b\x32\x17.treeroll.v1.WeightSpan\x12\x12\n\nstarted_at\x18\x07 \x01(\x01\x12\x13\n\x0b\x66inished_at\x18\x08 \x01(\x01\x42\x10\n\x0e_cached_tokens\"Z\n\tBranchEnd\x12&\n\x06reason\x18\x01 \x01(\x0e\x32\x16.treeroll.v1.EndReason\x12\x16\n\x0e\x64ropped_tokens\x18\x02 \x01(\r\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"l\n\tHeartbeat\x12\x0f\n\x07running\x18\x01 \x01(\r\x12\x0f\n\x07waiting\x18\x02 \x01(\r\x12\x10\n\x08kv_usage\x18\x03 \x01(\x02\x12\x11\n\tpreempted\x18\x04 \x01(\x04\x12\x18\n\x10generated_tokens\x18\x05 \x01(\x04\"p\n\x12\x43oordinatorMessage\x12\'\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.treeroll.v1.WelcomeH\x00\x12)\n\x08\x63ommands\x18\x02 \x01(\x0b\x32\x15.treeroll.v1.CommandsH\x00\x42\x06\n\x04\x62ody\"S\n\x07Welcome\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x11\n\tacked_seq\x18\x02 \x01(\x04\x12\x13\n\x0bheartbeat_s\x18\x03 \x01(\x01\x12\x11\n\trun_ahead\x18\x04 \x01(\r\"\x9e\x01\n\x08\x43ommands\x12\x11\n\tacked_seq\x18\x01 \x01(\x04\x12&\n\x05stops\x18\x02 \x03(\x0b\x32\x17.treeroll.v1.StopBranch\x12(\n\x06starts\x18\x03 \x03(\x0b\x32\x18.treeroll.v1.StartBranch\x12\x13\n\x06paused\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\r\n\x05\x64rain\x18\x05 \x01(\x08\x42\t\n\x07_paused\"\xea\x01\n\x0bStartBranch\x12\r\n\x05grant\x18\x01 \x01(\x04\x12\x12\n\nprefix_ids\x18\x02 \x01(\x0c\x12\x15\n\rprompt_tokens\x18\x03 \x01(\r\x12\x12\n\nboundaries\x18\x04 \x03(\r\x12\x11\n\tmax_total\x18\x05 \x01(\r\x12\x0c\n\x04hold\x18\x06 \x01(\x08\x12\'\n\x08sampling\x18\x07 \x01(\x0b\x32\x15.treeroll.v1.Sampling\x12\x12\n\ncache_salt\x18\x08 \x01(\t\x12\x0c\n\x04seed\x18\t \x01(\x04\x12\x10\n\x08priority\x18\n \x01(\x05\x12\x0f\n\x07tree_id\x18\x0b \x01(\t\"\x99\x01\n\x08Sampling\x12\x13\n\x0btemperature\x18\x01 \x01(\x02\x12\r\n\x05top_p\x18\x02 \x01(\x02\x12\r\n\x05top_k\x18\x03 \x01(\x05\x12\x16\n\x0estop_token_ids\x18\x04 \x03(\r\x12\x14\n\x0ctop_logprobs\x18\x05 \x01(\r\x12\x18\n\x10per_request_seed\x18\x06 \x01(\x08\x12\x12\n\nignore_eos\x18\x07 \x01(\x08\"\x1b\n\nStopBranch\x12\r\n\x05grant\x18\x01 \x01(\x04*\xac\x01\n\tEndReason\x12\x1a\n\x16\x45ND_REASON_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x45ND_REASON_EOS\x10\x01\x12\x15\n\x11\x45ND_REASON_LENGTH\x10\x02\x12\x16\n\x12\x45ND_REASON_STOPPED\x10\x03\x12\x15\n\x11\x45ND_REASON_CREDIT\x10\x04\x12\x13\n\x0f\x45ND_REASON_HOLD\x10\x05\x12\x14\n\x10\x45ND_REASON_ERROR\x10\x06\x32[\n\x0cReplicaPlane\x12K\n\x07Session\x12\x1b.treeroll.v1.ReplicaMessage\x1a\x1f.treeroll.v1.CoordinatorMessage(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctreeroll/pb/v1/replica.proto\x12\x0btreeroll.v1\x1a\x1btreeroll/pb/v1/common.proto\"\x91\x01\n\x0eReplicaMessage\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.treeroll.v1.HelloH\x00\x12%\n\x06report\x18\x02 \x01(\x0b\x32\x13.treeroll.v1.ReportH\x00\x12+\n\theartbeat\x18\x03 \x01(\x0b\x32\x16.treeroll.v1.HeartbeatH\x00\x42\x06\n\x04\x62ody\"\xac\x01\n\x05Hello\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\'\n\x06\x65ngine\x18\x03 \x01(\x0b\x32\x17.treeroll.v1.EngineInfo\x12\x16\n\x0eweight_version\x18\x04 \x01(\x04\x12\x10\n\x08last_seq\x18\x05 \x01(\x04\x12\x13\n\x0blive_grants\x18\x06 \x03(\x04\x12\x12\n\nkept_trees\x18\x07 \x03(\t\"u\n\x06Report\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12&\n\x08segments\x18\x02 \x03(\x0b\x32\x14.treeroll.v1.Segment\x12\x11\n\ttoken_ids\x18\x03 \x01(\x0c\x12\x10\n\x08logprobs\x18\x04 \x01(\x0c\x12\x11\n\tentropies\x18\x05 \x01(\x0c\"\xf2\x01\n\x07Segment\x12\r\n\x05grant\x18\x01 \x01(\x04\x12\x0e\n\x06tokens\x18\x02 \x01(\r\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x1a\n\rcached_tokens\x18\x04 \x01(\rH\x00\x88\x01\x01\x12#\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x16.treeroll.v1.BranchEnd\x12\x30\n\x0fweight_versions\x18\x06 \x03(\x0b\x32\x17.treeroll.v1.WeightSpan\x12\x12\n\nstarted_at\x18\x07 \x01(\x01\x12\x13\n\x0b\x66inished_at\x18\x08 \x01(\x01\x12\x0c\n\x04tail\x18\t \x01(\tB\x10\n\x0e_cached_tokens\"Z\n\tBranchEnd\x12&\n\x06reason\x18\x01 \x01(\x0e\x32\x16.treeroll.v1.EndReason\x12\x16\n\x0e\x64ropped_tokens\x18\x02 \x01(\r\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"l\n\tHeartbeat\x12\x0f\n\x07running\x18\x01 \x01(\r\x12\x0f\n\x07waiting\x18\x02 \x01(\r\x12\x10\n\x08kv_usage\x18\x03 \x01(\x02\x12\x11\n\tpreempted\x18\x04 \x01(\x04\x12\x18\n\x10generated_tokens\x18\x05 \x01(\x04\"p\n\x12\x43oordinatorMessage\x12\'\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.treeroll.v1.WelcomeH\x00\x12)\n\x08\x63ommands\x18\x02 \x01(\x0b\x32\x15.treeroll.v1.CommandsH\x00\x42\x06\n\x04\x62ody\"S\n\x07Welcome\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x11\n\tacked_seq\x18\x02 \x01(\x04\x12\x13\n\x0bheartbeat_s\x18\x03 \x01(\x01\x12\x11\n\trun_ahead\x18\x04 \x01(\r\"\xb4\x01\n\x08\x43ommands\x12\x11\n\tacked_seq\x18\x01 \x01(\x04\x12&\n\x05stops\x18\x02 \x03(\x0b\x32\x17.treeroll.v1.StopBranch\x12(\n\x06starts\x18\x03 \x03(\x0b\x32\x18.treeroll.v1.StartBranch\x12\x13\n\x06paused\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\r\n\x05\x64rain\x18\x05 \x01(\x08\x12\x14\n\x0c\x66orget_trees\x18\x06 \x03(\tB\t\n\x07_paused\"\xac\x02\n\x0bStartBranch\x12\r\n\x05grant\x18\x01 \x01(\x04\x12\x12\n\nprefix_ids\x18\x02 \x01(\x0c\x12\x15\n\rprompt_tokens\x18\x03 \x01(\r\x12\x12\n\nboundaries\x18\x04 \x03(\r\x12\x11\n\tmax_total\x18\x05 \x01(\r\x12\x0c\n\x04hold\x18\x06 \x01(\x08\x12\'\n\x08sampling\x18\x07 \x01(\x0b\x32\x15.treeroll.v1.Sampling\x12\x12\n\ncache_salt\x18\x08 \x01(\t\x12\x0c\n\x04seed\x18\t \x01(\x04\x12\x10\n\x08priority\x18\n \x01(\x05\x12\x0f\n\x07tree_id\x18\x0b \x01(\t\x12\x15\n\rprefix_tokens\x18\x0c \x01(\r\x12\x14\n\x0cprefix_grant\x18\r \x01(\x04\x12\x13\n\x0bprefix_tail\x18\x0e \x01(\t\"\x99\x01\n\x08Sampling\x12\x13\n\x0btemperature\x18\x01 \x01(\x02\x12\r\n\x05top_p\x18\x02 \x01(\x02\x12\r\n\x05top_k\x18\x03 \x01(\x05\x12\x16\n\x0estop_token_ids\x18\x04 \x03(\r\x12\x14\n\x0ctop_logprobs\x18\x05 \x01(\r\x12\x18\n\x10per_request_seed\x18\x06 \x01(\x08\x12\x12\n\nignore_eos\x18\x07 \x01(\x08\"\x1b\n\nStopBranch\x12\r\n\x05grant\x18\x01 \x01(\x04*\xac\x01\n\tEndReason\x12\x1a\n\x16\x45ND_REASON_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x45ND_REASON_EOS\x10\x01\x12\x15\n\x11\x45ND_REASON_LENGTH\x10\x02\x12\x16\n\x12\x45ND_REASON_STOPPED\x10\x03\x12\x15\n\x11\x45ND_REASON_CREDIT\x10\x04\x12\x13\n\x0f\x45ND_REASON_HOLD\x10\x05\x12\x14\n\x10\x45ND_REASON_ERROR\x10\x06\x32[\n\x0cReplicaPlane\x12K\n\x07Session\x12\x1b.treeroll.v1.ReplicaMessage\x1a\x1f.treeroll.v1.CoordinatorMessage(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'treeroll.pb.v1.replica_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENDREASON']._serialized_start=1712
-  _globals['_ENDREASON']._serialized_end=1884
+  _globals['_ENDREASON']._serialized_start=1834
+  _globals['_ENDREASON']._serialized_end=2006
   _globals['_REPLICAMESSAGE']._serialized_start=75
   _globals['_REPLICAMESSAGE']._serialized_end=220
   _globals['_HELLO']._serialized_start=223
-  _globals['_HELLO']._serialized_end=375
-  _globals['_REPORT']._serialized_start=377
-  _globals['_REPORT']._serialized_end=494
-  _globals['_SEGMENT']._serialized_start=497
-  _globals['_SEGMENT']._serialized_end=725
-  _globals['_BRANCHEND']._serialized_start=727
-  _globals['_BRANCHEND']._serialized_end=817
-  _globals['_HEARTBEAT']._serialized_start=819
-  _globals['_HEARTBEAT']._serialized_end=927
-  _globals['_COORDINATORMESSAGE']._serialized_start=929
-  _globals['_COORDINATORMESSAGE']._serialized_end=1041
-  _globals['_WELCOME']._serialized_start=1043
-  _globals['_WELCOME']._serialized_end=1126
-  _globals['_COMMANDS']._serialized_start=1129
-  _globals['_COMMANDS']._serialized_end=1287
-  _globals['_STARTBRANCH']._serialized_start=1290
-  _globals['_STARTBRANCH']._serialized_end=1524
-  _globals['_SAMPLING']._serialized_start=1527
-  _globals['_SAMPLING']._serialized_end=1680
-  _globals['_STOPBRANCH']._serialized_start=1682
-  _globals['_STOPBRANCH']._serialized_end=1709
-  _globals['_REPLICAPLANE']._serialized_start=1886
-  _globals['_REPLICAPLANE']._serialized_end=1977
+  _globals['_HELLO']._serialized_end=395
+  _globals['_REPORT']._serialized_start=397
+  _globals['_REPORT']._serialized_end=514
+  _globals['_SEGMENT']._serialized_start=517
+  _globals['_SEGMENT']._serialized_end=759
+  _globals['_BRANCHEND']._serialized_start=761
+  _globals['_BRANCHEND']._serialized_end=851
+  _globals['_HEARTBEAT']._serialized_start=853
+  _globals['_HEARTBEAT']._serialized_end=961
+  _globals['_COORDINATORMESSAGE']._serialized_start=963
+  _globals['_COORDINATORMESSAGE']._serialized_end=1075
+  _globals['_WELCOME']._serialized_start=1077
+  _globals['_WELCOME']._serialized_end=1160
+  _globals['_COMMANDS']._serialized_start=1163
+  _globals['_COMMANDS']._serialized_end=1343
+  _globals['_STARTBRANCH']._serialized_start=1346
+  _globals['_STARTBRANCH']._serialized_end=1646
+  _globals['_SAMPLING']._serialized_start=1649
+  _globals['_SAMPLING']._serialized_end=1802
+  _globals['_STOPBRANCH']._serialized_start=1804
+  _globals['_STOPBRANCH']._serialized_end=1831
+  _globals['_REPLICAPLANE']._serialized_start=2008
+  _globals['_REPLICAPLANE']._serialized_end=2099
 # @@protoc_insertion_point(module_scope)

@@ -36,20 +36,22 @@ class ReplicaMessage(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("replica_id", "incarnation", "engine", "weight_version", "last_seq", "live_grants")
+    __slots__ = ("replica_id", "incarnation", "engine", "weight_version", "last_seq", "live_grants", "kept_trees")
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_VERSION_FIELD_NUMBER: _ClassVar[int]
     LAST_SEQ_FIELD_NUMBER: _ClassVar[int]
     LIVE_GRANTS_FIELD_NUMBER: _ClassVar[int]
+    KEPT_TREES_FIELD_NUMBER: _ClassVar[int]
     replica_id: str
     incarnation: int
     engine: _common_pb2.EngineInfo
     weight_version: int
     last_seq: int
     live_grants: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., weight_version: _Optional[int] = ..., last_seq: _Optional[int] = ..., live_grants: _Optional[_Iterable[int]] = ...) -> None: ...
+    kept_trees: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., weight_version: _Optional[int] = ..., last_seq: _Optional[int] = ..., live_grants: _Optional[_Iterable[int]] = ..., kept_trees: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Report(_message.Message):
     __slots__ = ("seq", "segments", "token_ids", "logprobs", "entropies")
@@ -66,7 +68,7 @@ class Report(_message.Message):
     def __init__(self, seq: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[Segment, _Mapping]]] = ..., token_ids: _Optional[bytes] = ..., logprobs: _Optional[bytes] = ..., entropies: _Optional[bytes] = ...) -> None: ...
 
 class Segment(_message.Message):
-    __slots__ = ("grant", "tokens", "text", "cached_tokens", "end", "weight_versions", "started_at", "finished_at")
+    __slots__ = ("grant", "tokens", "text", "cached_tokens", "end", "weight_versions", "started_at", "finished_at", "tail")
     GRANT_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
@@ -75,6 +77,7 @@ class Segment(_message.Message):
     WEIGHT_VERSIONS_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
     FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
+    TAIL_FIELD_NUMBER: _ClassVar[int]
     grant: int
     tokens: int
     text: str
@@ -83,7 +86,8 @@ class Segment(_message.Message):
     weight_versions: _containers.RepeatedCompositeFieldContainer[_common_pb2.WeightSpan]
     started_at: float
     finished_at: float
-    def __init__(self, grant: _Optional[int] = ..., tokens: _Optional[int] = ..., text: _Optional[str] = ..., cached_tokens: _Optional[int] = ..., end: _Optional[_Union[BranchEnd, _Mapping]] = ..., weight_versions: _Optional[_Iterable[_Union[_common_pb2.WeightSpan, _Mapping]]] = ..., started_at: _Optional[float] = ..., finished_at: _Optional[float] = ...) -> None: ...
+    tail: str
+    def __init__(self, grant: _Optional[int] = ..., tokens: _Optional[int] = ..., text: _Optional[str] = ..., cached_tokens: _Optional[int] = ..., end: _Optional[_Union[BranchEnd, _Mapping]] = ..., weight_versions: _Optional[_Iterable[_Union[_common_pb2.WeightSpan, _Mapping]]] = ..., started_at: _Optional[float] = ..., finished_at: _Optional[float] = ..., tail: _Optional[str] = ...) -> None: ...
 
 class BranchEnd(_message.Message):
     __slots__ = ("reason", "dropped_tokens", "error")
@@ -130,21 +134,23 @@ class Welcome(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., acked_seq: _Optional[int] = ..., heartbeat_s: _Optional[float] = ..., run_ahead: _Optional[int] = ...) -> None: ...
 
 class Commands(_message.Message):
-    __slots__ = ("acked_seq", "stops", "starts", "paused", "drain")
+    __slots__ = ("acked_seq", "stops", "starts", "paused", "drain", "forget_trees")
     ACKED_SEQ_FIELD_NUMBER: _ClassVar[int]
     STOPS_FIELD_NUMBER: _ClassVar[int]
     STARTS_FIELD_NUMBER: _ClassVar[int]
     PAUSED_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
+    FORGET_TREES_FIELD_NUMBER: _ClassVar[int]
     acked_seq: int
     stops: _containers.RepeatedCompositeFieldContainer[StopBranch]
     starts: _containers.RepeatedCompositeFieldContainer[StartBranch]
     paused: bool
     drain: bool
-    def __init__(self, acked_seq: _Optional[int] = ..., stops: _Optional[_Iterable[_Union[StopBranch, _Mapping]]] = ..., starts: _Optional[_Iterable[_Union[StartBranch, _Mapping]]] = ..., paused: _Optional[bool] = ..., drain: _Optional[bool] = ...) -> None: ...
+    forget_trees: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, acked_seq: _Optional[int] = ..., stops: _Optional[_Iterable[_Union[StopBranch, _Mapping]]] = ..., starts: _Optional[_Iterable[_Union[StartBranch, _Mapping]]] = ..., paused: _Optional[bool] = ..., drain: _Optional[bool] = ..., forget_trees: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StartBranch(_message.Message):
-    __slots__ = ("grant", "prefix_ids", "prompt_tokens", "boundaries", "max_total", "hold", "sampling", "cache_salt", "seed", "priority", "tree_id")
+    __slots__ = ("grant", "prefix_ids", "prompt_tokens", "boundaries", "max_total", "hold", "sampling", "cache_salt", "seed", "priority", "tree_id", "prefix_tokens", "prefix_grant", "prefix_tail")
     GRANT_FIELD_NUMBER: _ClassVar[int]
     PREFIX_IDS_FIELD_NUMBER: _ClassVar[int]
     PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -156,6 +162,9 @@ class StartBranch(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     TREE_ID_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_GRANT_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_TAIL_FIELD_NUMBER: _ClassVar[int]
     grant: int
     prefix_ids: bytes
     prompt_tokens: int
@@ -167,7 +176,10 @@ class StartBranch(_message.Message):
     seed: int
     priority: int
     tree_id: str
-    def __init__(self, grant: _Optional[int] = ..., prefix_ids: _Optional[bytes] = ..., prompt_tokens: _Optional[int] = ..., boundaries: _Optional[_Iterable[int]] = ..., max_total: _Optional[int] = ..., hold: _Optional[bool] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., seed: _Optional[int] = ..., priority: _Optional[int] = ..., tree_id: _Optional[str] = ...) -> None: ...
+    prefix_tokens: int
+    prefix_grant: int
+    prefix_tail: str
+    def __init__(self, grant: _Optional[int] = ..., prefix_ids: _Optional[bytes] = ..., prompt_tokens: _Optional[int] = ..., boundaries: _Optional[_Iterable[int]] = ..., max_total: _Optional[int] = ..., hold: _Optional[bool] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., seed: _Optional[int] = ..., priority: _Optional[int] = ..., tree_id: _Optional[str] = ..., prefix_tokens: _Optional[int] = ..., prefix_grant: _Optional[int] = ..., prefix_tail: _Optional[str] = ...) -> None: ...
 
 class Sampling(_message.Message):
     __slots__ = ("temperature", "top_p", "top_k", "stop_token_ids", "top_logprobs", "per_request_seed", "ignore_eos")

@@ -1,0 +1,1 @@
+"""Benchmarks that users can run: `treeroll bench ...`. Every one compares variants in interleaved rounds of one run."""

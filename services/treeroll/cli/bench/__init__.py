@@ -1,0 +1,15 @@
+"""`treeroll bench`: one command per benchmark, one file per command."""
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
+
+
+@app.callback()
+def bench() -> None:
+    """Measure speed on this machine, each figure beside a baseline in the same run.
+
+    Variants take turns (A B C A B C) after a warm-up; the table shows median, spread and
+    ratio. [bold]--json FILE[/bold] keeps every round with machine, versions and commit.
+    Close other programs first: what else runs is in the figures.
+    """

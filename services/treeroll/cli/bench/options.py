@@ -1,0 +1,36 @@
+"""Options and ending that all benchmarks share."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from treeroll.bench.result import Result
+
+RoundsOption = Annotated[int, typer.Option("--rounds", min=1, help="Measured rounds of each variant.")]
+JsonOption = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Write every round's figures as JSON.", show_default=False),
+]
+
+
+def check_json(path: Path | None) -> None:
+    """InvalidInput before an hour of measuring, not after it."""
+    from treeroll.errors import InvalidInput
+
+    if path is not None and not path.parent.is_dir():
+        raise InvalidInput(f"--json {path}: there is no directory {path.parent}")
+
+
+def show(result: "Result", json_file: Path | None) -> None:
+    """Print the table and remarks; write the JSON if asked for."""
+    from treeroll.cli.console import note, out
+
+    console = out()
+    console.print(result.table())
+    for remark in result.remarks:
+        console.print(remark, markup=False)
+    if json_file is not None:
+        result.write(json_file)
+        note(f"every round is in {json_file}")
