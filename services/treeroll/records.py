@@ -6,14 +6,17 @@ is computed when a tree is assembled.
 
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
 
 from treeroll.core.credit import Credit, TreeShape, credit_leaves, mean_below
 from treeroll.core.effects import PersistNode
 from treeroll.core.ledger import Ledger
 from treeroll.core.live import LiveTree, TreeStatus
 from treeroll.core.run import Run, TaskSpec
-from treeroll.core.tree import BranchReason, Decision, NodeStatus
+from treeroll.core.tree import BranchReason, Decision, NodeStatus, StopReason
 from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.policies.base import AdvantageEstimator
 from treeroll.store.base import StoredTree
@@ -113,19 +116,62 @@ def _credit(credit: Credit, rewards: dict[int, float], errors: set[int]) -> pb.L
     return leaf
 
 
+class NodeBody(NamedTuple):
+    """What only the replica's report knows of a node. Arrays are little-endian, one entry per token."""
+
+    token_ids: bytes  # int32
+    logprobs: bytes  # float32
+    entropies: bytes  # float32; empty unless asked for
+    segment: wire.Segment
+    weight_version: int  # of tokens that the segment has no spans for
+
+
 def node_record(effect: PersistNode) -> bytes:
-    """A finished segment. `effect.payload` is the pb.Node that holds what only the replica's report knows."""
-    node, record = effect.node, effect.payload
-    record.number, record.parent = node.number, node.parent
-    record.depth, record.sibling_index = node.depth, node.sibling_index
-    record.token_start, record.token_ids = node.token_start, node.token_ids
-    record.branch_reason, record.decision = node.branch_reason.value, node.decision.value
-    record.status, record.stop_reason = node.status.value, node.stop_reason.value
-    record.replica_id, record.incarnation = node.replica_id, effect.incarnation
-    record.attempt, record.dropped_tokens = effect.attempt, effect.dropped_tokens
+    """A finished segment; `effect.payload` is its NodeBody.
+
+    Serialised messages that follow each other are one message: what many nodes have in common is serialised once.
+    """
+    node, body = effect.node, effect.payload
+    segment = body.segment
+    record = pb.Node(
+        number=node.number,
+        parent=node.parent,
+        depth=node.depth,
+        sibling_index=node.sibling_index,
+        token_start=node.token_start,
+        token_ids=body.token_ids,
+        logprobs=body.logprobs,
+        text=segment.text,
+        started_at=segment.started_at,
+        finished_at=segment.finished_at,
+        entropies=body.entropies,
+    )
     if effect.cached_tokens is not None and effect.recomputed_tokens is not None:
         record.cached_tokens, record.recomputed_tokens = effect.cached_tokens, effect.recomputed_tokens
-    return bytes(record.SerializeToString())
+    if effect.dropped_tokens:
+        record.dropped_tokens = effect.dropped_tokens
+    spans = tuple([(span.version, span.tokens) for span in segment.weight_versions])
+    if not spans:
+        spans = ((body.weight_version, node.n_tokens),)
+    origin = _origin(node.replica_id, effect.incarnation, effect.attempt, spans)
+    nature = _nature(node.branch_reason, node.decision, node.status, node.stop_reason)
+    return record.SerializeToString() + origin + nature
+
+
+@lru_cache(maxsize=4096)
+def _origin(replica_id: str, incarnation: int, attempt: int, spans: tuple[tuple[int, int], ...]) -> bytes:
+    """The part of a node's record that says who made it, under which weights."""
+    record = pb.Node(replica_id=replica_id, incarnation=incarnation, attempt=attempt)
+    record.weight_versions.extend(pb.WeightSpan(version=version, tokens=tokens) for version, tokens in spans)
+    return record.SerializeToString()
+
+
+@lru_cache(maxsize=256)
+def _nature(reason: BranchReason, decision: Decision, status: NodeStatus, stop_reason: StopReason) -> bytes:
+    """The part of a node's record that says what it is."""
+    record = pb.Node(branch_reason=reason.value, decision=decision.value)
+    record.status, record.stop_reason = status.value, stop_reason.value
+    return record.SerializeToString()
 
 
 def reward_key(node: int, scorer: str, version: int) -> str:

@@ -24,6 +24,7 @@ from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.sessions import ReplicaPlane
+from treeroll.coordinator.starts import StartOrders
 from treeroll.core.events import ReplicaLost
 from treeroll.core.state import CoreSettings, State
 from treeroll.errors import InvalidInput, TreerollError, Unavailable
@@ -162,7 +163,7 @@ def make_coordinator(
     )
     state = State(core, next_grant=(epoch << 40) + 1)
     builder = CommitBuilder(tokenizer.hash, config.generator.logprobs_mode)
-    return Coordinator(state, store, epoch, builder, scoring.add)
+    return Coordinator(state, store, epoch, builder, StartOrders(store, tokenizer.eos_token_ids), scoring.add)
 
 
 async def start_server(

@@ -105,6 +105,17 @@ async def test_a_commit_is_read_back_whole(owner: Owner) -> None:
     assert await store.feed_length("run") == 1
 
 
+async def test_single_nodes_are_read_in_the_order_asked_and_none_may_be_missing(owner: Owner) -> None:
+    await owner.commit(nodes={"tree": [(0, b"root"), (1, b"one"), (2, b"two")], "other": [(0, b"o")]})
+    load = owner.store.load_nodes
+    assert await load([("tree", [2, 0]), ("other", [0]), ("tree", [])]) == [[b"two", b"root"], [b"o"], []]
+    assert await load([]) == []
+    with pytest.raises(StoreError, match="node 7 of tree tree is not in the store"):
+        await load([("tree", [0, 7])])
+    with pytest.raises(StoreError, match="node 0 of tree none is not in the store"):
+        await load([("none", [0])])
+
+
 async def test_unknown_ids_read_as_nothing(store: Store) -> None:
     assert await store.run_ids() == []
     assert await store.load_run("none") is None

@@ -73,7 +73,7 @@ def path_weight(tree, node: Node) -> Fraction:
     """Product over the path of 1 / boundary children."""
     weight = Fraction(1)
     for step in tree.lineage(node.number):
-        siblings = [tree.nodes[child] for child in tree.nodes[step.parent].children]
+        siblings = [node for node in tree.nodes[1:] if node.parent == step.parent]
         weight /= sum(sibling.decision is Decision.BOUNDARY for sibling in siblings)
     return weight
 

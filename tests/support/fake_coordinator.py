@@ -109,7 +109,7 @@ class FakeCoordinator(replica_pb2_grpc.ReplicaPlaneServicer):
         fields = {f.name for f in wire.Sampling.DESCRIPTOR.fields}
         sampling = wire.Sampling(**{key: more.pop(key) for key in list(more) if key in fields})
         seed = more.pop("seed", 0)
-        more = {"prompt_tokens": len(ids), "cache_salt": "w0", **more}
+        more = {"prompt_tokens": len(ids), "prefix_tokens": len(ids), "cache_salt": "w0", **more}
         starts = []
         for index in range(count):
             grant = self._next_grant
@@ -118,7 +118,7 @@ class FakeCoordinator(replica_pb2_grpc.ReplicaPlaneServicer):
             starts.append(
                 wire.StartBranch(
                     grant=grant,
-                    prefix_ids=ids.tobytes(),
+                    prefix_ids=b"" if more.get("prefix_grant") else ids.tobytes(),
                     boundaries=boundaries,
                     max_total=boundaries[-1],
                     sampling=sampling,

@@ -12,7 +12,7 @@ from treeroll.core import rng
 from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, StopReason, Tree, path_name
 from treeroll.policies.base import BranchPolicy, Expansion, Growth
 
-PROMPT = b"\0\0\0\0" * 5
+PROMPT_TOKENS = 5
 Path = tuple[int, ...]
 Pick = Callable[[int], int]
 
@@ -93,7 +93,7 @@ class Driver:
 
     def run(self) -> "Driver":
         """Grow to the end."""
-        self.tree = Tree.planted("tree", self.seed, PROMPT)
+        self.tree = Tree.planted("tree", self.seed, PROMPT_TOKENS)
         self.growth = self.policy.grow(self.tree)
         self._carry_out(self.growth.start(self.tree))
         while True:
@@ -116,7 +116,6 @@ class Driver:
             depth=parent.depth + 1,
             token_start=parent.total,
             n_tokens=segment.n_tokens,
-            token_ids=b"\0\0\0\0" * segment.n_tokens,
             logprob_sum=segment.logprob_sum,
             logprob_min=segment.logprob_min,
             path_logprob_sum=parent.path_logprob_sum + segment.logprob_sum,

@@ -8,7 +8,7 @@ import random
 import struct
 from dataclasses import dataclass, field
 
-from treeroll.core.effects import EmitTree, PersistNode, ScoreLeaf, StartBranch, StopBranch
+from treeroll.core.effects import EmitTree, ForgetTree, PersistNode, ScoreLeaf, StartBranch, StopBranch
 from treeroll.core.events import (
     EndKind,
     LeafScored,
@@ -79,7 +79,9 @@ class World:
         self.serving: dict[tuple[str, int], dict[int, Serving]] = {}
         self.incarnation = dict.fromkeys((f"r{i}" for i in range(self.replicas)), 0)
         self.finished: dict[str, LiveTree] = {}
-        self.persisted: dict[str, int] = {}
+        # (tokens, text) of each stored node, by tree; and what each incarnation keeps: tree -> grant -> total tokens.
+        self.stored: dict[str, dict[int, tuple[list[int], str]]] = {}
+        self.kept: dict[tuple[str, int], dict[str, dict[int, int]]] = {}
         policies = build_policies(self.recipe, limits, self.overrides)
         self.spec = RunSpec(
             "run", "{}", 7, limits.max_tokens, Sampling(), policies.segment, policies.branch, policies.prune,
@@ -108,11 +110,13 @@ class World:
     def _join(self, name: str) -> None:
         self.incarnation[name] += 1
         self.serving[name, self.incarnation[name]] = {}
+        self.kept[name, self.incarnation[name]] = {}
         self._feed(ReplicaJoined(name, self.incarnation[name], self.slots, BLOCK, 4096))
 
     def _kill(self, name: str) -> None:
         old = self.incarnation[name]
         self.serving.pop((name, old), None)
+        self.kept.pop((name, old), None)
         self._feed(ReplicaLost(name, old, "killed"))
         self._join(name)
 
@@ -131,7 +135,8 @@ class World:
         match effect:
             case StartBranch():
                 key = effect.replica_id, self.incarnation[effect.replica_id]
-                self.serving[key][effect.grant] = Serving(effect, len(effect.prefix_ids) // 4)
+                self._check_prefix(key, effect)
+                self.serving[key][effect.grant] = Serving(effect, effect.prefix_tokens)
                 self._later((key, effect.grant), self.random.expovariate(1.0))
             case StopBranch():
                 key = effect.replica_id, self.incarnation[effect.replica_id]
@@ -140,12 +145,27 @@ class World:
             case ScoreLeaf(live=live, node=node):
                 reward = float(uniform(hash64(*map(str, live.tree.path(node))), "reward") < 0.5)
                 self._later(LeafScored(live.tree_id, node, reward), self.random.expovariate(10.0))
-            case PersistNode(live=live):
-                self.persisted[live.tree_id] = self.persisted.get(live.tree_id, 0) + 1
+            case PersistNode(live=live, node=node):
+                self.stored.setdefault(live.tree_id, {})[node.number] = effect.payload
+            case ForgetTree():
+                self.kept.get((effect.replica_id, effect.incarnation), {}).pop(effect.tree_id, None)
             case EmitTree(live=live):
                 if live.tree_id in self.finished:
                     raise AssertionError(f"{live.tree_id} ended twice")
                 self.finished[live.tree_id] = live
+
+    def _check_prefix(self, key: tuple[str, int], start: StartBranch) -> None:
+        """The prefix can be had: from what the replica keeps, or from the prompt and what is stored."""
+        kept = self.kept[key].setdefault(start.tree_id, {})
+        if start.prefix_grant:
+            if kept[start.prefix_grant] < start.prefix_tokens:
+                raise AssertionError(f"grant {start.grant} begins beyond the end of grant {start.prefix_grant}")
+        else:
+            stored = self.stored.get(start.tree_id, {})
+            tokens = len(start.prefix_ids) // 4 + sum(len(stored[number][0]) for number in start.stored)
+            if tokens != start.prefix_tokens:
+                raise AssertionError(f"grant {start.grant} has a prefix of {tokens} tokens, not {start.prefix_tokens}")
+        kept[start.grant] = start.prefix_tokens
 
     def _happen(self, what: object) -> None:
         if isinstance(what, LeafScored):
@@ -170,16 +190,16 @@ class World:
         first = serving.boundary == 0
         cached = serving.total - 1 if first else None
         serving.total += len(tokens)
+        self.kept[key][start.tree_id][start.grant] = serving.total
         serving.boundary += 1
         end = self._end(start, serving, tokens)
         if end is None:
             self._later((key, start.grant), self.random.expovariate(1.0))
         else:
             del self.serving[key][start.grant]
-        raw = struct.pack(f"<{len(tokens)}i", *tokens)
         text = " ".join(map(str, tokens))
         logprob = -sum(token % 7 for token in tokens) / 10
-        return SegmentReported(*key, start.grant, len(tokens), raw, logprob, -0.6, text, cached, end)
+        return SegmentReported(*key, start.grant, len(tokens), logprob, -0.6, text, cached, end, payload=(tokens, text))
 
     def _end(self, start: StartBranch, serving: Serving, tokens: list[int]) -> EndKind | None:
         if tokens[-1] == EOS:
@@ -192,14 +212,15 @@ class World:
         return EndKind.CREDIT if self.random.random() < 0.05 else None
 
 
-def fingerprint(trees: dict[str, LiveTree]) -> list[tuple[object, ...]]:
-    """Everything about the trees that must not depend on time or place, sorted by tree and path."""
+def fingerprint(world: "World") -> list[tuple[object, ...]]:
+    """Everything about the ended trees that must not depend on time or place, sorted by tree and path."""
     rows = []
-    for name, live in sorted(trees.items()):
+    for name, live in sorted(world.finished.items()):
         for node in live.tree.nodes:
             mark = live.rewards.get(node.number)
             rows.append((
-                name, live.tree.path(node.number), node.depth, node.token_start, node.token_ids, node.status.value,
+                name, live.tree.path(node.number), node.depth, node.token_start,
+                world.stored[name][node.number][0] if node.number else (), node.status.value,
                 node.stop_reason.value, node.branch_reason.value, node.decision.value, mark and mark.value,
                 live.status.value,
             ))  # fmt: skip

@@ -14,13 +14,15 @@ from typing import Protocol
 
 from treeroll import clock
 from treeroll.coordinator.persist import CommitBuilder
+from treeroll.coordinator.starts import StartOrders
 from treeroll.core.assign import assign, unfinished
-from treeroll.core.effects import DropReplica, Effect, EmitTree, ScoreLeaf, StartBranch, StopBranch
+from treeroll.core.effects import DropReplica, Effect, EmitTree, ForgetTree, ScoreLeaf, StartBranch, StopBranch
 from treeroll.core.events import Event, TasksSubmitted, Ticked
 from treeroll.core.live import LiveTree
 from treeroll.core.state import State
 from treeroll.core.step import apply
 from treeroll.errors import BrokenInvariant, CallerError, StaleEpoch, TreerollError
+from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.store.base import Commit, Store
 
 log = logging.getLogger(__name__)
@@ -34,8 +36,12 @@ TICK_LIMIT = 8192
 class CommandSink(Protocol):
     """The session of one replica incarnation, as far as the loop needs it."""
 
-    def send(self, command: StartBranch | StopBranch) -> None:
-        """Queue a command."""
+    def start(self, command: wire.StartBranch) -> None:
+        """Queue the start of a branch."""
+        ...
+
+    def send(self, command: StopBranch | ForgetTree) -> None:
+        """Queue another command."""
         ...
 
     def drop(self, cause: str) -> None:
@@ -69,6 +75,7 @@ class Coordinator:
     store: Store
     epoch: int
     builder: CommitBuilder
+    orders: StartOrders
     score: Callable[[LiveTree, int], None]
     on_emit: Callable[[str], None] = lambda run_id: None
     sessions: dict[tuple[str, int], CommandSink] = field(default_factory=dict)
@@ -145,7 +152,7 @@ class Coordinator:
         for item, error in outcomes:
             if item.done is not None:
                 item.done(error)
-        self._perform(effects)
+        await self._perform(effects)
 
     def _apply(self, item: Item, effects: list[Effect]) -> TreerollError | None:
         for event in item.events:
@@ -159,16 +166,19 @@ class Coordinator:
                 return error
         return None
 
-    def _perform(self, effects: list[Effect]) -> None:
+    async def _perform(self, effects: list[Effect]) -> None:
+        starts = [effect for effect in effects if isinstance(effect, StartBranch)]
+        orders = await self.orders.make(starts) if starts else []
+        for start, order in zip(starts, orders, strict=True):
+            if (sink := self.sessions.get((start.replica_id, start.incarnation))) is not None:
+                sink.start(order)
         for effect in effects:
             match effect:
-                case StartBranch() | StopBranch():
-                    sink = self.sessions.get((effect.replica_id, effect.incarnation))
-                    if sink is not None:
+                case StopBranch() | ForgetTree():
+                    if (sink := self.sessions.get((effect.replica_id, effect.incarnation))) is not None:
                         sink.send(effect)
                 case DropReplica():
-                    sink = self.sessions.pop((effect.replica_id, effect.incarnation), None)
-                    if sink is not None:
+                    if (sink := self.sessions.pop((effect.replica_id, effect.incarnation), None)) is not None:
                         sink.drop(effect.cause)
                 case ScoreLeaf(live=live, node=node):
                     self.score(live, node)

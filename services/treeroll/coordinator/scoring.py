@@ -7,6 +7,7 @@ import logging
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.core.events import LeafScored
 from treeroll.core.live import LiveTree
+from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.scorers.base import ScoreItem, ScoreRequest, ScoringService
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,13 @@ class Scoring:
                 await self._score(coordinator, batch, timeout_s)
 
     async def _score(self, coordinator: Coordinator, batch: list[tuple[LiveTree, int]], timeout_s: float) -> None:
-        requests = [request_of(live, node) for live, node in batch]
+        paths = [[step.number for step in live.tree.lineage(node)] for live, node in batch]
+        wanted = [(live.tree_id, path) for (live, _), path in zip(batch, paths, strict=True)]
+        stored = await coordinator.store.load_nodes(wanted)
+        requests = [
+            request_of(live, node, "".join(pb.Node.FromString(blob).text for blob in blobs))
+            for (live, node), blobs in zip(batch, stored, strict=True)
+        ]
         results = await self._scorers.score(requests, timeout_s)
         failed = [result.error for result in results if result.value is None]
         if failed:
@@ -57,8 +64,8 @@ class Scoring:
             await coordinator.post(Item([LeafScored(live.tree_id, node, result.value, result.error)]))
 
 
-def request_of(live: LiveTree, node: int) -> ScoreRequest:
+def request_of(live: LiveTree, node: int, completion: str) -> ScoreRequest:
     """What a scorer sees of a leaf."""
     task = live.task
-    item = ScoreItem(task.prompt_text, live.tree.completion_text(node), task.answer, json.loads(task.extra_json))
+    item = ScoreItem(task.prompt_text, completion, task.answer, json.loads(task.extra_json))
     return ScoreRequest(f"{live.tree_id}:{node}", live.run.spec.scorer or "", item)

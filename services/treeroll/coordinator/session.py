@@ -4,7 +4,8 @@ import asyncio
 from dataclasses import dataclass, field
 
 from treeroll import clock
-from treeroll.core.effects import StartBranch, StopBranch
+from treeroll.core.effects import ForgetTree, StartBranch, StopBranch
+from treeroll.core.run import Sampling
 from treeroll.pb.v1 import replica_pb2 as wire
 
 # Prefixes in one message; far below the limit of a message, so that the last one always fits.
@@ -22,19 +23,30 @@ class ReplicaSession:
     last_heard: float = 0.0
     heartbeat: wire.Heartbeat = field(default_factory=wire.Heartbeat)
     reported_tokens: int = 0
-    starts: list[StartBranch] = field(default_factory=list)
+    starts: list[wire.StartBranch] = field(default_factory=list)
     stops: list[int] = field(default_factory=list)
+    forgets: list[str] = field(default_factory=list)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     lost: str = ""  # why it lost its lease
     calls: int = 0  # calls that have served it; only the newest one may
 
-    def send(self, command: StartBranch | StopBranch) -> None:
-        """Queue a command for the next message."""
-        if isinstance(command, StartBranch):
-            self.starts.append(command)
-        else:
-            self.stops.append(command.grant)
+    def start(self, command: wire.StartBranch) -> None:
+        """Queue the start of a branch for the next message."""
+        self.starts.append(command)
         self.wake.set()
+
+    def send(self, command: StopBranch | ForgetTree) -> None:
+        """Queue a command for the next message."""
+        if isinstance(command, StopBranch):
+            self.stops.append(command.grant)
+        else:
+            self.forgets.append(command.tree_id)
+        self.wake.set()
+
+    def restart(self) -> None:
+        """A new call: what was queued for the broken one is made anew from what the replica says it has."""
+        self.starts, self.stops, self.forgets = [], [], []
+        self.heard()
 
     def drop(self, cause: str) -> None:
         """It lost its lease: its call must end."""
@@ -50,47 +62,61 @@ class ReplicaSession:
         """The replica spoke."""
         self.last_heard = clock.monotonic()
 
-    def next_commands(self, eos_token_ids: list[int]) -> wire.Commands:
+    def next_commands(self) -> wire.Commands:
         """What was decided since the last message, as far as one message should hold."""
         self.wake.clear()
         commands = wire.Commands(acked_seq=self.acked_seq)
-        size = taken = 0
-        while taken < len(self.starts) and size < MESSAGE_BYTES:
-            size += len(self.starts[taken].prefix_ids)
-            commands.starts.append(start_command(self.starts[taken], eos_token_ids))
-            taken += 1
-        del self.starts[:taken]
-        # Stops are applied before starts: one for a branch in this or a later message must wait for the next.
-        late = {start.grant for start in commands.starts} | {start.grant for start in self.starts}
-        commands.stops.extend(wire.StopBranch(grant=grant) for grant in self.stops if grant not in late)
-        self.stops = [grant for grant in self.stops if grant in late]
+        if self.starts:
+            self._add_starts(commands)
+        if self.stops:
+            # Stops are applied before starts: one for a branch in this or a later message must wait for the next.
+            late = {start.grant for start in commands.starts} | {start.grant for start in self.starts}
+            commands.stops.extend(wire.StopBranch(grant=grant) for grant in self.stops if grant not in late)
+            self.stops = [grant for grant in self.stops if grant in late]
+        if self.forgets and not self.starts:  # a start that waits may still name a sequence
+            commands.forget_trees.extend(self.forgets)
+            self.forgets = []
         if self.starts or self.stops:
             self.wake.set()
         return commands
 
+    def _add_starts(self, commands: wire.Commands) -> None:
+        size = taken = 0
+        while taken < len(self.starts) and size < MESSAGE_BYTES:
+            size += len(self.starts[taken].prefix_ids)
+            taken += 1
+        commands.starts.extend(self.starts[:taken])
+        del self.starts[:taken]
 
-def start_command(effect: StartBranch, eos_token_ids: list[int]) -> wire.StartBranch:
+
+def start_command(effect: StartBranch, sampling: wire.Sampling) -> wire.StartBranch:
     """An order to start one engine request."""
-    sampling = effect.run.spec.sampling
     return wire.StartBranch(
         grant=effect.grant,
+        prefix_tokens=effect.prefix_tokens,
+        prefix_grant=effect.prefix_grant,
         prefix_ids=effect.prefix_ids,
         prompt_tokens=effect.prompt_tokens,
         boundaries=effect.boundaries,
         max_total=effect.boundaries[-1],
         hold=effect.hold,
-        sampling=wire.Sampling(
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            top_k=sampling.top_k,
-            stop_token_ids=[] if sampling.ignore_eos else eos_token_ids,
-            top_logprobs=sampling.top_logprobs,
-            per_request_seed=sampling.per_request_seed,
-            ignore_eos=sampling.ignore_eos,
-        ),
+        sampling=sampling,
         # KV computed under other weights must never be read: one salt per weight version.
         cache_salt="w0",
         seed=effect.seed,
         priority=effect.priority,
         tree_id=effect.tree_id,
+    )
+
+
+def sampling_command(sampling: Sampling, eos_token_ids: list[int]) -> wire.Sampling:
+    """Sampling settings as a replica takes them."""
+    return wire.Sampling(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        stop_token_ids=[] if sampling.ignore_eos else eos_token_ids,
+        top_logprobs=sampling.top_logprobs,
+        per_request_seed=sampling.per_request_seed,
+        ignore_eos=sampling.ignore_eos,
     )

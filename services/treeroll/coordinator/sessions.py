@@ -26,7 +26,6 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
     def __init__(self, coordinator: Coordinator, heartbeat_s: float, tokenizer: Tokenizer) -> None:
         self._coordinator = coordinator
         self._heartbeat_s = heartbeat_s
-        self._eos = tokenizer.eos_token_ids
         self._context = tokenizer.max_model_len
         self.sessions: dict[str, ReplicaSession] = {}
         self.engine: pb.EngineInfo | None = None
@@ -58,7 +57,7 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
                     await context.abort(grpc.StatusCode.ABORTED, f"its lease is lost: {session.lost}")
                 if reader.done() or session.calls != call:
                     return
-                yield wire.CoordinatorMessage(commands=session.next_commands(self._eos))
+                yield wire.CoordinatorMessage(commands=session.next_commands())
         finally:
             reader.cancel()
             [ended] = await asyncio.gather(reader, return_exceptions=True)
@@ -78,9 +77,7 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
         known = self.sessions.get(hello.replica_id)
         same = known is not None and known.hello.incarnation == hello.incarnation
         session = known if known is not None and same else ReplicaSession(hello)
-        # Commands queued for a broken call are made anew from what the replica says it has.
-        session.starts, session.stops = [], []
-        session.heard()
+        session.restart()
         # Registered before the core may grant it work, so that no command is sent into nowhere.
         engine = hello.engine
         join = ReplicaJoined(
@@ -90,6 +87,7 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             engine.block_size,
             engine.max_model_len,
             frozenset(hello.live_grants),
+            frozenset(hello.kept_trees),
         )
         key = hello.replica_id, hello.incarnation
         self._coordinator.sessions[key] = session

@@ -2,13 +2,15 @@
 
 from treeroll.core.branch import Branch, BranchEvent
 from treeroll.core.effects import Effect
+from treeroll.core.fleet import Replica
 from treeroll.core.grow import cut_branch, expand, settle_tree
 from treeroll.core.live import LiveTree
+from treeroll.core.queues import take_slot
 from treeroll.core.rng import hash64
 from treeroll.core.run import Run, RunState, TaskSpec
 from treeroll.core.runs import end_cancelled
 from treeroll.core.start import start_effect
-from treeroll.core.state import Replica, State
+from treeroll.core.state import State
 from treeroll.core.tree import Tree
 
 # Effects of endings in one call.
@@ -38,51 +40,59 @@ def unfinished(state: State) -> bool:
 
 
 def _fill(state: State) -> list[Effect]:
-    """Replicas with the most room choose first, so load evens out."""
+    """Waiting forks first, each where its prefix is; then what anyone may take, each time to the most room."""
     effects: list[Effect] = []
-    open_replicas = {name: replica for name, replica in state.replicas.items() if replica.free > 0}
-    while open_replicas:
-        replica = max(open_replicas.values(), key=lambda r: (r.free, r.replica_id))
-        work = _next_work(state, replica)
-        if work is None:
-            del open_replicas[replica.replica_id]
-            continue
-        effects += _grant_or_mask(state, replica, *work)
-        if replica.free <= 0:
-            open_replicas.pop(replica.replica_id, None)
-    return effects
-
-
-def _next_work(state: State, replica: Replica) -> tuple[LiveTree, Branch] | None:
     while True:
-        work = replica.queue.pop() or state.anywhere.pop()
-        if work is not None:
-            return work
-        if not _admit_tree(state, replica):
-            return _steal(state, replica)
+        _serve_queues(state, effects)
+        replica = state.room.freest(state.replicas)
+        if replica is None:
+            return effects
+        work = state.anywhere.pop()
+        if work is None and _admit_tree(state, replica):
+            continue  # its first branches are queued now
+        work = work or _steal(state)
+        if work is None:
+            return effects
+        effects += _grant_or_mask(state, replica, *work)
 
 
-def _steal(state: State, thief: Replica) -> tuple[LiveTree, Branch] | None:
-    """Take from the longest queue of a full replica: recomputing a prefix here beats waiting there."""
+def _serve_queues(state: State, effects: list[Effect]) -> None:
+    """Every replica takes from its own queue as far as it has room."""
+    while state.served_next:
+        name, _ = state.served_next.popitem()
+        replica = state.replicas.get(name)
+        if replica is None:
+            continue
+        while replica.free > 0 and (work := replica.queue.pop()) is not None:
+            effects += _grant_or_mask(state, replica, *work)
+        if len(replica.queue):
+            state.crowd.add(replica)
+
+
+def _steal(state: State) -> tuple[LiveTree, Branch] | None:
+    """Take from the longest queue: recomputing a prefix on an idle replica beats waiting at a full one."""
     if not state.settings.placement.steals:
         return None
-    full = [r for r in state.replicas.values() if r.free <= 0 and len(r.queue) and r is not thief]
-    for victim in sorted(full, key=lambda r: (-len(r.queue), r.replica_id)):
-        work = victim.queue.pop()
-        if work is not None:
+    while (queue := state.crowd.longest(state.replicas)) is not None:
+        if (work := queue.pop()) is not None:
             return work
     return None
 
 
-def _admit_tree(state: State, replica: Replica) -> bool:
-    """Plant the next waiting task at this replica, if it has room for a new prefix."""
-    if state.draining or replica.kv_usage > state.settings.kv_hold:
-        return False
-    limit = state.settings.live_trees or sum(r.slots for r in state.replicas.values())
-    if len(state.trees) >= limit:
+def _admit_tree(state: State, freest: Replica) -> bool:
+    """Plant the next waiting task at the replica with the most room among those that can hold a new prefix."""
+    limit = state.settings.live_trees or state.room.slots
+    if state.draining or len(state.trees) >= limit:
         return False
     run = _next_run(state)
     if run is None:
+        return False
+    hold = state.settings.kv_hold
+    replica: Replica | None = freest
+    if freest.kv_usage > hold:
+        open_ = (r for r in state.replicas.values() if r.free > 0 and r.kv_usage <= hold)
+        replica = max(open_, key=lambda r: (r.free, r.replica_id), default=None)
+    if replica is None:
         return False
     plant(state, run, run.waiting.popleft(), replica)
     return True
@@ -101,7 +111,7 @@ def _may_start(state: State, run: Run) -> bool:
 def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
     """Start a tree. Its seed depends on run seed, task and epoch only."""
     seed = hash64(run.spec.seed, task.task_id, task.epoch)
-    tree = Tree.planted(task.tree_id, seed, task.prompt_ids)
+    tree = Tree.planted(task.tree_id, seed, len(task.prompt_ids) // 4)
     longest = min(replica.max_model_len, tree.root.n_tokens + run.spec.max_tokens)
     boundaries = run.spec.segment.boundaries(tree.root.n_tokens, replica.block_size, longest)
     state.order += 1
@@ -128,7 +138,8 @@ def _grant_or_mask(state: State, replica: Replica, live: LiveTree, branch: Branc
     branch.grant, branch.replica_id, branch.incarnation = state.next_grant, replica.replica_id, replica.incarnation
     state.next_grant += 1
     state.grants[branch.grant] = (live, branch)
-    replica.grants.add(branch.grant)
+    live.served.setdefault((replica.replica_id, replica.incarnation), branch.grant)
+    take_slot(state, replica, branch)
     return [start_effect(live, branch)]
 
 

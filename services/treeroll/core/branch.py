@@ -10,13 +10,12 @@ OneOutcomePerBranch: every grant ends in exactly one outcome; `BRANCH_TABLE` is 
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 
-from treeroll.core.tree import BranchReason, Decision
+from treeroll.core.tree import BranchReason, Decision, Kind
 from treeroll.errors import BrokenInvariant
 
 
-class BranchState(StrEnum):
+class BranchState(Kind):
     """Where a branch stands."""
 
     PENDING = "pending"  # a right, waiting for a slot
@@ -26,7 +25,7 @@ class BranchState(StrEnum):
     DONE = "done"
 
 
-class BranchEvent(StrEnum):
+class BranchEvent(Kind):
     """What happens to a branch."""
 
     GRANT = "grant"
@@ -40,7 +39,7 @@ class BranchEvent(StrEnum):
     CUT = "cut"
 
 
-class Outcome(StrEnum):
+class Outcome(Kind):
     """How a grant ended."""
 
     FINISHED = "finished"  # reached a leaf by itself
@@ -70,7 +69,8 @@ class Branch:
     """One branch of a tree.
 
     `tip` is its last durable node (the node it starts from, until it has one of its own); `sibling_index` is the index
-    its first node takes below the start. `reserved` are tokens the ledger still holds for the running grant.
+    its first node takes below the start. `reserved` are tokens the ledger still holds for the running grant. `tail` is
+    the end of its completion text, None until a replica has said it.
     """
 
     number: int
@@ -88,6 +88,7 @@ class Branch:
     seed: int = 0
     started: bool = False  # has a node of its own
     failures: int = 0  # grants the engine refused or a replica lost
+    tail: str | None = None
 
     def apply(self, event: BranchEvent) -> Outcome | None:
         """Move along the table; returns the grant's outcome if it ended here."""

@@ -63,14 +63,21 @@ class EmitTree:
 
 @dataclass(slots=True)
 class StartBranch:
-    """Start an engine request. `prefix_ids` is int32 little-endian; `boundaries` are absolute, ascending."""
+    """Start an engine request after a prefix of `prefix_tokens` tokens. `boundaries` are absolute, ascending.
+
+    The prefix is one of: the beginning of what the replica has of `prefix_grant`; `prefix_ids` (the prompt, int32
+    little-endian); the prompt and the nodes `stored`, from depth 1 down, which the shell reads from the store.
+    """
 
     replica_id: str
     incarnation: int
     grant: int
     run: Run
     tree_id: str
+    prefix_tokens: int
+    prefix_grant: int
     prefix_ids: bytes
+    stored: tuple[int, ...]
     prompt_tokens: int
     boundaries: list[int]
     hold: bool
@@ -85,6 +92,15 @@ class StopBranch:
     replica_id: str
     incarnation: int
     grant: int
+
+
+@dataclass(slots=True)
+class ForgetTree:
+    """The tree ended: the replica need not keep its sequences any more."""
+
+    replica_id: str
+    incarnation: int
+    tree_id: str
 
 
 @dataclass(slots=True)
@@ -113,6 +129,7 @@ Effect = (
     | EmitTree
     | StartBranch
     | StopBranch
+    | ForgetTree
     | DropReplica
     | ScoreLeaf
 )

@@ -1,13 +1,13 @@
 """What can happen to the coordinator. Events are data; the shell makes them from messages, calls and clocks."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from treeroll.core.run import RunSpec, TaskSpec
+from treeroll.core.tree import Kind
 
 
-class EndKind(StrEnum):
+class EndKind(Kind):
     """How the replica says a branch ended. Mirrors EndReason of replica.proto."""
 
     EOS = "eos"
@@ -51,7 +51,8 @@ class RunCancelled:
 class ReplicaJoined:
     """A replica said Hello. `slots` is how many branches it decodes at once.
 
-    `live_grants` are the grants it is still serving or has unacknowledged reports of (after a reconnect).
+    `live_grants` are the grants it is still serving or has unacknowledged reports of (after a reconnect), `kept_trees`
+    the trees whose sequences it keeps.
     """
 
     replica_id: str
@@ -60,6 +61,7 @@ class ReplicaJoined:
     block_size: int
     max_model_len: int
     live_grants: frozenset[int] = frozenset()
+    kept_trees: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -84,15 +86,14 @@ class ReplicaLost:
 class SegmentReported:
     """One segment of a branch, and possibly the branch's end.
 
-    `token_ids` is int32 little-endian. `payload` is whatever the shell needs to write the node's record; the core only
-    hands it on.
+    `tail` is the completion text before it, as far as a finish test may look back; it is read on the first segment of a
+    branch only. `payload` is whatever the shell needs to write the node's record; the core only hands it on.
     """
 
     replica_id: str
     incarnation: int
     grant: int
     n_tokens: int
-    token_ids: bytes = b""
     logprob_sum: float = 0.0
     logprob_min: float = 0.0
     text: str = ""
@@ -100,6 +101,7 @@ class SegmentReported:
     end: EndKind | None = None
     dropped_tokens: int = 0
     error: str = ""
+    tail: str = ""
     payload: Any = None
 
 

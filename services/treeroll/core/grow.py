@@ -1,15 +1,24 @@
 """One tree's life: segments become nodes, policies answer, branches end, and at last the tree does."""
 
 from treeroll.core.branch import Branch, BranchEvent, BranchState
-from treeroll.core.effects import Effect, EmitTree, PersistNode, PersistReward, PersistTree, ScoreLeaf, StopBranch
+from treeroll.core.effects import (
+    Effect,
+    EmitTree,
+    ForgetTree,
+    PersistNode,
+    PersistReward,
+    PersistTree,
+    ScoreLeaf,
+    StopBranch,
+)
 from treeroll.core.events import EndKind, LeafScored, SegmentReported
 from treeroll.core.live import LiveTree, RewardMark, TreeStatus
-from treeroll.core.queues import enqueue, unblock
+from treeroll.core.queues import enqueue, free_slot, unblock
 from treeroll.core.rng import hash64
 from treeroll.core.state import STOP_LAG_TOKENS, State
-from treeroll.core.tree import BranchReason, Node, NodeStatus, StopReason, path_name
+from treeroll.core.tree import TAIL_CHARS, BranchReason, Node, NodeStatus, StopReason, path_name
 from treeroll.errors import BrokenInvariant
-from treeroll.policies.base import Ended, Expansion, Segment, Verdict
+from treeroll.policies.base import Ended, Expansion, Segment
 
 ENDED = {EndKind.EOS: Ended.EOS, EndKind.LENGTH: Ended.LIMIT}
 
@@ -17,22 +26,15 @@ ENDED = {EndKind.EOS: Ended.EOS, EndKind.LENGTH: Ended.LIMIT}
 def report_segment(state: State, event: SegmentReported) -> list[Effect]:
     """Take one segment of a running branch, and its end if it has one."""
     entry = state.grants.get(event.grant)
-    replica = state.replicas.get(event.replica_id)
-    if (
-        entry is None
-        or replica is None
-        or replica.incarnation != event.incarnation
-        or event.grant not in replica.grants
-    ):
+    if entry is None or entry[1].replica_id != event.replica_id or entry[1].incarnation != event.incarnation:
         state.fenced += 1
         return []
     live, branch = entry
+    parent = live.tree.nodes[branch.tip]
     if event.n_tokens and branch.state is BranchState.RUNNING:
-        _check_boundary(live, branch, event)
-    prefix = live.tree.nodes[branch.tip].total
-    if event.cached_tokens is not None and event.cached_tokens > prefix:
-        detail = f"tree {live.tree_id}: {event.cached_tokens} tokens of a prefix of {prefix} are said to be cached"
-        raise BrokenInvariant("TreeWellFormed", detail)
+        _check_boundary(live, parent, event)
+    if event.cached_tokens is not None:
+        _account_prefix(live, branch, parent, event.cached_tokens)
     _settle(live, branch, event)
     if branch.state is BranchState.STOPPING:
         live.run.counters.wasted_tokens += event.n_tokens
@@ -42,7 +44,7 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
     effects: list[Effect] = []
     node = None
     if event.n_tokens:
-        node = _add_node(live, branch, event)
+        node = _add_node(live, branch, parent, event)
         effects.append(_persist(live, branch, node, event))
     effects += _end_branch(state, live, branch, node, event)
     if node is not None:
@@ -53,26 +55,34 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
 def _settle(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
     """Account for what the engine generated; what it decoded beyond its reservation is declared overshoot."""
     tokens = event.n_tokens + event.dropped_tokens
-    excess = max(0, tokens - branch.reserved)
-    for ledger in (live.ledger, live.run.ledger):
-        ledger.reserve(excess)
-        ledger.settle(tokens)
-    branch.reserved += excess - tokens
+    if tokens > branch.reserved:
+        excess = tokens - branch.reserved
+        live.ledger.reserve(excess)
+        live.run.ledger.reserve(excess)
+        branch.reserved += excess
+    live.ledger.settle(tokens)
+    live.run.ledger.settle(tokens)
+    branch.reserved -= tokens
+    live.run.counters.wasted_tokens += event.dropped_tokens
+
+
+def _account_prefix(live: LiveTree, branch: Branch, tip: Node, cached: int) -> None:
+    """Count what the engine found of a request's prefix. Raises before anything has changed."""
+    recomputed = tip.total - cached
+    if recomputed < 0:
+        detail = f"tree {live.tree_id}: {cached} tokens of a prefix of {tip.total} are said to be cached"
+        raise BrokenInvariant("TreeWellFormed", detail)
     counters = live.run.counters
-    counters.wasted_tokens += event.dropped_tokens
-    if event.cached_tokens is not None:
-        prefix = live.tree.nodes[branch.tip].total
-        counters.cached_tokens += event.cached_tokens
-        counters.recomputed_tokens += prefix - event.cached_tokens
-        # The root is left out: its prompt is rarely aligned, so copies there recompute up to a block.
-        if branch.tip and not branch.started and branch.attempt == 1:
-            counters.fork_requests += 1
-            counters.fork_recomputed_tokens += prefix - event.cached_tokens
+    counters.cached_tokens += cached
+    counters.recomputed_tokens += recomputed
+    # The root is left out: its prompt is rarely aligned, so copies there recompute up to a block.
+    if branch.tip and not branch.started and branch.attempt == 1:
+        counters.fork_requests += 1
+        counters.fork_recomputed_tokens += recomputed
 
 
-def _check_boundary(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
+def _check_boundary(live: LiveTree, parent: Node, event: SegmentReported) -> None:
     """A segment ends at its boundary, or before it with EOS. Raises before anything has changed."""
-    parent = live.tree.nodes[branch.tip]
     limit = live.boundaries[parent.depth] if parent.depth < len(live.boundaries) else -1
     total = parent.total + event.n_tokens
     if total > limit or (total < limit and event.end is not EndKind.EOS):
@@ -81,46 +91,36 @@ def _check_boundary(live: LiveTree, branch: Branch, event: SegmentReported) -> N
         raise BrokenInvariant("TreeWellFormed", detail)
 
 
-def _add_node(live: LiveTree, branch: Branch, event: SegmentReported) -> Node:
-    parent = live.tree.nodes[branch.tip]
-    depth = parent.depth + 1
-    verdict = _judge(live, parent, depth, event)
-    node = Node(
-        number=len(live.tree.nodes),
-        parent=parent.number,
-        sibling_index=0 if branch.started else branch.sibling_index,
-        depth=depth,
-        token_start=parent.total,
-        n_tokens=event.n_tokens,
-        token_ids=event.token_ids,
-        text=event.text,
-        logprob_sum=event.logprob_sum,
-        logprob_min=event.logprob_min,
-        path_logprob_sum=parent.path_logprob_sum + event.logprob_sum,
-        status=verdict.status if verdict else NodeStatus.INNER,
-        stop_reason=verdict.reason if verdict else StopReason.NONE,
-        branch_reason=branch.reason,
-        decision=branch.decision,
-        replica_id=event.replica_id,
-        fanout=0 if verdict else 1,
-    )
-    live.tree.add(node)
-    branch.started, branch.tip = True, node.number
-    return node
-
-
-def _judge(live: LiveTree, parent: Node, depth: int, event: SegmentReported) -> Verdict | None:
-    segment = Segment(
-        text=event.text,
-        tail=live.tree.tail(parent.number),
-        ended=ENDED.get(event.end, Ended.NO) if event.end else Ended.NO,
-        completion_tokens=parent.total + event.n_tokens - live.tree.root.n_tokens,
-        depth=depth,
-    )
-    verdict = live.run.spec.prune.judge(segment)
-    if verdict is None and segment.ended is not Ended.NO:
+def _add_node(live: LiveTree, branch: Branch, parent: Node, event: SegmentReported) -> Node:
+    tree, depth, start = live.tree, parent.depth + 1, parent.token_start + parent.n_tokens
+    tail = event.tail if branch.tail is None else branch.tail
+    ended = ENDED.get(event.end, Ended.NO) if event.end else Ended.NO
+    completion_tokens = start + event.n_tokens - tree.nodes[0].n_tokens
+    verdict = live.run.spec.prune.judge(Segment(event.text, tail, ended, completion_tokens, depth))
+    if verdict is None and ended is not Ended.NO:
         raise BrokenInvariant("TreeWellFormed", f"tree {live.tree_id}: a path ended by the engine got no verdict")
-    return verdict
+    node = Node(
+        len(tree.nodes),
+        parent.number,
+        0 if branch.started else branch.sibling_index,
+        depth,
+        start,
+        event.n_tokens,
+        event.logprob_sum,
+        event.logprob_min,
+        parent.path_logprob_sum + event.logprob_sum,
+        verdict.status if verdict else NodeStatus.INNER,
+        verdict.reason if verdict else StopReason.NONE,
+        branch.reason,
+        branch.decision,
+        branch.replica_id,
+        event.grant,
+        0 if verdict else 1,
+    )
+    tree.add(node)
+    branch.started, branch.tip = True, node.number
+    branch.tail = (tail + event.text)[-TAIL_CHARS:]
+    return node
 
 
 def _persist(live: LiveTree, branch: Branch, node: Node, event: SegmentReported) -> PersistNode:
@@ -177,10 +177,12 @@ def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
             live.active += 1
             enqueue(state, live, branch)
         for _ in range(expansion.forks):
-            branch = Branch(len(live.branches), node.number, node.fanout, expansion.reason, expansion.decision)
+            branch = Branch(live.started, node.number, node.fanout, expansion.reason, expansion.decision)
             branch.seed = hash64(tree.seed, path_name(tree.path(node.number)), node.fanout)
+            branch.tail = None if node.number else ""
             node.fanout += 1
-            live.branches.append(branch)
+            live.branches[branch.number] = branch
+            live.started += 1
             live.active += 1
             if expansion.reason is not BranchReason.INITIAL:
                 live.run.counters.forks += 1
@@ -194,12 +196,12 @@ def release_grant(state: State, live: LiveTree, branch: Branch, event: BranchEve
         ledger.refund(branch.reserved)
     branch.reserved = 0
     del state.grants[branch.grant]
-    replica = state.replicas.get(branch.replica_id)
-    if replica is not None:
-        replica.grants.discard(branch.grant)
+    free_slot(state, branch)
     state.outcomes[str(outcome)] += 1
     if branch.state in (BranchState.DONE, BranchState.HELD):
         live.active -= 1
+    if branch.state is BranchState.DONE:
+        del live.branches[branch.number]
     unblock(state, live.run.spec.run_id)
 
 
@@ -226,6 +228,7 @@ def cut_branch(live: LiveTree, branch: Branch, reason: str, error: str) -> None:
     if branch.state is BranchState.PENDING:
         live.active -= 1
     branch.apply(BranchEvent.CUT)
+    del live.branches[branch.number]
     live.n_censored += 1
     live.cut = live.cut or reason
     live.error = live.error or error
@@ -234,7 +237,7 @@ def cut_branch(live: LiveTree, branch: Branch, reason: str, error: str) -> None:
 def close_held(live: LiveTree) -> None:
     """Nobody will resume these."""
     for number in list(live.held.values()):
-        live.branches[number].apply(BranchEvent.CUT)
+        live.branches.pop(number).apply(BranchEvent.CUT)
         live.n_censored += 1
     live.held.clear()
 
@@ -243,7 +246,7 @@ def cut_tree(state: State, live: LiveTree, reason: str, error: str) -> list[Effe
     """End every branch of a tree now."""
     effects: list[Effect] = []
     live.cut, live.error = live.cut or reason, live.error or error
-    for branch in live.branches:
+    for branch in list(live.branches.values()):
         if branch.state is BranchState.PENDING:
             cut_branch(live, branch, reason, error)
         elif branch.state is BranchState.RUNNING:
@@ -280,7 +283,8 @@ def _finish(state: State, live: LiveTree) -> list[Effect]:
     run.counters.wasted_tokens += unsampled_tokens(live)
     run.growing -= 1
     del state.trees[live.tree_id]
-    return [PersistTree(live), EmitTree(live)]
+    forgets: list[Effect] = [ForgetTree(*replica, live.tree_id) for replica in live.served]
+    return [PersistTree(live), EmitTree(live), *forgets]
 
 
 def unsampled_tokens(live: LiveTree) -> int:

@@ -21,11 +21,11 @@ def _of_tree(live: LiveTree) -> Iterator[Finding]:
     name = live.tree_id
     if not live.ledger.balanced():
         yield "TokensConserved", f"tree {name}: {live.ledger}"
-    reserved = sum(branch.reserved for branch in live.branches)
+    reserved = sum(branch.reserved for branch in live.branches.values())
     if reserved != live.ledger.outstanding:
         yield "TokensConserved", f"tree {name}: branches hold {reserved}, outstanding is {live.ledger.outstanding}"
     awake = (BranchState.PENDING, BranchState.RUNNING, BranchState.STOPPING)
-    active = sum(branch.state in awake for branch in live.branches)
+    active = sum(branch.state in awake for branch in live.branches.values())
     if active != live.active:
         yield "OneOutcomePerBranch", f"tree {name}: {active} branches are active, {live.active} are counted"
     if len(live.tree.leaves) > live.run.spec.branch.max_leaves:
@@ -34,8 +34,6 @@ def _of_tree(live: LiveTree) -> Iterator[Finding]:
         parent = live.tree.nodes[node.parent]
         if node.parent >= node.number or node.token_start != parent.total or node.depth != parent.depth + 1:
             yield "TreeWellFormed", f"tree {name}: node {node.number} does not continue its parent {node.parent}"
-        if len(node.token_ids) != 4 * node.n_tokens:
-            yield "TreeWellFormed", f"tree {name}: node {node.number} stores {len(node.token_ids)} bytes"
     indices = [(node.parent, node.sibling_index) for node in live.tree.nodes[1:]]
     if len(set(indices)) != len(indices):
         yield "TreeWellFormed", f"tree {name}: two nodes share a sibling index"
@@ -63,6 +61,12 @@ def _of_grants(state: State) -> Iterator[Finding]:
     for grant, (live, branch) in state.grants.items():
         if branch.grant != grant or branch.state not in (BranchState.RUNNING, BranchState.STOPPING):
             yield "OneOutcomePerBranch", f"tree {live.tree_id}: grant {grant} is served by a branch in {branch.state}"
-    for replica in state.replicas.values():
+    room, replicas = state.room, state.replicas.values()
+    if (room.free, room.slots) != (sum(r.free for r in replicas), sum(r.slots for r in replicas)):
+        yield "Bounded", f"{room.free} free of {room.slots} slots are counted, the replicas say otherwise"
+    for replica in replicas:
+        waiting = any(entry[-1].state is BranchState.PENDING for entry in replica.queue.heap)
+        if waiting and replica.free > 0 and replica.replica_id not in state.served_next:
+            yield "Bounded", f"replica {replica.replica_id} has free slots, yet branches wait for it"
         if replica.free < 0:
             yield "Bounded", f"replica {replica.replica_id} has {len(replica.grants)} branches on {replica.slots} slots"

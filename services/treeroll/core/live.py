@@ -42,7 +42,11 @@ class LiveTree:
     admitted: int = 0
     home: str = ""
     ledger: Ledger = field(default_factory=Ledger)
-    branches: list[Branch] = field(default_factory=list)
+    # Branches that are not done, by number, and how many there ever were.
+    branches: dict[int, Branch] = field(default_factory=dict)
+    started: int = 0
+    # (replica, incarnation) -> the first grant of this tree that it got: it keeps the tree's sequences.
+    served: dict[tuple[str, int], int] = field(default_factory=dict)
     # Numbers of branches by state that keeps the tree alive.
     active: int = 0  # PENDING, RUNNING or STOPPING
     held: dict[int, int] = field(default_factory=dict)  # node -> branch number

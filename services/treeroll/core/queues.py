@@ -1,31 +1,47 @@
 """Who waits where: queues per replica, one for all, and one per run whose budget is used up for now."""
 
 from treeroll.core.branch import Branch, BranchState
+from treeroll.core.fleet import Replica
 from treeroll.core.live import LiveTree
-from treeroll.core.state import State, WorkQueue
+from treeroll.core.state import State
+from treeroll.core.work import WorkQueue
 
 
-def enqueue(state: State, live: LiveTree, branch: Branch, parent_replica: str | None = None) -> None:
+def enqueue(state: State, live: LiveTree, branch: Branch) -> None:
     """Put a pending branch in the queue of the replica that placement chooses."""
-    parent = live.tree.nodes[branch.tip].replica_id if parent_replica is None else parent_replica
-    if not parent:
-        # Nothing generated its prefix yet: the tree's first branches stay together.
-        parent = branch.home or live.home
-    branch.home = state.settings.placement.home(parent, state.ready, state.turn)
+    # Where nothing generated its prefix yet, the tree's first branches stay together.
+    parent = live.tree.nodes[branch.tip].replica_id or branch.home or live.home
+    branch.home = state.settings.placement.home(parent if parent in state.replicas else "", state.ready, state.turn)
     state.turn += 1
-    queue_of(state, branch.home).push(live, branch, next_order(state, live))
-
-
-def queue_of(state: State, home: str | None) -> WorkQueue:
-    """The queue of a replica; the common one for None or a replica that is gone."""
-    replica = state.replicas.get(home) if home else None
-    return replica.queue if replica else state.anywhere
+    replica = state.replicas.get(branch.home) if branch.home else None
+    if replica is None:
+        state.anywhere.push(live, branch, next_order(state, live))
+    else:
+        replica.queue.push(live, branch, next_order(state, live))
+        state.served_next[replica.replica_id] = None
 
 
 def next_order(state: State, live: LiveTree) -> int:
     """A unique number that sorts older trees first."""
     state.order += 1
     return (live.admitted << 32) + state.order
+
+
+def take_slot(state: State, replica: Replica, branch: Branch) -> None:
+    """The branch runs on the replica from now on."""
+    replica.grants.add(branch.grant)
+    state.room.changed(replica, -1)
+
+
+def free_slot(state: State, branch: Branch) -> None:
+    """The branch runs on its replica no more."""
+    replica = state.replicas.get(branch.replica_id)
+    if replica is None or branch.grant not in replica.grants:
+        return
+    replica.grants.remove(branch.grant)
+    state.room.changed(replica, 1)
+    if len(replica.queue):
+        state.served_next[replica.replica_id] = None
 
 
 def unblock(state: State, run_id: str) -> None:

@@ -3,12 +3,13 @@
 from bisect import insort
 
 from treeroll.core.branch import BranchEvent, BranchState
-from treeroll.core.effects import DropReplica, Effect, StopBranch
+from treeroll.core.effects import DropReplica, Effect, ForgetTree, StopBranch
 from treeroll.core.events import ReplicaJoined, ReplicaLost
+from treeroll.core.fleet import Replica
 from treeroll.core.grow import lose_grant, release_grant, settle_tree
 from treeroll.core.queues import requeue
 from treeroll.core.start import start_effect
-from treeroll.core.state import Replica, State
+from treeroll.core.state import State
 from treeroll.errors import InvalidInput, StaleEpoch
 
 
@@ -21,22 +22,26 @@ def join(state: State, event: ReplicaJoined, now: float) -> list[Effect]:
     _check_alike(state, event)
     if known is not None and known.incarnation == event.incarnation:
         known.heard_at = now
-        return _reconcile(state, known, event.live_grants)
+        return _reconcile(state, known, event)
     if known is None and event.incarnation == state.incarnations.get(name):
         raise StaleEpoch(f"replica {name} incarnation {event.incarnation} lost its lease; restart it")
     effects = lose(state, ReplicaLost(name, known.incarnation, "it was restarted")) if known else []
     state.incarnations[name] = event.incarnation
-    state.replicas[name] = Replica(
-        name, event.incarnation, event.slots, event.block_size, event.max_model_len, heard_at=now
-    )
+    replica = Replica(name, event.incarnation, event.slots, event.block_size, event.max_model_len, heard_at=now)
+    state.replicas[name] = replica
+    state.room.add(replica)
     insort(state.ready, name)
-    # What it may still decode for an earlier coordinator is nobody's any more.
-    return effects + [StopBranch(name, event.incarnation, grant) for grant in sorted(event.live_grants)]
+    # What it may still have of an earlier coordinator is nobody's any more.
+    effects += [StopBranch(name, event.incarnation, grant) for grant in sorted(event.live_grants)]
+    return effects + [ForgetTree(name, event.incarnation, tree_id) for tree_id in sorted(event.kept_trees)]
 
 
-def _reconcile(state: State, replica: Replica, live_grants: frozenset[int]) -> list[Effect]:
+def _reconcile(state: State, replica: Replica, event: ReplicaJoined) -> list[Effect]:
     """After a reconnect: say again what a broken call swallowed, stop what the replica should not be doing."""
-    effects: list[Effect] = []
+    live_grants, name, incarnation = event.live_grants, replica.replica_id, replica.incarnation
+    effects: list[Effect] = [
+        ForgetTree(name, incarnation, tree_id) for tree_id in sorted(event.kept_trees) if tree_id not in state.trees
+    ]
     for grant in sorted(replica.grants - live_grants):
         live, branch = state.grants[grant]
         if branch.state is BranchState.STOPPING:  # its start was swallowed too: there is nothing to stop
@@ -47,7 +52,7 @@ def _reconcile(state: State, replica: Replica, live_grants: frozenset[int]) -> l
     for grant in sorted(live_grants):
         entry = state.grants.get(grant)
         if entry is None or entry[1].state is BranchState.STOPPING:
-            effects.append(StopBranch(replica.replica_id, replica.incarnation, grant))
+            effects.append(StopBranch(name, incarnation, grant))
     return effects
 
 
@@ -79,6 +84,7 @@ def lose(state: State, event: ReplicaLost) -> list[Effect]:
     if replica is None or replica.incarnation != event.incarnation:
         return []
     del state.replicas[event.replica_id]
+    state.room.remove(replica)
     state.ready.remove(event.replica_id)
     effects: list[Effect] = [DropReplica(replica.replica_id, replica.incarnation, event.cause)]
     for grant in sorted(replica.grants):

@@ -80,7 +80,7 @@ def end_cancelled(state: State, limit: int) -> list[Effect]:
 
 
 def _fail_unplanted(run: Run, task: TaskSpec) -> list[Effect]:
-    tree = Tree.planted(task.tree_id, 0, task.prompt_ids)
+    tree = Tree.planted(task.tree_id, 0, len(task.prompt_ids) // 4)
     live = LiveTree(run, task, tree, run.spec.branch.grow(tree), [], status=TreeStatus.FAILED, grown=True)
     live.cut, live.error = "cancelled", "the run was cancelled before this task started"
     run.failed += 1

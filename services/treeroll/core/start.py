@@ -4,19 +4,27 @@ from treeroll.core.branch import Branch
 from treeroll.core.effects import StartBranch
 from treeroll.core.live import LiveTree
 from treeroll.core.rng import hash64
+from treeroll.core.tree import Node
 
 
 def start_effect(live: LiveTree, branch: Branch) -> StartBranch:
     """Everything a replica needs to serve the branch from its last durable node."""
     spec = live.run.spec
     tip = live.tree.nodes[branch.tip]
+    known = _known_by_replica(live, branch, tip)
+    stored: tuple[int, ...] = ()
+    if not known and tip.number:
+        stored = tuple(node.number for node in live.tree.lineage(tip.number))
     return StartBranch(
         replica_id=branch.replica_id,
         incarnation=branch.incarnation,
         grant=branch.grant,
         run=live.run,
         tree_id=live.tree_id,
-        prefix_ids=live.tree.prefix_ids(branch.tip),
+        prefix_tokens=tip.total,
+        prefix_grant=known,
+        prefix_ids=b"" if known else live.task.prompt_ids,
+        stored=stored,
         prompt_tokens=live.tree.root.n_tokens,
         boundaries=live.boundaries[tip.depth :],
         hold=spec.segment.hold,
@@ -24,3 +32,17 @@ def start_effect(live: LiveTree, branch: Branch) -> StartBranch:
         seed=hash64(branch.seed, branch.attempt, tip.depth) if spec.sampling.per_request_seed else branch.seed,
         priority=-tip.depth,
     )
+
+
+def _known_by_replica(live: LiveTree, branch: Branch, tip: Node) -> int:
+    """An earlier grant on the same replica whose sequence begins with the prefix; 0 if there is none.
+
+    After a failure the prefix is sent whole: should the replica not have what we think, trying again would not help.
+    """
+    first = live.served.get((branch.replica_id, branch.incarnation), 0)
+    if branch.failures or not first or first == branch.grant:
+        return 0
+    if not tip.number:
+        return first
+    # Grants only grow: one from before the first that this incarnation got was another incarnation's.
+    return tip.grant if tip.replica_id == branch.replica_id and tip.grant >= first else 0

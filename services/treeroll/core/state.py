@@ -1,12 +1,13 @@
 """Everything the coordinator knows about growing work. Only `core` functions change it."""
 
-import heapq
 from collections import Counter
 from dataclasses import dataclass, field
 
-from treeroll.core.branch import Branch, BranchState
+from treeroll.core.branch import Branch
+from treeroll.core.fleet import Crowd, Replica, Room
 from treeroll.core.live import LiveTree
 from treeroll.core.run import Run
+from treeroll.core.work import WorkQueue
 from treeroll.policies.base import PlacementPolicy
 
 # Tokens a replica may decode past a boundary before it notices that it must stop: two engine output intervals.
@@ -26,49 +27,6 @@ class CoreSettings:
 
 
 @dataclass(slots=True)
-class WorkQueue:
-    """Branches waiting for a slot: deepest first, then oldest tree. Entries that are no longer pending are skipped."""
-
-    heap: list[tuple[int, int, int, LiveTree, Branch]] = field(default_factory=list)
-
-    def push(self, live: LiveTree, branch: Branch, order: int) -> None:
-        """Add a pending branch; `order` breaks ties and must be unique."""
-        depth = live.tree.nodes[branch.tip].depth
-        heapq.heappush(self.heap, (-depth, order, branch.number, live, branch))
-
-    def pop(self) -> tuple[LiveTree, Branch] | None:
-        """Next pending branch, or None."""
-        while self.heap:
-            *_, live, branch = heapq.heappop(self.heap)
-            if branch.state is BranchState.PENDING:
-                return live, branch
-        return None
-
-    def __len__(self) -> int:
-        return len(self.heap)
-
-
-@dataclass(slots=True)
-class Replica:
-    """A replica as the core sees it."""
-
-    replica_id: str
-    incarnation: int
-    slots: int
-    block_size: int
-    max_model_len: int
-    heard_at: float
-    kv_usage: float = 0.0
-    grants: set[int] = field(default_factory=set)
-    queue: WorkQueue = field(default_factory=WorkQueue)
-
-    @property
-    def free(self) -> int:
-        """Slots without a branch."""
-        return self.slots - len(self.grants)
-
-
-@dataclass(slots=True)
 class State:
     """The coordinator's memory of unfinished work."""
 
@@ -79,6 +37,11 @@ class State:
     trees: dict[str, LiveTree] = field(default_factory=dict)
     replicas: dict[str, Replica] = field(default_factory=dict)
     ready: list[str] = field(default_factory=list)  # names of replicas, sorted
+    room: Room = field(default_factory=Room)
+    # Replicas that may have both a free slot and branches queued for them; a set that keeps its order.
+    served_next: dict[str, None] = field(default_factory=dict)
+    # Replicas without a free slot whose queued branches others may take.
+    crowd: Crowd = field(default_factory=Crowd)
     grants: dict[int, tuple[LiveTree, Branch]] = field(default_factory=dict)
     # Branches that any replica may take.
     anywhere: WorkQueue = field(default_factory=WorkQueue)

@@ -1,4 +1,7 @@
-"""Trees of segments. A node holds only its own tokens; the root (number 0) holds the prompt."""
+"""Trees of segments: their shape and figures. Token ids and texts are in the store, and with their replicas.
+
+A coordinator holds millions of nodes, so a node holds what decisions read and nothing else.
+"""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -7,7 +10,13 @@ from enum import StrEnum
 TAIL_CHARS = 256
 
 
-class NodeStatus(StrEnum):
+class Kind(StrEnum):
+    """A StrEnum that hashes like the string it is; the hash of other enums is a Python function, and slow."""
+
+    __hash__ = str.__hash__
+
+
+class NodeStatus(Kind):
     """What became of a node."""
 
     INNER = "inner"  # ended at a boundary
@@ -15,7 +24,7 @@ class NodeStatus(StrEnum):
     PRUNED = "pruned"  # the path ends here and is no sample
 
 
-class StopReason(StrEnum):
+class StopReason(Kind):
     """Why a path ended at a leaf or pruned node."""
 
     NONE = ""
@@ -31,7 +40,7 @@ class StopReason(StrEnum):
     HELD = "held"
 
 
-class BranchReason(StrEnum):
+class BranchReason(Kind):
     """Why a branch was started."""
 
     PROMPT = "prompt"
@@ -40,7 +49,7 @@ class BranchReason(StrEnum):
     FALLBACK = "fallback"
 
 
-class Decision(StrEnum):
+class Decision(Kind):
     """What a decision to branch had read."""
 
     BOUNDARY = "boundary"  # only what was known at that boundary
@@ -49,10 +58,10 @@ class Decision(StrEnum):
 
 @dataclass(slots=True)
 class Node:
-    """One segment.
+    """One segment of `n_tokens` tokens that begins at position `token_start` of the sequence.
 
-    token_ids is int32 little-endian; logprob_sum and logprob_min are over this segment's sampled tokens (nats);
-    path_logprob_sum covers the whole completion up to and including this node.
+    logprob_sum and logprob_min are over this segment's sampled tokens (nats); path_logprob_sum covers the whole
+    completion up to and including this node. `grant` made it, on `replica_id`.
     """
 
     number: int
@@ -61,8 +70,6 @@ class Node:
     depth: int
     token_start: int
     n_tokens: int
-    token_ids: bytes
-    text: str = ""
     logprob_sum: float = 0.0
     logprob_min: float = 0.0
     path_logprob_sum: float = 0.0
@@ -71,7 +78,7 @@ class Node:
     branch_reason: BranchReason = BranchReason.PROMPT
     decision: Decision = Decision.BOUNDARY
     replica_id: str = ""
-    children: list[int] = field(default_factory=list)
+    grant: int = 0
     # Sibling indices handed out below this node, started or not.
     fanout: int = 0
 
@@ -93,10 +100,9 @@ class Tree:
     pruned: list[int] = field(default_factory=list)
 
     @classmethod
-    def planted(cls, tree_id: str, seed: int, prompt_ids: bytes) -> "Tree":
-        """A tree that is only its prompt (int32 little-endian)."""
-        root = Node(0, 0, 0, 0, 0, len(prompt_ids) // 4, prompt_ids)
-        return cls(tree_id, seed, [root])
+    def planted(cls, tree_id: str, seed: int, prompt_tokens: int) -> "Tree":
+        """A tree that is only its prompt."""
+        return cls(tree_id, seed, [Node(0, 0, 0, 0, 0, prompt_tokens)])
 
     @property
     def root(self) -> Node:
@@ -106,7 +112,6 @@ class Tree:
     def add(self, node: Node) -> None:
         """Append a node whose parent is here already (TreeWellFormed)."""
         self.nodes.append(node)
-        self.nodes[node.parent].children.append(node.number)
         if node.status is NodeStatus.LEAF:
             self.leaves.append(node.number)
         elif node.status is NodeStatus.PRUNED:
@@ -123,27 +128,16 @@ class Tree:
 
     def path(self, number: int) -> tuple[int, ...]:
         """Sibling indices from the root down: the node's name, independent of time and place."""
-        return tuple(node.sibling_index for node in self.lineage(number))
-
-    def prefix_ids(self, number: int) -> bytes:
-        """Tokens from the start of the prompt to the end of the node, int32 little-endian."""
-        return self.root.token_ids + b"".join(node.token_ids for node in self.lineage(number))
+        nodes, indices = self.nodes, []
+        while number != 0:
+            node = nodes[number]
+            indices.append(node.sibling_index)
+            number = node.parent
+        return tuple(reversed(indices))
 
     def completion_tokens(self, number: int) -> int:
         """Tokens generated on the path down to the node."""
         return self.nodes[number].total - self.root.n_tokens
-
-    def tail(self, number: int) -> str:
-        """Last TAIL_CHARS characters of completion text up to and including the node."""
-        text = ""
-        while number != 0 and len(text) < TAIL_CHARS:
-            text = self.nodes[number].text + text
-            number = self.nodes[number].parent
-        return text[-TAIL_CHARS:]
-
-    def completion_text(self, number: int) -> str:
-        """Text of the completion up to and including the node."""
-        return "".join(node.text for node in self.lineage(number))
 
     def in_path_order(self, numbers: list[int]) -> list[int]:
         """The numbers sorted by path, the one order that does not depend on arrival."""

@@ -1,6 +1,5 @@
 """One branch on this replica: an engine request whose tokens become segments, and exactly one end."""
 
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,7 +10,7 @@ from treeroll.generator.detokenizer import PRIMING_TOKENS, Detokenizer
 from treeroll.generator.engine import Delta, Engine, EngineRequest, SamplingSettings
 from treeroll.generator.outbox import Outbox
 from treeroll.generator.segmenter import Cut, Segmenter
-from treeroll.pb.v1 import common_pb2
+from treeroll.generator.sequence import GrantSequence
 from treeroll.pb.v1 import replica_pb2 as wire
 
 
@@ -30,6 +29,7 @@ class Branch:
     def __init__(
         self,
         start: wire.StartBranch,
+        sequence: GrantSequence,
         engine: Engine,
         detokenizer: Detokenizer,
         outbox: Outbox,
@@ -39,6 +39,8 @@ class Branch:
         self.grant = start.grant
         self.request_id = f"g{start.grant}"
         self._start = start
+        self._sequence = sequence
+        self._prefix_tokens = len(sequence.ids)
         self._engine = engine
         self._outbox = outbox
         self._tally = tally
@@ -48,10 +50,10 @@ class Branch:
         self._first = True
         self._cached_tokens: int | None = None
         self._started_at = clock.wall()
-        self._text = detokenizer.open(array("i", start.prefix_ids[-4 * PRIMING_TOKENS :]))
+        self._text = detokenizer.open(sequence.ids[-PRIMING_TOKENS:])
         boundaries: Sequence[int] = start.boundaries[:1] if start.hold else list(start.boundaries)
         entropies = start.sampling.top_logprobs > 0
-        self._segmenter = Segmenter(len(start.prefix_ids) // 4, boundaries, run_ahead, entropies)
+        self._segmenter = Segmenter(self._prefix_tokens, boundaries, run_ahead, entropies)
 
     def acknowledge(self, segments: int, run_ahead: int) -> None:
         """So many more segments of this branch are durable: its credit grows."""
@@ -87,7 +89,7 @@ class Branch:
 
     def _request(self) -> EngineRequest:
         start, sampling = self._start, self._start.sampling
-        prefix_tokens, ends = len(start.prefix_ids) // 4, list(start.boundaries)
+        prefix_tokens, ends = self._prefix_tokens, list(start.boundaries)
         growing = all(before < after for before, after in pairwise([prefix_tokens, *ends]))
         if not growing or ends[-1:] != [start.max_total]:
             raise InvalidInput(
@@ -95,7 +97,7 @@ class Branch:
             )
         return EngineRequest(
             request_id=self.request_id,
-            prefix_ids=start.prefix_ids,
+            prefix_ids=self._sequence.ids.tobytes(),
             prompt_tokens=start.prompt_tokens,
             max_total=ends[0] if start.hold else start.max_total,
             sampling=SamplingSettings(
@@ -150,11 +152,12 @@ class Branch:
 
     def _report(self, cut: Cut | None, end: wire.EndReason | None = None, error: str = "") -> None:
         segment = wire.Segment(grant=self.grant, started_at=self._started_at, finished_at=clock.wall())
+        if self._first:
+            segment.tail = self._sequence.tail(self._prefix_tokens)
         if cut is not None:
             segment.tokens = cut.tokens
             segment.text = self._text.step(cut.token_ids)
-            for version, tokens in cut.weight_spans:
-                segment.weight_versions.append(common_pb2.WeightSpan(version=version, tokens=tokens))
+            self._sequence.extend(cut.token_ids, segment.text)
             self._tally.reported += cut.tokens
         if self._first and self._cached_tokens is not None:
             segment.cached_tokens = self._cached_tokens

@@ -5,6 +5,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 
 from treeroll.generator.segmenter import Cut
+from treeroll.pb.v1 import common_pb2
 from treeroll.pb.v1 import replica_pb2 as wire
 
 # A message costs about a millisecond however many segments it holds; past this many the gain is gone.
@@ -79,12 +80,15 @@ class Outbox:
         segments: list[wire.Segment] = []
         cuts: list[Cut] = []
         payload = 0
+        version = self._waiting[0][1].weight_spans[-1][0] if self._waiting[0][1] is not None else 0
         while self._waiting and len(segments) < MAX_SEGMENTS and payload < MAX_PAYLOAD_BYTES:
             segment, cut = self._waiting.popleft()
             segments.append(segment)
             if cut is not None:
                 cuts.append(cut)
                 payload += 4 * cut.tokens + len(cut.logprobs) + len(cut.entropies)
+                if cut.weight_spans != [(version, cut.tokens)]:
+                    segment.weight_versions.extend(_spans(cut))
         self.last_seq += 1
         report = wire.Report(
             seq=self.last_seq,
@@ -92,6 +96,11 @@ class Outbox:
             token_ids=b"".join(cut.token_ids.tobytes() for cut in cuts),
             logprobs=b"".join(cut.logprobs for cut in cuts),
             entropies=b"".join(cut.entropies for cut in cuts),
+            weight_version=version,
         )
         self._unacknowledged.append(_Sent(report, Counter(segment.grant for segment in segments)))
         return report
+
+
+def _spans(cut: Cut) -> list[common_pb2.WeightSpan]:
+    return [common_pb2.WeightSpan(version=version, tokens=tokens) for version, tokens in cut.weight_spans]

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 
-from treeroll.errors import EngineError, TreerollError
+from treeroll.errors import EngineError, InvalidInput, TreerollError
 from treeroll.generator.branch import Branch, Tally
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.engine import Engine
 from treeroll.generator.outbox import Outbox
+from treeroll.generator.sequence import Sequences
 from treeroll.generator.session import Session
 from treeroll.pb.v1 import common_pb2
 from treeroll.pb.v1 import replica_pb2 as wire
@@ -34,6 +35,7 @@ class Replica:
         self._detokenizer = detokenizer
         self._outbox = Outbox()
         self._branches: dict[int, Branch] = {}
+        self._sequences = Sequences()
         self._group: asyncio.TaskGroup | None = None
         self._epoch = 0
         self._run_ahead = 1
@@ -101,6 +103,7 @@ class Replica:
             weight_version=self._engine.weight_version,
             last_seq=self._outbox.last_seq,
             live_grants=sorted(self._branches.keys() | self._outbox.grants),
+            kept_trees=sorted(self._sequences.trees),
         )
 
     async def welcome(self, welcome: wire.Welcome) -> bool:
@@ -114,11 +117,12 @@ class Replica:
         return True
 
     async def apply(self, commands: wire.Commands) -> None:
-        """Acknowledgement, stops, starts, then flags."""
+        """Acknowledgement, stops, starts, forgets, then flags."""
         self._acknowledge(commands.acked_seq)
         await self._stop([stop.grant for stop in commands.stops])
         for start in commands.starts:
             self._start(start)
+        self._sequences.forget(commands.forget_trees)
         if commands.HasField("paused"):
             await (self.pause() if commands.paused else self.resume())
         if commands.drain:
@@ -161,7 +165,13 @@ class Replica:
             return  # told twice
         if self._group is None:
             raise EngineError(f"replica {self.replica_id} does not run")
-        branch = Branch(start, self._engine, self._detokenizer, self._outbox, self.tally, self._run_ahead)
+        try:
+            sequence = self._sequences.open(start)
+        except InvalidInput as error:
+            end = wire.BranchEnd(reason=wire.END_REASON_ERROR, error=str(error))
+            self._outbox.put(wire.Segment(grant=start.grant, end=end), None)
+            return
+        branch = Branch(start, sequence, self._engine, self._detokenizer, self._outbox, self.tally, self._run_ahead)
         self._branches[start.grant] = branch
         self._group.create_task(self._run_branch(branch), name=branch.request_id)
 

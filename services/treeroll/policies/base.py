@@ -5,12 +5,11 @@ it returns depends on its parameters, the tree and the tree's seed only. A tree'
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, StopReason, Tree
+from treeroll.core.tree import BranchReason, Decision, Kind, Node, NodeStatus, StopReason, Tree
 
 
 class Params(BaseModel):
@@ -29,7 +28,7 @@ class Limits:
     max_tokens: int  # most completion tokens on a path, >= 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Expansion:
     """A decision about one node.
 
@@ -87,7 +86,7 @@ class SegmentPolicy(Protocol):
         ...
 
 
-class Ended(StrEnum):
+class Ended(Kind):
     """How the engine ended the branch at this node, if it did."""
 
     NO = "no"
@@ -95,9 +94,9 @@ class Ended(StrEnum):
     LIMIT = "limit"  # reached the last boundary
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Segment:
-    """What a finish test may look at.
+    """What a finish test may look at. It must not change it; not frozen, because one is made for every segment.
 
     `tail` is up to TAIL_CHARS characters of path text before this segment; `text` the segment's own.
     `completion_tokens` and `depth` include this segment.
@@ -155,7 +154,7 @@ class PlacementPolicy(Protocol):
     def home(self, parent_replica: str, replicas: list[str], turn: int) -> str | None:
         """Replica whose queue the branch joins, or None for whichever is free first.
 
-        `parent_replica` generated the branch's prefix ("" for a new tree), `replicas` are the ready ones sorted by
-        name, `turn` counts placements so far.
+        `parent_replica` generated the branch's prefix ("" for a new tree, or if that replica is gone), `replicas` are
+        the ready ones sorted by name, `turn` counts placements so far.
         """
         ...

@@ -11,6 +11,8 @@ Blobs are opaque here: serialised protobuf messages that `records.py` makes and 
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from treeroll.errors import StoreError
+
 
 @dataclass(slots=True)
 class Commit:
@@ -64,6 +66,11 @@ class GroupState:
     waiting: int
 
 
+def missing_node(tree_id: str, number: int) -> StoreError:
+    """The error for a node that is asked for and is not there."""
+    return StoreError(f"node {number} of tree {tree_id} is not in the store")
+
+
 class Store(Protocol):
     """The store contract. All methods raise StoreError when the store does not answer."""
 
@@ -100,6 +107,10 @@ class Store(Protocol):
 
     async def load_trees(self, tree_ids: list[str]) -> list[StoredTree | None]:
         """Several trees in one round trip, in the order asked."""
+        ...
+
+    async def load_nodes(self, paths: list[tuple[str, list[int]]]) -> list[list[bytes]]:
+        """Some nodes of some trees in one round trip: (tree_id, node numbers) each. StoreError if one is missing."""
         ...
 
     async def feed_length(self, run_id: str) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from treeroll.errors import StaleEpoch, StoreError
-from treeroll.store.base import Commit, GroupState, Lease, StoredTree
+from treeroll.store.base import Commit, GroupState, Lease, StoredTree, missing_node
 from treeroll.store.commit_args import consecutive, hole
 from treeroll.store.memory_group import MemoryGroup
 
@@ -101,6 +101,17 @@ class MemoryStore:
 
     async def load_trees(self, tree_ids: list[str]) -> list[StoredTree | None]:
         return [await self.load_tree(tree_id) for tree_id in tree_ids]
+
+    async def load_nodes(self, paths: list[tuple[str, list[int]]]) -> list[list[bytes]]:
+        found = []
+        for tree_id, numbers in paths:
+            tree = self._trees.get(tree_id)
+            nodes = tree.nodes if tree else []
+            for number in numbers:
+                if not 0 <= number < len(nodes):
+                    raise missing_node(tree_id, number)
+            found.append([nodes[number] for number in numbers])
+        return found
 
     async def feed_length(self, run_id: str) -> int:
         return len(self._feeds.get(run_id, []))

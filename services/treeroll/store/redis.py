@@ -9,7 +9,7 @@ from redis.exceptions import NoScriptError
 
 from treeroll.errors import StaleEpoch, StoreError
 from treeroll.store import keys, lease_id
-from treeroll.store.base import Commit, GroupState, Lease, StoredTree
+from treeroll.store.base import Commit, GroupState, Lease, StoredTree, missing_node
 from treeroll.store.commit_args import commit_args, hole
 from treeroll.store.redis_connection import connect, public_address, store_errors
 from treeroll.store.redis_settings import check_durability, check_server
@@ -121,6 +121,21 @@ class RedisStore:
             pipeline.execute_command("HGETALL", keys.rewards(tree_id))
         replies = await self._shielded(self._execute(pipeline.execute()))
         return [_stored_tree(*replies[at : at + 3]) for at in range(0, len(replies), 3)]
+
+    async def load_nodes(self, paths: list[tuple[str, list[int]]]) -> list[list[bytes]]:
+        pipeline = self._redis.pipeline(transaction=False)  # nodes never change
+        for tree_id, numbers in paths:
+            for number in numbers:
+                pipeline.execute_command("LINDEX", keys.nodes(tree_id), number)
+        replies = iter(await self._shielded(self._execute(pipeline.execute())))
+        found: list[list[bytes]] = []
+        for tree_id, numbers in paths:
+            blobs = [(number, next(replies)) for number in numbers]
+            for number, blob in blobs:
+                if blob is None:
+                    raise missing_node(tree_id, number)
+            found.append([blob for _, blob in blobs])
+        return found
 
     # The feed
 

@@ -54,18 +54,20 @@ class Hello(_message.Message):
     def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., weight_version: _Optional[int] = ..., last_seq: _Optional[int] = ..., live_grants: _Optional[_Iterable[int]] = ..., kept_trees: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Report(_message.Message):
-    __slots__ = ("seq", "segments", "token_ids", "logprobs", "entropies")
+    __slots__ = ("seq", "segments", "token_ids", "logprobs", "entropies", "weight_version")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
     LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     ENTROPIES_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_VERSION_FIELD_NUMBER: _ClassVar[int]
     seq: int
     segments: _containers.RepeatedCompositeFieldContainer[Segment]
     token_ids: bytes
     logprobs: bytes
     entropies: bytes
-    def __init__(self, seq: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[Segment, _Mapping]]] = ..., token_ids: _Optional[bytes] = ..., logprobs: _Optional[bytes] = ..., entropies: _Optional[bytes] = ...) -> None: ...
+    weight_version: int
+    def __init__(self, seq: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[Segment, _Mapping]]] = ..., token_ids: _Optional[bytes] = ..., logprobs: _Optional[bytes] = ..., entropies: _Optional[bytes] = ..., weight_version: _Optional[int] = ...) -> None: ...
 
 class Segment(_message.Message):
     __slots__ = ("grant", "tokens", "text", "cached_tokens", "end", "weight_versions", "started_at", "finished_at", "tail")

@@ -28,7 +28,8 @@ class LevelGrowth:
         self._step = 0  # the last step that was split
         self._expected = 0  # paths that step _step + 1 has
         self._arrived: dict[int, list[int]] = defaultdict(list)  # step -> nodes, for steps not yet split
-        self._steps: dict[int, int] = {0: 0}  # node -> its step
+        # Steps ahead of the depth, for nodes of fallback branches only: elsewhere a node's step is its depth.
+        self._ahead: dict[int, int] = {}
 
     def start(self, tree: Tree) -> list[Expansion]:
         """First branches, all at the prompt."""
@@ -37,8 +38,10 @@ class LevelGrowth:
 
     def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
         """Decides every step that this node completes."""
-        step = (self._step if starts_fallback(node) else self._steps[node.parent]) + 1
-        self._steps[node.number] = step
+        ahead = self._step + 1 - node.depth if starts_fallback(node) else self._ahead.get(node.parent, 0)
+        if ahead:
+            self._ahead[node.number] = ahead
+        step = node.depth + ahead
         self._arrived[step].append(node.number)
         expansions: list[Expansion] = []
         while 0 < self._expected <= len(self._arrived[self._step + 1]):
@@ -55,19 +58,19 @@ class LevelGrowth:
         """Close the next step: count what ended, fork what lives."""
         self._step += 1
         nodes = [tree.nodes[number] for number in tree.in_path_order(self._arrived.pop(self._step, []))]
-        ended = [tree.completion_tokens(node.number) for node in nodes if ended_as_sample(node)]
-        self._use = self._use.plus(ended)
+        prompt = tree.root.n_tokens
+        ended = [node.total - prompt for node in nodes if ended_as_sample(node)]
+        if ended:
+            self._use = self._use.plus(ended)
         active = [node for node in nodes if node.status is NodeStatus.INNER]
         self._expected = 0
         if not active:
             return []
-        lengths = [tree.completion_tokens(node.number) for node in active]
         b = budget.branching(self._params, tree.seed, "step", self._step)
-        upper = self._upper(sum(lengths) / len(lengths))
+        upper = self._upper(sum(node.total - prompt for node in active) / len(active))
         self._expected = budget.total_div(upper, self._use.finished, len(ended), b, len(active))
         stats = [
-            PathStats(node.path_logprob_sum, length, node.logprob_sum, node.n_tokens)
-            for node, length in zip(active, lengths, strict=True)
+            PathStats(node.path_logprob_sum, node.total - prompt, node.logprob_sum, node.n_tokens) for node in active
         ]
         shares = split(self._params.split, self._expected, stats, temperature(self._params))
         # Paths without a fork are named too: in hold mode that lets them go on, else it confirms the boundary.

@@ -8,7 +8,7 @@ from treeroll.core.apportion import apportion, softmax
 from treeroll.policies.branch.treepo_params import Split, TreePOParams
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PathStats:
     """A live path at the end of a step; log probabilities are sums over sampled tokens, in nats."""
 

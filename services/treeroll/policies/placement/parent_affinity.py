@@ -29,4 +29,4 @@ class ParentAffinity:
 
     def home(self, parent_replica: str, replicas: list[str], turn: int) -> str | None:
         """Replica whose queue the branch joins."""
-        return parent_replica if parent_replica in replicas else None
+        return parent_replica or None

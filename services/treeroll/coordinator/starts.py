@@ -1,0 +1,43 @@
+"""Orders to start branches, with the prefixes that their replicas do not have read from the store."""
+
+from treeroll.coordinator.session import sampling_command, start_command
+from treeroll.core.effects import StartBranch
+from treeroll.core.tree import TAIL_CHARS
+from treeroll.errors import StoreError
+from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.pb.v1 import replica_pb2 as wire
+from treeroll.store.base import Store
+
+
+class StartOrders:
+    """Makes StartBranch messages. `eos_token_ids` end a sequence, unless its run ignores them."""
+
+    def __init__(self, store: Store, eos_token_ids: list[int]) -> None:
+        self._store = store
+        self._eos = eos_token_ids
+        self._sampling: dict[str, wire.Sampling] = {}  # run -> its settings, equal for all branches
+
+    async def make(self, effects: list[StartBranch]) -> list[wire.StartBranch]:
+        """One order per effect. Waits for the store only if a prefix has to be read: a branch that moves is rare."""
+        orders = [start_command(effect, self._sampling_of(effect)) for effect in effects]
+        moved = [index for index, effect in enumerate(effects) if effect.stored]
+        if moved:
+            wanted = [(effects[index].tree_id, list(effects[index].stored)) for index in moved]
+            for index, blobs in zip(moved, await self._store.load_nodes(wanted), strict=True):
+                _add_prefix(orders[index], [pb.Node.FromString(blob) for blob in blobs])
+        return orders
+
+    def _sampling_of(self, effect: StartBranch) -> wire.Sampling:
+        run_id = effect.run.spec.run_id
+        if run_id not in self._sampling:
+            self._sampling[run_id] = sampling_command(effect.run.spec.sampling, self._eos)
+        return self._sampling[run_id]
+
+
+def _add_prefix(order: wire.StartBranch, path: list[pb.Node]) -> None:
+    order.prefix_ids += b"".join(node.token_ids for node in path)
+    order.prefix_tail = "".join(node.text for node in path)[-TAIL_CHARS:]
+    if len(order.prefix_ids) != 4 * order.prefix_tokens:
+        raise StoreError(
+            f"tree {order.tree_id}: the stored path has {len(order.prefix_ids) // 4} tokens, not {order.prefix_tokens}"
+        )
