@@ -7,14 +7,15 @@ is computed when a tree is assembled.
 import struct
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import NamedTuple
 
-from treeroll.core.credit import Credit, TreeShape, credit_leaves, mean_below
+from treeroll.assembly import complete, joined, write_values
+from treeroll.core.credit import Credit, TreeShape, credit_leaves
 from treeroll.core.effects import PersistNode
 from treeroll.core.ledger import Ledger
 from treeroll.core.live import LiveTree, TreeStatus
 from treeroll.core.run import Run, TaskSpec
 from treeroll.core.tree import BranchReason, Decision, NodeStatus, StopReason
+from treeroll.node_encoding import encode_node
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import rollout_pb2 as api
@@ -116,14 +117,10 @@ def _credit(credit: Credit, rewards: dict[int, float], errors: set[int]) -> pb.L
     return leaf
 
 
-class NodeBody(NamedTuple):
-    """What only the replica's report knows of a node. Arrays are little-endian, one entry per token."""
-
-    token_ids: bytes  # int32
-    logprobs: bytes  # float32
-    entropies: bytes  # float32; empty unless asked for
-    segment: wire.Segment
-    weight_version: int  # of tokens that the segment has no spans for
+NodeBody = tuple[bytes, bytes, bytes, wire.Segment, int]
+"""What only the replica's report knows of a node: token ids (int32), logprobs (float32), entropies (float32, empty
+unless asked for), all little-endian with one entry per token; the segment; and the version of the weights that made
+the tokens which the segment has no spans for. A plain tuple: one is made for every segment."""
 
 
 def node_record(effect: PersistNode) -> bytes:
@@ -131,31 +128,36 @@ def node_record(effect: PersistNode) -> bytes:
 
     Serialised messages that follow each other are one message: what many nodes have in common is serialised once.
     """
-    node, body = effect.node, effect.payload
-    segment = body.segment
-    record = pb.Node(
-        number=node.number,
-        parent=node.parent,
-        depth=node.depth,
-        sibling_index=node.sibling_index,
-        token_start=node.token_start,
-        token_ids=body.token_ids,
-        logprobs=body.logprobs,
-        text=segment.text,
-        started_at=segment.started_at,
-        finished_at=segment.finished_at,
-        entropies=body.entropies,
+    node = effect.node
+    token_ids, logprobs, entropies, segment, version = effect.payload
+    record = encode_node(
+        node.number,
+        node.parent,
+        node.depth,
+        node.sibling_index,
+        node.token_start,
+        token_ids,
+        logprobs,
+        segment.text,
+        segment.started_at,
+        segment.finished_at,
     )
+    spans: tuple[tuple[int, int], ...] = ((version, node.n_tokens),)
+    if segment.weight_versions:
+        spans = tuple([(span.version, span.tokens) for span in segment.weight_versions])
+    record += _origin(node.replica_id, effect.incarnation, effect.attempt, spans)
+    record += _nature(node.branch_reason, node.decision, node.status, node.stop_reason)
+    if effect.cached_tokens is not None or effect.dropped_tokens or entropies:
+        record += _rare(effect, entropies)
+    return record
+
+
+def _rare(effect: PersistNode, entropies: bytes) -> bytes:
+    """The part of a node's record that most nodes do not have."""
+    record = pb.Node(entropies=entropies, dropped_tokens=effect.dropped_tokens)
     if effect.cached_tokens is not None and effect.recomputed_tokens is not None:
         record.cached_tokens, record.recomputed_tokens = effect.cached_tokens, effect.recomputed_tokens
-    if effect.dropped_tokens:
-        record.dropped_tokens = effect.dropped_tokens
-    spans = tuple([(span.version, span.tokens) for span in segment.weight_versions])
-    if not spans:
-        spans = ((body.weight_version, node.n_tokens),)
-    origin = _origin(node.replica_id, effect.incarnation, effect.attempt, spans)
-    nature = _nature(node.branch_reason, node.decision, node.status, node.stop_reason)
-    return record.SerializeToString() + origin + nature
+    return record.SerializeToString()
 
 
 @lru_cache(maxsize=4096)
@@ -189,49 +191,7 @@ def reward_record(scorer: str, version: int, value: float | None, error: str) ->
 
 def assemble(stored: StoredTree) -> pb.Tree:
     """The whole tree: nodes in depth-first order with rewards, paths, intervals and values."""
-    tree = pb.Tree.FromString(stored.header)
-    nodes = [pb.Node.FromString(blob) for blob in stored.nodes]
-    for key, blob in sorted(stored.rewards.items()):
-        nodes[int(key.partition(":")[0])].rewards.append(pb.Reward.FromString(blob))
-    children: list[list[pb.Node]] = [[] for _ in nodes]
-    for node in nodes[1:]:
-        children[node.parent].append(node)
-    for node in nodes:
-        if node.number and node.status == NodeStatus.INNER.value and not children[node.number]:
-            node.status = "open"
-    if nodes:
-        tree.nodes.extend(_depth_first(nodes[0], children))
-        _write_values(tree)
-    return tree
-
-
-def _depth_first(root: pb.Node, children: list[list[pb.Node]]) -> Iterable[pb.Node]:
-    """Preorder by sibling index; fills path, tin and tout on the way."""
-    order: list[pb.Node] = []
-    stack: list[tuple[pb.Node, bool]] = [(root, False)]
-    while stack:
-        node, done = stack.pop()
-        if done:
-            node.tout = len(order)
-            continue
-        node.tin = len(order)
-        order.append(node)
-        stack.append((node, True))
-        for child in sorted(children[node.number], key=lambda n: -n.sibling_index):
-            child.path = f"{node.path}.{child.sibling_index}" if node.number else str(child.sibling_index)
-            stack.append((child, False))
-    return order
-
-
-def _write_values(tree: pb.Tree) -> None:
-    counts, values = mean_below(
-        shape_of(tree), {leaf.leaf: leaf.reward for leaf in tree.leaves if leaf.HasField("reward")}
-    )
-    for node in tree.nodes:
-        node.n_leaves = counts[node.number]
-        value = values[node.number]
-        if value is not None:
-            node.value = value
+    return complete(pb.Tree.FromString(joined(stored)))
 
 
 def shape_of(tree: pb.Tree) -> TreeShape:
@@ -256,7 +216,7 @@ def recredit(tree: pb.Tree, scorer: str | None, estimator: AdvantageEstimator) -
         elif reward is not None:
             errors.add(node.number)
     write_credit(tree, shape_of(tree), rewards, errors, estimator)
-    _write_values(tree)
+    write_values(tree)
 
 
 def in_force(rewards: Iterable[pb.Reward], scorer: str | None) -> pb.Reward | None:

@@ -1,13 +1,14 @@
 """Whole runs over real gRPC with simulated replicas: what trainers receive, whatever the time and place."""
 
 import asyncio
+from dataclasses import fields
 from typing import Any
 
 import pytest
 from tests.support.eventually import eventually
 from tests.support.local_service import LocalService, local_service
 
-from treeroll.client import AsyncRun, connect_async
+from treeroll.client import AsyncRun, Node, Sample, connect_async
 from treeroll.client.records import TreeRecord
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import LeaseLost, RewardConflict, UnknownNode
@@ -42,11 +43,15 @@ def rows(trees: list[TreeRecord]) -> list[dict[str, Any]]:
     found = []
     for tree in sorted(trees, key=lambda t: t.task_id):
         for node in tree.nodes:
-            row = {name: plain(getattr(node, name)) for name in node.__slots__ if name not in PLACES}
+            row = {name: plain(getattr(node, name)) for name in names(node) if name not in PLACES}
             found.append({"task": tree.task_id, **row})
         for sample in tree.samples:
-            found.append({name: plain(getattr(sample, name)) for name in sample.__slots__})
+            found.append({name: plain(getattr(sample, name)) for name in names(sample)})
     return found
+
+
+def names(record: Node | Sample) -> list[str]:
+    return [field.name for field in fields(record)]
 
 
 def plain(value: Any) -> Any:

@@ -29,10 +29,10 @@ def test_round_robin_takes_turns():
 
 
 def test_only_the_baseline_does_not_steal():
-    def steals(name, **params):
-        return registry.build("placement", name, params, Limits(1, 1, 1, 1)).steals
+    def margin(name, **params):
+        return registry.build("placement", name, params, Limits(1, 1, 1, 1)).steal_margin
 
-    assert steals("parent_affinity")
-    assert not steals("parent_affinity", steals=False)
-    assert steals("least_loaded")
-    assert not steals("round_robin")
+    assert margin("parent_affinity") == 0.25
+    assert margin("parent_affinity", steal_margin=None) is None
+    assert margin("least_loaded") == 0.0
+    assert margin("round_robin") is None

@@ -26,13 +26,15 @@ def run_service(sections: Sections, *, lifeline: bool) -> None:
     """Run until a signal or, with `lifeline`, the end of standard input. Raises what the service raises."""
     if sections.pop("run", None):
         note("note: section 'run' is for rollouts; serve does not use it")
+    import uvloop
+
     from treeroll.service import ServiceConfig
 
     config = parse(ServiceConfig, sections, "service configuration")
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     say = _private_stdout() if lifeline else sys.stdout
     try:
-        asyncio.run(_run(config, say, lifeline))
+        uvloop.run(_run(config, say, lifeline))
     except BaseExceptionGroup as group:
         raise _cause(group) from None
 

@@ -97,13 +97,14 @@ class AsyncRun:
         *,
         max_wait_s: float | None = None,
         allow_empty: bool = False,
+        prefetch: bool = False,
     ) -> "AsyncBatches":
         """Finished trees in batches; see `Run.batches`.
 
         `async with run.batches() as batches` gives back leases the moment the block is left; else they are given back
         when the iterator is garbage.
         """
-        options = BatchOptions(trees, group, consumer, lease_s, max_wait_s, allow_empty)
+        options = BatchOptions(trees, group, consumer, lease_s, max_wait_s, allow_empty, prefetch)
         return AsyncBatches(self._stream(options))
 
     def _stream(self, options: BatchOptions) -> Stream:

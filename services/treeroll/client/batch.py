@@ -6,9 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from treeroll.client.records import Delivery, Sample, TreeRecord
+from treeroll.client.records import Delivery, Sample, TreeRecord, samples_in, samples_of, tree_in
 from treeroll.client.tensors import Array, padded
 from treeroll.errors import InvalidInput
+from treeroll.pb.v1 import common_pb2
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +36,7 @@ class BatchData:
 
     def __len__(self) -> int:
         """Number of samples; 0 when every task failed."""
-        return sum(len(delivery.tree.leaves) for delivery in self._claim.deliveries)
+        return sum(samples_in(delivery) for delivery in self._claim.deliveries)
 
     def __iter__(self) -> Iterator[Sample]:
         return iter(self.samples)
@@ -45,19 +46,24 @@ class BatchData:
         return f"<{type(self).__name__}: {len(self)} samples of {trees} trees, {len(self.failures)} failures>"
 
     @cached_property
+    def _read(self) -> list[tuple[common_pb2.Tree, list[Sample]]]:
+        trees = [tree_in(delivery) for delivery in self._claim.deliveries if samples_in(delivery)]
+        return [(tree, samples_of(tree)) for tree in trees]
+
+    @cached_property
     def trees(self) -> list[TreeRecord]:
         """Trees with at least one sample, in order of delivery."""
-        return [TreeRecord.from_proto(d.tree) for d in self._claim.deliveries if d.tree.leaves]
+        return [TreeRecord.from_proto(tree, samples) for tree, samples in self._read]
 
     @cached_property
     def samples(self) -> list[Sample]:
         """All samples: tree by tree, in path order within a tree."""
-        return [sample for tree in self.trees for sample in tree.samples]
+        return [sample for _, samples in self._read for sample in samples]
 
     @cached_property
     def failures(self) -> list[Failure]:
         """Tasks that ended without a sample. They are acknowledged with the batch."""
-        trees = (delivery.tree for delivery in self._claim.deliveries if not delivery.tree.leaves)
+        trees = [tree_in(delivery) for delivery in self._claim.deliveries if not samples_in(delivery)]
         return [Failure(tree.task_id, tree.tree_id, tree.error) for tree in trees]
 
     @cached_property

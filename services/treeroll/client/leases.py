@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from treeroll.client.channel import Channel
+from treeroll.client.records import tree_id_of
 from treeroll.errors import TreerollError
 from treeroll.pb.v1 import rollout_pb2
 
@@ -38,9 +39,10 @@ class Leases:
             max_trees=count,
             lease_s=self._lease_s,
             wait_s=wait_s,
+            stored=True,
         )
         reply = await self._channel.call("LeaseTrees", request, rollout_pb2.LeaseTreesReply, extra_s=wait_s)
-        self._held.update((delivery.lease_id, delivery.tree.tree_id) for delivery in reply.deliveries)
+        self._held.update((delivery.lease_id, tree_id_of(delivery)) for delivery in reply.deliveries)
         if self._held and self._renewal is None:
             self._renewal = asyncio.create_task(self._renew(), name="treeroll lease renewal")
         return reply

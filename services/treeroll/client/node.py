@@ -12,6 +12,8 @@ from treeroll.pb.v1 import common_pb2
 Int32 = NDArray[np.int32]
 Float32 = NDArray[np.float32]
 
+_INT32, _FLOAT32 = np.dtype("<i4"), np.dtype("<f4")
+
 
 class WeightSpan(NamedTuple):
     """Consecutive tokens made by one weight version."""
@@ -93,12 +95,12 @@ class Node:
 
 def int32s(raw: bytes) -> Int32:
     """Little-endian bytes as a read-only int32 array, without a copy."""
-    return np.frombuffer(raw, "<i4")
+    return np.frombuffer(raw, _INT32)
 
 
 def float32s(raw: bytes) -> Float32:
     """Little-endian bytes as a read-only float32 array, without a copy."""
-    return np.frombuffer(raw, "<f4")
+    return np.frombuffer(raw, _FLOAT32)
 
 
 def nodes_of(tree: common_pb2.Tree) -> list[Node]:
@@ -121,16 +123,16 @@ def rewards_of(node: common_pb2.Node) -> list[Reward]:
     return [Reward(r.scorer, r.version, r.value if r.HasField("value") else None, r.error) for r in node.rewards]
 
 
-def check_node(tree_id: str, node: common_pb2.Node) -> None:
+def check_lengths(tree_id: str, node: common_pb2.Node) -> None:
     """A record without a true logprob for every sampled token must not reach a trainer."""
-    expected = 0 if node.number == 0 else len(node.token_ids)
-    if len(node.logprobs) != expected:
-        detail = f"{len(node.token_ids) // 4} tokens but {len(node.logprobs) // 4} logprobs"
-        raise BrokenInvariant("TreeWellFormed", f"node {node_id(tree_id, node.path)} has {detail}")
+    ids, logprobs = len(node.token_ids) // 4 if node.number else 0, len(node.logprobs) // 4
+    if ids != logprobs:
+        detail = f"{ids} tokens but {logprobs} logprobs"
+        raise BrokenInvariant("TreeWellFormed", f"node {node.number} of tree {tree_id} has {detail}")
 
 
 def _node(tree: common_pb2.Tree, node: common_pb2.Node, name: str, parent: str | None) -> Node:
-    check_node(tree.tree_id, node)
+    check_lengths(tree.tree_id, node)
     return Node(
         node_id=name,
         tree_id=tree.tree_id,

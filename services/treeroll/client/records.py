@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from treeroll.assembly import complete
 from treeroll.client.node import Node, Reward, WeightSpan, nodes_of
 from treeroll.client.sample import SCHEMA_VERSION, Sample, samples_of
 from treeroll.pb.v1 import common_pb2, rollout_pb2
@@ -71,8 +72,13 @@ class TreeRecord:
     extra: dict[str, Any]
 
     @classmethod
-    def from_proto(cls, tree: common_pb2.Tree, *, current_version: int | None = None) -> "TreeRecord":
-        """From the wire. BrokenInvariant for a tree that contradicts itself."""
+    def from_proto(cls, tree: common_pb2.Tree, samples: list[Sample] | None = None) -> "TreeRecord":
+        """From the wire; a tree as it is stored is completed first. `samples` if they are made already.
+
+        BrokenInvariant for a tree that contradicts itself.
+        """
+        if tree.nodes and not tree.nodes[0].tout:
+            complete(tree)
         return cls(
             tree_id=tree.tree_id,
             run_id=tree.run_id,
@@ -82,7 +88,7 @@ class TreeRecord:
             status=tree.status,
             error=tree.error,
             nodes=nodes_of(tree),
-            samples=samples_of(tree, current_version=current_version),
+            samples=samples_of(tree) if samples is None else samples,
             n_scored=tree.n_scored,
             n_censored=tree.n_censored,
             ledger=Ledger.from_proto(tree.ledger),
@@ -95,6 +101,21 @@ class TreeRecord:
             answer=tree.answer if tree.HasField("answer") else None,
             extra=json.loads(tree.extra_json) if tree.extra_json else {},
         )
+
+
+def tree_id_of(delivery: rollout_pb2.Delivery) -> str:
+    """The tree's id, however it came."""
+    return delivery.tree_id or delivery.tree.tree_id
+
+
+def samples_in(delivery: rollout_pb2.Delivery) -> int:
+    """How many samples the tree has; 0 marks a task that ended without one."""
+    return delivery.samples or len(delivery.tree.leaves)
+
+
+def tree_in(delivery: rollout_pb2.Delivery) -> common_pb2.Tree:
+    """The tree; as it is stored, if the service sent it so."""
+    return common_pb2.Tree.FromString(delivery.stored) if delivery.stored else delivery.tree
 
 
 @dataclass(slots=True)
@@ -115,7 +136,7 @@ class Delivery:
     def from_proto(cls, delivery: rollout_pb2.Delivery) -> "Delivery":
         """From the wire."""
         return cls(
-            tree_id=delivery.tree.tree_id,
+            tree_id=tree_id_of(delivery),
             lease_id=delivery.lease_id,
             deadline=delivery.deadline,
             delivery_seq=delivery.delivery_seq,

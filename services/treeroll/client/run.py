@@ -86,6 +86,7 @@ class Run:
         *,
         max_wait_s: float | None = None,
         allow_empty: bool = False,
+        prefetch: bool = False,
     ) -> "Batches":
         """Finished trees in batches of `trees`, leased to this consumer of `group` and renewed in the background.
 
@@ -95,10 +96,13 @@ class Run:
         waits until it is full, or for max_wait_s. Failed tasks ride along as `batch.failures` and do not count as
         trees; a batch of nothing but failures is logged and acknowledged, unless allow_empty.
 
+        With `prefetch`, trees for the next batch that have ended already are leased while this one is worked on:
+        faster, but other consumers of the group do not get them meanwhile.
+
         lease_s: how long a tree stays ours after this process dies, 1..3600. Raises InvalidInput for values out of
         range.
         """
-        options = BatchOptions(trees, group, consumer, lease_s, max_wait_s, allow_empty)
+        options = BatchOptions(trees, group, consumer, lease_s, max_wait_s, allow_empty, prefetch)
         return Batches(self._run._stream(options), self._loop)
 
 

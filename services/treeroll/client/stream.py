@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from treeroll.client.channel import Channel
-from treeroll.client.leases import Leases
+from treeroll.client.leases import RELEASE_S, Leases
+from treeroll.client.records import samples_in, tree_id_of, tree_in
 from treeroll.client.status import RunStatus
-from treeroll.errors import InvalidInput, LeaseLost
+from treeroll.errors import InvalidInput, LeaseLost, TreerollError
 from treeroll.pb.v1 import rollout_pb2
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,11 @@ IDLE_WAIT_S = 10.0
 FILLING_WAIT_S = 1.0
 # Failed tasks ride along with a batch; this many end the wait for its trees, so that what is held stays bounded.
 MAX_FAILURES = 256
+# Trees travel in messages of about this size: larger ones cost more per byte, smaller ones more per message.
+PIECE_BYTES = 1 << 20
+FIRST_PIECE = 8  # trees, before any has been seen
+# Requests under way while a batch is fetched ahead.
+PIECES_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,8 @@ class BatchOptions:
     """Give a short batch after waiting this long for a full one; None: wait."""
     allow_empty: bool = False
     """Give a batch that holds only failures, too."""
+    prefetch: bool = False
+    """Lease trees for the next batch while this one is worked on, as far as they have ended."""
 
     def __post_init__(self) -> None:
         if self.trees < 1:
@@ -57,7 +65,7 @@ class Claim:
 
     def __init__(self, leases: Leases, deliveries: Sequence[rollout_pb2.Delivery]) -> None:
         self._leases = leases
-        self._ids = {delivery.lease_id: delivery.tree.tree_id for delivery in deliveries}
+        self._ids = {delivery.lease_id: tree_id_of(delivery) for delivery in deliveries}
         self.deliveries = deliveries
         self.settled = False
         self.lost: list[str] = []
@@ -92,6 +100,8 @@ class Stream:
         self._options = options
         self._leases = Leases(channel, run_id, options.group, consumer, options.lease_s)
         self._last: Claim | None = None
+        self._ahead: asyncio.Task[list[rollout_pb2.Delivery]] | None = None
+        self._piece = FIRST_PIECE
         self.closed = False
 
     async def next(self) -> Claim | None:
@@ -106,16 +116,22 @@ class Stream:
                 return None
             claim = Claim(self._leases, list(held.values()))
             self._last = claim
-            if self._options.allow_empty or any(_has_samples(delivery) for delivery in claim.deliveries):
+            if self._options.allow_empty or any(samples_in(delivery) for delivery in claim.deliveries):
+                if self._options.prefetch:
+                    self._ahead = asyncio.create_task(self._fetch_ahead(), name="treeroll prefetch")
                 return claim
-            for delivery in claim.deliveries:
-                log.warning("task %s ended without a sample: %s", delivery.tree.task_id, delivery.tree.error)
+            for tree in map(tree_in, claim.deliveries):
+                log.warning("task %s ended without a sample: %s", tree.task_id, tree.error)
             await self._settle_last()
         return None
 
     async def close(self) -> None:
         """Give back what is not acknowledged, at once."""
         self.closed = True
+        if self._ahead is not None:
+            # Not cancelled at once: what the service leases to us meanwhile could not be given back.
+            await asyncio.wait({self._ahead}, timeout=RELEASE_S)
+            self._ahead.cancel()
         if self._last is not None:
             await self._last.release()
         await self._leases.close()
@@ -135,19 +151,50 @@ class Stream:
         clock = asyncio.get_running_loop().time
         give_up = None if self._options.max_wait_s is None else clock() + self._options.max_wait_s
         held: dict[str, rollout_pb2.Delivery] = {}
+        if self._ahead is not None:
+            ahead, self._ahead = self._ahead, None
+            held.update((tree_id_of(delivery), delivery) for delivery in await ahead)
         while (missing := self._missing(held)) > 0:
             # Asked before leasing, so that no tree can end between the two answers.
             ended = bool(held) and await self._ended()
             late = bool(held) and give_up is not None and clock() >= give_up
-            reply = await self._leases.take(missing, self._wait_s(ended or late, bool(held), give_up))
-            held.update((delivery.tree.tree_id, delivery) for delivery in reply.deliveries)
+            wait_s = self._wait_s(ended or late, bool(held), give_up)
+            reply = await self._leases.take(min(missing, self._piece), wait_s)
+            self._weigh(reply.deliveries)
+            held.update((tree_id_of(delivery), delivery) for delivery in reply.deliveries)
             if reply.exhausted or ((ended or late) and not reply.deliveries):
                 break
         return held
 
+    async def _fetch_ahead(self) -> list[rollout_pb2.Delivery]:
+        """Trees for the next batch that have ended already, in pieces, a few at a time; fewer if there is trouble."""
+        found: list[rollout_pb2.Delivery] = []
+        wanted = self._options.trees
+
+        async def take() -> None:
+            nonlocal wanted
+            while wanted > 0 and not self.closed:
+                count = min(wanted, self._piece)
+                wanted -= count
+                reply = await self._leases.take(count, 0.0)
+                self._weigh(reply.deliveries)
+                found.extend(reply.deliveries)
+                if len(reply.deliveries) < count:
+                    wanted = 0
+
+        for error in await asyncio.gather(*(take() for _ in range(PIECES_AT_ONCE)), return_exceptions=True):
+            if isinstance(error, TreerollError):
+                log.warning("the next batch could not be fetched ahead: %s", error)
+        return sorted(found, key=lambda delivery: delivery.delivery_seq)
+
+    def _weigh(self, deliveries: Sequence[rollout_pb2.Delivery]) -> None:
+        """How many trees make a message of about PIECE_BYTES, judged by the last one."""
+        if deliveries:
+            self._piece = max(1, PIECE_BYTES // max(len(deliveries[-1].stored), 1))
+
     def _missing(self, held: dict[str, rollout_pb2.Delivery]) -> int:
         """Trees to ask for; 0 when the batch is full."""
-        good = sum(_has_samples(delivery) for delivery in held.values())
+        good = sum(samples_in(delivery) > 0 for delivery in held.values())
         return 0 if len(held) - good >= MAX_FAILURES else self._options.trees - good
 
     def _wait_s(self, at_once: bool, filling: bool, give_up: float | None) -> float:
@@ -161,7 +208,3 @@ class Stream:
     async def _ended(self) -> bool:
         run = await self._channel.call("GetRun", rollout_pb2.GetRunRequest(run_id=self._run_id), rollout_pb2.Run)
         return RunStatus.from_proto(run).ended
-
-
-def _has_samples(delivery: rollout_pb2.Delivery) -> bool:
-    return bool(delivery.tree.leaves)

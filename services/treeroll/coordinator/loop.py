@@ -64,7 +64,8 @@ class Item:
     @property
     def weight(self) -> int:
         """What it adds to a commit, about, in records."""
-        return sum(len(event.tasks) if isinstance(event, TasksSubmitted) else 1 for event in self.events)
+        first = self.events[0] if self.events else None
+        return len(first.tasks) if isinstance(first, TasksSubmitted) else len(self.events)
 
 
 @dataclass(slots=True)

@@ -20,10 +20,14 @@ class CommitBuilder:
         touched: dict[str, Run] = {}
         for effect in effects:
             match effect:
-                case PersistNode(live=live, node=node):
-                    rows = commit.nodes.setdefault(live.tree_id, [])
-                    rows.append((node.number, records.node_record(effect)))
-                    touched[live.run.spec.run_id] = live.run
+                case PersistNode():
+                    tree = effect.live.tree
+                    row = effect.node.number, records.node_record(effect)
+                    if tree.tree_id in commit.nodes:
+                        commit.nodes[tree.tree_id].append(row)
+                    else:
+                        commit.nodes[tree.tree_id] = [row]
+                        touched[effect.live.run.spec.run_id] = effect.live.run
                 case PersistReward(live=live):
                     self._reward(commit, effect)
                     touched[live.run.spec.run_id] = live.run

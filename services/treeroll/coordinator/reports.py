@@ -37,7 +37,8 @@ def segments_of(hello: wire.Hello, report: wire.Report) -> list[SegmentReported]
     for segment, end, (total, lowest) in zip(segments, ends[1:], figures, strict=True):
         cut = slice(4 * start, 4 * end)
         event = SegmentReported(replica_id, incarnation, segment.grant, end - start, total, lowest, segment.text)
-        event.payload = NodeBody(token_ids[cut], logprobs[cut], entropies[cut], segment, version)
+        body: NodeBody = (token_ids[cut], logprobs[cut], entropies[cut], segment, version)
+        event.payload = body
         event.tail = segment.tail
         if segment.HasField("cached_tokens"):
             event.cached_tokens = segment.cached_tokens

@@ -50,7 +50,7 @@ def _fill(state: State) -> list[Effect]:
         work = state.anywhere.pop()
         if work is None and _admit_tree(state, replica):
             continue  # its first branches are queued now
-        work = work or _steal(state)
+        work = work or _steal(state, replica)
         if work is None:
             return effects
         effects += _grant_or_mask(state, replica, *work)
@@ -69,12 +69,15 @@ def _serve_queues(state: State, effects: list[Effect]) -> None:
             state.crowd.add(replica)
 
 
-def _steal(state: State) -> tuple[LiveTree, Branch] | None:
-    """Take from the longest queue: recomputing a prefix on an idle replica beats waiting at a full one."""
-    if not state.settings.placement.steals:
+def _steal(state: State, thief: Replica) -> tuple[LiveTree, Branch] | None:
+    """Take from the longest queue, if its replica has so much more to do that recomputing a prefix beats waiting."""
+    margin = state.settings.placement.steal_margin
+    if margin is None:
         return None
-    while (queue := state.crowd.longest(state.replicas)) is not None:
-        if (work := queue.pop()) is not None:
+    while (victim := state.crowd.longest(state.replicas)) is not None:
+        if victim.load - thief.load <= margin * thief.slots:
+            return None
+        if (work := victim.queue.pop()) is not None:
             return work
     return None
 

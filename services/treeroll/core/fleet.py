@@ -26,6 +26,11 @@ class Replica:
         """Slots without a branch."""
         return self.slots - len(self.grants)
 
+    @property
+    def load(self) -> int:
+        """Branches that run or wait here."""
+        return len(self.grants) + len(self.queue)
+
 
 @dataclass(slots=True)
 class Room:
@@ -80,8 +85,8 @@ class Crowd:
             replica.in_crowd = True
             heapq.heappush(self.heap, (-len(replica.queue), replica.replica_id))
 
-    def longest(self, replicas: dict[str, Replica]) -> WorkQueue | None:
-        """The longest queue, None if all are empty."""
+    def longest(self, replicas: dict[str, Replica]) -> Replica | None:
+        """The replica with the longest queue, None if all queues are empty."""
         while self.heap:
             length, name = self.heap[0]
             replica = replicas.get(name)
@@ -90,7 +95,7 @@ class Crowd:
                 if replica is not None:
                     replica.in_crowd = False
             elif len(replica.queue) == -length:
-                return replica.queue
+                return replica
             else:
                 heapq.heapreplace(self.heap, (-len(replica.queue), name))
         return None

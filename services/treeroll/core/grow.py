@@ -16,11 +16,14 @@ from treeroll.core.live import LiveTree, RewardMark, TreeStatus
 from treeroll.core.queues import enqueue, free_slot, unblock
 from treeroll.core.rng import hash64
 from treeroll.core.state import STOP_LAG_TOKENS, State
-from treeroll.core.tree import TAIL_CHARS, BranchReason, Node, NodeStatus, StopReason, path_name
+from treeroll.core.tree import LEAF, TAIL_CHARS, BranchReason, Node, NodeStatus, StopReason, path_name
 from treeroll.errors import BrokenInvariant
 from treeroll.policies.base import Ended, Expansion, Segment
 
-ENDED = {EndKind.EOS: Ended.EOS, EndKind.LENGTH: Ended.LIMIT}
+ENDED = {None: Ended.NO, EndKind.EOS: Ended.EOS, EndKind.LENGTH: Ended.LIMIT}
+# Looked up for every segment, see tree.LEAF.
+RUNNING, STOPPING = BranchState.RUNNING, BranchState.STOPPING
+INNER, NO_STOP, NOT_ENDED = NodeStatus.INNER, StopReason.NONE, Ended.NO
 
 
 def report_segment(state: State, event: SegmentReported) -> list[Effect]:
@@ -31,12 +34,12 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
         return []
     live, branch = entry
     parent = live.tree.nodes[branch.tip]
-    if event.n_tokens and branch.state is BranchState.RUNNING:
+    if event.n_tokens and branch.state is RUNNING:
         _check_boundary(live, parent, event)
     if event.cached_tokens is not None:
         _account_prefix(live, branch, parent, event.cached_tokens)
     _settle(live, branch, event)
-    if branch.state is BranchState.STOPPING:
+    if branch.state is STOPPING:
         live.run.counters.wasted_tokens += event.n_tokens
         if event.end is not None:
             release_grant(state, live, branch, BranchEvent.END)
@@ -46,10 +49,13 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
     if event.n_tokens:
         node = _add_node(live, branch, parent, event)
         effects.append(_persist(live, branch, node, event))
-    effects += _end_branch(state, live, branch, node, event)
+    if event.end is not None or (node is not None and node.status is not INNER):
+        effects += _end_branch(state, live, branch, node, event)
     if node is not None:
-        effects += _grown_by(state, live, node)
-    return effects + settle_tree(state, live)
+        _grown_by(state, live, node, effects)
+    if live.active == 0 or live.grown:
+        effects += settle_tree(state, live)
+    return effects
 
 
 def _settle(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
@@ -84,7 +90,7 @@ def _account_prefix(live: LiveTree, branch: Branch, tip: Node, cached: int) -> N
 def _check_boundary(live: LiveTree, parent: Node, event: SegmentReported) -> None:
     """A segment ends at its boundary, or before it with EOS. Raises before anything has changed."""
     limit = live.boundaries[parent.depth] if parent.depth < len(live.boundaries) else -1
-    total = parent.total + event.n_tokens
+    total = parent.token_start + parent.n_tokens + event.n_tokens
     if total > limit or (total < limit and event.end is not EndKind.EOS):
         name = path_name(live.tree.path(parent.number))
         detail = f"tree {live.tree_id} node below {name or 'the root'} ends at {total}, its boundary is {limit}"
@@ -94,10 +100,10 @@ def _check_boundary(live: LiveTree, parent: Node, event: SegmentReported) -> Non
 def _add_node(live: LiveTree, branch: Branch, parent: Node, event: SegmentReported) -> Node:
     tree, depth, start = live.tree, parent.depth + 1, parent.token_start + parent.n_tokens
     tail = event.tail if branch.tail is None else branch.tail
-    ended = ENDED.get(event.end, Ended.NO) if event.end else Ended.NO
+    ended = ENDED.get(event.end, NOT_ENDED)
     completion_tokens = start + event.n_tokens - tree.nodes[0].n_tokens
     verdict = live.run.spec.prune.judge(Segment(event.text, tail, ended, completion_tokens, depth))
-    if verdict is None and ended is not Ended.NO:
+    if verdict is None and ended is not NOT_ENDED:
         raise BrokenInvariant("TreeWellFormed", f"tree {live.tree_id}: a path ended by the engine got no verdict")
     node = Node(
         len(tree.nodes),
@@ -109,8 +115,8 @@ def _add_node(live: LiveTree, branch: Branch, parent: Node, event: SegmentReport
         event.logprob_sum,
         event.logprob_min,
         parent.path_logprob_sum + event.logprob_sum,
-        verdict.status if verdict else NodeStatus.INNER,
-        verdict.reason if verdict else StopReason.NONE,
+        verdict.status if verdict else INNER,
+        verdict.reason if verdict else NO_STOP,
         branch.reason,
         branch.decision,
         branch.replica_id,
@@ -135,7 +141,7 @@ def _end_branch(
     state: State, live: LiveTree, branch: Branch, node: Node | None, event: SegmentReported
 ) -> list[Effect]:
     """Move the branch along its table, by the verdict on its node and by what the replica says of its end."""
-    ended_path = node is not None and node.status is not NodeStatus.INNER
+    ended_path = node is not None and node.status is not INNER
     if ended_path and event.end is None:
         branch.apply(BranchEvent.STOP)
         return [StopBranch(branch.replica_id, branch.incarnation, branch.grant)]
@@ -152,18 +158,16 @@ def _end_branch(
     return []
 
 
-def _grown_by(state: State, live: LiveTree, node: Node) -> list[Effect]:
+def _grown_by(state: State, live: LiveTree, node: Node, effects: list[Effect]) -> None:
     """Let scorer and policy see a new node."""
-    effects: list[Effect] = []
-    if node.status is NodeStatus.LEAF:
+    if node.status is LEAF:
         live.run.counters.leaves += 1
         if live.run.spec.scores_here:
             effects.append(ScoreLeaf(live, node.number))
     if live.cut:
         close_held(live)
-    else:
-        expand(state, live, live.growth.on_node(live.tree, node))
-    return effects
+    elif expansions := live.growth.on_node(live.tree, node):
+        expand(state, live, expansions)
 
 
 def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:

@@ -34,7 +34,9 @@ def apply(state: State, event: Event, now: float) -> list[Effect]:
     """Apply one event without granting new work, so that a shell can take many events and call `assign` once."""
     match event:
         case SegmentReported():
-            replicas.heard(state, event.replica_id, event.incarnation, now)
+            replica = state.replicas.get(event.replica_id)
+            if replica is not None and replica.incarnation == event.incarnation:
+                replica.heard_at = now
             return report_segment(state, event)
         case LeafScored():
             return score_leaf(state, event)

@@ -7,9 +7,11 @@ import asyncio
 from collections.abc import Callable
 
 from treeroll import clock, records
+from treeroll.assembly import joined
 from treeroll.errors import UnknownRun
+from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
-from treeroll.store.base import Lease, Store
+from treeroll.store.base import Lease, Store, StoredTree
 
 # Trees in one reply stop at about this many bytes, well under the message limit.
 REPLY_BYTES = 16 << 20
@@ -54,15 +56,15 @@ class Feed:
 
     async def _reply(self, request: api.LeaseTreesRequest, leases: list[Lease]) -> api.LeaseTreesReply:
         try:
-            return api.LeaseTreesReply(deliveries=await self._deliver(request, leases))
+            return await self._deliver(request, leases)
         except BaseException:  # also a caller that went away: its trees must not wait for their leases to end
             ids = [lease.lease_id for lease in leases]
             await asyncio.shield(self._store.release(request.run_id, request.group, ids))
             raise
 
-    async def _deliver(self, request: api.LeaseTreesRequest, leases: list[Lease]) -> list[api.Delivery]:
+    async def _deliver(self, request: api.LeaseTreesRequest, leases: list[Lease]) -> api.LeaseTreesReply:
         stored = await self._store.load_trees([lease.tree_id for lease in leases])
-        deliveries: list[api.Delivery] = []
+        reply = api.LeaseTreesReply()
         size = 0
         for lease, tree in zip(leases, stored, strict=True):
             if tree is None:
@@ -70,16 +72,9 @@ class Feed:
             if size > REPLY_BYTES:
                 await self._store.release(request.run_id, request.group, [lease.lease_id])
                 continue
-            delivery = api.Delivery(
-                lease_id=lease.lease_id,
-                deadline=clock.wall() + request.lease_s,
-                delivery_seq=lease.seq,
-                times_delivered=lease.times_delivered,
-                tree=records.assemble(tree),
-            )
-            size += delivery.ByteSize()
-            deliveries.append(delivery)
-        return deliveries
+            size += len(tree.header) + sum(map(len, tree.nodes))
+            _add(reply, request, lease, tree)
+        return reply
 
     async def _exhausted(self, run_id: str, group: str) -> bool:
         total = self._total(run_id)
@@ -87,3 +82,19 @@ class Feed:
             return False
         # Counted in the store: a tree that ended a moment ago may not be durable, and so not in the feed, yet.
         return (await self._store.group_state(run_id, group)).acknowledged == total
+
+
+def _add(reply: api.LeaseTreesReply, request: api.LeaseTreesRequest, lease: Lease, tree: StoredTree) -> None:
+    """In place: a message that is put into another one is copied, and trees are large."""
+    delivery = reply.deliveries.add(
+        lease_id=lease.lease_id,
+        deadline=clock.wall() + request.lease_s,
+        delivery_seq=lease.seq,
+        times_delivered=lease.times_delivered,
+        tree_id=lease.tree_id,
+        samples=len(pb.Tree.FromString(tree.header).leaves),
+    )
+    if request.stored:
+        delivery.stored = joined(tree)
+    else:
+        delivery.tree.CopyFrom(records.assemble(tree))

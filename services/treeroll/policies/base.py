@@ -149,7 +149,9 @@ class AdvantageEstimator(Protocol):
 class PlacementPolicy(Protocol):
     """Chooses the queue a branch waits in."""
 
-    steals: bool  # True: an idle replica may take branches queued for a full one
+    # By how many branches, as a share of its own slots, another replica must lead before one with a free slot takes
+    # from its queue; None: never.
+    steal_margin: float | None
 
     def home(self, parent_replica: str, replicas: list[str], turn: int) -> str | None:
         """Replica whose queue the branch joins, or None for whichever is free first.

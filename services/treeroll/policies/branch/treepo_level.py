@@ -28,6 +28,7 @@ class LevelGrowth:
         self._step = 0  # the last step that was split
         self._expected = 0  # paths that step _step + 1 has
         self._arrived: dict[int, list[int]] = defaultdict(list)  # step -> nodes, for steps not yet split
+        self._rank: dict[int, int] = {0: 0}  # place in path order of each node of the last step
         # Steps ahead of the depth, for nodes of fallback branches only: elsewhere a node's step is its depth.
         self._ahead: dict[int, int] = {}
 
@@ -57,7 +58,7 @@ class LevelGrowth:
     def _split(self, tree: Tree) -> list[Expansion]:
         """Close the next step: count what ended, fork what lives."""
         self._step += 1
-        nodes = [tree.nodes[number] for number in tree.in_path_order(self._arrived.pop(self._step, []))]
+        nodes = self._in_order(tree, self._arrived.pop(self._step, []))
         prompt = tree.root.n_tokens
         ended = [node.total - prompt for node in nodes if ended_as_sample(node)]
         if ended:
@@ -75,6 +76,16 @@ class LevelGrowth:
         shares = split(self._params.split, self._expected, stats, temperature(self._params))
         # Paths without a fork are named too: in hold mode that lets them go on, else it confirms the boundary.
         return [Expansion(node.number, share - 1) for node, share in zip(active, shares, strict=True)]
+
+    def _in_order(self, tree: Tree, numbers: list[int]) -> list[Node]:
+        """The nodes of a step in path order. Where all parents are of the step before, its order gives this one's."""
+        nodes, rank = [tree.nodes[number] for number in numbers], self._rank
+        if all(node.parent in rank for node in nodes):
+            nodes.sort(key=lambda node: (rank[node.parent], node.sibling_index))
+        else:
+            nodes.sort(key=lambda node: tree.path(node.number))
+        self._rank = {node.number: place for place, node in enumerate(nodes)}
+        return nodes
 
     def _upper(self, mean_length: float) -> int:
         params, limits = self._params, self._limits

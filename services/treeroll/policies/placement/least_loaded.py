@@ -12,7 +12,7 @@ class LeastLoaded:
     name: ClassVar[str] = "least_loaded"
     summary: ClassVar[str] = "whichever replica is free first"
     paper: ClassVar[str] = "ours"
-    steals: bool = True
+    steal_margin: float | None = 0.0
 
     class Params(base.Params):
         """Nothing to set."""

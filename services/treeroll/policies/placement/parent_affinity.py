@@ -12,7 +12,8 @@ class ParentAffinity:
     """The replica that generated the prefix holds its KV: queue there. A new tree, or a prefix whose replica is gone,
     goes to whichever replica is free first.
 
-    With `steals`, an idle replica takes what queues at a full one: recomputing a prefix is cheaper than an idle engine.
+    A replica with a free slot takes what queues at another only if that one leads by far: a short queue moves on soon,
+    and its branches then find their prefix cached.
     """
 
     name: ClassVar[str] = "parent_affinity"
@@ -20,12 +21,14 @@ class ParentAffinity:
     paper: ClassVar[str] = "ours"
 
     class Params(base.Params):
-        """Whether idle replicas help."""
+        """When idle replicas help."""
 
-        steals: bool = Field(True, description="let an idle replica take branches queued at a full one")
+        steal_margin: float | None = Field(
+            0.25, ge=0, description="lead in branches, as a share of slots, above which others take over; none is never"
+        )
 
     def __init__(self, params: Params, limits: Limits) -> None:
-        self.steals = params.steals
+        self.steal_margin = params.steal_margin
 
     def home(self, parent_replica: str, replicas: list[str], turn: int) -> str | None:
         """Replica whose queue the branch joins."""

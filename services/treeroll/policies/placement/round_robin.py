@@ -12,7 +12,7 @@ class RoundRobin:
     name: ClassVar[str] = "round_robin"
     summary: ClassVar[str] = "each replica in turn, whatever its load"
     paper: ClassVar[str] = "ours (baseline)"
-    steals: bool = False
+    steal_margin: float | None = None
 
     class Params(base.Params):
         """Nothing to set."""

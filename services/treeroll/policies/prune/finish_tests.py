@@ -80,7 +80,7 @@ class FinishTests:
         return repeats(segment.text, self._params.repetition_chars, self._params.repetition_count)
 
     def _answered(self, segment: Segment) -> bool:
-        if self._params.boxed == "boxed_as_eos" and "}" not in segment.text:
+        if "}" not in segment.text and segment.ended is not Ended.EOS:
             return False
         text = segment.tail + segment.text
         match self._params.boxed:

@@ -1,0 +1,113 @@
+"""From stored records to a whole tree, in two steps that may happen on different machines.
+
+`joined` makes a message of a tree's records without reading them, so the service hands trees on at the cost of a copy.
+`complete` adds what depends on the whole tree: paths, depth-first order and intervals, "open" status, values.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Protocol
+
+from treeroll.pb.v1 import common_pb2 as pb
+
+# Protobuf's wire format: field number and type 2, a length follows. Repeated fields may lie apart, and a message that
+# comes in parts is the concatenation of its parts: that is what lets records be joined unread.
+_NODES = b"\x42"  # Tree.nodes
+_REWARDS = b"\xc2\x01"  # Node.rewards
+
+
+class Stored(Protocol):
+    """Records of one tree: its header, its nodes by number, its rewards by "<node>:<scorer>:<version>"."""
+
+    header: bytes
+    nodes: list[bytes]
+    rewards: dict[str, bytes]
+
+
+def joined(stored: Stored) -> bytes:
+    """A serialised Tree: nodes by number and as they were stored, each with its rewards."""
+    parts = [stored.header]
+    for node in _with_rewards(stored) if stored.rewards else stored.nodes:
+        parts += (_node_prefix(len(node)), node)
+    return b"".join(parts)
+
+
+def _with_rewards(stored: Stored) -> list[bytes]:
+    nodes = list(stored.nodes)
+    for key, reward in sorted(stored.rewards.items()):
+        number = int(key.partition(":")[0])
+        nodes[number] = b"".join((nodes[number], _REWARDS, _varint(len(reward)), reward))
+    return nodes
+
+
+@lru_cache(maxsize=1 << 14)
+def _node_prefix(length: int) -> bytes:
+    return _NODES + _varint(length)
+
+
+def _varint(value: int) -> bytes:
+    low = bytes((value & 0x7F | (0x80 if value > 0x7F else 0),))
+    return low if value <= 0x7F else low + _varint(value >> 7)
+
+
+def complete(tree: pb.Tree) -> pb.Tree:
+    """The same tree: nodes, until now by number, in depth-first order with paths, intervals and values."""
+    nodes = list(tree.nodes)
+    children: list[list[pb.Node]] = [[] for _ in nodes]
+    for node in nodes[1:]:
+        children[node.parent].append(node)
+    for node in nodes:
+        if node.number and node.status == "inner" and not children[node.number]:
+            node.status = "open"
+    if nodes:
+        _number_depth_first(nodes[0], children)
+        tree.nodes.sort(key=_tin)
+        write_values(tree)
+    return tree
+
+
+def _tin(node: pb.Node) -> int:
+    return node.tin
+
+
+def _number_depth_first(root: pb.Node, children: Sequence[list[pb.Node]]) -> None:
+    """Preorder by sibling index; fills path, tin and tout."""
+    count = 0
+    stack: list[tuple[pb.Node, bool]] = [(root, False)]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            node.tout = count
+            continue
+        node.tin = count
+        count += 1
+        stack.append((node, True))
+        for child in sorted(children[node.number], key=lambda n: -n.sibling_index):
+            child.path = f"{node.path}.{child.sibling_index}" if node.number else str(child.sibling_index)
+            stack.append((child, False))
+
+
+def write_values(tree: pb.Tree) -> None:
+    """Per node of a complete tree: its complete leaves, and the mean reward of the scored ones."""
+    parents = {node.number: node.parent for node in tree.nodes}
+    rewards = {leaf.leaf: leaf.reward for leaf in tree.leaves if leaf.HasField("reward")}
+    counts, scored = dict.fromkeys(parents, 0), dict.fromkeys(parents, 0)
+    sums = dict.fromkeys(parents, 0.0)
+    for leaf in (node.number for node in tree.nodes if node.status == "leaf"):
+        for number in _up(leaf, parents):
+            counts[number] += 1
+            if leaf in rewards:
+                scored[number] += 1
+                sums[number] += rewards[leaf]
+    for node in tree.nodes:
+        node.n_leaves = counts[node.number]
+        if scored[node.number]:
+            node.value = sums[node.number] / scored[node.number]
+
+
+def _up(number: int, parents: dict[int, int]) -> Iterable[int]:
+    """The node and those above it."""
+    while number:
+        yield number
+        number = parents[number]
+    yield 0

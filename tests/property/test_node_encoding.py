@@ -1,0 +1,32 @@
+"""The hand-written encoding of a node is what protobuf would write."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from treeroll.node_encoding import encode_node
+from treeroll.pb.v1 import common_pb2 as pb
+
+UINT32 = st.one_of(st.integers(0, 300), st.sampled_from([127, 128, 16_383, 16_384]), st.integers(0, 2**32 - 1))
+NODES = st.fixed_dictionaries({
+    "number": UINT32,
+    "parent": UINT32,
+    "depth": UINT32,
+    "sibling_index": UINT32,
+    "token_start": UINT32,
+    "token_ids": st.binary(max_size=300),
+    "logprobs": st.binary(max_size=300),
+    "text": st.text(max_size=200),
+    "started_at": st.floats(allow_nan=False),
+    "finished_at": st.floats(allow_nan=False),
+})  # fmt: skip
+
+
+@given(NODES)
+def test_a_node_encoded_by_hand_parses_as_the_same_message(fields: dict[str, object]) -> None:
+    assert pb.Node.FromString(encode_node(**fields)) == pb.Node(**fields)
+
+
+@given(NODES, st.integers(0, 2**32 - 1))
+def test_more_fields_may_follow(fields: dict[str, object], attempt: int) -> None:
+    record = encode_node(**fields) + pb.Node(attempt=attempt, status="leaf").SerializeToString()
+    assert pb.Node.FromString(record) == pb.Node(**fields, attempt=attempt, status="leaf")
