@@ -5,7 +5,7 @@ import logging
 import os
 
 from treeroll.errors import EngineError
-from treeroll.generator.affinity import cores_for, pin_process
+from treeroll.generator.affinity import claim_cores
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.factory import make_engine
@@ -30,10 +30,7 @@ class GeneratorReplica:
         self._incarnation = incarnation
         self._replica: Replica | None = None
         if pin:
-            cores = cores_for(index, self._config.replicas, sorted(os.sched_getaffinity(0)))
-            pin_process(cores)
-            # Read when vLLM is imported; its own "auto" would put every replica on the first core.
-            os.environ["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, cores))
+            claim_cores(index, self._config.replicas)
 
     async def serve(self) -> None:
         """Start the engine, introduce the replica, and work until it is drained.

@@ -18,3 +18,12 @@ def pin_process(cores: Sequence[int]) -> None:
             os.sched_setaffinity(int(thread), cores)
         except ProcessLookupError:  # it ended meanwhile
             continue
+
+
+def claim_cores(index: int, replicas: int) -> None:
+    """Keep this process, which will host an engine on CPU, and its future children to its share of this machine's
+    cores, with a thread for each. Call it before torch is imported: that is when it counts its threads.
+    """
+    cores = cores_for(index, replicas, sorted(os.sched_getaffinity(0)))
+    pin_process(cores)
+    os.environ["OMP_NUM_THREADS"] = str(len(cores))

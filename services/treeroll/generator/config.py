@@ -38,10 +38,14 @@ class GeneratorConfig(Config):
     """Tokens per KV block; None: 16 on a GPU, 32 on CPU, which needs a multiple of 32."""
     kv_cache_gib: float | None = Field(default=None, gt=0.0)
     """KV cache per replica in GiB; None: on a GPU what gpu_memory_utilization leaves, else 1."""
+    kv_blocks: int | None = Field(default=None, ge=2)
+    """KV blocks per replica, whatever memory there is for more; None: as many as fit."""
     max_model_len: int | None = Field(default=None, ge=2)
     """Longest prompt plus completion in tokens; None: what the model says."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Weights' type; `auto` is what the model's config.json says; on a GPU vLLM then loads float32 as bfloat16."""
+    load_format: Literal["auto", "dummy"] = "auto"
+    """`dummy` fills the weights with random numbers: to measure the speed of an architecture without its weights."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Service seed. Every replica and every restart of it samples from a seed derived from this one."""
     stream_interval: int = Field(default=16, ge=1, le=1024)

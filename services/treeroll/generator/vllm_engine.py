@@ -33,6 +33,8 @@ ENVIRONMENT = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # our process has threads and gRPC: it must not be forked
     "TOKENIZERS_PARALLELISM": "false",
 }
+# On CPU, of one process: the model runs where its scheduler does. vLLM's own choice there is two that poll each other.
+CPU_ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 CPU_BLOCK_SIZE, GPU_BLOCK_SIZE = 32, 16
 CPU_KV_CACHE_GIB = 1.0
 WARM_UP_TOKENS = 4
@@ -98,6 +100,13 @@ class VllmEngine:
         return self._info
 
     @property
+    def llm(self) -> Any:
+        """The started AsyncLLM, for who wants to measure it without us."""
+        if self._llm is None:
+            raise EngineError("the engine does not run")
+        return self._llm
+
+    @property
     def weight_version(self) -> int:
         """See Engine."""
         return 0
@@ -108,14 +117,13 @@ class VllmEngine:
         from vllm.inputs.engine import tokens_input
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-        if self._llm is None:
-            raise EngineError("the engine does not run")
+        llm = self.llm
         check_fits(request, self.info.max_model_len)
         ids = array("i", request.prefix_ids).tolist()
         prompt = tokens_input(ids, cache_salt=request.cache_salt or None)
         params = self._params(request, request.max_total - len(ids))
         first = True
-        outputs = self._llm.generate(prompt, params, request.request_id, priority=request.priority)
+        outputs = llm.generate(prompt, params, request.request_id, priority=request.priority)
         try:
             async for output in outputs:
                 yield self._delta(output, request.sampling, first)
@@ -172,6 +180,8 @@ class VllmEngine:
         from vllm.v1.engine.async_llm import AsyncLLM
 
         arguments = AsyncEngineArgs(**self._arguments())
+        if _on_cpu():
+            os.environ.update(CPU_ENVIRONMENT)
         # Assigned here, since an executor keeps what its threads return.
         self._llm = AsyncLLM.from_engine_args(arguments, stat_loggers=[lambda *_: self._gauges])
 
@@ -187,14 +197,17 @@ class VllmEngine:
         return {
             "model": str(config.model),
             "skip_tokenizer_init": True,  # tokens in, tokens out: requests name their stop ids
+            "load_format": config.load_format,
             "dtype": self._dtype(on_cpu),
             "seed": self._seed,
             "max_model_len": config.max_model_len,
             "max_num_seqs": config.slots,
             "block_size": block_size,
             "kv_cache_memory_bytes": int(kv_cache_gib * 2**30) if kv_cache_gib else None,
+            "num_gpu_blocks_override": config.kv_blocks,
             "gpu_memory_utilization": config.gpu_memory_utilization,
             "tensor_parallel_size": config.tensor_parallel,
+            "distributed_executor_backend": "uni" if on_cpu and config.tensor_parallel == 1 else None,
             "enable_prefix_caching": True,
             "enable_chunked_prefill": True,
             "scheduling_policy": "priority",
