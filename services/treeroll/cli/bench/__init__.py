@@ -2,6 +2,8 @@
 
 import typer
 
+from treeroll.cli.bench import coordinator, engine, feed, placement, simulate, store
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
@@ -13,3 +15,11 @@ def bench() -> None:
     ratio. [bold]--json FILE[/bold] keeps every round with machine, versions and commit.
     Close other programs first: what else runs is in the figures.
     """
+
+
+app.command("coordinator")(coordinator.coordinator)
+app.command("engine")(engine.engine)
+app.command("placement")(placement.placement)
+app.command("feed")(feed.feed)
+app.command("simulate")(simulate.simulate)
+app.command("store")(store.store)

@@ -8,6 +8,8 @@ import typer
 if TYPE_CHECKING:
     from treeroll.bench.result import Result
 
+WIDE = 200
+
 RoundsOption = Annotated[int, typer.Option("--rounds", min=1, help="Measured rounds of each variant.")]
 JsonOption = Annotated[
     Path | None,
@@ -28,6 +30,8 @@ def show(result: "Result", json_file: Path | None) -> None:
     from treeroll.cli.console import note, out
 
     console = out()
+    if not console.is_terminal:
+        console.width = WIDE  # a file has no edge to wrap at
     console.print(result.table())
     for remark in result.remarks:
         console.print(remark, markup=False)

@@ -1,0 +1,135 @@
+"""The coordinator under load, in a process of its own: the real service without replicas, plus a stop watch.
+
+The watch wraps the replica stream from outside: a report counts as received when it is handed to the coordinator's
+code, and as answered when the message that acknowledges it is handed to gRPC. The product has no hook for it.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from treeroll.bench.child import answer_commands
+from treeroll.bench.latency import Latencies, Track
+from treeroll.config import CoordinatorConfig
+from treeroll.coordinator.api import RolloutsApi
+from treeroll.coordinator.gc_tuning import tune_gc
+from treeroll.coordinator.loop import Coordinator
+from treeroll.coordinator.scoring import Scoring
+from treeroll.coordinator.sessions import ReplicaPlane
+from treeroll.demo import MODEL_DIR
+from treeroll.errors import TreerollError
+from treeroll.feed.feed import Feed
+from treeroll.pb.v1 import replica_pb2 as wire
+from treeroll.scorers.inline import InlineScorers
+from treeroll.service import ServiceConfig, make_coordinator, start_server
+from treeroll.store.factory import make_store
+from treeroll.tokenizer import Tokenizer
+
+
+class TimedPlane(ReplicaPlane):
+    """The replica plane behind a stop watch."""
+
+    def __init__(self, coordinator: Coordinator, heartbeat_s: float, tokenizer: Tokenizer) -> None:
+        super().__init__(coordinator, heartbeat_s, tokenizer)
+        self.latencies = Latencies()
+        self.segments = 0
+        """Acknowledged so far."""
+        self.reports = 0
+
+    async def Session(
+        self, request_iterator: AsyncIterator[wire.ReplicaMessage], context: Any
+    ) -> AsyncIterator[wire.CoordinatorMessage]:
+        """The product's session, with times taken on both sides of it."""
+        track = self.latencies.track()
+        async for message in super().Session(self._stamped(request_iterator, track), context):
+            if message.HasField("commands"):
+                self.segments += track.acknowledged(message.commands.acked_seq, time.monotonic())
+            yield message
+
+    async def _stamped(
+        self, messages: AsyncIterator[wire.ReplicaMessage], track: Track
+    ) -> AsyncIterator[wire.ReplicaMessage]:
+        async for message in messages:
+            if message.HasField("report"):
+                self.reports += 1
+                track.sent(message.report.seq, time.monotonic(), len(message.report.segments))
+            yield message
+
+
+class Service:
+    """Coordinator, feed and gRPC over a Redis that somebody else runs."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self.stack = stack
+        self._coordinator: Coordinator | None = None
+        self._plane: TimedPlane | None = None
+        self._jobs: list[asyncio.Task[None]] = []
+
+    @property
+    def coordinator(self) -> Coordinator:
+        """Once it is started."""
+        if self._coordinator is None:
+            raise TreerollError("the service was not started")
+        return self._coordinator
+
+    async def answer(self, command: dict[str, Any]) -> dict[str, Any]:
+        """The first command starts the service, every other one asks for figures."""
+        if self._coordinator is None or self._plane is None:
+            return await self._start(**command)
+        for job in self._jobs:
+            if job.done():
+                await job  # raises what ended it
+        return {
+            "at_s": time.monotonic(),
+            "cpu_s": time.process_time(),
+            "segments": self._plane.segments,
+            "reports": self._plane.reports,
+            "live_nodes": sum(len(live.tree.nodes) for live in self._coordinator.state.trees.values()),
+            "waiting_tasks": self._coordinator.state.waiting_tasks,
+            "rss_bytes": resident_bytes(),
+            "latency": self._plane.latencies.cut() if command.get("cut") else {},
+        }
+
+    async def _start(self, url: str, durability: str, cores: Sequence[int] = (), **settings: Any) -> dict[str, Any]:
+        if cores:
+            os.sched_setaffinity(0, cores)
+        config = ServiceConfig(coordinator=CoordinatorConfig(port=0, **settings))
+        tokenizer = Tokenizer.load(MODEL_DIR)
+        tune_gc()
+        store = make_store(url, durability)
+        self.stack.push_async_callback(store.close)
+        timeouts: dict[str, float] = {}
+        scoring = Scoring(InlineScorers(), timeouts)
+        coordinator = make_coordinator(config, tokenizer, store, await store.open(), scoring)
+        feed = Feed(store, lambda run_id: coordinator.state.runs[run_id].total)
+        coordinator.on_emit = feed.notify
+        plane = TimedPlane(coordinator, config.coordinator.heartbeat_s, tokenizer)
+        rollouts = RolloutsApi(coordinator, plane, feed, tokenizer, timeouts, {})
+        self._coordinator, self._plane = coordinator, plane
+        server, port = await start_server(config.coordinator, rollouts, plane)
+        self.stack.push_async_callback(server.stop, 0.1)
+        for job in (coordinator.run(), coordinator.keep_time(), scoring.run(coordinator)):
+            self._jobs.append(asyncio.create_task(job))
+            self.stack.callback(self._jobs[-1].cancel)
+        return {"address": f"127.0.0.1:{port}"}
+
+
+def resident_bytes() -> int:
+    """Memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def main() -> None:
+    """Serve until standard input ends."""
+    async with AsyncExitStack() as stack:
+        await answer_commands(Service(stack).answer)
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

@@ -1,0 +1,114 @@
+"""What a simulated replica sends, as bytes made once: a report is a join of them, not a tree of objects.
+
+Written by hand in protobuf's wire format, because the machine that measures the coordinator also pays for its load.
+Messages are those of `replica.proto`: tokens, logprobs, text of about 4 characters per token, times.
+"""
+
+import random
+from functools import lru_cache
+
+import numpy as np
+
+from treeroll.core.tree import TAIL_CHARS
+from treeroll.pb.v1 import common_pb2
+from treeroll.pb.v1 import replica_pb2 as wire
+
+CHARS_PER_TOKEN = 4
+# Different texts and token blobs to draw from.
+VARIETY = 64
+VOCABULARY = 90
+BLOB_TOKENS = 1 << 16
+
+_SEGMENTS = b"\x12"  # Report.segments
+_TOKEN_IDS = b"\x1a"  # Report.token_ids
+_LOGPROBS = b"\x22"  # Report.logprobs
+_REPORT = b"\x12"  # ReplicaMessage.report
+
+
+@lru_cache(maxsize=1 << 16)
+def varint(value: int) -> bytes:
+    """Protobuf's variable-length integer."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+class SegmentBytes:
+    """Parts of Segment messages. Every text is different from its neighbours, and none repeats itself."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - noise, not secrets
+        self._bodies: dict[tuple[int, wire.EndReason], list[bytes]] = {}
+        self._tail = wire.Segment(tail=self._text(TAIL_CHARS)).SerializeToString()
+
+    def head(self, grant: int) -> bytes:
+        """What all segments of a grant begin with."""
+        return wire.Segment(grant=grant).SerializeToString()
+
+    def first_head(self, grant: int, prefix_tokens: int, has_completion: bool) -> bytes:
+        """What the first segment of a grant begins with: all but one token of its prefix were cached."""
+        head = wire.Segment(grant=grant, cached_tokens=prefix_tokens - 1).SerializeToString()
+        return head + self._tail if has_completion else head
+
+    def bodies(self, tokens: int, end: wire.EndReason = wire.END_REASON_UNSPECIFIED) -> list[bytes]:
+        """What follows the head: any of these."""
+        key = tokens, end
+        if key not in self._bodies:
+            self._bodies[key] = [self._body(tokens, end) for _ in range(VARIETY)]
+        return self._bodies[key]
+
+    def _body(self, tokens: int, end: wire.EndReason) -> bytes:
+        segment = wire.Segment(tokens=tokens, text=self._text(CHARS_PER_TOKEN * tokens))
+        segment.started_at, segment.finished_at = 1.7e9 + self._random.random(), 1.7e9 + self._random.random()
+        if end != wire.END_REASON_UNSPECIFIED:
+            segment.end.reason = end
+        return segment.SerializeToString()
+
+    def _text(self, chars: int) -> str:
+        text = ""
+        while len(text) < chars:
+            text += "".join(self._random.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=self._random.randint(2, 8)))
+            text += " "
+        return text[:chars]
+
+
+class ReportBytes:
+    """Whole messages from framed segments."""
+
+    def __init__(self, seed: int = 0) -> None:
+        noise = np.random.default_rng(seed)
+        self._ids = noise.integers(10, VOCABULARY, BLOB_TOKENS, "<i4").tobytes()
+        self._logprobs = (-noise.exponential(0.5, BLOB_TOKENS)).astype("<f4").tobytes()
+        self._random = random.Random(seed)  # noqa: S311 - noise, not secrets
+
+    def message(self, seq: int, frames: list[bytes], tokens: int) -> bytes:
+        """ReplicaMessage with one report: `frames` are segments from `frame`, holding `tokens` tokens in all."""
+        size = 4 * tokens
+        at = 4 * self._random.randrange(BLOB_TOKENS - tokens)
+        ids, logprobs = self._ids[at : at + size], self._logprobs[at : at + size]
+        length = varint(size)
+        report = b"".join((b"\x08", varint(seq), *frames, _TOKEN_IDS, length, ids, _LOGPROBS, length, logprobs))
+        return b"".join((_REPORT, varint(len(report)), report))
+
+
+def frame(head: bytes, body: bytes) -> bytes:
+    """One segment as a field of a report."""
+    return b"".join((_SEGMENTS, varint(len(head) + len(body)), head, body))
+
+
+def hello(replica_id: str, slots: int, block_size: int, max_model_len: int) -> bytes:
+    """The first message of a session."""
+    engine = common_pb2.EngineInfo(
+        engine="simulated", model="bench", block_size=block_size, max_model_len=max_model_len, slots=slots,
+        kv_tokens=slots * max_model_len, logprobs_mode="processed",
+    )  # fmt: skip
+    message = wire.ReplicaMessage(hello=wire.Hello(replica_id=replica_id, incarnation=1, engine=engine))
+    return message.SerializeToString()
+
+
+HEARTBEAT = wire.ReplicaMessage(
+    heartbeat=wire.Heartbeat(running=64, kv_usage=0.4, generated_tokens=1 << 20)
+).SerializeToString()

@@ -1,0 +1,196 @@
+"""The real core over virtual replicas. Everything that the simulator knows of the core's insides is in this file."""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from treeroll.bench.lengths import LogNormal
+from treeroll.bench.virtual_kv import Span
+from treeroll.bench.virtual_replica import Request
+from treeroll.core.assign import assign
+from treeroll.core.branch import Outcome
+from treeroll.core.effects import Effect, EmitTree, PersistNode, StartBranch, StopBranch
+from treeroll.core.events import ReplicaJoined, RunClosed, RunCreated, SegmentReported, TasksSubmitted
+from treeroll.core.live import TreeStatus
+from treeroll.core.rng import randint
+from treeroll.core.run import RunSpec, Sampling, TaskSpec
+from treeroll.core.state import CoreSettings, State
+from treeroll.core.step import apply
+from treeroll.errors import BrokenInvariant
+from treeroll.policies import registry
+from treeroll.policies.base import Limits
+from treeroll.policies.build import build_policies
+
+RUN = "run"
+RUN_AHEAD = 2
+# Prompts come in this many lengths, so that boundaries and hazards are worked out once for each.
+PROMPT_LENGTHS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is grown. Equal workloads give equal trees under every placement, schedule and latency."""
+
+    seed: int
+    limits: Limits
+    prompt_tokens: int
+    """Mean; prompts have half to one and a half times as many."""
+    lengths: LogNormal
+    sync: str
+    block_size: int = 16
+
+    @property
+    def longest(self) -> int:
+        """Most tokens a sequence can have."""
+        return self.prompt_tokens * 3 // 2 + self.limits.max_tokens
+
+    def tasks(self, numbers: Sequence[int]) -> list[TaskSpec]:
+        """Tasks by number."""
+        prompts = [struct.pack(f"<{tokens}i", *[0] * tokens) for tokens in self._prompt_lengths()]
+        return [
+            TaskSpec(f"{n}", 0, f"tree-{n}", prompts[randint(0, len(prompts) - 1, self.seed, n)], "", "", None)
+            for n in numbers
+        ]
+
+    def spec(self, hold: bool) -> RunSpec:
+        """The run: the treepo recipe, with the paths' ends as the engine reports them."""
+        overrides: dict[str, dict[str, object]] = {
+            "segment": {"hold": hold},
+            "branch": {"sync": self.sync},
+            "prune": {"boxed": "off"},
+        }
+        policies = build_policies("treepo", self.limits, overrides)
+        return RunSpec(
+            RUN, "{}", self.seed, self.limits.max_tokens, Sampling(), policies.segment, policies.branch,
+            policies.prune, policies.advantage,
+        )  # fmt: skip
+
+    def _prompt_lengths(self) -> list[int]:
+        low, high = max(1, self.prompt_tokens // 2), max(1, self.prompt_tokens * 3 // 2)
+        step = max(1, (high - low) // (PROMPT_LENGTHS - 1))
+        return list(range(low, high + 1, step))
+
+
+@dataclass(slots=True)
+class Orders:
+    """What the core wants of replicas: requests to start and grants to stop, by replica."""
+
+    starts: list[tuple[str, Request]] = field(default_factory=list)
+    stops: list[tuple[str, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Grown:
+    """The trees that have ended."""
+
+    trees: int = 0
+    leaves: int = 0
+    segments: int = 0
+    tokens: int = 0
+    longest_path: int = 0
+    prompt_tokens: int = 0
+    """Of all trees: what has to be prefilled at least once."""
+
+
+Report = tuple[float, SegmentReported, Span, Request]
+"""When a segment arrives, what the core hears of it, its tokens, and the request that made it."""
+
+
+class VirtualCore:
+    """One core state, its one run, and the spans that its nodes are."""
+
+    def __init__(self, workload: Workload, placement: str, hold: bool, grown: Grown, live_trees: int | None) -> None:
+        """`grown` may be shared with other cores. `live_trees`: most trees that grow at once; None: one per slot."""
+        place = registry.build("placement", placement, {}, workload.limits)
+        self._grown = grown
+        self._workload = workload
+        self._state = State(CoreSettings(place, run_ahead=RUN_AHEAD, live_trees=live_trees))
+        self._spec = workload.spec(hold)
+        self._spans: dict[str, list[Span]] = {}  # tree -> span of each node
+        self._hazards: dict[int, list[float]] = {}  # by tokens of the prompt
+        apply(self._state, RunCreated(self._spec), 0.0)
+
+    @property
+    def live(self) -> int:
+        """Trees that grow or wait."""
+        return len(self._state.trees) + self.waiting
+
+    @property
+    def waiting(self) -> int:
+        """Tasks that no tree grows from yet."""
+        return self._state.waiting_tasks
+
+    @property
+    def expired(self) -> int:
+        """Grants that ended at a boundary: held there, or without credit."""
+        return self._state.outcomes[Outcome.EXPIRED]
+
+    def join(self, name: str, slots: int) -> None:
+        """A replica says Hello."""
+        workload = self._workload
+        apply(self._state, ReplicaJoined(name, 1, slots, workload.block_size, workload.longest), 0.0)
+
+    def submit(self, tasks: list[TaskSpec]) -> None:
+        """A client adds tasks."""
+        apply(self._state, TasksSubmitted(RUN, tasks), 0.0)
+
+    def close(self) -> None:
+        """No more tasks will come."""
+        apply(self._state, RunClosed(RUN), 0.0)
+
+    def tick(self, now: float, reports: Sequence[Report]) -> Orders:
+        """Apply reports in order, then let free slots be filled."""
+        orders, state, spans_of = Orders(), self._state, self._spans
+        for _, event, span, _ in reports:
+            effects = apply(state, event, now)
+            if effects and isinstance(effects[0], PersistNode):
+                first = effects[0]
+                spans = spans_of[first.live.tree_id]
+                if first.node.number != len(spans):
+                    raise BrokenInvariant("TreeWellFormed", f"node {first.node.number} follows {len(spans)} others")
+                spans.append(span)
+                if len(effects) == 1:
+                    continue
+            self._carry_out(effects, orders)
+        self._carry_out(assign(state), orders)
+        return orders
+
+    def _carry_out(self, effects: list[Effect], orders: Orders) -> None:
+        for effect in effects:
+            if isinstance(effect, StartBranch):
+                orders.starts.append((effect.replica_id, self._request(effect)))
+            elif isinstance(effect, StopBranch):
+                orders.stops.append((effect.replica_id, effect.grant))
+            elif isinstance(effect, EmitTree):
+                self._end_tree(effect)
+
+    def _end_tree(self, effect: EmitTree) -> None:
+        live = effect.live
+        if live.status is not TreeStatus.COMPLETE:
+            raise BrokenInvariant("ForkBlind", f"tree {live.tree_id} ended as {live.status}: {live.error}")
+        prompt, *spans = self._spans.pop(live.tree_id)
+        grown = self._grown
+        grown.trees += 1
+        grown.leaves += len(live.tree.leaves)
+        grown.segments += len(spans)
+        grown.tokens += sum(span.tokens for span in spans)
+        grown.longest_path = max(grown.longest_path, max(span.total for span in spans) - prompt.total)
+        grown.prompt_tokens += prompt.tokens
+
+    def _request(self, effect: StartBranch) -> Request:
+        _, branch = self._state.grants[effect.grant]
+        spans = self._spans.get(effect.tree_id)
+        if spans is None:
+            spans = self._spans[effect.tree_id] = [Span(None, effect.prompt_tokens)]
+        hazards = self._hazards.get(effect.prompt_tokens)
+        if hazards is None:
+            hazards = self._hazards[effect.prompt_tokens] = self._work_out(effect.prompt_tokens)
+        return Request(
+            effect.grant, effect.seed, spans[branch.tip], effect.boundaries, hazards[-len(effect.boundaries) :],
+            effect.hold, effect.priority,
+        )  # fmt: skip
+
+    def _work_out(self, prompt_tokens: int) -> list[float]:
+        workload = self._workload
+        ends = self._spec.segment.boundaries(prompt_tokens, workload.block_size, workload.longest)
+        return workload.lengths.hazards([end - prompt_tokens for end in ends])

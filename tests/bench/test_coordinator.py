@@ -1,0 +1,76 @@
+"""`treeroll bench coordinator` on tiny sizes: what it sends is the protocol, and its figures are right in kind."""
+
+from typing import Any
+
+import pytest
+
+from treeroll.bench.coordinator import Point, Workload, measure, points
+from treeroll.bench.latency import Latencies, percentiles
+from treeroll.bench.load_messages import ReportBytes, SegmentBytes, frame, varint
+from treeroll.errors import InvalidInput
+from treeroll.pb.v1 import replica_pb2 as wire
+
+
+def test_reports_made_of_bytes_are_reports() -> None:
+    parts, reports = SegmentBytes(), ReportBytes()
+    frames = [
+        frame(parts.first_head(1 << 40, 97, has_completion=True), parts.bodies(64)[0]),
+        frame(parts.head(2), parts.bodies(32, wire.END_REASON_EOS)[1]),
+        frame(parts.head(3), parts.bodies(0, wire.END_REASON_STOPPED)[0]),
+    ]
+    report = wire.ReplicaMessage.FromString(reports.message(300, frames, 96)).report
+    first, second, third = report.segments
+    assert report.seq == 300
+    assert len(report.token_ids) == len(report.logprobs) == 4 * 96
+    assert (first.grant, first.cached_tokens, first.tokens, len(first.text), len(first.tail)) == (
+        1 << 40, 96, 64, 256, 256,
+    )  # fmt: skip
+    assert (second.grant, second.tokens, second.end.reason) == (2, 32, wire.END_REASON_EOS)
+    assert not second.HasField("cached_tokens")
+    assert (third.tokens, third.end.reason) == (0, wire.END_REASON_STOPPED)
+    assert not first.weight_versions  # as in a real outbox: all are of the report's version
+
+
+@pytest.mark.parametrize("value", [0, 127, 128, 300, 1 << 40])
+def test_varints_are_protobufs(value: int) -> None:
+    assert wire.StopBranch.FromString(b"\x08" + varint(value)).grant == value
+
+
+def test_percentiles_count_a_message_as_often_as_it_has_segments() -> None:
+    figures = percentiles([(0.001, 98), (0.005, 1), (0.009, 1)])
+    assert figures == {"p50_ms": 1.0, "p99_ms": 5.0, "max_ms": 9.0}
+    assert percentiles([]) == {}
+
+
+def test_an_acknowledgement_covers_all_messages_before_it() -> None:
+    latencies = Latencies()
+    track = latencies.track()
+    for seq in (1, 2, 3):
+        track.sent(seq, float(seq), 10)
+    assert track.acknowledged(2, 4.0) == 20
+    assert len(track) == 1
+    assert latencies.cut()["max_ms"] == 3000.0
+    assert latencies.cut() == {}
+
+
+def test_points_are_all_combinations() -> None:
+    found = points("1000,10_000", "1", "everysec,always")
+    assert found[0] == Point(1000, 1, "everysec")
+    assert len(found) == 4
+    for wrong in (("x", "1", "always"), ("1", "0", "always"), ("1", "1", "never")):
+        with pytest.raises(InvalidInput, match="--"):
+            points(*wrong)
+
+
+@pytest.mark.slow
+async def test_it_measures_what_the_coordinator_acknowledges() -> None:
+    notes: list[str] = []
+    work = Workload(seconds=0.4, rewrite=True, rate=500.0)
+    result = await measure([Point(200, 2, "everysec")], work, 1, notes.append)
+    figures: Any = result.rounds["200 nodes 2 replicas everysec"][0]
+    assert figures["segments_s"] > figures["half_segments_s"] > 0
+    assert 0 < figures["half_p50_ms"] <= figures["half_p99_ms"]
+    assert 0 < figures["busy"] <= 2.5
+    assert 0 < figures["segments_per_report"] <= 64
+    assert figures["rewrite_p99_ms"] > 0
+    assert len(notes) == 1
