@@ -34,12 +34,12 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """Commit of the checkout this runs from, with "+" if files differ from it; None outside a checkout."""
+    """Commit of the checkout this runs from, with "+" if its files differ from it; None outside a checkout."""
     folder = Path(__file__).resolve().parent
     head = _output("git", "-C", str(folder), "rev-parse", "HEAD")
     if head is None:
         return None
-    return head + ("+" if _output("git", "-C", str(folder), "status", "--porcelain") else "")
+    return head + ("+" if _output("git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no") else "")
 
 
 def _processor() -> str:
