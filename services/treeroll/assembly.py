@@ -5,10 +5,10 @@
 """
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Protocol
 
 from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.varint import varint
 
 # Protobuf's wire format: field number and type 2, a length follows. Repeated fields may lie apart, and a message that
 # comes in parts is the concatenation of its parts: that is what lets records be joined unread.
@@ -28,7 +28,7 @@ def joined(stored: Stored) -> bytes:
     """A serialised Tree: nodes by number and as they were stored, each with its rewards."""
     parts = [stored.header]
     for node in _with_rewards(stored) if stored.rewards else stored.nodes:
-        parts += (_node_prefix(len(node)), node)
+        parts += (_NODES, varint(len(node)), node)
     return b"".join(parts)
 
 
@@ -36,18 +36,8 @@ def _with_rewards(stored: Stored) -> list[bytes]:
     nodes = list(stored.nodes)
     for key, reward in sorted(stored.rewards.items()):
         number = int(key.partition(":")[0])
-        nodes[number] = b"".join((nodes[number], _REWARDS, _varint(len(reward)), reward))
+        nodes[number] = b"".join((nodes[number], _REWARDS, varint(len(reward)), reward))
     return nodes
-
-
-@lru_cache(maxsize=1 << 14)
-def _node_prefix(length: int) -> bytes:
-    return _NODES + _varint(length)
-
-
-def _varint(value: int) -> bytes:
-    low = bytes((value & 0x7F | (0x80 if value > 0x7F else 0),))
-    return low if value <= 0x7F else low + _varint(value >> 7)
 
 
 def complete(tree: pb.Tree) -> pb.Tree:

@@ -8,29 +8,14 @@ https://protobuf.dev/programming-guides/encoding/
 import struct
 
 from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.varint import encode_varint, varint
 
 _FIELDS = pb.Node.DESCRIPTOR.fields_by_name
 _VARINT, _FIXED64, _BYTES = 0, 1, 2
 
 
-def _encode_varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-_SMALL = tuple(_encode_varint(value) for value in range(1 << 14))
-
-
-def _varint(value: int) -> bytes:
-    return _SMALL[value] if value < len(_SMALL) else _encode_varint(value)
-
-
 def _tag(field: str, wire_type: int) -> bytes:
-    return _encode_varint(_FIELDS[field].number << 3 | wire_type)
+    return encode_varint(_FIELDS[field].number << 3 | wire_type)
 
 
 _NUMBER, _PARENT, _DEPTH = _tag("number", _VARINT), _tag("parent", _VARINT), _tag("depth", _VARINT)
@@ -55,8 +40,8 @@ def encode_node(
     """These fields of a pb.Node, serialised. Other fields may be appended as another serialised pb.Node."""
     raw = text.encode()
     return b"".join((
-        _NUMBER, _varint(number), _PARENT, _varint(parent), _DEPTH, _varint(depth),
-        _SIBLING, _varint(sibling_index), _START, _varint(token_start),
-        _IDS, _varint(len(token_ids)), token_ids, _LOGPROBS, _varint(len(logprobs)), logprobs,
-        _TEXT, _varint(len(raw)), raw, _STARTED, _double(started_at), _FINISHED, _double(finished_at),
+        _NUMBER, varint(number), _PARENT, varint(parent), _DEPTH, varint(depth),
+        _SIBLING, varint(sibling_index), _START, varint(token_start),
+        _IDS, varint(len(token_ids)), token_ids, _LOGPROBS, varint(len(logprobs)), logprobs,
+        _TEXT, varint(len(raw)), raw, _STARTED, _double(started_at), _FINISHED, _double(finished_at),
     ))  # fmt: skip

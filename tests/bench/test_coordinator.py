@@ -6,7 +6,7 @@ import pytest
 
 from treeroll.bench.coordinator import Point, Workload, measure, points
 from treeroll.bench.latency import Latencies, percentiles
-from treeroll.bench.load_messages import ReportBytes, SegmentBytes, frame, varint
+from treeroll.bench.load_messages import ReportBytes, SegmentBytes, frame
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import replica_pb2 as wire
 
@@ -29,11 +29,6 @@ def test_reports_made_of_bytes_are_reports() -> None:
     assert not second.HasField("cached_tokens")
     assert (third.tokens, third.end.reason) == (0, wire.END_REASON_STOPPED)
     assert not first.weight_versions  # as in a real outbox: all are of the report's version
-
-
-@pytest.mark.parametrize("value", [0, 127, 128, 300, 1 << 40])
-def test_varints_are_protobufs(value: int) -> None:
-    assert wire.StopBranch.FromString(b"\x08" + varint(value)).grant == value
 
 
 def test_percentiles_count_a_message_as_often_as_it_has_segments() -> None:

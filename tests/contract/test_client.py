@@ -424,6 +424,23 @@ def test_every_group_gets_every_tree_and_consumers_share(run: Run) -> None:
         assert sorted(itertools.chain(*shares)) == ["task0", "task1", "task2", "task3"]
 
 
+def test_with_prefetch_every_tree_comes_once(run: Run, rollouts: FakeRollouts) -> None:
+    run.submit(tasks(7))
+    run.close()
+    seen = [task_id for batch in run.batches(trees=2, prefetch=True) for task_id in task_ids(batch)]
+    assert sorted(seen) == sorted(f"task{i}" for i in range(7))
+    assert rollouts.unsettled("r") == []
+
+
+def test_what_was_fetched_ahead_is_given_back_with_the_batch(run: Run, rollouts: FakeRollouts) -> None:
+    run.submit(tasks(4))
+    with run.batches(trees=2, prefetch=True) as batches:
+        next(batches)
+        eventually_sync(lambda: len(rollouts.unsettled("r")) == 4)
+    assert rollouts.unsettled("r") == []
+    assert rollouts.acked("r") == []
+
+
 def test_a_run_that_vanishes_ends_the_loop_with_its_error(run: Run, rollouts: FakeRollouts) -> None:
     batches = run.batches(trees=1)
     del rollouts.runs["r"]

@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 
 from treeroll.node_encoding import encode_node
 from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.pb.v1 import replica_pb2 as wire
+from treeroll.varint import encode_varint, varint
 
 UINT32 = st.one_of(st.integers(0, 300), st.sampled_from([127, 128, 16_383, 16_384]), st.integers(0, 2**32 - 1))
 NODES = st.fixed_dictionaries({
@@ -19,6 +21,12 @@ NODES = st.fixed_dictionaries({
     "started_at": st.floats(allow_nan=False),
     "finished_at": st.floats(allow_nan=False),
 })  # fmt: skip
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_varints_are_protobufs(value: int) -> None:
+    assert varint(value) == encode_varint(value)
+    assert wire.StopBranch.FromString(b"\x08" + varint(value)).grant == value
 
 
 @given(NODES)

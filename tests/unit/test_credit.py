@@ -2,7 +2,7 @@
 
 import pytest
 
-from treeroll.core.credit import TreeShape, credit_leaves, mean_below, path_weights
+from treeroll.core.credit import TreeShape, credit_leaves, path_weights
 from treeroll.policies.base import CreditTree
 
 
@@ -37,9 +37,3 @@ def test_weights_of_a_tree_without_fallback_sum_to_one() -> None:
 def test_leaves_without_a_reward_get_a_weight_but_no_advantage() -> None:
     credits = credit_leaves(shape([0, 0, 0], [1, 2]), {2: 1.0}, Echo())
     assert [(c.leaf, c.path_weight, c.advantages) for c in credits] == [(1, 0.5, ()), (2, 0.5, (1.0,))]
-
-
-def test_values_are_means_over_scored_leaves_below() -> None:
-    counts, values = mean_below(shape([0, 0, 0, 1, 1], [3, 4, 2]), {3: 1.0, 4: 0.0})
-    assert counts == [3, 2, 1, 1, 1]
-    assert values == [0.5, 0.5, None, 1.0, 0.0]

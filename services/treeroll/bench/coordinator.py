@@ -172,6 +172,7 @@ class Bench:
     async def _window(self, rewrite: bool = False) -> dict[str, float]:
         """Figures of one window, or of a rewrite from start to end; the load goes on as it is."""
         await self._top_up(self._work.seconds)
+        await asyncio.sleep(SETTLE_S)  # a submission holds up everything else for a moment
         redis_before = redis_tools.cpu_s(self._redis)
         load_before, before = await self._load.ask(cut=True), await self._coordinator.ask(cut=True)
         live_nodes = []

@@ -5,13 +5,13 @@ Messages are those of `replica.proto`: tokens, logprobs, text of about 4 charact
 """
 
 import random
-from functools import lru_cache
 
 import numpy as np
 
 from treeroll.core.tree import TAIL_CHARS
 from treeroll.pb.v1 import common_pb2
 from treeroll.pb.v1 import replica_pb2 as wire
+from treeroll.varint import varint
 
 CHARS_PER_TOKEN = 4
 # Different texts and token blobs to draw from.
@@ -23,17 +23,6 @@ _SEGMENTS = b"\x12"  # Report.segments
 _TOKEN_IDS = b"\x1a"  # Report.token_ids
 _LOGPROBS = b"\x22"  # Report.logprobs
 _REPORT = b"\x12"  # ReplicaMessage.report
-
-
-@lru_cache(maxsize=1 << 16)
-def varint(value: int) -> bytes:
-    """Protobuf's variable-length integer."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 class SegmentBytes:

@@ -73,15 +73,3 @@ def credit_leaves(shape: TreeShape, rewards: dict[int, float], estimator: Advant
     advantages = estimator.estimate(CreditTree(paths, scored, tokens)) if scored else {}
     weights = path_weights(shape)
     return [Credit(leaf, weights[leaf], advantages.get(leaf, ())) for leaf in shape.leaves]
-
-
-def mean_below(shape: TreeShape, rewards: dict[int, float]) -> tuple[list[int], list[float | None]]:
-    """Per node: complete leaves at or below it, and the mean reward of the scored ones (None without any)."""
-    counts, scored, totals = ([0] * len(shape.parents), [0] * len(shape.parents), [0.0] * len(shape.parents))
-    for leaf in shape.leaves:
-        for number in (0, *shape.path(leaf)):
-            counts[number] += 1
-            if leaf in rewards:
-                scored[number] += 1
-                totals[number] += rewards[leaf]
-    return counts, [total / n if n else None for total, n in zip(totals, scored, strict=True)]

@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",  # models are local directories
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",  # standard output is for results
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # our process has threads and gRPC: it must not be forked
     "TOKENIZERS_PARALLELISM": "false",
 }

@@ -18,9 +18,10 @@ def feed(
 ) -> None:
     """Samples a second to one local trainer through the client API, against the same bytes without it.
 
-    [bold]client[/bold] leases batches, reads every sample's arrays and acknowledges, in another process than
-    the service. [bold]bare[/bold] is the floor: pipelined Redis reads of the same records in that process, and
-    one gRPC stream of their bytes to the same trainer process, which only counts them.
+    [bold]client[/bold] leases batches with prefetch=True (not the default), reads ids, logprobs and
+    advantages of every sample and acknowledges, in another process than the service. [bold]bare[/bold]
+    is the floor: pipelined Redis reads of the same records in that process, and one gRPC stream of
+    their bytes to the same trainer process, which only counts them.
 
     [bold]Examples[/bold]
 
