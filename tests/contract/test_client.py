@@ -531,6 +531,7 @@ def test_ctrl_c_is_prompt_and_gives_back(service: FakeService, trees: int) -> No
         run = treeroll.connect(os.environ["ADDRESS"]).create_run("r")
         run.submit([{{"prompt": "x"}}, {{"prompt": "y"}}])
         for batch in run.batches(trees={trees}):
+            print("training", flush=True)
             time.sleep(60)
         """,
         service,
@@ -538,7 +539,8 @@ def test_ctrl_c_is_prompt_and_gives_back(service: FakeService, trees: int) -> No
     eventually_sync(
         lambda: ("r", "default") in service.rollouts.groups and service.rollouts.unsettled("r"), timeout_s=30
     )
-    time.sleep(0.3)
+    if trees == 2 and process.stdout is not None:
+        assert process.stdout.readline() == "training\n"
     process.send_signal(signal.SIGINT)
     interrupted = time.monotonic()
     _, stderr = process.communicate(timeout=10)

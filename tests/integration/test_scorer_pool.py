@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from tests.support.eventually import eventually_sync
 
 from treeroll.errors import Unavailable
 from treeroll.scorers import process
@@ -103,14 +104,11 @@ def test_a_hanging_child_dies_with_its_parent() -> None:
     if parent.stdout is None:
         raise RuntimeError("no pipe")
     pid = int(parent.stdout.readline())
-    time.sleep(0.5)  # the child is in its loop now
+    _until_busy(pid)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
-    deadline = time.monotonic() + 3
-    while _running(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _running(pid)
+    eventually_sync(lambda: not _running(pid), timeout_s=3)
 
 
 _PARENT = f"""
@@ -122,6 +120,18 @@ scorer = ScorerProcess()
 print(int(scorer.score(Job({ACT!r}, ScoreItem("", "pid"), 5.0)).value), flush=True)
 scorer.score(Job({ACT!r}, ScoreItem("", "deaf_spin"), 60.0))
 """
+
+
+def _until_busy(pid: int) -> None:
+    """Wait until a process computes, as only a scorer in its loop does: a tenth of a second more than it has used."""
+    ticks = os.sysconf("SC_CLK_TCK")
+
+    def used_s() -> float:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / ticks
+
+    before = used_s()
+    eventually_sync(lambda: used_s() > before + 0.1, timeout_s=20)
 
 
 def _running(pid: int) -> bool:
@@ -216,14 +226,11 @@ async def test_stop_leaves_no_process_and_gives_waiters_unavailable(local_ray: N
     await pool.start()
     results = await pool.score(acts("pid"))
     waiting = asyncio.create_task(pool.score(acts("deaf_spin", "deaf_spin"), timeout_s=60.0))
-    await asyncio.sleep(0.5)
+    pid = int(results[0].value or 0)
+    await asyncio.to_thread(_until_busy, pid)
     await pool.stop()
     await pool.stop()
     with pytest.raises(Unavailable):
         await waiting
-    pid = int(results[0].value or 0)
-    deadline = time.monotonic() + 5
-    while _running(pid) and time.monotonic() < deadline:  # noqa: ASYNC110  # a process sets no event
-        await asyncio.sleep(0.05)
-    assert not _running(pid)
+    await asyncio.to_thread(eventually_sync, lambda: not _running(pid))
     assert asyncio.all_tasks() == {asyncio.current_task()}
