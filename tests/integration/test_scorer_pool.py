@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import ray
 from tests.support.eventually import eventually_sync
 
 from treeroll.errors import Unavailable
+from treeroll.generator.ray_local import start_local_ray, stop_local_ray
 from treeroll.scorers import process
 from treeroll.scorers.base import ErrorKind, Job, ScoreItem, ScoreRequest, ScoreResult
 from treeroll.scorers.pool import ScorerPool
@@ -144,16 +144,11 @@ def _running(pid: int) -> bool:
 
 @pytest.fixture(scope="module")
 def local_ray() -> Iterator[None]:
-    paths = os.pathsep.join([str(ROOT / "services"), str(ROOT)])
-    ray.init(
-        num_cpus=2,
-        include_dashboard=False,
-        object_store_memory=100 * 2**20,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": paths}},
-    )
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "services"), str(ROOT)]))  # workers inherit it
+        start_local_ray(2)
     yield
-    ray.shutdown()
+    stop_local_ray()
 
 
 @pytest.fixture

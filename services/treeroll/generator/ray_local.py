@@ -10,11 +10,17 @@ import tempfile
 # is its switch for that; it is read at import.
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
+import psutil
 import ray
+
+from treeroll.errors import Unavailable
 
 NAMESPACE = "treeroll"
 OBJECT_STORE_BYTES = 128 << 20  # messages only: no tensors travel through it
 KILL_TIMEOUT_S = 10.0
+# Ray gives a new node 30 s, part of which its agents spend on importing modules; from a cold disk that can be too
+# little, and the second time they are in the page cache.
+START_ATTEMPTS = 2
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
@@ -30,6 +36,9 @@ def start_local_ray(num_cpus: int, address: str | None = None) -> None:
     Without an address: a private cluster that only holders of a random token can talk to, gone when it is stopped or
     this process ends; `num_cpus` is how many it may hand out, whatever the machine has. With an address: a connection
     to that cluster, under the RAY_* settings of the environment.
+
+    Raises:
+        Unavailable: the private cluster did not come up; nothing of it is left.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -40,16 +49,41 @@ def start_local_ray(num_cpus: int, address: str | None = None) -> None:
     if "RAY_AUTH_MODE" not in os.environ:
         _require_token()
     # Short, because the paths of Unix sockets are limited to about a hundred characters.
-    directory = tempfile.mkdtemp(prefix="trl-", dir="/tmp")  # fresh, mode 0700
-    _temporary.append(directory)
-    ray.init(
-        address="local",
-        num_cpus=num_cpus,
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        _temp_dir=directory,
-        **common,
-    )
+    for _ in range(START_ATTEMPTS):
+        directory = tempfile.mkdtemp(prefix="trl-", dir="/tmp")  # fresh, mode 0700
+        _temporary.append(directory)
+        try:
+            ray.init(
+                address="local",
+                num_cpus=num_cpus,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _temp_dir=directory,
+                **common,
+            )
+            return
+        except Exception as error:  # Ray raises no class of its own
+            _discard(directory)
+            if "timed out during startup" not in str(error):
+                raise
+    raise Unavailable(f"Ray did not start in {START_ATTEMPTS} attempts of 30 s each: is this machine overloaded?")
+
+
+def _discard(directory: str) -> None:
+    """End what a failed start left running, and its files: Ray forgets both."""
+    processes = psutil.Process().children(recursive=True)
+    left = [process for process in processes if _names(process, directory)]
+    for process in left:
+        process.kill()
+    psutil.wait_procs(left, KILL_TIMEOUT_S)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _names(process: psutil.Process, directory: str) -> bool:
+    try:
+        return any(directory in argument for argument in process.cmdline())
+    except psutil.Error:  # gone, or a zombie
+        return False
 
 
 def _require_token() -> None:
