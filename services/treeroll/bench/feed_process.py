@@ -1,6 +1,5 @@
 """Where finished trees come from: the real service over a filled store, and beside it the same bytes without it."""
 
-import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -8,6 +7,7 @@ from typing import Any
 
 import grpc
 import redis
+import uvloop
 
 from treeroll.bench.child import answer_commands
 from treeroll.bench.coordinator_process import Service
@@ -81,4 +81,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())  # as `treeroll serve` does
