@@ -20,6 +20,9 @@ SCHEMES = ("redis", "rediss", "unix")
 # Callers beyond this many wait for a free connection.
 _CONNECTIONS = 32
 
+# Trees come in replies of megabytes; redis-py would take them in small bites.
+_READ_BYTES = 1 << 20
+
 # redis-py raises a plain ConnectionError for some of these.
 _LOGIN_HINTS = ("NOAUTH", "WRONGPASS", "invalid username-password", "invalid password")
 
@@ -39,7 +42,12 @@ def connect(url: str, timeout_s: float) -> Redis:
     # Repeating a call is safe: commits are numbered, and the other scripts may run twice. A timeout is not repeated:
     # the server is busy, not gone.
     retry = Retry(ExponentialBackoff(cap=0.5, base=0.1), 3, (ConnectionError,))
-    options: dict[str, Any] = {"max_connections": _CONNECTIONS, "timeout": timeout_s, "socket_timeout": timeout_s}
+    options: dict[str, Any] = {
+        "max_connections": _CONNECTIONS,
+        "timeout": timeout_s,
+        "socket_timeout": timeout_s,
+        "socket_read_size": _READ_BYTES,
+    }
     try:
         pool = BlockingConnectionPool.from_url(url, protocol=2, retry=retry, **options)
         pool.connection_class = _packed_by_hiredis(pool.connection_class)
