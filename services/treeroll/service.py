@@ -21,6 +21,7 @@ from treeroll.config import Config, CoordinatorConfig, ScorersConfig, StoreConfi
 from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.gc_tuning import tune_gc
 from treeroll.coordinator.loop import Coordinator, Item
+from treeroll.coordinator.malloc_tuning import tune_malloc
 from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.sessions import ReplicaPlane
@@ -65,6 +66,7 @@ async def serve(config: ServiceConfig, on_ready: Callable[[str], None], stop: as
         )
     tokenizer = Tokenizer.load(config.generator.model, config.generator.max_model_len)
     tune_gc()
+    tune_malloc()
     try:
         async with AsyncExitStack() as stack:
             store = await stack.enter_async_context(_store(config.store))

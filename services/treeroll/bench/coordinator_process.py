@@ -20,6 +20,7 @@ from treeroll.config import CoordinatorConfig
 from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.gc_tuning import tune_gc
 from treeroll.coordinator.loop import Coordinator
+from treeroll.coordinator.malloc_tuning import tune_malloc
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.sessions import ReplicaPlane
 from treeroll.demo import MODEL_DIR
@@ -102,6 +103,7 @@ class Service:
         config = ServiceConfig(coordinator=CoordinatorConfig(port=0, **settings))
         tokenizer = Tokenizer.load(MODEL_DIR)
         tune_gc()
+        tune_malloc()
         store = make_store(url, durability)
         self.stack.push_async_callback(store.close)
         timeouts: dict[str, float] = {}
