@@ -26,10 +26,15 @@ class Stored(Protocol):
 
 def joined(stored: Stored) -> bytes:
     """A serialised Tree: nodes by number and as they were stored, each with its rewards."""
-    parts = [stored.header]
+    return b"".join(pieces(stored))
+
+
+def pieces(stored: Stored) -> list[bytes]:
+    """The same, not yet joined."""
+    found = [stored.header]
     for node in _with_rewards(stored) if stored.rewards else stored.nodes:
-        parts += (_NODES, varint(len(node)), node)
-    return b"".join(parts)
+        found += (_NODES, varint(len(node)), node)
+    return found
 
 
 def _with_rewards(stored: Stored) -> list[bytes]:

@@ -18,7 +18,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from pydantic import Field
 
 from treeroll.config import Config, CoordinatorConfig, ScorersConfig, StoreConfig
-from treeroll.coordinator.api import RolloutsApi
+from treeroll.coordinator.api import RolloutsApi, add_rollouts
 from treeroll.coordinator.gc_tuning import tune_gc
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.malloc_tuning import tune_malloc
@@ -31,7 +31,7 @@ from treeroll.core.state import CoreSettings, State
 from treeroll.errors import InvalidInput, TreerollError, Unavailable
 from treeroll.feed.feed import Feed
 from treeroll.generator.config import GeneratorConfig
-from treeroll.pb.v1 import replica_pb2_grpc, rollout_pb2_grpc
+from treeroll.pb.v1 import replica_pb2_grpc
 from treeroll.policies import registry
 from treeroll.policies.base import Limits
 from treeroll.store.base import Store
@@ -174,7 +174,7 @@ async def start_server(
     """Listen for clients and replicas. Unavailable if the port is taken."""
     options = [("grpc.max_send_message_length", MESSAGE_BYTES), ("grpc.max_receive_message_length", MESSAGE_BYTES)]
     server = grpc.aio.server(options=[*options, ("grpc.so_reuseport", 0)])
-    rollout_pb2_grpc.add_RolloutsServicer_to_server(rollouts, server)
+    add_rollouts(rollouts, server)
     replica_pb2_grpc.add_ReplicaPlaneServicer_to_server(replicas, server)
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)

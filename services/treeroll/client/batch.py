@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from treeroll.client.records import Delivery, Sample, TreeRecord, samples_in, samples_of, tree_in
+from treeroll.client.records import Delivery, Sample, TreeRecord, samples_in, samples_of
 from treeroll.client.tensors import Array, padded
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import common_pb2
@@ -47,7 +47,7 @@ class BatchData:
 
     @cached_property
     def _read(self) -> list[tuple[common_pb2.Tree, list[Sample]]]:
-        trees = [tree_in(delivery) for delivery in self._claim.deliveries if samples_in(delivery)]
+        trees = [delivery.tree for delivery in self._claim.deliveries if samples_in(delivery)]
         return [(tree, samples_of(tree)) for tree in trees]
 
     @cached_property
@@ -63,7 +63,7 @@ class BatchData:
     @cached_property
     def failures(self) -> list[Failure]:
         """Tasks that ended without a sample. They are acknowledged with the batch."""
-        trees = [tree_in(delivery) for delivery in self._claim.deliveries if not samples_in(delivery)]
+        trees = [delivery.tree for delivery in self._claim.deliveries if not samples_in(delivery)]
         return [Failure(tree.task_id, tree.tree_id, tree.error) for tree in trees]
 
     @cached_property

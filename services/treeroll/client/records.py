@@ -113,11 +113,6 @@ def samples_in(delivery: rollout_pb2.Delivery) -> int:
     return delivery.samples or len(delivery.tree.leaves)
 
 
-def tree_in(delivery: rollout_pb2.Delivery) -> common_pb2.Tree:
-    """The tree; as it is stored, if the service sent it so."""
-    return common_pb2.Tree.FromString(delivery.stored) if delivery.stored else delivery.tree
-
-
 @dataclass(slots=True)
 class Delivery:
     """How a tree came to this consumer."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from treeroll.client.channel import Channel
 from treeroll.client.leases import RELEASE_S, Leases
-from treeroll.client.records import samples_in, tree_id_of, tree_in
+from treeroll.client.records import samples_in, tree_id_of
 from treeroll.client.status import RunStatus
 from treeroll.errors import InvalidInput, LeaseLost, TreerollError
 from treeroll.pb.v1 import rollout_pb2
@@ -120,8 +120,8 @@ class Stream:
                 if self._options.prefetch:
                     self._ahead = asyncio.create_task(self._fetch_ahead(), name="treeroll prefetch")
                 return claim
-            for tree in map(tree_in, claim.deliveries):
-                log.warning("task %s ended without a sample: %s", tree.task_id, tree.error)
+            for delivery in claim.deliveries:
+                log.warning("task %s ended without a sample: %s", delivery.tree.task_id, delivery.tree.error)
             await self._settle_last()
         return None
 
@@ -190,7 +190,7 @@ class Stream:
     def _weigh(self, deliveries: Sequence[rollout_pb2.Delivery]) -> None:
         """How many trees make a message of about PIECE_BYTES, judged by the last one."""
         if deliveries:
-            self._piece = max(1, PIECE_BYTES // max(len(deliveries[-1].stored), 1))
+            self._piece = max(1, PIECE_BYTES // max(deliveries[-1].tree.ByteSize(), 1))
 
     def _missing(self, held: dict[str, rollout_pb2.Delivery]) -> int:
         """Trees to ask for; 0 when the batch is full."""

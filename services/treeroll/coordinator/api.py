@@ -117,7 +117,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         return records.run_record(self._run(request.run_id))
 
     @typed
-    async def LeaseTrees(self, request: api.LeaseTreesRequest, context: Any) -> api.LeaseTreesReply:
+    async def LeaseTrees(self, request: api.LeaseTreesRequest, context: Any) -> bytes:
         self._run(request.run_id)
         check_lease(request)
         return await self._feed.lease(request)
@@ -206,6 +206,16 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
             silent_s=clock.monotonic() - session.last_heard,
             restarts=self._restarts.get(name, 0),
         )
+
+
+def add_rollouts(rollouts: RolloutsApi, server: grpc.aio.Server) -> None:
+    """Serve `rollouts`. The feed serialises what it delivers: LeaseTrees is registered again without a serialiser."""
+    rollout_pb2_grpc.add_RolloutsServicer_to_server(rollouts, server)
+    lease: Any = grpc.unary_unary_rpc_method_handler(
+        rollouts.LeaseTrees, request_deserializer=api.LeaseTreesRequest.FromString
+    )
+    service = api.DESCRIPTOR.services_by_name["Rollouts"].full_name
+    server.add_registered_method_handlers(service, {"LeaseTrees": lease})
 
 
 def check_lease(request: api.LeaseTreesRequest) -> None:

@@ -6,12 +6,11 @@ DeliveredOnceAcked: every finished tree reaches every group at least once, and n
 import asyncio
 from collections.abc import Callable
 
-from treeroll import clock, records
-from treeroll.assembly import joined
+from treeroll import clock
 from treeroll.errors import UnknownRun
-from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.feed.reply import Reply
 from treeroll.pb.v1 import rollout_pb2 as api
-from treeroll.store.base import Lease, Store, StoredTree
+from treeroll.store.base import Lease, Store
 
 # Trees in one reply stop at about this many bytes, well under the message limit.
 REPLY_BYTES = 16 << 20
@@ -33,8 +32,8 @@ class Feed:
         if event is not None:
             event.set()
 
-    async def lease(self, request: api.LeaseTreesRequest) -> api.LeaseTreesReply:
-        """Lease up to max_trees; waits up to wait_s for the first."""
+    async def lease(self, request: api.LeaseTreesRequest) -> bytes:
+        """Lease up to max_trees; waits up to wait_s for the first. Returns a serialised LeaseTreesReply."""
         deadline = clock.monotonic() + request.wait_s
         while True:
             news = self._news.setdefault(request.run_id, asyncio.Event())
@@ -44,17 +43,17 @@ class Feed:
             if leases:
                 return await self._reply(request, leases)
             if await self._exhausted(request.run_id, request.group):
-                return api.LeaseTreesReply(exhausted=True)
+                return api.LeaseTreesReply(exhausted=True).SerializeToString()
             left = deadline - clock.monotonic()
             if left <= 0:
-                return api.LeaseTreesReply()
+                return b""
             try:
                 async with asyncio.timeout(min(left, RECHECK_S)):
                     await news.wait()
             except TimeoutError:
                 continue
 
-    async def _reply(self, request: api.LeaseTreesRequest, leases: list[Lease]) -> api.LeaseTreesReply:
+    async def _reply(self, request: api.LeaseTreesRequest, leases: list[Lease]) -> bytes:
         try:
             return await self._deliver(request, leases)
         except BaseException:  # also a caller that went away: its trees must not wait for their leases to end
@@ -62,19 +61,18 @@ class Feed:
             await asyncio.shield(self._store.release(request.run_id, request.group, ids))
             raise
 
-    async def _deliver(self, request: api.LeaseTreesRequest, leases: list[Lease]) -> api.LeaseTreesReply:
+    async def _deliver(self, request: api.LeaseTreesRequest, leases: list[Lease]) -> bytes:
         stored = await self._store.load_trees([lease.tree_id for lease in leases])
-        reply = api.LeaseTreesReply()
-        size = 0
+        reply = Reply(stored=request.stored)
+        deadline = clock.wall() + request.lease_s
         for lease, tree in zip(leases, stored, strict=True):
             if tree is None:
                 raise UnknownRun(f"tree {lease.tree_id} of run '{request.run_id}' is gone from the store")
-            if size > REPLY_BYTES:
+            if reply.size > REPLY_BYTES:
                 await self._store.release(request.run_id, request.group, [lease.lease_id])
                 continue
-            size += len(tree.header) + sum(map(len, tree.nodes))
-            _add(reply, request, lease, tree)
-        return reply
+            reply.add(lease, deadline, tree)
+        return reply.serialised()
 
     async def _exhausted(self, run_id: str, group: str) -> bool:
         total = self._total(run_id)
@@ -82,19 +80,3 @@ class Feed:
             return False
         # Counted in the store: a tree that ended a moment ago may not be durable, and so not in the feed, yet.
         return (await self._store.group_state(run_id, group)).acknowledged == total
-
-
-def _add(reply: api.LeaseTreesReply, request: api.LeaseTreesRequest, lease: Lease, tree: StoredTree) -> None:
-    """In place: a message that is put into another one is copied, and trees are large."""
-    delivery = reply.deliveries.add(
-        lease_id=lease.lease_id,
-        deadline=clock.wall() + request.lease_s,
-        delivery_seq=lease.seq,
-        times_delivered=lease.times_delivered,
-        tree_id=lease.tree_id,
-        samples=len(pb.Tree.FromString(tree.header).leaves),
-    )
-    if request.stored:
-        delivery.stored = joined(tree)
-    else:
-        delivery.tree.CopyFrom(records.assemble(tree))

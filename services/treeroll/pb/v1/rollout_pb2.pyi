@@ -189,13 +189,12 @@ class LeaseTreesRequest(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., consumer: _Optional[str] = ..., max_trees: _Optional[int] = ..., lease_s: _Optional[float] = ..., wait_s: _Optional[float] = ..., stored: _Optional[bool] = ...) -> None: ...
 
 class Delivery(_message.Message):
-    __slots__ = ("lease_id", "deadline", "delivery_seq", "times_delivered", "tree", "stored", "tree_id", "samples")
+    __slots__ = ("lease_id", "deadline", "delivery_seq", "times_delivered", "tree", "tree_id", "samples")
     LEASE_ID_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_FIELD_NUMBER: _ClassVar[int]
     DELIVERY_SEQ_FIELD_NUMBER: _ClassVar[int]
     TIMES_DELIVERED_FIELD_NUMBER: _ClassVar[int]
     TREE_FIELD_NUMBER: _ClassVar[int]
-    STORED_FIELD_NUMBER: _ClassVar[int]
     TREE_ID_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
     lease_id: str
@@ -203,10 +202,9 @@ class Delivery(_message.Message):
     delivery_seq: int
     times_delivered: int
     tree: _common_pb2.Tree
-    stored: bytes
     tree_id: str
     samples: int
-    def __init__(self, lease_id: _Optional[str] = ..., deadline: _Optional[float] = ..., delivery_seq: _Optional[int] = ..., times_delivered: _Optional[int] = ..., tree: _Optional[_Union[_common_pb2.Tree, _Mapping]] = ..., stored: _Optional[bytes] = ..., tree_id: _Optional[str] = ..., samples: _Optional[int] = ...) -> None: ...
+    def __init__(self, lease_id: _Optional[str] = ..., deadline: _Optional[float] = ..., delivery_seq: _Optional[int] = ..., times_delivered: _Optional[int] = ..., tree: _Optional[_Union[_common_pb2.Tree, _Mapping]] = ..., tree_id: _Optional[str] = ..., samples: _Optional[int] = ...) -> None: ...
 
 class LeaseTreesReply(_message.Message):
     __slots__ = ("deliveries", "exhausted")

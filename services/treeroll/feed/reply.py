@@ -1,0 +1,47 @@
+"""A LeaseTreesReply, written piece by piece: trees go from the store's records to the wire in one copy.
+
+As messages they would be copied into the reply, and once more, with room that is found by doubling, when it is
+serialised; that took longer than reading them.
+"""
+
+from treeroll import records
+from treeroll.assembly import pieces
+from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.store.base import Lease, StoredTree
+from treeroll.varint import varint
+
+# Protobuf's wire format: field number and type 2, a length follows.
+_DELIVERIES = b"\x0a"  # LeaseTreesReply.deliveries
+_TREE = b"\x2a"  # Delivery.tree
+
+
+class Reply:
+    """Deliveries of one reply."""
+
+    def __init__(self, *, stored: bool) -> None:
+        """`stored`: trees are to travel as they are stored."""
+        self._stored = stored
+        self._pieces: list[bytes] = []
+        self.size = 0
+        """Of the trees, in bytes."""
+
+    def add(self, lease: Lease, deadline: float, tree: StoredTree) -> None:
+        """A leased tree; the deadline is in seconds since the epoch."""
+        head = api.Delivery(
+            lease_id=lease.lease_id,
+            deadline=deadline,
+            delivery_seq=lease.seq,
+            times_delivered=lease.times_delivered,
+            tree_id=lease.tree_id,
+            samples=len(pb.Tree.FromString(tree.header).leaves),
+        ).SerializeToString()
+        body = pieces(tree) if self._stored else [records.assemble(tree).SerializeToString()]
+        size = sum(map(len, body))
+        head += _TREE + varint(size)
+        self._pieces += (_DELIVERIES, varint(len(head) + size), head, *body)
+        self.size += size
+
+    def serialised(self) -> bytes:
+        """The reply as it travels."""
+        return b"".join(self._pieces)
