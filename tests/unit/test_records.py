@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 
 import numpy as np
 import pyarrow as pa
@@ -59,6 +60,26 @@ def test_node_advantages_are_spread_over_tokens_and_absent_without_a_reward() ->
     assert (second.advantages, second.reward, second.rewards, second.reward_status) == (None, None, {}, "missing")
 
 
+def test_advantages_of_one_sample_may_be_changed_without_touching_another() -> None:
+    tree = sample_tree()
+    tree.leaves[1].CopyFrom(tree.leaves[0])
+    tree.leaves[1].leaf = 3
+    first, second = samples_of(tree)
+    assert first.advantages is not None
+    assert second.advantages is not None
+    first.advantages *= 2
+    assert first.advantages.tolist() == [0.5, 0.5, -3.0, -3.0, -3.0]
+    assert second.advantages.tolist() == [0.25, 0.25, -1.5]
+
+
+def test_a_sample_that_leaves_its_process_takes_its_own_tokens_only() -> None:
+    _, second = samples_of(sample_tree())
+    copied = pickle.loads(pickle.dumps(second))  # noqa: S301 - our own
+    assert copied.completion_ids.tolist() == [21, 22, 41]
+    assert copied.completion_ids.base is None
+    assert (copied.sample_id, copied.reward_status) == ("t0:0.1", "missing")
+
+
 def test_group_columns() -> None:
     first, second = samples_of(sample_tree(epoch=4))
     assert [sample.index for sample in (first, second)] == [0, 1]
@@ -102,6 +123,22 @@ def test_nodes_name_their_parents_by_path() -> None:
     assert (nodes[1].select_prob, nodes[1].cached_tokens, nodes[1].value) == (None, None, None)
 
 
+def test_samples_read_on_after_their_tree_was_completed() -> None:
+    tree = sample_tree()
+    for node in tree.nodes:
+        node.ClearField("tin")
+        node.ClearField("tout")
+        if node.number > 1:
+            node.sibling_index = 3 - node.number  # depth first is now another order than by number
+    tree.nodes.sort(key=lambda node: node.number)
+    first, second = samples_of(tree)
+    record = TreeRecord.from_proto(tree, [first, second])
+    assert [node.path for node in record.nodes] == ["", "0", "0.0", "0.1"]
+    assert [node.text for node in record.nodes] == ["<0>", "<1>", "<3>", "<2>"]
+    assert (first.sample_id, first.completion_text, first.stop_reason) == ("t0:0.1", "<1><2>", "eos")
+    assert (second.sample_id, second.completion_text, second.stop_reason) == ("t0:0.0", "<1><3>", "length")
+
+
 def test_a_failed_tree_has_no_samples() -> None:
     record = TreeRecord.from_proto(failed_tree("t1", "b"))
     assert (record.samples, record.nodes, record.status) == ([], [], "failed")
@@ -112,6 +149,8 @@ def broken(change: str) -> common_pb2.Tree:
     nodes = {node.number: node for node in tree.nodes}
     if change == "logprobs are missing":
         nodes[2].logprobs = b""
+    elif change == "half a token":
+        nodes[2].token_ids, nodes[2].logprobs = nodes[2].token_ids[:-2], nodes[2].logprobs[:-2]
     elif change == "parent is missing":
         nodes[2].parent = 9
     elif change == "cycle":
@@ -128,7 +167,15 @@ def broken(change: str) -> common_pb2.Tree:
 
 @pytest.mark.parametrize(
     "change",
-    ["logprobs are missing", "parent is missing", "cycle", "leaf is the root", "one advantage too few", "no version"],
+    [
+        "logprobs are missing",
+        "half a token",
+        "parent is missing",
+        "cycle",
+        "leaf is the root",
+        "one advantage too few",
+        "no version",
+    ],
 )
 def test_a_tree_that_contradicts_itself_is_refused(change: str) -> None:
     with pytest.raises(BrokenInvariant):

@@ -125,9 +125,9 @@ def rewards_of(node: common_pb2.Node) -> list[Reward]:
 
 def check_lengths(tree_id: str, node: common_pb2.Node) -> None:
     """A record without a true logprob for every sampled token must not reach a trainer."""
-    ids, logprobs = len(node.token_ids) // 4 if node.number else 0, len(node.logprobs) // 4
-    if ids != logprobs:
-        detail = f"{ids} tokens but {logprobs} logprobs"
+    ids, logprobs = len(node.token_ids) if node.number else 0, len(node.logprobs)
+    if ids != logprobs or ids % 4:
+        detail = f"{ids / 4:g} tokens but {logprobs / 4:g} logprobs"
         raise BrokenInvariant("TreeWellFormed", f"node {node.number} of tree {tree_id} has {detail}")
 
 

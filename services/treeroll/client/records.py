@@ -77,7 +77,11 @@ class TreeRecord:
 
         BrokenInvariant for a tree that contradicts itself.
         """
+        if samples is None:
+            samples = samples_of(tree)
         if tree.nodes and not tree.nodes[0].tout:
+            stored, tree = tree, common_pb2.Tree()
+            tree.CopyFrom(stored)  # the samples go on reading the one they were made from
             complete(tree)
         return cls(
             tree_id=tree.tree_id,
@@ -88,7 +92,7 @@ class TreeRecord:
             status=tree.status,
             error=tree.error,
             nodes=nodes_of(tree),
-            samples=samples_of(tree) if samples is None else samples,
+            samples=samples,
             n_scored=tree.n_scored,
             n_censored=tree.n_censored,
             ledger=Ledger.from_proto(tree.ledger),
