@@ -96,8 +96,8 @@ class Run:
         waits until it is full, or for max_wait_s. Failed tasks ride along as `batch.failures` and do not count as
         trees; a batch of nothing but failures is logged and acknowledged, unless allow_empty.
 
-        With `prefetch`, trees for the next batch that have ended already are leased while this one is worked on:
-        faster, but other consumers of the group do not get them meanwhile.
+        With `prefetch`, trees for the next batch that have ended already are leased while this one comes or is worked
+        on: faster, but other consumers of the group do not get them meanwhile.
 
         lease_s: how long a tree stays ours after this process dies, 1..3600. Raises InvalidInput for values out of
         range.

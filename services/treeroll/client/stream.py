@@ -8,11 +8,13 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from treeroll.client.ahead import Ahead
 from treeroll.client.channel import Channel
 from treeroll.client.leases import RELEASE_S, Leases
+from treeroll.client.piece import Piece
 from treeroll.client.records import samples_in, tree_id_of
 from treeroll.client.status import RunStatus
-from treeroll.errors import InvalidInput, LeaseLost, TreerollError
+from treeroll.errors import InvalidInput, LeaseLost
 from treeroll.pb.v1 import rollout_pb2
 
 log = logging.getLogger(__name__)
@@ -23,11 +25,6 @@ IDLE_WAIT_S = 10.0
 FILLING_WAIT_S = 1.0
 # Failed tasks ride along with a batch; this many end the wait for its trees, so that what is held stays bounded.
 MAX_FAILURES = 256
-# Trees travel in messages of about this size: larger ones cost more per byte, smaller ones more per message.
-PIECE_BYTES = 1 << 20
-FIRST_PIECE = 8  # trees, before any has been seen
-# Requests under way while a batch is fetched ahead.
-PIECES_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,7 @@ class BatchOptions:
     allow_empty: bool = False
     """Give a batch that holds only failures, too."""
     prefetch: bool = False
-    """Lease trees for the next batch while this one is worked on, as far as they have ended."""
+    """Lease trees for the next batch while this one is fetched or worked on, as far as they have ended."""
 
     def __post_init__(self) -> None:
         if self.trees < 1:
@@ -100,8 +97,8 @@ class Stream:
         self._options = options
         self._leases = Leases(channel, run_id, options.group, consumer, options.lease_s)
         self._last: Claim | None = None
-        self._ahead: asyncio.Task[list[rollout_pb2.Delivery]] | None = None
-        self._piece = FIRST_PIECE
+        self._piece = Piece()
+        self._ahead = Ahead(self._leases, self._piece)
         self.closed = False
 
     async def next(self) -> Claim | None:
@@ -109,6 +106,9 @@ class Stream:
 
         A lease of the last batch that moved on is logged, not raised: the training step is done, and going on is right.
         """
+        if self._last is not None and self._options.prefetch:
+            # For this batch, and the one after it at once: the service must not wait until this one has come.
+            self._ahead.fill(2 * self._options.trees)
         await self._settle_last()
         while not self.closed:
             held = await self._gather()
@@ -118,7 +118,7 @@ class Stream:
             self._last = claim
             if self._options.allow_empty or any(samples_in(delivery) for delivery in claim.deliveries):
                 if self._options.prefetch:
-                    self._ahead = asyncio.create_task(self._fetch_ahead(), name="treeroll prefetch")
+                    self._ahead.fill(self._options.trees)
                 return claim
             for delivery in claim.deliveries:
                 log.warning("task %s ended without a sample: %s", delivery.tree.task_id, delivery.tree.error)
@@ -128,10 +128,7 @@ class Stream:
     async def close(self) -> None:
         """Give back what is not acknowledged, at once."""
         self.closed = True
-        if self._ahead is not None:
-            # Not cancelled at once: what the service leases to us meanwhile could not be given back.
-            await asyncio.wait({self._ahead}, timeout=RELEASE_S)
-            self._ahead.cancel()
+        await self._ahead.close(RELEASE_S)
         if self._last is not None:
             await self._last.release()
         await self._leases.close()
@@ -150,47 +147,19 @@ class Stream:
         """Trees for one batch by tree id: one that comes again while we wait replaces its first, expired, delivery."""
         clock = asyncio.get_running_loop().time
         give_up = None if self._options.max_wait_s is None else clock() + self._options.max_wait_s
-        held: dict[str, rollout_pb2.Delivery] = {}
-        if self._ahead is not None:
-            ahead, self._ahead = self._ahead, None
-            held.update((tree_id_of(delivery), delivery) for delivery in await ahead)
+        ahead = await self._ahead.take(self._options.trees)
+        held = {tree_id_of(delivery): delivery for delivery in ahead}
         while (missing := self._missing(held)) > 0:
             # Asked before leasing, so that no tree can end between the two answers.
             ended = bool(held) and await self._ended()
             late = bool(held) and give_up is not None and clock() >= give_up
             wait_s = self._wait_s(ended or late, bool(held), give_up)
-            reply = await self._leases.take(min(missing, self._piece), wait_s)
-            self._weigh(reply.deliveries)
+            reply = await self._leases.take(min(missing, self._piece.trees), wait_s)
+            self._piece.weigh(reply.deliveries)
             held.update((tree_id_of(delivery), delivery) for delivery in reply.deliveries)
             if reply.exhausted or ((ended or late) and not reply.deliveries):
                 break
         return held
-
-    async def _fetch_ahead(self) -> list[rollout_pb2.Delivery]:
-        """Trees for the next batch that have ended already, in pieces, a few at a time; fewer if there is trouble."""
-        found: list[rollout_pb2.Delivery] = []
-        wanted = self._options.trees
-
-        async def take() -> None:
-            nonlocal wanted
-            while wanted > 0 and not self.closed:
-                count = min(wanted, self._piece)
-                wanted -= count
-                reply = await self._leases.take(count, 0.0)
-                self._weigh(reply.deliveries)
-                found.extend(reply.deliveries)
-                if len(reply.deliveries) < count:
-                    wanted = 0
-
-        for error in await asyncio.gather(*(take() for _ in range(PIECES_AT_ONCE)), return_exceptions=True):
-            if isinstance(error, TreerollError):
-                log.warning("the next batch could not be fetched ahead: %s", error)
-        return sorted(found, key=lambda delivery: delivery.delivery_seq)
-
-    def _weigh(self, deliveries: Sequence[rollout_pb2.Delivery]) -> None:
-        """How many trees make a message of about PIECE_BYTES, judged by the last one."""
-        if deliveries:
-            self._piece = max(1, PIECE_BYTES // max(deliveries[-1].tree.ByteSize(), 1))
 
     def _missing(self, held: dict[str, rollout_pb2.Delivery]) -> int:
         """Trees to ask for; 0 when the batch is full."""
