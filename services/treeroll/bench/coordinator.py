@@ -149,9 +149,9 @@ class Bench:
         return before
 
     async def _top_up(self, seconds: float) -> None:
-        """Enough waiting tasks for so long, however fast it is."""
+        """Enough waiting tasks for so long, however fast it is, also if all trees of an age end in it."""
         waiting = (await self._coordinator.ask())["waiting_tasks"]
-        wanted = math.ceil(seconds * FASTEST / self._work.nodes_per_tree)
+        wanted = self._trees + math.ceil(seconds * FASTEST / self._work.nodes_per_tree)
         if waiting < wanted:
             await self._submit(wanted - waiting)
 
