@@ -156,10 +156,10 @@ def test_tasks_of_all_forms_arrive_as_they_were_given(run: Run, rollouts: FakeRo
 
 
 def test_many_tasks_travel_in_chunks_and_a_repeat_changes_nothing(run: Run, rollouts: FakeRollouts) -> None:
-    first = run.submit(task for task in tasks(150))
-    assert [len(request.tasks) for request in rollouts.requests("SubmitTasks")] == [64, 64, 22]
-    assert run.submit(tasks(150)) == first
-    assert run.status().submitted == len(first) == 150
+    first = run.submit(task for task in tasks(600))
+    assert [len(request.tasks) for request in rollouts.requests("SubmitTasks")] == [256, 256, 88]
+    assert run.submit(tasks(600)) == first
+    assert run.status().submitted == len(first) == 600
 
 
 def test_large_tasks_are_chunked_by_size_and_too_large_ones_named(run: Run, rollouts: FakeRollouts) -> None:
@@ -527,12 +527,12 @@ def child(code: str, service: FakeService) -> subprocess.Popen[str]:
 def test_ctrl_c_is_prompt_and_gives_back(service: FakeService, trees: int) -> None:
     process = child(
         f"""
-        import os, time, treeroll
+        import os, signal, treeroll
         run = treeroll.connect(os.environ["ADDRESS"]).create_run("r")
         run.submit([{{"prompt": "x"}}, {{"prompt": "y"}}])
         for batch in run.batches(trees={trees}):
             print("training", flush=True)
-            time.sleep(60)
+            signal.pause()
         """,
         service,
     )

@@ -67,8 +67,9 @@ class Ahead:
 
         try:
             for error in await asyncio.gather(*(take() for _ in range(PIECES_AT_ONCE)), return_exceptions=True):
-                if isinstance(error, TreerollError):
-                    log.warning("the next batch could not be fetched ahead: %s", error)
+                if error is not None:
+                    trace = None if isinstance(error, TreerollError) else error
+                    log.warning("the next batch could not be fetched ahead: %s", error, exc_info=trace)
         finally:
             self._ready += found
             self._asked -= wanted

@@ -37,7 +37,7 @@ class AsyncRun:
     async def submit(self, tasks: Iterable[Task | Mapping[str, Any]], epoch: int = 0) -> list[str]:
         """Add tasks; returns the tree ids they will become, in order. They are durable when this returns.
 
-        Tasks travel in chunks of at most 64, each accepted whole or not at all. Repeating a submission has no effect.
+        Tasks travel in chunks of at most 256, each accepted whole or not at all. Repeating a submission has no effect.
         A mapping without `id` is called "task-<position>". Raises InvalidInput naming the task, TaskConflict if the id
         exists in this epoch with other content, RunClosed.
         """

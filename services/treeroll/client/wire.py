@@ -13,8 +13,9 @@ from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import rollout_pb2
 from treeroll.tasks import Task, task_from
 
-# The coordinator takes a request at once, and everything else waits meanwhile: some milliseconds, not a hundred.
-MAX_CHUNK_TASKS = 64
+# The coordinator takes a request at once, and everything else waits meanwhile; but each is a round trip, and long when
+# the coordinator is busy.
+MAX_CHUNK_TASKS = 256
 MAX_CHUNK_BYTES = 16 * 2**20
 MAX_TASK_BYTES = 31 * 2**20  # a request may have 32 MiB
 
@@ -33,7 +34,7 @@ def create_run_request(run_id: str, values: Mapping[str, Any]) -> rollout_pb2.Cr
 def submit_requests(
     run_id: str, tasks: Iterable[Task | Mapping[str, Any]], epoch: int
 ) -> Iterator[rollout_pb2.SubmitTasksRequest]:
-    """Tasks in order, in requests of at most 64 tasks and 16 MiB. A mapping without `id` is "task-<position>"."""
+    """Tasks in order, in requests of at most 256 tasks and 16 MiB. A mapping without `id` is "task-<position>"."""
     if isinstance(tasks, Task | Mapping | str):
         raise InvalidInput("tasks must be an iterable of tasks; put a single one in a list")
     if epoch < 0:

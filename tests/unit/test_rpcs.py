@@ -1,0 +1,17 @@
+"""Every rpc of our protos has an implementation: the generated base classes would answer UNIMPLEMENTED."""
+
+import pytest
+
+from treeroll.coordinator.api import RolloutsApi
+from treeroll.coordinator.sessions import ReplicaPlane
+from treeroll.pb.v1 import replica_pb2, rollout_pb2
+
+
+@pytest.mark.parametrize(
+    ("implementation", "file", "service"),
+    [(RolloutsApi, rollout_pb2, "Rollouts"), (ReplicaPlane, replica_pb2, "ReplicaPlane")],
+)
+def test_every_rpc_is_implemented(implementation: type, file: object, service: str) -> None:
+    methods = file.DESCRIPTOR.services_by_name[service].methods  # type: ignore[attr-defined]
+    assert methods
+    assert [method.name for method in methods if method.name not in vars(implementation)] == []
