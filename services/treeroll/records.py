@@ -11,13 +11,13 @@ from functools import lru_cache
 from treeroll.assembly import complete, joined, write_values
 from treeroll.core.credit import Credit, TreeShape, credit_leaves
 from treeroll.core.effects import PersistNode
+from treeroll.core.events import SegmentReported
 from treeroll.core.ledger import Ledger
 from treeroll.core.live import LiveTree, TreeStatus
 from treeroll.core.run import Run, TaskSpec
-from treeroll.core.tree import BranchReason, Decision, NodeStatus, StopReason
+from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, StopReason
 from treeroll.node_encoding import encode_node
 from treeroll.pb.v1 import common_pb2 as pb
-from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.policies.base import AdvantageEstimator
 from treeroll.store.base import StoredTree
@@ -117,61 +117,58 @@ def _credit(credit: Credit, rewards: dict[int, float], errors: set[int]) -> pb.L
     return leaf
 
 
-NodeBody = tuple[bytes, bytes, bytes, wire.Segment, int]
-"""What only the replica's report knows of a node: token ids (int32), logprobs (float32), entropies (float32, empty
-unless asked for), all little-endian with one entry per token; the segment; and the version of the weights that made
-the tokens which the segment has no spans for. A plain tuple: one is made for every segment."""
-
-
 def node_record(effect: PersistNode) -> bytes:
-    """A finished segment; `effect.payload` is its NodeBody.
+    """A finished segment; its report's payload is what the replica wrote of it (Segment.node).
 
     Serialised messages that follow each other are one message: what many nodes have in common is serialised once.
     """
-    node = effect.node
-    token_ids, logprobs, entropies, segment, version = effect.payload
+    node, report = effect.node, effect.report
+    common = _common(
+        node.replica_id,
+        report.incarnation,
+        effect.attempt,
+        node.branch_reason,
+        node.decision,
+        node.status,
+        node.stop_reason,
+    )
     record = encode_node(
         node.number,
         node.parent,
         node.depth,
         node.sibling_index,
         node.token_start,
-        token_ids,
-        logprobs,
-        segment.text,
-        segment.started_at,
-        segment.finished_at,
+        report.text,
+        common,
+        report.payload,
     )
-    spans: tuple[tuple[int, int], ...] = ((version, node.n_tokens),)
-    if segment.weight_versions:
-        spans = tuple([(span.version, span.tokens) for span in segment.weight_versions])
-    record += _origin(node.replica_id, effect.incarnation, effect.attempt, spans)
-    record += _nature(node.branch_reason, node.decision, node.status, node.stop_reason)
-    if effect.cached_tokens is not None or effect.dropped_tokens or entropies:
-        record += _rare(effect, entropies)
+    if report.cached_tokens is not None or report.dropped_tokens:
+        record += _rare(node, report)
     return record
 
 
-def _rare(effect: PersistNode, entropies: bytes) -> bytes:
+def _rare(node: Node, report: SegmentReported) -> bytes:
     """The part of a node's record that most nodes do not have."""
-    record = pb.Node(entropies=entropies, dropped_tokens=effect.dropped_tokens)
-    if effect.cached_tokens is not None and effect.recomputed_tokens is not None:
-        record.cached_tokens, record.recomputed_tokens = effect.cached_tokens, effect.recomputed_tokens
+    record = pb.Node(dropped_tokens=report.dropped_tokens)
+    if report.cached_tokens is not None:
+        record.cached_tokens = report.cached_tokens
+        record.recomputed_tokens = node.token_start - report.cached_tokens
     return record.SerializeToString()
 
 
 @lru_cache(maxsize=4096)
-def _origin(replica_id: str, incarnation: int, attempt: int, spans: tuple[tuple[int, int], ...]) -> bytes:
-    """The part of a node's record that says who made it, under which weights."""
+def _common(
+    replica_id: str,
+    incarnation: int,
+    attempt: int,
+    reason: BranchReason,
+    decision: Decision,
+    status: NodeStatus,
+    stop_reason: StopReason,
+) -> bytes:
+    """The part of a node's record that it has in common with many."""
     record = pb.Node(replica_id=replica_id, incarnation=incarnation, attempt=attempt)
-    record.weight_versions.extend(pb.WeightSpan(version=version, tokens=tokens) for version, tokens in spans)
-    return record.SerializeToString()
-
-
-@lru_cache(maxsize=256)
-def _nature(reason: BranchReason, decision: Decision, status: NodeStatus, stop_reason: StopReason) -> bytes:
-    """The part of a node's record that says what it is."""
-    record = pb.Node(branch_reason=reason.value, decision=decision.value)
+    record.branch_reason, record.decision = reason.value, decision.value
     record.status, record.stop_reason = status.value, stop_reason.value
     return record.SerializeToString()
 

@@ -14,9 +14,12 @@ def encode_varint(value: int) -> bytes:
     return bytes(encoded)
 
 
-_SMALL = tuple(encode_varint(value) for value in range(1 << 14))
+class _Table(dict[int, bytes]):
+    """Small values are looked up; others are encoded again each time, so that the table does not grow."""
+
+    def __missing__(self, value: int) -> bytes:
+        return encode_varint(value)
 
 
-def varint(value: int) -> bytes:
-    """The same, from a table where it can be."""
-    return _SMALL[value] if value < len(_SMALL) else encode_varint(value)
+varint = _Table({value: encode_varint(value) for value in range(1 << 14)}).__getitem__
+"""The same as encode_varint, from a table where it can be."""

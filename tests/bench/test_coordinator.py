@@ -2,33 +2,38 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from treeroll.bench.coordinator import Point, Workload, filled, measure, points
 from treeroll.bench.latency import Latencies, percentiles
-from treeroll.bench.load_messages import ReportBytes, SegmentBytes, frame
+from treeroll.bench.load_messages import SegmentBytes, frame, report_bytes
 from treeroll.errors import InvalidInput
+from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 
 
 def test_reports_made_of_bytes_are_reports() -> None:
-    parts, reports = SegmentBytes(), ReportBytes()
+    parts = SegmentBytes()
     frames = [
         frame(parts.first_head(1 << 40, 97, has_completion=True), parts.bodies(64)[0]),
         frame(parts.head(2), parts.bodies(32, wire.END_REASON_EOS)[1]),
         frame(parts.head(3), parts.bodies(0, wire.END_REASON_STOPPED)[0]),
     ]
-    report = wire.ReplicaMessage.FromString(reports.message(300, frames, 96)).report
+    report = wire.ReplicaMessage.FromString(report_bytes(300, frames)).report
     first, second, third = report.segments
     assert report.seq == 300
-    assert len(report.token_ids) == len(report.logprobs) == 4 * 96
     assert (first.grant, first.cached_tokens, first.tokens, len(first.text), len(first.tail)) == (
         1 << 40, 96, 64, 256, 256,
     )  # fmt: skip
     assert (second.grant, second.tokens, second.end.reason) == (2, 32, wire.END_REASON_EOS)
     assert not second.HasField("cached_tokens")
     assert (third.tokens, third.end.reason) == (0, wire.END_REASON_STOPPED)
-    assert not first.weight_versions  # as in a real outbox: all are of the report's version
+    node = pb.Node.FromString(first.node)
+    assert len(node.token_ids) == len(node.logprobs) == 4 * 64
+    assert sum(span.tokens for span in node.weight_versions) == 64
+    assert first.logprob_sum == pytest.approx(np.frombuffer(node.logprobs, "<f4").sum())
+    assert not third.node
 
 
 def test_percentiles_count_a_message_as_often_as_it_has_segments() -> None:

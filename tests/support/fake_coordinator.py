@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import numpy as np
 
+from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import replica_pb2_grpc
 
@@ -21,6 +22,7 @@ class Told:
     """All that was reported for one grant."""
 
     segments: list[wire.Segment] = field(default_factory=list)
+    nodes: list[pb.Node] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -201,16 +203,16 @@ class FakeCoordinator(replica_pb2_grpc.ReplicaPlaneServicer):
             return
         assert report.seq == self.seen.get(replica, report.seq - 1) + 1, "a report is missing"
         self.seen[replica] = report.seq
-        ids = np.frombuffer(report.token_ids, "<i4").tolist()
-        logprobs = np.frombuffer(report.logprobs, "<f4").tolist()
-        assert len(ids) == len(logprobs) == sum(segment.tokens for segment in report.segments)
-        at = 0
         for segment in report.segments:
             told = self.grants[segment.grant]
             assert not told.ended.is_set(), f"grant {segment.grant} goes on after its end"
+            node = pb.Node.FromString(segment.node)
+            ids, logprobs = np.frombuffer(node.token_ids, "<i4").tolist(), np.frombuffer(node.logprobs, "<f4").tolist()
+            assert len(ids) == len(logprobs) == segment.tokens
+            assert (segment.logprob_sum, segment.logprob_min) == (sum(logprobs), min(logprobs, default=0.0))
             told.segments.append(segment)
-            told.token_ids += ids[at : at + segment.tokens]
-            told.logprobs += logprobs[at : at + segment.tokens]
-            at += segment.tokens
+            told.nodes.append(node)
+            told.token_ids += ids
+            told.logprobs += logprobs
             if segment.HasField("end"):
                 told.ended.set()

@@ -146,7 +146,7 @@ class World:
                 reward = float(uniform(hash64(*map(str, live.tree.path(node))), "reward") < 0.5)
                 self._later(LeafScored(live.tree_id, node, reward), self.random.expovariate(10.0))
             case PersistNode(live=live, node=node):
-                self.stored.setdefault(live.tree_id, {})[node.number] = effect.payload
+                self.stored.setdefault(live.tree_id, {})[node.number] = effect.report.payload
             case ForgetTree():
                 self.kept.get((effect.replica_id, effect.incarnation), {}).pop(effect.tree_id, None)
             case EmitTree(live=live):
@@ -199,7 +199,9 @@ class World:
             del self.serving[key][start.grant]
         text = " ".join(map(str, tokens))
         logprob = -sum(token % 7 for token in tokens) / 10
-        return SegmentReported(*key, start.grant, len(tokens), logprob, -0.6, text, cached, end, payload=(tokens, text))
+        return SegmentReported(
+            *key, start.grant, len(tokens), logprob, -0.6, text, payload=(tokens, text), cached_tokens=cached, end=end
+        )
 
     def _end(self, start: StartBranch, serving: Serving, tokens: list[int]) -> EndKind | None:
         if tokens[-1] == EOS:

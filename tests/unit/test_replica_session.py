@@ -67,8 +67,8 @@ async def test_a_branch_comes_back_cut_at_its_boundaries() -> None:
         assert told.end.dropped_tokens == 0
         assert told.text == DETOKENIZER.tokenizer.decode(told.token_ids)
         assert [segment.HasField("cached_tokens") for segment in told.segments] == [True] + [False] * 6
-        assert not any(segment.weight_versions for segment in told.segments)  # all are of the report's version
-        assert 0 < told.segments[0].started_at <= told.segments[0].finished_at <= told.segments[-1].finished_at
+        assert [span.tokens for node in told.nodes for span in node.weight_versions] == told.sizes
+        assert 0 < told.nodes[0].started_at <= told.nodes[0].finished_at <= told.nodes[-1].finished_at
         assert tokens_balance(replica)
 
 

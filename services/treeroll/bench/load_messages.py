@@ -9,19 +9,17 @@ import random
 import numpy as np
 
 from treeroll.core.tree import TAIL_CHARS
-from treeroll.pb.v1 import common_pb2
+from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.varint import varint
 
 CHARS_PER_TOKEN = 4
-# Different texts and token blobs to draw from.
+# Different bodies of each length to draw from.
 VARIETY = 64
 VOCABULARY = 90
-BLOB_TOKENS = 1 << 16
 
+_SEQ = b"\x08"  # Report.seq
 _SEGMENTS = b"\x12"  # Report.segments
-_TOKEN_IDS = b"\x1a"  # Report.token_ids
-_LOGPROBS = b"\x22"  # Report.logprobs
 _REPORT = b"\x12"  # ReplicaMessage.report
 
 
@@ -30,6 +28,7 @@ class SegmentBytes:
 
     def __init__(self, seed: int = 0) -> None:
         self._random = random.Random(seed)  # noqa: S311 - noise, not secrets
+        self._noise = np.random.default_rng(seed)
         self._bodies: dict[tuple[int, wire.EndReason], list[bytes]] = {}
         self._tail = wire.Segment(tail=self._text(TAIL_CHARS)).SerializeToString()
 
@@ -51,10 +50,20 @@ class SegmentBytes:
 
     def _body(self, tokens: int, end: wire.EndReason) -> bytes:
         segment = wire.Segment(tokens=tokens, text=self._text(CHARS_PER_TOKEN * tokens))
-        segment.started_at, segment.finished_at = 1.7e9 + self._random.random(), 1.7e9 + self._random.random()
+        if tokens:
+            logprobs = -self._noise.exponential(0.5, tokens)
+            segment.logprob_sum, segment.logprob_min = logprobs.sum(), logprobs.min()
+            segment.node = self._node(logprobs.astype("<f4").tobytes(), tokens).SerializeToString()
         if end != wire.END_REASON_UNSPECIFIED:
             segment.end.reason = end
         return segment.SerializeToString()
+
+    def _node(self, logprobs: bytes, tokens: int) -> pb.Node:
+        ids = self._noise.integers(10, VOCABULARY, tokens, "<i4").tobytes()
+        node = pb.Node(token_ids=ids, logprobs=logprobs)
+        node.started_at, node.finished_at = 1.7e9 + self._random.random(), 1.7e9 + self._random.random()
+        node.weight_versions.add(tokens=tokens)
+        return node
 
     def _text(self, chars: int) -> str:
         text = ""
@@ -64,23 +73,10 @@ class SegmentBytes:
         return text[:chars]
 
 
-class ReportBytes:
-    """Whole messages from framed segments."""
-
-    def __init__(self, seed: int = 0) -> None:
-        noise = np.random.default_rng(seed)
-        self._ids = noise.integers(10, VOCABULARY, BLOB_TOKENS, "<i4").tobytes()
-        self._logprobs = (-noise.exponential(0.5, BLOB_TOKENS)).astype("<f4").tobytes()
-        self._random = random.Random(seed)  # noqa: S311 - noise, not secrets
-
-    def message(self, seq: int, frames: list[bytes], tokens: int) -> bytes:
-        """ReplicaMessage with one report: `frames` are segments from `frame`, holding `tokens` tokens in all."""
-        size = 4 * tokens
-        at = 4 * self._random.randrange(BLOB_TOKENS - tokens)
-        ids, logprobs = self._ids[at : at + size], self._logprobs[at : at + size]
-        length = varint(size)
-        report = b"".join((b"\x08", varint(seq), *frames, _TOKEN_IDS, length, ids, _LOGPROBS, length, logprobs))
-        return b"".join((_REPORT, varint(len(report)), report))
+def report_bytes(seq: int, frames: list[bytes]) -> bytes:
+    """ReplicaMessage with one report; `frames` are segments from `frame`."""
+    report = b"".join((_SEQ, varint(seq), *frames))
+    return b"".join((_REPORT, varint(len(report)), report))
 
 
 def frame(head: bytes, body: bytes) -> bytes:
@@ -90,7 +86,7 @@ def frame(head: bytes, body: bytes) -> bytes:
 
 def hello(replica_id: str, slots: int, block_size: int, max_model_len: int) -> bytes:
     """The first message of a session."""
-    engine = common_pb2.EngineInfo(
+    engine = pb.EngineInfo(
         engine="simulated", model="bench", block_size=block_size, max_model_len=max_model_len, slots=slots,
         kv_tokens=slots * max_model_len, logprobs_mode="processed",
     )  # fmt: skip

@@ -9,7 +9,7 @@ import grpc
 
 from treeroll.bench.child import answer_commands
 from treeroll.bench.latency import Latencies
-from treeroll.bench.load_messages import ReportBytes, SegmentBytes
+from treeroll.bench.load_messages import SegmentBytes
 from treeroll.bench.load_replica import LoadReplica
 from treeroll.coordinator.gc_tuning import tune_gc
 from treeroll.pb.v1 import replica_pb2 as wire
@@ -58,10 +58,9 @@ class Load:
     async def _start(self, address: str, cores: list[int], replicas: int, **settings: Any) -> None:
         os.sched_setaffinity(0, cores)
         tune_gc()
-        parts, reports = SegmentBytes(), ReportBytes()
+        parts = SegmentBytes()
         self._replicas = [
-            LoadReplica(f"load-{i}", parts=parts, reports=reports, latencies=self._latencies, **settings)
-            for i in range(replicas)
+            LoadReplica(f"load-{i}", parts=parts, latencies=self._latencies, **settings) for i in range(replicas)
         ]
         for at in range(0, replicas, REPLICAS_PER_CHANNEL):
             await self._join(_channel(address), self._replicas[at : at + REPLICAS_PER_CHANNEL])

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 
 from treeroll.bench.latency import Latencies
-from treeroll.bench.load_messages import HEARTBEAT, VARIETY, ReportBytes, SegmentBytes, frame, hello
+from treeroll.bench.load_messages import HEARTBEAT, VARIETY, SegmentBytes, frame, hello, report_bytes
 from treeroll.errors import TreerollError
 from treeroll.pb.v1 import replica_pb2 as wire
 
@@ -61,14 +61,12 @@ class LoadReplica:
         in_flight: int,
         end_share: float,
         parts: SegmentBytes,
-        reports: ReportBytes,
         latencies: Latencies,
     ) -> None:
         self._hello = hello(replica_id, slots, block_size, max_model_len)
         self._most = most
         self._in_flight = in_flight
         self._parts = parts
-        self._reports = reports
         self._track = latencies.track()
         self._random = random.Random(replica_id)  # noqa: S311 - noise, not secrets
         self._end_share = end_share
@@ -107,12 +105,12 @@ class LoadReplica:
 
     async def report(self, most: int | None = None) -> int:
         """Send one report of at most so many segments; returns how many there were to send."""
-        chosen, frames, tokens = self._gather(most or self._most)
+        chosen, frames = self._gather(most or self._most)
         if not chosen:
             return 0
         self._seq += 1
         self._carried[self._seq] = chosen
-        message = self._reports.message(self._seq, frames, tokens)
+        message = report_bytes(self._seq, frames)
         self._track.sent(self._seq, time.monotonic(), len(chosen))
         await self._write(message)
         return len(chosen)
@@ -146,24 +144,23 @@ class LoadReplica:
             branch.queued = True
             self._ready.append(branch)
 
-    def _gather(self, most: int) -> tuple[list[Branch], list[bytes], int]:
+    def _gather(self, most: int) -> tuple[list[Branch], list[bytes]]:
         ready = self._ready
         chosen: list[Branch] = []
         frames: list[bytes] = []
-        tokens = 0
         while ready and len(chosen) < most:
             at = int(self._random.random() * len(ready))
             ready[at], ready[-1] = ready[-1], ready[at]
             branch = ready.pop()
             branch.queued = False
-            tokens += self._cut(branch, frames)
+            self._cut(branch, frames)
             chosen.append(branch)
         for branch in chosen:  # only now: no two segments of a branch in one report
             self._queue(branch)
-        return chosen, frames, tokens
+        return chosen, frames
 
-    def _cut(self, branch: Branch, frames: list[bytes]) -> int:
-        """Append the branch's next segment; returns its tokens."""
+    def _cut(self, branch: Branch, frames: list[bytes]) -> None:
+        """Append the branch's next segment."""
         draw = self._random.random()
         end = wire.END_REASON_UNSPECIFIED
         if not branch.boundaries:
@@ -185,4 +182,3 @@ class LoadReplica:
         if end != wire.END_REASON_UNSPECIFIED:
             branch.ends = True
             del self._branches[branch.grant]
-        return tokens

@@ -1,8 +1,8 @@
 """What the core asks the shell to do: data, carried out only after the state it follows from is durable."""
 
 from dataclasses import dataclass
-from typing import Any
 
+from treeroll.core.events import SegmentReported
 from treeroll.core.live import LiveTree
 from treeroll.core.run import Run, TaskSpec
 from treeroll.core.tree import Node
@@ -25,16 +25,12 @@ class PersistTasks:
 
 @dataclass(slots=True)
 class PersistNode:
-    """A node is final. `payload` is the reporting event's."""
+    """A node is final; `attempt` is its branch's, and `report` brought it."""
 
     live: LiveTree
     node: Node
     attempt: int
-    cached_tokens: int | None
-    recomputed_tokens: int | None
-    dropped_tokens: int
-    incarnation: int
-    payload: Any
+    report: SegmentReported
 
 
 @dataclass(slots=True)

@@ -97,12 +97,12 @@ class SegmentReported:
     logprob_sum: float = 0.0
     logprob_min: float = 0.0
     text: str = ""
+    tail: str = ""
+    payload: Any = None
     cached_tokens: int | None = None
     end: EndKind | None = None
     dropped_tokens: int = 0
     error: str = ""
-    tail: str = ""
-    payload: Any = None
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from treeroll.core.tree import LEAF, TAIL_CHARS, BranchReason, Node, NodeStatus,
 from treeroll.errors import BrokenInvariant
 from treeroll.policies.base import Ended, Expansion, Segment
 
-ENDED = {None: Ended.NO, EndKind.EOS: Ended.EOS, EndKind.LENGTH: Ended.LIMIT}
+ENDED = {EndKind.EOS: Ended.EOS, EndKind.LENGTH: Ended.LIMIT}
 # Looked up for every segment, see tree.LEAF.
 RUNNING, STOPPING = BranchState.RUNNING, BranchState.STOPPING
 INNER, NO_STOP, NOT_ENDED = NodeStatus.INNER, StopReason.NONE, Ended.NO
@@ -48,7 +48,7 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
     node = None
     if event.n_tokens:
         node = _add_node(live, branch, parent, event)
-        effects.append(_persist(live, branch, node, event))
+        effects.append(PersistNode(live, node, branch.attempt, event))
     if event.end is not None or (node is not None and node.status is not INNER):
         effects += _end_branch(state, live, branch, node, event)
     if node is not None:
@@ -60,16 +60,18 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
 
 def _settle(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
     """Account for what the engine generated; what it decoded beyond its reservation is declared overshoot."""
-    tokens = event.n_tokens + event.dropped_tokens
+    tokens, run = event.n_tokens, live.run
+    if event.dropped_tokens:
+        tokens += event.dropped_tokens
+        run.counters.wasted_tokens += event.dropped_tokens
     if tokens > branch.reserved:
         excess = tokens - branch.reserved
         live.ledger.reserve(excess)
-        live.run.ledger.reserve(excess)
+        run.ledger.reserve(excess)
         branch.reserved += excess
     live.ledger.settle(tokens)
-    live.run.ledger.settle(tokens)
+    run.ledger.settle(tokens)
     branch.reserved -= tokens
-    live.run.counters.wasted_tokens += event.dropped_tokens
 
 
 def _account_prefix(live: LiveTree, branch: Branch, tip: Node, cached: int) -> None:
@@ -99,42 +101,39 @@ def _check_boundary(live: LiveTree, parent: Node, event: SegmentReported) -> Non
 
 def _add_node(live: LiveTree, branch: Branch, parent: Node, event: SegmentReported) -> Node:
     tree, depth, start = live.tree, parent.depth + 1, parent.token_start + parent.n_tokens
+    text, n_tokens = event.text, event.n_tokens
     tail = event.tail if branch.tail is None else branch.tail
-    ended = ENDED.get(event.end, NOT_ENDED)
-    completion_tokens = start + event.n_tokens - tree.nodes[0].n_tokens
-    verdict = live.run.spec.prune.judge(Segment(event.text, tail, ended, completion_tokens, depth))
-    if verdict is None and ended is not NOT_ENDED:
-        raise BrokenInvariant("TreeWellFormed", f"tree {live.tree_id}: a path ended by the engine got no verdict")
+    ended = NOT_ENDED if event.end is None else ENDED.get(event.end, NOT_ENDED)
+    completion_tokens = start + n_tokens - tree.nodes[0].n_tokens
+    verdict = live.run.spec.prune.judge(Segment(text, tail, ended, completion_tokens, depth))
+    if verdict is None:
+        if ended is not NOT_ENDED:
+            raise BrokenInvariant("TreeWellFormed", f"tree {live.tree_id}: a path ended by the engine got no verdict")
+        status, reason, fanout = INNER, NO_STOP, 1
+    else:
+        status, reason, fanout = verdict.status, verdict.reason, 0
     node = Node(
         len(tree.nodes),
         parent.number,
         0 if branch.started else branch.sibling_index,
         depth,
         start,
-        event.n_tokens,
+        n_tokens,
         event.logprob_sum,
         event.logprob_min,
         parent.path_logprob_sum + event.logprob_sum,
-        verdict.status if verdict else INNER,
-        verdict.reason if verdict else NO_STOP,
+        status,
+        reason,
         branch.reason,
         branch.decision,
         branch.replica_id,
         event.grant,
-        0 if verdict else 1,
+        fanout,
     )
     tree.add(node)
     branch.started, branch.tip = True, node.number
-    branch.tail = (tail + event.text)[-TAIL_CHARS:]
+    branch.tail = text[-TAIL_CHARS:] if len(text) >= TAIL_CHARS else (tail + text)[-TAIL_CHARS:]
     return node
-
-
-def _persist(live: LiveTree, branch: Branch, node: Node, event: SegmentReported) -> PersistNode:
-    cached = event.cached_tokens
-    recomputed = None if cached is None else node.token_start - cached
-    return PersistNode(
-        live, node, branch.attempt, cached, recomputed, event.dropped_tokens, event.incarnation, event.payload
-    )
 
 
 def _end_branch(
@@ -174,12 +173,14 @@ def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
     """Turn decisions into branches. Sibling indices follow the order of the decisions."""
     tree = live.tree
     for expansion in expansions:
-        node = tree.nodes[expansion.node]
-        if expansion.resume and expansion.node in live.held:
+        if live.held and expansion.resume and expansion.node in live.held:
             branch = live.branches[live.held.pop(expansion.node)]
             branch.apply(BranchEvent.RESUME)
             live.active += 1
             enqueue(state, live, branch)
+        if not expansion.forks:
+            continue
+        node = tree.nodes[expansion.node]
         for _ in range(expansion.forks):
             branch = Branch(live.started, node.number, node.fanout, expansion.reason, expansion.decision)
             branch.seed = hash64(tree.seed, path_name(tree.path(node.number)), node.fanout)

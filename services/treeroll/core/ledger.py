@@ -26,13 +26,15 @@ class Ledger:
         """Turn reserved tokens into spent ones."""
         self.outstanding -= tokens
         self.spent += tokens
-        self._check()
+        if self.outstanding < 0:
+            raise self._overdrawn()
 
     def refund(self, tokens: int) -> None:
         """Give reserved tokens back."""
         self.outstanding -= tokens
         self.returned += tokens
-        self._check()
+        if self.outstanding < 0:
+            raise self._overdrawn()
 
     def fits(self, tokens: int, budget: int | None) -> bool:
         """Whether a reservation stays inside the budget. None is no budget."""
@@ -43,6 +45,5 @@ class Ledger:
         parts = (self.spent, self.returned, self.outstanding)
         return self.granted == sum(parts) and min(parts) >= 0
 
-    def _check(self) -> None:
-        if self.outstanding < 0:
-            raise BrokenInvariant("TokensConserved", f"outstanding fell to {self.outstanding} tokens")
+    def _overdrawn(self) -> BrokenInvariant:
+        return BrokenInvariant("TokensConserved", f"outstanding fell to {self.outstanding} tokens")

@@ -11,6 +11,7 @@ from treeroll.generator.engine import Delta, Engine, EngineRequest, SamplingSett
 from treeroll.generator.outbox import Outbox
 from treeroll.generator.segmenter import Cut, Segmenter
 from treeroll.generator.sequence import GrantSequence
+from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 
 
@@ -151,11 +152,13 @@ class Branch:
         return wire.END_REASON_HOLD if held else wire.END_REASON_LENGTH
 
     def _report(self, cut: Cut | None, end: wire.EndReason | None = None, error: str = "") -> None:
-        segment = wire.Segment(grant=self.grant, started_at=self._started_at, finished_at=clock.wall())
+        segment = wire.Segment(grant=self.grant)
         if self._first:
             segment.tail = self._sequence.tail(self._prefix_tokens)
         if cut is not None:
             segment.tokens = cut.tokens
+            segment.logprob_sum, segment.logprob_min = sum(cut.logprobs), min(cut.logprobs)
+            segment.node = _node(cut, self._started_at)
             segment.text = self._text.step(cut.token_ids)
             self._sequence.extend(cut.token_ids, segment.text)
             self._tally.reported += cut.tokens
@@ -166,4 +169,17 @@ class Branch:
             dropped = self._segmenter.pending + self._dropped
             self._tally.dropped += dropped
             segment.end.CopyFrom(wire.BranchEnd(reason=end, dropped_tokens=dropped, error=error))
-        self._outbox.put(segment, cut)
+        self._outbox.put(segment)
+
+
+def _node(cut: Cut, started_at: float) -> bytes:
+    """What only the replica knows of a segment's node."""
+    node = pb.Node(
+        token_ids=cut.token_ids.tobytes(),
+        logprobs=cut.logprobs.tobytes(),
+        entropies=cut.entropies.tobytes(),
+        started_at=started_at,
+        finished_at=clock.wall(),
+    )
+    node.weight_versions.extend(pb.WeightSpan(version=version, tokens=tokens) for version, tokens in cut.weight_spans)
+    return node.SerializeToString()

@@ -4,8 +4,6 @@ import asyncio
 from collections import Counter, deque
 from dataclasses import dataclass
 
-from treeroll.generator.segmenter import Cut
-from treeroll.pb.v1 import common_pb2
 from treeroll.pb.v1 import replica_pb2 as wire
 
 # A message costs about a millisecond however many segments it holds; past this many the gain is gone.
@@ -29,7 +27,7 @@ class Outbox:
         """Set when there is something new to send."""
         self.last_seq = 0
         """Highest number given to a report."""
-        self._waiting: deque[tuple[wire.Segment, Cut | None]] = deque()
+        self._waiting: deque[wire.Segment] = deque()
         self._unacknowledged: deque[_Sent] = deque()
         self._sent_seq = 0  # highest number sent on the present call
         self._segments_of: Counter[int] = Counter()  # segments held here, by grant
@@ -43,9 +41,9 @@ class Outbox:
         """Segments that are not durable yet."""
         return self._segments_of.total()
 
-    def put(self, segment: wire.Segment, cut: Cut | None) -> None:
-        """Add a segment; `cut` has its tokens, if it has any."""
-        self._waiting.append((segment, cut))
+    def put(self, segment: wire.Segment) -> None:
+        """Add a segment."""
+        self._waiting.append(segment)
         self._segments_of[segment.grant] += 1
         self.wake.set()
 
@@ -78,29 +76,11 @@ class Outbox:
 
     def _gather(self) -> wire.Report:
         segments: list[wire.Segment] = []
-        cuts: list[Cut] = []
         payload = 0
-        version = self._waiting[0][1].weight_spans[-1][0] if self._waiting[0][1] is not None else 0
         while self._waiting and len(segments) < MAX_SEGMENTS and payload < MAX_PAYLOAD_BYTES:
-            segment, cut = self._waiting.popleft()
-            segments.append(segment)
-            if cut is not None:
-                cuts.append(cut)
-                payload += 4 * cut.tokens + len(cut.logprobs) + len(cut.entropies)
-                if cut.weight_spans != [(version, cut.tokens)]:
-                    segment.weight_versions.extend(_spans(cut))
+            segments.append(self._waiting.popleft())
+            payload += len(segments[-1].node)
         self.last_seq += 1
-        report = wire.Report(
-            seq=self.last_seq,
-            segments=segments,
-            token_ids=b"".join(cut.token_ids.tobytes() for cut in cuts),
-            logprobs=b"".join(cut.logprobs for cut in cuts),
-            entropies=b"".join(cut.entropies for cut in cuts),
-            weight_version=version,
-        )
+        report = wire.Report(seq=self.last_seq, segments=segments)
         self._unacknowledged.append(_Sent(report, Counter(segment.grant for segment in segments)))
         return report
-
-
-def _spans(cut: Cut) -> list[common_pb2.WeightSpan]:
-    return [common_pb2.WeightSpan(version=version, tokens=tokens) for version, tokens in cut.weight_spans]

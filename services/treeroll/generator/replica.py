@@ -169,7 +169,7 @@ class Replica:
             sequence = self._sequences.open(start)
         except InvalidInput as error:
             end = wire.BranchEnd(reason=wire.END_REASON_ERROR, error=str(error))
-            self._outbox.put(wire.Segment(grant=start.grant, end=end), None)
+            self._outbox.put(wire.Segment(grant=start.grant, end=end))
             return
         branch = Branch(start, sequence, self._engine, self._detokenizer, self._outbox, self.tally, self._run_ahead)
         self._branches[start.grant] = branch

@@ -14,10 +14,10 @@ class Cut:
     tokens: int
     token_ids: "array[int]"
     """int32."""
-    logprobs: bytes
-    """float32 little-endian, one per token."""
-    entropies: bytes
-    """float32 little-endian, one per token; empty unless asked for."""
+    logprobs: "array[float]"
+    """float32, one per token."""
+    entropies: "array[float]"
+    """float32, one per token; empty unless asked for."""
     weight_spans: list[tuple[int, int]]
     """(weight version, tokens) in order, covering the segment."""
     at_boundary: bool
@@ -85,8 +85,8 @@ class Segmenter:
         cut = Cut(
             tokens=tokens,
             token_ids=self._ids[:tokens],
-            logprobs=self._logprobs[:tokens].tobytes(),
-            entropies=self._entropies[:tokens].tobytes(),
+            logprobs=self._logprobs[:tokens],
+            entropies=self._entropies[:tokens],
             weight_spans=self._take_spans(tokens),
             at_boundary=at_boundary,
         )

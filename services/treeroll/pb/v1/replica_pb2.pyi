@@ -54,42 +54,34 @@ class Hello(_message.Message):
     def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., weight_version: _Optional[int] = ..., last_seq: _Optional[int] = ..., live_grants: _Optional[_Iterable[int]] = ..., kept_trees: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Report(_message.Message):
-    __slots__ = ("seq", "segments", "token_ids", "logprobs", "entropies", "weight_version")
+    __slots__ = ("seq", "segments")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
-    TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
-    LOGPROBS_FIELD_NUMBER: _ClassVar[int]
-    ENTROPIES_FIELD_NUMBER: _ClassVar[int]
-    WEIGHT_VERSION_FIELD_NUMBER: _ClassVar[int]
     seq: int
     segments: _containers.RepeatedCompositeFieldContainer[Segment]
-    token_ids: bytes
-    logprobs: bytes
-    entropies: bytes
-    weight_version: int
-    def __init__(self, seq: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[Segment, _Mapping]]] = ..., token_ids: _Optional[bytes] = ..., logprobs: _Optional[bytes] = ..., entropies: _Optional[bytes] = ..., weight_version: _Optional[int] = ...) -> None: ...
+    def __init__(self, seq: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[Segment, _Mapping]]] = ...) -> None: ...
 
 class Segment(_message.Message):
-    __slots__ = ("grant", "tokens", "text", "cached_tokens", "end", "weight_versions", "started_at", "finished_at", "tail")
+    __slots__ = ("grant", "tokens", "text", "cached_tokens", "end", "tail", "node", "logprob_sum", "logprob_min")
     GRANT_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     CACHED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
-    WEIGHT_VERSIONS_FIELD_NUMBER: _ClassVar[int]
-    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
-    FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
     TAIL_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    LOGPROB_SUM_FIELD_NUMBER: _ClassVar[int]
+    LOGPROB_MIN_FIELD_NUMBER: _ClassVar[int]
     grant: int
     tokens: int
     text: str
     cached_tokens: int
     end: BranchEnd
-    weight_versions: _containers.RepeatedCompositeFieldContainer[_common_pb2.WeightSpan]
-    started_at: float
-    finished_at: float
     tail: str
-    def __init__(self, grant: _Optional[int] = ..., tokens: _Optional[int] = ..., text: _Optional[str] = ..., cached_tokens: _Optional[int] = ..., end: _Optional[_Union[BranchEnd, _Mapping]] = ..., weight_versions: _Optional[_Iterable[_Union[_common_pb2.WeightSpan, _Mapping]]] = ..., started_at: _Optional[float] = ..., finished_at: _Optional[float] = ..., tail: _Optional[str] = ...) -> None: ...
+    node: bytes
+    logprob_sum: float
+    logprob_min: float
+    def __init__(self, grant: _Optional[int] = ..., tokens: _Optional[int] = ..., text: _Optional[str] = ..., cached_tokens: _Optional[int] = ..., end: _Optional[_Union[BranchEnd, _Mapping]] = ..., tail: _Optional[str] = ..., node: _Optional[bytes] = ..., logprob_sum: _Optional[float] = ..., logprob_min: _Optional[float] = ...) -> None: ...
 
 class BranchEnd(_message.Message):
     __slots__ = ("reason", "dropped_tokens", "error")

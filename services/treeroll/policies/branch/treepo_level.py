@@ -8,6 +8,7 @@ taken. Steps are decided in order and only when complete, so the order of arriva
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 
 from treeroll.core.tree import BranchReason, Node, NodeStatus, Tree
 from treeroll.policies.base import Expansion, Limits
@@ -68,14 +69,21 @@ class LevelGrowth:
         if not active:
             return []
         b = budget.branching(self._params, tree.seed, "step", self._step)
-        upper = self._upper(sum(node.total - prompt for node in active) / len(active))
+        upper = self._upper(lambda: sum(node.total - prompt for node in active) / len(active))
         self._expected = budget.total_div(upper, self._use.finished, len(ended), b, len(active))
-        stats = [
-            PathStats(node.path_logprob_sum, node.total - prompt, node.logprob_sum, node.n_tokens) for node in active
-        ]
-        shares = split(self._params.split, self._expected, stats, temperature(self._params))
+        shares = self._shares(active, prompt)
         # Paths without a fork are named too: in hold mode that lets them go on, else it confirms the boundary.
         return [Expansion(node.number, share - 1) for node, share in zip(active, shares, strict=True)]
+
+    def _shares(self, active: list[Node], prompt_tokens: int) -> list[int]:
+        """How many paths each live path becomes. Most steps of a grown tree add none."""
+        if self._expected == len(active):
+            return [1] * len(active)
+        stats = [
+            PathStats(node.path_logprob_sum, node.total - prompt_tokens, node.logprob_sum, node.n_tokens)
+            for node in active
+        ]
+        return split(self._params.split, self._expected, stats, temperature(self._params))
 
     def _in_order(self, tree: Tree, numbers: list[int]) -> list[Node]:
         """The nodes of a step in path order. Where all parents are of the step before, its order gives this one's."""
@@ -87,14 +95,15 @@ class LevelGrowth:
         self._rank = {node.number: place for place, node in enumerate(nodes)}
         return nodes
 
-    def _upper(self, mean_length: float) -> int:
+    def _upper(self, mean_length: Callable[[], float]) -> int:
+        """Bound on leaves; without a cap on tokens nobody needs to know the mean length of live paths."""
         params, limits = self._params, self._limits
         if params.token_cap is None:
             return limits.leaves
         return budget.token_upper(
-            params.token_cap, self._use, mean_length, limits.segment_tokens, params.min_width, limits.leaves
+            params.token_cap, self._use, mean_length(), limits.segment_tokens, params.min_width, limits.leaves
         )
 
     def _wanted(self) -> int:
         """Leaves a fallback round aims at. Nothing is live then, so finished paths stand in for live ones (ours)."""
-        return self._upper(self._use.tokens / max(self._use.finished, 1))
+        return self._upper(lambda: self._use.tokens / max(self._use.finished, 1))
