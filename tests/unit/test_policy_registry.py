@@ -14,6 +14,8 @@ from treeroll.policies.branch.treepo import TreePO
 from treeroll.policies.build import build_policies, resolve
 
 LIMITS = Limits(leaves=8, segment_tokens=10, max_depth=4, max_tokens=100)
+# Wide enough for the defaults of every policy.
+AMPLE = Limits(leaves=512, segment_tokens=10, max_depth=3, max_tokens=100)
 FORBIDDEN = {"asyncio", "grpc", "redis", "ray", "time", "random", "os", "vllm", "torch", "numpy"}
 
 
@@ -26,7 +28,7 @@ def refusal(kind, name, params):
 def test_every_policy_builds_from_nothing_and_says_what_it_is():
     for kind, classes in registry.POLICIES.items():
         for policy in classes:
-            built = registry.build(kind, policy.name, {}, LIMITS)
+            built = registry.build(kind, policy.name, {}, AMPLE)
             assert isinstance(built, policy)
             assert policy.summary
             assert "\n" not in policy.summary
@@ -103,6 +105,8 @@ def test_describe_lists_every_policy_with_its_parameters():
     assert (parameters["branching"].type, parameters["branching"].default) == ("int", "2")
     assert parameters["branching"].bounds == ">= 1, <= 1024"
     assert parameters["sync"].type == "level | path"
+    lists = {row.name: row.type for row in rows["segment", "per_depth"].parameters}
+    assert lists["tokens"] == "list of int | none"
     assert (parameters["token_cap"].type, parameters["token_cap"].default) == ("int | none", "none")
     assert all(parameter.description for row in rows.values() for parameter in row.parameters)
 

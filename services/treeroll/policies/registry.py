@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -18,12 +18,14 @@ from treeroll.policies.placement.parent_affinity import ParentAffinity
 from treeroll.policies.placement.round_robin import RoundRobin
 from treeroll.policies.prune.finish_tests import FinishTests
 from treeroll.policies.segment.fixed import FixedTokens
+from treeroll.policies.segment.full_rollout import FullRollout
+from treeroll.policies.segment.per_depth import PerDepth
 
 # A policy class has ClassVars name, summary and paper, a parameter model Params, and takes (params, limits).
 PolicyClass = type[Any]
 
 POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
-    "segment": (FixedTokens,),
+    "segment": (FixedTokens, PerDepth, FullRollout),
     "branch": (TreePO, Flat),
     "prune": (FinishTests,),
     "advantage": (TreePOAdvantage, Grpo),
@@ -116,9 +118,14 @@ def _parameters(policy: PolicyClass) -> Iterator[ParameterRow]:
 
 
 def _type(annotation: Any) -> str:
-    if get_origin(annotation) is Literal:
-        return " | ".join(map(str, get_args(annotation)))
-    if parts := get_args(annotation):
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " | ".join(map(str, parts))
+    if origin is Annotated:
+        return _type(parts[0])
+    if origin is tuple:
+        return f"list of {_type(parts[0])}"
+    if parts:
         return " | ".join(_type(part) for part in parts)
     return "none" if annotation is type(None) else str(annotation.__name__)
 

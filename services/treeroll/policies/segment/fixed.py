@@ -6,6 +6,7 @@ from pydantic import Field
 
 from treeroll.policies import base
 from treeroll.policies.base import Limits
+from treeroll.policies.segment.align import align
 
 
 class FixedTokens:
@@ -38,13 +39,5 @@ class FixedTokens:
         """Totals where segments end, strictly ascending; empty if the prompt leaves no room for a token."""
         limits = self._limits
         cap = min(prompt_tokens + limits.max_tokens, max_model_len)
-        block = max(block_size, 1) if self._aligned else 1
-        totals: list[int] = []
-        last = prompt_tokens
-        for k in range(1, limits.max_depth + 1):
-            if last >= cap:
-                break
-            wanted = max(prompt_tokens + k * limits.segment_tokens, last + 1)
-            last = min(wanted + (1 - wanted) % block, cap)
-            totals.append(last)
-        return totals
+        wanted = (prompt_tokens + k * limits.segment_tokens for k in range(1, limits.max_depth + 1))
+        return align(wanted, prompt_tokens, max(block_size, 1) if self._aligned else 1, cap)
