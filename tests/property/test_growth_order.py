@@ -1,4 +1,4 @@
-"""ForkBlind for TreePO: whatever the order in which nodes arrive, the tree is the same."""
+"""ForkBlind for growth policies: whatever the order in which nodes arrive, the tree is the same."""
 
 import random
 from fractions import Fraction
@@ -27,8 +27,15 @@ SETTINGS = {
 }
 
 
-def policy(params, limits=LIMITS):
-    return registry.build("branch", "treepo", params, limits)
+OTHERS = {
+    "spo": {"fanouts": [2, 1, 3]},
+    "treerpo": {"arity": 2},
+    "tree_grpo": {"chains": 3, "picks": 2, "rounds": 2},
+}
+
+
+def policy(params, limits=LIMITS, name="treepo"):
+    return registry.build("branch", name, params, limits)
 
 
 worlds = st.builds(
@@ -49,6 +56,18 @@ def test_the_order_of_arrival_changes_nothing(params, hold, world, tree_seed, or
     one_by_one = Driver(policy(params), world, pick=newest_first(), hold=hold, seed=tree_seed).run()
     shuffled = Driver(policy(params), world, pick=shuffle.randrange, hold=hold, seed=tree_seed).run()
     assert shuffled.shape() == one_by_one.shape() == lockstep.shape()
+
+
+@pytest.mark.parametrize("hold", [False, True], ids=["stream", "hold"])
+@pytest.mark.parametrize("name", OTHERS)
+@settings(max_examples=40, deadline=None)
+@given(world=worlds, tree_seed=st.integers(0, 1000), order=st.integers(0, 2**32))
+def test_the_order_of_arrival_changes_nothing_in_any_policy(name, hold, world, tree_seed, order):
+    wide = policy(OTHERS[name], Limits(64, 10, DEPTH, 100), name)
+    in_order = Driver(wide, world, hold=True, seed=tree_seed).run()
+    shuffled = Driver(wide, world, pick=random.Random(order).randrange, hold=hold, seed=tree_seed).run()
+    assert shuffled.shape() == in_order.shape()
+    assert len(in_order.tree.leaves) <= wide.max_leaves
 
 
 @pytest.mark.parametrize("params", SETTINGS.values(), ids=SETTINGS.keys())

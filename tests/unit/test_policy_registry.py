@@ -45,7 +45,9 @@ def test_unknown_kinds_and_names_list_what_exists():
     assert refusal("brnch", "flat", {}) == (
         "there is no policy kind 'brnch'; the kinds are segment, branch, prune, advantage, placement"
     )
-    assert refusal("branch", "treeop", {}) == "there is no branch policy 'treeop'; there is treepo, flat"
+    assert refusal("branch", "treeop", {}) == (
+        "there is no branch policy 'treeop'; there is treepo, flat, spo, treerpo, tree_grpo"
+    )
 
 
 def test_unknown_keys_list_the_parameters():
@@ -127,8 +129,28 @@ def test_the_treepo_recipe_has_the_papers_defaults():
     assert params.leaf_order == "finished_first"
 
 
+@pytest.mark.parametrize(
+    ("name", "limits", "branch"),
+    [
+        ("spo", Limits(216, 600, 3, 4096), {"fanouts": (6, 6, 6)}),
+        ("treerpo", Limits(512, 384, 3, 1152), {"arity": 8}),
+        ("tree_grpo", Limits(6, 512, 14, 7168), {"chains": 2, "picks": 2, "rounds": 1}),
+    ],
+)
+def test_the_other_recipes_have_the_shapes_of_their_papers(name, limits, branch):
+    recipe = recipes.get(name)
+    assert (recipe.limits, recipe.branch.params) == (limits, branch)
+    assert recipe.branch.name == name
+
+
+def test_the_spo_recipe_frees_its_last_segment():
+    assert build_policies("spo").segment.boundaries(33, 32, 100_000) == [641, 1249, 33 + 4096]
+
+
 def test_an_unknown_recipe_lists_the_known_ones():
-    with pytest.raises(InvalidInput, match="there is no recipe 'treep'; there is treepo, flat"):
+    with pytest.raises(
+        InvalidInput, match="there is no recipe 'treep'; there is treepo, flat, spo, treerpo, tree_grpo"
+    ):
         recipes.get("treep")
 
 

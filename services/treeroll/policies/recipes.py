@@ -1,7 +1,7 @@
 """Named bundles of policies with the defaults of their paper: `--recipe treepo`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -34,8 +34,10 @@ class Recipe:
     advantage: Choice
 
 
-# 14 segments of 512 tokens, the best of the paper's shapes; both recipes share it, so that they compare.
+# 14 segments of 512 tokens, the best of the paper's shapes; treepo and flat share it, so that they compare.
 PAPER_LIMITS: Final = Limits(leaves=16, segment_tokens=512, max_depth=14, max_tokens=14 * 512)
+# Paths end where the model or the last boundary ends them, and nowhere else.
+ENDS_ONLY: Final = Choice("finish_tests", MappingProxyType({"boxed": "off", "repetition": "off"}))
 
 _TREEPO = Recipe(
     name="treepo",
@@ -63,7 +65,44 @@ _FLAT = Recipe(
     advantage=Choice("grpo"),
 )
 
-RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType({recipe.name: recipe for recipe in (_TREEPO, _FLAT)})
+# Depth and last free level are the paper's, 600 tokens its length for long answers in mathematics. Ours: max_tokens.
+_SPO = Recipe(
+    name="spo",
+    summary="six children at each of three depths, the last segment free; up to 216 leaves",
+    paper="SPO-tree, arXiv 2505.23564",
+    limits=Limits(leaves=6 * 6 * 6, segment_tokens=600, max_depth=3, max_tokens=4096),
+    segment=Choice("per_depth"),
+    branch=Choice("spo", MappingProxyType({"fanouts": (6, 6, 6)})),
+    prune=ENDS_ONLY,
+    advantage=Choice("grpo"),
+)
+
+_TREERPO = Recipe(
+    name="treerpo",
+    summary="eight children at every node, three segments deep; up to 512 leaves",
+    paper="TreeRPO, arXiv 2506.05183",
+    limits=Limits(leaves=8**3, segment_tokens=384, max_depth=3, max_tokens=3 * 384),
+    segment=Choice("fixed"),
+    branch=Choice("treerpo", MappingProxyType({"arity": 8})),
+    prune=ENDS_ONLY,
+    advantage=Choice("grpo"),
+)
+
+# Ours: segments of fixed length, as long as treepo's, stand for agent steps; a boxed answer is the paper's answer.
+_TREE_GRPO = Recipe(
+    name="tree_grpo",
+    summary="two chains, then two more from randomly drawn nodes of each; 6 leaves",
+    paper="Tree-GRPO, arXiv 2509.21240",
+    limits=replace(PAPER_LIMITS, leaves=6),
+    segment=Choice("fixed"),
+    branch=Choice("tree_grpo", MappingProxyType({"chains": 2, "picks": 2, "rounds": 1})),
+    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "off"})),
+    advantage=Choice("grpo"),
+)
+
+RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
+    {recipe.name: recipe for recipe in (_TREEPO, _FLAT, _SPO, _TREERPO, _TREE_GRPO)}
+)
 
 
 def get(name: str) -> Recipe:

@@ -12,7 +12,10 @@ from treeroll.policies.advantage.grpo import Grpo
 from treeroll.policies.advantage.treepo import TreePOAdvantage
 from treeroll.policies.base import Limits
 from treeroll.policies.branch.flat import Flat
+from treeroll.policies.branch.spo import SPO
+from treeroll.policies.branch.tree_grpo import TreeGRPO
 from treeroll.policies.branch.treepo import TreePO
+from treeroll.policies.branch.treerpo import TreeRPO
 from treeroll.policies.placement.least_loaded import LeastLoaded
 from treeroll.policies.placement.parent_affinity import ParentAffinity
 from treeroll.policies.placement.round_robin import RoundRobin
@@ -26,7 +29,7 @@ PolicyClass = type[Any]
 
 POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
     "segment": (FixedTokens, PerDepth, FullRollout),
-    "branch": (TreePO, Flat),
+    "branch": (TreePO, Flat, SPO, TreeRPO, TreeGRPO),
     "prune": (FinishTests,),
     "advantage": (TreePOAdvantage, Grpo),
     "placement": (ParentAffinity, LeastLoaded, RoundRobin),

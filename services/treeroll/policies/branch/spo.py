@@ -1,0 +1,51 @@
+"""SPO-tree: a list of fan-outs by depth (Segment Policy Optimization, arXiv 2505.23564)."""
+
+from math import prod
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from treeroll.core.tree import Tree
+from treeroll.errors import InvalidInput
+from treeroll.policies import base
+from treeroll.policies.base import Growth, Limits
+from treeroll.policies.branch.fanout_growth import FanoutGrowth
+from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
+
+
+class SPO:
+    """The prompt gets fanouts[0] children, each of them fanouts[1], and so on; a child that ends early is a leaf.
+
+    6,6,6 is the default; the authors' configurations also have 4,5,6 and 6,5,4 and 4,4,4 and 8,8,8. Subtrees grow
+    beside each other without a barrier, as theirs do. Segment lengths are the segment policy's: `per_depth` with a
+    free last one is the paper's. All forks are boundary decisions, so path weights make leaf averages unbiased.
+
+    Ours: a list shorter than the paths is allowed and lets them run on without forks; one that is longer than
+    max_depth, or that can make more leaves than the run asks for, is refused.
+    """
+
+    name: ClassVar[str] = "spo"
+    summary: ClassVar[str] = "a fixed number of children at each depth, by a list"
+    paper: ClassVar[str] = "SPO-tree, arXiv 2505.23564"
+
+    class Params(base.Params):
+        """The shape of the tree."""
+
+        fanouts: tuple[Annotated[int, Field(ge=1, le=MAX_FANOUT)], ...] = Field(
+            (6, 6, 6), min_length=1, description="children of the prompt, of nodes at depth 1, 2, ..."
+        )
+
+    def __init__(self, params: Params, limits: Limits) -> None:
+        fanouts = params.fanouts
+        if len(fanouts) > limits.max_depth:
+            raise InvalidInput(
+                f"branch policy 'spo': fanouts has {len(fanouts)} entries, above max_depth {limits.max_depth}; "
+                "shorten fanouts or raise max_depth"
+            )
+        settings = f"fanouts {','.join(map(str, fanouts))}"
+        self.max_leaves = within_leaves(self.name, settings, prod(fanouts), limits)
+        self._fanouts = fanouts
+
+    def grow(self, tree: Tree) -> Growth:
+        """A fresh memory for a new tree."""
+        return FanoutGrowth(self._fanouts)

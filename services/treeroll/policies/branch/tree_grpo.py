@@ -1,0 +1,93 @@
+"""Tree-GRPO: chains first, then rounds of new chains from uniformly drawn nodes (AMAP, arXiv 2509.21240)."""
+
+from collections import Counter
+from typing import ClassVar
+
+from pydantic import Field
+
+from treeroll.core import rng
+from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tree
+from treeroll.policies import base
+from treeroll.policies.base import Expansion, Growth, Limits
+from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
+
+
+class TreeGRPO:
+    """M chains run from the prompt to their ends; then, L times, N nodes of each chain's tree start a new chain.
+
+    The N nodes are drawn uniformly, with replacement, from the prompt and the tree's inner nodes, and a new chain
+    belongs to the tree it was drawn for. It begins at its node's depth, so the depth limit is shared. M 2, N 2, L 1 in
+    the release: M * (1 + N * L) = 6 leaves. Nothing looks at entropy there either, and nothing is pruned.
+
+    A draw reads how long the finished paths are, so it is retrospective: path weights of later chains are 0, and the M
+    first chains alone estimate the policy's mean reward.
+
+    Ours: a node is one segment of whatever segment policy the run has; the release's node is an agent's whole step
+    (thought, action, observation). A round waits for all M trees of the task, so that chains which two trees draw from
+    the prompt are numbered the same whatever comes first. Choosing K leaves of each tree for training is not growth;
+    the default K 3 keeps all of them. Chains that a minimum length discards are not replaced.
+    """
+
+    name: ClassVar[str] = "tree_grpo"
+    summary: ClassVar[str] = "chains from the prompt, then rounds of chains from randomly drawn nodes"
+    paper: ClassVar[str] = "Tree-GRPO, arXiv 2509.21240"
+
+    class Params(base.Params):
+        """How many chains, and from where."""
+
+        chains: int = Field(2, ge=1, le=MAX_FANOUT, description="M, first chains; each is the trunk of a tree")
+        picks: int = Field(2, ge=1, le=MAX_FANOUT, description="N, nodes drawn per tree and round")
+        rounds: int = Field(1, ge=0, le=MAX_FANOUT, description="L, rounds of draws")
+
+    def __init__(self, params: Params, limits: Limits) -> None:
+        settings = f"chains {params.chains}, picks {params.picks} and rounds {params.rounds}"
+        made = params.chains * (1 + params.picks * params.rounds)
+        self.max_leaves = within_leaves(self.name, settings, made, limits)
+        self._params = params
+
+    def grow(self, tree: Tree) -> Growth:
+        """A fresh memory for a new tree."""
+        return TreeGRPOGrowth(self._params)
+
+
+class TreeGRPOGrowth:
+    """Lets chains run on, and draws when all have ended."""
+
+    def __init__(self, params: TreeGRPO.Params) -> None:
+        self._params = params
+        self._round = 0
+        self._owners = list(range(params.chains))  # the tree each child of the prompt belongs to, by sibling index
+
+    def start(self, tree: Tree) -> list[Expansion]:
+        """The M chains."""
+        return [Expansion(tree.root.number, self._params.chains, BranchReason.INITIAL, resume=False)]
+
+    def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
+        """Nothing to decide; a branch held at a boundary goes on."""
+        return [Expansion(node.number, 0)] if node.status is NodeStatus.INNER else []
+
+    def on_idle(self, tree: Tree) -> list[Expansion]:
+        """The next round of draws, if there is one. Every path has ended, so arrival has left no trace."""
+        if self._round == self._params.rounds:
+            return []
+        self._round += 1
+        forks: Counter[int] = Counter()
+        for owner, inner in enumerate(self._inner_nodes(tree)):
+            for pick in range(self._params.picks):
+                at = rng.randint(0, len(inner), tree.seed, "tree_grpo", self._round, owner, pick)
+                number = inner[at - 1] if at else tree.root.number
+                forks[number] += 1
+                if number == tree.root.number:
+                    self._owners.append(owner)
+        return [
+            Expansion(number, forks[number], BranchReason.FORK, Decision.RETROSPECTIVE, resume=False)
+            for number in tree.in_path_order(list(forks))
+        ]
+
+    def _inner_nodes(self, tree: Tree) -> list[list[int]]:
+        """Inner nodes of each tree, in path order; the prompt, which all share, is left out."""
+        inner = [node.number for node in tree.nodes[1:] if node.status is NodeStatus.INNER]
+        owned: list[list[int]] = [[] for _ in range(self._params.chains)]
+        for path, number in sorted((tree.path(number), number) for number in inner):
+            owned[self._owners[path[0]]].append(number)
+        return owned

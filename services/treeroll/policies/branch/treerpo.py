@@ -1,0 +1,40 @@
+"""TreeRPO: every node gets the same number of children (arXiv 2506.05183)."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from treeroll.core.tree import Tree
+from treeroll.policies import base
+from treeroll.policies.base import Growth, Limits
+from treeroll.policies.branch.fanout_growth import FanoutGrowth
+from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
+
+
+class TreeRPO:
+    """A full N-ary tree: every node above the last depth, the prompt included, gets `arity` children.
+
+    N 8, depth 3, steps of 384 tokens in the paper, so 512 leaves if none ends early. A path ends on a stop token or at
+    the last depth. All forks are boundary decisions, so path weights make leaf averages unbiased.
+
+    Known from reviews only: neither code nor the paper's text was available. The depth is the run's max_depth (ours);
+    the paper's threshold on a group's spread (0.1) filters training data and stops no growth, so it is not here.
+    """
+
+    name: ClassVar[str] = "treerpo"
+    summary: ClassVar[str] = "a full tree: the same number of children at every node"
+    paper: ClassVar[str] = "TreeRPO, arXiv 2506.05183"
+
+    class Params(base.Params):
+        """The shape of the tree."""
+
+        arity: int = Field(8, ge=1, le=MAX_FANOUT, description="N, children of every node above max_depth")
+
+    def __init__(self, params: Params, limits: Limits) -> None:
+        settings = f"arity {params.arity} at each of max_depth {limits.max_depth}"
+        self.max_leaves = within_leaves(self.name, settings, params.arity**limits.max_depth, limits)
+        self._fanouts = (params.arity,) * limits.max_depth
+
+    def grow(self, tree: Tree) -> Growth:
+        """A fresh memory for a new tree."""
+        return FanoutGrowth(self._fanouts)
