@@ -26,14 +26,14 @@ class RunConfig(Config):
 
     recipe: str = "treepo"
     """Named bundle of policies: see `treeroll policies`."""
-    leaves: int = Field(default=16, ge=1, le=4096)
-    """Complete leaves wanted per tree."""
-    segment_tokens: int = Field(default=512, ge=1, le=65536)
+    leaves: int | None = Field(default=None, ge=1, le=4096)
+    """Complete leaves wanted per tree; None: the recipe's, as for the next two."""
+    segment_tokens: int | None = Field(default=None, ge=1, le=65536)
     """Wanted tokens per segment; boundaries are aligned to the engine's KV block."""
-    max_depth: int = Field(default=14, ge=1, le=1024)
+    max_depth: int | None = Field(default=None, ge=1, le=1024)
     """Most segments on a path."""
     max_tokens: int | None = Field(default=None, ge=1)
-    """Most completion tokens on a path; default segment_tokens * max_depth."""
+    """Most completion tokens on a path; None: segment_tokens * max_depth if one of them is given, else the recipe's."""
     temperature: float = Field(default=1.0, ge=0.0, le=10.0)
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
     top_k: int = Field(default=0, ge=0)
@@ -56,11 +56,6 @@ class RunConfig(Config):
     branch: dict[str, Any] = Field(default_factory=dict)
     prune: dict[str, Any] = Field(default_factory=dict)
     advantage: dict[str, Any] = Field(default_factory=dict)
-
-    @property
-    def completion_limit(self) -> int:
-        """Most completion tokens on a path."""
-        return self.max_tokens or self.segment_tokens * self.max_depth
 
 
 class CoordinatorConfig(Config):

@@ -25,6 +25,25 @@ def test_trees_are_the_same_whatever_the_fleet_the_order_and_the_losses(
         assert fingerprint(world) == fingerprint(alone)
 
 
+REWARDED: dict[str, dict[str, dict[str, object]]] = {
+    "ib_tpo": {"branch": {"initial": 3, "rounds": 6, "nodes": 1}},
+    "deepsearch": {"branch": {"width": 2, "terminals": 4}},
+}
+
+
+@pytest.mark.parametrize("recipe", REWARDED)
+def test_trees_that_grow_by_rewards_are_the_same_too(recipe: str) -> None:
+    alone = World(seed=1, replicas=1, slots=64, recipe=recipe, overrides=REWARDED[recipe])
+    trees = alone.run()
+    assert all(live.status is TreeStatus.COMPLETE for live in trees.values())
+    for world in (
+        World(seed=2, replicas=3, slots=2, recipe=recipe, overrides=REWARDED[recipe]),
+        World(seed=4, replicas=3, slots=4, recipe=recipe, overrides=REWARDED[recipe], kill_share=0.02),
+    ):
+        world.run()
+        assert fingerprint(world) == fingerprint(alone)
+
+
 @pytest.mark.parametrize("recipe", ["flat", "treepo"])
 def test_every_complete_tree_has_the_leaves_it_was_asked_for(recipe: str) -> None:
     world = World(recipe=recipe, end_share=0.02)

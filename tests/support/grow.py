@@ -84,6 +84,7 @@ class Driver:
     pick: Pick = lambda n: 0
     hold: bool = False
     seed: int = 7
+    reward: Callable[[Path], float | None] = lambda path: 0.0
     tree: Tree = field(init=False)
     growth: Growth = field(init=False)
     running: list[Branch] = field(default_factory=list)
@@ -100,9 +101,12 @@ class Driver:
             while self.running:
                 self._report(self.running.pop(self.pick(len(self.running))))
             self.idles += 1
+            if self.policy.reads_rewards:
+                for leaf in self.tree.leaves[len(self.tree.rewards) :]:
+                    self.tree.rewards[leaf] = self.reward(self.tree.path(leaf))
             self._carry_out(self.growth.on_idle(self.tree))
             if not self.running:
-                assert not self.held, "paths are held that nobody resumed"
+                assert self.policy.needs_hold or not self.held, "paths are held that nobody resumed"
                 return self
 
     def _report(self, branch: Branch) -> None:
@@ -141,7 +145,10 @@ class Driver:
             assert node.status is NodeStatus.INNER, "only the root and inner nodes can fork"
             assert expansion.forks >= 0
             if expansion.resume and expansion.node in self.held:
-                self.running.append(self.held.pop(expansion.node))
+                branch = self.held.pop(expansion.node)
+                if expansion.decision is Decision.RETROSPECTIVE:
+                    branch.decision = expansion.decision
+                self.running.append(branch)
             for _ in range(expansion.forks):
                 self.running.append(Branch(node.number, node.fanout, expansion.reason, expansion.decision))
                 node.fanout += 1

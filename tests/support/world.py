@@ -219,11 +219,11 @@ def fingerprint(world: "World") -> list[tuple[object, ...]]:
     rows = []
     for name, live in sorted(world.finished.items()):
         for node in live.tree.nodes:
-            mark = live.rewards.get(node.number)
+            reward = live.tree.rewards.get(node.number)
             rows.append((
                 name, live.tree.path(node.number), node.depth, node.token_start,
                 world.stored[name][node.number][0] if node.number else (), node.status.value,
-                node.stop_reason.value, node.branch_reason.value, node.decision.value, mark and mark.value,
+                node.stop_reason.value, node.branch_reason.value, node.decision.value, reward,
                 live.status.value,
             ))  # fmt: skip
     return sorted(rows, key=lambda row: row[:2])

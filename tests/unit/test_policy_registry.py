@@ -46,7 +46,7 @@ def test_unknown_kinds_and_names_list_what_exists():
         "there is no policy kind 'brnch'; the kinds are segment, branch, prune, advantage, placement"
     )
     assert refusal("branch", "treeop", {}) == (
-        "there is no branch policy 'treeop'; there is treepo, flat, spo, treerpo, tree_grpo"
+        "there is no branch policy 'treeop'; there is treepo, flat, spo, treerpo, tree_grpo, ib_tpo, deepsearch"
     )
 
 
@@ -135,6 +135,8 @@ def test_the_treepo_recipe_has_the_papers_defaults():
         ("spo", Limits(216, 600, 3, 4096), {"fanouts": (6, 6, 6)}),
         ("treerpo", Limits(512, 384, 3, 1152), {"arity": 8}),
         ("tree_grpo", Limits(6, 512, 14, 7168), {"chains": 2, "picks": 2, "rounds": 1}),
+        ("ib_tpo", Limits(12, 512, 14, 7168), {"initial": 4, "rounds": 9, "nodes": 1, "forks": 1, "beta": 5.0}),
+        ("deepsearch", Limits(64, 256, 64, 16384), {"width": 8, "terminals": 8}),
     ],
 )
 def test_the_other_recipes_have_the_shapes_of_their_papers(name, limits, branch):
@@ -149,7 +151,8 @@ def test_the_spo_recipe_frees_its_last_segment():
 
 def test_an_unknown_recipe_lists_the_known_ones():
     with pytest.raises(
-        InvalidInput, match="there is no recipe 'treep'; there is treepo, flat, spo, treerpo, tree_grpo"
+        InvalidInput,
+        match="there is no recipe 'treep'; there is treepo, flat, spo, treerpo, tree_grpo, ib_tpo, deepsearch",
     ):
         recipes.get("treep")
 
@@ -165,6 +168,11 @@ def test_a_name_swaps_the_policy_and_drops_the_recipes_parameters():
     assert isinstance(build_policies("treepo", LIMITS, {"branch": {"name": "flat"}}).branch, Flat)
     same = resolve("treepo", {"branch": {"name": "treepo", "branching": 3}})["branch"].params
     assert (same["branching"], same["fallback"]) == (3, "random")
+
+
+def test_a_policy_that_chooses_which_paths_go_on_refuses_to_let_them_run():
+    with pytest.raises(InvalidInput, match="branch policy 'deepsearch' .* segment policy 'fixed' .* set segment.hold"):
+        build_policies("deepsearch", None, {"segment": {"hold": False}})
 
 
 def test_wrong_overrides_are_refused():

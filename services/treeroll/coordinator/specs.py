@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict
 from hashlib import blake2b
 
 import numpy as np
@@ -11,6 +12,7 @@ from treeroll.core.rng import hash64
 from treeroll.core.run import RunSpec, Sampling, TaskSpec
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.policies import recipes
 from treeroll.policies.base import Limits
 from treeroll.policies.build import build_policies
 from treeroll.records import CLIENT_SCORER
@@ -37,20 +39,25 @@ def run_spec(run_id: str, config: RunConfig, *, local_scorers: bool = True) -> R
     """Resolve a configuration to policies. InvalidInput names what cannot work."""
     if not RUN_ID.fullmatch(run_id):
         raise InvalidInput(f"run id {run_id!r} must be 1 to 64 of letters, digits, '.', '_' and '-'")
-    if config.temperature == 0 and config.leaves > 1:
+    limits = _limits(config, recipes.get(config.recipe).limits)
+    if config.temperature == 0 and limits.leaves > 1:
         raise InvalidInput(
-            f"temperature 0 and leaves {config.leaves} cannot work together: all leaves of a tree would be equal"
+            f"temperature 0 and leaves {limits.leaves} cannot work together: all leaves of a tree would be equal"
         )
-    limits = Limits(config.leaves, config.segment_tokens, config.max_depth, config.completion_limit)
     overrides = {kind: getattr(config, kind) for kind in ("segment", "branch", "prune", "advantage")}
     policies = build_policies(config.recipe, limits, overrides)
+    if policies.branch.reads_rewards and config.scorer in (None, CLIENT_SCORER):
+        raise InvalidInput(
+            f"recipe '{config.recipe}' grows trees by the rewards of their leaves, but scorer is {config.scorer!r}, so "
+            f"none come while a tree grows; set scorer"
+        )
     if local_scorers and config.scorer not in (None, CLIENT_SCORER):
         check_scorer(config.scorer)
     return RunSpec(
         run_id=run_id,
-        config_json=json.dumps(config.model_dump(mode="json"), sort_keys=True),
+        config_json=json.dumps({**config.model_dump(mode="json"), **asdict(limits)}, sort_keys=True),
         seed=config.seed,
-        max_tokens=config.completion_limit,
+        max_tokens=limits.max_tokens,
         sampling=Sampling(
             config.temperature,
             config.top_p,
@@ -66,6 +73,14 @@ def run_spec(run_id: str, config: RunConfig, *, local_scorers: bool = True) -> R
         scorer=config.scorer,
         budget_tokens=config.budget_tokens,
     )
+
+
+def _limits(config: RunConfig, usual: Limits) -> Limits:
+    """The shape of the run's trees; `usual` is the recipe's."""
+    segment_tokens = config.segment_tokens or usual.segment_tokens
+    max_depth = config.max_depth or usual.max_depth
+    max_tokens = segment_tokens * max_depth if config.segment_tokens or config.max_depth else usual.max_tokens
+    return Limits(config.leaves or usual.leaves, segment_tokens, max_depth, config.max_tokens or max_tokens)
 
 
 def task_spec(run_id: str, epoch: int, task: api.Task, tokenizer: Tokenizer) -> TaskSpec:

@@ -12,11 +12,11 @@ from treeroll.core.effects import (
     StopBranch,
 )
 from treeroll.core.events import EndKind, LeafScored, SegmentReported
-from treeroll.core.live import LiveTree, RewardMark, TreeStatus
+from treeroll.core.live import LiveTree, TreeStatus
 from treeroll.core.queues import enqueue, free_slot, unblock
 from treeroll.core.rng import hash64
 from treeroll.core.state import STOP_LAG_TOKENS, State
-from treeroll.core.tree import LEAF, TAIL_CHARS, BranchReason, Node, NodeStatus, StopReason, path_name
+from treeroll.core.tree import LEAF, TAIL_CHARS, BranchReason, Decision, Node, NodeStatus, StopReason, path_name
 from treeroll.errors import BrokenInvariant
 from treeroll.policies.base import Ended, Expansion, Segment
 
@@ -24,6 +24,7 @@ ENDED = {EndKind.EOS: Ended.EOS, EndKind.LENGTH: Ended.LIMIT}
 # Looked up for every segment, see tree.LEAF.
 RUNNING, STOPPING = BranchState.RUNNING, BranchState.STOPPING
 INNER, NO_STOP, NOT_ENDED = NodeStatus.INNER, StopReason.NONE, Ended.NO
+RETROSPECTIVE = Decision.RETROSPECTIVE
 
 
 def report_segment(state: State, event: SegmentReported) -> list[Effect]:
@@ -176,6 +177,8 @@ def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
         if live.held and expansion.resume and expansion.node in live.held:
             branch = live.branches[live.held.pop(expansion.node)]
             branch.apply(BranchEvent.RESUME)
+            if expansion.decision is RETROSPECTIVE:
+                branch.decision = RETROSPECTIVE
             live.active += 1
             enqueue(state, live, branch)
         if not expansion.forks:
@@ -263,8 +266,13 @@ def cut_tree(state: State, live: LiveTree, reason: str, error: str) -> list[Effe
 
 
 def settle_tree(state: State, live: LiveTree) -> list[Effect]:
-    """Ask for more when nothing runs; end the tree when nothing comes and every leaf is scored."""
+    """Ask for more when nothing runs; end the tree when nothing comes and every leaf is scored.
+
+    A policy that reads rewards is asked once all leaves have theirs, so that the order of scoring cannot matter.
+    """
     if live.active == 0 and not live.grown:
+        if live.run.spec.branch.reads_rewards and not live.scored and not live.cut:
+            return []
         if not live.cut:
             expand(state, live, live.growth.on_idle(live.tree))
         if live.active == 0:
@@ -306,9 +314,9 @@ def unsampled_tokens(live: LiveTree) -> int:
 def score_leaf(state: State, event: LeafScored) -> list[Effect]:
     """Record the outcome of scoring. RewardOnce: a second outcome for the same leaf changes nothing."""
     live = state.trees.get(event.tree_id)
-    if live is None or event.node in live.rewards:
+    if live is None or event.node in live.tree.rewards:
         return []
-    live.rewards[event.node] = RewardMark(event.value, event.error)
+    live.tree.rewards[event.node] = event.value
     if event.value is None:
         live.run.counters.reward_errors += 1
     return [PersistReward(live, event.node, event.value, event.error), *settle_tree(state, live)]

@@ -20,14 +20,6 @@ class TreeStatus(StrEnum):
     FAILED = "failed"  # ended without a complete leaf
 
 
-@dataclass(frozen=True, slots=True)
-class RewardMark:
-    """The outcome of scoring one leaf."""
-
-    value: float | None
-    error: str = ""
-
-
 @dataclass(slots=True)
 class LiveTree:
     """One growing tree."""
@@ -50,7 +42,6 @@ class LiveTree:
     # Numbers of branches by state that keeps the tree alive.
     active: int = 0  # PENDING, RUNNING or STOPPING
     held: dict[int, int] = field(default_factory=dict)  # node -> branch number
-    rewards: dict[int, RewardMark] = field(default_factory=dict)  # leaf -> outcome
     status: TreeStatus = TreeStatus.GROWING
     # Why it was cut: "" while whole; then "cancelled", "budget" or "lost".
     cut: str = ""
@@ -67,4 +58,4 @@ class LiveTree:
     @property
     def scored(self) -> bool:
         """Every leaf has the outcome this run waits for."""
-        return not self.run.spec.scores_here or len(self.rewards) == len(self.tree.leaves)
+        return not self.run.spec.scores_here or len(self.tree.rewards) == len(self.tree.leaves)

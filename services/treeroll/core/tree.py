@@ -102,6 +102,8 @@ class Tree:
     # Numbers of nodes with status LEAF / PRUNED, in order of arrival. Sort by path before deciding anything.
     leaves: list[int] = field(default_factory=list)
     pruned: list[int] = field(default_factory=list)
+    # Leaf -> reward, None if its scorer failed; the leaves that have been scored so far.
+    rewards: dict[int, float | None] = field(default_factory=dict)
 
     @classmethod
     def planted(cls, tree_id: str, seed: int, prompt_tokens: int) -> "Tree":

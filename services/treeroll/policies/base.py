@@ -33,7 +33,7 @@ class Expansion:
     """A decision about one node.
 
     `forks` new branches start at the node, beside the branch that made it. `resume` lets that branch go on if it is
-    held there (hold mode); it means nothing for a branch that runs on by itself.
+    held there (hold mode), under the same decision; it means nothing for a branch that runs on by itself.
     """
 
     node: int
@@ -61,6 +61,16 @@ class Growth(Protocol):
 
 class BranchPolicy(Protocol):
     """Decides forks and fallbacks."""
+
+    @property
+    def reads_rewards(self) -> bool:
+        """Whether `on_idle` reads `tree.rewards`: it is then called only once every leaf has been scored."""
+        ...
+
+    @property
+    def needs_hold(self) -> bool:
+        """Whether paths must wait at boundaries (hold mode), because not every one of them is to go on."""
+        ...
 
     def grow(self, tree: Tree) -> Growth:
         """A fresh memory for a new tree."""

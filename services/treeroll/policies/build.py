@@ -38,7 +38,13 @@ def build_policies(
     _check_limits(shape)
     chosen = resolve(recipe_name, overrides or {})
     built = {kind: registry.build(kind, choice.name, choice.params, shape) for kind, choice in chosen.items()}
-    return Policies(**built)
+    policies = Policies(**built)
+    if policies.branch.needs_hold and not policies.segment.hold:
+        raise InvalidInput(
+            f"branch policy '{chosen['branch'].name}' chooses which paths go on, so they must wait at boundaries, but "
+            f"segment policy '{chosen['segment'].name}' lets them run; set segment.hold"
+        )
+    return policies
 
 
 def resolve(recipe_name: str, overrides: Mapping[str, Mapping[str, object]]) -> dict[str, Choice]:

@@ -100,8 +100,31 @@ _TREE_GRPO = Recipe(
     advantage=Choice("grpo"),
 )
 
+# Ours: segments of fixed length, as long as treepo's, stand for the paper's steps between blank lines.
+_IB_TPO = Recipe(
+    name="ib_tpo",
+    summary="4 samples, then 8 more one by one from the node with the best information-bottleneck score; 12 leaves",
+    paper="IB-TPO, arXiv 2605.28109",
+    limits=replace(PAPER_LIMITS, leaves=12),
+    segment=Choice("fixed"),
+    branch=Choice("ib_tpo", MappingProxyType({"initial": 4, "rounds": 9, "nodes": 1, "forks": 1, "beta": 5.0})),
+    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
+    advantage=Choice("grpo"),
+)
+
+_DEEPSEARCH = Recipe(
+    name="deepsearch",
+    summary="tree search, eight segments at a time, until eight endings are backed up; up to 64 leaves",
+    paper="DeepSearch, arXiv 2509.25454",
+    limits=Limits(leaves=64, segment_tokens=256, max_depth=64, max_tokens=16384),
+    segment=Choice("fixed", MappingProxyType({"hold": True})),
+    branch=Choice("deepsearch", MappingProxyType({"width": 8, "terminals": 8})),
+    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
+    advantage=Choice("grpo"),
+)
+
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
-    {recipe.name: recipe for recipe in (_TREEPO, _FLAT, _SPO, _TREERPO, _TREE_GRPO)}
+    {recipe.name: recipe for recipe in (_TREEPO, _FLAT, _SPO, _TREERPO, _TREE_GRPO, _IB_TPO, _DEEPSEARCH)}
 )
 
 

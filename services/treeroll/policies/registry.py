@@ -11,7 +11,9 @@ from treeroll.errors import InvalidInput
 from treeroll.policies.advantage.grpo import Grpo
 from treeroll.policies.advantage.treepo import TreePOAdvantage
 from treeroll.policies.base import Limits
+from treeroll.policies.branch.deepsearch import DeepSearch
 from treeroll.policies.branch.flat import Flat
+from treeroll.policies.branch.ib_tpo import IBTPO
 from treeroll.policies.branch.spo import SPO
 from treeroll.policies.branch.tree_grpo import TreeGRPO
 from treeroll.policies.branch.treepo import TreePO
@@ -29,7 +31,7 @@ PolicyClass = type[Any]
 
 POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
     "segment": (FixedTokens, PerDepth, FullRollout),
-    "branch": (TreePO, Flat, SPO, TreeRPO, TreeGRPO),
+    "branch": (TreePO, Flat, SPO, TreeRPO, TreeGRPO, IBTPO, DeepSearch),
     "prune": (FinishTests,),
     "advantage": (TreePOAdvantage, Grpo),
     "placement": (ParentAffinity, LeastLoaded, RoundRobin),

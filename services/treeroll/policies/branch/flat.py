@@ -17,6 +17,8 @@ class Flat:
     name: ClassVar[str] = "flat"
     summary: ClassVar[str] = "independent samples from the prompt, no forks"
     paper: ClassVar[str] = "GRPO sampling, DeepSeekMath, arXiv 2402.03300"
+    reads_rewards: ClassVar[bool] = False
+    needs_hold: ClassVar[bool] = False
 
     class Params(base.Params):
         """Nothing to set."""

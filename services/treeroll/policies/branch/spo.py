@@ -27,6 +27,8 @@ class SPO:
     name: ClassVar[str] = "spo"
     summary: ClassVar[str] = "a fixed number of children at each depth, by a list"
     paper: ClassVar[str] = "SPO-tree, arXiv 2505.23564"
+    reads_rewards: ClassVar[bool] = False
+    needs_hold: ClassVar[bool] = False
 
     class Params(base.Params):
         """The shape of the tree."""

@@ -31,6 +31,8 @@ class TreeGRPO:
     name: ClassVar[str] = "tree_grpo"
     summary: ClassVar[str] = "chains from the prompt, then rounds of chains from randomly drawn nodes"
     paper: ClassVar[str] = "Tree-GRPO, arXiv 2509.21240"
+    reads_rewards: ClassVar[bool] = False
+    needs_hold: ClassVar[bool] = False
 
     class Params(base.Params):
         """How many chains, and from where."""

@@ -24,6 +24,8 @@ class TreePO:
     name: ClassVar[str] = "treepo"
     summary: ClassVar[str] = "forks live paths at segment ends up to the width, then regrows cut paths"
     paper: ClassVar[str] = "TreePO, arXiv 2508.17445"
+    reads_rewards: ClassVar[bool] = False
+    needs_hold: ClassVar[bool] = False
     Params: ClassVar[type[TreePOParams]] = TreePOParams
 
     def __init__(self, params: TreePOParams, limits: Limits) -> None:

@@ -24,6 +24,8 @@ class TreeRPO:
     name: ClassVar[str] = "treerpo"
     summary: ClassVar[str] = "a full tree: the same number of children at every node"
     paper: ClassVar[str] = "TreeRPO, arXiv 2506.05183"
+    reads_rewards: ClassVar[bool] = False
+    needs_hold: ClassVar[bool] = False
 
     class Params(base.Params):
         """The shape of the tree."""

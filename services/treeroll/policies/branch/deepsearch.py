@@ -1,0 +1,159 @@
+"""DeepSearch: Monte-Carlo tree search that dives from a chosen node and jumps where the whole frontier looks best."""
+
+import math
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, StopReason, Tree
+from treeroll.policies import base
+from treeroll.policies.base import Expansion, Growth, Limits
+from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
+
+# A path that was cut off has no answer to be confident of.
+UNFINISHED = (StopReason.LENGTH, StopReason.DEPTH)
+SMALLEST_SHARE = 0.1
+
+
+class DeepSearch:
+    """Expands one node at a time into `width` segments, until `terminals` paths have been backed up.
+
+    Where no child of an expansion ends, the search goes down to the one with the best v + c * sqrt(ln N_parent / N),
+    without the second term where N is 0. Where some end, one of them is backed up (a correct one, else a wrong, else an
+    unfinished one; among them the one with the lowest mean surprisal), and the search goes on at the inner node of the
+    whole tree without children that has the best parent_weight * tanh v(parent) + own_weight * tanh v(n) +
+    depth_weight * bonus(depth / max_depth). A back-up adds max((depth_i + 1) / (depth_leaf + 1), 0.1) * z to every node
+    i of the path, z = +1 or -1; +1 replaces a negative value, and -1 leaves a positive one as it is. Defaults are the
+    release's; its entropy term is off there and absent here.
+
+    Every choice reads finished paths, so all nodes below the first segment are retrospective: their path weights are 0,
+    and leaves are for training by the policy's own credit, not for estimates of the mean reward.
+
+    Ours: success is a reward of `success` or more; N counts back-ups; ties go to the first node in path order; a
+    discarded path is neither backed up nor a place to go on.
+    """
+
+    name: ClassVar[str] = "deepsearch"
+    summary: ClassVar[str] = "tree search: dive by UCT, back up an ending, jump to the best of the frontier"
+    paper: ClassVar[str] = "DeepSearch, arXiv 2509.25454"
+    reads_rewards: ClassVar[bool] = True
+    needs_hold: ClassVar[bool] = True
+
+    class Params(base.Params):
+        """Shape of the search, and the weights of its scores."""
+
+        width: int = Field(8, ge=1, le=MAX_FANOUT, description="children of an expansion")
+        terminals: int = Field(8, ge=1, le=MAX_FANOUT, description="endings backed up before the search stops")
+        exploration: float = Field(2.0, ge=0, le=1e6, description="c, weight of the visit term")
+        parent_weight: float = Field(0.4, ge=0, le=1e6, description="weight of the parent's value on the frontier")
+        own_weight: float = Field(0.0, ge=0, le=1e6, description="weight of the node's own value on the frontier")
+        depth_weight: float = Field(0.01, ge=0, le=1e6, description="weight of the depth bonus on the frontier")
+        depth_bonus: Literal["sqrt", "linear", "log"] = Field(
+            "sqrt", description="sqrt(depth / max_depth), depth / max_depth, or log(depth + 1)"
+        )
+        success: float = Field(0.5, ge=-1e6, le=1e6, description="smallest reward that is a success")
+
+    def __init__(self, params: Params, limits: Limits) -> None:
+        settings = f"width {params.width} and terminals {params.terminals}"
+        # An expansion may end in as many paths as it has children, of which one is backed up.
+        self.max_leaves = within_leaves(self.name, settings, params.width * params.terminals, limits)
+        self._params = params
+        self._limits = limits
+
+    def grow(self, tree: Tree) -> Growth:
+        """A fresh memory for a new tree."""
+        return DeepSearchGrowth(self._params, self._limits)
+
+
+class DeepSearchGrowth:
+    """Values and visits of the nodes on backed-up paths, and what may be expanded."""
+
+    def __init__(self, params: DeepSearch.Params, limits: Limits) -> None:
+        self._params = params
+        self._limits = limits
+        self._wave: list[Node] = []  # children of the last expansion
+        self._frontier: set[int] = set()  # inner nodes without children
+        self._backed_up = 0
+        self._values: dict[int, float] = {}
+        self._visits: dict[int, int] = {}
+
+    def start(self, tree: Tree) -> list[Expansion]:
+        """The prompt's children."""
+        return [Expansion(tree.root.number, self._params.width, BranchReason.INITIAL, resume=False)]
+
+    def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
+        """Every path waits at its boundary until the whole expansion is there."""
+        self._wave.append(node)
+        if node.status is NodeStatus.INNER:
+            self._frontier.add(node.number)
+        return []
+
+    def on_idle(self, tree: Tree) -> list[Expansion]:
+        """The next expansion: down from the last one, or anywhere after a back-up."""
+        wave, self._wave = sorted(self._wave, key=lambda node: node.sibling_index), []
+        ended = [node for node in wave if node.status is NodeStatus.LEAF]
+        open_ = [node for node in wave if node.status is NodeStatus.INNER]
+        if ended:
+            self._back_up(tree, min(ended, key=lambda leaf: self._rank(tree, leaf)))
+            if self._backed_up == self._params.terminals:
+                return []
+        chosen = max(open_, key=self._uct) if open_ and not ended else self._best_of_frontier(tree)
+        return self._expand(chosen) if chosen is not None else []
+
+    def _expand(self, node: Node) -> list[Expansion]:
+        self._frontier.remove(node.number)
+        return [Expansion(node.number, self._params.width - 1, BranchReason.FORK, Decision.RETROSPECTIVE)]
+
+    def _uct(self, child: Node) -> float:
+        visits = self._visits.get(child.number, 0)
+        value = self._values.get(child.number, 0.0)
+        if not visits:
+            return value
+        return value + self._params.exploration * math.sqrt(math.log(self._visits[child.parent]) / visits)
+
+    def _best_of_frontier(self, tree: Tree) -> Node | None:
+        nodes = [tree.nodes[number] for number in tree.in_path_order(list(self._frontier))]
+        return max(nodes, key=self._frontier_score, default=None)
+
+    def _frontier_score(self, node: Node) -> float:
+        params, values = self._params, self._values
+        score = params.parent_weight * math.tanh(values.get(node.parent, 0.0))
+        score += params.own_weight * math.tanh(values.get(node.number, 0.0))
+        return score + params.depth_weight * self._bonus(node.depth)
+
+    def _bonus(self, depth: int) -> float:
+        match self._params.depth_bonus:
+            case "sqrt":
+                return math.sqrt(depth / self._limits.max_depth)
+            case "linear":
+                return depth / self._limits.max_depth
+            case "log":
+                return math.log(depth + 1)
+
+    def _rank(self, tree: Tree, leaf: Node) -> tuple[int, float]:
+        """Smaller is backed up first."""
+        surprisal = -leaf.path_logprob_sum / max(tree.completion_tokens(leaf.number), 1)
+        if self._succeeded(tree, leaf):
+            return 0, surprisal
+        return (2 if leaf.stop_reason in UNFINISHED else 1), surprisal
+
+    def _succeeded(self, tree: Tree, leaf: Node) -> bool:
+        reward = tree.rewards[leaf.number]
+        return reward is not None and reward >= self._params.success
+
+    def _back_up(self, tree: Tree, leaf: Node) -> None:
+        self._backed_up += 1
+        sign = 1.0 if self._succeeded(tree, leaf) else -1.0
+        for node in (tree.root, *tree.lineage(leaf.number)):
+            share = max((node.depth + 1) / (leaf.depth + 1), SMALLEST_SHARE)
+            self._values[node.number] = _updated(self._values.get(node.number, 0.0), share * sign)
+            self._visits[node.number] = self._visits.get(node.number, 0) + 1
+
+
+def _updated(value: float, change: float) -> float:
+    """Success outweighs failure: it replaces a negative value, and failure does not lower a positive one."""
+    if value > 0 > change:
+        return value
+    if value < 0 < change:
+        return change
+    return value + change

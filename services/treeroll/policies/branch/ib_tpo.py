@@ -1,0 +1,105 @@
+"""IB-TPO: rollouts, then rounds of new ones from the nodes with the best information-bottleneck score."""
+
+import math
+from collections import defaultdict
+from typing import ClassVar
+
+from pydantic import Field
+
+from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tree
+from treeroll.policies import base
+from treeroll.policies.base import Expansion, Growth, Limits
+from treeroll.policies.branch.success import SuccessRates
+from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
+
+
+class IBTPO:
+    """B0 rollouts run to their ends; then, L - 1 times, B new ones start at each of the K nodes with the best score.
+
+    J(n) = (1 + beta) / |C| * sum over the children c of n of (p(c) / p(n) - (1 + 1/beta)) * pi(c). p is the success
+    rate of the leaves below a node, pi the model's probability of the step. Scores are taken anew in every round. In
+    all B0 + (L - 1) * K * B leaves; the paper's (B0, L, K, B) = (4, 9, 1, 1) give 12. Nothing is pruned.
+
+    A round reads rewards of finished paths, so it is retrospective: path weights of later rollouts are 0, and the B0
+    first ones alone estimate the policy's mean reward.
+
+    Ours: success is a reward of `success` or more; below a node without success the ratio is 1, as nothing changes
+    there; pi is exp of the mean log probability of the segment's tokens, since the source does not say whether to
+    normalise by length, and a plain product vanishes; a step is a segment of whatever segment policy the run has; the
+    prompt may be chosen too; ties go to the first node in path order. No code was released, and the rule was read in a
+    secondary source.
+    """
+
+    name: ClassVar[str] = "ib_tpo"
+    summary: ClassVar[str] = "rollouts, then rounds of new ones where confidence and success go together"
+    paper: ClassVar[str] = "IB-TPO, arXiv 2605.28109"
+    reads_rewards: ClassVar[bool] = True
+    needs_hold: ClassVar[bool] = False
+
+    class Params(base.Params):
+        """How many rollouts, from how many nodes."""
+
+        initial: int = Field(4, ge=1, le=MAX_FANOUT, description="B0, rollouts from the prompt")
+        rounds: int = Field(9, ge=1, le=MAX_FANOUT, description="L, rounds, the first one included")
+        nodes: int = Field(1, ge=1, le=MAX_FANOUT, description="K, nodes chosen in a round")
+        forks: int = Field(1, ge=1, le=MAX_FANOUT, description="B, rollouts started at each")
+        beta: float = Field(5.0, gt=0, le=1e6, description="success ratio that counts as a gain is 1 + 1/beta")
+        success: float = Field(0.5, ge=-1e6, le=1e6, description="smallest reward that is a success")
+
+    def __init__(self, params: Params, limits: Limits) -> None:
+        settings = f"initial {params.initial}, rounds {params.rounds}, nodes {params.nodes} and forks {params.forks}"
+        made = params.initial + (params.rounds - 1) * params.nodes * params.forks
+        self.max_leaves = within_leaves(self.name, settings, made, limits)
+        self._params = params
+
+    def grow(self, tree: Tree) -> Growth:
+        """A fresh memory for a new tree."""
+        return IBTPOGrowth(self._params)
+
+
+class IBTPOGrowth:
+    """Lets rollouts run on, and scores nodes when all have ended."""
+
+    def __init__(self, params: IBTPO.Params) -> None:
+        self._params = params
+        self._round = 1
+        self._rates = SuccessRates(params.success)
+        self._children: dict[int, list[Node]] = defaultdict(list)
+
+    def start(self, tree: Tree) -> list[Expansion]:
+        """The first rollouts."""
+        return [Expansion(tree.root.number, self._params.initial, BranchReason.INITIAL, resume=False)]
+
+    def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
+        """Nothing to decide; a branch held at a boundary goes on."""
+        self._children[node.parent].append(node)
+        return [Expansion(node.number, 0)] if node.status is NodeStatus.INNER else []
+
+    def on_idle(self, tree: Tree) -> list[Expansion]:
+        """The next round, if there is one: every path has ended and has its reward."""
+        if self._round == self._params.rounds:
+            return []
+        self._round += 1
+        self._rates.update(tree)
+        return [
+            Expansion(number, self._params.forks, BranchReason.FORK, Decision.RETROSPECTIVE, resume=False)
+            for number in self._best(tree)
+        ]
+
+    def _best(self, tree: Tree) -> list[int]:
+        """The nodes to start from, best first."""
+        scores = {number: self._score(number) for number in tree.in_path_order(list(self._children))}
+        return sorted(scores, key=lambda number: -scores[number])[: self._params.nodes]
+
+    def _score(self, number: int) -> float:
+        """J of a node with children; -inf below which nothing has been scored."""
+        here = self._rates.of(number)
+        if here is None:
+            return -math.inf
+        gains = []
+        for child in sorted(self._children[number], key=lambda child: child.sibling_index):
+            if (rate := self._rates.of(child.number)) is not None:
+                ratio = rate / here if here > 0 else 1.0
+                confidence = math.exp(child.logprob_sum / max(child.n_tokens, 1))
+                gains.append((ratio - (1 + 1 / self._params.beta)) * confidence)
+        return (1 + self._params.beta) * math.fsum(gains) / len(gains)
