@@ -150,10 +150,7 @@ def test_the_spo_recipe_frees_its_last_segment():
 
 
 def test_an_unknown_recipe_lists_the_known_ones():
-    with pytest.raises(
-        InvalidInput,
-        match="there is no recipe 'treep'; there is treepo, flat, spo, treerpo, tree_grpo, ib_tpo, deepsearch",
-    ):
+    with pytest.raises(InvalidInput, match="there is no recipe 'treep'; there is treepo, flat, spo, "):
         recipes.get("treep")
 
 
@@ -171,7 +168,7 @@ def test_a_name_swaps_the_policy_and_drops_the_recipes_parameters():
 
 
 def test_a_policy_that_chooses_which_paths_go_on_refuses_to_let_them_run():
-    with pytest.raises(InvalidInput, match="branch policy 'deepsearch' .* segment policy 'fixed' .* set segment.hold"):
+    with pytest.raises(InvalidInput, match=r"'deepsearch' chooses .* policy 'fixed' lets them run; set segment\.hold"):
         build_policies("deepsearch", None, {"segment": {"hold": False}})
 
 
