@@ -8,6 +8,8 @@ import struct
 from collections.abc import Iterable
 from functools import lru_cache
 
+import numpy as np
+
 from treeroll.assembly import complete, joined, write_values
 from treeroll.core.credit import Credit, TreeShape, credit_leaves
 from treeroll.core.effects import PersistNode
@@ -193,13 +195,19 @@ def assemble(stored: StoredTree) -> pb.Tree:
 
 def shape_of(tree: pb.Tree) -> TreeShape:
     """Shape of an assembled tree; its leaves are in path order because its nodes are."""
-    parents, retrospective, n_tokens = [0] * len(tree.nodes), [False] * len(tree.nodes), [0] * len(tree.nodes)
-    for node in tree.nodes:
-        parents[node.number] = node.parent
-        retrospective[node.number] = node.decision == Decision.RETROSPECTIVE.value
-        n_tokens[node.number] = len(node.token_ids) // 4
-    leaves = [node.number for node in tree.nodes if node.status == NodeStatus.LEAF.value]
-    return TreeShape(parents, retrospective, n_tokens, leaves)
+    by_number = sorted(tree.nodes, key=lambda node: node.number)
+    return TreeShape(
+        [node.parent for node in by_number],
+        [node.decision == Decision.RETROSPECTIVE.value for node in by_number],
+        [len(node.token_ids) // 4 for node in by_number],
+        [_sum(node.logprobs) for node in by_number],
+        [node.number for node in tree.nodes if node.status == NodeStatus.LEAF.value],
+    )
+
+
+def _sum(logprobs: bytes) -> float:
+    """Sum of little-endian float32 values, as the coordinator takes it when a segment is reported."""
+    return float(np.frombuffer(logprobs, "<f4").sum(dtype=np.float64))
 
 
 def recredit(tree: pb.Tree, scorer: str | None, estimator: AdvantageEstimator) -> None:

@@ -1,20 +1,27 @@
 """Path weights and values of finished trees."""
 
+import math
+
 import pytest
 
 from treeroll.core.credit import TreeShape, credit_leaves, path_weights
+from treeroll.errors import InvalidInput
 from treeroll.policies.base import CreditTree
 
 
 class Echo:
-    """An estimator that returns the reward on every path node."""
+    """An estimator that returns the reward on every path node, and keeps what it saw."""
 
     def estimate(self, tree: CreditTree) -> dict[int, tuple[float, ...]]:
+        self.seen = tree
         return {leaf: (reward,) * len(tree.paths[leaf]) for leaf, reward in tree.rewards.items()}
 
 
 def shape(parents: list[int], leaves: list[int], retrospective: tuple[int, ...] = ()) -> TreeShape:
-    return TreeShape(parents, [i in retrospective for i in range(len(parents))], [4] * len(parents), leaves)
+    numbers = range(len(parents))
+    return TreeShape(
+        parents, [i in retrospective for i in numbers], [4] * len(parents), [-0.5 * i for i in numbers], leaves
+    )
 
 
 def test_a_path_weighs_one_over_the_boundary_children_at_every_fork() -> None:
@@ -37,3 +44,21 @@ def test_weights_of_a_tree_without_fallback_sum_to_one() -> None:
 def test_leaves_without_a_reward_get_a_weight_but_no_advantage() -> None:
     credits = credit_leaves(shape([0, 0, 0], [1, 2]), {2: 1.0}, Echo())
     assert [(c.leaf, c.path_weight, c.advantages) for c in credits] == [(1, 0.5, ()), (2, 0.5, (1.0,))]
+
+
+def test_estimators_see_rewards_of_inner_nodes_apart_and_figures_of_every_node() -> None:
+    estimator = Echo()
+    credits = credit_leaves(shape([0, 0, 0, 1], [2, 3]), {1: 0.25, 3: 1.0}, estimator)
+    assert [credit.advantages for credit in credits] == [(), (1.0, 1.0)]
+    assert estimator.seen.rewards == {3: 1.0}
+    assert estimator.seen.inner_rewards == {1: 0.25}
+    assert estimator.seen.n_tokens == dict.fromkeys(range(4), 4)
+    assert estimator.seen.logprob_sums == {0: 0.0, 1: -0.5, 2: -1.0, 3: -1.5}
+
+
+@pytest.mark.parametrize("reward", [math.nan, math.inf, -math.inf])
+def test_a_reward_that_is_not_finite_is_refused_by_node(reward: float) -> None:
+    with pytest.raises(InvalidInput, match=f"the reward of node 1 is {reward}; credit needs finite rewards"):
+        credit_leaves(shape([0, 0, 0], [1, 2]), {1: reward, 2: 1.0}, Echo())
+    with pytest.raises(InvalidInput, match=f"the reward of node 1 is {reward}"):
+        credit_leaves(shape([0, 0, 1], [2]), {1: reward, 2: 1.0}, Echo())

@@ -14,6 +14,7 @@ class TreeShape:
     parents: list[int]
     retrospective: list[bool]
     n_tokens: list[int]
+    logprob_sums: list[float]  # over each node's sampled tokens, nats
     leaves: list[int]  # in path order
 
     @classmethod
@@ -24,6 +25,7 @@ class TreeShape:
             [node.parent for node in nodes],
             [node.decision is Decision.RETROSPECTIVE for node in nodes],
             [node.n_tokens for node in nodes],
+            [node.logprob_sum for node in nodes],
             live.tree.in_path_order(live.tree.leaves),
         )
 
@@ -66,10 +68,17 @@ def path_weights(shape: TreeShape) -> dict[int, float]:
 
 
 def credit_leaves(shape: TreeShape, rewards: dict[int, float], estimator: AdvantageEstimator) -> list[Credit]:
-    """Credit of every leaf, in path order. `rewards` holds the scored leaves only."""
+    """Credit of every leaf, in path order. `rewards` holds the scored leaves, and inner nodes where reported."""
     paths = {leaf: shape.path(leaf) for leaf in shape.leaves}
     scored = {leaf: rewards[leaf] for leaf in shape.leaves if leaf in rewards}
-    tokens = dict(enumerate(shape.n_tokens))
-    advantages = estimator.estimate(CreditTree(paths, scored, tokens)) if scored else {}
+    advantages = estimator.estimate(_credit_tree(shape, paths, scored, rewards)) if scored else {}
     weights = path_weights(shape)
     return [Credit(leaf, weights[leaf], advantages.get(leaf, ())) for leaf in shape.leaves]
+
+
+def _credit_tree(
+    shape: TreeShape, paths: dict[int, tuple[int, ...]], scored: dict[int, float], rewards: dict[int, float]
+) -> CreditTree:
+    inner = {node: reward for node, reward in rewards.items() if node not in paths}
+    tokens, logprobs = dict(enumerate(shape.n_tokens)), dict(enumerate(shape.logprob_sums))
+    return CreditTree(paths, scored, tokens, logprobs, inner)

@@ -4,12 +4,15 @@ A policy is an object made from its `Params` (a frozen pydantic model with bound
 it returns depends on its parameters, the tree and the tree's seed only. A tree's memory lives in its `Growth`.
 """
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from treeroll.core.tree import BranchReason, Decision, Kind, Node, NodeStatus, StopReason, Tree
+from treeroll.errors import InvalidInput
 
 
 class Params(BaseModel):
@@ -140,12 +143,22 @@ class CreditTree:
     """A finished tree as credit assignment sees it. Index = node number; the root is 0 and its own parent.
 
     `paths[i]` are the node numbers from depth 1 to leaf i's node; `rewards` maps scored leaves to finite values;
-    leaves that nobody scored, or whose scorer failed, are in `paths` but not in `rewards`.
+    leaves that nobody scored, or whose scorer failed, are in `paths` but not in `rewards`. `inner_rewards` are the
+    rewards of nodes that are no leaf, where somebody reported them. `logprob_sums` are over each node's sampled tokens
+    (nats). Raises InvalidInput for a reward that is not finite: one nan would be in the credit of every leaf.
     """
 
     paths: dict[int, tuple[int, ...]]
     rewards: dict[int, float]
     n_tokens: dict[int, int]
+    logprob_sums: Mapping[int, float] = field(default_factory=dict)
+    inner_rewards: Mapping[int, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for rewards in (self.rewards, self.inner_rewards):
+            for node, reward in rewards.items():
+                if not math.isfinite(reward):
+                    raise InvalidInput(f"the reward of node {node} is {reward}; credit needs finite rewards")
 
 
 class AdvantageEstimator(Protocol):

@@ -9,7 +9,16 @@ from pydantic.fields import FieldInfo
 
 from treeroll.errors import InvalidInput
 from treeroll.policies.advantage.grpo import Grpo
+from treeroll.policies.advantage.ib_tpo import InformationBottleneck
+from treeroll.policies.advantage.rloo import Rloo
+from treeroll.policies.advantage.segpo import SegPO
+from treeroll.policies.advantage.spo import Spo
+from treeroll.policies.advantage.tree_grpo import TreeGrpo
+from treeroll.policies.advantage.tree_seg import TreeSegments
 from treeroll.policies.advantage.treepo import TreePOAdvantage
+from treeroll.policies.advantage.treeps_mc import TreePSMonteCarlo
+from treeroll.policies.advantage.treerl import TreeRL
+from treeroll.policies.advantage.treerpo import TreeRPO
 from treeroll.policies.base import Limits
 from treeroll.policies.branch.deepsearch import DeepSearch
 from treeroll.policies.branch.flat import Flat
@@ -33,7 +42,19 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
     "segment": (FixedTokens, PerDepth, FullRollout),
     "branch": (TreePO, Flat, SPO, TreeRPO, TreeGRPO, IBTPO, DeepSearch),
     "prune": (FinishTests,),
-    "advantage": (TreePOAdvantage, Grpo),
+    "advantage": (
+        TreePOAdvantage,
+        Grpo,
+        Rloo,
+        TreeSegments,
+        SegPO,
+        TreeRL,
+        TreeGrpo,
+        Spo,
+        TreeRPO,
+        TreePSMonteCarlo,
+        InformationBottleneck,
+    ),
     "placement": (ParentAffinity, LeastLoaded, RoundRobin),
 }
 

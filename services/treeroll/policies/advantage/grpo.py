@@ -1,9 +1,10 @@
 """Group-relative advantages: every leaf against the leaves of its tree."""
 
-import math
 from typing import ClassVar
 
 from treeroll.policies import base
+from treeroll.policies.advantage.moments import deviation, mean
+from treeroll.policies.advantage.scored_tree import on_whole_paths
 from treeroll.policies.base import CreditTree, Limits
 
 EPSILON = 1e-6
@@ -29,10 +30,5 @@ class Grpo:
     def estimate(self, tree: CreditTree) -> dict[int, tuple[float, ...]]:
         """For each scored leaf, one advantage per path node."""
         rewards = list(tree.rewards.values())
-        if len(set(rewards)) <= 1:
-            return {leaf: (0.0,) * len(tree.paths[leaf]) for leaf in tree.rewards}
-        mean = math.fsum(rewards) / len(rewards)
-        std = math.sqrt(math.fsum((reward - mean) ** 2 for reward in rewards) / (len(rewards) - 1))
-        return {
-            leaf: ((reward - mean) / (std + EPSILON),) * len(tree.paths[leaf]) for leaf, reward in tree.rewards.items()
-        }
+        center, scale = mean(rewards), deviation(rewards, ddof=1) + EPSILON
+        return on_whole_paths(tree, {leaf: (reward - center) / scale for leaf, reward in tree.rewards.items()})

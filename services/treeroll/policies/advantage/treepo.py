@@ -9,6 +9,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from treeroll.policies import base
+from treeroll.policies.advantage.moments import deviation, mean
+from treeroll.policies.advantage.scored_tree import on_whole_paths
 from treeroll.policies.base import CreditTree, Limits
 
 # Deviations below this are rounding noise: dividing by them would turn it into credit.
@@ -55,11 +57,9 @@ class TreePOAdvantage:
         """For each scored leaf, one advantage per path node."""
         groups = _groups(tree)
         terms = {leaf: list(self._terms(tree, groups, leaf)) for leaf in tree.rewards}
-        spread = _spread(term.gap for of_leaf in terms.values() for term in of_leaf)
-        return {
-            leaf: (self._scaled(self._combined(of_leaf), of_leaf, spread),) * len(tree.paths[leaf])
-            for leaf, of_leaf in terms.items()
-        }
+        spread = deviation([term.gap for of_leaf in terms.values() for term in of_leaf])
+        combined = {leaf: self._scaled(self._combined(of_leaf), of_leaf, spread) for leaf, of_leaf in terms.items()}
+        return on_whole_paths(tree, combined)
 
     def _terms(self, tree: CreditTree, groups: dict[int, list[float]], leaf: int) -> Iterable[Term]:
         for node in (0, *tree.paths[leaf]):
@@ -70,7 +70,7 @@ class TreePOAdvantage:
                 continue
             if self._params.drop_zero_variance_groups and len(set(rewards)) == 1:
                 continue
-            yield Term(len(rewards), tree.rewards[leaf] - _mean(rewards))
+            yield Term(len(rewards), tree.rewards[leaf] - mean(rewards))
 
     def _combined(self, terms: list[Term]) -> float:
         if not terms:
@@ -84,7 +84,7 @@ class TreePOAdvantage:
             case "none":
                 return value
             case "path_std":
-                spread = _spread(term.gap for term in terms)
+                spread = deviation([term.gap for term in terms])
             case "tree_std":
                 spread = tree_spread
         return value / spread if spread > SMALLEST_SPREAD else value
@@ -97,17 +97,3 @@ def _groups(tree: CreditTree) -> dict[int, list[float]]:
         for node in (0, *tree.paths[leaf]):
             groups[node].append(reward)
     return groups
-
-
-def _mean(rewards: list[float]) -> float:
-    """Mean, exactly the common value where all are equal."""
-    return rewards[0] if len(set(rewards)) == 1 else math.fsum(rewards) / len(rewards)
-
-
-def _spread(values: Iterable[float]) -> float:
-    """Population standard deviation; 0 for none or one value."""
-    listed = list(values)
-    if len(listed) < 2:
-        return 0.0
-    mean = math.fsum(listed) / len(listed)
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in listed) / len(listed))

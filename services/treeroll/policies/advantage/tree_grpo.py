@@ -1,0 +1,61 @@
+"""Tree-GRPO's advantages: every leaf against all leaves of the task, and against those of its own chain's tree."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from treeroll.policies import base
+from treeroll.policies.advantage.moments import deviation, mean
+from treeroll.policies.advantage.scored_tree import on_whole_paths
+from treeroll.policies.base import CreditTree, Limits
+
+EPSILON = 1e-6
+
+
+class TreeGrpo:
+    """A_i = norm(R_i over all leaves) + norm(R_i over the leaves of its tree), norm(x) = (x - mean) / (std + 1e-6).
+
+    The same for each node of a path; std is the sample deviation. The paper grows M trees per task, each from one chain
+    that starts at the prompt. Here they are the subtrees below the prompt of one tree: leaves whose paths begin with
+    the same node. `terms`: `both`, the paper's; `intra` alone; `nested` norms the task-normed rewards within the tree.
+
+    Ours: a leaf that is alone in its tree gets 0 from that tree, as one that is alone in the task does. The release
+    hands both their raw reward (mean 0, std 1), which with its fixed number of leaves per tree never happens, but does
+    here whenever a fork starts at the prompt. Its `tree_diff` reward, which it does not use itself, is left out.
+    """
+
+    name: ClassVar[str] = "tree_grpo"
+    summary: ClassVar[str] = "GRPO over the task's leaves, plus GRPO over those that begin with the same node"
+    paper: ClassVar[str] = "Tree-GRPO, arXiv 2509.21240"
+
+    class Params(base.Params):
+        """Which norms count."""
+
+        terms: Literal["both", "intra", "nested"] = Field("both", description="both norms, the tree's, or one on top")
+
+    def __init__(self, params: Params, limits: Limits) -> None:
+        self._terms = params.terms
+
+    def estimate(self, tree: CreditTree) -> dict[int, tuple[float, ...]]:
+        """For each scored leaf, one advantage per path node."""
+        inter = _normed(tree.rewards)
+        intra = _normed_by_tree(tree, inter if self._terms == "nested" else tree.rewards)
+        if self._terms == "both":
+            intra = {leaf: value + inter[leaf] for leaf, value in intra.items()}
+        return on_whole_paths(tree, intra)
+
+
+def _normed_by_tree(tree: CreditTree, values: dict[int, float]) -> dict[int, float]:
+    trees: dict[int, dict[int, float]] = {}
+    for leaf, value in values.items():
+        trees.setdefault(tree.paths[leaf][0], {})[leaf] = value
+    normed: dict[int, float] = {}
+    for leaves in trees.values():
+        normed.update(_normed(leaves))
+    return normed
+
+
+def _normed(values: dict[int, float]) -> dict[int, float]:
+    listed = list(values.values())
+    center, scale = mean(listed), deviation(listed, ddof=1) + EPSILON
+    return {leaf: (value - center) / scale for leaf, value in values.items()}

@@ -1,0 +1,22 @@
+"""Group-relative credit."""
+
+import math
+import statistics
+
+import pytest
+from tests.support.credit import BINARY, close, credit_tree, leaf_values
+
+
+def test_rewards_are_standardised_over_the_leaves_of_the_tree():
+    rewards = [1, 0, 1, 1, 0, 0, 0, 1]
+    std = statistics.stdev(rewards)
+    assert leaf_values("grpo", BINARY) == pytest.approx([(reward - 0.5) / (std + 1e-6) for reward in rewards])
+
+
+def test_leaves_nobody_scored_take_no_part():
+    assert leaf_values("grpo", credit_tree(["00", "01", "1"], [1, None, 0])) == close(math.sqrt(0.5), -math.sqrt(0.5))
+
+
+@pytest.mark.parametrize("rewards", [[0.1] * 3, [0.1, None, None]])
+def test_without_contrast_credit_is_exactly_zero(rewards):
+    assert set(leaf_values("grpo", credit_tree(["0", "1", "2"], rewards))) == {0.0}
