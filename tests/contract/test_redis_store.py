@@ -2,7 +2,7 @@
 
 import asyncio
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from treeroll.store.embedded import EmbeddedRedis
 from treeroll.store.factory import make_store
 from treeroll.store.memory import MemoryStore
 from treeroll.store.redis import RedisStore
+from treeroll.store.redis_connection import Command, ask
 
 
 @pytest.fixture
@@ -158,21 +159,22 @@ async def test_a_server_without_memory_refuses_the_whole_commit(redis: Any, redi
     await store.close()
 
 
-async def test_a_commit_that_arrives_late_changes_nothing(redis: Any, redis_server: EmbeddedRedis) -> None:
+async def test_a_commit_that_arrives_late_changes_nothing(
+    redis: Any, redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = RedisStore(redis_server.url)
     epoch = await store.open()
-    sent: list[tuple[Any, ...]] = []
-    execute = store._redis.execute_command
+    sent: list[Command] = []
 
-    async def record(*command: Any) -> Any:
-        sent.append(command)
-        return await execute(*command)
+    async def recorded(client: Any, commands: Sequence[Command]) -> list[Any]:
+        sent.extend(commands)
+        return await ask(client, commands)
 
-    store._redis.execute_command = record  # type: ignore[method-assign]
+    monkeypatch.setattr("treeroll.store.redis.ask", recorded)
     await store.commit(Commit(runs={"run": b"1"}, feed=[("run", "a")]), epoch)
     await store.commit(Commit(runs={"run": b"2"}, feed=[("run", "b")]), epoch)
     first = next(command for command in sent if command[0] == "EVALSHA")
-    await execute(*first)
+    await ask(store._redis, [first])
     assert await store.load_run("run") == b"2"
     assert await store.feed_entries("run") == ["a", "b"]
     await store.close()
@@ -226,6 +228,8 @@ async def test_a_foreign_key_in_the_way_is_a_store_error(redis: Any, redis_serve
     with pytest.raises(StoreError, match="WRONGTYPE"):
         await store.commit(Commit(runs={"run": b"1"}, nodes={"t": [(0, b"")]}), epoch)
     assert await store.load_run("run") is None
+    with pytest.raises(StoreError, match="WRONGTYPE"):
+        await store.load_trees(["t"])
     await store.close()
 
 

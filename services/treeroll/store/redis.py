@@ -2,7 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 from redis.exceptions import NoScriptError
@@ -11,11 +12,10 @@ from treeroll.errors import StaleEpoch, StoreError
 from treeroll.store import keys, lease_id
 from treeroll.store.base import Commit, GroupState, Lease, StoredTree, missing_node
 from treeroll.store.commit_args import commit_args, hole
-from treeroll.store.redis_connection import connect, public_address, store_errors
+from treeroll.store.redis_connection import Arg, Command, ask, connect, public_address, store_errors
 from treeroll.store.redis_settings import check_durability, check_server
 from treeroll.store.scripts import script
 
-Arg = str | bytes | int | float
 T = TypeVar("T")
 
 # Entries per XRANGE of a whole feed: bounds the size of one reply.
@@ -100,9 +100,9 @@ class RedisStore:
         return record
 
     async def load_tasks(self, run_id: str) -> dict[str, tuple[str, str]]:
-        stored: dict[bytes, bytes] = await self._call("HGETALL", keys.tasks(run_id))
+        stored: list[bytes] = await self._call("HGETALL", keys.tasks(run_id))
         found = {}
-        for key, value in stored.items():
+        for key, value in _pairs(stored):
             digest, _, tree_id = value.decode().partition(" ")
             found[key.decode()] = (tree_id, digest)
         return found
@@ -114,28 +114,24 @@ class RedisStore:
         if not tree_ids:
             return []
         # A transaction: header, nodes and rewards of a tree are of one moment.
-        pipeline = self._redis.pipeline(transaction=True)
+        commands: list[Command] = [("MULTI",)]
         for tree_id in tree_ids:
-            pipeline.execute_command("HGET", keys.tree(tree_id), keys.HEADER)
-            pipeline.execute_command("LRANGE", keys.nodes(tree_id), 0, -1)
-            pipeline.execute_command("HGETALL", keys.rewards(tree_id))
-        replies = await self._shielded(self._execute(pipeline.execute()))
-        return [_stored_tree(*replies[at : at + 3]) for at in range(0, len(replies), 3)]
+            commands += (
+                ("HGET", keys.tree(tree_id), keys.HEADER),
+                ("LRANGE", keys.nodes(tree_id), 0, -1),
+                ("HGETALL", keys.rewards(tree_id)),
+            )
+        *_, found = await self._ask([*commands, ("EXEC",)])
+        return [_stored_tree(*found[at : at + 3]) for at in range(0, len(found), 3)]
 
     async def load_nodes(self, paths: list[tuple[str, list[int]]]) -> list[list[bytes]]:
-        pipeline = self._redis.pipeline(transaction=False)  # nodes never change
-        for tree_id, numbers in paths:
-            for number in numbers:
-                pipeline.execute_command("LINDEX", keys.nodes(tree_id), number)
-        replies = iter(await self._shielded(self._execute(pipeline.execute())))
-        found: list[list[bytes]] = []
-        for tree_id, numbers in paths:
-            blobs = [(number, next(replies)) for number in numbers]
-            for number, blob in blobs:
-                if blob is None:
-                    raise missing_node(tree_id, number)
-            found.append([blob for _, blob in blobs])
-        return found
+        places = [(tree_id, number) for tree_id, numbers in paths for number in numbers]
+        records = await self._ask([("LINDEX", keys.nodes(tree_id), number) for tree_id, number in places])
+        for (tree_id, number), record in zip(places, records, strict=True):
+            if record is None:
+                raise missing_node(tree_id, number)
+        rest = iter(records)  # nodes never change: no transaction
+        return [list(islice(rest, len(numbers))) for _, numbers in paths]
 
     # The feed
 
@@ -146,7 +142,7 @@ class RedisStore:
         found: list[str] = []
         start = "-"
         while page := await self._call("XRANGE", keys.feed(run_id), start, "+", "COUNT", _PAGE):
-            found += [fields[keys.TREE.encode()].decode() for _, fields in page]
+            found += [tree_id.decode() for _, (_, tree_id) in page]
             start = f"({page[-1][0].decode()}"
         return found
 
@@ -205,32 +201,42 @@ class RedisStore:
             task.exception()  # seen: nobody is left to tell if the caller was cancelled
 
     async def _call(self, *command: Arg) -> Any:
-        return await self._shielded(self._execute(self._redis.execute_command(*command)))
+        return (await self._ask([command]))[0]
+
+    async def _ask(self, commands: Sequence[Command]) -> list[Any]:
+        return await self._shielded(self._answers(commands))
+
+    async def _answers(self, commands: Sequence[Command]) -> list[Any]:
+        with store_errors(self.address):
+            return await ask(self._redis, commands)
 
     async def _script(self, name: str, script_keys: list[str], args: Sequence[Arg]) -> Any:
         return await self._shielded(self._evaluate(name, script_keys, args))
 
-    async def _execute(self, answer: Awaitable[Any]) -> Any:
-        with store_errors(self.address):
-            return await answer
-
     async def _evaluate(self, name: str, script_keys: list[str], args: Sequence[Arg]) -> Any:
         code = script(name)
+        what = (len(script_keys), *script_keys, *args)
         with store_errors(self.address):
             try:
-                return await self._redis.execute_command("EVALSHA", code.sha, len(script_keys), *script_keys, *args)
+                (reply,) = await ask(self._redis, [("EVALSHA", code.sha, *what)])
             except NoScriptError:  # first use, or the server restarted
-                return await self._redis.execute_command("EVAL", code.text, len(script_keys), *script_keys, *args)
+                (reply,) = await ask(self._redis, [("EVAL", code.text, *what)])
+        return reply
 
 
 def _stale(address: str, epoch: int, newer: int) -> StaleEpoch:
     return StaleEpoch(f"{address} belongs to epoch {newer} now: epoch {epoch} may write no more")
 
 
-def _stored_tree(header: bytes | None, nodes: list[bytes], rewards: dict[bytes, bytes]) -> StoredTree | None:
+def _stored_tree(header: bytes | None, nodes: list[bytes], rewards: list[bytes]) -> StoredTree | None:
     if header is None:
         return None
-    return StoredTree(header, nodes, {key.decode(): record for key, record in rewards.items()})
+    return StoredTree(header, nodes, {key.decode(): record for key, record in _pairs(rewards)})
+
+
+def _pairs(flat: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """The fields and values of a hash, which Redis gives in turn."""
+    return zip(flat[::2], flat[1::2], strict=True)
 
 
 def _lease(consumer: str, seq: int, delivery: int, tree_id: bytes) -> Lease:
