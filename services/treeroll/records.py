@@ -206,8 +206,8 @@ def shape_of(tree: pb.Tree) -> TreeShape:
 
 
 def _sum(logprobs: bytes) -> float:
-    """Sum of little-endian float32 values, as the coordinator takes it when a segment is reported."""
-    return float(np.frombuffer(logprobs, "<f4").sum(dtype=np.float64))
+    """Sum of little-endian float32 values, added one by one as the replica does: equal to what it reported."""
+    return float(sum(np.frombuffer(logprobs, "<f4").tolist()))
 
 
 def recredit(tree: pb.Tree, scorer: str | None, estimator: AdvantageEstimator) -> None:

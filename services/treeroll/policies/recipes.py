@@ -74,7 +74,7 @@ _SPO = Recipe(
     segment=Choice("per_depth"),
     branch=Choice("spo", MappingProxyType({"fanouts": (6, 6, 6)})),
     prune=ENDS_ONLY,
-    advantage=Choice("grpo"),
+    advantage=Choice("spo"),
 )
 
 _TREERPO = Recipe(
@@ -85,7 +85,7 @@ _TREERPO = Recipe(
     segment=Choice("fixed"),
     branch=Choice("treerpo", MappingProxyType({"arity": 8})),
     prune=ENDS_ONLY,
-    advantage=Choice("grpo"),
+    advantage=Choice("treerpo"),
 )
 
 # Ours: segments of fixed length, as long as treepo's, stand for agent steps; a boxed answer is the paper's answer.
@@ -97,7 +97,7 @@ _TREE_GRPO = Recipe(
     segment=Choice("fixed"),
     branch=Choice("tree_grpo", MappingProxyType({"chains": 2, "picks": 2, "rounds": 1})),
     prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "off"})),
-    advantage=Choice("grpo"),
+    advantage=Choice("tree_grpo"),
 )
 
 # Ours: segments of fixed length, as long as treepo's, stand for the paper's steps between blank lines.
@@ -109,7 +109,7 @@ _IB_TPO = Recipe(
     segment=Choice("fixed"),
     branch=Choice("ib_tpo", MappingProxyType({"initial": 4, "rounds": 9, "nodes": 1, "forks": 1, "beta": 5.0})),
     prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
-    advantage=Choice("grpo"),
+    advantage=Choice("ib_tpo"),
 )
 
 _DEEPSEARCH = Recipe(

@@ -18,7 +18,7 @@ from treeroll.policies.advantage.tree_seg import TreeSegments
 from treeroll.policies.advantage.treepo import TreePOAdvantage
 from treeroll.policies.advantage.treeps_mc import TreePSMonteCarlo
 from treeroll.policies.advantage.treerl import TreeRL
-from treeroll.policies.advantage.treerpo import TreeRPO
+from treeroll.policies.advantage.treerpo import TreeRPOAdvantage
 from treeroll.policies.base import Limits
 from treeroll.policies.branch.deepsearch import DeepSearch
 from treeroll.policies.branch.flat import Flat
@@ -51,7 +51,7 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
         TreeRL,
         TreeGrpo,
         Spo,
-        TreeRPO,
+        TreeRPOAdvantage,
         TreePSMonteCarlo,
         InformationBottleneck,
     ),

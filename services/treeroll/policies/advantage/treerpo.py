@@ -10,7 +10,7 @@ from treeroll.policies.advantage.scored_tree import ScoredTree
 from treeroll.policies.base import CreditTree, Limits
 
 
-class TreeRPO:
+class TreeRPOAdvantage:
     """A(n) = (r(n) - mean r) / std r over the children of n's parent; r of an inner node is the mean of its children's.
 
     Groups with a deviation below `smallest_spread` are left out (the paper's threshold of 0.1): their nodes get 0.
