@@ -1,0 +1,83 @@
+"""Every recipe on a real engine: it runs to its end, and where forks are blind to the future, its estimate is unbiased."""
+
+import asyncio
+import statistics
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from tests.support.local_service import LocalService, local_service
+
+from treeroll.client import AsyncClient, connect_async
+from treeroll.client.records import TreeRecord
+from treeroll.demo import TASKS_FILE
+from treeroll.generator.config import GeneratorConfig
+from treeroll.generator.vllm_engine import VllmEngine
+from treeroll.policies.recipes import RECIPES
+from treeroll.tasks import read_tasks
+
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+
+# Small trees: the demo model's answers have about a hundred tokens.
+SHAPE = {"segment_tokens": 32, "max_depth": 4, "max_tokens": 128, "scorer": "arith"}
+SMALL: dict[str, dict[str, object]] = {
+    "treepo": {"leaves": 8},
+    "flat": {"leaves": 8},
+    "spo": {"leaves": 16, "branch": {"fanouts": [2, 2, 2, 2]}},
+    "treerpo": {"leaves": 16, "branch": {"arity": 2}},
+    "tree_grpo": {"leaves": 6},
+    "ib_tpo": {"leaves": 12},
+    "deepsearch": {"leaves": 12, "branch": {"width": 4, "terminals": 3}},
+}
+# Every fork is decided at its boundary, from what was known there.
+BLIND = {
+    "treepo": {"leaves": 16, "branch": {"fallback": "none"}},
+    "spo": SMALL["spo"],
+    "treerpo": SMALL["treerpo"],
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service() -> AsyncIterator[LocalService]:
+    """One real engine for all of them."""
+    async with local_service() as service:
+        service.serve_engine(VllmEngine(GeneratorConfig(slots=64, seed=5), seed=5), "r0")
+        yield service
+
+
+async def trees_of(client: AsyncClient, run_id: str, recipe: str, tasks: int, **config: object) -> list[TreeRecord]:
+    run = await client.create_run(run_id, recipe=recipe, **{**SHAPE, **config})
+    await run.submit(read_tasks(TASKS_FILE, limit=tasks))
+    await run.close()
+    return [tree async for batch in run.batches() for tree in batch.trees]
+
+
+async def test_every_recipe_runs_to_its_end_on_a_real_engine(service: LocalService) -> None:
+    assert set(SMALL) == set(RECIPES)
+    async with await connect_async(service.address) as client:
+        grown = await asyncio.gather(
+            *(trees_of(client, f"all-{name}", name, 6, **config) for name, config in SMALL.items())
+        )
+        for (name, config), trees in zip(SMALL.items(), grown, strict=True):
+            assert [tree.status for tree in trees] == ["complete"] * 6, name
+            for tree in trees:
+                assert 0 < len(tree.samples) <= config["leaves"], name
+                assert all(sample.advantages is not None for sample in tree.samples), name
+        assert (await client.audit()).violations == []
+
+
+def estimates(trees: list[TreeRecord]) -> dict[str, float]:
+    """Path-weighted mean reward of each task: what an independent sample would earn."""
+    return {tree.task_id: sum(s.path_weight * s.reward for s in tree.samples) for tree in trees}
+
+
+async def test_blind_forks_leave_the_mean_reward_as_flat_sampling_has_it(service: LocalService) -> None:
+    tasks = 40
+    async with await connect_async(service.address) as client:
+        flat = estimates(await trees_of(client, "blind-flat", "flat", tasks, leaves=16))
+        for name, config in BLIND.items():
+            tree = estimates(await trees_of(client, f"blind-{name}", name, tasks, **config))
+            gaps = [tree[task] - flat[task] for task in flat]
+            error = statistics.stdev(gaps) / tasks**0.5
+            # Four, so that this test is wrong once in ten thousand runs.
+            assert abs(statistics.fmean(gaps)) <= 4 * error, (name, statistics.fmean(gaps), error)
