@@ -1,4 +1,4 @@
-"""Every recipe on a real engine: it runs to its end, and where forks are blind to the future, its estimate is unbiased."""
+"""Every recipe on a real engine: it runs to its end, and where forks are blind to the future, it is unbiased."""
 
 import asyncio
 import statistics
