@@ -8,8 +8,11 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from treeroll.errors import InvalidInput
+from treeroll.policies.advantage.deepsearch import DeepSearch
 from treeroll.policies.advantage.grpo import Grpo
 from treeroll.policies.advantage.ib_tpo import InformationBottleneck
+from treeroll.policies.advantage.mars2 import Mars2
+from treeroll.policies.advantage.rest_mcts import RestMcts
 from treeroll.policies.advantage.rloo import Rloo
 from treeroll.policies.advantage.segpo import SegPO
 from treeroll.policies.advantage.spo import Spo
@@ -54,6 +57,9 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
         TreeRPOAdvantage,
         TreePSMonteCarlo,
         InformationBottleneck,
+        Mars2,
+        DeepSearch,
+        RestMcts,
     ),
     "placement": (ParentAffinity, LeastLoaded, RoundRobin),
 }

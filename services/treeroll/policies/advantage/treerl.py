@@ -50,6 +50,8 @@ class TreeRL:
 
     def estimate(self, tree: CreditTree) -> dict[int, tuple[float, ...]]:
         """For each scored leaf, one advantage per path node."""
+        if not tree.rewards:
+            return {}
         scored = ScoredTree(tree)
         values, leaves = self._values(tree, scored)
         weights = {node: self._weight(len(below)) for node, below in scored.leaves.items()}

@@ -1,0 +1,139 @@
+"""Every estimator, on random trees: it agrees with its definition, and keeps what all of them promise."""
+
+import random
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.credit import LIMITS
+from tests.support.credit_by_definition import DEFINITIONS, by_definition
+
+from treeroll.policies import registry
+from treeroll.policies.base import CreditTree
+
+SCALES = {
+    "binary": (0.0, 1.0),
+    "signed": (-1.0, 1.0),
+    "graded": (0.0, 0.25, 0.5, 1.0),
+    "alike": (0.1,),
+    "any": None,
+}
+SETTINGS = {
+    "grpo": {},
+    "rloo": {},
+    "treepo": {
+        "aggregate": ["average", "group_size"],
+        "include_root": [True, False],
+        "drop_zero_variance_groups": [True, False],
+    },
+    "tree_seg": {"eta": [1.0, 0.7]},
+    "segpo": {},
+    "treerl": {
+        "terms": ["global_local", "local", "global", "ancestors", "local_leaf"],
+        "scale": ["sqrt", "leaves", "none"],
+        "scaled": ["values", "sum"],
+        "center": ["none", "step", "token"],
+    },
+    "tree_grpo": {"terms": ["both", "intra", "nested"]},
+    "spo": {"scale": ["none", "sibling_std"]},
+    "treerpo": {"scale": ["std", "none"], "smallest_spread": [0.1, 1e-9]},
+    "treeps_mc": {"against": ["parent", "prompt", "both"]},
+    "ib_tpo": {"ib_weight": [0.1, 1.0], "beta": [5.0, 0.5], "success": [0.5, 0.0]},
+    "mars2": {"gamma": [0.5, 2.0], "sibling_share": [0.5, 0.0, 0.8]},
+    "deepsearch": {"success": [0.5, 0.0], "smallest_share": [0.1, 0.6], "temperature": [1.0, 2.5]},
+    "rest_mcts": {"success": [0.5, 0.0]},
+}
+COMBINATIONS = {
+    name: [dict(zip(options, values, strict=True)) for values in product(*options.values())]
+    for name, options in SETTINGS.items()
+}
+ESTIMATORS = [policy.name for policy in registry.POLICIES["advantage"]]
+
+
+def grown(seed: int, depth: int, width: int, end: float, scored: float, scale: str) -> CreditTree:
+    """A ragged tree with unscored leaves, dead ends, and rewards on some inner nodes; the root may be all of it."""
+    chance = random.Random(seed)
+    paths: dict[int, tuple[int, ...]] = {}
+    rewards, inner, tokens, logprobs = {}, {}, {0: 5}, {0: 0.0}
+
+    def reward() -> float:
+        values = SCALES[scale]
+        return chance.choice(values) if values else chance.uniform(-2, 2)
+
+    def grow(path: tuple[int, ...]) -> None:
+        for _ in range(chance.randint(1, width) if len(tokens) < 24 else 1):
+            number = len(tokens)
+            tokens[number] = chance.randint(1, 12)
+            logprobs[number] = -chance.uniform(0, 2) * tokens[number]
+            here = (*path, number)
+            if len(here) == depth or chance.random() < end:
+                if chance.random() < 0.05:
+                    continue  # pruned: no sample
+                paths[number] = here
+                if chance.random() < scored:
+                    rewards[number] = reward()
+            else:
+                if chance.random() < 0.1:
+                    inner[number] = reward()
+                grow(here)
+
+    if depth:
+        grow(())
+    return CreditTree(paths, rewards, tokens, logprobs, inner)
+
+
+trees = st.builds(
+    grown,
+    st.integers(0, 2**32),
+    st.integers(0, 5),
+    st.integers(1, 4),
+    st.sampled_from([0.0, 0.2, 0.5]),
+    st.sampled_from([1.0, 0.8, 0.3]),
+    st.sampled_from(sorted(SCALES)),
+)
+
+
+def estimator(name: str, params: dict[str, object]):
+    return registry.build("advantage", name, params, LIMITS)
+
+
+def test_every_estimator_has_a_definition_to_compare_with():
+    assert set(ESTIMATORS) == set(DEFINITIONS) == set(SETTINGS)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@settings(max_examples=1000, deadline=None)
+@given(tree=trees, choice=st.integers(0, 2**16))
+def test_it_agrees_with_its_definition(name, tree, choice):
+    params = COMBINATIONS[name][choice % len(COMBINATIONS[name])]
+    found = estimator(name, params).estimate(tree)
+    expected = by_definition(name, tree, **params)
+    assert found.keys() == expected.keys() == tree.rewards.keys()
+    for leaf, values in found.items():
+        assert list(values) == pytest.approx(expected[leaf], rel=1e-6, abs=1e-6), (leaf, params)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@settings(max_examples=100, deadline=None)
+@given(tree=trees, order=st.randoms(use_true_random=False))
+def test_the_order_in_which_leaves_are_listed_changes_nothing(name, tree, order):
+    leaves, scored = list(tree.paths), list(tree.rewards)
+    order.shuffle(leaves)
+    order.shuffle(scored)
+    other = CreditTree(
+        {leaf: tree.paths[leaf] for leaf in leaves},
+        {leaf: tree.rewards[leaf] for leaf in scored},
+        tree.n_tokens,
+        tree.logprob_sums,
+        tree.inner_rewards,
+    )
+    assert estimator(name, {}).estimate(other) == estimator(name, {}).estimate(tree)
+
+
+@pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"rest_mcts"}))
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32), depth=st.integers(1, 5), width=st.integers(1, 4))
+def test_a_tree_whose_candidates_all_have_one_reward_has_no_credit(name, seed, depth, width):
+    tree = grown(seed, depth, width, 0.2, 0.8, "alike")
+    assert {value for values in estimator(name, {}).estimate(tree).values() for value in values} <= {0.0}
