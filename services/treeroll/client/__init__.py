@@ -6,6 +6,7 @@ from treeroll.client.batch import AsyncBatch, Batch, Failure
 from treeroll.client.client import Client, connect
 from treeroll.client.records import Delivery, Ledger, Node, Reward, Sample, TreeRecord, WeightSpan
 from treeroll.client.run import Batches, Run
+from treeroll.client.selection import LeafSelection, select_leaves
 from treeroll.client.status import AuditReport, ReplicaStatus, RunStatus, ServiceStatus, Violation
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Client",
     "Delivery",
     "Failure",
+    "LeafSelection",
     "Ledger",
     "Node",
     "ReplicaStatus",
@@ -33,4 +35,5 @@ __all__ = [
     "WeightSpan",
     "connect",
     "connect_async",
+    "select_leaves",
 ]

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from treeroll.client.records import Delivery, Sample, TreeRecord, samples_in, samples_of
-from treeroll.client.tensors import Array, padded
+from treeroll.client.tensors import Array, Training, padded
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import common_pb2
 
@@ -76,23 +76,26 @@ class BatchData:
         """Trees whose lease had moved on when the batch was acknowledged or given back; they come again."""
         return list(self._claim.lost)
 
-    def to_numpy(self, pad_id: int = 0, *, mask_unscored: bool = True) -> dict[str, Array]:
-        """Padded arrays; see `treeroll.client.tensors.padded` for names, shapes and dtypes. InvalidInput when empty."""
-        return padded(self.samples, pad_id, mask_unscored=mask_unscored)
+    def to_numpy(self, pad_id: int = 0, **training: Unpack[Training]) -> dict[str, Array]:
+        """Padded arrays; `treeroll.client.tensors` has names, shapes, dtypes and options. InvalidInput when empty."""
+        return padded(self.samples, pad_id, **training)
 
-    def to_torch(self, pad_id: int = 0, *, mask_unscored: bool = True, device: Any = None) -> "dict[str, torch.Tensor]":
+    def to_torch(
+        self, pad_id: int = 0, *, device: Any = None, **training: Unpack[Training]
+    ) -> "dict[str, torch.Tensor]":
         """Padded tensors under TRL-like names: prompt_ids and prompt_mask [B, P] left-padded; completion_ids,
         completion_mask, sampling_per_token_logps, advantages and loss_weights [B, C] right-padded; rewards and
         path_weight [B]; the rest as in `treeroll.client.tensors.padded`.
 
-        Samples without a reward have completion_mask 0, unless `mask_unscored` is False. InvalidInput when empty.
+        Samples without a reward have completion_mask 0; `treeroll.client.tensors.Training` has the options of what to
+        train on. InvalidInput when empty.
         """
         try:
             import torch
         except ModuleNotFoundError:
             raise InvalidInput("torch is not installed here: install treeroll[torch], or use to_numpy()") from None
 
-        arrays = self.to_numpy(pad_id, mask_unscored=mask_unscored)
+        arrays = self.to_numpy(pad_id, **training)
         return {name: torch.from_numpy(array).to(device=device) for name, array in arrays.items()}
 
     def to_parquet(self, path: str | Path) -> None:

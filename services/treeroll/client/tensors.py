@@ -1,18 +1,35 @@
 """Padding: samples as rectangular arrays under the names that TRL's trainers use."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from treeroll.client.sample import Sample
+from treeroll.client.selection import LeafSelection, select_leaves
+from treeroll.client.weights import shared_once, whitened
 from treeroll.errors import InvalidInput
 
 Array = NDArray[Any]
 
 
-def padded(samples: Sequence[Sample], pad_id: int = 0, *, mask_unscored: bool = True) -> dict[str, Array]:
+class Training(TypedDict, total=False):
+    """What to train on, and how much. Without any of it, all scored samples as published."""
+
+    mask_unscored: bool
+    """Default True: samples whose scorer failed, or that nobody scored, have completion_mask 0."""
+    select: LeafSelection
+    """Samples to keep of every tree; default all."""
+    max_prob: float
+    """Train, and whiten, only tokens that were sampled with a probability below this (SPO: 0.9); default all."""
+    shared_prefixes: Literal["each", "once"]
+    """Default "each": loss_weights are 1, so a prefix counts as often as samples share it. "once": 1 / that number."""
+    whiten: bool
+    """Advantages minus their mean, over their deviation, over all tokens that are trained on; default False."""
+
+
+def padded(samples: Sequence[Sample], pad_id: int = 0, **training: Unpack[Training]) -> dict[str, Array]:
     """Samples as padded arrays, one row each. B samples, P longest prompt, C longest completion.
 
     ============================ ========== ======= ==============================================================
@@ -32,26 +49,33 @@ def padded(samples: Sequence[Sample], pad_id: int = 0, *, mask_unscored: bool = 
     is_truncated                 [B]        bool
     ============================ ========== ======= ==============================================================
 
-    A sample is unscored when its scorer failed or nobody scored it; `mask_unscored=False` keeps its completion_mask.
     Raises InvalidInput when there are no samples: a mean over nothing would be nan and poison the weights.
     """
+    _check(training)
+    if "select" in training:
+        samples = select_leaves(samples, training["select"])
     if not samples:
         raise InvalidInput(
-            "no samples to pad: every tree of this batch failed; check len(batch) and batch.failures first"
+            "no samples to pad: every tree of this batch failed, or has no scored leaf to select; "
+            "check len(batch) and batch.failures first"
         )
     completion_ids = _pad([s.completion_ids for s in samples], pad_id, np.int64)
-    kept = [s.completion_mask * int(s.reward is not None or not mask_unscored) for s in samples]
     prompt_mask = _pad([np.ones(len(s.prompt_ids)) for s in samples], 0, np.int64, side="left")
     real = _pad([np.ones(len(s.completion_ids)) for s in samples], 0, np.int64)
+    mask = _pad(_masks(samples, training), 0, np.int64)
+    advantages = _pad([_advantages(s) for s in samples], 0.0, np.float32)
+    if training.get("whiten"):
+        scored = np.array([[s.reward is not None] for s in samples])
+        advantages = whitened(advantages, mask * scored)
     return {
         "prompt_ids": _pad([s.prompt_ids for s in samples], pad_id, np.int64, side="left"),
         "prompt_mask": prompt_mask,
         "completion_ids": completion_ids,
-        "completion_mask": _pad(kept, 0, np.int64),
+        "completion_mask": mask,
         "attention_mask": np.concatenate([prompt_mask, real], axis=1),
         "sampling_per_token_logps": _pad([s.logprobs for s in samples], 0.0, np.float32),
-        "advantages": _pad([_advantages(s) for s in samples], 0.0, np.float32),
-        "loss_weights": _pad([s.loss_weights for s in samples], 0.0, np.float32),
+        "advantages": advantages,
+        "loss_weights": _pad(_loss_weights(samples, training), 0.0, np.float32),
         "rewards": np.array([np.nan if s.reward is None else s.reward for s in samples], np.float32),
         "path_weight": np.array([s.path_weight for s in samples], np.float32),
         "group_index": _group_index(samples),
@@ -59,6 +83,38 @@ def padded(samples: Sequence[Sample], pad_id: int = 0, *, mask_unscored: bool = 
         "max_weight_version": np.array([s.max_weight_version for s in samples], np.int64),
         "is_truncated": np.array([s.is_truncated for s in samples], np.bool_),
     }
+
+
+def _check(training: Training) -> None:
+    """Keyword arguments of a TypedDict are not checked when called."""
+    for option in training:
+        if option not in Training.__annotations__:
+            known = ", ".join(Training.__annotations__)
+            raise InvalidInput(f"there is no option {option!r} for what to train on; the options are {known}")
+    if not 0 < training.get("max_prob", 1) <= 1:
+        raise InvalidInput(f"max_prob must be above 0 and at most 1, got {training['max_prob']}")
+    if training.get("shared_prefixes", "each") not in ("each", "once"):
+        raise InvalidInput(f"shared_prefixes must be 'each' or 'once', got {training['shared_prefixes']!r}")
+
+
+def _masks(samples: Sequence[Sample], training: Training) -> list[Array]:
+    """Per sample: 1 on tokens to train on."""
+    masks = [sample.completion_mask * int(_trained(sample, training)) for sample in samples]
+    if "max_prob" in training:
+        highest = np.log(training["max_prob"])
+        masks = [mask * (sample.logprobs < highest) for mask, sample in zip(masks, samples, strict=True)]
+    return masks
+
+
+def _loss_weights(samples: Sequence[Sample], training: Training) -> list[Array]:
+    if training.get("shared_prefixes", "each") == "each":
+        return [sample.loss_weights for sample in samples]
+    shares = iter(shared_once([sample for sample in samples if _trained(sample, training)]))
+    return [sample.loss_weights * (next(shares) if _trained(sample, training) else 1) for sample in samples]
+
+
+def _trained(sample: Sample, training: Training) -> bool:
+    return sample.reward is not None or not training.get("mask_unscored", True)
 
 
 def _pad(rows: Sequence[Array], fill: float, dtype: Any, side: Literal["left", "right"] = "right") -> Array:

@@ -1,0 +1,95 @@
+"""Selection: which leaves of a tree a trainer trains on."""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from treeroll.client.sample import Sample
+from treeroll.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class LeafSelection:
+    """Up to `keep` scored leaves of every tree; `treeroll.client.select_leaves` applies it.
+
+    With `balance` 0, one correct leaf if the tree has any, the others at random (TreeRL, which keeps 16 of 30). With
+    `balance` b, first int(keep x b) correct and as many wrong ones, as far as there are, the others at random. `chains`
+    counts separately for the leaves whose paths begin with the same node, at random and without a guaranteed correct
+    one (Tree-GRPO, which keeps 3 per chain started at the prompt). Leaves without a reward are never kept.
+
+    Ours: "at random" is an order of leaves by a hash of `seed` and their name, so the same tree gives the same leaves
+    wherever and whenever it is delivered; a tree with fewer leaves keeps all, where TreeRL's release stops; and
+    `drop_duplicates` leaves out answers that another leaf counted with it gives token by token.
+    """
+
+    keep: int
+    balance: float = 0.0
+    chains: bool = False
+    correct: float = 0.5
+    """Smallest reward of a correct leaf."""
+    drop_duplicates: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.keep < 1:
+            raise InvalidInput(f"keep must be 1 or more leaves, got {self.keep}")
+        if not 0 <= self.balance <= 0.5:
+            raise InvalidInput(
+                f"balance must be 0 to 0.5, the share of correct and of wrong leaves, got {self.balance}"
+            )
+        if self.chains and self.balance:
+            raise InvalidInput(f"chains=True selects at random; it does not go with balance={self.balance}")
+        if not math.isfinite(self.correct):
+            raise InvalidInput(f"correct must be a finite reward, got {self.correct}")
+
+
+def select_leaves(samples: Iterable[Sample], selection: LeafSelection) -> list[Sample]:
+    """The samples to train on, in the order in which they came. All of a tree's must be among `samples`."""
+    samples = list(samples)
+    chosen: set[str] = set()
+    for group in _grouped(samples, _chain if selection.chains else _tree):
+        found = sorted((s for s in group if s.reward is not None), key=lambda s: _lot(selection.seed, s.sample_id))
+        if selection.drop_duplicates:
+            found = _distinct(found)
+        chosen.update(sample.sample_id for sample in _first(found, selection))
+    return [sample for sample in samples if sample.sample_id in chosen]
+
+
+def _distinct(drawn: Sequence[Sample]) -> list[Sample]:
+    """The first sample of each answer."""
+    firsts: dict[bytes, Sample] = {}
+    for sample in drawn:
+        firsts.setdefault(sample.completion_ids.tobytes(), sample)
+    return list(firsts.values())
+
+
+def _first(drawn: Sequence[Sample], selection: LeafSelection) -> list[Sample]:
+    """`keep` of the samples, in the order drawn but for those that are wanted first."""
+    if selection.chains:
+        return list(drawn[: selection.keep])
+    right = [sample for sample in drawn if sample.reward is not None and sample.reward >= selection.correct]
+    wrong = [sample for sample in drawn if sample.reward is not None and sample.reward < selection.correct]
+    share = int(selection.keep * selection.balance)
+    wanted = right[:share] + wrong[:share] if selection.balance else right[:1]
+    names = {sample.sample_id for sample in wanted}
+    return [*wanted, *(sample for sample in drawn if sample.sample_id not in names)][: selection.keep]
+
+
+def _grouped(samples: Sequence[Sample], key: Callable[[Sample], str]) -> Iterable[list[Sample]]:
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(key(sample), []).append(sample)
+    return groups.values()
+
+
+def _tree(sample: Sample) -> str:
+    return sample.tree_id
+
+
+def _chain(sample: Sample) -> str:
+    return sample.path_node_ids[0]
+
+
+def _lot(seed: int, name: str) -> bytes:
+    return hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=16).digest()

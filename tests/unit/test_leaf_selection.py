@@ -1,0 +1,112 @@
+"""Which leaves of a tree are trained on."""
+
+import random
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from treeroll.client import LeafSelection, select_leaves
+from treeroll.client.records import Sample
+from treeroll.errors import InvalidInput
+
+
+class Leaf:
+    """The columns of a sample that selection reads."""
+
+    def __init__(self, tree: str, path: str, reward: float | None, answer: int) -> None:
+        self.tree_id, self.reward = tree, reward
+        self.sample_id = f"{tree}:{path}"
+        self.path_node_ids = [f"{tree}:{path[: end + 1]}" for end in range(0, len(path), 2)]
+        self.completion_ids = np.array([answer], np.int32)
+
+
+def leaves(rewards: list[float | None], tree: str = "t", chains: int = 1, answers: int = 1000) -> list[Sample]:
+    made = [Leaf(tree, f"{place % chains}.{place}", reward, place % answers) for place, reward in enumerate(rewards)]
+    return cast(list[Sample], made)
+
+
+def names(samples: list[Sample]) -> list[str]:
+    return [sample.sample_id for sample in samples]
+
+
+def rewards(samples: list[Sample]) -> list[Any]:
+    return [sample.reward for sample in samples]
+
+
+def test_a_tree_gives_as_many_leaves_as_asked_for_in_the_order_they_came() -> None:
+    tree = leaves([0, 1] * 15)
+    kept = select_leaves(tree, LeafSelection(16))
+    assert len(kept) == 16
+    assert [sample for sample in tree if sample in kept] == kept
+
+
+def test_one_correct_leaf_is_kept_whatever_the_draw() -> None:
+    for place in range(30):
+        tree = leaves([float(other == place) for other in range(30)])
+        assert sum(rewards(select_leaves(tree, LeafSelection(2)))) == 1
+
+
+def test_the_others_are_drawn_evenly_over_trees() -> None:
+    counts = np.zeros(10)
+    for tree in range(2000):
+        for sample in select_leaves(leaves([0] * 10, f"t{tree}"), LeafSelection(3)):
+            counts[int(sample.completion_ids[0])] += 1
+    # 600 each; a binomial count with p = .3 strays 20.5 from it.
+    assert abs(counts - 600).max() < 5 * 20.5
+
+
+def test_balanced_shares_of_right_and_wrong_leaves_come_first() -> None:
+    tree = leaves([1] * 4 + [0] * 26)
+    assert sorted(rewards(select_leaves(tree, LeafSelection(8, balance=0.5)))) == [0] * 4 + [1] * 4
+    assert sorted(rewards(select_leaves(tree, LeafSelection(30, balance=0.5)))) == [0] * 26 + [1] * 4
+    kept = rewards(select_leaves(tree, LeafSelection(9, balance=0.25)))  # two of each, five of the rest
+    assert kept.count(1) >= 2
+    assert kept.count(0) >= 2
+
+
+def test_chains_give_so_many_leaves_each() -> None:
+    kept = names(select_leaves(leaves([0] * 10, chains=2), LeafSelection(3, chains=True)))
+    assert [name[2] for name in kept].count("0") == [name[2] for name in kept].count("1") == 3
+
+
+def test_a_tree_with_fewer_scored_leaves_gives_them_all_and_none_unscored() -> None:
+    assert rewards(select_leaves(leaves([1, None, 0]), LeafSelection(16))) == [1, 0]
+    assert select_leaves(leaves([None]), LeafSelection(16)) == []
+
+
+def test_duplicate_answers_are_dropped_if_asked() -> None:
+    tree = leaves([0] * 12, answers=3)
+    assert len(select_leaves(tree, LeafSelection(12))) == 12
+    kept = select_leaves(tree, LeafSelection(12, drop_duplicates=True))
+    assert sorted(int(sample.completion_ids[0]) for sample in kept) == [0, 1, 2]
+
+
+def test_trees_are_selected_from_one_by_one() -> None:
+    both = leaves([0, 1] * 4, "a") + leaves([1, 1, 0] * 3, "b")
+    selection = LeafSelection(3, balance=0.3)
+    alone = names(select_leaves(both[:8], selection)) + names(select_leaves(both[8:], selection))
+    assert names(select_leaves(both, selection)) == alone
+
+
+def test_the_choice_depends_on_the_tree_and_the_seed_not_on_the_order_of_leaves() -> None:
+    tree = leaves([0, 1] * 10)
+    shuffled = random.Random(3).sample(tree, len(tree))
+    kept = set(names(select_leaves(tree, LeafSelection(5))))
+    assert set(names(select_leaves(shuffled, LeafSelection(5)))) == kept
+    assert set(names(select_leaves(tree, LeafSelection(5, seed=1)))) != kept
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"keep": 0}, "keep must be 1 or more leaves, got 0"),
+        ({"keep": 4, "balance": 0.6}, "balance must be 0 to 0.5"),
+        ({"keep": 4, "balance": float("nan")}, "balance must be 0 to 0.5"),
+        ({"keep": 4, "balance": 0.5, "chains": True}, "chains=True selects at random; it does not go with balance=0.5"),
+        ({"keep": 4, "correct": float("nan")}, "correct must be a finite reward, got nan"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(values: Any, sentence: str) -> None:
+    with pytest.raises(InvalidInput, match=sentence):
+        LeafSelection(**values)
