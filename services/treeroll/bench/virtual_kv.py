@@ -10,23 +10,27 @@ from collections import OrderedDict
 class Span:
     """The tokens of one segment, or of a prompt (no parent). `total` is the length of the path at its end."""
 
-    __slots__ = ("parent", "tokens", "total")
+    __slots__ = ("held", "home", "parent", "tokens", "total")
 
-    def __init__(self, parent: "Span | None", tokens: int) -> None:
+    def __init__(self, parent: "Span | None", tokens: int, home: "VirtualKv | None" = None) -> None:
+        """`home` is the cache of the replica that generates it."""
         self.parent = parent
         self.tokens = tokens
         self.total: int = tokens if parent is None else parent.total + tokens
+        self.home = home
+        self.held = 1
+        """At home: requests that end in it, plus held children. There are many spans, and a dict's entry is larger."""
 
 
 class VirtualKv:
     """Which spans one replica has. `capacity` is in tokens, and must hold all that run: nothing is preempted."""
 
-    __slots__ = ("_block", "_capacity", "_held", "_idle", "_used")
+    __slots__ = ("_block", "_capacity", "_guests", "_idle", "_used")
 
     def __init__(self, capacity: int, block_size: int) -> None:
         self._capacity = capacity
         self._block = block_size
-        self._held: dict[Span, int] = {}  # span -> requests that end in it, plus held children
+        self._guests: dict[Span, int] = {}  # as Span.held, of prompts and of what other replicas generated
         self._idle: OrderedDict[Span, None] = OrderedDict()  # oldest first
         self._used = 0  # tokens of both
 
@@ -35,12 +39,16 @@ class VirtualKv:
 
         A hit covers whole blocks up to the last token but one, whose logits the engine needs.
         """
-        held, idle = self._held, self._idle
+        guests, idle = self._guests, self._idle
         missing = 0
         span: Span | None = tip
         while span is not None:
-            count = held.get(span, 0)
-            held[span] = count + 1
+            if span.home is self:
+                count = span.held
+                span.held = count + 1
+            else:
+                count = guests.get(span, 0)
+                guests[span] = count + 1
             if count:
                 break
             if span in idle:
@@ -55,23 +63,26 @@ class VirtualKv:
 
     def extend(self, tip: Span, tokens: int) -> Span:
         """The request that holds `tip` goes on for `tokens`; from now on it holds the new span."""
-        span = Span(tip, tokens)
-        self._held[span] = 1
         self._used += tokens
-        self._evict()
-        return span
+        if self._used > self._capacity:
+            self._evict()
+        return Span(tip, tokens, self)
 
     def release(self, tip: Span) -> None:
         """The request is over: what nobody else holds may be evicted, its end first."""
-        held = self._held
+        guests, idle = self._guests, self._idle
         span: Span | None = tip
         while span is not None:
-            count = held[span] - 1
-            if count:
-                held[span] = count
+            if span.home is self:
+                span.held -= 1
+                if span.held:
+                    return
+            elif guests[span] > 1:
+                guests[span] -= 1
                 return
-            del held[span]
-            self._idle[span] = None
+            else:
+                del guests[span]
+            idle[span] = None
             span = span.parent
 
     def _evict(self) -> None:
