@@ -1,11 +1,12 @@
 """Virtual time: the same trees whatever the schedule, figures that hold together, and models that are what they say."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
 from treeroll.bench.event_queue import EventQueue
-from treeroll.bench.lengths import LogNormal, tokens_until_end, uniform
+from treeroll.bench.lengths import LogNormal, path_ends, uniform
 from treeroll.bench.simulate import SCHEDULES, SimulateBench
 from treeroll.bench.simulate_fit import measure
 from treeroll.bench.simulation import Cluster, Simulation
@@ -134,14 +135,24 @@ def test_an_unaligned_prefix_recomputes_its_last_block() -> None:
 def test_drawn_lengths_follow_the_distribution() -> None:
     lengths, ends = LogNormal(150, 1.0), [64, 128, 192, 256, 320]
     hazards = lengths.hazards(ends)
-    ended = [0] * len(ends)
+    ended: Counter[int] = Counter()
     for seed in range(4000):
-        for index, hazard in enumerate(hazards):
-            if tokens_until_end(seed * 7919, len(ends) - index, hazard, 64) is not None:
-                ended[index] += 1
-                break
+        drawn, by_itself = path_ends(seed * 7919, ends, hazards, 0, len(ends))
+        ended[len(drawn)] += by_itself
     for index, end in enumerate(ends):
-        assert sum(ended[: index + 1]) / 4000 == pytest.approx(lengths.below(end), abs=0.03)
+        assert sum(ended[count] for count in range(index + 2)) / 4000 == pytest.approx(lengths.below(end), abs=0.03)
+
+
+def test_a_branch_granted_anew_ends_where_it_would_have_ended() -> None:
+    ends = [164, 228, 292, 356, 420]
+    hazards = LogNormal(150, 1.0).hazards([end - 100 for end in ends])
+    for seed in range(100):
+        drawn, by_itself = path_ends(seed, ends, hazards, 100, len(ends))
+        for done in range(len(drawn)):
+            start = ([100, *ends])[done]
+            assert path_ends(seed, ends[done:], hazards, start, len(ends)) == (drawn[done:], by_itself)
+            only, ended = path_ends(seed, ends[done:], hazards, start, 1)
+            assert (only, ended) == (drawn[done : done + 1], by_itself and done == len(drawn) - 1)
 
 
 def test_draws_are_uniform_and_differ_by_key() -> None:

@@ -30,10 +30,21 @@ class LogNormal:
         return chances
 
 
-def tokens_until_end(seed: int, key: int, hazard: float, most: int) -> int | None:
-    """Tokens a path still gets in a segment if it ends there, 1..most; None if it goes on. `key` names the segment."""
-    draw = uniform(seed, key)
-    return None if draw >= hazard else 1 + int(draw / hazard * most)
+def path_ends(
+    seed: int, boundaries: Sequence[int], hazards: Sequence[float], start: int, most: int
+) -> tuple[list[int], bool]:
+    """Totals at the ends of a path's next segments, at most `most`, and whether the path ends by itself at the last.
+
+    `boundaries` are those still to come, `hazards` has one for each segment of a path from its prompt on, and `start`
+    is the total now. Draws are keyed by what is left of the path: the same however often a branch is granted anew.
+    """
+    left = len(boundaries)
+    for done, hazard in enumerate(hazards[-left:][:most]):
+        draw = uniform(seed, left - done)
+        if draw < hazard:
+            before = boundaries[done - 1] if done else start
+            return [*boundaries[:done], before + 1 + int(draw / hazard * (boundaries[done] - before))], True
+    return list(boundaries[:most]), False
 
 
 def uniform(seed: int, key: int) -> float:

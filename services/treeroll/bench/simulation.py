@@ -101,7 +101,7 @@ class Simulation:
         coordinator = VirtualCoordinator(core, self._cluster.latency, self._queue, self._replicas, self._ticked)
         self._coordinator = coordinator
         for name in self._names():
-            self._replicas[name] = self._replica(name, coordinator)
+            self._replicas[name] = self._replica(coordinator)
             core.join(name, self._cluster.slots + self._cluster.ahead)
         core.submit(self._workload.tasks(range(self._trees)))
         core.close()
@@ -114,7 +114,7 @@ class Simulation:
                 self._core(NO_LIMIT), self._cluster.latency, self._queue, self._pool, self._cluster.batch_trees,
                 self._schedule.refill, self._ticked,
             )  # fmt: skip
-            barrier.replica = self._replicas[name] = self._replica(name, barrier)
+            barrier.replica = self._replicas[name] = self._replica(barrier)
             self._cores[-1].join(name, NO_LIMIT)
             barrier.idle(0.0)
 
@@ -126,10 +126,10 @@ class Simulation:
         self._cores.append(core)
         return core
 
-    def _replica(self, name: str, reports: Reports) -> VirtualReplica:
+    def _replica(self, reports: Reports) -> VirtualReplica:
         cluster = self._cluster
         kv = VirtualKv(cluster.kv_tokens, self._workload.block_size)
-        return VirtualReplica(name, 1, self._step_s, cluster.steps.prefill_token_s, kv, self._queue, reports, RUN_AHEAD)
+        return VirtualReplica(self._step_s, cluster.steps.prefill_token_s, kv, self._queue, reports, RUN_AHEAD)
 
     def _ticked(self, now: float) -> None:
         """After every tick of a core: note the ends of the window."""

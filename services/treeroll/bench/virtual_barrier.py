@@ -11,8 +11,9 @@ from collections.abc import Callable
 from treeroll.bench.event_queue import EventQueue
 from treeroll.bench.virtual_coordinator import Latency
 from treeroll.bench.virtual_core import Report, VirtualCore
+from treeroll.bench.virtual_kv import Span
 from treeroll.bench.virtual_replica import Request, VirtualReplica
-from treeroll.core.events import SegmentReported
+from treeroll.core.events import EndKind
 from treeroll.core.run import TaskSpec
 
 # More than any batch has paths: the engine queues what does not fit.
@@ -37,9 +38,11 @@ class VirtualBarrier:
         self._ticked = ticked
         self._reports: list[Report] = []
 
-    def report(self, now: float, event: SegmentReported, request: Request) -> None:
+    def report(
+        self, now: float, request: Request, span: Span | None, cached: int | None, end: EndKind | None, dropped: int
+    ) -> None:
         """See Reports."""
-        self._reports.append((now, event, request.tip, request))
+        self._reports.append((now, request, span, cached, end, dropped))
 
     def idle(self, now: float) -> None:
         """The replica has nothing left to do: this is the barrier."""
@@ -56,5 +59,5 @@ class VirtualBarrier:
             orders.starts += self._core.tick(now, []).starts
         self._ticked(now)
         if self.replica is not None:
-            for _, request in orders.starts:
+            for request in orders.starts:
                 self.replica.start(now, request)

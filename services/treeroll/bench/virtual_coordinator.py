@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from treeroll.bench.event_queue import EventQueue
 from treeroll.bench.virtual_core import Orders, Report, VirtualCore
+from treeroll.bench.virtual_kv import Span
 from treeroll.bench.virtual_replica import Request, VirtualReplica
-from treeroll.core.events import SegmentReported
+from treeroll.core.events import EndKind
 
 # As the real loop's.
 TICK_LIMIT = 8192
@@ -34,16 +35,20 @@ class VirtualCoordinator:
         self.busy_s = 0.0
         self._core = core
         self._latency = latency
+        self._half_trip_s = latency.round_trip_s / 2
         self._queue = queue
         self._replicas = replicas
         self._ticked = ticked
         self._inbox: deque[Report] = deque()
+        self._sent: deque[tuple[Orders, list[Report]]] = deque()
         self._free_at = 0.0
         self._tick_planned = False
 
-    def report(self, now: float, event: SegmentReported, request: Request) -> None:
+    def report(
+        self, now: float, request: Request, span: Span | None, cached: int | None, end: EndKind | None, dropped: int
+    ) -> None:
         """See Reports."""
-        self._inbox.append((now + self._latency.round_trip_s / 2, event, request.tip, request))
+        self._inbox.append((now + self._half_trip_s, request, span, cached, end, dropped))
         if not self._tick_planned:
             self.plan_tick()
 
@@ -66,15 +71,17 @@ class VirtualCoordinator:
         self.busy_s += took_s
         self._free_at = now + took_s
         self._ticked(now)
-        self._queue.at(self._free_at + latency.round_trip_s / 2, lambda then: self._deliver(then, orders, reports))
+        self._sent.append((orders, reports))
+        self._queue.at(self._free_at + self._half_trip_s, self._deliver)
         self._tick_planned = False
         if inbox:
             self.plan_tick()
 
-    def _deliver(self, now: float, orders: Orders, answered: list[Report]) -> None:
+    def _deliver(self, now: float) -> None:
+        orders, answered = self._sent.popleft()
         for report in answered:
-            report[3].acknowledged += 1
-        for name, request in orders.starts:
-            self._replicas[name].start(now, request)
+            report[1].acknowledged += 1
+        for request in orders.starts:
+            self._replicas[request.replica].start(now, request)
         for name, grant in orders.stops:
             self._replicas[name].stop(now, grant)

@@ -4,13 +4,13 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from treeroll.bench.lengths import LogNormal
+from treeroll.bench.lengths import LogNormal, path_ends
 from treeroll.bench.virtual_kv import Span
 from treeroll.bench.virtual_replica import Request
 from treeroll.core.assign import assign
 from treeroll.core.branch import Outcome
 from treeroll.core.effects import Effect, EmitTree, PersistNode, StartBranch, StopBranch
-from treeroll.core.events import ReplicaJoined, RunClosed, RunCreated, SegmentReported, TasksSubmitted
+from treeroll.core.events import EndKind, ReplicaJoined, RunClosed, RunCreated, SegmentReported, TasksSubmitted
 from treeroll.core.live import TreeStatus
 from treeroll.core.rng import randint
 from treeroll.core.run import RunSpec, Sampling, TaskSpec
@@ -23,6 +23,7 @@ from treeroll.policies.build import build_policies
 
 RUN = "run"
 RUN_AHEAD = 2
+INCARNATION = 1
 # Prompts come in this many lengths, so that boundaries and hazards are worked out once for each.
 PROMPT_LENGTHS = 16
 
@@ -73,9 +74,9 @@ class Workload:
 
 @dataclass(slots=True)
 class Orders:
-    """What the core wants of replicas: requests to start and grants to stop, by replica."""
+    """What the core wants of replicas: requests to start, and grants to stop with their replica."""
 
-    starts: list[tuple[str, Request]] = field(default_factory=list)
+    starts: list[Request] = field(default_factory=list)
     stops: list[tuple[str, int]] = field(default_factory=list)
 
 
@@ -92,8 +93,8 @@ class Grown:
     """Of all trees: what has to be prefilled at least once."""
 
 
-Report = tuple[float, SegmentReported, Span, Request]
-"""When a segment arrives, what the core hears of it, its tokens, and the request that made it."""
+Report = tuple[float, Request, Span | None, int | None, EndKind | None, int]
+"""When it arrives, the request, its segment's tokens, prefix tokens found in KV, how it ended, and tokens dropped."""
 
 
 class VirtualCore:
@@ -108,6 +109,7 @@ class VirtualCore:
         self._spec = workload.spec(hold)
         self._spans: dict[str, list[Span]] = {}  # tree -> span of each node
         self._hazards: dict[int, list[float]] = {}  # by tokens of the prompt
+        self._event = SegmentReported("", INCARNATION, 0, 0)  # for all reports: the core keeps none
         apply(self._state, RunCreated(self._spec), 0.0)
 
     @property
@@ -128,7 +130,7 @@ class VirtualCore:
     def join(self, name: str, slots: int) -> None:
         """A replica says Hello."""
         workload = self._workload
-        apply(self._state, ReplicaJoined(name, 1, slots, workload.block_size, workload.longest), 0.0)
+        apply(self._state, ReplicaJoined(name, INCARNATION, slots, workload.block_size, workload.longest), 0.0)
 
     def submit(self, tasks: list[TaskSpec]) -> None:
         """A client adds tasks."""
@@ -140,12 +142,14 @@ class VirtualCore:
 
     def tick(self, now: float, reports: Sequence[Report]) -> Orders:
         """Apply reports in order, then let free slots be filled."""
-        orders, state, spans_of = Orders(), self._state, self._spans
-        for _, event, span, _ in reports:
+        orders, state, event = Orders(), self._state, self._event
+        for _, request, span, cached, end, dropped in reports:
+            event.replica_id, event.grant, event.end = request.replica, request.grant, end
+            event.n_tokens = 0 if span is None else span.tokens
+            event.cached_tokens, event.dropped_tokens = cached, dropped
             effects = apply(state, event, now)
-            if effects and isinstance(effects[0], PersistNode):
-                first = effects[0]
-                spans = spans_of[first.live.tree_id]
+            if effects and span is not None and isinstance(first := effects[0], PersistNode):
+                spans = request.spans
                 if first.node.number != len(spans):
                     raise BrokenInvariant("TreeWellFormed", f"node {first.node.number} follows {len(spans)} others")
                 spans.append(span)
@@ -158,7 +162,7 @@ class VirtualCore:
     def _carry_out(self, effects: list[Effect], orders: Orders) -> None:
         for effect in effects:
             if isinstance(effect, StartBranch):
-                orders.starts.append((effect.replica_id, self._request(effect)))
+                orders.starts.append(self._request(effect))
             elif isinstance(effect, StopBranch):
                 orders.stops.append((effect.replica_id, effect.grant))
             elif isinstance(effect, EmitTree):
@@ -185,10 +189,11 @@ class VirtualCore:
         hazards = self._hazards.get(effect.prompt_tokens)
         if hazards is None:
             hazards = self._hazards[effect.prompt_tokens] = self._work_out(effect.prompt_tokens)
-        return Request(
-            effect.grant, effect.seed, spans[branch.tip], effect.boundaries, hazards[-len(effect.boundaries) :],
-            effect.hold, effect.priority,
-        )  # fmt: skip
+        tip, boundaries = spans[branch.tip], effect.boundaries
+        most = 1 if effect.hold else len(boundaries)
+        ends, by_itself = path_ends(effect.seed, boundaries, hazards, tip.total, most)
+        end = EndKind.EOS if by_itself else EndKind.LENGTH if len(ends) == len(boundaries) else EndKind.HOLD
+        return Request(effect.replica_id, effect.grant, tip, spans, ends, end, effect.priority)
 
     def _work_out(self, prompt_tokens: int) -> list[float]:
         workload = self._workload

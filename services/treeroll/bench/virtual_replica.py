@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from treeroll.bench.event_queue import EventQueue
-from treeroll.bench.lengths import tokens_until_end
 from treeroll.bench.virtual_kv import Span, VirtualKv
-from treeroll.core.events import EndKind, SegmentReported
+from treeroll.core.events import EndKind
 
 # Steps are compared after divisions: differences below this are rounding.
 ROUNDING = 1e-6
@@ -22,37 +21,19 @@ NEVER = float("inf")
 class Request:
     """One granted branch on one replica."""
 
-    __slots__ = (
-        "acknowledged",
-        "boundaries",
-        "done",
-        "eos",
-        "grant",
-        "hazards",
-        "hold",
-        "priority",
-        "seed",
-        "tip",
-        "uncached",
-    )
+    __slots__ = ("acknowledged", "done", "end", "ends", "grant", "priority", "replica", "spans", "tip", "uncached")
 
     def __init__(
-        self,
-        grant: int,
-        seed: int,
-        tip: Span,
-        boundaries: Sequence[int],
-        hazards: Sequence[float],
-        hold: bool,
-        priority: int,
+        self, replica: str, grant: int, tip: Span, spans: list[Span], ends: Sequence[int], end: EndKind, priority: int
     ) -> None:
-        """`boundaries` and `hazards` are those of the segments still to come."""
+        """`ends` are the totals at which its segments end, and `end` is how the last of them does."""
+        self.replica = replica
         self.grant = grant
-        self.seed = seed
         self.tip = tip
-        self.boundaries = boundaries
-        self.hazards = hazards
-        self.hold = hold
+        self.spans = spans
+        """Of the nodes that its tree has."""
+        self.ends = ends
+        self.end = end
         self.priority = priority
         self.done = 0
         """Segments reported."""
@@ -60,15 +41,15 @@ class Request:
         """Segments whose report has been answered."""
         self.uncached: int | None = None
         """Prefix tokens it had to compute; None once reported."""
-        self.eos = False
-        """Its present segment will end the path."""
 
 
 class Reports(Protocol):
     """Where segments go."""
 
-    def report(self, now: float, event: SegmentReported, request: Request) -> None:
-        """Take a segment, whose tokens are `request.tip` at this moment."""
+    def report(
+        self, now: float, request: Request, span: Span | None, cached: int | None, end: EndKind | None, dropped: int
+    ) -> None:
+        """Take a segment, or an end without one. `cached` as SegmentReported.cached_tokens, `dropped` likewise."""
         ...
 
     def idle(self, now: float) -> None:
@@ -80,16 +61,14 @@ class VirtualReplica:
     """Decodes at most as many requests at once as it has slots; others wait, deepest first."""
 
     def __init__(
-        self, name: str, incarnation: int, step_s: Sequence[float], prefill_token_s: float, kv: VirtualKv,
-        queue: EventQueue, reports: Reports, run_ahead: int,
+        self, step_s: Sequence[float], prefill_token_s: float, kv: VirtualKv, queue: EventQueue, reports: Reports,
+        run_ahead: int,
     ) -> None:  # fmt: skip
         """`step_s[n]` are the seconds of a step with n requests, for 0 up to the number of slots."""
         self.prefilled = 0
         """Prefix tokens computed."""
         self.requests = 0
         """Requests that had a slot."""
-        self._name = name
-        self._incarnation = incarnation
         self._slots = len(step_s) - 1
         self._step_s = step_s
         self._prefill_token_s = prefill_token_s
@@ -140,8 +119,7 @@ class VirtualReplica:
             heapq.heapify(self._running)
             self._leave(now, request.tip)
             self._schedule()
-        event = SegmentReported(self._name, self._incarnation, grant, 0, end=EndKind.STOPPED, dropped_tokens=dropped)
-        self._reports.report(now, event, request)
+        self._reports.report(now, request, None, None, EndKind.STOPPED, dropped)
 
     def _catch_up(self, now: float) -> None:
         """Count the steps made until now, before the batch changes."""
@@ -162,7 +140,9 @@ class VirtualReplica:
         self._at += (uncached - 1) * self._prefill_token_s
         self.prefilled += uncached
         self.requests += 1
-        heapq.heappush(self._running, (self._steps + self._next_segment(request), request.grant, request))
+        tokens = request.ends[0] - request.tip.total
+        request.tip = self._kv.extend(request.tip, tokens)
+        heapq.heappush(self._running, (self._steps + tokens, request.grant, request))
 
     def _leave(self, now: float, tip: Span) -> None:
         """A request has ended: the first that waits takes its slot."""
@@ -170,17 +150,6 @@ class VirtualReplica:
         self._resize(now, self._batch - 1)
         if self._waiting:
             self._admit(now, heapq.heappop(self._waiting)[2])
-
-    def _next_segment(self, request: Request) -> int:
-        """Hold KV for the request's next segment. Returns its tokens."""
-        done, tip = request.done, request.tip
-        most = request.boundaries[done] - tip.total
-        # Keyed by what is left of the path: the same however often the branch is granted anew.
-        until_end = tokens_until_end(request.seed, len(request.boundaries) - done, request.hazards[done], most)
-        request.eos = until_end is not None
-        tokens = most if until_end is None else until_end
-        request.tip = self._kv.extend(tip, tokens)
-        return tokens
 
     def _schedule(self) -> None:
         """Wake up at the next end of a segment. An earlier wake-up that is planned finds nothing, and plans again."""
@@ -195,42 +164,36 @@ class VirtualReplica:
             return
         self._wake_at = NEVER
         running = self._running
-        if running and self._at + (running[0][0] - self._steps) * self._step_s[self._batch] <= now:
-            self._steps, self._at = running[0][0], now
-            while running and running[0][0] <= self._steps + ROUNDING:
-                self._finish_segment(now, running[0][2])
-            if not running:
-                self._reports.idle(now)
+        if running:
+            reached = running[0][0]
+            if self._at + (reached - self._steps) * self._step_s[self._batch] <= now:
+                self._steps, self._at = reached, now
+                self._finish_segments(now, reached + ROUNDING)
         self._schedule()
 
-    def _finish_segment(self, now: float, request: Request) -> None:
-        """Report the segment at the head of the heap; go on with the next, or end the request."""
-        span, uncached = request.tip, request.uncached
-        cached = None
-        if uncached is not None:
-            cached = span.total - span.tokens - uncached
-            request.uncached = None
-        request.done += 1
-        end = self._end_of(request)
-        event = SegmentReported(
-            self._name, self._incarnation, request.grant, span.tokens, cached_tokens=cached, end=end
-        )
-        self._reports.report(now, event, request)
-        if end is None:
-            reached = self._running[0][0]
-            heapq.heapreplace(self._running, (reached + self._next_segment(request), request.grant, request))
-        else:
-            heapq.heappop(self._running)
-            del self._requests[request.grant]
-            self._leave(now, span)
-
-    def _end_of(self, request: Request) -> EndKind | None:
-        if request.eos:
-            return EndKind.EOS
-        if request.done == len(request.boundaries):
-            return EndKind.LENGTH
-        if request.hold:
-            return EndKind.HOLD
-        if request.done >= request.acknowledged + self._run_ahead:
-            return EndKind.CREDIT
-        return None
+    def _finish_segments(self, now: float, reached: float) -> None:
+        """Report the segments that end with this step; go on with the next of each request, or end it."""
+        running, report, extend = self._running, self._reports.report, self._kv.extend
+        while running and running[0][0] <= reached:
+            step, grant, request = running[0]
+            span, cached = request.tip, None
+            if request.uncached is not None:
+                cached = span.total - span.tokens - request.uncached
+                request.uncached = None
+            done = request.done = request.done + 1
+            end: EndKind | None = None
+            if done == len(request.ends):
+                end = request.end
+            elif done >= request.acknowledged + self._run_ahead:
+                end = EndKind.CREDIT
+            report(now, request, span, cached, end, 0)
+            if end is None:
+                tokens = request.ends[done] - span.total
+                request.tip = extend(span, tokens)
+                heapq.heapreplace(running, (step + tokens, grant, request))
+            else:
+                heapq.heappop(running)
+                del self._requests[grant]
+                self._leave(now, span)
+        if not running:
+            self._reports.idle(now)
