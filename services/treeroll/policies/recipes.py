@@ -120,7 +120,7 @@ _DEEPSEARCH = Recipe(
     segment=Choice("fixed", MappingProxyType({"hold": True})),
     branch=Choice("deepsearch", MappingProxyType({"width": 8, "terminals": 8})),
     prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
-    advantage=Choice("grpo"),
+    advantage=Choice("deepsearch"),
 )
 
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(

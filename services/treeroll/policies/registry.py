@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from treeroll.errors import InvalidInput
-from treeroll.policies.advantage.deepsearch import DeepSearch
+from treeroll.policies.advantage.deepsearch import DeepSearchAdvantage
 from treeroll.policies.advantage.grpo import Grpo
 from treeroll.policies.advantage.ib_tpo import InformationBottleneck
 from treeroll.policies.advantage.mars2 import Mars2
@@ -58,7 +58,7 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
         TreePSMonteCarlo,
         InformationBottleneck,
         Mars2,
-        DeepSearch,
+        DeepSearchAdvantage,
         RestMcts,
     ),
     "placement": (ParentAffinity, LeastLoaded, RoundRobin),

@@ -13,7 +13,7 @@ from treeroll.policies.base import CreditTree, Limits
 EPSILON = 1e-6
 
 
-class DeepSearch:
+class DeepSearchAdvantage:
     """A(n) = (x(n) - mean z) / (std z + 1e-6): x is tanh(v(n) / T) x C for an inner node, v for the path's leaf.
 
     z is 1 for a correct leaf and -1 for any other. v(n) sums g z over the leaves below n, g = (depth of n + 1) /
