@@ -29,18 +29,24 @@ def rollout(
         ),
     ] = None,
     leaves: Annotated[
-        int | None, typer.Option(metavar="N", help="Leaves per tree.", rich_help_panel=TREES, show_default="16")
+        int | None,
+        typer.Option(metavar="N", help="Leaves per tree.", rich_help_panel=TREES, show_default="the recipe's"),
     ] = None,
     segment_tokens: Annotated[
-        int | None, typer.Option(metavar="L", help="Tokens per segment.", rich_help_panel=TREES, show_default="512")
+        int | None,
+        typer.Option(metavar="L", help="Tokens per segment.", rich_help_panel=TREES, show_default="the recipe's"),
     ] = None,
     max_depth: Annotated[
-        int | None, typer.Option(metavar="D", help="Most segments on a path.", rich_help_panel=TREES, show_default="14")
+        int | None,
+        typer.Option(metavar="D", help="Most segments on a path.", rich_help_panel=TREES, show_default="the recipe's"),
     ] = None,
     max_tokens: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="Most completion tokens on a path.", rich_help_panel=TREES, show_default="L x D"
+            metavar="N",
+            help="Most completion tokens on a path.",
+            rich_help_panel=TREES,
+            show_default="L x D, or the recipe's",
         ),
     ] = None,
     temperature: Annotated[
