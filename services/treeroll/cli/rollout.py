@@ -46,7 +46,7 @@ def rollout(
             metavar="N",
             help="Most completion tokens on a path.",
             rich_help_panel=TREES,
-            show_default="L x D, or the recipe's",
+            show_default="L x D or the recipe's",
         ),
     ] = None,
     temperature: Annotated[
