@@ -153,6 +153,36 @@ async def test_rewards_are_written_back_once_and_credit_follows() -> None:
         assert (await run.get_tree(tree.tree_id)).samples[0].reward == 7.0
 
 
+async def test_credit_from_the_stored_tree_equals_credit_from_memory() -> None:
+    # ib_tpo reads what other estimators do not: log probabilities, as reported and as stored.
+    async with local_service() as service:
+        service.start_replica("r0")
+        run, trees = await grow(service, count=6, advantage={"name": "ib_tpo"})
+        tree = next(tree for tree in trees if 0 < sum(sample.reward or 0 for sample in tree.samples) < 8)
+        leaf = tree.samples[0]
+        await run.report_rewards([(tree.tree_id, leaf.path_node_ids[-1], 5.0)])  # not in force, but credits anew
+        after = await run.get_tree(tree.tree_id)
+        assert [plain(s.advantages) for s in after.samples] == [plain(s.advantages) for s in tree.samples]
+
+
+async def test_a_reward_of_an_inner_node_changes_the_credit_of_its_candidates() -> None:
+    async with local_service() as service:
+        service.start_replica("r0")
+        run, trees = await grow(service, count=1, scorer="client", advantage={"name": "mars2"})
+        tree = trees[0]
+        rewards = [(tree.tree_id, s.path_node_ids[-1], float(i % 2)) for i, s in enumerate(tree.samples)]
+        await run.report_rewards(rewards)
+        before = await run.get_tree(tree.tree_id)
+        await run.report_rewards([(tree.tree_id, tree.samples[0].path_node_ids[0], 0.25)])
+        after = await run.get_tree(tree.tree_id)
+        first, credited = before.samples[0].advantages, after.samples[0].advantages
+        assert first is not None
+        assert credited is not None
+        assert first[0] == first[-1]  # one candidate owns the whole path
+        assert credited[0] != credited[-1]  # the inner node owns its beginning
+        assert after.n_scored == before.n_scored == 8
+
+
 async def test_two_groups_each_receive_every_tree_once() -> None:
     async with local_service() as service:
         service.start_replica("r0")
