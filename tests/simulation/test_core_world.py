@@ -1,9 +1,9 @@
 """The core in a simulated world: every invariant after every step, and trees that do not depend on time or place."""
 
 import pytest
-from tests.support.world import World, fingerprint
 
 from treeroll.core.live import TreeStatus
+from treeroll.testing.world import World, fingerprint
 
 SYNCS = ({"branch": {"sync": "level"}}, {"branch": {"sync": "path"}})
 

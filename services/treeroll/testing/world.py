@@ -1,6 +1,7 @@
 """A world for the pure core: replicas that generate from (seed, position), a clock, and faults, all from one seed.
 
 Nothing here sleeps or opens a socket. Time is a number; whichever pending thing has the smallest due time happens next.
+Paths have the same tokens in every world, whatever its fleet, so trees of equal policies can be compared.
 """
 
 import heapq
@@ -8,9 +9,10 @@ import random
 import struct
 from dataclasses import dataclass, field
 
-from treeroll.core.effects import EmitTree, ForgetTree, PersistNode, ScoreLeaf, StartBranch, StopBranch
+from treeroll.core.effects import Effect, EmitTree, ForgetTree, PersistNode, ScoreLeaf, StartBranch, StopBranch
 from treeroll.core.events import (
     EndKind,
+    Event,
     LeafScored,
     ReplicaJoined,
     ReplicaLost,
@@ -28,10 +30,17 @@ from treeroll.core.state import CoreSettings, State
 from treeroll.core.step import step
 from treeroll.policies import registry
 from treeroll.policies.base import Limits
-from treeroll.policies.build import build_policies
+from treeroll.policies.build import Policies, build_policies
 
 BLOCK = 16
 EOS = 1
+PROMPT_TOKENS = 20
+SEGMENT_TOKENS = 32
+MODEL_LEN = 4096
+
+# A replica by name and incarnation, and a grant of it.
+Incarnation = tuple[str, int]
+Due = tuple[Incarnation, int]
 
 
 def token_at(seed: int, position: int, end_share: float) -> int:
@@ -52,7 +61,11 @@ class Serving:
 
 @dataclass
 class World:
-    """Core, replicas and network. `latency` draws the seconds a segment takes."""
+    """Core, replicas and network.
+
+    `policies`, with `limits`, go before `recipe`, `leaves`, `max_depth` and `overrides`. `resample_after` changes every
+    token beyond that depth, and none up to it.
+    """
 
     seed: int = 0
     replicas: int = 2
@@ -67,26 +80,33 @@ class World:
     kill_share: float = 0.0
     max_attempts: int = 1000
     tasks: int = 5
+    policies: Policies | None = None
+    limits: Limits | None = None
+    resample_after: int | None = None
 
     def __post_init__(self) -> None:
-        self.random = random.Random(f"world-{self.seed}-{self.replicas}-{self.slots}")
-        limits = Limits(self.leaves, 32, self.max_depth, 32 * self.max_depth)
+        self.random = random.Random(f"world-{self.seed}-{self.replicas}-{self.slots}")  # noqa: S311 - a simulation
+        limits = self.limits or Limits(self.leaves, SEGMENT_TOKENS, self.max_depth, SEGMENT_TOKENS * self.max_depth)
         place = registry.build("placement", self.placement, {}, limits)
         self.state = State(CoreSettings(place, max_attempts=self.max_attempts))
         self.now = 0.0
-        self.queue: list[tuple[float, int, object]] = []
+        self.queue: list[tuple[float, int, LeafScored | Due]] = []
         self.count = 0
-        self.serving: dict[tuple[str, int], dict[int, Serving]] = {}
+        self.serving: dict[Incarnation, dict[int, Serving]] = {}
         self.incarnation = dict.fromkeys((f"r{i}" for i in range(self.replicas)), 0)
         self.finished: dict[str, LiveTree] = {}
         # (tokens, text) of each stored node, by tree; and what each incarnation keeps: tree -> grant -> total tokens.
         self.stored: dict[str, dict[int, tuple[list[int], str]]] = {}
-        self.kept: dict[tuple[str, int], dict[str, dict[int, int]]] = {}
-        policies = build_policies(self.recipe, limits, self.overrides)
+        self.kept: dict[Incarnation, dict[str, dict[int, int]]] = {}
+        policies = self.policies or build_policies(self.recipe, limits, self.overrides)
         self.spec = RunSpec(
             "run", "{}", 7, limits.max_tokens, Sampling(), policies.segment, policies.branch, policies.prune,
             policies.advantage, scorer="exact", budget_tokens=self.budget_tokens,
         )  # fmt: skip
+        longest = min(MODEL_LEN, PROMPT_TOKENS + limits.max_tokens)
+        totals = [PROMPT_TOKENS, *policies.segment.boundaries(PROMPT_TOKENS, BLOCK, longest)]
+        after = self.resample_after
+        self.resampled_from = None if after is None else totals[min(after, len(totals) - 1)]
 
     def run(self) -> dict[str, LiveTree]:
         """Grow every task to its end; checks all invariants after every step."""
@@ -104,14 +124,15 @@ class World:
         return self.finished
 
     def _task(self, number: int) -> TaskSpec:
-        prompt = struct.pack("<20i", *(hash64("prompt", number, i) % 40 for i in range(20)))
+        ids = (hash64("prompt", number, i) % 40 for i in range(PROMPT_TOKENS))
+        prompt = struct.pack(f"<{PROMPT_TOKENS}i", *ids)
         return TaskSpec(f"t{number}", 0, f"tree{number}", prompt, "", "d", "x")
 
     def _join(self, name: str) -> None:
         self.incarnation[name] += 1
         self.serving[name, self.incarnation[name]] = {}
         self.kept[name, self.incarnation[name]] = {}
-        self._feed(ReplicaJoined(name, self.incarnation[name], self.slots, BLOCK, 4096))
+        self._feed(ReplicaJoined(name, self.incarnation[name], self.slots, BLOCK, MODEL_LEN))
 
     def _kill(self, name: str) -> None:
         old = self.incarnation[name]
@@ -120,18 +141,18 @@ class World:
         self._feed(ReplicaLost(name, old, "killed"))
         self._join(name)
 
-    def _later(self, what: object, seconds: float) -> None:
+    def _later(self, what: LeafScored | Due, seconds: float) -> None:
         self.count += 1
         heapq.heappush(self.queue, (self.now + seconds, self.count, what))
 
-    def _feed(self, event: object) -> None:
-        for effect in step(self.state, event, self.now):  # type: ignore[arg-type]
+    def _feed(self, event: Event) -> None:
+        for effect in step(self.state, event, self.now):
             self._perform(effect)
         found = violations(self.state)
         if found:
             raise AssertionError(found)
 
-    def _perform(self, effect: object) -> None:
+    def _perform(self, effect: Effect) -> None:
         match effect:
             case StartBranch():
                 key = effect.replica_id, self.incarnation[effect.replica_id]
@@ -143,10 +164,9 @@ class World:
                 if effect.grant in self.serving.get(key, {}):
                     self.serving[key][effect.grant].stopped = True
             case ScoreLeaf(live=live, node=node):
-                reward = float(uniform(hash64(*map(str, live.tree.path(node))), "reward") < 0.5)
-                self._later(LeafScored(live.tree_id, node, reward), self.random.expovariate(10.0))
-            case PersistNode(live=live, node=node):
-                self.stored.setdefault(live.tree_id, {})[node.number] = effect.report.payload
+                self._later(LeafScored(live.tree_id, node, self._reward(live, node)), self.random.expovariate(10.0))
+            case PersistNode(live=live, node=added):
+                self.stored.setdefault(live.tree_id, {})[added.number] = effect.report.payload
             case ForgetTree():
                 self.kept.get((effect.replica_id, effect.incarnation), {}).pop(effect.tree_id, None)
             case EmitTree(live=live):
@@ -154,7 +174,13 @@ class World:
                     raise AssertionError(f"{live.tree_id} ended twice")
                 self.finished[live.tree_id] = live
 
-    def _check_prefix(self, key: tuple[str, int], start: StartBranch) -> None:
+    def _reward(self, live: LiveTree, node: int) -> float | None:
+        """Half of the leaves succeed, and one scorer in twenty fails; by path, and by tokens that were resampled."""
+        resampled = self.resampled_from is not None and live.tree.nodes[node].total > self.resampled_from
+        draw = uniform(hash64(*map(str, live.tree.path(node))), "reward", str(resampled))
+        return None if draw >= 0.95 else float(draw < 0.5)
+
+    def _check_prefix(self, key: Incarnation, start: StartBranch) -> None:
         """The prefix can be had: from what the replica keeps, or from the prompt and what is stored."""
         kept = self.kept[key].setdefault(start.tree_id, {})
         if start.prefix_grant:
@@ -167,16 +193,16 @@ class World:
                 raise AssertionError(f"grant {start.grant} has a prefix of {tokens} tokens, not {start.prefix_tokens}")
         kept[start.grant] = start.prefix_tokens
 
-    def _happen(self, what: object) -> None:
+    def _happen(self, what: LeafScored | Due) -> None:
         if isinstance(what, LeafScored):
             self._feed(what)
             return
-        key, grant = what  # type: ignore[misc]
+        key, grant = what
         serving = self.serving.get(key, {}).get(grant)
         if serving is not None:
             self._feed(self._segment(key, serving))
 
-    def _segment(self, key: tuple[str, int], serving: Serving) -> SegmentReported:
+    def _segment(self, key: Incarnation, serving: Serving) -> SegmentReported:
         """Decode to the next boundary, or be stopped on the way there."""
         start = serving.start
         limit = start.boundaries[serving.boundary]
@@ -184,9 +210,9 @@ class World:
             dropped = self.random.randint(0, limit - serving.total)
             del self.serving[key][start.grant]
             return SegmentReported(*key, start.grant, 0, end=EndKind.STOPPED, dropped_tokens=dropped)
-        tokens = []
+        tokens: list[int] = []
         while serving.total + len(tokens) < limit and (not tokens or tokens[-1] != EOS):
-            tokens.append(token_at(start.seed, serving.total + len(tokens), self.end_share))
+            tokens.append(self._token(start.seed, serving.total + len(tokens)))
         first = serving.boundary == 0
         cached = serving.total - 1 if first else None
         serving.total += len(tokens)
@@ -198,10 +224,15 @@ class World:
         else:
             del self.serving[key][start.grant]
         text = " ".join(map(str, tokens))
-        logprob = -sum(token % 7 for token in tokens) / 10
+        logprobs = [-(token % 7) / 10 for token in tokens]
         return SegmentReported(
-            *key, start.grant, len(tokens), logprob, -0.6, text, payload=(tokens, text), cached_tokens=cached, end=end
-        )
+            *key, start.grant, len(tokens), sum(logprobs), min(logprobs), text, payload=(tokens, text),
+            cached_tokens=cached, end=end,
+        )  # fmt: skip
+
+    def _token(self, seed: int, position: int) -> int:
+        resampled = self.resampled_from is not None and position >= self.resampled_from
+        return token_at(hash64(seed, "resampled") if resampled else seed, position, self.end_share)
 
     def _end(self, start: StartBranch, serving: Serving, tokens: list[int]) -> EndKind | None:
         if tokens[-1] == EOS:
@@ -214,9 +245,9 @@ class World:
         return EndKind.CREDIT if self.random.random() < 0.05 else None
 
 
-def fingerprint(world: "World") -> list[tuple[object, ...]]:
-    """Everything about the ended trees that must not depend on time or place, sorted by tree and path."""
-    rows = []
+def fingerprint(world: World) -> list[tuple[object, ...]]:
+    """Everything about the ended trees that must not depend on time or place, one row per node, by tree and path."""
+    rows: list[tuple[object, ...]] = []
     for name, live in sorted(world.finished.items()):
         for node in live.tree.nodes:
             reward = live.tree.rewards.get(node.number)

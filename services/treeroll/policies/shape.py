@@ -1,0 +1,38 @@
+"""What a class must have to be a policy, checked before anything asks it for a decision."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+# What the core asks of a policy object, by kind; see `base`.
+DECIDES: Final[dict[str, tuple[str, ...]]] = {
+    "segment": ("hold", "boundaries"),
+    "branch": ("reads_rewards", "needs_hold", "max_leaves", "grow"),
+    "prune": ("judge",),
+    "advantage": ("estimate",),
+    "placement": ("steal_margin", "home"),
+}
+
+
+def class_flaws(policy: Any) -> Iterator[str]:
+    """What keeps something from being a policy class, each as the end of a sentence; nothing if it is one."""
+    if not isinstance(policy, type):
+        yield "is no class"
+        return
+    for attribute in ("name", "summary", "paper"):
+        text = getattr(policy, attribute, None)
+        if not isinstance(text, str) or not text or "\n" in text:
+            yield f"has no {attribute}, one line of text"
+    params = getattr(policy, "Params", None)
+    if not (isinstance(params, type) and issubclass(params, BaseModel)):
+        yield "has no Params, a subclass of treeroll.policies.base.Params"
+    elif params.model_config.get("extra") != "forbid" or not params.model_config.get("frozen"):
+        yield "has Params that are not frozen or take unknown keys; derive them from treeroll.policies.base.Params"
+
+
+def object_flaws(kind: str, policy: object) -> Iterator[str]:
+    """What a policy object of this kind lacks, each as the end of a sentence."""
+    for attribute in DECIDES[kind]:
+        if not hasattr(policy, attribute):
+            yield f"has no '{attribute}', which a {kind} policy needs"

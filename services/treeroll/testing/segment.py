@@ -1,0 +1,46 @@
+"""Segment policies: where boundaries may fall."""
+
+from collections.abc import Mapping
+from itertools import pairwise, product
+from typing import Any, Final
+
+from treeroll.policies.base import Limits
+from treeroll.testing.case import LIMITS, Case
+
+PROMPTS: Final = (1, 15, 16, 17, 100)
+BLOCKS: Final = (0, 1, 16, 32)
+# Context lengths: smaller than a prompt, equal, one token more, small, more than enough.
+ROOM: Final = (-1, 0, 1, 40, 100_000)
+
+
+def check_segment_policy(policy: Any, params: Mapping[str, object] | None = None, limits: Limits = LIMITS) -> None:
+    """Try a segment policy class.
+
+    Checked: its shape; boundaries depend on their arguments only, ascend from the prompt, are at most `max_depth`, and
+    never pass prompt + `max_tokens` or the context; there are some exactly when there is room for a token.
+
+    Raises:
+        NotConformant: a promise is broken.
+    """
+    case = Case.of("segment", policy, params, limits)
+    hold = case.build().hold
+    case.require(isinstance(hold, bool), "Shape", f"has hold {hold!r}, which is no bool")
+    used = case.build()
+    for prompt, block, room in product(PROMPTS, BLOCKS, ROOM):
+        arguments = (prompt, block, prompt + room)
+        totals = used.boundaries(*arguments)
+        _check(case, arguments, totals)
+        again = case.build().boundaries(*arguments)
+        case.require(again == totals, "Pure", f"gives {totals} and {again} for the same {arguments}")
+
+
+def _check(case: Case, arguments: tuple[int, int, int], totals: list[int]) -> None:
+    prompt, _, context = arguments
+    cap = min(prompt + case.limits.max_tokens, context)
+    said = f"gives {totals} for prompt_tokens, block_size, max_model_len {arguments}"
+    case.require(bool(totals) == (cap > prompt), "Room", f"{said}: there are boundaries exactly if there is room")
+    ascending = all(isinstance(total, int) for total in totals) and all(a < b for a, b in pairwise([prompt, *totals]))
+    case.require(ascending, "Ascending", f"{said}, which do not ascend from the prompt")
+    case.require(not totals or totals[-1] <= cap, "Room", f"{said}, beyond {cap}")
+    depth = case.limits.max_depth
+    case.require(len(totals) <= depth, "Depth", f"{said}, more than max_depth {depth}")

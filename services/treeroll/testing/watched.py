@@ -1,0 +1,94 @@
+"""A branch policy under observation: what it decides must be well formed, and it must leave the tree alone."""
+
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any
+
+from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tree
+from treeroll.policies.base import Expansion, Growth
+from treeroll.testing.case import Case
+
+# A tree that starts this many branches for each leaf it may have replaces discarded paths for ever.
+BRANCHES_PER_LEAF = 32
+NODE = attrgetter(*(field.name for field in fields(Node)))
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedPolicy:
+    """Does what the policy does, and raises NotConformant where that breaks the protocol."""
+
+    case: Case
+    policy: Any
+
+    @property
+    def reads_rewards(self) -> bool:
+        """The policy's."""
+        return bool(self.policy.reads_rewards)
+
+    @property
+    def needs_hold(self) -> bool:
+        """The policy's."""
+        return bool(self.policy.needs_hold)
+
+    @property
+    def max_leaves(self) -> int:
+        """The policy's."""
+        return int(self.policy.max_leaves)
+
+    def grow(self, tree: Tree) -> "WatchedGrowth":
+        """The policy's memory, watched."""
+        return WatchedGrowth(self.case, self.policy.grow(tree), BRANCHES_PER_LEAF * (self.max_leaves + 1))
+
+
+@dataclass(slots=True)
+class WatchedGrowth:
+    """One tree."""
+
+    case: Case
+    growth: Growth
+    branches_left: int
+
+    def start(self, tree: Tree) -> list[Expansion]:
+        """First branches."""
+        before = _picture(tree)
+        expansions = self._checked(tree, before, self.growth.start(tree))
+        kept = bool(expansions) and {expansion.node for expansion in expansions} == {tree.root.number}
+        self.case.require(kept, "Expansions", "starts a tree with no branch, or elsewhere than at its root")
+        return expansions
+
+    def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
+        """A node came."""
+        before = _picture(tree)
+        return self._checked(tree, before, self.growth.on_node(tree, node))
+
+    def on_idle(self, tree: Tree) -> list[Expansion]:
+        """Nothing runs."""
+        before = _picture(tree)
+        return self._checked(tree, before, self.growth.on_idle(tree))
+
+    def _checked(self, tree: Tree, before: object, expansions: list[Expansion]) -> list[Expansion]:
+        self.case.require(_picture(tree) == before, "ReadsOnly", "changes the tree it is shown")
+        for expansion in expansions:
+            for flaw in _flaws(tree, expansion):
+                raise self.case.broken("Expansions", flaw)
+            self.branches_left -= expansion.forks
+        kept = self.branches_left >= 0
+        self.case.require(kept, "Ends", f"starts more than {BRANCHES_PER_LEAF} branches for each leaf a tree may have")
+        return expansions
+
+
+def _flaws(tree: Tree, expansion: Any) -> list[str]:
+    if expansion.node not in range(len(tree.nodes)):
+        return [f"expands node {expansion.node!r}, and there is none"]
+    flaws = []
+    if tree.nodes[expansion.node].status is not NodeStatus.INNER:
+        flaws.append(f"expands node {expansion.node}, where the path has ended")
+    if not isinstance(expansion.forks, int) or expansion.forks < 0:
+        flaws.append(f"asks for {expansion.forks!r} forks")
+    if not isinstance(expansion.reason, BranchReason) or not isinstance(expansion.decision, Decision):
+        flaws.append(f"gives {expansion.reason!r} as reason and {expansion.decision!r} as decision")
+    return flaws
+
+
+def _picture(tree: Tree) -> object:
+    return (*map(NODE, tree.nodes),), (*tree.leaves,), (*tree.pruned,), (*tree.rewards.items(),)
