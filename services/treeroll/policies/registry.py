@@ -1,4 +1,4 @@
-"""The explicit tables of policies, and the one way to build one from a name and plain parameters."""
+"""The explicit table of our policies, and the one way to build any policy from a name and plain parameters."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from treeroll.errors import InvalidInput
+from treeroll.policies import plugins
 from treeroll.policies.advantage.deepsearch import DeepSearchAdvantage
 from treeroll.policies.advantage.grpo import Grpo
 from treeroll.policies.advantage.ib_tpo import InformationBottleneck
@@ -91,14 +92,15 @@ class PolicyRow:
 
 
 def find(kind: str, name: str) -> PolicyClass:
-    """The class registered under a kind and a name."""
+    """The class of a kind and a name: one of ours, or one that another distribution declares."""
     if kind not in POLICIES:
         raise InvalidInput(f"there is no policy kind {echo(kind)}; the kinds are {', '.join(POLICIES)}")
-    for policy in POLICIES[kind]:
-        if policy.name == name:
-            return policy
-    known = ", ".join(policy.name for policy in POLICIES[kind])
-    raise InvalidInput(f"there is no {kind} policy {echo(name)}; there is {known}")
+    ours = {policy.name: policy for policy in POLICIES[kind]}
+    policy = plugins.find(kind, name, ours) or ours.get(name)
+    if policy is None:
+        known = ", ".join([*ours, *plugins.names(kind)])
+        raise InvalidInput(f"there is no {kind} policy {echo(name)}; there is {known}")
+    return policy
 
 
 def build(kind: str, name: str, params: Mapping[str, object], limits: Limits) -> Any:
@@ -112,15 +114,16 @@ def build(kind: str, name: str, params: Mapping[str, object], limits: Limits) ->
         checked = policy.Params.model_validate(dict(params))
     except ValidationError as error:
         raise InvalidInput("; ".join(_sentences(f"{kind} policy '{name}'", policy, error))) from None
-    return policy(checked, limits)
+    return policy(checked, limits) if policy in POLICIES[kind] else plugins.build(kind, policy, checked, limits)
 
 
 def describe() -> list[PolicyRow]:
-    """All policies with their parameters."""
+    """All policies with their parameters, ours first within each kind."""
+    plugins.check_names()
     return [
         PolicyRow(kind, policy.name, policy.summary, policy.paper, tuple(_parameters(policy)))
-        for kind, policies in POLICIES.items()
-        for policy in policies
+        for kind, ours in POLICIES.items()
+        for policy in (*ours, *(find(kind, name) for name in plugins.names(kind)))
     ]
 
 
@@ -159,7 +162,7 @@ def _type(annotation: Any) -> str:
         return f"list of {_type(parts[0])}"
     if parts:
         return " | ".join(_type(part) for part in parts)
-    return "none" if annotation is type(None) else str(annotation.__name__)
+    return "none" if annotation is type(None) else str(getattr(annotation, "__name__", annotation))
 
 
 def _bounds(field: FieldInfo) -> str:
