@@ -148,6 +148,9 @@ class World:
     def _feed(self, event: Event) -> None:
         for effect in step(self.state, event, self.now):
             self._perform(effect)
+        self._audit()
+
+    def _audit(self) -> None:
         found = violations(self.state)
         if found:
             raise AssertionError(found)

@@ -2,7 +2,7 @@
 
 import typer
 
-from treeroll.cli.bench import coordinator, engine, feed, placement, simulate, store
+from treeroll.cli.bench import coordinator, engine, feed, placement, policies, simulate, store
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
@@ -20,6 +20,7 @@ def bench() -> None:
 app.command("coordinator")(coordinator.coordinator)
 app.command("engine")(engine.engine)
 app.command("placement")(placement.placement)
+app.command("policies")(policies.policies)
 app.command("feed")(feed.feed)
 app.command("simulate")(simulate.simulate)
 app.command("store")(store.store)

@@ -1,0 +1,43 @@
+"""`treeroll bench policies` times every branch policy at the same width."""
+
+import pytest
+
+from treeroll.bench.policies import LIMITS, SHAPES, figures, grow, measure
+from treeroll.errors import InvalidInput
+from treeroll.policies import registry
+
+NAMES = [policy.name for policy in registry.POLICIES["branch"]]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_branch_policy_has_a_shape_of_64_leaves(name: str) -> None:
+    assert registry.build("branch", name, SHAPES.get(name, {}), LIMITS).max_leaves == 64
+
+
+def test_shapes_are_of_policies_that_exist() -> None:
+    assert SHAPES.keys() <= set(NAMES)
+
+
+def test_every_call_of_a_policy_is_timed() -> None:
+    calls = grow("flat", 2, seed=1)
+    # At each of two trees: a start, a call per node (64 paths of up to 6), and one when nothing runs.
+    assert 2 * (1 + 64 + 1) < len(calls) <= 2 * (1 + 64 * 6 + 1)
+    assert min(calls) > 0
+
+
+def test_figures_are_microseconds_per_call() -> None:
+    found = figures([1000, 3000], [2000] * 99 + [102_000], trees=10)
+    assert found == {"alone_us": 2, "crowd_us": 3, "growth": 1.5, "p99_us": 102, "slowest_us": 102, "events": 10}
+
+
+async def test_a_round_measures_both_crowds() -> None:
+    result = await measure(["treerpo", "deepsearch"], trees=2, rounds=1, note=lambda _: None, warm_ups=0)
+    assert result.table().row_count == 2
+    for rounds in result.rounds.values():
+        assert rounds[0]["events"] > 64
+        assert 0 < rounds[0]["crowd_us"] <= rounds[0]["slowest_us"]
+
+
+async def test_unknown_policies_are_refused_before_anything_is_measured() -> None:
+    with pytest.raises(InvalidInput, match="'best'"):
+        await measure(["flat", "best"], trees=1, rounds=1, note=lambda _: None)
