@@ -1,0 +1,27 @@
+"""docs/algorithms-growth.md speaks of every growth and segment policy, and of no other."""
+
+import re
+from pathlib import Path
+
+from treeroll.policies import registry
+
+SECTIONS = (Path(__file__).parents[2] / "docs" / "algorithms-growth.md").read_text().split("\n## ")[1:]
+
+
+def first_column(title):
+    section = next(text for text in SECTIONS if text.startswith(title))
+    cells = re.findall(r"^\| (`[^|]*)\|", section, re.M)
+    return [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+
+
+def names(kind):
+    return {policy.name for policy in registry.POLICIES[kind]}
+
+
+def test_every_growth_policy_has_a_row_and_a_use_of_its_leaves():
+    assert set(first_column("Growth")) == names("branch")
+    assert set(first_column("What the leaves may be used for")) == names("branch")
+
+
+def test_every_segment_policy_has_a_row():
+    assert set(first_column("Segments")) == names("segment")
