@@ -1,5 +1,6 @@
 """IB-TPO: rollouts, then rounds of new ones from the nodes with the best information-bottleneck score."""
 
+import heapq
 import math
 from collections import defaultdict
 from typing import ClassVar
@@ -26,8 +27,8 @@ class IBTPO:
     Ours: success is a reward of `success` or more; below a node without success the ratio is 1, as nothing changes
     there; pi is exp of the mean log probability of the segment's tokens, since the source does not say whether to
     normalise by length, and a plain product vanishes; a step is a segment of whatever segment policy the run has; the
-    prompt may be chosen too; ties go to the first node in path order. No code was released, and the rule was read in a
-    secondary source.
+    prompt may be chosen too, and is while no leaf has a reward; nodes without a rewarded leaf are not chosen; ties go
+    to the first node in path order. No code was released, and the rule was read in a secondary source.
     """
 
     name: ClassVar[str] = "ib_tpo"
@@ -65,6 +66,7 @@ class IBTPOGrowth:
         self._round = 1
         self._rates = SuccessRates(params.success)
         self._children: dict[int, list[Node]] = defaultdict(list)
+        self._scores: dict[int, tuple[float, tuple[int, ...]]] = {}  # node -> (-J, path): the smallest is best
 
     def start(self, tree: Tree) -> list[Expansion]:
         """The first rollouts."""
@@ -80,22 +82,23 @@ class IBTPOGrowth:
         if self._round == self._params.rounds:
             return []
         self._round += 1
-        self._rates.update(tree)
+        # A node's score follows from its own rate and its children's, which lie on the same paths.
+        for number in self._rates.update(tree):
+            if number in self._children:
+                self._scores[number] = -self._score(number), tree.path(number)
         return [
             Expansion(number, self._params.forks, BranchReason.FORK, Decision.RETROSPECTIVE, resume=False)
-            for number in self._best(tree)
+            for number in self._best()
         ]
 
-    def _best(self, tree: Tree) -> list[int]:
-        """The nodes to start from, best first."""
-        scores = {number: self._score(number) for number in tree.in_path_order(list(self._children))}
-        return sorted(scores, key=lambda number: -scores[number])[: self._params.nodes]
+    def _best(self) -> list[int]:
+        """The nodes to start from, best first; the prompt while no node has been scored."""
+        best = heapq.nsmallest(self._params.nodes, self._scores, key=self._scores.__getitem__)
+        return best or [0]
 
     def _score(self, number: int) -> float:
-        """J of a node with children; -inf below which nothing has been scored."""
-        here = self._rates.of(number)
-        if here is None:
-            return -math.inf
+        """J of a node with a scored leaf below it."""
+        here = self._rates.of(number) or 0.0
         gains = []
         for child in sorted(self._children[number], key=lambda child: child.sibling_index):
             if (rate := self._rates.of(child.number)) is not None:

@@ -16,8 +16,9 @@ class SuccessRates:
         self._seen = 0  # of tree.leaves
         self._counts: dict[int, list[int]] = {}  # node -> [successes, scored leaves]
 
-    def update(self, tree: Tree) -> None:
-        """Count the leaves that came since the last call; all of them have been scored."""
+    def update(self, tree: Tree) -> set[int]:
+        """Count the leaves that came since the last call, all of them scored; returns the nodes whose rates changed."""
+        changed: set[int] = set()
         for leaf in tree.leaves[self._seen :]:
             reward = tree.rewards[leaf]
             if reward is None:
@@ -26,7 +27,9 @@ class SuccessRates:
                 counts = self._counts.setdefault(node, [0, 0])
                 counts[0] += reward >= self._success
                 counts[1] += 1
+                changed.add(node)
         self._seen = len(tree.leaves)
+        return changed
 
     def of(self, node: int) -> float | None:
         """Share of successes."""
