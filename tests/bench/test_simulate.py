@@ -1,5 +1,6 @@
 """Virtual time: the same trees whatever the schedule, figures that hold together, and models that are what they say."""
 
+import gc
 from collections import Counter
 from dataclasses import replace
 
@@ -45,6 +46,34 @@ async def test_equal_seeds_give_equal_figures() -> None:
     first, again = [await simulated("tree"), await simulated("tree")]
     real = {"real_s", "segments_per_real_s"}
     assert {name: first[name] for name in first.keys() - real} == {name: again[name] for name in again.keys() - real}
+
+
+@pytest.mark.parametrize(
+    ("name", "makespan_s", "recomputed_tokens", "requests"),
+    [
+        ("tree", 20.81546, 392, 96),
+        ("least_loaded", 20.60253, 3682, 96),
+        ("round_robin", 21.74064, 3976, 96),
+        ("segments", 20.31326, 1404, 269),
+        ("lockstep", 25.912715, 445, 269),
+        ("lockstep-refill", 27.19143, 445, 269),
+    ],
+)
+async def test_one_seed_gives_the_same_figures_in_every_version(
+    name: str, makespan_s: float, recomputed_tokens: int, requests: int
+) -> None:
+    """Making the simulation faster must not change them. A better decision of the core may: then say so here."""
+    found = await simulated(name)
+    assert (found["segments"], found["tokens"]) == (269, 15203)
+    assert (found["recomputed_tokens"], found["requests"]) == (recomputed_tokens, requests)
+    assert found["makespan_s"] == pytest.approx(makespan_s, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+async def test_what_a_run_drops_is_in_no_cycle_that_only_a_garbage_collection_frees(name: str) -> None:
+    simulation = Simulation(CLUSTER, WORKLOAD, TREES, SCHEDULES[name])
+    await simulation.run()
+    assert gc.collect() == 0
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

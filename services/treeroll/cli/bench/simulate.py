@@ -119,7 +119,6 @@ def simulate(
     from treeroll.cli.bench.options import check_json, show
     from treeroll.cli.bench.running import unless_interrupted
     from treeroll.cli.console import note
-    from treeroll.coordinator.gc_tuning import tune_gc
     from treeroll.policies.base import Limits
 
     check_json(json_file)
@@ -138,7 +137,6 @@ def simulate(
     cluster = Cluster(replicas, slots, kv_tokens or slots * workload.longest, steps, latency, batch, ahead)
     chosen = variants.split(",") if variants else list(SCHEDULES)
     bench = SimulateBench(cluster, workload, round_trips_s, segments, trees, chosen, fit is not None)
-    tune_gc()
     show(asyncio.run(unless_interrupted(bench.run(rounds, note))), json_file)
 
 
