@@ -45,8 +45,9 @@ def test_no_engine_outlives_a_rollout_that_ends_abruptly(tmp_path: Path, end: st
     args = ["rollout", str(TASKS_FILE), "--out", str(out), "--segment-tokens", "32", "--scorer", "arith"]
     with Command(args, tmp_path / "said.log") as command:
         command.until(lambda: list(out.glob("parts/samples-*.parquet")), 400)
-        # Waited for: a process can be unreadable at the moment of a look, or be renaming itself.
-        command.until(lambda: any("EngineCore" in line for line in command.family().values()), 10)
+        # Waited for: a process can be unreadable at the moment of a look, or be renaming itself. A short name has 15
+        # characters.
+        command.until(lambda: any("EngineCor" in line for line in command.family().values()), 60)
         if end == "kill -9":
             command.process.kill()
         else:

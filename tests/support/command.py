@@ -43,7 +43,9 @@ class Command:
         deadline = time.monotonic() + timeout_s
         while not check():
             if time.monotonic() > deadline or self.process.poll() is not None:
-                raise AssertionError(f"not reached; exit code {self.process.poll()}; output:\n{self.output()}")
+                raise AssertionError(
+                    f"not reached; exit code {self.process.poll()}; processes {self.family()}; output:\n{self.output()}"
+                )
             time.sleep(0.05)
 
     def interrupt(self) -> None:
@@ -94,7 +96,9 @@ def _zombie(pid: int) -> bool:
 
 
 def _command_line(pid: int) -> str:
+    """Short name and command line: a process that gave itself a title may show it in only one of them."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:200]
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return f"{Path(f'/proc/{pid}/comm').read_text().strip()}: {words[:200]}"
     except OSError:
         return "?"
