@@ -5,6 +5,8 @@
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import chain
 from typing import Protocol
 
 from treeroll.pb.v1 import common_pb2 as pb
@@ -31,10 +33,14 @@ def joined(stored: Stored) -> bytes:
 
 def pieces(stored: Stored) -> list[bytes]:
     """The same, not yet joined."""
-    found = [stored.header]
-    for node in _with_rewards(stored) if stored.rewards else stored.nodes:
-        found += (_NODES, varint(len(node)), node)
-    return found
+    nodes = _with_rewards(stored) if stored.rewards else stored.nodes
+    return [stored.header, *chain.from_iterable(zip(map(_node_head, map(len, nodes)), nodes, strict=True))]
+
+
+@lru_cache(maxsize=4096)
+def _node_head(size: int) -> bytes:
+    """What stands before a node of this many bytes."""
+    return _NODES + varint(size)
 
 
 def _with_rewards(stored: Stored) -> list[bytes]:

@@ -155,6 +155,12 @@ def broken(change: str) -> common_pb2.Tree:
         nodes[2].parent = 9
     elif change == "cycle":
         nodes[1].parent = 2
+    elif change == "node is missing":
+        tree.nodes.remove(nodes[3])
+    elif change == "node is there twice":
+        nodes[3].number = 2
+    elif change == "leaf is no node":
+        tree.leaves[0].leaf = 9
     elif change == "leaf is the root":
         tree.leaves[0].leaf = 0
     elif change == "one advantage too few":
@@ -172,6 +178,9 @@ def broken(change: str) -> common_pb2.Tree:
         "half a token",
         "parent is missing",
         "cycle",
+        "node is missing",
+        "node is there twice",
+        "leaf is no node",
         "leaf is the root",
         "one advantage too few",
         "no version",

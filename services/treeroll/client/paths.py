@@ -5,18 +5,17 @@ what is kept, the garbage collector walks again and again.
 """
 
 import json
-from collections.abc import Iterator
-from operator import attrgetter
+from collections.abc import Sequence
+from functools import reduce
+from itertools import chain, islice
+from operator import attrgetter, or_
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from treeroll.client.node import Float32, check_lengths, float32s, int32s, node_id
+from treeroll.client.node import Float32, Int32, check_lengths, float32s, int32s, node_id
 from treeroll.errors import BrokenInvariant
 from treeroll.pb.v1 import common_pb2
-
-_Row = tuple[int, int, bytes, bytes]  # number, parent, token ids, logprobs
-_row = attrgetter("number", "parent", "token_ids", "logprobs")
 
 
 class Path(NamedTuple):
@@ -51,42 +50,72 @@ class Path(NamedTuple):
         return [span.version for node in self.nodes() for span in node.weight_versions]
 
 
+class Segments(NamedTuple):
+    """What the nodes of a tree hold, by node number."""
+
+    place: Sequence[int]
+    """Of each in the tree's message."""
+    parents: Sequence[int]
+    token_ids: Sequence[bytes]
+    logprobs: Sequence[bytes]
+    sizes: list[int]
+    """Of token ids, in bytes."""
+
+
+_row = attrgetter("number", "parent", "token_ids", "logprobs")
+
+
+def segments_of(tree: common_pb2.Tree) -> Segments:
+    """BrokenInvariant unless nodes are numbered 0, 1, 2 ... and every sampled token has a logprob."""
+    rows = list(map(_row, tree.nodes))
+    place: Sequence[int] = range(len(rows))
+    if [row[0] for row in rows] != list(place):  # depth first
+        place = sorted(place, key=lambda at: rows[at][0])
+        rows = [rows[at] for at in place]
+    numbers, parents, token_ids, logprobs = zip(*rows, strict=True) if rows else ((),) * 4
+    if numbers != tuple(range(len(rows))):
+        raise BrokenInvariant("TreeWellFormed", f"nodes of tree {tree.tree_id} are missing or there twice")
+    sizes = list(map(len, token_ids))
+    if sizes[1:] != list(map(len, logprobs))[1:] or reduce(or_, sizes, 0) % 4:
+        for at in place:
+            check_lengths(tree.tree_id, tree.nodes[at])
+    return Segments(place, parents, token_ids, logprobs, sizes)
+
+
 class Paths:
     """All paths of a tree, in the order of its leaves."""
 
-    __slots__ = ("extra", "lengths", "message", "numbers", "place", "rows", "version")
+    __slots__ = ("extra", "lengths", "message", "numbers", "place", "shared", "version")
 
-    def __init__(self, tree: common_pb2.Tree, version: int | None) -> None:
+    def __init__(self, tree: common_pb2.Tree, segments: Segments, version: int | None) -> None:
         """`version` is the trainer's. BrokenInvariant for a tree that contradicts itself."""
         self.message = tree
         self.version = version
+        self.shared: dict[str, Any] = {}
+        """Columns that all samples have in common."""
         self.extra: dict[str, Any] = json.loads(tree.extra_json) if tree.extra_json else {}
-        rows: list[_Row] = list(map(_row, tree.nodes))
-        self.rows: dict[int, _Row] = {row[0]: row for row in rows}  # by node number
-        self.place = {row[0]: place for place, row in enumerate(rows)}  # node number -> place in the message
-        self.lengths = {row[0]: len(row[2]) // 4 for row in rows}  # node number -> tokens
-        for number, _, ids, logprobs in rows:
-            if number and (len(ids) != len(logprobs) or len(ids) % 4):
-                check_lengths(tree.tree_id, tree.nodes[self.place[number]])
-        self.numbers = [self._up(credit.leaf) for credit in tree.leaves]
+        self.place = segments.place
+        self.lengths = [size // 4 for size in segments.sizes]
+        self.numbers = self._down(segments.parents)
         self._check_versions()
 
     def __getitem__(self, index: int) -> Path:
         numbers = self.numbers[index]
         return Path(self, numbers, [self.lengths[number] for number in numbers], self.message.leaves[index])
 
-    def _up(self, leaf: int) -> tuple[int, ...]:
-        """Numbers from depth 1 to the leaf; refuses holes, cycles and the bare root."""
-        rows = self.rows
-        path: list[int] = []
-        number = leaf
-        while number and number in rows and len(path) < len(rows):
-            path.append(number)
-            number = rows[number][1]
-        if number or not path or 0 not in rows:
-            detail = f"leaf {leaf} of tree {self.message.tree_id} does not lead up to the root"
-            raise BrokenInvariant("TreeWellFormed", detail)
-        return tuple(path[::-1])
+    def _down(self, parents: Sequence[int]) -> list[tuple[int, ...]]:
+        """Numbers from depth 1 to each leaf; refuses nodes before their parents, and leaves that are no nodes."""
+        paths: list[tuple[int, ...]] = [()]
+        for number, parent in islice(enumerate(parents), 1, None):
+            if parent >= number:
+                detail = f"node {number} of tree {self.message.tree_id} comes before its parent {parent}"
+                raise BrokenInvariant("TreeWellFormed", detail)
+            paths.append(paths[parent] + (number,))
+        leaves = [credit.leaf for credit in self.message.leaves]
+        for leaf in leaves:
+            if not 0 < leaf < len(parents):
+                raise BrokenInvariant("TreeWellFormed", f"leaf {leaf} of tree {self.message.tree_id} is no node of it")
+        return [paths[leaf] for leaf in leaves]
 
     def _check_versions(self) -> None:
         """An unknown version is an error, never a default."""
@@ -97,35 +126,41 @@ class Paths:
                 detail = f"no node on path {self[index].names()[-1]} names the weight version that made it"
                 raise BrokenInvariant("StalenessBound", detail)
 
-    def token_columns(self) -> Iterator[dict[str, Any]]:
-        """completion_ids, logprobs and advantages of each path: views of three arrays that hold all paths end to end.
 
-        numpy's costs are per array, and these are the columns that every trainer reads. Gives them once.
-        """
-        rows = [self.rows[number] for numbers in self.numbers for number in numbers]
-        self.rows = {}
-        ids = int32s(b"".join([row[2] for row in rows]))
-        logprobs = float32s(b"".join([row[3] for row in rows]))
-        lengths = [self.lengths[row[0]] for row in rows]
-        credits = [credit.advantages for credit in self.message.leaves]
-        advantages = self._spread(credits, lengths)
-        node = start = 0
-        for numbers, credit in zip(self.numbers, credits, strict=True):
-            end = start + sum(lengths[node : node + len(numbers)])
-            yield {
-                "completion_ids": ids[start:end],
-                "logprobs": logprobs[start:end],
-                "advantages": advantages[start:end] if credit else None,
-            }
-            node, start = node + len(numbers), end
+TokenColumns = tuple[Int32, Float32, Float32 | None]
+"""completion_ids, logprobs and advantages of one path."""
 
-    def _spread(self, credits: list[bytes], lengths: list[int]) -> Float32:
-        """One advantage per path node, over the node's tokens; zeros hold the places of those that do not exist."""
-        for index, (credit, numbers) in enumerate(zip(credits, self.numbers, strict=True)):
-            if credit and len(credit) != 8 * len(numbers):
-                detail = f"{len(credit) // 8} advantages for {len(numbers)} path nodes"
-                raise BrokenInvariant("TreeWellFormed", f"leaf {self[index].names()[-1]} has {detail}")
-        filled = [credit or bytes(8 * len(numbers)) for credit, numbers in zip(credits, self.numbers, strict=True)]
-        # One number for all is three times as fast.
-        times = lengths[0] if lengths.count(lengths[0]) == len(lengths) else lengths
-        return np.frombuffer(b"".join(filled), np.float64).astype(np.float32).repeat(times)
+
+def token_columns(paths: Paths, segments: Segments) -> list[TokenColumns]:
+    """Those of each path: views of three arrays that hold all paths end to end.
+
+    numpy's costs are per array, and these are the columns that every trainer reads.
+    """
+    order = list(chain.from_iterable(paths.numbers))
+    ids = int32s(b"".join(map(segments.token_ids.__getitem__, order)))
+    logprobs = float32s(b"".join(map(segments.logprobs.__getitem__, order)))
+    lengths = list(map(paths.lengths.__getitem__, order))
+    credits = [credit.advantages for credit in paths.message.leaves]
+    advantages = _spread(paths, credits, lengths)
+    found: list[TokenColumns] = []
+    node = start = 0
+    for numbers, credit in zip(paths.numbers, credits, strict=True):
+        after = node + len(numbers)
+        end = start + sum(lengths[node:after])
+        found.append((ids[start:end], logprobs[start:end], advantages[start:end] if credit else None))
+        node, start = after, end
+    return found
+
+
+def _spread(paths: Paths, credits: list[bytes], lengths: list[int]) -> Float32:
+    """One advantage per path node, over the node's tokens; zeros hold the places of those that do not exist."""
+    sizes = [8 * len(numbers) for numbers in paths.numbers]
+    if list(map(len, credits)) != sizes:
+        credits = [credit or bytes(size) for credit, size in zip(credits, sizes, strict=True)]
+        for index, (credit, size) in enumerate(zip(credits, sizes, strict=True)):
+            if len(credit) != size:
+                detail = f"{len(credit) // 8} advantages for {size // 8} path nodes"
+                raise BrokenInvariant("TreeWellFormed", f"leaf {paths[index].names()[-1]} has {detail}")
+    # One number for all is three times as fast.
+    times = lengths[0] if lengths.count(lengths[0]) == len(lengths) else lengths
+    return np.frombuffer(b"".join(credits), np.float64).astype(np.float32).repeat(times)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from treeroll.pb.v1 import rollout_pb2
 
-# Trees travel in messages of about this size: with much larger ones the service and its reader wait for each other,
-# smaller ones cost more per message.
-PIECE_BYTES = 5 << 19
+# Trees travel in messages of about this size, a third of what the service puts into one: every message costs both sides
+# as much as a few trees.
+PIECE_BYTES = 5 << 20
 FIRST_PIECE = 8  # trees, before any has been seen
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from treeroll.client.node import Float32, Int32, int32s, rewards_of
-from treeroll.client.paths import Path, Paths
+from treeroll.client.paths import Path, Paths, segments_of, token_columns
 from treeroll.pb.v1 import common_pb2
 
 SCHEMA_VERSION = 1
@@ -84,11 +84,14 @@ class Sample:
 
         def __getattr__(self, name: str) -> Any:
             """A column that nobody has asked for yet."""
-            make = _COLUMNS.get(name)
             paths: Paths | None = self.__dict__.get("_paths")
-            if make is None or paths is None:
+            if paths is not None and name in _COLUMNS:
+                value = _COLUMNS[name](paths[self.index])
+            elif paths is not None and name in paths.shared:
+                value = paths.shared[name]
+            else:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            value = self.__dict__[name] = make(paths[self.index])
+            self.__dict__[name] = value
             return value
 
     def __getstate__(self) -> dict[str, Any]:
@@ -133,12 +136,18 @@ def samples_of(tree: common_pb2.Tree, *, current_version: int | None = None) -> 
     """
     if not tree.leaves:
         return []
-    paths = Paths(tree, current_version)
-    shared = {**_shared(tree, paths), "_paths": paths}
-    return [_sample({**shared, "index": index, **tokens}) for index, tokens in enumerate(paths.token_columns())]
+    segments = segments_of(tree)
+    paths = Paths(tree, segments, current_version)
+    paths.shared = _shared(tree) | {"prompt_ids": int32s(segments.token_ids[0])}
+    return [
+        _sample(
+            {"_paths": paths, "index": index, "completion_ids": ids, "logprobs": logprobs, "advantages": advantages}
+        )
+        for index, (ids, logprobs, advantages) in enumerate(token_columns(paths, segments))
+    ]
 
 
-def _shared(tree: common_pb2.Tree, paths: Paths) -> dict[str, Any]:
+def _shared(tree: common_pb2.Tree) -> dict[str, Any]:
     """What all samples of a tree have in common."""
     return {
         "schema_version": SCHEMA_VERSION,
@@ -149,7 +158,6 @@ def _shared(tree: common_pb2.Tree, paths: Paths) -> dict[str, Any]:
         "group_size": len(tree.leaves),
         "n_scored": tree.n_scored,
         "n_censored": tree.n_censored,
-        "prompt_ids": int32s(paths.rows[0][2]),
         "prompt_text": tree.prompt_text,
         "logprobs_mode": tree.logprobs_mode,
         "temperature": tree.temperature,
