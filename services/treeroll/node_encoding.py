@@ -23,9 +23,12 @@ _SIBLING, _START, _TEXT = _tag("sibling_index", _VARINT), _tag("token_start", _V
 def encode_node(
     number: int, parent: int, depth: int, sibling_index: int, token_start: int, text: str, *parts: bytes
 ) -> bytes:
-    """These fields of a pb.Node, serialised. `parts`: its other fields, as serialised pb.Nodes."""
+    """These fields of a pb.Node, serialised. `parts`: its other fields, as serialised pb.Nodes.
+
+    The last value of a field holds, so `parts` come first: they cannot change the fields that are named here.
+    """
     raw = text.encode()
     return b"".join((
-        _NUMBER, varint(number), _PARENT, varint(parent), _DEPTH, varint(depth), _SIBLING, varint(sibling_index),
-        _START, varint(token_start), _TEXT, varint(len(raw)), raw, *parts,
+        *parts, _NUMBER, varint(number), _PARENT, varint(parent), _DEPTH, varint(depth),
+        _SIBLING, varint(sibling_index), _START, varint(token_start), _TEXT, varint(len(raw)), raw,
     ))  # fmt: skip

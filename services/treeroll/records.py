@@ -141,8 +141,8 @@ def node_record(effect: PersistNode) -> bytes:
         node.sibling_index,
         node.token_start,
         report.text,
-        common,
         report.payload,
+        common,
     )
     if report.cached_tokens is not None or report.dropped_tokens:
         record += _rare(node, report)

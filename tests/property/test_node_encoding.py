@@ -32,8 +32,15 @@ def test_a_node_encoded_by_hand_parses_as_the_same_message(fields: dict[str, obj
 
 
 @given(NODES, st.integers(0, 2**32 - 1), st.binary(max_size=300))
-def test_other_fields_may_follow(fields: dict[str, object], attempt: int, token_ids: bytes) -> None:
+def test_other_fields_come_with_them(fields: dict[str, object], attempt: int, token_ids: bytes) -> None:
     parts = pb.Node(attempt=attempt, status="leaf"), pb.Node(token_ids=token_ids)
     own = [fields[name] for name in NAMES]
     record = encode_node(*own, *[part.SerializeToString() for part in parts])
     assert pb.Node.FromString(record) == pb.Node(**fields, attempt=attempt, status="leaf", token_ids=token_ids)
+
+
+@given(NODES, NODES)
+def test_other_parts_cannot_change_these_fields(fields: dict[str, object], others: dict[str, object]) -> None:
+    own = [fields[name] for name in NAMES]
+    record = encode_node(*own, pb.Node(**others).SerializeToString())
+    assert pb.Node.FromString(record) == pb.Node(**fields)

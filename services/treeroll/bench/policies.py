@@ -13,6 +13,7 @@ from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.build import Policies
+from treeroll.testing.observed import ObservedPolicy
 from treeroll.testing.world import EOS, World
 
 COLUMNS = (
@@ -100,27 +101,11 @@ class QuickWorld(World):
         pass
 
 
-@dataclass(slots=True)
-class TimedPolicy:
-    """Does what the policy does, and keeps how long each call took."""
+@dataclass(frozen=True, slots=True)
+class TimedPolicy(ObservedPolicy):
+    """Does what the policy does, and keeps how long each call took, in nanoseconds."""
 
-    policy: Any
     calls: "array[int]" = field(default_factory=lambda: array("q"))
-
-    @property
-    def reads_rewards(self) -> bool:
-        """The policy's."""
-        return bool(self.policy.reads_rewards)
-
-    @property
-    def needs_hold(self) -> bool:
-        """The policy's."""
-        return bool(self.policy.needs_hold)
-
-    @property
-    def max_leaves(self) -> int:
-        """The policy's."""
-        return int(self.policy.max_leaves)
 
     def grow(self, tree: Tree) -> "TimedGrowth":
         """The policy's memory, timed."""

@@ -153,7 +153,7 @@ def _grown(
     resample_after: int | None = None,
 ) -> World:
     """A world in which the trees have grown to their ends, every promise of the core checked at every step."""
-    watched = WatchedPolicy(case, policy or case.build())
+    watched = WatchedPolicy(policy or case.build(), case)
     hold = hold or watched.needs_hold
     world = World(
         seed=fleet.seed,

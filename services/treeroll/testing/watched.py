@@ -7,6 +7,7 @@ from typing import Any
 from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tree
 from treeroll.policies.base import Expansion, Growth
 from treeroll.testing.case import Case
+from treeroll.testing.observed import ObservedPolicy
 
 # A tree that starts this many branches for each leaf it may have replaces discarded paths for ever.
 BRANCHES_PER_LEAF = 32
@@ -14,26 +15,10 @@ NODE = attrgetter(*(field.name for field in fields(Node)))
 
 
 @dataclass(frozen=True, slots=True)
-class WatchedPolicy:
+class WatchedPolicy(ObservedPolicy):
     """Does what the policy does, and raises NotConformant where that breaks the protocol."""
 
     case: Case
-    policy: Any
-
-    @property
-    def reads_rewards(self) -> bool:
-        """The policy's."""
-        return bool(self.policy.reads_rewards)
-
-    @property
-    def needs_hold(self) -> bool:
-        """The policy's."""
-        return bool(self.policy.needs_hold)
-
-    @property
-    def max_leaves(self) -> int:
-        """The policy's."""
-        return int(self.policy.max_leaves)
 
     def grow(self, tree: Tree) -> "WatchedGrowth":
         """The policy's memory, watched."""

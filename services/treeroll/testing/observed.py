@@ -1,0 +1,26 @@
+"""A branch policy with somebody between it and the core: to check what it does, or to time it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedPolicy:
+    """Says of itself what the policy says; subclasses wrap what `grow` returns."""
+
+    policy: Any
+
+    @property
+    def reads_rewards(self) -> bool:
+        """The policy's."""
+        return bool(self.policy.reads_rewards)
+
+    @property
+    def needs_hold(self) -> bool:
+        """The policy's."""
+        return bool(self.policy.needs_hold)
+
+    @property
+    def max_leaves(self) -> int:
+        """The policy's."""
+        return int(self.policy.max_leaves)
