@@ -1,7 +1,8 @@
 """From stored records to a whole tree, in two steps that may happen on different machines.
 
 `joined` makes a message of a tree's records without reading them, so the service hands trees on at the cost of a copy.
-`complete` adds what depends on the whole tree: paths, depth-first order and intervals, "open" status, values.
+`complete` adds what depends on the whole tree: parts of cut nodes, paths, depth-first order and intervals, "open"
+status, values.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,6 +10,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Protocol
 
+from treeroll.cut_nodes import split_nodes
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.varint import varint
 
@@ -52,7 +54,8 @@ def _with_rewards(stored: Stored) -> list[bytes]:
 
 
 def complete(tree: pb.Tree) -> pb.Tree:
-    """The same tree: nodes, until now by number, in depth-first order with paths, intervals and values."""
+    """The same tree: nodes, until now by number, split and in depth-first order with paths, intervals and values."""
+    split_nodes(tree)
     nodes = list(tree.nodes)
     children: list[list[pb.Node]] = [[] for _ in nodes]
     for node in nodes[1:]:
@@ -72,7 +75,7 @@ def _tin(node: pb.Node) -> int:
 
 
 def _number_depth_first(root: pb.Node, children: Sequence[list[pb.Node]]) -> None:
-    """Preorder by sibling index; fills path, tin and tout."""
+    """Preorder by sibling index; fills path, depth, tin and tout."""
     count = 0
     stack: list[tuple[pb.Node, bool]] = [(root, False)]
     while stack:
@@ -85,6 +88,7 @@ def _number_depth_first(root: pb.Node, children: Sequence[list[pb.Node]]) -> Non
         stack.append((node, True))
         for child in sorted(children[node.number], key=lambda n: -n.sibling_index):
             child.path = f"{node.path}.{child.sibling_index}" if node.number else str(child.sibling_index)
+            child.depth = node.depth + 1
             stack.append((child, False))
 
 

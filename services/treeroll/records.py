@@ -94,6 +94,7 @@ def final_header(live: LiveTree, header: pb.Tree) -> pb.Tree:
     header.ledger.CopyFrom(_ledger(live.ledger))
     header.n_censored = live.n_censored
     header.lost_tokens_max = live.lost_tokens_max
+    header.has_cuts = bool(live.tree.cuts)
     rewards = {leaf: value for leaf, value in live.tree.rewards.items() if value is not None}
     errors = {leaf for leaf, value in live.tree.rewards.items() if value is None}
     write_credit(header, TreeShape.of(live), rewards, errors, live.run.spec.advantage)

@@ -23,6 +23,7 @@ from treeroll.coordinator.gc_tuning import tune_gc
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.malloc_tuning import tune_malloc
 from treeroll.coordinator.persist import CommitBuilder
+from treeroll.coordinator.reports import read_tokens
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.sessions import ReplicaPlane
 from treeroll.coordinator.starts import StartOrders
@@ -162,6 +163,7 @@ def make_coordinator(
         max_attempts=settings.max_attempts,
         kv_hold=settings.kv_hold,
         live_trees=settings.live_trees,
+        read_tokens=read_tokens,
     )
     state = State(core, next_grant=(epoch << 40) + 1)
     builder = CommitBuilder(tokenizer.hash, config.generator.logprobs_mode)

@@ -38,7 +38,7 @@ def branching(growth, widest=16, **attributes):
 
     class Branching:
         name, summary, paper = growth.__name__, "made to fail", "none"
-        reads_rewards = needs_hold = False
+        reads_rewards = needs_hold = reads_tokens = False
 
         class Params(base.Params):
             pass

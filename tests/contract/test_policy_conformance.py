@@ -25,6 +25,10 @@ SETTINGS = {
     ("branch", "treerpo"): [({"arity": 2}, LIMITS)],
     ("branch", "tree_grpo"): [({}, LIMITS), ({"chains": 3, "picks": 2, "rounds": 2}, LIMITS)],
     ("branch", "ib_tpo"): [({}, LIMITS), ({"initial": 2, "rounds": 4, "nodes": 2, "forks": 2}, LIMITS)],
+    ("branch", "treerl"): [
+        ({"chains": 2, "places": 2, "rounds": 2, "forks": 1}, LIMITS),
+        ({"chains": 2, "places": 3, "stop_token_ids": [5, 6]}, LIMITS),
+    ],
     ("branch", "deepsearch"): [({"width": 4, "terminals": 4}, LIMITS)],
 }
 CASES = [

@@ -27,6 +27,7 @@ SMALL: dict[str, dict[str, object]] = {
     "treerpo": {"leaves": 16, "branch": {"arity": 2}},
     "tree_grpo": {"leaves": 6},
     "ib_tpo": {"leaves": 12},
+    "treerl": {"leaves": 10, "branch": {"chains": 2, "places": 2}},
     "deepsearch": {"leaves": 12, "branch": {"width": 4, "terminals": 3}},
 }
 # Every fork is decided at its boundary, from what was known there.

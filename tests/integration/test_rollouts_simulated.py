@@ -58,21 +58,28 @@ def plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-@pytest.mark.parametrize("sync", ["level", "path"])
-async def test_rows_are_identical_with_other_fleets_and_latencies_and_after_a_replica_dies(sync: str) -> None:
-    branch = {"sync": sync}
+GROWTHS: dict[str, dict[str, Any]] = {
+    "level": {"branch": {"sync": "level"}},
+    "path": {"branch": {"sync": "path"}},
+    "cuts": {"recipe": "treerl", "leaves": 10, "branch": {"chains": 2, "places": 1, "rounds": 2, "forks": 2}},
+}
+
+
+@pytest.mark.parametrize("growth", GROWTHS)
+async def test_rows_are_identical_with_other_fleets_and_latencies_and_after_a_replica_dies(growth: str) -> None:
+    changes = GROWTHS[growth]
     async with local_service() as service:
         service.start_replica("r0", slots=64)
-        _, alone = await grow(service, branch=branch)
+        _, alone = await grow(service, **changes)
     async with local_service() as service:
         for i in range(3):
             service.start_replica(f"r{i}", slots=6, latency=SimulatedLatency(step_s=0.0002 * (i + 1), jitter=0.9))
-        _, fleet = await grow(service, branch=branch)
+        _, fleet = await grow(service, **changes)
     async with local_service() as service:
         service.start_replica("r0", slots=8, latency=SimulatedLatency(step_s=0.001))
         victim = service.start_replica("r1", slots=8, latency=SimulatedLatency(step_s=0.001))
         killer = asyncio.create_task(kill_when_busy(service, victim))
-        run, survivors = await grow(service, branch=branch)
+        run, survivors = await grow(service, **changes)
         await killer
         assert (await run.status()).regrants > 0
     assert rows(fleet) == rows(alone)

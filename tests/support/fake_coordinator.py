@@ -43,7 +43,9 @@ class Told:
 class FakeCoordinator(replica_pb2_grpc.ReplicaPlaneServicer):
     """`acknowledge=False` leaves reports unacknowledged until the test calls `ack`."""
 
-    def __init__(self, acknowledge: bool = True, run_ahead: int = 2, heartbeat_s: float = 0.2, epoch: int = 1) -> None:
+    def __init__(
+        self, acknowledge: bool = True, run_ahead: int = 1000, heartbeat_s: float = 0.2, epoch: int = 1
+    ) -> None:
         self.acknowledge = acknowledge
         self.run_ahead = run_ahead
         self.heartbeat_s = heartbeat_s

@@ -105,17 +105,21 @@ class Paths:
 
     def _down(self, parents: Sequence[int]) -> list[tuple[int, ...]]:
         """Numbers from depth 1 to each leaf; refuses nodes before their parents, and leaves that are no nodes."""
-        paths: list[tuple[int, ...]] = [()]
-        for number, parent in islice(enumerate(parents), 1, None):
-            if parent >= number:
-                detail = f"node {number} of tree {self.message.tree_id} comes before its parent {parent}"
+        numbers: Sequence[int] = range(len(parents))
+        if self.message.has_cuts:  # parts of a node are numbered after it
+            numbers = sorted(numbers, key=lambda number: self.message.nodes[self.place[number]].token_start)
+        paths: list[tuple[int, ...] | None] = [(), *[None] * (len(parents) - 1)]
+        for number in islice(numbers, 1, None):
+            above = paths[parents[number]] if parents[number] < len(paths) else None
+            if above is None:
+                detail = f"node {number} of tree {self.message.tree_id} comes before its parent {parents[number]}"
                 raise BrokenInvariant("TreeWellFormed", detail)
-            paths.append(paths[parent] + (number,))
+            paths[number] = (*above, number)
         leaves = [credit.leaf for credit in self.message.leaves]
         for leaf in leaves:
             if not 0 < leaf < len(parents):
                 raise BrokenInvariant("TreeWellFormed", f"leaf {leaf} of tree {self.message.tree_id} is no node of it")
-        return [paths[leaf] for leaf in leaves]
+        return [paths[leaf] or () for leaf in leaves]
 
     def _check_versions(self) -> None:
         """An unknown version is an error, never a default."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from treeroll.client.node import Float32, Int32, int32s, rewards_of
 from treeroll.client.paths import Path, Paths, segments_of, token_columns
+from treeroll.cut_nodes import split_nodes
 from treeroll.pb.v1 import common_pb2
 
 SCHEMA_VERSION = 1
@@ -136,6 +137,8 @@ def samples_of(tree: common_pb2.Tree, *, current_version: int | None = None) -> 
     """
     if not tree.leaves:
         return []
+    if tree.has_cuts:
+        split_nodes(tree)
     segments = segments_of(tree)
     paths = Paths(tree, segments, current_version)
     paths.shared = _shared(tree) | {"prompt_ids": int32s(segments.token_ids[0])}

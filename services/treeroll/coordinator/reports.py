@@ -1,7 +1,13 @@
 """Reports of replicas as events for the core."""
 
+from array import array
+
+from google.protobuf.message import DecodeError
+
 from treeroll.core.events import EndKind, SegmentReported
+from treeroll.core.tree import Tokens
 from treeroll.errors import InvalidInput
+from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 
 END_KINDS = {
@@ -46,6 +52,15 @@ def segments_of(hello: wire.Hello, report: wire.Report) -> list[SegmentReported]
             _add_end(hello, event, segment.end)
         events.append(event)
     return events
+
+
+def read_tokens(payload: bytes) -> Tokens:
+    """What a segment's `node` says of its tokens. InvalidInput if it is no Node, or has another number of each."""
+    try:
+        node = pb.Node.FromString(payload)
+    except DecodeError as error:
+        raise InvalidInput(f"a segment's node cannot be read: {error}") from None
+    return Tokens(array("i", node.token_ids), array("f", node.logprobs), array("f", node.entropies))
 
 
 def _add_end(hello: wire.Hello, event: SegmentReported, end: wire.BranchEnd) -> None:

@@ -32,29 +32,37 @@ class RewardDesk:
             trees = await self._load(request)
             commit, reply = Commit(), api.ReportRewardsReply()
             for report in request.rewards:
-                self._add(trees[report.tree_id], report, commit, reply)
+                self._add(*trees[report.tree_id], report, commit, reply)
             for tree_id in commit.rewards:
-                self._recredit(trees[tree_id], run, commit)
+                self._recredit(trees[tree_id][0], run, commit)
             if commit:
                 await self._coordinator.call(extra=commit)
         return reply
 
-    async def _load(self, request: api.ReportRewardsRequest) -> dict[str, pb.Tree]:
+    async def _load(self, request: api.ReportRewardsRequest) -> dict[str, tuple[pb.Tree, int]]:
+        """Trees, and how many nodes are stored of each."""
         ids = sorted({report.tree_id for report in request.rewards})
         trees = {}
         for tree_id, stored in zip(ids, await self._coordinator.store.load_trees(ids), strict=True):
             tree = records.assemble(stored) if stored else None
-            if tree is None or tree.run_id != request.run_id:
+            if stored is None or tree is None or tree.run_id != request.run_id:
                 raise UnknownTree(f"run '{request.run_id}' has no tree '{tree_id}'")
             if tree.status not in ENDED:
                 raise InvalidInput(f"tree '{tree_id}' has not ended; report its rewards once it is delivered")
-            trees[tree_id] = tree
+            trees[tree_id] = tree, len(stored.nodes)
         return trees
 
-    def _add(self, tree: pb.Tree, report: api.RewardReport, commit: Commit, reply: api.ReportRewardsReply) -> None:
+    def _add(
+        self, tree: pb.Tree, stored: int, report: api.RewardReport, commit: Commit, reply: api.ReportRewardsReply
+    ) -> None:
         node = next((node for node in tree.nodes if node.path == report.path and node.number), None)
         if node is None:
             raise UnknownNode(f"tree {report.tree_id} has no node '{report.path}'")
+        if node.number >= stored:
+            raise InvalidInput(
+                f"node '{report.path}' of tree {report.tree_id} is the beginning of a segment that was cut, and takes "
+                f"no rewards; report those of the nodes below it"
+            )
         scorer, version = report.scorer or records.CLIENT_SCORER, report.version or 1
         known = next((r for r in node.rewards if (r.scorer, r.version) == (scorer, version)), None)
         if known is not None and known.HasField("value"):

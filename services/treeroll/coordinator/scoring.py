@@ -7,6 +7,7 @@ import logging
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.core.events import LeafScored
 from treeroll.core.live import LiveTree
+from treeroll.cut_nodes import path_text
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.scorers.base import ScoreItem, ScoreRequest, ScoringService
 
@@ -53,7 +54,7 @@ class Scoring:
         wanted = [(live.tree_id, path) for (live, _), path in zip(batch, paths, strict=True)]
         stored = await coordinator.store.load_nodes(wanted)
         requests = [
-            request_of(live, node, "".join(pb.Node.FromString(blob).text for blob in blobs))
+            request_of(live, node, path_text([pb.Node.FromString(blob) for blob in blobs]))
             for (live, node), blobs in zip(batch, stored, strict=True)
         ]
         results = await self._scorers.score(requests, timeout_s)

@@ -94,6 +94,7 @@ def start_command(effect: StartBranch, sampling: wire.Sampling) -> wire.StartBra
     return wire.StartBranch(
         grant=effect.grant,
         prefix_tokens=effect.prefix_tokens,
+        cut_from=effect.cut_from,
         prefix_grant=effect.prefix_grant,
         prefix_ids=effect.prefix_ids,
         prompt_tokens=effect.prompt_tokens,

@@ -3,6 +3,7 @@
 from treeroll.coordinator.session import sampling_command, start_command
 from treeroll.core.effects import StartBranch
 from treeroll.core.tree import TAIL_CHARS
+from treeroll.cut_nodes import path_text, path_tokens
 from treeroll.errors import StoreError
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
@@ -35,8 +36,9 @@ class StartOrders:
 
 
 def _add_prefix(order: wire.StartBranch, path: list[pb.Node]) -> None:
-    order.prefix_ids += b"".join(node.token_ids for node in path)
-    order.prefix_tail = "".join(node.text for node in path)[-TAIL_CHARS:]
+    ids = path_tokens(order.prefix_ids, path)
+    order.prefix_ids = ids[: 4 * order.prefix_tokens]
+    order.prefix_tail = path_text(path[:-1] if order.cut_from else path)[-TAIL_CHARS:]
     if len(order.prefix_ids) != 4 * order.prefix_tokens:
         raise StoreError(
             f"tree {order.tree_id}: the stored path has {len(order.prefix_ids) // 4} tokens, not {order.prefix_tokens}"

@@ -128,8 +128,7 @@ def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
 def _grant_or_mask(state: State, replica: Replica, live: LiveTree, branch: Branch) -> list[Effect]:
     """Grant the branch to the replica, or set it aside while its run's budget has no room for it."""
     run = live.run
-    tip = live.tree.nodes[branch.tip]
-    need = live.boundaries[-1] - tip.total
+    need = live.boundaries[-1] - branch.total
     if not run.ledger.fits(need, run.spec.budget_tokens):
         state.blocked.setdefault(run.spec.run_id, []).append((live, branch))
         return []
@@ -154,7 +153,7 @@ def _unaffordable(state: State) -> list[tuple[LiveTree, Branch]]:
 
 def _cut_for_budget(state: State, live: LiveTree, branch: Branch) -> list[Effect]:
     spec, ledger = live.run.spec, live.run.ledger
-    need = live.boundaries[-1] - live.tree.nodes[branch.tip].total
+    need = live.boundaries[-1] - branch.total
     left = (spec.budget_tokens or 0) - ledger.spent
     cut_branch(live, branch, "budget", _over_budget(left, need))
     return settle_tree(state, live)

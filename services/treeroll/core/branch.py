@@ -68,13 +68,17 @@ BRANCH_TABLE: dict[tuple[BranchState, BranchEvent], tuple[BranchState, Outcome |
 class Branch:
     """One branch of a tree.
 
-    `tip` is its last durable node (the node it starts from, until it has one of its own); `sibling_index` is the index
-    its first node takes below the start. `reserved` are tokens the ledger still holds for the running grant. `tail` is
-    the end of its completion text, None until a replica has said it.
+    `tip` is its last durable node (the node it starts from, until it has one of its own). Of its durable sequence,
+    `total` is the length, prompt included, `depth` the number of boundaries passed, `logprob_sum` that of the sampled
+    tokens. `sibling_index` is the index its first node takes below the start. `reserved` are tokens the ledger still
+    holds for the running grant. `tail` is the end of its completion text, None until a replica has said it.
     """
 
     number: int
     tip: int
+    total: int
+    depth: int
+    logprob_sum: float
     sibling_index: int
     reason: BranchReason
     decision: Decision

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 from treeroll.core.live import LiveTree
-from treeroll.core.tree import Decision
+from treeroll.core.tree import Decision, Node, Tree
+from treeroll.cuts import split
 from treeroll.policies.base import AdvantageEstimator, CreditTree
 
 
 @dataclass(slots=True)
 class TreeShape:
-    """What credit needs of a tree. Lists are indexed by node number; the root is 0."""
+    """What credit needs of a tree, its cut nodes split. Lists are indexed by node number; the root is 0."""
 
     parents: list[int]
     retrospective: list[bool]
@@ -21,13 +22,28 @@ class TreeShape:
     def of(cls, live: LiveTree) -> "TreeShape":
         """Shape of a tree in memory."""
         nodes = live.tree.nodes
-        return cls(
+        shape = cls(
             [node.parent for node in nodes],
             [node.decision is Decision.RETROSPECTIVE for node in nodes],
             [node.n_tokens for node in nodes],
             [node.logprob_sum for node in nodes],
             live.tree.in_path_order(live.tree.leaves),
         )
+        if live.tree.cuts:
+            shape._split(live.tree)
+        return shape
+
+    def _split(self, tree: Tree) -> None:
+        nodes = tree.nodes
+        done = split(self.parents, [node.token_start for node in nodes], self.n_tokens)
+        self.parents = done.parents
+        for node, start, end in done.heads:
+            self.retrospective.append(self.retrospective[node])
+            self.n_tokens.append(end - start)
+            self.logprob_sums.append(_logprob_sum(nodes[node], start, end))
+        for node, start in done.tails().items():
+            self.n_tokens[node] -= start
+            self.logprob_sums[node] = _logprob_sum(nodes[node], start, nodes[node].n_tokens)
 
     def path(self, leaf: int) -> tuple[int, ...]:
         """Node numbers from depth 1 to the leaf."""
@@ -36,6 +52,10 @@ class TreeShape:
             path.append(leaf)
             leaf = self.parents[leaf]
         return tuple(reversed(path))
+
+
+def _logprob_sum(node: Node, start: int, end: int) -> float:
+    return sum(node.tokens.logprobs[start:end]) if node.tokens else 0.0
 
 
 @dataclass(slots=True)

@@ -62,7 +62,9 @@ class StartBranch:
     """Start an engine request after a prefix of `prefix_tokens` tokens. `boundaries` are absolute, ascending.
 
     The prefix is one of: the beginning of what the replica has of `prefix_grant`; `prefix_ids` (the prompt, int32
-    little-endian); the prompt and the nodes `stored`, from depth 1 down, which the shell reads from the store.
+    little-endian); the prompt and the nodes `stored`, from depth 1 down, which the shell reads from the store. Each of
+    these goes as far as the next one begins. `cut_from` is where the segment that the prefix ends in begins, 0 if it
+    ends with a whole one.
     """
 
     replica_id: str
@@ -71,6 +73,7 @@ class StartBranch:
     run: Run
     tree_id: str
     prefix_tokens: int
+    cut_from: int
     prefix_grant: int
     prefix_ids: bytes
     stored: tuple[int, ...]

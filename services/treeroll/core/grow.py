@@ -1,5 +1,7 @@
 """One tree's life: segments become nodes, policies answer, branches end, and at last the tree does."""
 
+from functools import partial
+
 from treeroll.core.branch import Branch, BranchEvent, BranchState
 from treeroll.core.effects import (
     Effect,
@@ -16,7 +18,18 @@ from treeroll.core.live import LiveTree, TreeStatus
 from treeroll.core.queues import enqueue, free_slot, unblock
 from treeroll.core.rng import hash64
 from treeroll.core.state import STOP_LAG_TOKENS, State
-from treeroll.core.tree import LEAF, TAIL_CHARS, BranchReason, Decision, Node, NodeStatus, StopReason, path_name
+from treeroll.core.tree import (
+    CUT,
+    LEAF,
+    TAIL_CHARS,
+    BranchReason,
+    Decision,
+    Node,
+    NodeStatus,
+    StopReason,
+    Tokens,
+    path_name,
+)
 from treeroll.errors import BrokenInvariant
 from treeroll.policies.base import Ended, Expansion, Segment
 
@@ -34,11 +47,11 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
         state.fenced += 1
         return []
     live, branch = entry
-    parent = live.tree.nodes[branch.tip]
     if event.n_tokens and branch.state is RUNNING:
-        _check_boundary(live, parent, event)
+        _check_boundary(live, branch, event)
+    tokens = _read_tokens(state, live, event) if live.run.spec.reads_tokens else None
     if event.cached_tokens is not None:
-        _account_prefix(live, branch, parent, event.cached_tokens)
+        _account_prefix(live, branch, event.cached_tokens)
     _settle(live, branch, event)
     if branch.state is STOPPING:
         live.run.counters.wasted_tokens += event.n_tokens
@@ -48,7 +61,7 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
     effects: list[Effect] = []
     node = None
     if event.n_tokens:
-        node = _add_node(live, branch, parent, event)
+        node = _add_node(live, branch, event, tokens)
         effects.append(PersistNode(live, node, branch.attempt, event))
     if event.end is not None or (node is not None and node.status is not INNER):
         effects += _end_branch(state, live, branch, node, event)
@@ -75,11 +88,11 @@ def _settle(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
     branch.reserved -= tokens
 
 
-def _account_prefix(live: LiveTree, branch: Branch, tip: Node, cached: int) -> None:
+def _account_prefix(live: LiveTree, branch: Branch, cached: int) -> None:
     """Count what the engine found of a request's prefix. Raises before anything has changed."""
-    recomputed = tip.total - cached
+    recomputed = branch.total - cached
     if recomputed < 0:
-        detail = f"tree {live.tree_id}: {cached} tokens of a prefix of {tip.total} are said to be cached"
+        detail = f"tree {live.tree_id}: {cached} tokens of a prefix of {branch.total} are said to be cached"
         raise BrokenInvariant("TreeWellFormed", detail)
     counters = live.run.counters
     counters.cached_tokens += cached
@@ -90,39 +103,55 @@ def _account_prefix(live: LiveTree, branch: Branch, tip: Node, cached: int) -> N
         counters.fork_recomputed_tokens += recomputed
 
 
-def _check_boundary(live: LiveTree, parent: Node, event: SegmentReported) -> None:
+def _check_boundary(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
     """A segment ends at its boundary, or before it with EOS. Raises before anything has changed."""
-    limit = live.boundaries[parent.depth] if parent.depth < len(live.boundaries) else -1
-    total = parent.token_start + parent.n_tokens + event.n_tokens
+    limit = live.boundaries[branch.depth] if branch.depth < len(live.boundaries) else -1
+    total = branch.total + event.n_tokens
     if total > limit or (total < limit and event.end is not EndKind.EOS):
-        name = path_name(live.tree.path(parent.number))
+        name = path_name(live.tree.path(branch.tip))
         detail = f"tree {live.tree_id} node below {name or 'the root'} ends at {total}, its boundary is {limit}"
         raise BrokenInvariant("TreeWellFormed", detail)
 
 
-def _add_node(live: LiveTree, branch: Branch, parent: Node, event: SegmentReported) -> Node:
-    tree, depth, start = live.tree, parent.depth + 1, parent.token_start + parent.n_tokens
+def _read_tokens(state: State, live: LiveTree, event: SegmentReported) -> Tokens | None:
+    """What the policies of such runs read. Raises before anything has changed."""
+    if not event.n_tokens:
+        return None
+    tokens = state.settings.read_tokens(event.payload)
+    counts = {len(tokens.ids), len(tokens.logprobs), len(tokens.entropies) or event.n_tokens}
+    if counts != {event.n_tokens}:
+        detail = f"tree {live.tree_id}: a segment of {event.n_tokens} tokens brings {sorted(counts)} ids and logprobs"
+        raise BrokenInvariant("TreeWellFormed", detail)
+    return tokens
+
+
+def _add_node(live: LiveTree, branch: Branch, event: SegmentReported, tokens: Tokens | None) -> Node:
+    tree, depth, start = live.tree, branch.depth + 1, branch.total
     text, n_tokens = event.text, event.n_tokens
     tail = event.tail if branch.tail is None else branch.tail
     ended = NOT_ENDED if event.end is None else ENDED.get(event.end, NOT_ENDED)
     completion_tokens = start + n_tokens - tree.nodes[0].n_tokens
-    verdict = live.run.spec.prune.judge(Segment(text, tail, ended, completion_tokens, depth))
+    segment = Segment(text, tail, ended, completion_tokens, depth)
+    if tokens is not None:
+        segment.tokens, segment.recent = tokens, partial(tree.tokens_before, branch.tip, start)
+    verdict = live.run.spec.prune.judge(segment)
     if verdict is None:
         if ended is not NOT_ENDED:
             raise BrokenInvariant("TreeWellFormed", f"tree {live.tree_id}: a path ended by the engine got no verdict")
         status, reason, fanout = INNER, NO_STOP, 1
     else:
         status, reason, fanout = verdict.status, verdict.reason, 0
+    logprob_sum = branch.logprob_sum + event.logprob_sum
     node = Node(
         len(tree.nodes),
-        parent.number,
+        branch.tip,
         0 if branch.started else branch.sibling_index,
         depth,
         start,
         n_tokens,
         event.logprob_sum,
         event.logprob_min,
-        parent.path_logprob_sum + event.logprob_sum,
+        logprob_sum,
         status,
         reason,
         branch.reason,
@@ -130,9 +159,11 @@ def _add_node(live: LiveTree, branch: Branch, parent: Node, event: SegmentReport
         branch.replica_id,
         event.grant,
         fanout,
+        tokens,
     )
     tree.add(node)
-    branch.started, branch.tip = True, node.number
+    branch.started, branch.tip, branch.total = True, node.number, start + n_tokens
+    branch.depth, branch.logprob_sum = depth, logprob_sum
     branch.tail = text[-TAIL_CHARS:] if len(text) >= TAIL_CHARS else (tail + text)[-TAIL_CHARS:]
     return node
 
@@ -185,16 +216,55 @@ def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
             continue
         node = tree.nodes[expansion.node]
         for _ in range(expansion.forks):
-            branch = Branch(live.started, node.number, node.fanout, expansion.reason, expansion.decision)
-            branch.seed = hash64(tree.seed, path_name(tree.path(node.number)), node.fanout)
-            branch.tail = None if node.number else ""
-            node.fanout += 1
+            branch = (
+                _fork(live, node, expansion) if expansion.cut is None else _cut(live, node, expansion.cut, expansion)
+            )
             live.branches[branch.number] = branch
             live.started += 1
             live.active += 1
             if expansion.reason is not BranchReason.INITIAL:
                 live.run.counters.forks += 1
             enqueue(state, live, branch)
+
+
+def _fork(live: LiveTree, node: Node, expansion: Expansion) -> Branch:
+    """A branch that begins where the node ends."""
+    branch = Branch(
+        live.started,
+        node.number,
+        node.total,
+        node.depth,
+        node.path_logprob_sum,
+        node.fanout,
+        expansion.reason,
+        expansion.decision,
+    )
+    branch.seed = hash64(live.tree.seed, path_name(live.tree.path(node.number)), node.fanout)
+    branch.tail = None if node.number else ""
+    node.fanout += 1
+    return branch
+
+
+def _cut(live: LiveTree, node: Node, kept: int, expansion: Expansion) -> Branch:
+    """A branch that begins after the node's first `kept` tokens."""
+    tree = live.tree
+    if node.tokens is None or not 0 < kept < node.n_tokens:
+        detail = f"tree {live.tree_id}: node {node.number} of {node.n_tokens} tokens cannot be cut after {kept}"
+        raise BrokenInvariant("TreeWellFormed", detail)
+    index = tree.cuts.get((node.number, kept), 1)
+    tree.cuts[node.number, kept] = index + 1
+    branch = Branch(
+        live.started,
+        node.number,
+        node.token_start + kept,
+        node.depth - 1,
+        node.path_logprob_sum - sum(node.tokens.logprobs[kept:]),
+        index,
+        expansion.reason,
+        expansion.decision,
+    )
+    branch.seed = hash64(tree.seed, path_name((*tree.path(node.number), CUT - kept)), index)
+    return branch
 
 
 def release_grant(state: State, live: LiveTree, branch: Branch, event: BranchEvent) -> None:
@@ -215,9 +285,8 @@ def release_grant(state: State, live: LiveTree, branch: Branch, event: BranchEve
 
 def lose_grant(state: State, live: LiveTree, branch: Branch, cause: str) -> None:
     """A replica died or the engine refused: bound what was lost, and grant again from the last durable node."""
-    tip = live.tree.nodes[branch.tip]
-    ahead = live.boundaries[min(tip.depth + state.settings.run_ahead, len(live.boundaries)) - 1]
-    unreported = min(branch.reserved, ahead - tip.total + STOP_LAG_TOKENS)
+    ahead = live.boundaries[min(branch.depth + state.settings.run_ahead, len(live.boundaries)) - 1]
+    unreported = min(branch.reserved, ahead - branch.total + STOP_LAG_TOKENS)
     live.lost_tokens_max += unreported
     live.run.counters.lost_tokens_max += unreported
     branch.failures += 1
@@ -301,14 +370,18 @@ def _finish(state: State, live: LiveTree) -> list[Effect]:
 
 
 def unsampled_tokens(live: LiveTree) -> int:
-    """Tokens of nodes that no leaf lies below."""
-    sampled: set[int] = {0}
+    """Tokens that lie on no path to a leaf."""
+    nodes = live.tree.nodes
+    sampled = {0: nodes[0].n_tokens}  # node -> its tokens on such paths
     for leaf in live.tree.leaves:
-        number = leaf
-        while number not in sampled:
-            sampled.add(number)
-            number = live.tree.nodes[number].parent
-    return sum(node.n_tokens for node in live.tree.nodes if node.number not in sampled)
+        number, kept = leaf, nodes[leaf].n_tokens
+        while (known := sampled.get(number, 0)) < kept:
+            sampled[number] = kept
+            node = nodes[number]
+            if known:
+                break
+            number, kept = node.parent, node.token_start - nodes[node.parent].token_start
+    return sum(node.n_tokens - sampled.get(node.number, 0) for node in nodes)
 
 
 def score_leaf(state: State, event: LeafScored) -> list[Effect]:

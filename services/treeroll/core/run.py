@@ -45,6 +45,11 @@ class RunSpec:
     budget_tokens: int | None = None
 
     @property
+    def reads_tokens(self) -> bool:
+        """Whether the core must look into segments for the policies."""
+        return self.branch.reads_tokens or self.prune.reads_tokens
+
+    @property
     def scores_here(self) -> bool:
         """Whether our scorer pool rewards the leaves."""
         return self.scorer not in (None, "client")

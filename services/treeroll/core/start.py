@@ -21,16 +21,17 @@ def start_effect(live: LiveTree, branch: Branch) -> StartBranch:
         grant=branch.grant,
         run=live.run,
         tree_id=live.tree_id,
-        prefix_tokens=tip.total,
+        prefix_tokens=branch.total,
+        cut_from=tip.token_start if branch.total < tip.total else 0,
         prefix_grant=known,
         prefix_ids=b"" if known else live.task.prompt_ids,
         stored=stored,
         prompt_tokens=live.tree.root.n_tokens,
-        boundaries=live.boundaries[tip.depth :],
+        boundaries=live.boundaries[branch.depth :],
         hold=spec.segment.hold,
         # With engine seeds per request, no grant of a branch may re-use the noise of an earlier one.
-        seed=hash64(branch.seed, branch.attempt, tip.depth) if spec.sampling.per_request_seed else branch.seed,
-        priority=-tip.depth,
+        seed=hash64(branch.seed, branch.attempt, branch.depth) if spec.sampling.per_request_seed else branch.seed,
+        priority=-branch.depth,
     )
 
 

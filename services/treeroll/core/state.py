@@ -1,12 +1,16 @@
 """Everything the coordinator knows about growing work. Only `core` functions change it."""
 
+from array import array
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from treeroll.core.branch import Branch
 from treeroll.core.fleet import Crowd, Replica, Room
 from treeroll.core.live import LiveTree
 from treeroll.core.run import Run
+from treeroll.core.tree import Tokens
 from treeroll.core.work import WorkQueue
 from treeroll.policies.base import PlacementPolicy
 
@@ -14,9 +18,17 @@ from treeroll.policies.base import PlacementPolicy
 STOP_LAG_TOKENS = 32
 
 
+def no_tokens(payload: Any) -> Tokens:
+    """For shells whose runs never read tokens."""
+    return Tokens(array("i"), array("f"), array("f"))
+
+
 @dataclass(frozen=True, slots=True)
 class CoreSettings:
-    """Limits the core decides with. Times in seconds on the clock that `now` is read from."""
+    """Limits the core decides with. Times in seconds on the clock that `now` is read from.
+
+    `read_tokens` makes sense of a report's payload, for runs whose policies read tokens.
+    """
 
     placement: PlacementPolicy
     lease_s: float = 10.0
@@ -24,6 +36,7 @@ class CoreSettings:
     max_attempts: int = 5
     kv_hold: float = 0.8
     live_trees: int | None = None
+    read_tokens: Callable[[Any], Tokens] = no_tokens
 
 
 @dataclass(slots=True)

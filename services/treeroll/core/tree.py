@@ -3,11 +3,15 @@
 A coordinator holds millions of nodes, so a node holds what decisions read and nothing else.
 """
 
+from array import array
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 # Characters of path text before a segment that a finish test sees, so that an answer may straddle a boundary.
 TAIL_CHARS = 256
+# In the path of a node that begins inside its parent: CUT - (tokens of the parent before it), then its sibling index.
+# Above every sibling index, so that what follows the whole parent sorts first, then what begins at later cuts.
+CUT = 1 << 32
 
 
 class Kind(StrEnum):
@@ -61,6 +65,19 @@ class Decision(Kind):
 
 
 @dataclass(slots=True)
+class Tokens:
+    """Sampled tokens, for policies that read them: ids, log probabilities (nats) and entropies, one each per token.
+
+    `ids` is int32, the others are float32; `entropies` (nats, a top-k estimate) is empty unless the run asks the engine
+    for `top_logprobs`.
+    """
+
+    ids: "array[int]"
+    logprobs: "array[float]"
+    entropies: "array[float]"
+
+
+@dataclass(slots=True)
 class Node:
     """One segment of `n_tokens` tokens that begins at position `token_start` of the sequence.
 
@@ -85,6 +102,8 @@ class Node:
     grant: int = 0
     # Sibling indices handed out below this node, started or not.
     fanout: int = 0
+    # Only in runs whose policies read tokens.
+    tokens: Tokens | None = None
 
     @property
     def total(self) -> int:
@@ -104,6 +123,8 @@ class Tree:
     pruned: list[int] = field(default_factory=list)
     # Leaf -> reward, None if its scorer failed; the leaves that have been scored so far.
     rewards: dict[int, float | None] = field(default_factory=dict)
+    # (node, its tokens kept) -> sibling indices handed out where it was cut; 0 is the node's own continuation.
+    cuts: dict[tuple[int, int], int] = field(default_factory=dict)
 
     @classmethod
     def planted(cls, tree_id: str, seed: int, prompt_tokens: int) -> "Tree":
@@ -133,13 +154,36 @@ class Tree:
         return nodes[::-1]
 
     def path(self, number: int) -> tuple[int, ...]:
-        """Sibling indices from the root down: the node's name, independent of time and place."""
+        """Sibling indices from the root down, and cuts: the node's name, independent of time and place."""
         nodes, indices = self.nodes, []
         while number != 0:
             node = nodes[number]
             indices.append(node.sibling_index)
             number = node.parent
+            if self.cuts and node.token_start < nodes[number].total:
+                indices.append(CUT - (node.token_start - nodes[number].token_start))
         return tuple(reversed(indices))
+
+    def tokens_before(self, number: int, total: int, count: int) -> Tokens:
+        """The last `count` sampled tokens of the path to `number`, cut after `total` tokens; fewer if there are fewer.
+
+        Only in runs whose policies read tokens.
+        """
+        parts: list[Tokens] = []
+        while number != 0 and count > 0:
+            node = self.nodes[number]
+            if node.tokens is not None:
+                end = total - node.token_start
+                part = slice(max(0, end - count), end)
+                parts.append(Tokens(node.tokens.ids[part], node.tokens.logprobs[part], node.tokens.entropies[part]))
+                count -= end - part.start
+            total, number = node.token_start, node.parent
+        before = Tokens(array("i"), array("f"), array("f"))
+        for tokens in reversed(parts):
+            before.ids += tokens.ids
+            before.logprobs += tokens.logprobs
+            before.entropies += tokens.entropies
+        return before
 
     def completion_tokens(self, number: int) -> int:
         """Tokens generated on the path down to the node."""

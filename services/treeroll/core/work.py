@@ -15,8 +15,7 @@ class WorkQueue:
 
     def push(self, live: LiveTree, branch: Branch, order: int) -> None:
         """Add a pending branch; `order` breaks ties and must be unique."""
-        depth = live.tree.nodes[branch.tip].depth
-        heapq.heappush(self.heap, (-depth, order, branch.number, live, branch))
+        heapq.heappush(self.heap, (-branch.depth, order, branch.number, live, branch))
 
     def pop(self) -> tuple[LiveTree, Branch] | None:
         """Next pending branch, or None."""

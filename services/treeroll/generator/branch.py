@@ -158,7 +158,7 @@ class Branch:
         if cut is not None:
             segment.tokens = cut.tokens
             segment.logprob_sum, segment.logprob_min = sum(cut.logprobs), min(cut.logprobs)
-            segment.node = _node(cut, self._started_at)
+            segment.node = _node(cut, self._started_at, self._sequence.parent_chars if self._first else None)
             segment.text = self._text.step(cut.token_ids)
             self._sequence.extend(cut.token_ids, segment.text)
             self._tally.reported += cut.tokens
@@ -172,7 +172,7 @@ class Branch:
         self._outbox.put(segment)
 
 
-def _node(cut: Cut, started_at: float) -> bytes:
+def _node(cut: Cut, started_at: float, parent_chars: int | None) -> bytes:
     """What only the replica knows of a segment's node."""
     node = pb.Node(
         token_ids=cut.token_ids.tobytes(),
@@ -180,6 +180,7 @@ def _node(cut: Cut, started_at: float) -> bytes:
         entropies=cut.entropies.tobytes(),
         started_at=started_at,
         finished_at=clock.wall(),
+        parent_chars=parent_chars,
     )
     node.weight_versions.extend(pb.WeightSpan(version=version, tokens=tokens) for version, tokens in cut.weight_spans)
     return node.SerializeToString()

@@ -35,7 +35,7 @@ class Replica:
         self._detokenizer = detokenizer
         self._outbox = Outbox()
         self._branches: dict[int, Branch] = {}
-        self._sequences = Sequences()
+        self._sequences = Sequences(detokenizer)
         self._group: asyncio.TaskGroup | None = None
         self._epoch = 0
         self._run_ahead = 1

@@ -5,16 +5,21 @@ from collections.abc import Iterable, Sequence
 
 from treeroll.core.tree import TAIL_CHARS
 from treeroll.errors import InvalidInput
+from treeroll.generator.detokenizer import Detokenizer
 from treeroll.pb.v1 import replica_pb2 as wire
 
 
 class GrantSequence:
     """Tokens of one grant: its prefix and every segment so far, and the end of the completion text at each boundary."""
 
-    def __init__(self, ids: "array[int]", prompt_tokens: int, tail: str) -> None:
-        """`ids` are the prefix, int32; `tail` is the end of its completion text."""
+    def __init__(self, ids: "array[int]", prompt_tokens: int, tail: str, parent_chars: int | None = None) -> None:
+        """`ids` are the prefix, int32; `tail` is the end of its completion text.
+
+        `parent_chars` are the characters of the segment that the prefix ends inside of, None if it ends with a whole.
+        """
         self.ids = ids
         self.prompt_tokens = prompt_tokens
+        self.parent_chars = parent_chars
         self._tails = {len(ids): tail}
 
     def extend(self, ids: "array[int]", text: str) -> None:
@@ -27,17 +32,22 @@ class GrantSequence:
         """The end of the completion text of the first `total` tokens; "" at the end of the prompt."""
         return "" if total <= self.prompt_tokens else self._tails[total]
 
-    def fork(self, total: int, where: str) -> "GrantSequence":
-        """A sequence of its own with the first `total` tokens. InvalidInput unless there is a boundary."""
-        if total != self.prompt_tokens and total not in self._tails:
-            raise InvalidInput(f"{where}: its prefix grant has no boundary at {total} tokens")
-        return GrantSequence(self.ids[:total], self.prompt_tokens, self.tail(total))
+    def fork(self, total: int, cut_from: int, where: str) -> tuple["array[int]", str]:
+        """Its first `total` tokens, and the end of the text at the last boundary: `cut_from`, or `total` if that is 0.
+
+        InvalidInput unless there is a boundary.
+        """
+        boundary = cut_from or total
+        if total > len(self.ids) or (boundary != self.prompt_tokens and boundary not in self._tails):
+            raise InvalidInput(f"{where}: its prefix grant has no boundary at {boundary} tokens")
+        return self.ids[:total], self.tail(boundary)
 
 
 class Sequences:
     """Sequences of all grants, by tree."""
 
-    def __init__(self) -> None:
+    def __init__(self, detokenizer: Detokenizer) -> None:
+        self._detokenizer = detokenizer
         self._of: dict[str, dict[int, GrantSequence]] = {}
 
     @property
@@ -54,17 +64,25 @@ class Sequences:
         where = f"grant {start.grant}"
         of_tree = self._of.get(start.tree_id, {})
         if not start.prefix_grant:
-            sequence = GrantSequence(array("i", start.prefix_ids), start.prompt_tokens, start.prefix_tail)
+            ids, tail = array("i", start.prefix_ids), start.prefix_tail
         elif (known := of_tree.get(start.prefix_grant)) is not None:
-            sequence = known.fork(start.prefix_tokens, where)
+            ids, tail = known.fork(start.prefix_tokens, start.cut_from, where)
         else:
             raise InvalidInput(f"{where}: this replica has no sequence of grant {start.prefix_grant}")
-        if len(sequence.ids) != start.prefix_tokens:
+        if len(ids) != start.prefix_tokens or start.cut_from >= max(start.prefix_tokens, 1):
             raise InvalidInput(
-                f"{where}: a prefix of {start.prefix_tokens} tokens is said, {len(sequence.ids)} are there"
+                f"{where}: a prefix of {start.prefix_tokens} tokens is said, {len(ids)} are there, and the segment it "
+                f"ends in begins at {start.cut_from}"
             )
+        sequence = self._begin(start, ids, tail)
         self._of.setdefault(start.tree_id, {})[start.grant] = sequence
         return sequence
+
+    def _begin(self, start: wire.StartBranch, ids: "array[int]", tail: str) -> GrantSequence:
+        if not start.cut_from:
+            return GrantSequence(ids, start.prompt_tokens, tail)
+        text = self._detokenizer.open(ids[: start.cut_from]).step(ids[start.cut_from :])
+        return GrantSequence(ids, start.prompt_tokens, (tail + text)[-TAIL_CHARS:], len(text))
 
     def forget(self, tree_ids: Iterable[str]) -> None:
         """Nothing will start from these trees any more. Unknown ones pass."""

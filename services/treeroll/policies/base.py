@@ -5,13 +5,13 @@ it returns depends on its parameters, the tree and the tree's seed only. A tree'
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from treeroll.core.tree import BranchReason, Decision, Kind, Node, NodeStatus, StopReason, Tree
+from treeroll.core.tree import BranchReason, Decision, Kind, Node, NodeStatus, StopReason, Tokens, Tree
 from treeroll.errors import InvalidInput
 
 
@@ -35,7 +35,8 @@ class Limits:
 class Expansion:
     """A decision about one node.
 
-    `forks` new branches start at the node, beside the branch that made it. `resume` lets that branch go on if it is
+    `forks` new branches start at the node, beside the branch that made it; after its first `cut` tokens, if that is set
+    (at least 1 and fewer than it has), and then the node may be a leaf too. `resume` lets that branch go on if it is
     held there (hold mode), under the same decision; it means nothing for a branch that runs on by itself.
     """
 
@@ -44,6 +45,7 @@ class Expansion:
     reason: BranchReason = BranchReason.FORK
     decision: Decision = Decision.BOUNDARY
     resume: bool = True
+    cut: int | None = None
 
 
 class Growth(Protocol):
@@ -80,6 +82,11 @@ class BranchPolicy(Protocol):
         ...
 
     @property
+    def reads_tokens(self) -> bool:
+        """Whether it reads the `tokens` of nodes, or cuts nodes: they are None in other runs."""
+        ...
+
+    @property
     def max_leaves(self) -> int:
         """Upper bound on the leaves of one tree."""
         ...
@@ -112,7 +119,8 @@ class Segment:
     """What a finish test may look at. It must not change it; not frozen, because one is made for every segment.
 
     `tail` is up to TAIL_CHARS characters of path text before this segment; `text` the segment's own.
-    `completion_tokens` and `depth` include this segment.
+    `completion_tokens` and `depth` include this segment. `tokens` are the segment's, and `recent(n)` gives the last n
+    sampled tokens of the path before it (fewer if there are fewer), both only for a policy that reads tokens.
     """
 
     text: str
@@ -120,6 +128,8 @@ class Segment:
     ended: Ended
     completion_tokens: int
     depth: int
+    tokens: Tokens | None = None
+    recent: Callable[[int], Tokens] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +142,11 @@ class Verdict:
 
 class PrunePolicy(Protocol):
     """Decides whether a path ends at a segment. Must return a verdict when `ended` is not NO."""
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether it reads a segment's `tokens` and `recent`: they are None for other policies."""
+        ...
 
     def judge(self, segment: Segment) -> Verdict | None:
         """None: the path goes on."""

@@ -123,8 +123,20 @@ _DEEPSEARCH = Recipe(
     advantage=Choice("deepsearch"),
 )
 
+# Ours: max_tokens is the length of their runs. 16 of the 30 leaves are for training: a LeafSelection.
+_TREERL = Recipe(
+    name="treerl",
+    summary="6 answers, then two more from before each answer's two most surprising tokens; 30 leaves",
+    paper="TreeRL, arXiv 2506.11902",
+    limits=Limits(leaves=30, segment_tokens=8192, max_depth=1, max_tokens=8192),
+    segment=Choice("full_rollout"),
+    branch=Choice("treerl", MappingProxyType({"chains": 6, "places": 2, "rounds": 1, "forks": 2})),
+    prune=ENDS_ONLY,
+    advantage=Choice("treerl"),
+)
+
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
-    {recipe.name: recipe for recipe in (_TREEPO, _FLAT, _SPO, _TREERPO, _TREE_GRPO, _IB_TPO, _DEEPSEARCH)}
+    {recipe.name: recipe for recipe in (_TREEPO, _FLAT, _SPO, _TREERPO, _TREE_GRPO, _IB_TPO, _DEEPSEARCH, _TREERL)}
 )
 
 

@@ -30,6 +30,7 @@ from treeroll.policies.branch.ib_tpo import IBTPO
 from treeroll.policies.branch.spo import SPO
 from treeroll.policies.branch.tree_grpo import TreeGRPO
 from treeroll.policies.branch.treepo import TreePO
+from treeroll.policies.branch.treerl import EPTree
 from treeroll.policies.branch.treerpo import TreeRPO
 from treeroll.policies.placement.least_loaded import LeastLoaded
 from treeroll.policies.placement.parent_affinity import ParentAffinity
@@ -44,7 +45,7 @@ PolicyClass = type[Any]
 
 POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
     "segment": (FixedTokens, PerDepth, FullRollout),
-    "branch": (TreePO, Flat, SPO, TreeRPO, TreeGRPO, IBTPO, DeepSearch),
+    "branch": (TreePO, Flat, SPO, TreeRPO, TreeGRPO, IBTPO, DeepSearch, EPTree),
     "prune": (FinishTests,),
     "advantage": (
         TreePOAdvantage,

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 # What the core asks of a policy object, by kind; see `base`.
 DECIDES: Final[dict[str, tuple[str, ...]]] = {
     "segment": ("hold", "boundaries"),
-    "branch": ("reads_rewards", "needs_hold", "max_leaves", "grow"),
-    "prune": ("judge",),
+    "branch": ("reads_rewards", "needs_hold", "reads_tokens", "max_leaves", "grow"),
+    "prune": ("reads_tokens", "judge"),
     "advantage": ("estimate",),
     "placement": ("steal_margin", "home"),
 }

@@ -95,7 +95,7 @@ def tree_findings(tree: pb.Tree) -> Iterator[tuple[str, str]]:
 def _node_findings(tree: pb.Tree, node: pb.Node, parent: pb.Node) -> Iterator[tuple[str, str]]:
     where = f"tree {tree.tree_id} node '{node.path}'"
     tokens = len(node.token_ids) // 4
-    if node.parent >= node.number or node.depth != parent.depth + 1:
+    if (node.parent >= node.number and not tree.has_cuts) or node.depth != parent.depth + 1:
         yield "TreeWellFormed", f"{where} was written before its parent"
     if node.token_start != parent.token_start + len(parent.token_ids) // 4:
         yield "TreeWellFormed", f"{where} does not continue its parent's tokens"

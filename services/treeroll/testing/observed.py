@@ -21,6 +21,11 @@ class ObservedPolicy:
         return bool(self.policy.needs_hold)
 
     @property
+    def reads_tokens(self) -> bool:
+        """The policy's."""
+        return bool(self.policy.reads_tokens)
+
+    @property
     def max_leaves(self) -> int:
         """The policy's."""
         return int(self.policy.max_leaves)

@@ -66,8 +66,11 @@ def _flaws(tree: Tree, expansion: Any) -> list[str]:
     if expansion.node not in range(len(tree.nodes)):
         return [f"expands node {expansion.node!r}, and there is none"]
     flaws = []
-    if tree.nodes[expansion.node].status is not NodeStatus.INNER:
+    node = tree.nodes[expansion.node]
+    if expansion.cut is None and node.status is not NodeStatus.INNER:
         flaws.append(f"expands node {expansion.node}, where the path has ended")
+    if expansion.cut is not None and (node.number == 0 or expansion.cut not in range(1, node.n_tokens)):
+        flaws.append(f"cuts node {expansion.node} of {node.n_tokens} tokens after {expansion.cut!r}")
     if not isinstance(expansion.forks, int) or expansion.forks < 0:
         flaws.append(f"asks for {expansion.forks!r} forks")
     if not isinstance(expansion.reason, BranchReason) or not isinstance(expansion.decision, Decision):
@@ -76,4 +79,4 @@ def _flaws(tree: Tree, expansion: Any) -> list[str]:
 
 
 def _picture(tree: Tree) -> object:
-    return (*map(NODE, tree.nodes),), (*tree.leaves,), (*tree.pruned,), (*tree.rewards.items(),)
+    return (*map(NODE, tree.nodes),), (*tree.leaves,), (*tree.pruned,), (*tree.rewards.items(),), (*tree.cuts.items(),)

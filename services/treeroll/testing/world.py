@@ -7,6 +7,7 @@ Paths have the same tokens in every world, whatever its fleet, so trees of equal
 import heapq
 import random
 import struct
+from array import array
 from dataclasses import dataclass, field
 
 from treeroll.core.effects import Effect, EmitTree, ForgetTree, PersistNode, ScoreLeaf, StartBranch, StopBranch
@@ -28,6 +29,7 @@ from treeroll.core.rng import hash64, uniform
 from treeroll.core.run import RunSpec, Sampling, TaskSpec
 from treeroll.core.state import CoreSettings, State
 from treeroll.core.step import step
+from treeroll.core.tree import Tokens
 from treeroll.policies import registry
 from treeroll.policies.base import Limits
 from treeroll.policies.build import Policies, build_policies
@@ -43,9 +45,29 @@ Incarnation = tuple[str, int]
 Due = tuple[Incarnation, int]
 
 
+def logprob_of(token: int) -> float:
+    """Log probability of a token: by its id alone."""
+    return -(token % 7) / 10
+
+
+def read_tokens(payload: "Payload") -> Tokens:
+    """A payload's tokens; entropies are what their log probabilities give."""
+    logprobs = array("f", map(logprob_of, payload.tokens))
+    return Tokens(array("i", payload.tokens), logprobs, array("f", (-2 * value for value in logprobs)))
+
+
 def token_at(seed: int, position: int, end_share: float) -> int:
     """The world's language model: EOS with a fixed probability, else some other token."""
     return EOS if uniform(seed, "token", position) < end_share else 2 + hash64(seed, position) % 50
+
+
+@dataclass
+class Payload:
+    """What a report brings of a segment's tokens, and what is stored of its node."""
+
+    start: int
+    tokens: list[int]
+    text: str
 
 
 @dataclass
@@ -88,15 +110,15 @@ class World:
         self.random = random.Random(f"world-{self.seed}-{self.replicas}-{self.slots}")  # noqa: S311 - a simulation
         limits = self.limits or Limits(self.leaves, SEGMENT_TOKENS, self.max_depth, SEGMENT_TOKENS * self.max_depth)
         place = registry.build("placement", self.placement, {}, limits)
-        self.state = State(CoreSettings(place, max_attempts=self.max_attempts))
+        self.state = State(CoreSettings(place, max_attempts=self.max_attempts, read_tokens=read_tokens))
         self.now = 0.0
         self.queue: list[tuple[float, int, LeafScored | Due]] = []
         self.count = 0
         self.serving: dict[Incarnation, dict[int, Serving]] = {}
         self.incarnation = dict.fromkeys((f"r{i}" for i in range(self.replicas)), 0)
         self.finished: dict[str, LiveTree] = {}
-        # (tokens, text) of each stored node, by tree; and what each incarnation keeps: tree -> grant -> total tokens.
-        self.stored: dict[str, dict[int, tuple[list[int], str]]] = {}
+        # Of each stored node, by tree; and what each incarnation keeps: tree -> grant -> total tokens.
+        self.stored: dict[str, dict[int, Payload]] = {}
         self.kept: dict[Incarnation, dict[str, dict[int, int]]] = {}
         policies = self.policies or build_policies(self.recipe, limits, self.overrides)
         self.spec = RunSpec(
@@ -190,9 +212,12 @@ class World:
             if kept[start.prefix_grant] < start.prefix_tokens:
                 raise AssertionError(f"grant {start.grant} begins beyond the end of grant {start.prefix_grant}")
         else:
-            stored = self.stored.get(start.tree_id, {})
-            tokens = len(start.prefix_ids) // 4 + sum(len(stored[number][0]) for number in start.stored)
-            if tokens != start.prefix_tokens:
+            stored, tokens = self.stored.get(start.tree_id, {}), len(start.prefix_ids) // 4
+            for part in (stored[number] for number in start.stored):
+                if part.start > tokens:
+                    raise AssertionError(f"grant {start.grant} lacks tokens {tokens} to {part.start} of its prefix")
+                tokens = part.start + len(part.tokens)
+            if tokens < start.prefix_tokens or (tokens > start.prefix_tokens and not start.cut_from):
                 raise AssertionError(f"grant {start.grant} has a prefix of {tokens} tokens, not {start.prefix_tokens}")
         kept[start.grant] = start.prefix_tokens
 
@@ -227,9 +252,10 @@ class World:
         else:
             del self.serving[key][start.grant]
         text = " ".join(map(str, tokens))
-        logprobs = [-(token % 7) / 10 for token in tokens]
+        logprobs = list(map(logprob_of, tokens))
         return SegmentReported(
-            *key, start.grant, len(tokens), sum(logprobs), min(logprobs), text, payload=(tokens, text),
+            *key, start.grant, len(tokens), sum(logprobs), min(logprobs), text,
+            payload=Payload(serving.total - len(tokens), tokens, text),
             cached_tokens=cached, end=end,
         )  # fmt: skip
 
@@ -256,7 +282,7 @@ def fingerprint(world: World) -> list[tuple[object, ...]]:
             reward = live.tree.rewards.get(node.number)
             rows.append((
                 name, live.tree.path(node.number), node.depth, node.token_start,
-                world.stored[name][node.number][0] if node.number else (), node.status.value,
+                world.stored[name][node.number].tokens if node.number else (), node.status.value,
                 node.stop_reason.value, node.branch_reason.value, node.decision.value, reward,
                 live.status.value,
             ))  # fmt: skip

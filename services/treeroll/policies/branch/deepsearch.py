@@ -38,6 +38,7 @@ class DeepSearch:
     paper: ClassVar[str] = "DeepSearch, arXiv 2509.25454"
     reads_rewards: ClassVar[bool] = True
     needs_hold: ClassVar[bool] = True
+    reads_tokens: ClassVar[bool] = False
 
     class Params(base.Params):
         """Shape of the search, and the weights of its scores."""

@@ -19,6 +19,7 @@ class Flat:
     paper: ClassVar[str] = "GRPO sampling, DeepSeekMath, arXiv 2402.03300"
     reads_rewards: ClassVar[bool] = False
     needs_hold: ClassVar[bool] = False
+    reads_tokens: ClassVar[bool] = False
 
     class Params(base.Params):
         """Nothing to set."""

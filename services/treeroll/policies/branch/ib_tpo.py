@@ -36,6 +36,7 @@ class IBTPO:
     paper: ClassVar[str] = "IB-TPO, arXiv 2605.28109"
     reads_rewards: ClassVar[bool] = True
     needs_hold: ClassVar[bool] = False
+    reads_tokens: ClassVar[bool] = False
 
     class Params(base.Params):
         """How many rollouts, from how many nodes."""

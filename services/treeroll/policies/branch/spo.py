@@ -29,6 +29,7 @@ class SPO:
     paper: ClassVar[str] = "SPO-tree, arXiv 2505.23564"
     reads_rewards: ClassVar[bool] = False
     needs_hold: ClassVar[bool] = False
+    reads_tokens: ClassVar[bool] = False
 
     class Params(base.Params):
         """The shape of the tree."""

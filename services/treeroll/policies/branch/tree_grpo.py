@@ -33,6 +33,7 @@ class TreeGRPO:
     paper: ClassVar[str] = "Tree-GRPO, arXiv 2509.21240"
     reads_rewards: ClassVar[bool] = False
     needs_hold: ClassVar[bool] = False
+    reads_tokens: ClassVar[bool] = False
 
     class Params(base.Params):
         """How many chains, and from where."""

@@ -26,6 +26,7 @@ class TreePO:
     paper: ClassVar[str] = "TreePO, arXiv 2508.17445"
     reads_rewards: ClassVar[bool] = False
     needs_hold: ClassVar[bool] = False
+    reads_tokens: ClassVar[bool] = False
     Params: ClassVar[type[TreePOParams]] = TreePOParams
 
     def __init__(self, params: TreePOParams, limits: Limits) -> None:

@@ -26,6 +26,7 @@ class TreeRPO:
     paper: ClassVar[str] = "TreeRPO, arXiv 2506.05183"
     reads_rewards: ClassVar[bool] = False
     needs_hold: ClassVar[bool] = False
+    reads_tokens: ClassVar[bool] = False
 
     class Params(base.Params):
         """The shape of the tree."""

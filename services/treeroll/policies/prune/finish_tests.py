@@ -33,6 +33,7 @@ class FinishTests:
     name: ClassVar[str] = "finish_tests"
     summary: ClassVar[str] = "answer, EOS, limits and repetition, in TreePO's order"
     paper: ClassVar[str] = "TreePO, arXiv 2508.17445, section 2.2 and its release"
+    reads_tokens: ClassVar[bool] = False
 
     class Params(base.Params):
         """Which tests run, and their thresholds."""

@@ -1,0 +1,26 @@
+"""Trees whose nodes have tokens, made by hand."""
+
+from array import array
+
+from treeroll.core.tree import Node, NodeStatus, Tokens, Tree
+
+PROMPT_TOKENS = 5
+
+
+def planted():
+    """A tree that is only its prompt."""
+    return Tree.planted("t", 7, PROMPT_TOKENS)
+
+
+def add_node(tree, parent, logprobs, *, ids=None, entropies=(), cut=None, sibling=0, status=NodeStatus.LEAF):
+    """A node with these tokens behind its parent, or behind the parent's first `cut` tokens; returns it."""
+    above = tree.nodes[parent]
+    start, depth = (above.total, above.depth + 1) if cut is None else (above.token_start + cut, above.depth)
+    node = Node(
+        len(tree.nodes), parent, sibling, depth, start, len(logprobs), sum(logprobs), min(logprobs), status=status,
+        tokens=Tokens(array("i", ids or range(10, 10 + len(logprobs))), array("f", logprobs), array("f", entropies)),
+    )  # fmt: skip
+    tree.add(node)
+    if cut is not None:
+        tree.cuts[parent, cut] = max(tree.cuts.get((parent, cut), 1), sibling + 1)
+    return node
