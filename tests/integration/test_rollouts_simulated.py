@@ -58,21 +58,27 @@ def plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-@pytest.mark.parametrize("sync", ["level", "path"])
-async def test_rows_are_identical_with_other_fleets_and_latencies_and_after_a_replica_dies(sync: str) -> None:
-    branch = {"sync": sync}
+LINES = {"name": "delimiter", "texts": ["\n"]}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"branch": {"sync": "level"}}, {"branch": {"sync": "path"}}, {"segment": LINES}], ids=str
+)
+async def test_rows_are_identical_with_other_fleets_and_latencies_and_after_a_replica_dies(
+    changes: dict[str, Any],
+) -> None:
     async with local_service() as service:
         service.start_replica("r0", slots=64)
-        _, alone = await grow(service, branch=branch)
+        _, alone = await grow(service, **changes)
     async with local_service() as service:
         for i in range(3):
             service.start_replica(f"r{i}", slots=6, latency=SimulatedLatency(step_s=0.0002 * (i + 1), jitter=0.9))
-        _, fleet = await grow(service, branch=branch)
+        _, fleet = await grow(service, **changes)
     async with local_service() as service:
         service.start_replica("r0", slots=8, latency=SimulatedLatency(step_s=0.001))
         victim = service.start_replica("r1", slots=8, latency=SimulatedLatency(step_s=0.001))
         killer = asyncio.create_task(kill_when_busy(service, victim))
-        run, survivors = await grow(service, branch=branch)
+        run, survivors = await grow(service, **changes)
         await killer
         assert (await run.status()).regrants > 0
     assert rows(fleet) == rows(alone)
@@ -231,11 +237,27 @@ async def test_a_budget_cuts_trees_and_says_so_but_never_overruns() -> None:
         assert failures
 
 
-async def test_held_branches_grow_the_same_trees_as_running_ones() -> None:
+@pytest.mark.parametrize("segment", [{}, LINES], ids=["lengths", "lines"])
+async def test_held_branches_grow_the_same_trees_as_running_ones(segment: dict[str, object]) -> None:
     async with local_service() as service:
         service.start_replica("r0")
-        _, running = await grow(service, count=6)
+        _, running = await grow(service, count=6, segment=segment)
     async with local_service() as service:
         service.start_replica("r0")
-        _, held = await grow(service, count=6, segment={"hold": True})
+        _, held = await grow(service, count=6, segment={**segment, "hold": True})
     assert rows(held) == rows(running)
+
+
+async def test_segments_are_lines_where_a_newline_ends_them() -> None:
+    async with local_service() as service:
+        service.start_replica("r0")
+        run, trees = await grow(service, segment=LINES)
+        status = await run.status()
+        assert (await (await connect_async(service.address)).audit()).violations == []
+    inner = [node for tree in trees for node in tree.nodes if node.depth and node.status == "inner"]
+    assert inner
+    assert all(node.text.endswith("\n") and node.text.count("\n") == 1 for node in inner)
+    assert len({len(node.token_ids) for node in inner}) > 5
+    # Such boundaries are not aligned: a fork recomputes up to one block of 32.
+    assert status.fork_requests < status.fork_recomputed_tokens <= 32 * status.fork_requests
+    assert {len(tree.samples) for tree in trees} == {8}
