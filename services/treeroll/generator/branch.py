@@ -15,6 +15,9 @@ from treeroll.generator.sequence import GrantSequence
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 
+# How many delimited segments count as one of run-ahead credit: an engine may decode several before it says so.
+SHORT_SEGMENTS = 4
+
 
 @dataclass(slots=True)
 class Tally:
@@ -62,13 +65,16 @@ class Branch:
             boundaries: Sequence[int] = start.boundaries[:1] if start.hold else list(start.boundaries)
             return Segmenter(self._prefix_tokens, boundaries, run_ahead, entropies)
         scan = DelimiterScan(start.delimiter.texts, start.delimiter.token_ids, lambda token: self._text.step((token,)))
-        limit = 1 if start.hold else run_ahead
+        limit = 1 if start.hold else self._credit(run_ahead)
         return DelimitedSegmenter(self._prefix_tokens, list(start.boundaries), limit, scan, entropies)
 
     def acknowledge(self, segments: int, run_ahead: int) -> None:
         """So many more segments of this branch are durable: its credit grows."""
         self._acknowledged += segments
-        self._segmenter.limit = self._acknowledged + run_ahead
+        self._segmenter.limit = self._acknowledged + self._credit(run_ahead)
+
+    def _credit(self, run_ahead: int) -> int:
+        return run_ahead * SHORT_SEGMENTS if self._start.HasField("delimiter") else run_ahead
 
     def stop(self) -> None:
         """End as stopped: nothing more is reported but the end. The caller aborts the request in the engine."""

@@ -23,8 +23,8 @@ class Delimited:
     Ours: a text counts only where other than white space is before it in its segment, so that no step is blank; where a
     token holds a text and more, all of it is in the segment; a delimiter that would straddle two segments is none.
 
-    Such boundaries are not aligned to the engine's KV blocks, so a fork recomputes up to one block; and segments may be
-    much shorter than what an engine decodes before the coordinator has answered.
+    Such boundaries are not aligned to the engine's KV blocks, so a fork recomputes up to one block. Segments may be
+    shorter than what an engine decodes between two answers of the coordinator, so a branch has more of them as credit.
     """
 
     name: ClassVar[str] = "delimiter"
