@@ -215,7 +215,8 @@ class World:
             dropped = self.random.randint(0, limit - serving.total)
             del self.serving[key][start.grant]
             return SegmentReported(*key, start.grant, 0, end=EndKind.STOPPED, dropped_tokens=dropped)
-        tokens, delimited = [], _delimiter_test(start, serving)
+        tokens: list[int] = []
+        delimited = _delimiter_test(start, serving)
         while serving.total + len(tokens) < limit and (not tokens or (tokens[-1] != EOS and not delimited(tokens[-1]))):
             tokens.append(self._token(start.seed, serving.total + len(tokens)))
         first = serving.boundary == 0
