@@ -7,9 +7,10 @@ from tests.support.conformance import caught
 
 from treeroll.core.tree import NodeStatus, StopReason
 from treeroll.policies.advantage.grpo import Grpo
-from treeroll.policies.base import Verdict
+from treeroll.policies.base import Delimiter, Verdict
 from treeroll.policies.placement.parent_affinity import ParentAffinity
 from treeroll.policies.prune.finish_tests import FinishTests
+from treeroll.policies.segment.delimiter import Delimited
 from treeroll.policies.segment.fixed import FixedTokens
 
 CALLS = itertools.count()
@@ -46,6 +47,25 @@ def test_boundaries_that_cannot_be_are_caught(boundaries, promise):
 
 def test_a_hold_that_is_no_switch_is_caught():
     assert caught("segment", segments(lambda right, prompt: right, hold=1)) == "Shape"
+
+
+@pytest.mark.parametrize("delimiter", [Delimiter(), Delimiter(("",)), "\n\n"])
+def test_a_delimiter_that_ends_nothing_is_caught(delimiter):
+    class Ends(Delimited):
+        def __init__(self, params, limits):
+            super().__init__(params, limits)
+            self.delimiter = delimiter
+
+    assert caught("segment", Ends) == "Shape"
+
+
+def test_delimited_segments_with_lengths_of_their_own_are_caught():
+    class Cuts(Delimited):
+        def boundaries(self, prompt_tokens, block_size, max_model_len):
+            longest = super().boundaries(prompt_tokens, block_size, max_model_len)
+            return [total - depth for depth, total in enumerate(reversed(longest))][::-1]
+
+    assert caught("segment", Cuts) == "Longest"
 
 
 def judging(judge):

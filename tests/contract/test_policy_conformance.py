@@ -14,6 +14,7 @@ SETTINGS = {
         ({"tokens": [5, 40]}, LIMITS),
         ({"tokens": [1, 2, 3, 4], "last_free": False}, LIMITS),
     ],
+    ("segment", "delimiter"): [({}, LIMITS), ({"texts": [], "token_ids": [3], "hold": True}, LIMITS)],
     ("branch", "treepo"): [
         ({}, LIMITS),
         ({"sync": "path", "divergence": "by_random_div"}, LIMITS),

@@ -58,9 +58,11 @@ def plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
+LINES = {"name": "delimiter", "texts": ["\n"]}
 GROWTHS: dict[str, dict[str, Any]] = {
     "level": {"branch": {"sync": "level"}},
     "path": {"branch": {"sync": "path"}},
+    "delimiters": {"segment": LINES},
     "cuts": {"recipe": "treerl", "leaves": 10, "branch": {"chains": 2, "places": 1, "rounds": 2, "forks": 2}},
 }
 
@@ -238,11 +240,27 @@ async def test_a_budget_cuts_trees_and_says_so_but_never_overruns() -> None:
         assert failures
 
 
-async def test_held_branches_grow_the_same_trees_as_running_ones() -> None:
+@pytest.mark.parametrize("segment", [{}, LINES], ids=["lengths", "lines"])
+async def test_held_branches_grow_the_same_trees_as_running_ones(segment: dict[str, object]) -> None:
     async with local_service() as service:
         service.start_replica("r0")
-        _, running = await grow(service, count=6)
+        _, running = await grow(service, count=6, segment=segment)
     async with local_service() as service:
         service.start_replica("r0")
-        _, held = await grow(service, count=6, segment={"hold": True})
+        _, held = await grow(service, count=6, segment={**segment, "hold": True})
     assert rows(held) == rows(running)
+
+
+async def test_segments_are_lines_where_a_newline_ends_them() -> None:
+    async with local_service() as service:
+        service.start_replica("r0")
+        run, trees = await grow(service, segment=LINES)
+        status = await run.status()
+        assert (await (await connect_async(service.address)).audit()).violations == []
+    inner = [node for tree in trees for node in tree.nodes if node.depth and node.status == "inner"]
+    assert inner
+    assert all(node.text.endswith("\n") and node.text.count("\n") == 1 for node in inner)
+    assert len({len(node.token_ids) for node in inner}) > 5
+    # Such boundaries are not aligned: a fork recomputes up to one block of 32.
+    assert status.fork_requests < status.fork_recomputed_tokens <= 32 * status.fork_requests
+    assert {len(tree.samples) for tree in trees} == {8}

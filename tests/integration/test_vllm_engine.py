@@ -94,6 +94,21 @@ async def test_branches_come_back_cut_at_aligned_boundaries(fleet: Fleet) -> Non
         assert "The answer is" in told.text
 
 
+async def test_branches_come_back_cut_after_their_lines_where_a_newline_ends_segments(fleet: Fleet) -> None:
+    lines = wire.Delimiter(texts=["\n"])
+    running = fleet.coordinator.start_many("r0", PROMPT, [400] * 16, 6, delimiter=lines)
+    held = fleet.coordinator.start_many("r0", PROMPT, [400] * 16, 2, delimiter=lines, hold=True)
+    for told in await fleet.coordinator.ended(*running, timeout_s=60):
+        assert told.end.reason == wire.END_REASON_EOS
+        assert told.text == TOKENIZER.decode(told.token_ids, skip_special_tokens=True)
+        assert [segment.text for segment in told.segments] == told.text.splitlines(keepends=True)
+        assert len(told.segments) > 2
+    for told in await fleet.coordinator.ended(*held, timeout_s=60):
+        [segment] = told.segments
+        assert (segment.text.count("\n"), segment.text[-1:]) == (1, "\n")
+        assert told.end.reason == wire.END_REASON_HOLD
+
+
 async def test_a_fork_at_a_parent_that_runs_on_recomputes_exactly_one_token(fleet: Fleet) -> None:
     coordinator = fleet.coordinator
     grant = coordinator.start("r0", PROMPT, AHEAD, ignore_eos=True)

@@ -3,17 +3,20 @@
 import pytest
 
 from treeroll.core.live import TreeStatus
-from treeroll.testing.world import World, fingerprint
+from treeroll.core.tree import NodeStatus, StopReason
+from treeroll.testing.world import PROMPT_TOKENS, World, fingerprint
 
+# Tokens 2 to 6 end a segment, one token in ten; so does "9 1", which straddles two tokens or ends one.
+DELIMITED: dict[str, object] = {"name": "delimiter", "texts": ["9 1"], "token_ids": [2, 3, 4, 5, 6]}
 SYNCS = ({"branch": {"sync": "level"}}, {"branch": {"sync": "path"}})
 
 
 @pytest.mark.parametrize("overrides", SYNCS)
-@pytest.mark.parametrize("hold", [False, True])
+@pytest.mark.parametrize("segment", [{}, {"hold": True}, DELIMITED, {**DELIMITED, "hold": True}], ids=str)
 def test_trees_are_the_same_whatever_the_fleet_the_order_and_the_losses(
-    overrides: dict[str, dict[str, object]], hold: bool
+    overrides: dict[str, dict[str, object]], segment: dict[str, object]
 ) -> None:
-    choice = {**overrides, "segment": {"hold": hold}}
+    choice = {**overrides, "segment": segment}
     alone = World(seed=1, replicas=1, slots=64, overrides=choice)
     alone.run()
     for world in (
@@ -42,6 +45,21 @@ def test_trees_that_grow_by_rewards_are_the_same_too(recipe: str) -> None:
     ):
         world.run()
         assert fingerprint(world) == fingerprint(alone)
+
+
+def test_delimited_segments_end_where_their_content_says_and_their_paths_at_the_longest_total() -> None:
+    world = World(seed=1, overrides={"segment": DELIMITED})
+    lengths = set()
+    for live in world.run().values():
+        for node in live.tree.nodes[1:]:
+            tokens, text = world.stored[live.tree_id][node.number]
+            lengths.add(len(tokens))
+            if node.status is NodeStatus.INNER:
+                assert tokens[-1] in range(2, 7) or "9 1" in text
+                assert node.depth < world.max_depth
+            elif node.stop_reason is not StopReason.EOS:
+                assert node.total == PROMPT_TOKENS + world.spec.max_tokens
+    assert len(lengths) > 10
 
 
 @pytest.mark.parametrize("recipe", ["flat", "treepo"])

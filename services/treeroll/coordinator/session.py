@@ -91,6 +91,9 @@ class ReplicaSession:
 
 def start_command(effect: StartBranch, sampling: wire.Sampling) -> wire.StartBranch:
     """An order to start one engine request."""
+    delimiter = None
+    if (wanted := effect.delimiter) is not None:
+        delimiter = wire.Delimiter(texts=wanted.texts, token_ids=wanted.token_ids)
     return wire.StartBranch(
         grant=effect.grant,
         prefix_tokens=effect.prefix_tokens,
@@ -107,6 +110,7 @@ def start_command(effect: StartBranch, sampling: wire.Sampling) -> wire.StartBra
         seed=effect.seed,
         priority=effect.priority,
         tree_id=effect.tree_id,
+        delimiter=delimiter,
     )
 
 

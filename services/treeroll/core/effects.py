@@ -6,6 +6,7 @@ from treeroll.core.events import SegmentReported
 from treeroll.core.live import LiveTree
 from treeroll.core.run import Run, TaskSpec
 from treeroll.core.tree import Node
+from treeroll.policies.base import Delimiter
 
 
 @dataclass(slots=True)
@@ -59,7 +60,7 @@ class EmitTree:
 
 @dataclass(slots=True)
 class StartBranch:
-    """Start an engine request after a prefix of `prefix_tokens` tokens. `boundaries` are absolute, ascending.
+    """Start an engine request after a prefix of `prefix_tokens` tokens. `boundaries` are absolute, from the prefix on.
 
     The prefix is one of: the beginning of what the replica has of `prefix_grant`; `prefix_ids` (the prompt, int32
     little-endian); the prompt and the nodes `stored`, from depth 1 down, which the shell reads from the store. Each of
@@ -82,6 +83,7 @@ class StartBranch:
     hold: bool
     seed: int
     priority: int
+    delimiter: Delimiter | None = None
 
 
 @dataclass(slots=True)

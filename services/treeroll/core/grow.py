@@ -104,13 +104,22 @@ def _account_prefix(live: LiveTree, branch: Branch, cached: int) -> None:
 
 
 def _check_boundary(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
-    """A segment ends at its boundary, or before it with EOS. Raises before anything has changed."""
+    """A segment ends at its boundary, or before it with EOS or a delimiter. Raises before anything has changed."""
     limit = live.boundaries[branch.depth] if branch.depth < len(live.boundaries) else -1
     total = branch.total + event.n_tokens
-    if total > limit or (total < limit and event.end is not EndKind.EOS):
+    if total > limit or (total < limit and event.end is not EndKind.EOS and not _delimited(live, branch, event)):
         name = path_name(live.tree.path(branch.tip))
         detail = f"tree {live.tree_id} node below {name or 'the root'} ends at {total}, its boundary is {limit}"
         raise BrokenInvariant("TreeWellFormed", detail)
+
+
+def _delimited(live: LiveTree, branch: Branch, event: SegmentReported) -> bool:
+    """Whether a delimiter may have ended a segment below its limit: any but the last one that a path may have."""
+    return (
+        live.run.spec.segment.delimiter is not None
+        and event.end is not EndKind.LENGTH
+        and branch.depth + 1 < len(live.boundaries)
+    )
 
 
 def _read_tokens(state: State, live: LiveTree, event: SegmentReported) -> Tokens | None:

@@ -32,6 +32,7 @@ def start_effect(live: LiveTree, branch: Branch) -> StartBranch:
         # With engine seeds per request, no grant of a branch may re-use the noise of an earlier one.
         seed=hash64(branch.seed, branch.attempt, branch.depth) if spec.sampling.per_request_seed else branch.seed,
         priority=-branch.depth,
+        delimiter=spec.segment.delimiter,
     )
 
 

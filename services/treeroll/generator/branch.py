@@ -6,13 +6,17 @@ from itertools import pairwise
 
 from treeroll import clock
 from treeroll.errors import InvalidInput
+from treeroll.generator.delimiter import DelimiterScan
 from treeroll.generator.detokenizer import PRIMING_TOKENS, Detokenizer
 from treeroll.generator.engine import Delta, Engine, EngineRequest, SamplingSettings
 from treeroll.generator.outbox import Outbox
-from treeroll.generator.segmenter import Cut, Segmenter
+from treeroll.generator.segmenter import Cut, DelimitedSegmenter, Segmenter
 from treeroll.generator.sequence import GrantSequence
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
+
+# How many delimited segments count as one of run-ahead credit: an engine may decode several before it says so.
+SHORT_SEGMENTS = 4
 
 
 @dataclass(slots=True)
@@ -52,14 +56,25 @@ class Branch:
         self._cached_tokens: int | None = None
         self._started_at = clock.wall()
         self._text = detokenizer.open(sequence.ids[-PRIMING_TOKENS:])
-        boundaries: Sequence[int] = start.boundaries[:1] if start.hold else list(start.boundaries)
-        entropies = start.sampling.top_logprobs > 0
-        self._segmenter = Segmenter(self._prefix_tokens, boundaries, run_ahead, entropies)
+        self._held: Cut | None = None  # reported with the branch's end, as a held path must be
+        self._segmenter = self._open_segmenter(run_ahead)
+
+    def _open_segmenter(self, run_ahead: int) -> Segmenter:
+        start, entropies = self._start, self._start.sampling.top_logprobs > 0
+        if not start.HasField("delimiter"):
+            boundaries: Sequence[int] = start.boundaries[:1] if start.hold else list(start.boundaries)
+            return Segmenter(self._prefix_tokens, boundaries, run_ahead, entropies)
+        scan = DelimiterScan(start.delimiter.texts, start.delimiter.token_ids, lambda token: self._text.step((token,)))
+        limit = 1 if start.hold else self._credit(run_ahead)
+        return DelimitedSegmenter(self._prefix_tokens, list(start.boundaries), limit, scan, entropies)
 
     def acknowledge(self, segments: int, run_ahead: int) -> None:
         """So many more segments of this branch are durable: its credit grows."""
         self._acknowledged += segments
-        self._segmenter.limit = self._acknowledged + run_ahead
+        self._segmenter.limit = self._acknowledged + self._credit(run_ahead)
+
+    def _credit(self, run_ahead: int) -> int:
+        return run_ahead * SHORT_SEGMENTS if self._start.HasField("delimiter") else run_ahead
 
     def stop(self) -> None:
         """End as stopped: nothing more is reported but the end. The caller aborts the request in the engine."""
@@ -76,7 +91,7 @@ class Branch:
             self._report(None, wire.END_REASON_ERROR, str(error))
             return
         if self._ending is not None:
-            self._report(None, self._ending)
+            self._report(self._held, self._ending)
 
     async def _decode(self, request: EngineRequest) -> None:
         async for delta in self._engine.generate(request):
@@ -90,12 +105,8 @@ class Branch:
 
     def _request(self) -> EngineRequest:
         start, sampling = self._start, self._start.sampling
-        prefix_tokens, ends = self._prefix_tokens, list(start.boundaries)
-        growing = all(before < after for before, after in pairwise([prefix_tokens, *ends]))
-        if not growing or ends[-1:] != [start.max_total]:
-            raise InvalidInput(
-                f"grant {self.grant}: boundaries must grow from {prefix_tokens} to {start.max_total}, got {ends[:8]}"
-            )
+        ends = list(start.boundaries)
+        self._check_boundaries(ends)
         return EngineRequest(
             request_id=self.request_id,
             prefix_ids=self._sequence.ids.tobytes(),
@@ -116,6 +127,15 @@ class Branch:
             tree_id=start.tree_id,
         )
 
+    def _check_boundaries(self, ends: list[int]) -> None:
+        first, last = self._prefix_tokens, self._start.max_total
+        if self._start.HasField("delimiter"):
+            good = first < last and set(ends) == {last}
+        else:
+            good = ends[-1:] == [last] and all(before < after for before, after in pairwise([first, *ends]))
+        if not good:
+            raise InvalidInput(f"grant {self.grant}: boundaries must grow from {first} to {last}, got {ends[:8]}")
+
     def _take(self, delta: Delta) -> None:
         self._tally.generated += len(delta.token_ids)
         if delta.cached_tokens is not None:
@@ -133,6 +153,8 @@ class Branch:
         if end is not None:
             error = f"the engine ended the request with '{delta.finish}'" if end == wire.END_REASON_ERROR else ""
             self._report(cuts[-1] if cuts else None, end, error)
+        elif cuts and self._start.hold and segmenter.exhausted:
+            self._held, self._ending = cuts[-1], wire.END_REASON_HOLD
         elif cuts:
             self._report(cuts[-1])
             if segmenter.exhausted:
@@ -142,9 +164,12 @@ class Branch:
         """Why the engine's last delta ends the branch."""
         if delta.finish is None:
             return None
+        exhausted, pending = self._segmenter.exhausted, self._segmenter.pending
+        if exhausted and self._start.hold and (pending or delta.finish != "eos"):
+            return wire.END_REASON_HOLD  # at a delimiter; what came of the request after it does not matter
         if delta.finish not in ("eos", "length"):
             return wire.END_REASON_ERROR
-        if self._segmenter.exhausted and self._segmenter.pending:
+        if exhausted and pending:
             return wire.END_REASON_CREDIT
         if delta.finish == "eos":
             return wire.END_REASON_EOS
@@ -159,7 +184,7 @@ class Branch:
             segment.tokens = cut.tokens
             segment.logprob_sum, segment.logprob_min = sum(cut.logprobs), min(cut.logprobs)
             segment.node = _node(cut, self._started_at, self._sequence.parent_chars if self._first else None)
-            segment.text = self._text.step(cut.token_ids)
+            segment.text = self._text.step(cut.token_ids) if cut.text is None else cut.text
             self._sequence.extend(cut.token_ids, segment.text)
             self._tally.reported += cut.tokens
         if self._first and self._cached_tokens is not None:

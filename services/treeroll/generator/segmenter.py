@@ -1,9 +1,10 @@
-"""Cuts one branch's tokens into segments at the boundaries the coordinator gave. Pure: no clock, no I/O."""
+"""Cuts one branch's tokens into segments as the coordinator's order says. Pure: no clock, no I/O."""
 
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from treeroll.generator.delimiter import DelimiterScan
 from treeroll.generator.engine import Delta
 
 
@@ -22,6 +23,8 @@ class Cut:
     """(weight version, tokens) in order, covering the segment."""
     at_boundary: bool
     """False for a remainder that ended between boundaries."""
+    text: str | None = None
+    """None: nobody has decoded it yet."""
 
 
 class Segmenter:
@@ -69,8 +72,8 @@ class Segmenter:
             self._extend_spans(weight_version, new)
         cuts = []
         while not self.complete and self.segments < self.limit:
-            wanted = self._boundaries[self.segments] - self._starts
-            if len(self._ids) < wanted:
+            wanted = self._next_end()
+            if wanted is None:
                 break
             cuts.append(self._cut(wanted, at_boundary=True))
         return cuts
@@ -80,6 +83,11 @@ class Segmenter:
         if not self._ids or self.exhausted or self.complete:
             return None
         return self._cut(len(self._ids), at_boundary=False)
+
+    def _next_end(self) -> int | None:
+        """Tokens of the next segment; None while its end is not here."""
+        wanted = self._boundaries[self.segments] - self._starts
+        return wanted if wanted <= len(self._ids) else None
 
     def _cut(self, tokens: int, at_boundary: bool) -> Cut:
         cut = Cut(
@@ -113,3 +121,38 @@ class Segmenter:
             else:
                 self._spans[0] = (version, count - part)
         return taken
+
+
+class DelimitedSegmenter(Segmenter):
+    """Ends segments with the token that completes a delimiter.
+
+    `boundaries` are the longest total length, once for each segment that the path may still have; the last of them has
+    no other end. Text comes with each segment, because it has to be decoded to find its end.
+    """
+
+    def __init__(
+        self, prefix_tokens: int, boundaries: Sequence[int], limit: int, scan: DelimiterScan, entropies: bool = False
+    ) -> None:
+        super().__init__(prefix_tokens, boundaries, limit, entropies)
+        self._scan = scan
+        self._scanned = 0
+
+    @property
+    def complete(self) -> bool:
+        """True when the longest total was reached."""
+        return self._starts >= self._boundaries[-1]
+
+    def _next_end(self) -> int | None:
+        longest = self._boundaries[-1] - self._starts
+        may_fork = self.segments + 1 < len(self._boundaries)
+        for token in self._ids[self._scanned : longest]:
+            self._scanned += 1
+            if (self._scan.ends_with(token) and may_fork) or self._scanned == longest:
+                return self._scanned
+        return None
+
+    def _cut(self, tokens: int, at_boundary: bool) -> Cut:
+        cut = super()._cut(tokens, at_boundary)
+        cut.text = self._scan.take_text()
+        self._scanned = 0
+        return cut

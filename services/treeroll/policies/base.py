@@ -92,16 +92,30 @@ class BranchPolicy(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Delimiter:
+    """What ends a segment where lengths do not. It is the end of its segment, and lies wholly in it.
+
+    `texts`: any of them, completed by a token, with other than white space before it in the segment, so that no segment
+    is blank. `token_ids`: any of these tokens, whatever is before it. At least one of the two is not empty.
+    """
+
+    texts: tuple[str, ...] = ()
+    token_ids: tuple[int, ...] = ()
+
+
 class SegmentPolicy(Protocol):
     """Decides where boundaries fall."""
 
     hold: bool  # True: a branch ends at each boundary and waits for a decision
+    delimiter: Delimiter | None  # None: boundaries are lengths
 
     def boundaries(self, prompt_tokens: int, block_size: int, max_model_len: int) -> list[int]:
         """Total lengths (prompt included) where segments end, for depth 1, 2, ...; strictly ascending.
 
         The last one is the longest total any path may reach. A pure function of its arguments, so every branch of a
-        tree, whenever it starts, has the same boundaries.
+        tree, whenever it starts, has the same boundaries. With a delimiter they are that longest total, once for each
+        segment a path may have: a delimiter ends any of them but the last.
         """
         ...
 

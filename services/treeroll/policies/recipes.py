@@ -100,7 +100,8 @@ _TREE_GRPO = Recipe(
     advantage=Choice("tree_grpo"),
 )
 
-# Ours: segments of fixed length, as long as treepo's, stand for the paper's steps between blank lines.
+# The paper's steps are segment policy `delimiter` with its defaults. Ours: segments of fixed length, as long as
+# treepo's, because trees of a model that writes no blank line, such as the demo model, could fork at the prompt alone.
 _IB_TPO = Recipe(
     name="ib_tpo",
     summary="4 samples, then 8 more one by one from the node with the best information-bottleneck score; 12 leaves",

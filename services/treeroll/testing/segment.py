@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise, product
 from typing import Any, Final
 
-from treeroll.policies.base import Limits
+from treeroll.policies.base import Delimiter, Limits
 from treeroll.testing.case import LIMITS, Case
 
 PROMPTS: Final = (1, 15, 16, 17, 100)
@@ -17,30 +17,43 @@ def check_segment_policy(policy: Any, params: Mapping[str, object] | None = None
     """Try a segment policy class.
 
     Checked: its shape; boundaries depend on their arguments only, ascend from the prompt, are at most `max_depth`, and
-    never pass prompt + `max_tokens` or the context; there are some exactly when there is room for a token.
+    never pass prompt + `max_tokens` or the context; there are some exactly when there is room for a token. With a
+    delimiter they are all the longest total.
 
     Raises:
         NotConformant: a promise is broken.
     """
     case = Case.of("segment", policy, params, limits)
-    hold = case.build().hold
-    case.require(isinstance(hold, bool), "Shape", f"has hold {hold!r}, which is no bool")
     used = case.build()
+    case.require(isinstance(used.hold, bool), "Shape", f"has hold {used.hold!r}, which is no bool")
+    _check_delimiter(case, used.delimiter)
     for prompt, block, room in product(PROMPTS, BLOCKS, ROOM):
         arguments = (prompt, block, prompt + room)
         totals = used.boundaries(*arguments)
-        _check(case, arguments, totals)
+        _check(case, arguments, totals, used.delimiter is not None)
         again = case.build().boundaries(*arguments)
         case.require(again == totals, "Pure", f"gives {totals} and {again} for the same {arguments}")
 
 
-def _check(case: Case, arguments: tuple[int, int, int], totals: list[int]) -> None:
+def _check_delimiter(case: Case, delimiter: object) -> None:
+    if delimiter is None:
+        return
+    case.require(isinstance(delimiter, Delimiter), "Shape", f"has delimiter {delimiter!r}, which is no Delimiter")
+    kept = isinstance(delimiter, Delimiter) and (delimiter.texts or delimiter.token_ids) and "" not in delimiter.texts
+    case.require(bool(kept), "Shape", f"has delimiter {delimiter!r}, which is empty or has an empty text")
+
+
+def _check(case: Case, arguments: tuple[int, int, int], totals: list[int], delimited: bool) -> None:
     prompt, _, context = arguments
     cap = min(prompt + case.limits.max_tokens, context)
     said = f"gives {totals} for prompt_tokens, block_size, max_model_len {arguments}"
     case.require(bool(totals) == (cap > prompt), "Room", f"{said}: there are boundaries exactly if there is room")
-    ascending = all(isinstance(total, int) for total in totals) and all(a < b for a, b in pairwise([prompt, *totals]))
-    case.require(ascending, "Ascending", f"{said}, which do not ascend from the prompt")
+    integers = all(isinstance(total, int) for total in totals)
+    if delimited:
+        case.require(integers and set(totals) <= {cap}, "Longest", f"{said}, which are not all the longest total {cap}")
+    else:
+        ascending = integers and all(a < b for a, b in pairwise([prompt, *totals]))
+        case.require(ascending, "Ascending", f"{said}, which do not ascend from the prompt")
     case.require(not totals or totals[-1] <= cap, "Room", f"{said}, beyond {cap}")
     depth = case.limits.max_depth
     case.require(len(totals) <= depth, "Depth", f"{said}, more than max_depth {depth}")

@@ -8,6 +8,7 @@ import heapq
 import random
 import struct
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from treeroll.core.effects import Effect, EmitTree, ForgetTree, PersistNode, ScoreLeaf, StartBranch, StopBranch
@@ -30,6 +31,7 @@ from treeroll.core.run import RunSpec, Sampling, TaskSpec
 from treeroll.core.state import CoreSettings, State
 from treeroll.core.step import step
 from treeroll.core.tree import Tokens
+from treeroll.generator.delimiter import DelimiterScan
 from treeroll.policies import registry
 from treeroll.policies.base import Limits
 from treeroll.policies.build import Policies, build_policies
@@ -86,7 +88,7 @@ class World:
     """Core, replicas and network.
 
     `policies`, with `limits`, go before `recipe`, `leaves`, `max_depth` and `overrides`. `resample_after` changes every
-    token beyond that depth, and none up to it.
+    token beyond that depth, and none up to it; only where segments end by length.
     """
 
     seed: int = 0
@@ -239,7 +241,8 @@ class World:
             del self.serving[key][start.grant]
             return SegmentReported(*key, start.grant, 0, end=EndKind.STOPPED, dropped_tokens=dropped)
         tokens: list[int] = []
-        while serving.total + len(tokens) < limit and (not tokens or tokens[-1] != EOS):
+        delimited = _delimiter_test(start, serving)
+        while serving.total + len(tokens) < limit and (not tokens or (tokens[-1] != EOS and not delimited(tokens[-1]))):
             tokens.append(self._token(start.seed, serving.total + len(tokens)))
         first = serving.boundary == 0
         cached = serving.total - 1 if first else None
@@ -251,7 +254,7 @@ class World:
             self._later((key, start.grant), self.random.expovariate(1.0))
         else:
             del self.serving[key][start.grant]
-        text = " ".join(map(str, tokens))
+        text = "".join(f"{token} " for token in tokens)
         logprobs = list(map(logprob_of, tokens))
         return SegmentReported(
             *key, start.grant, len(tokens), sum(logprobs), min(logprobs), text,
@@ -272,6 +275,13 @@ class World:
             return EndKind.HOLD
         # A slow coordinator: now and then the credit is used up.
         return EndKind.CREDIT if self.random.random() < 0.05 else None
+
+
+def _delimiter_test(start: StartBranch, serving: Serving) -> Callable[[int], bool]:
+    """Whether a token, given in order from the start of a segment, completes a delimiter that ends it."""
+    if start.delimiter is None or serving.boundary + 1 == len(start.boundaries):
+        return lambda token: False
+    return DelimiterScan(start.delimiter.texts, start.delimiter.token_ids, lambda token: f"{token} ").ends_with
 
 
 def fingerprint(world: World) -> list[tuple[object, ...]]:

@@ -144,7 +144,7 @@ class Commands(_message.Message):
     def __init__(self, acked_seq: _Optional[int] = ..., stops: _Optional[_Iterable[_Union[StopBranch, _Mapping]]] = ..., starts: _Optional[_Iterable[_Union[StartBranch, _Mapping]]] = ..., paused: _Optional[bool] = ..., drain: _Optional[bool] = ..., forget_trees: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StartBranch(_message.Message):
-    __slots__ = ("grant", "prefix_ids", "prompt_tokens", "boundaries", "max_total", "hold", "sampling", "cache_salt", "seed", "priority", "tree_id", "prefix_tokens", "prefix_grant", "prefix_tail", "cut_from")
+    __slots__ = ("grant", "prefix_ids", "prompt_tokens", "boundaries", "max_total", "hold", "sampling", "cache_salt", "seed", "priority", "tree_id", "prefix_tokens", "prefix_grant", "prefix_tail", "cut_from", "delimiter")
     GRANT_FIELD_NUMBER: _ClassVar[int]
     PREFIX_IDS_FIELD_NUMBER: _ClassVar[int]
     PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -160,6 +160,7 @@ class StartBranch(_message.Message):
     PREFIX_GRANT_FIELD_NUMBER: _ClassVar[int]
     PREFIX_TAIL_FIELD_NUMBER: _ClassVar[int]
     CUT_FROM_FIELD_NUMBER: _ClassVar[int]
+    DELIMITER_FIELD_NUMBER: _ClassVar[int]
     grant: int
     prefix_ids: bytes
     prompt_tokens: int
@@ -175,7 +176,16 @@ class StartBranch(_message.Message):
     prefix_grant: int
     prefix_tail: str
     cut_from: int
-    def __init__(self, grant: _Optional[int] = ..., prefix_ids: _Optional[bytes] = ..., prompt_tokens: _Optional[int] = ..., boundaries: _Optional[_Iterable[int]] = ..., max_total: _Optional[int] = ..., hold: _Optional[bool] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., seed: _Optional[int] = ..., priority: _Optional[int] = ..., tree_id: _Optional[str] = ..., prefix_tokens: _Optional[int] = ..., prefix_grant: _Optional[int] = ..., prefix_tail: _Optional[str] = ..., cut_from: _Optional[int] = ...) -> None: ...
+    delimiter: Delimiter
+    def __init__(self, grant: _Optional[int] = ..., prefix_ids: _Optional[bytes] = ..., prompt_tokens: _Optional[int] = ..., boundaries: _Optional[_Iterable[int]] = ..., max_total: _Optional[int] = ..., hold: _Optional[bool] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., seed: _Optional[int] = ..., priority: _Optional[int] = ..., tree_id: _Optional[str] = ..., prefix_tokens: _Optional[int] = ..., prefix_grant: _Optional[int] = ..., prefix_tail: _Optional[str] = ..., cut_from: _Optional[int] = ..., delimiter: _Optional[_Union[Delimiter, _Mapping]] = ...) -> None: ...
+
+class Delimiter(_message.Message):
+    __slots__ = ("texts", "token_ids")
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
+    texts: _containers.RepeatedScalarFieldContainer[str]
+    token_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, texts: _Optional[_Iterable[str]] = ..., token_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Sampling(_message.Message):
     __slots__ = ("temperature", "top_p", "top_k", "stop_token_ids", "top_logprobs", "per_request_seed", "ignore_eos")

@@ -21,6 +21,7 @@ class FullRollout:
         """Nothing to set."""
 
     hold = False
+    delimiter = None
 
     def __init__(self, params: Params, limits: Limits) -> None:
         self._max_tokens = limits.max_tokens

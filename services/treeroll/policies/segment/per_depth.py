@@ -36,6 +36,8 @@ class PerDepth:
         hold: bool = Field(False, description="end each branch at a boundary and wait for a decision")
         aligned: bool = Field(True, description="move boundaries up to 1 modulo the KV block size")
 
+    delimiter = None
+
     def __init__(self, params: Params, limits: Limits) -> None:
         self.hold = params.hold
         self._aligned = params.aligned
