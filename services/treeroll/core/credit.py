@@ -16,6 +16,7 @@ class TreeShape:
     n_tokens: list[int]
     logprob_sums: list[float]  # over each node's sampled tokens, nats
     leaves: list[int]  # in path order
+    groups: list[int]  # labels of growth, 0 for none
 
     @classmethod
     def of(cls, live: LiveTree) -> "TreeShape":
@@ -27,6 +28,7 @@ class TreeShape:
             [node.n_tokens for node in nodes],
             [node.logprob_sum for node in nodes],
             live.tree.in_path_order(live.tree.leaves),
+            [node.group for node in nodes],
         )
 
     def path(self, leaf: int) -> tuple[int, ...]:
@@ -81,4 +83,5 @@ def _credit_tree(
 ) -> CreditTree:
     inner = {node: reward for node, reward in rewards.items() if node not in paths}
     tokens, logprobs = dict(enumerate(shape.n_tokens)), dict(enumerate(shape.logprob_sums))
-    return CreditTree(paths, scored, tokens, logprobs, inner)
+    groups = {leaf: shape.groups[leaf] for leaf in paths if shape.groups[leaf]}
+    return CreditTree(paths, scored, tokens, logprobs, inner, groups)

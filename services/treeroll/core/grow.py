@@ -127,6 +127,7 @@ def _add_node(live: LiveTree, branch: Branch, parent: Node, event: SegmentReport
         reason,
         branch.reason,
         branch.decision,
+        branch.group,
         branch.replica_id,
         event.grant,
         fanout,
@@ -187,6 +188,7 @@ def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
         for _ in range(expansion.forks):
             branch = Branch(live.started, node.number, node.fanout, expansion.reason, expansion.decision)
             branch.seed = hash64(tree.seed, path_name(tree.path(node.number)), node.fanout)
+            branch.group = expansion.group
             branch.tail = None if node.number else ""
             node.fanout += 1
             live.branches[branch.number] = branch
