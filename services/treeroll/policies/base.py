@@ -96,7 +96,8 @@ class SegmentPolicy(Protocol):
     def boundaries(self, prompt_tokens: int, block_size: int, max_model_len: int) -> list[int]:
         """Total lengths (prompt included) where segments end, for depth 1, 2, ...; strictly ascending.
 
-        The last one is the longest total any path may reach. A pure function of its arguments, so every branch of a
+        The last one is the longest total any path may reach. There are no more than with a block size of 1 and room
+        for max_tokens. A pure function of its arguments, so every branch of a
         tree, whenever it starts, has the same boundaries.
         """
         ...

@@ -26,10 +26,12 @@ def check_segment_policy(policy: Any, params: Mapping[str, object] | None = None
     hold = case.build().hold
     case.require(isinstance(hold, bool), "Shape", f"has hold {hold!r}, which is no bool")
     used = case.build()
+    most = len(used.boundaries(1, 1, 1 + limits.max_tokens))
     for prompt, block, room in product(PROMPTS, BLOCKS, ROOM):
         arguments = (prompt, block, prompt + room)
         totals = used.boundaries(*arguments)
         _check(case, arguments, totals)
+        case.require(len(totals) <= most, "Depth", f"gives {totals} for {arguments}, and {most} with blocks of one")
         again = case.build().boundaries(*arguments)
         case.require(again == totals, "Pure", f"gives {totals} and {again} for the same {arguments}")
 
