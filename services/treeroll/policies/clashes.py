@@ -30,8 +30,8 @@ def clashes(policies: "Policies", chosen: Mapping[str, Choice], limits: Limits) 
         )
     if isinstance(prune, FinishTests) and prune.min_tokens > ends[-1] - 1:
         yield (
-            f"prune policy '{chosen['prune'].name}': min_tokens {prune.min_tokens} is above the {ends[-1] - 1} tokens that "
-            f"{segment} gives a path ({shape}), so all would be discarded; lower min_tokens or allow longer paths"
+            f"prune policy '{chosen['prune'].name}': min_tokens {prune.min_tokens} is above the {ends[-1] - 1} tokens "
+            f"that {segment} gives a path ({shape}), so all would be discarded; lower min_tokens or allow longer paths"
         )
 
 

@@ -16,8 +16,9 @@ ROOM: Final = (-1, 0, 1, 40, 100_000)
 def check_segment_policy(policy: Any, params: Mapping[str, object] | None = None, limits: Limits = LIMITS) -> None:
     """Try a segment policy class.
 
-    Checked: its shape; boundaries depend on their arguments only, ascend from the prompt, are at most `max_depth`, and
-    never pass prompt + `max_tokens` or the context; there are some exactly when there is room for a token.
+    Checked: its shape; boundaries depend on their arguments only, ascend from the prompt, are at most `max_depth` and
+    no more than with blocks of one token, and never pass prompt + `max_tokens` or the context; there are some exactly
+    when there is room for a token.
 
     Raises:
         NotConformant: a promise is broken.
@@ -31,9 +32,9 @@ def check_segment_policy(policy: Any, params: Mapping[str, object] | None = None
         arguments = (prompt, block, prompt + room)
         totals = used.boundaries(*arguments)
         _check(case, arguments, totals)
-        case.require(len(totals) <= most, "Depth", f"gives {totals} for {arguments}, and {most} with blocks of one")
         again = case.build().boundaries(*arguments)
         case.require(again == totals, "Pure", f"gives {totals} and {again} for the same {arguments}")
+        case.require(len(totals) <= most, "Depth", f"gives {totals} for {arguments}, and {most} with blocks of one")
 
 
 def _check(case: Case, arguments: tuple[int, int, int], totals: list[int]) -> None:
