@@ -77,11 +77,10 @@ def _everything() -> list[Any]:
         )
         for r in RECIPES.values()
     ]
+    rows = [(p.kind, p.name, p.summary, p.paper) for p in describe()]
     return [
         table("recipes (--recipe)", ("name", "what", "policies", "paper"), recipes),
-        table(
-            "policies", ("section", "name", "what", "paper"), [(p.kind, p.name, p.summary, p.paper) for p in describe()]
-        ),
+        table("policies", ("section", "name", "what", "paper"), rows),
         table("scorers (--scorer)", ("name", "what"), list(summaries().items())),
     ]
 
@@ -131,24 +130,21 @@ def _policy(row: "PolicyRow") -> Iterator[Any]:
 
 def _parameters(rows: "tuple[ParameterRow, ...]") -> Any:
     """Names and values are what people copy, so only the last column wraps."""
-    from rich.text import Text
+    from treeroll.cli.console import table
 
-    from treeroll.cli.console import plain, table
-
-    grid = table(
-        "",
-        ("parameter", "default", "what it is, type and bounds"),
-        [
-            (
-                p.name,
-                p.default,
-                Text.assemble(plain(p.description), "\n", (plain(", ".join(filter(None, (p.type, p.bounds)))), "dim")),
-            )
-            for p in rows
-        ],
-    )
+    columns = ("parameter", "default", "what it is, type and bounds")
+    grid = table("", columns, [(row.name, row.default, _meaning(row)) for row in rows])
     grid.columns[0].no_wrap = grid.columns[1].no_wrap = True
     return grid
+
+
+def _meaning(row: "ParameterRow") -> Any:
+    from rich.text import Text
+
+    from treeroll.cli.console import plain
+
+    allowed = ", ".join(part for part in (row.type, row.bounds) if part)
+    return Text.assemble(plain(row.description), "\n", (plain(allowed), "dim"))
 
 
 def _heading(words: str) -> Any:
