@@ -134,6 +134,7 @@ def node_record(effect: PersistNode) -> bytes:
         node.decision,
         node.status,
         node.stop_reason,
+        node.group,
     )
     record = encode_node(
         node.number,
@@ -168,9 +169,10 @@ def _common(
     decision: Decision,
     status: NodeStatus,
     stop_reason: StopReason,
+    group: int,
 ) -> bytes:
     """The part of a node's record that it has in common with many."""
-    record = pb.Node(replica_id=replica_id, incarnation=incarnation, attempt=attempt)
+    record = pb.Node(replica_id=replica_id, incarnation=incarnation, attempt=attempt, group=group)
     record.branch_reason, record.decision = reason.value, decision.value
     record.status, record.stop_reason = status.value, stop_reason.value
     return record.SerializeToString()
@@ -203,6 +205,7 @@ def shape_of(tree: pb.Tree) -> TreeShape:
         [len(node.token_ids) // 4 for node in by_number],
         [_sum(node.logprobs) for node in by_number],
         [node.number for node in tree.nodes if node.status == NodeStatus.LEAF.value],
+        [node.group for node in by_number],
     )
 
 

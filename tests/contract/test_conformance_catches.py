@@ -38,6 +38,7 @@ def segments(boundaries, hold=False):
         (lambda right, prompt: [], "Room"),
         (lambda right, prompt: right or [prompt + 1], "Room"),
         (lambda right, prompt: list(range(prompt + 1, right[-1] + 1)) if right else right, "Depth"),
+        (lambda right, prompt: right[:1] if prompt == 1 else right, "Depth"),
         (lambda right, prompt: right[-1 - next(CALLS) % 2 :], "Pure"),
     ],
 )

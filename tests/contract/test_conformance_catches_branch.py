@@ -142,7 +142,12 @@ class PlainText(Grows):
         return [Expansion(node.number, 0, "because")] if node.status is INNER else []
 
 
-@pytest.mark.parametrize("growth", [ForksLeaves, NoSuchNode, Negative, Nothing, PlainText])
+class NoLabel(Grows):
+    def on_node(self, tree, node):
+        return [Expansion(node.number, 0, group=-1)] if node.status is INNER else []
+
+
+@pytest.mark.parametrize("growth", [ForksLeaves, NoSuchNode, Negative, Nothing, PlainText, NoLabel])
 def test_expansions_that_make_no_sense_are_caught(growth):
     assert caught("branch", branching(growth)) == "Expansions"
 

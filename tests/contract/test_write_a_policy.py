@@ -53,7 +53,8 @@ def test_a_run_grows_trees_with_it():
 
 
 def test_the_command_of_the_page_shows_it():
-    shown = CliRunner().invoke(app, ["policies", "unsure"])
+    shown = CliRunner().invoke(app, ["policies", "show", "unsure"])
     assert shown.exit_code == 0
     assert "threshold" in shown.output
     assert "-0.5" in shown.output
+    assert "A path becomes two after a segment of low mean log probability" in shown.output

@@ -52,9 +52,14 @@ ESTIMATORS = [policy.name for policy in registry.POLICIES["advantage"]]
 
 
 def grown(seed: int, depth: int, width: int, end: float, scored: float, scale: str) -> CreditTree:
-    """A ragged tree with unscored leaves, dead ends, and rewards on some inner nodes; the root may be all of it."""
+    """A ragged tree with unscored leaves, dead ends, and rewards on some inner nodes; the root may be all of it.
+
+    Growth labelled none, some or all of its leaves.
+    """
     chance = random.Random(seed)
+    labelled = chance.choice((0.0, 0.0, 0.5, 1.0))
     paths: dict[int, tuple[int, ...]] = {}
+    groups: dict[int, int] = {}
     rewards, inner, tokens, logprobs = {}, {}, {0: 5}, {0: 0.0}
 
     def reward() -> float:
@@ -71,6 +76,8 @@ def grown(seed: int, depth: int, width: int, end: float, scored: float, scale: s
                 if chance.random() < 0.05:
                     continue  # pruned: no sample
                 paths[number] = here
+                if chance.random() < labelled:
+                    groups[number] = chance.randint(1, 3)
                 if chance.random() < scored:
                     rewards[number] = reward()
             else:
@@ -80,7 +87,7 @@ def grown(seed: int, depth: int, width: int, end: float, scored: float, scale: s
 
     if depth:
         grow(())
-    return CreditTree(paths, rewards, tokens, logprobs, inner)
+    return CreditTree(paths, rewards, tokens, logprobs, inner, groups)
 
 
 trees = st.builds(
@@ -127,6 +134,7 @@ def test_the_order_in_which_leaves_are_listed_changes_nothing(name, tree, order)
         tree.n_tokens,
         tree.logprob_sums,
         tree.inner_rewards,
+        tree.groups,
     )
     assert estimator(name, {}).estimate(other) == estimator(name, {}).estimate(tree)
 

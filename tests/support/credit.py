@@ -11,10 +11,11 @@ LIMITS = Limits(8, 10, 4, 100)
 TOKENS = 10
 
 
-def credit_tree(paths, rewards, probabilities=None, inner=None):
+def credit_tree(paths, rewards, probabilities=None, inner=None, groups=None):
     """A tree from paths given as names; equal prefixes are the same nodes, all of 10 tokens. None: not scored.
 
-    `probabilities` are of each token of a node, `inner` the rewards of nodes that are no leaf, both by name.
+    `probabilities` are of each token of a node, `inner` the rewards of nodes that are no leaf, both by name;
+    `groups` the labels of leaves, in the order of `paths`.
     """
     numbers = {}
     for path in paths:
@@ -25,7 +26,8 @@ def credit_tree(paths, rewards, probabilities=None, inner=None):
     logprobs = {number: TOKENS * math.log((probabilities or {}).get(name, 0.5)) for name, number in numbers.items()}
     inner_rewards = {numbers[name]: reward for name, reward in (inner or {}).items()}
     tokens = dict.fromkeys((0, *numbers.values()), TOKENS)
-    return CreditTree(named, scored, tokens, {0: 0.0, **logprobs}, inner_rewards)
+    labels = {numbers[path]: group for path, group in zip(paths, groups or [], strict=bool(groups)) if group}
+    return CreditTree(named, scored, tokens, {0: 0.0, **logprobs}, inner_rewards, labels)
 
 
 # The tree that the reference computes its vectors on, and a ragged one.

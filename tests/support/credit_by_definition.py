@@ -98,17 +98,24 @@ def treepo(rewards, path, aggregate="average", include_root=True, drop_zero_vari
     return sum(g * s for g, s in zip(gaps, sizes, strict=True)) / sum(sizes) if gaps else 0.0
 
 
-@per_leaf
-def tree_grpo(rewards, path, terms="both"):
+@definition
+def tree_grpo(rewards, tree, terms="both"):
     @cache
     def inter(leaf):
         return norm(rewards[leaf], list(rewards.values()), 1e-6)
 
-    own = [leaf for leaf in rewards if leaf[0] == path[0]]
-    if terms == "nested":
-        return norm(inter(path), [inter(leaf) for leaf in own], 1e-6)
-    intra = norm(rewards[path], [rewards[leaf] for leaf in own], 1e-6)
-    return intra if terms == "intra" else intra + inter(path)
+    def of_one_tree(one, other):
+        labels = {tree.groups.get(one[-1]), tree.groups.get(other[-1])}
+        return one[0] == other[0] if labels == {None} else len(labels) == 1
+
+    def credit(path):
+        own = [leaf for leaf in rewards if of_one_tree(leaf, path)]
+        if terms == "nested":
+            return norm(inter(path), [inter(leaf) for leaf in own], 1e-6)
+        intra = norm(rewards[path], [rewards[leaf] for leaf in own], 1e-6)
+        return intra if terms == "intra" else intra + inter(path)
+
+    return {path: [credit(path)] * len(path) for path in rewards}
 
 
 @definition

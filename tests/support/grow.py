@@ -73,6 +73,7 @@ class Branch:
     sibling_index: int
     reason: BranchReason
     decision: Decision
+    group: int
 
 
 @dataclass(slots=True)
@@ -127,11 +128,12 @@ class Driver:
             stop_reason=segment.reason,
             branch_reason=branch.reason,
             decision=branch.decision,
+            group=branch.group,
             fanout=1 if inner else 0,
         )
         self.tree.add(node)
         if inner:
-            onward = Branch(node.number, 0, branch.reason, branch.decision)
+            onward = Branch(node.number, 0, branch.reason, branch.decision, branch.group)
             if self.hold:
                 self.held[node.number] = onward
             else:
@@ -150,7 +152,8 @@ class Driver:
                     branch.decision = expansion.decision
                 self.running.append(branch)
             for _ in range(expansion.forks):
-                self.running.append(Branch(node.number, node.fanout, expansion.reason, expansion.decision))
+                branch = Branch(node.number, node.fanout, expansion.reason, expansion.decision, expansion.group)
+                self.running.append(branch)
                 node.fanout += 1
 
     def shape(self) -> dict[str, tuple[str, ...]]:
@@ -161,6 +164,7 @@ class Driver:
                 node.stop_reason,
                 node.branch_reason,
                 node.decision,
+                str(node.group),
                 str(node.fanout),
             )
             for node in self.tree.nodes[1:]

@@ -12,6 +12,7 @@ from treeroll.cli.main import BAD_INPUT, FAILED, app
 from treeroll.cli.preflight import Plan
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import BrokenInvariant, InvalidInput, Unavailable
+from treeroll.policies.registry import describe
 
 COMMANDS = ("rollout", "serve", "status", "inspect", "policies", "audit", "drain")
 HEAVY = ("ray", "torch", "vllm", "grpc", "pyarrow", "pydantic", "transformers", "redis", "numpy")
@@ -61,7 +62,7 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["inspect", "--address", "localhost:1"], "name a tree"),
         (["audit"], "give either --address of a service or --from a result directory"),
         (["audit", "--from", "/nowhere"], "/nowhere is not a directory"),
-        (["policies", "nonsense"], "there is no recipe, policy or scorer 'nonsense'"),
+        (["policies", "show", "nonsense"], "there is no recipe, policy or scorer 'nonsense'"),
         (["status", "--address", "nonsense"], "address 'nonsense' must be HOST:PORT"),
         (["serve", "--config", "/nowhere.yaml"], "configuration file /nowhere.yaml cannot be read"),
         (["serve", "--set", "colour.red=1"], "there is no configuration section 'colour'"),
@@ -99,15 +100,44 @@ def test_nobody_at_an_address_is_bad_input(args: list[str], capsys: pytest.Captu
     assert "nobody answers at localhost:1" in error_of(capsys)
 
 
-def test_policies_lists_everything_and_shows_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_policies_lists_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["policies"]) == 0
     listed = capsys.readouterr().out
     assert all(
         name in listed for name in ("treepo", "flat", "finish_tests", "grpo", "parent_affinity", "math", "arith")
     )
-    assert app.run(["policies", "treepo"]) == 0
-    shown = capsys.readouterr().out
-    assert all(words in shown for words in ("recipe treepo", "branch policy treepo", "advantage policy treepo", "sync"))
+
+
+def shown(name: str, capsys: pytest.CaptureFixture[str]) -> str:
+    assert app.run(["policies", "show", name]) == 0
+    return capsys.readouterr().out
+
+
+def test_policies_show_has_everything_of_a_name_with_the_recipe_first(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown("treepo", capsys)
+    headings = ("recipe treepo", "branch policy treepo", "advantage policy treepo")
+    places = [text.index(f"{heading}\n") for heading in headings]
+    assert places == sorted(places)
+    assert "max_tokens=7168" in text
+    assert "scorer arith" in shown("arith", capsys)
+
+
+def test_policies_show_prints_rule_parameters_and_source_whole_in_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    rows = describe()
+    texts = {name: shown(name, capsys) for name in {row.name for row in rows}}
+    for row in rows:
+        text = texts[row.name]
+        words = " ".join(text.split())
+        assert max(map(len, text.splitlines())) <= 80
+        assert "…" not in text
+        assert all(paragraph in words for paragraph in row.rule)
+        assert f"Source: {row.paper} Code: {row.code}" in words
+        for parameter in row.parameters:
+            assert f"{parameter.name} {parameter.default} " in words
+            assert parameter.bounds in words
 
 
 def test_status_and_drain_and_audit_of_a_service(capsys: pytest.CaptureFixture[str]) -> None:

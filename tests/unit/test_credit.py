@@ -17,10 +17,17 @@ class Echo:
         return {leaf: (reward,) * len(tree.paths[leaf]) for leaf, reward in tree.rewards.items()}
 
 
-def shape(parents: list[int], leaves: list[int], retrospective: tuple[int, ...] = ()) -> TreeShape:
+def shape(
+    parents: list[int], leaves: list[int], retrospective: tuple[int, ...] = (), groups: list[int] | None = None
+) -> TreeShape:
     numbers = range(len(parents))
     return TreeShape(
-        parents, [i in retrospective for i in numbers], [4] * len(parents), [-0.5 * i for i in numbers], leaves
+        parents,
+        [i in retrospective for i in numbers],
+        [4] * len(parents),
+        [-0.5 * i for i in numbers],
+        leaves,
+        groups or [0] * len(parents),
     )
 
 
@@ -54,6 +61,12 @@ def test_estimators_see_rewards_of_inner_nodes_apart_and_figures_of_every_node()
     assert estimator.seen.inner_rewards == {1: 0.25}
     assert estimator.seen.n_tokens == dict.fromkeys(range(4), 4)
     assert estimator.seen.logprob_sums == {0: 0.0, 1: -0.5, 2: -1.0, 3: -1.5}
+
+
+def test_estimators_see_the_labels_of_leaves_and_of_nothing_else() -> None:
+    estimator = Echo()
+    credit_leaves(shape([0, 0, 0, 1, 0], [2, 3, 4], groups=[0, 1, 2, 1, 0]), {3: 1.0}, estimator)
+    assert estimator.seen.groups == {2: 2, 3: 1}
 
 
 @pytest.mark.parametrize("reward", [math.nan, math.inf, -math.inf])

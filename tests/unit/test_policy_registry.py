@@ -1,6 +1,7 @@
 """Names, parameters and refusals of policies and recipes."""
 
 import ast
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,43 @@ def test_a_name_swaps_the_policy_and_drops_the_recipes_parameters():
 def test_a_policy_that_chooses_which_paths_go_on_refuses_to_let_them_run():
     with pytest.raises(InvalidInput, match=r"'deepsearch' chooses .* policy 'fixed' lets them run; set segment\.hold"):
         build_policies("deepsearch", None, {"segment": {"hold": False}})
+
+
+def clash(recipe, overrides, **limits):
+    with pytest.raises(InvalidInput) as caught:
+        build_policies(recipe, Limits(**{**asdict(AMPLE), **limits}), overrides)
+    return str(caught.value)
+
+
+def test_a_segment_policy_that_cannot_hold_is_not_told_to():
+    sentence = clash("deepsearch", {"segment": {"name": "full_rollout"}})
+    assert sentence.endswith("but segment policy 'full_rollout' lets them run; choose one that has segment.hold")
+
+
+def test_fanouts_below_the_last_segment_a_path_can_have_are_refused():
+    assert clash("spo", {"segment": {"tokens": [30]}}) == (
+        "branch policy 'spo': fanouts 6,6,6 asks for forks at 3 depths, but with segment policy 'per_depth' no path is "
+        "deeper than 2 (tokens [30], segment_tokens 10, max_depth 3, max_tokens 100); "
+        "fork at fewer depths or allow more segments"
+    )
+    assert clash("treerpo", {}, max_tokens=20) == (
+        "branch policy 'treerpo': arity 8 at each of max_depth 3 asks for forks at 3 depths, but with segment policy "
+        "'fixed' no path is deeper than 2 (segment_tokens 10, max_depth 3, max_tokens 20); "
+        "fork at fewer depths or allow more segments"
+    )
+    assert "'full_rollout' no path is deeper than 1 (segment_tokens 10" in clash(
+        "spo", {"segment": {"name": "full_rollout"}}
+    )
+    assert build_policies("treerpo", replace(AMPLE, max_tokens=21)).branch.max_leaves == 512
+
+
+def test_a_minimum_length_that_no_path_reaches_is_refused():
+    assert clash("flat", {"prune": {"min_tokens": 31}}) == (
+        "prune policy 'finish_tests': min_tokens 31 is above the 30 tokens that segment policy 'fixed' gives a path "
+        "(segment_tokens 10, max_depth 3, max_tokens 100), so all would be discarded; lower min_tokens or allow longer "
+        "paths"
+    )
+    build_policies("flat", AMPLE, {"prune": {"min_tokens": 30}})
 
 
 def test_wrong_overrides_are_refused():

@@ -28,6 +28,21 @@ def test_trees_are_told_apart_by_the_first_node_of_a_path():
     assert leaf_values("tree_grpo", deep, terms="intra")[:3] == close(2 / math.sqrt(3), *[-1 / math.sqrt(3)] * 2)
 
 
+def test_a_chain_drawn_at_the_prompt_counts_to_the_tree_it_was_drawn_for():
+    # The same two trees, grown otherwise: one leaf of the first and two of the second begin at the prompt.
+    drawn = credit_tree(
+        ["00", "01", "2", "02", "10", "3", "11", "4"], [1, 0, 1, 1, 0, 0, 0, 1], groups=[1, 1, 1, 1, 2, 2, 2, 2]
+    )
+    expected = close(1.4354, -2.4354, 1.4354, 1.4354, -1.4354, -1.4354, -1.4354, 2.4354)
+    assert leaf_values("tree_grpo", drawn) == expected
+    assert leaf_values("tree_grpo", drawn, terms="intra") == close(0.5, -1.5, 0.5, 0.5, -0.5, -0.5, -0.5, 1.5)
+
+
+def test_leaves_without_a_label_are_told_apart_by_the_first_node_beside_those_with_one():
+    mixed = credit_tree(["00", "01", "10", "11"], [1, 0, 1, 0], groups=[1, 0, 1, 0])
+    assert leaf_values("tree_grpo", mixed, terms="intra") == [0.0] * 4
+
+
 def test_a_leaf_alone_in_its_tree_has_the_tasks_norm_only():
     assert leaf_values("tree_grpo", credit_tree(["0", "1"], [1, 0])) == close(math.sqrt(0.5), -math.sqrt(0.5))
     assert leaf_values("tree_grpo", credit_tree(["00"], [1])) == [0.0]

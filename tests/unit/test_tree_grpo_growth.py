@@ -74,14 +74,26 @@ def test_a_chain_from_the_prompt_belongs_to_the_tree_it_was_drawn_for():
         return leaf() if path == (1,) else endless(DEPTH)(path)
 
     # Chain 1 has no inner node, so in round 1 its tree gets a chain from the prompt; in round 2 it may fork below it.
-    forked = Counter(
-        name.split(".")[0]
-        for seed in range(200)
-        for name in grow(world, seed=seed, chains=2, picks=1, rounds=2).leaves()
-        if len(set(name.split(".")[1:])) > 1
-    )
-    assert forked["0"] > 0
-    assert forked["2"] + forked["3"] > 0
+    forked = 0
+    for seed in range(50):
+        tree = grow(world, seed=seed, chains=2, picks=1, rounds=2).tree
+        own = [node for node in tree.nodes if node.group == 2]
+        assert len([node for node in own if node.number in tree.leaves]) == 3
+        forked += any(node.depth > 1 and node.sibling_index for node in own)
+    assert forked > 0
+
+
+def test_every_tree_has_its_chain_and_its_draws_whatever_they_fell_on():
+    for seed in range(20):
+        grown = grow(ragged(seed, DEPTH, 0.3, 0.0), seed=seed, chains=3, picks=2, rounds=2)
+        assert Counter(grown.tree.nodes[leaf].group for leaf in grown.tree.leaves) == {1: 5, 2: 5, 3: 5}
+        assert any(grown.tree.nodes[node].group != grown.tree.path(node)[0] + 1 for node in grown.tree.leaves)
+
+
+def test_a_chain_below_the_prompt_is_of_the_tree_of_its_node():
+    tree = grow(chains=3, picks=2, rounds=2).tree
+    deep = [node for node in tree.nodes if node.depth > 1]
+    assert all(node.group == tree.nodes[node.parent].group for node in deep)
 
 
 def test_draws_may_repeat():

@@ -21,6 +21,7 @@ class Piece:
     sibling_index: int
     reason: BranchReason
     decision: Decision
+    group: int
     prefix: list[int]
     tokens: int
 
@@ -59,7 +60,7 @@ class RawTree:
         pieces = []
         if node.status is NodeStatus.INNER:
             self._paths[node.number] = [*piece.prefix, *done.token_ids]
-            pieces.append(self._piece(node, 0, piece.reason, piece.decision))
+            pieces.append(self._piece(node, 0, piece.reason, piece.decision, piece.group))
         pieces += self._pieces(self._growth.on_node(self.tree, node))
         return pieces if pieces or self.running else self.idle()
 
@@ -85,6 +86,7 @@ class RawTree:
             stop_reason=reason,
             branch_reason=piece.reason,
             decision=piece.decision,
+            group=piece.group,
             fanout=1 if status is NodeStatus.INNER else 0,
         )
 
@@ -111,11 +113,11 @@ class RawTree:
         for expansion in expansions:
             node = self.tree.nodes[expansion.node]
             for _ in range(expansion.forks):
-                pieces.append(self._piece(node, node.fanout, expansion.reason, expansion.decision))
+                pieces.append(self._piece(node, node.fanout, expansion.reason, expansion.decision, expansion.group))
                 node.fanout += 1
         return pieces
 
-    def _piece(self, node: Node, sibling_index: int, reason: BranchReason, decision: Decision) -> Piece:
+    def _piece(self, node: Node, sibling_index: int, reason: BranchReason, decision: Decision, group: int) -> Piece:
         self.running += 1
         tokens = self.boundaries[node.depth] - node.total
-        return Piece(self, node.number, sibling_index, reason, decision, self._paths[node.number], tokens)
+        return Piece(self, node.number, sibling_index, reason, decision, group, self._paths[node.number], tokens)

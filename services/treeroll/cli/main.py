@@ -107,7 +107,7 @@ def treeroll(
 WORK, SERVICE, LOOK, SPEED = "Grow trees", "Run a service", "Look at results", "Measure"
 
 app.command("rollout", rich_help_panel=WORK)(rollout.rollout)
-app.command("policies", rich_help_panel=WORK)(policies.policies)
+app.add_typer(policies.app, name="policies", rich_help_panel=WORK)
 app.command("serve", rich_help_panel=SERVICE)(serve.serve)
 app.command("status", rich_help_panel=SERVICE)(status.status)
 app.command("drain", rich_help_panel=SERVICE)(drain.drain)

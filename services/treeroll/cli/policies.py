@@ -1,20 +1,19 @@
-"""`treeroll policies`: what decides about trees, with parameters, defaults, bounds and papers."""
+"""`treeroll policies`: what decides about trees, with rules, parameters, defaults, bounds and papers."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from treeroll.policies.registry import PolicyRow
+    from treeroll.policies.registry import ParameterRow, PolicyRow
+
+app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
-def policies(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="[NAME]", help="A recipe, policy or scorer: show it in full.", show_default=False),
-    ] = None,
-) -> None:
-    """List recipes, policies and scorers; with a name, show its parameters, defaults and bounds.
+@app.callback(invoke_without_command=True)
+def policies(context: typer.Context) -> None:
+    """List recipes, policies and scorers; with [bold]show NAME[/bold], the rule and parameters of one.
 
     A recipe bundles one policy per section. A run may change any parameter, or swap a policy by its name:
 
@@ -26,16 +25,38 @@ def policies(
 
       treeroll policies
 
-      treeroll policies treepo
+      treeroll policies show treepo
     """
-    from treeroll.cli.console import out
+    if context.invoked_subcommand is None:
+        _print(_everything())
+
+
+@app.command("show")
+def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A recipe, policy or scorer.")]) -> None:
+    """Print the rule of a policy, its parameters with defaults and bounds, and its source.
+
+    A name of several things shows all of them, the recipe first. What the source leaves open and we
+    chose is marked "Ours".
+
+    [bold]Examples[/bold]
+
+      treeroll policies show treepo
+
+      treeroll policies show finish_tests
+    """
     from treeroll.errors import InvalidInput
 
-    console = out()
-    found = list(_everything() if name is None else _about(name))
+    found = list(_about(name))
     if not found:
         raise InvalidInput(f"there is no recipe, policy or scorer '{name}'; `treeroll policies` lists them")
-    for index, part in enumerate(found):
+    _print(found)
+
+
+def _print(parts: list[Any]) -> None:
+    from treeroll.cli.console import out
+
+    console = out()
+    for index, part in enumerate(parts):
         if index:
             console.print()
         console.print(part)
@@ -56,49 +77,86 @@ def _everything() -> list[Any]:
         )
         for r in RECIPES.values()
     ]
-    rows = [(p.kind, p.name, p.summary, ", ".join(x.name for x in p.parameters) or "-", p.paper) for p in describe()]
+    rows = [(p.kind, p.name, p.summary, p.paper) for p in describe()]
     return [
         table("recipes (--recipe)", ("name", "what", "policies", "paper"), recipes),
-        table("policies", ("section", "name", "what", "parameters", "paper"), rows),
+        table("policies", ("section", "name", "what", "paper"), rows),
         table("scorers (--scorer)", ("name", "what"), list(summaries().items())),
     ]
 
 
-def _about(name: str) -> list[Any]:
-    from treeroll.cli.console import table
+def _about(name: str) -> Iterator[Any]:
     from treeroll.policies.recipes import RECIPES
     from treeroll.policies.registry import describe
     from treeroll.scorers.registry import summaries
 
-    parts: list[Any] = []
     if name in RECIPES:
-        parts.append(_recipe(name))
-    parts += [_policy(row) for row in describe() if row.name == name]
-    scorers = [
-        (usage, what) for usage, what in summaries().items() if usage.partition("[")[0].partition(":")[0] == name
-    ]
-    return [*parts, table(f"scorer {name}", ("name", "what"), scorers)] if scorers else parts
+        yield from _recipe(name)
+    for row in describe():
+        if row.name == name:
+            yield from _policy(row)
+    for usage, what in summaries().items():
+        if usage.partition("[")[0].partition(":")[0] == name:
+            yield from (_heading(f"scorer {name}"), _paragraph(f"{usage}: {what}"))
 
 
-def _recipe(name: str) -> Any:
+def _recipe(name: str) -> Iterator[Any]:
+    from dataclasses import asdict
+
     from treeroll.cli.console import table
     from treeroll.policies.recipes import RECIPES
 
     recipe = RECIPES[name]
-    rows = [
-        (
-            section,
-            getattr(recipe, section).name,
-            ", ".join(f"{key}={value}" for key, value in getattr(recipe, section).params.items()) or "-",
-        )
-        for section in ("segment", "branch", "prune", "advantage")
-    ]
-    return table(f"recipe {name}: {recipe.summary} ({recipe.paper})", ("section", "policy", "other than default"), rows)
+    rows = [("limits", "", _settings(asdict(recipe.limits)))]
+    for section in ("segment", "branch", "prune", "advantage"):
+        choice = getattr(recipe, section)
+        rows.append((section, choice.name, _settings(choice.params)))
+    yield _heading(f"recipe {name}")
+    yield _paragraph(recipe.summary)
+    yield table("", ("section", "policy", "other than the policy's default"), rows)
+    yield _paragraph(f"Source: {recipe.paper}")
 
 
-def _policy(row: "PolicyRow") -> Any:
+def _settings(values: Any) -> str:
+    return ", ".join(f"{key}={value}" for key, value in values.items()) or "-"
+
+
+def _policy(row: "PolicyRow") -> Iterator[Any]:
+    yield _heading(f"{row.kind} policy {row.name}")
+    yield from map(_paragraph, row.rule)
+    yield _parameters(row.parameters) if row.parameters else _paragraph("It has no parameters.")
+    yield _paragraph(f"Source: {row.paper}\nCode: {row.code}")
+
+
+def _parameters(rows: "tuple[ParameterRow, ...]") -> Any:
+    """Names and values are what people copy, so only the last column wraps."""
     from treeroll.cli.console import table
 
-    rows = [(p.name, p.type, p.default, p.bounds or "-", p.description) for p in row.parameters]
-    title = f"{row.kind} policy {row.name}: {row.summary} ({row.paper})"
-    return table(title, ("parameter", "type", "default", "bounds", "what"), rows)
+    columns = ("parameter", "default", "what it is, type and bounds")
+    grid = table("", columns, [(row.name, row.default, _meaning(row)) for row in rows])
+    grid.columns[0].no_wrap = grid.columns[1].no_wrap = True
+    return grid
+
+
+def _meaning(row: "ParameterRow") -> Any:
+    from rich.text import Text
+
+    from treeroll.cli.console import plain
+
+    allowed = ", ".join(part for part in (row.type, row.bounds) if part)
+    return Text.assemble(plain(row.description), "\n", (plain(allowed), "dim"))
+
+
+def _heading(words: str) -> Any:
+    from rich.text import Text
+
+    return Text(words, style="bold underline")
+
+
+def _paragraph(words: str) -> Any:
+    """Policies of other distributions may say anything, so nothing here is markup or moves the cursor."""
+    from rich.text import Text
+
+    from treeroll.cli.console import plain
+
+    return Text("\n".join(map(plain, words.splitlines())))

@@ -80,6 +80,7 @@ NODE_SCHEMA = pa.schema(
         pa.field("text", pa.string(), nullable=False),
         pa.field("branch_reason", pa.string(), nullable=False),
         pa.field("decision", pa.string(), nullable=False),
+        pa.field("group", pa.int32(), nullable=False),
         pa.field("select_prob", pa.float64()),
         pa.field("status", pa.string(), nullable=False),
         pa.field("stop_reason", pa.string(), nullable=False),

@@ -65,6 +65,8 @@ class Node:
     """Why the branch that made it was started: "prompt" (root), "initial", "fork", "fallback". All its nodes say so."""
     decision: str
     """"boundary" or "retrospective": what the decision to start the branch had read."""
+    group: int
+    """Label that growth gave the branch, from 1, for credit to compare leaves by; 0 is none."""
     select_prob: float | None
     """Probability with which a sampling policy chose this node; None when the choice was not random."""
     status: str
@@ -152,6 +154,7 @@ def _node(tree: common_pb2.Tree, node: common_pb2.Node, name: str, parent: str |
         text=node.text,
         branch_reason=node.branch_reason,
         decision=node.decision,
+        group=node.group,
         select_prob=node.select_prob if node.HasField("select_prob") else None,
         status=node.status,
         stop_reason=node.stop_reason,

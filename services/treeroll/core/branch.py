@@ -90,6 +90,7 @@ class Branch:
     home: str | None = None
     reserved: int = 0
     seed: int = 0
+    group: int = 0  # its nodes' label, see Node.group
     started: bool = False  # has a node of its own
     failures: int = 0  # grants the engine refused or a replica lost
     tail: str | None = None

@@ -17,6 +17,7 @@ class TreeShape:
     n_tokens: list[int]
     logprob_sums: list[float]  # over each node's sampled tokens, nats
     leaves: list[int]  # in path order
+    groups: list[int]  # labels of growth, 0 for none
 
     @classmethod
     def of(cls, live: LiveTree) -> "TreeShape":
@@ -28,6 +29,7 @@ class TreeShape:
             [node.n_tokens for node in nodes],
             [node.logprob_sum for node in nodes],
             live.tree.in_path_order(live.tree.leaves),
+            [node.group for node in nodes],
         )
         if live.tree.cuts:
             shape._split(live.tree)
@@ -39,6 +41,7 @@ class TreeShape:
         self.parents = done.parents
         for node, start, end in done.heads:
             self.retrospective.append(self.retrospective[node])
+            self.groups.append(self.groups[node])
             self.n_tokens.append(end - start)
             self.logprob_sums.append(_logprob_sum(nodes[node], start, end))
         for node, start in done.tails().items():
@@ -101,4 +104,5 @@ def _credit_tree(
 ) -> CreditTree:
     inner = {node: reward for node, reward in rewards.items() if node not in paths}
     tokens, logprobs = dict(enumerate(shape.n_tokens)), dict(enumerate(shape.logprob_sums))
-    return CreditTree(paths, scored, tokens, logprobs, inner)
+    groups = {leaf: shape.groups[leaf] for leaf in paths if shape.groups[leaf]}
+    return CreditTree(paths, scored, tokens, logprobs, inner, groups)

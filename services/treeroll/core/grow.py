@@ -165,6 +165,7 @@ def _add_node(live: LiveTree, branch: Branch, event: SegmentReported, tokens: To
         reason,
         branch.reason,
         branch.decision,
+        branch.group,
         branch.replica_id,
         event.grant,
         fanout,
@@ -228,6 +229,7 @@ def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
             branch = (
                 _fork(live, node, expansion) if expansion.cut is None else _cut(live, node, expansion.cut, expansion)
             )
+            branch.group = expansion.group
             live.branches[branch.number] = branch
             live.started += 1
             live.active += 1

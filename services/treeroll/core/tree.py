@@ -82,7 +82,8 @@ class Node:
     """One segment of `n_tokens` tokens that begins at position `token_start` of the sequence.
 
     logprob_sum and logprob_min are over this segment's sampled tokens (nats); path_logprob_sum covers the whole
-    completion up to and including this node. `grant` made it, on `replica_id`.
+    completion up to and including this node. `grant` made it, on `replica_id`. `group` is the label that the branch
+    policy gave its branch, for credit to compare leaves by; labels start at 1, and 0 is none.
     """
 
     number: int
@@ -98,6 +99,7 @@ class Node:
     stop_reason: StopReason = StopReason.NONE
     branch_reason: BranchReason = BranchReason.PROMPT
     decision: Decision = Decision.BOUNDARY
+    group: int = 0
     replica_id: str = ""
     grant: int = 0
     # Sibling indices handed out below this node, started or not.

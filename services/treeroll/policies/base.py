@@ -37,13 +37,16 @@ class Expansion:
 
     `forks` new branches start at the node, beside the branch that made it; after its first `cut` tokens, if that is set
     (at least 1 and fewer than it has), and then the node may be a leaf too. `resume` lets that branch go on if it is
-    held there (hold mode), under the same decision; it means nothing for a branch that runs on by itself.
+    held there (hold mode), under the same decision; it means nothing for a branch that runs on by itself. `group`
+    labels the new branches, 1 or more, where credit is to compare their leaves with others of the same label; 0 is no
+    label, and forks inherit none.
     """
 
     node: int
     forks: int
     reason: BranchReason = BranchReason.FORK
     decision: Decision = Decision.BOUNDARY
+    group: int = 0
     resume: bool = True
     cut: int | None = None
 
@@ -113,9 +116,10 @@ class SegmentPolicy(Protocol):
     def boundaries(self, prompt_tokens: int, block_size: int, max_model_len: int) -> list[int]:
         """Total lengths (prompt included) where segments end, for depth 1, 2, ...; strictly ascending.
 
-        The last one is the longest total any path may reach. A pure function of its arguments, so every branch of a
-        tree, whenever it starts, has the same boundaries. With a delimiter they are that longest total, once for each
-        segment a path may have: a delimiter ends any of them but the last.
+        The last one is the longest total any path may reach. There are no more than with a block size of 1 and room
+        for max_tokens. A pure function of its arguments, so every branch of a tree, whenever it starts, has the same
+        boundaries. With a delimiter they are that longest total, once for each segment a path may have: a delimiter
+        ends any of them but the last.
         """
         ...
 
@@ -171,10 +175,11 @@ class PrunePolicy(Protocol):
 class CreditTree:
     """A finished tree as credit assignment sees it. Index = node number; the root is 0 and its own parent.
 
-    `paths[i]` are the node numbers from depth 1 to leaf i's node; `rewards` maps scored leaves to finite values;
-    leaves that nobody scored, or whose scorer failed, are in `paths` but not in `rewards`. `inner_rewards` are the
-    rewards of nodes that are no leaf, where somebody reported them. `logprob_sums` are over each node's sampled tokens
-    (nats). Raises InvalidInput for a reward that is not finite: one nan would be in the credit of every leaf.
+    `paths[i]` are the node numbers from depth 1 to leaf i's node; `rewards` maps scored leaves to finite values; leaves
+    that nobody scored, or whose scorer failed, are in `paths` but not in `rewards`. `inner_rewards` are the rewards of
+    nodes that are no leaf, where somebody reported them. `logprob_sums` are over each node's sampled tokens (nats).
+    `groups` maps the leaves that growth labelled to their labels, 1 or more. Raises InvalidInput for a reward that is
+    not finite: one nan would be in the credit of every leaf.
     """
 
     paths: dict[int, tuple[int, ...]]
@@ -182,6 +187,7 @@ class CreditTree:
     n_tokens: dict[int, int]
     logprob_sums: Mapping[int, float] = field(default_factory=dict)
     inner_rewards: Mapping[int, float] = field(default_factory=dict)
+    groups: Mapping[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for rewards in (self.rewards, self.inner_rewards):

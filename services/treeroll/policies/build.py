@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from treeroll.errors import InvalidInput
 from treeroll.policies import recipes, registry
 from treeroll.policies.base import AdvantageEstimator, BranchPolicy, Limits, PrunePolicy, SegmentPolicy
+from treeroll.policies.clashes import clashes
 from treeroll.policies.recipes import Choice
 
 # Sections of a recipe that a run may override.
@@ -39,11 +40,8 @@ def build_policies(
     chosen = resolve(recipe_name, overrides or {})
     built = {kind: registry.build(kind, choice.name, choice.params, shape) for kind, choice in chosen.items()}
     policies = Policies(**built)
-    if policies.branch.needs_hold and not policies.segment.hold:
-        raise InvalidInput(
-            f"branch policy '{chosen['branch'].name}' chooses which paths go on, so they must wait at boundaries, but "
-            f"segment policy '{chosen['segment'].name}' lets them run; set segment.hold"
-        )
+    for clash in clashes(policies, chosen, shape):
+        raise InvalidInput(clash)
     return policies
 
 

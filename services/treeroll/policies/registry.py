@@ -1,5 +1,6 @@
 """The explicit table of our policies, and the one way to build any policy from a name and plain parameters."""
 
+import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
@@ -84,12 +85,14 @@ class ParameterRow:
 
 @dataclass(frozen=True, slots=True)
 class PolicyRow:
-    """One line of `treeroll policies`."""
+    """One policy as people read it; `rule` is its docstring's paragraphs, `code` the name of its class."""
 
     kind: str
     name: str
     summary: str
+    rule: tuple[str, ...]
     paper: str
+    code: str
     parameters: tuple[ParameterRow, ...]
 
 
@@ -123,10 +126,17 @@ def describe() -> list[PolicyRow]:
     """All policies with their parameters, ours first within each kind."""
     plugins.check_names()
     return [
-        PolicyRow(kind, policy.name, policy.summary, policy.paper, tuple(_parameters(policy)))
+        _row(kind, policy)
         for kind, ours in POLICIES.items()
         for policy in (*ours, *(find(kind, name) for name in plugins.names(kind)))
     ]
+
+
+def _row(kind: str, policy: PolicyClass) -> PolicyRow:
+    paragraphs = inspect.cleandoc(policy.__doc__ or policy.summary).split("\n\n")
+    rule = tuple(" ".join(paragraph.split()) for paragraph in paragraphs)
+    code = f"{policy.__module__}.{policy.__qualname__}"
+    return PolicyRow(kind, policy.name, policy.summary, rule, policy.paper, code, tuple(_parameters(policy)))
 
 
 def echo(value: object) -> str:

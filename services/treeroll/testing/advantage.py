@@ -61,7 +61,8 @@ def _ragged(seed: int) -> CreditTree:
     rewards = rewards or {next(iter(paths)): 1.0}
     tokens = {number: randint(1, 50, seed, "tokens", number) for number in range(count + 1)}
     logprobs = {number: -0.5 * tokens[number] * uniform(seed, "logprob", number) for number in tokens}
-    return CreditTree(paths, rewards, tokens, logprobs)
+    groups = {leaf: randint(1, 2, seed, "group", leaf) for leaf in paths if seed % 2}
+    return CreditTree(paths, rewards, tokens, logprobs, groups=groups)
 
 
 def _reward(seed: int, leaf: int) -> float:
@@ -86,7 +87,8 @@ def _rearranged(tree: CreditTree, numbers: Mapping[int, int]) -> CreditTree:
         return {numbers[node]: values[node] for node in reversed(list(values)) if node in numbers}
 
     paths = {numbers[leaf]: tuple(numbers[node] for node in path) for leaf, path in reversed(tree.paths.items())}
-    return CreditTree(paths, moved(tree.rewards), moved(tree.n_tokens), moved(tree.logprob_sums))
+    rewards, tokens, logprobs = moved(tree.rewards), moved(tree.n_tokens), moved(tree.logprob_sums)
+    return CreditTree(paths, rewards, tokens, logprobs, groups=moved(tree.groups))
 
 
 def _estimated(case: Case, policy: Any, tree: CreditTree) -> Credit:

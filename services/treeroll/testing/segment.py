@@ -16,9 +16,9 @@ ROOM: Final = (-1, 0, 1, 40, 100_000)
 def check_segment_policy(policy: Any, params: Mapping[str, object] | None = None, limits: Limits = LIMITS) -> None:
     """Try a segment policy class.
 
-    Checked: its shape; boundaries depend on their arguments only, ascend from the prompt, are at most `max_depth`, and
-    never pass prompt + `max_tokens` or the context; there are some exactly when there is room for a token. With a
-    delimiter they are all the longest total.
+    Checked: its shape; boundaries depend on their arguments only, ascend from the prompt, are at most `max_depth` and
+    no more than with blocks of one token, and never pass prompt + `max_tokens` or the context; there are some exactly
+    when there is room for a token. With a delimiter they are all the longest total.
 
     Raises:
         NotConformant: a promise is broken.
@@ -27,12 +27,14 @@ def check_segment_policy(policy: Any, params: Mapping[str, object] | None = None
     used = case.build()
     case.require(isinstance(used.hold, bool), "Shape", f"has hold {used.hold!r}, which is no bool")
     _check_delimiter(case, used.delimiter)
+    most = len(used.boundaries(1, 1, 1 + limits.max_tokens))
     for prompt, block, room in product(PROMPTS, BLOCKS, ROOM):
         arguments = (prompt, block, prompt + room)
         totals = used.boundaries(*arguments)
         _check(case, arguments, totals, used.delimiter is not None)
         again = case.build().boundaries(*arguments)
         case.require(again == totals, "Pure", f"gives {totals} and {again} for the same {arguments}")
+        case.require(len(totals) <= most, "Depth", f"gives {totals} for {arguments}, and {most} with blocks of one")
 
 
 def _check_delimiter(case: Case, delimiter: object) -> None:

@@ -75,6 +75,8 @@ def _flaws(tree: Tree, expansion: Any) -> list[str]:
         flaws.append(f"asks for {expansion.forks!r} forks")
     if not isinstance(expansion.reason, BranchReason) or not isinstance(expansion.decision, Decision):
         flaws.append(f"gives {expansion.reason!r} as reason and {expansion.decision!r} as decision")
+    if not isinstance(expansion.group, int) or expansion.group < 0:
+        flaws.append(f"gives {expansion.group!r} as group")
     return flaws
 
 

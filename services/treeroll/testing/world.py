@@ -293,7 +293,7 @@ def fingerprint(world: World) -> list[tuple[object, ...]]:
             rows.append((
                 name, live.tree.path(node.number), node.depth, node.token_start,
                 world.stored[name][node.number].tokens if node.number else (), node.status.value,
-                node.stop_reason.value, node.branch_reason.value, node.decision.value, reward,
+                node.stop_reason.value, node.branch_reason.value, node.decision.value, node.group, reward,
                 live.status.value,
             ))  # fmt: skip
     return sorted(rows, key=lambda row: row[:2])

@@ -16,16 +16,18 @@ class TreeGrpo:
     """A_i = norm(R_i over all leaves) + norm(R_i over the leaves of its tree), norm(x) = (x - mean) / (std + 1e-6).
 
     The same for each node of a path; std is the sample deviation. The paper grows M trees per task, each from one chain
-    that starts at the prompt. Here they are the subtrees below the prompt of one tree: leaves whose paths begin with
-    the same node. `terms`: `both`, the paper's; `intra` alone; `nested` norms the task-normed rewards within the tree.
+    that starts at the prompt; one tree of ours holds them all. Leaves belong to one of the paper's trees if growth gave
+    them the same group, as `tree_grpo` does. `terms`: `both`, the paper's; `intra` alone; `nested` norms the
+    task-normed rewards within the tree.
 
-    Ours: a leaf that is alone in its tree gets 0 from that tree, as one that is alone in the task does. The release
-    hands both their raw reward (mean 0, std 1), which with its fixed number of leaves per tree never happens, but does
-    here whenever a fork starts at the prompt. Its `tree_diff` reward, which it does not use itself, is left out.
+    Ours: leaves of growth without groups belong together if their paths begin with the same node. A leaf that is alone
+    in its tree gets 0 from that tree, as one that is alone in the task does; the release hands both their raw reward
+    (mean 0, std 1), which with its fixed number of leaves per tree never happens. Its `tree_diff` reward, which it does
+    not use itself, is left out.
     """
 
     name: ClassVar[str] = "tree_grpo"
-    summary: ClassVar[str] = "GRPO over the task's leaves, plus GRPO over those that begin with the same node"
+    summary: ClassVar[str] = "GRPO over the task's leaves, plus GRPO over those of the same chain's tree"
     paper: ClassVar[str] = "Tree-GRPO, arXiv 2509.21240"
 
     class Params(base.Params):
@@ -46,9 +48,11 @@ class TreeGrpo:
 
 
 def _normed_by_tree(tree: CreditTree, values: dict[int, float]) -> dict[int, float]:
-    trees: dict[int, dict[int, float]] = {}
+    trees: dict[tuple[int, int], dict[int, float]] = {}
     for leaf, value in values.items():
-        trees.setdefault(tree.paths[leaf][0], {})[leaf] = value
+        group = tree.groups.get(leaf, 0)
+        # Without a label, the first node of the path tells trees apart.
+        trees.setdefault((group, 0 if group else tree.paths[leaf][0]), {})[leaf] = value
     normed: dict[int, float] = {}
     for leaves in trees.values():
         normed.update(_normed(leaves))

@@ -1,9 +1,30 @@
 """Growth with a fixed number of children per depth: nothing is counted, compared or waited for."""
 
 from collections.abc import Sequence
+from math import prod
+from typing import ClassVar
 
 from treeroll.core.tree import BranchReason, Node, NodeStatus, Tree
-from treeroll.policies.base import Expansion
+from treeroll.policies.base import Expansion, Growth, Limits
+from treeroll.policies.branch.width import within_leaves
+
+
+class FanoutPolicy:
+    """What policies of fixed fan-outs share; `settings` are those that made them, as people write them."""
+
+    name: ClassVar[str]
+    reads_rewards: ClassVar[bool] = False
+    needs_hold: ClassVar[bool] = False
+    reads_tokens: ClassVar[bool] = False
+
+    def __init__(self, fanouts: Sequence[int], settings: str, limits: Limits) -> None:
+        self.max_leaves = within_leaves(self.name, settings, prod(fanouts), limits)
+        self.fanouts = fanouts
+        self.settings = settings
+
+    def grow(self, tree: Tree) -> Growth:
+        """A fresh memory for a new tree."""
+        return FanoutGrowth(self.fanouts)
 
 
 class FanoutGrowth:

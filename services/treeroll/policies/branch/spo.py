@@ -1,19 +1,17 @@
 """SPO-tree: a list of fan-outs by depth (Segment Policy Optimization, arXiv 2505.23564)."""
 
-from math import prod
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from treeroll.core.tree import Tree
 from treeroll.errors import InvalidInput
 from treeroll.policies import base
-from treeroll.policies.base import Growth, Limits
-from treeroll.policies.branch.fanout_growth import FanoutGrowth
-from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
+from treeroll.policies.base import Limits
+from treeroll.policies.branch.fanout_growth import FanoutPolicy
+from treeroll.policies.branch.width import MAX_FANOUT
 
 
-class SPO:
+class SPO(FanoutPolicy):
     """The prompt gets fanouts[0] children, each of them fanouts[1], and so on; a child that ends early is a leaf.
 
     6,6,6 is the default; the authors' configurations also have 4,5,6 and 6,5,4 and 4,4,4 and 8,8,8. Subtrees grow
@@ -21,15 +19,12 @@ class SPO:
     free last one is the paper's. All forks are boundary decisions, so path weights make leaf averages unbiased.
 
     Ours: a list shorter than the paths is allowed and lets them run on without forks; one that is longer than
-    max_depth, or that can make more leaves than the run asks for, is refused.
+    the paths can ever be, or that can make more leaves than the run asks for, is refused.
     """
 
     name: ClassVar[str] = "spo"
     summary: ClassVar[str] = "a fixed number of children at each depth, by a list"
     paper: ClassVar[str] = "SPO-tree, arXiv 2505.23564"
-    reads_rewards: ClassVar[bool] = False
-    needs_hold: ClassVar[bool] = False
-    reads_tokens: ClassVar[bool] = False
 
     class Params(base.Params):
         """The shape of the tree."""
@@ -45,10 +40,4 @@ class SPO:
                 f"branch policy 'spo': fanouts has {len(fanouts)} entries, above max_depth {limits.max_depth}; "
                 "shorten fanouts or raise max_depth"
             )
-        settings = f"fanouts {','.join(map(str, fanouts))}"
-        self.max_leaves = within_leaves(self.name, settings, prod(fanouts), limits)
-        self._fanouts = fanouts
-
-    def grow(self, tree: Tree) -> Growth:
-        """A fresh memory for a new tree."""
-        return FanoutGrowth(self._fanouts)
+        super().__init__(fanouts, f"fanouts {','.join(map(str, fanouts))}", limits)

@@ -16,8 +16,9 @@ class TreeGRPO:
     """M chains run from the prompt to their ends; then, L times, N nodes of each chain's tree start a new chain.
 
     The N nodes are drawn uniformly, with replacement, from the prompt and the tree's inner nodes, and a new chain
-    belongs to the tree it was drawn for. It begins at its node's depth, so the depth limit is shared. M 2, N 2, L 1 in
-    the release: M * (1 + N * L) = 6 leaves. Nothing looks at entropy there either, and nothing is pruned.
+    belongs to the tree it was drawn for, also where it starts at the prompt: nodes of tree m have group m, from 1, for
+    `tree_grpo` advantages to compare leaves by. It begins at its node's depth, so the depth limit is shared. M 2, N 2,
+    L 1 in the release: M * (1 + N * L) = 6 leaves. Nothing looks at entropy there either, and nothing is pruned.
 
     A draw reads how long the finished paths are, so it is retrospective: path weights of later chains are 0, and the M
     first chains alone estimate the policy's mean reward.
@@ -59,11 +60,11 @@ class TreeGRPOGrowth:
     def __init__(self, params: TreeGRPO.Params) -> None:
         self._params = params
         self._round = 0
-        self._owners = list(range(params.chains))  # the tree each child of the prompt belongs to, by sibling index
 
     def start(self, tree: Tree) -> list[Expansion]:
         """The M chains."""
-        return [Expansion(tree.root.number, self._params.chains, BranchReason.INITIAL, resume=False)]
+        chains = range(1, self._params.chains + 1)
+        return [Expansion(tree.root.number, 1, BranchReason.INITIAL, group=chain, resume=False) for chain in chains]
 
     def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
         """Nothing to decide; a branch held at a boundary goes on."""
@@ -74,23 +75,20 @@ class TreeGRPOGrowth:
         if self._round == self._params.rounds:
             return []
         self._round += 1
-        forks: Counter[int] = Counter()
-        for owner, inner in enumerate(self._inner_nodes(tree)):
+        forks: Counter[tuple[int, int]] = Counter()
+        for group, inner in self._inner_nodes(tree).items():
             for pick in range(self._params.picks):
-                at = rng.randint(0, len(inner), tree.seed, "tree_grpo", self._round, owner, pick)
-                number = inner[at - 1] if at else tree.root.number
-                forks[number] += 1
-                if number == tree.root.number:
-                    self._owners.append(owner)
+                at = rng.randint(0, len(inner), tree.seed, "tree_grpo", self._round, group, pick)
+                forks[inner[at - 1] if at else tree.root.number, group] += 1
         return [
-            Expansion(number, forks[number], BranchReason.FORK, Decision.RETROSPECTIVE, resume=False)
-            for number in tree.in_path_order(list(forks))
+            Expansion(number, count, BranchReason.FORK, Decision.RETROSPECTIVE, group, resume=False)
+            for (number, group), count in sorted(forks.items(), key=lambda drawn: (tree.path(drawn[0][0]), drawn[0][1]))
         ]
 
-    def _inner_nodes(self, tree: Tree) -> list[list[int]]:
+    def _inner_nodes(self, tree: Tree) -> dict[int, list[int]]:
         """Inner nodes of each tree, in path order; the prompt, which all share, is left out."""
+        owned: dict[int, list[int]] = {group: [] for group in range(1, self._params.chains + 1)}
         inner = [node.number for node in tree.nodes[1:] if node.status is NodeStatus.INNER]
-        owned: list[list[int]] = [[] for _ in range(self._params.chains)]
-        for path, number in sorted((tree.path(number), number) for number in inner):
-            owned[self._owners[path[0]]].append(number)
+        for number in tree.in_path_order(inner):
+            owned[tree.nodes[number].group].append(number)
         return owned

@@ -4,14 +4,13 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from treeroll.core.tree import Tree
 from treeroll.policies import base
-from treeroll.policies.base import Growth, Limits
-from treeroll.policies.branch.fanout_growth import FanoutGrowth
-from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
+from treeroll.policies.base import Limits
+from treeroll.policies.branch.fanout_growth import FanoutPolicy
+from treeroll.policies.branch.width import MAX_FANOUT
 
 
-class TreeRPO:
+class TreeRPO(FanoutPolicy):
     """A full N-ary tree: every node above the last depth, the prompt included, gets `arity` children.
 
     N 8, depth 3, steps of 384 tokens in the paper, so 512 leaves if none ends early. A path ends on a stop token or at
@@ -24,9 +23,6 @@ class TreeRPO:
     name: ClassVar[str] = "treerpo"
     summary: ClassVar[str] = "a full tree: the same number of children at every node"
     paper: ClassVar[str] = "TreeRPO, arXiv 2506.05183"
-    reads_rewards: ClassVar[bool] = False
-    needs_hold: ClassVar[bool] = False
-    reads_tokens: ClassVar[bool] = False
 
     class Params(base.Params):
         """The shape of the tree."""
@@ -35,9 +31,4 @@ class TreeRPO:
 
     def __init__(self, params: Params, limits: Limits) -> None:
         settings = f"arity {params.arity} at each of max_depth {limits.max_depth}"
-        self.max_leaves = within_leaves(self.name, settings, params.arity**limits.max_depth, limits)
-        self._fanouts = (params.arity,) * limits.max_depth
-
-    def grow(self, tree: Tree) -> Growth:
-        """A fresh memory for a new tree."""
-        return FanoutGrowth(self._fanouts)
+        super().__init__((params.arity,) * limits.max_depth, settings, limits)

@@ -55,6 +55,11 @@ class FinishTests:
         self._params = params
         self._limits = limits
 
+    @property
+    def min_tokens(self) -> int:
+        """Completion tokens below which a path is discarded."""
+        return self._params.min_tokens
+
     def judge(self, segment: Segment) -> Verdict | None:
         """None: the path goes on."""
         reason = self._reason(segment)

@@ -1,0 +1,57 @@
+"""Credit from the stored records of a tree is the credit that the core gave it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from treeroll import records
+from treeroll.core.credit import TreeShape
+from treeroll.core.effects import Effect, PersistNode, PersistReward
+from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.policies.base import Limits
+from treeroll.store.base import StoredTree
+from treeroll.testing.world import World
+
+LIMITS = Limits(leaves=6, segment_tokens=32, max_depth=4, max_tokens=128)
+
+
+class RecordedWorld(World):
+    """Keeps the records of nodes and rewards that a store would."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.nodes: dict[str, list[bytes]] = {}
+        self.rewards: dict[str, dict[str, bytes]] = {}
+
+    def _perform(self, effect: Effect) -> None:
+        super()._perform(effect)
+        if isinstance(effect, PersistNode):
+            live, (tokens, text) = effect.live, effect.report.payload
+            logprobs = np.array([-(token % 7) / 10 for token in tokens], "<f4").tobytes()
+            payload = pb.Node(token_ids=np.array(tokens, "<i4").tobytes(), logprobs=logprobs, text=text)
+            report = replace(effect.report, payload=payload.SerializeToString())
+            nodes = self.nodes.setdefault(live.tree_id, [records.root_record(live.task)])
+            nodes.append(records.node_record(replace(effect, report=report)))
+        elif isinstance(effect, PersistReward):
+            key = records.reward_key(effect.node, "exact", 1)
+            reward = records.reward_record("exact", 1, effect.value, effect.error)
+            self.rewards.setdefault(effect.live.tree_id, {})[key] = reward
+
+
+@pytest.mark.parametrize("recipe", ["tree_grpo", "treepo"])
+def test_records_and_core_agree_on_shape_and_credit(recipe: str) -> None:
+    world = RecordedWorld(recipe=recipe, limits=LIMITS, end_share=0.02, tasks=20)
+    world.run()
+    for name, live in world.finished.items():
+        header = records.final_header(live, records.task_header(live.run, live.task, "", ""))
+        stored = StoredTree(header.SerializeToString(), world.nodes[name], world.rewards[name])
+        tree = records.assemble(stored)
+        there, here = records.shape_of(tree), TreeShape.of(live)
+        # Records have a float32 of each token, so their sums differ in the last digits.
+        assert there.logprob_sums == pytest.approx(here.logprob_sums, rel=1e-5)
+        assert replace(there, logprob_sums=here.logprob_sums) == here
+        records.recredit(tree, "exact", live.run.spec.advantage)
+        assert list(tree.leaves) == list(header.leaves)
+    labels = {group for live in world.finished.values() for group in TreeShape.of(live).groups[1:]}
+    assert labels == ({1, 2} if recipe == "tree_grpo" else {0})
