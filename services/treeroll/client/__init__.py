@@ -5,6 +5,7 @@ from treeroll.client.async_run import AsyncBatches, AsyncRun, RewardCounts
 from treeroll.client.batch import AsyncBatch, Batch, Failure
 from treeroll.client.client import Client, connect
 from treeroll.client.clipping import ClipRange
+from treeroll.client.edges import edge_samples
 from treeroll.client.factors import TokenFactor
 from treeroll.client.records import Delivery, Ledger, Node, Reward, Sample, TreeRecord, WeightSpan
 from treeroll.client.run import Batches, Run
@@ -41,5 +42,6 @@ __all__ = [
     "WeightSpan",
     "connect",
     "connect_async",
+    "edge_samples",
     "select_leaves",
 ]
