@@ -53,7 +53,7 @@ def test_delimited_segments_end_where_their_content_says_and_their_paths_at_the_
     for live in world.run().values():
         for node in live.tree.nodes[1:]:
             stored = world.stored[live.tree_id][node.number]
-                tokens, text = stored.tokens, stored.text
+            tokens, text = stored.tokens, stored.text
             lengths.add(len(tokens))
             if node.status is NodeStatus.INNER:
                 assert tokens[-1] in range(2, 7) or "9 1" in text

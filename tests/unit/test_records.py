@@ -60,6 +60,16 @@ def test_node_advantages_are_spread_over_tokens_and_absent_without_a_reward() ->
     assert (second.advantages, second.reward, second.rewards, second.reward_status) == (None, None, {}, "missing")
 
 
+def test_entropies_are_those_of_the_path_and_empty_where_a_run_asked_for_none() -> None:
+    tree = sample_tree()
+    assert [sample.entropies.tolist() for sample in samples_of(tree)] == [[], []]
+    for node in tree.nodes:
+        if node.number:
+            node.entropies = np.arange(len(node.logprobs) // 4, dtype="<f4").tobytes()
+    assert [sample.entropies.tolist() for sample in samples_of(tree)] == [[0, 1, 0, 1, 2], [0, 1, 0]]
+    assert samples_table(samples_of(tree))["entropies"].to_pylist() == [[0, 1, 0, 1, 2], [0, 1, 0]]
+
+
 def test_advantages_of_one_sample_may_be_changed_without_touching_another() -> None:
     tree = sample_tree()
     tree.leaves[1].CopyFrom(tree.leaves[0])

@@ -4,8 +4,12 @@ from treeroll.client.async_client import AsyncClient, connect_async
 from treeroll.client.async_run import AsyncBatches, AsyncRun, RewardCounts
 from treeroll.client.batch import AsyncBatch, Batch, Failure
 from treeroll.client.client import Client, connect
+from treeroll.client.clipping import ClipRange
+from treeroll.client.edges import edge_samples
+from treeroll.client.factors import TokenFactor
 from treeroll.client.records import Delivery, Ledger, Node, Reward, Sample, TreeRecord, WeightSpan
 from treeroll.client.run import Batches, Run
+from treeroll.client.schedule import TokenSchedule
 from treeroll.client.selection import LeafSelection, select_leaves
 from treeroll.client.status import AuditReport, ReplicaStatus, RunStatus, ServiceStatus, Violation
 
@@ -18,6 +22,7 @@ __all__ = [
     "Batch",
     "Batches",
     "Client",
+    "ClipRange",
     "Delivery",
     "Failure",
     "LeafSelection",
@@ -30,10 +35,13 @@ __all__ = [
     "RunStatus",
     "Sample",
     "ServiceStatus",
+    "TokenFactor",
+    "TokenSchedule",
     "TreeRecord",
     "Violation",
     "WeightSpan",
     "connect",
     "connect_async",
+    "edge_samples",
     "select_leaves",
 ]

@@ -36,6 +36,7 @@ SAMPLE_SCHEMA = pa.schema(
         pa.field("completion_text", pa.string(), nullable=False),
         pa.field("logprobs", _FLOATS, nullable=False),
         pa.field("logprobs_mode", pa.string(), nullable=False),
+        pa.field("entropies", _FLOATS, nullable=False),
         pa.field("temperature", pa.float32(), nullable=False),
         pa.field("top_p", pa.float32(), nullable=False),
         pa.field("top_k", pa.int32(), nullable=False),

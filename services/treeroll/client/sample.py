@@ -1,12 +1,12 @@
 """Sample: one root-to-leaf path, flattened for a trainer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from treeroll.client.node import Float32, Int32, int32s, rewards_of
+from treeroll.client.node import Float32, Int32, Reward, float32s, int32s, rewards_of
 from treeroll.client.paths import Path, Paths, segments_of, token_columns
 from treeroll.cut_nodes import split_nodes
 from treeroll.pb.v1 import common_pb2
@@ -48,6 +48,8 @@ class Sample:
     logprobs: Float32
     """Of each completion token when it was sampled, nats."""
     logprobs_mode: str
+    entropies: Float32
+    """Top-k entropy estimate of each completion token, nats; empty unless the run asked for `top_logprobs`."""
     temperature: float
     top_p: float
     top_k: int
@@ -100,8 +102,9 @@ class Sample:
         return {column.name: getattr(self, column.name) for column in fields(self)}
 
 
-def _newest_rewards(path: Path) -> dict[str, float | None]:
-    return {reward.scorer: reward.value for reward in sorted(rewards_of(path.leaf()), key=lambda r: r.version)}
+def newest_rewards(rewards: Iterable[Reward]) -> dict[str, float | None]:
+    """Scorer name -> value of its newest version."""
+    return {reward.scorer: reward.value for reward in sorted(rewards, key=lambda r: r.version)}
 
 
 def _staleness(path: Path) -> int | None:
@@ -112,9 +115,10 @@ def _staleness(path: Path) -> int | None:
 _COLUMNS: Mapping[str, Callable[[Path], Any]] = {
     "sample_id": lambda path: path.names()[-1],
     "completion_mask": lambda path: np.ones(sum(path.lengths), np.int32),
+    "entropies": lambda path: float32s(b"".join([node.entropies for node in path.nodes()])),
     "completion_text": lambda path: "".join([node.text for node in path.nodes()]),
     "reward": lambda path: path.credit.reward if path.credit.HasField("reward") else None,
-    "rewards": _newest_rewards,
+    "rewards": lambda path: newest_rewards(rewards_of(path.leaf())),
     "reward_status": lambda path: path.credit.reward_status,
     "path_node_ids": Path.names,
     "path_offsets": lambda path: np.cumsum([0, *path.lengths[:-1]], dtype=np.int32),

@@ -6,7 +6,10 @@ from typing import Any, Literal, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from treeroll.client.clipping import ClipRange, clip_ranges
+from treeroll.client.factors import TokenFactor, entropies_of, token_factors
 from treeroll.client.sample import Sample
+from treeroll.client.schedule import TokenSchedule, scheduled
 from treeroll.client.selection import LeafSelection, select_leaves
 from treeroll.client.weights import shared_once, whitened
 from treeroll.errors import InvalidInput
@@ -27,6 +30,14 @@ class Training(TypedDict, total=False):
     """Default "each": loss_weights are 1, so a prefix counts as often as samples share it. "once": 1 / that number."""
     whiten: bool
     """Advantages minus their mean, over their deviation, over all tokens that are trained on; default False."""
+    factor: TokenFactor
+    """Advantages, whitened or not, times a factor of each token's entropy and confidence (ECHO, AEPO); default 1."""
+    clip_range: ClipRange
+    """Adds the column clip_range, by how sure each sample's last tokens were (ECHO); default none."""
+    schedule: TokenSchedule
+    """loss_weights times a window on the completion that moves with `progress`; default the whole completion."""
+    progress: float
+    """How much of training is done, 0..1; only and always with `schedule`."""
 
 
 def padded(samples: Sequence[Sample], pad_id: int = 0, **training: Unpack[Training]) -> dict[str, Array]:
@@ -47,6 +58,7 @@ def padded(samples: Sequence[Sample], pad_id: int = 0, **training: Unpack[Traini
     group_index                  [B]        int64   0, 1, 2 ... per tree, in order of appearance
     min/max_weight_version       [B]        int64
     is_truncated                 [B]        bool
+    clip_range                   [B]        float32 only if asked for: eps of this sample's ratios
     ============================ ========== ======= ==============================================================
 
     Raises InvalidInput when there are no samples: a mean over nothing would be nan and poison the weights.
@@ -64,16 +76,19 @@ def padded(samples: Sequence[Sample], pad_id: int = 0, **training: Unpack[Traini
     real = _pad([np.ones(len(s.completion_ids)) for s in samples], 0, np.int64)
     mask = _pad(_masks(samples, training), 0, np.int64)
     advantages = _pad([_advantages(s) for s in samples], 0.0, np.float32)
+    logprobs = _pad([s.logprobs for s in samples], 0.0, np.float32)
+    credited = mask * np.array([[s.reward is not None] for s in samples])
     if training.get("whiten"):
-        scored = np.array([[s.reward is not None] for s in samples])
-        advantages = whitened(advantages, mask * scored)
-    return {
+        advantages = whitened(advantages, credited)
+    if "factor" in training:
+        advantages *= _factors(samples, logprobs, credited, training["factor"])
+    arrays = {
         "prompt_ids": _pad([s.prompt_ids for s in samples], pad_id, np.int64, side="left"),
         "prompt_mask": prompt_mask,
         "completion_ids": completion_ids,
         "completion_mask": mask,
         "attention_mask": np.concatenate([prompt_mask, real], axis=1),
-        "sampling_per_token_logps": _pad([s.logprobs for s in samples], 0.0, np.float32),
+        "sampling_per_token_logps": logprobs,
         "advantages": advantages,
         "loss_weights": _pad(_loss_weights(samples, training), 0.0, np.float32),
         "rewards": np.array([np.nan if s.reward is None else s.reward for s in samples], np.float32),
@@ -83,6 +98,9 @@ def padded(samples: Sequence[Sample], pad_id: int = 0, **training: Unpack[Traini
         "max_weight_version": np.array([s.max_weight_version for s in samples], np.int64),
         "is_truncated": np.array([s.is_truncated for s in samples], np.bool_),
     }
+    if "clip_range" in training:
+        arrays["clip_range"] = clip_ranges(samples, training["clip_range"])
+    return arrays
 
 
 def _check(training: Training) -> None:
@@ -95,6 +113,10 @@ def _check(training: Training) -> None:
         raise InvalidInput(f"max_prob must be above 0 and at most 1, got {training['max_prob']}")
     if training.get("shared_prefixes", "each") not in ("each", "once"):
         raise InvalidInput(f"shared_prefixes must be 'each' or 'once', got {training['shared_prefixes']!r}")
+    if ("schedule" in training) != ("progress" in training):
+        raise InvalidInput("schedule and progress go together: give both, or neither")
+    if not 0 <= training.get("progress", 0) <= 1:
+        raise InvalidInput(f"progress must be 0 to 1, the share of training that is done, got {training['progress']}")
 
 
 def _masks(samples: Sequence[Sample], training: Training) -> list[Array]:
@@ -106,11 +128,23 @@ def _masks(samples: Sequence[Sample], training: Training) -> list[Array]:
     return masks
 
 
+def _factors(samples: Sequence[Sample], logprobs: Array, mask: Array, factor: TokenFactor) -> Array:
+    entropies = _pad(entropies_of(samples), 0.0, np.float32) if factor.entropy_weight else None
+    return token_factors(factor, entropies, logprobs, mask)
+
+
 def _loss_weights(samples: Sequence[Sample], training: Training) -> list[Array]:
-    if training.get("shared_prefixes", "each") == "each":
-        return [sample.loss_weights for sample in samples]
-    shares = iter(shared_once([sample for sample in samples if _trained(sample, training)]))
-    return [sample.loss_weights * (next(shares) if _trained(sample, training) else 1) for sample in samples]
+    weights: list[Array] = [sample.loss_weights for sample in samples]
+    if training.get("shared_prefixes", "each") == "once":
+        shares = iter(shared_once([sample for sample in samples if _trained(sample, training)]))
+        weights = [
+            weight * (next(shares) if _trained(sample, training) else 1)
+            for sample, weight in zip(samples, weights, strict=True)
+        ]
+    if "schedule" in training:
+        schedule, progress = training["schedule"], training["progress"]
+        weights = [weight * scheduled(len(weight), progress, schedule) for weight in weights]
+    return weights
 
 
 def _trained(sample: Sample, training: Training) -> bool:

@@ -18,7 +18,7 @@ TOLERANCE = 1e-9
 
 NODE_COLUMNS = (
     *("node_id", "tree_id", "parent_id", "path", "depth", "sibling_index", "token_start", "token_ids", "logprobs"),
-    *("weight_versions", "status", "tin", "tout", "value", "n_leaves"),
+    *("entropies", "weight_versions", "status", "tin", "tout", "value", "n_leaves"),
 )
 SAMPLE_COLUMNS = (
     *(
@@ -34,6 +34,7 @@ SAMPLE_COLUMNS = (
     ),
     *(
         "logprobs",
+        "entropies",
         "loss_weights",
         "advantages",
         "reward",
@@ -151,7 +152,7 @@ def _sample_findings(sample: Row, index: int, group_size: int, nodes: dict[str, 
     root = nodes.get(path[0]["parent_id"])
     if root is None or sample["prompt_ids"] != root["token_ids"]:
         yield "TreeWellFormed", f"{where} has another prompt than its tree"
-    for column, own in (("completion_ids", "token_ids"), ("logprobs", "logprobs")):
+    for column, own in (("completion_ids", "token_ids"), ("logprobs", "logprobs"), ("entropies", "entropies")):
         if sample[column] != [value for node in path for value in node[own]]:
             yield "TreeWellFormed", f"{where}: {column} is not the concatenation of its path"
     starts = [node["token_start"] - path[0]["token_start"] for node in path]

@@ -17,8 +17,8 @@ class Spo:
 
     A leaf's value is its reward, an inner node's the plain mean of its children's, whatever the number of leaves below
     each. `scale=sibling_std` divides by the population deviation of the children of p, plus 1e-8 (`grpo` in the
-    release, whose default is `rloo`: no division). The release trains and whitens only tokens whose probability was
-    below 0.9, and drops edges of zero credit: `batch.to_torch(whiten=True, max_prob=0.9)`; zero has no gradient anyway.
+    release, whose default is `rloo`: no division). The release trains on edges one by one, without those of zero
+    credit (`treeroll.client.edge_samples`), and trains and whitens only tokens whose probability was below 0.9.
 
     Ours: where forks are rarer than segments, an edge runs from one fork to the next and all its segments have its
     credit; the paper's trees fork at every segment but the last, which has no limit. The optional best-of-4 value of
