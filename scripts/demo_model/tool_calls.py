@@ -1,28 +1,31 @@
-"""Worked solutions that leave some of the arithmetic to a calculator.
+"""Worked solutions that leave arithmetic to a calculator.
 
-The same chains as in arithmetic.py, reduced in the same order. Each step is, by the toss of a coin, either a call that
-the tool answers or the model's own head, and reads the same from its result on:
+The same chains as in arithmetic.py, reduced in the same order. A step with small numbers is a call that the tool
+answers; one with larger numbers is, by the toss of a coin, a call or the model's own head. Both read the same from
+the result on:
 
-    Compute 12+4*6-30.
-    <4*6>=24
-    So 12+24-30.
-    12+24=36
-    So 36-30.
-    <36-30>=6
-    The answer is \\boxed{6}.
+    Compute 112+4*60-30.
+    <4*60>=240
+    So 112+240-30.
+    112+240=352
+    So 352-30.
+    <352-30>=322
+    The answer is \\boxed{322}.
 
-A small model is bad at sums of long numbers and good at copying them, so a trained one is right when it calls where it
-should: something that training by rewards can teach it.
+A small model soon learns to copy numbers into calls and not to add them, so a trained one is right when it calls, and
+mostly wrong when it does not: something that training by rewards can teach it.
 """
 
 import random
+import re
 from dataclasses import dataclass
 
 from treeroll.tools.base import Tool
 
 from .arithmetic import Level, Tokens, allowed_in_training, draw, prompt_of, reduce_once, render
 
-CALL_SHARE = 0.5  # of the steps in training
+SMALL_DIGITS = 2  # no number of a small step has more
+CALL_SHARE = 0.5  # of the other steps in training
 
 
 @dataclass(frozen=True)
@@ -33,15 +36,20 @@ class Piece:
     observed: bool = False  # written by the tool: the model reads it and is not trained to write it
 
 
+def is_small(operation: str) -> bool:
+    return all(len(number) <= SMALL_DIGITS for number in re.split("[+*-]", operation))
+
+
 def solve_with_calls(tokens: Tokens, tool: Tool, rng: random.Random) -> list[Piece]:
     """A worked solution, cut where calls end and observations end."""
     pieces: list[Piece] = []
     written = ""
     while len(tokens) > 1:
         step, tokens = reduce_once(tokens)
+        operation = step.partition("=")[0]
         rest = f"So {render(tokens)}.\n" if len(tokens) > 1 else ""
-        if rng.random() < CALL_SHARE:
-            written += f"<{step.partition('=')[0]}{tool.call_end}"
+        if is_small(operation) or rng.random() < CALL_SHARE:
+            written += f"<{operation}{tool.call_end}"
             pieces += [Piece(written), Piece(tool.answer(written), observed=True)]
             written = rest
         else:

@@ -45,19 +45,22 @@ def examples(count: int) -> list[tuple[str, list[Piece]]]:
     return [training_example_with_calls(level, CALCULATOR, rng) for level in LEVELS for _ in range(count)]
 
 
-CHAIN: arithmetic.Tokens = [12, "+", 4, "*", 6, "-", 30]
+CHAIN: arithmetic.Tokens = [112, "+", 4, "*", 60, "-", 30]
 
 
 def test_a_solution_may_call_at_every_step() -> None:
     assert text_of(solve_with_calls(CHAIN, CALCULATOR, Coin(0.0))) == (
-        "<4*6>=24\nSo 12+24-30.\n<12+24>=36\nSo 36-30.\n<36-30>=6\nThe answer is \\boxed{6}."
+        "<4*60>=240\nSo 112+240-30.\n<112+240>=352\nSo 352-30.\n<352-30>=322\nThe answer is \\boxed{322}."
     )
 
 
-def test_a_solution_may_call_at_no_step() -> None:
+def test_a_solution_always_calls_for_small_numbers_and_may_do_the_others_itself() -> None:
     pieces = solve_with_calls(CHAIN, CALCULATOR, Coin(0.99))
-    assert text_of(pieces) == "4*6=24\nSo 12+24-30.\n12+24=36\nSo 36-30.\n36-30=6\nThe answer is \\boxed{6}."
-    assert not any(piece.observed for piece in pieces)
+    assert [(piece.text, piece.observed) for piece in pieces] == [
+        ("<4*60>", False),
+        ("=240\n", True),
+        ("So 112+240-30.\n112+240=352\nSo 352-30.\n352-30=322\nThe answer is \\boxed{322}.", False),
+    ]
 
 
 def test_observations_in_training_are_the_tools_own() -> None:
@@ -76,11 +79,12 @@ def test_observations_in_training_are_the_tools_own() -> None:
 
 
 def test_training_shows_calls_and_own_work_and_the_right_answer() -> None:
+    large = r"[0-9*+-]*[0-9]{3}[0-9*+-]*"
     called = own = 0
     for prompt, pieces in examples(20):
         text = text_of(pieces)
-        called += len(re.findall(r"^<", text, re.MULTILINE))
-        own += len(re.findall(r"^\d", text, re.MULTILINE))
+        called += len(re.findall(rf"^<{large}>", text, re.MULTILINE))
+        own += len(re.findall(rf"^{large}=", text, re.MULTILINE))
         expression = prompt.removeprefix("Compute ").removesuffix(".\n")
         value = CALCULATOR.answer(f"<{expression}>")[1:-1]
         assert text.endswith(f"The answer is \\boxed{{{value}}}.")
