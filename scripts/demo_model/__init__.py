@@ -1,1 +1,1 @@
-"""How the demo model is made: problems, tokenizer, training, evaluation. Run it with scripts/train_demo_model."""
+"""How the demo models are made: problems, tokenizer, training, evaluation. Run it with scripts/train_demo_model."""

@@ -1,4 +1,4 @@
-"""How often the demo model is right: many samples a task at temperature 1, and a table by difficulty."""
+"""How often a demo model is right: many samples a task at temperature 1, and a table by difficulty."""
 
 import re
 from collections import defaultdict
@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from .tokenizer import CHARACTERS, EOS_ID, PAD_ID, SPECIAL, encode
+from treeroll.tools.base import Tool
+
+from .completion import Completion
+from .tokenizer import EOS_ID, PAD_ID, decode, encode
 
 MAX_NEW_TOKENS = 320
 COMPACT_EVERY = 8  # finished rows leave the batch this often; each time copies the cache
@@ -21,11 +24,8 @@ class TaskResult:
     difficulty: int
     right: int
     samples: int
-    tokens: int  # of all its completions together, end-of-text included
-
-
-def decode(ids: Sequence[int]) -> str:
-    return "".join(CHARACTERS[token - len(SPECIAL)] for token in ids if token >= len(SPECIAL))
+    tokens: int  # of all its completions together, observations and end-of-text included
+    calls: int  # of a tool, in all its completions together
 
 
 def is_right(completion: Sequence[int], answer: str) -> bool:
@@ -42,9 +42,11 @@ def left_padded(prompts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def sample(model: PreTrainedModel, prompts: Sequence[list[int]], max_new: int = MAX_NEW_TOKENS) -> list[list[int]]:
-    """One completion for each prompt, at temperature 1 and top_p 1, with a KV cache."""
-    completions: list[list[int]] = [[] for _ in prompts]
+def sample(
+    model: PreTrainedModel, prompts: Sequence[list[int]], tool: Tool | None = None, max_new: int = MAX_NEW_TOKENS
+) -> list[Completion]:
+    """One completion for each prompt, at temperature 1 and top_p 1, with a KV cache. Calls of the tool are answered."""
+    completions = [Completion() for _ in prompts]
     rows = torch.arange(len(prompts))  # which completion each row of the batch is
     ids, mask = left_padded(prompts)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
@@ -53,9 +55,9 @@ def sample(model: PreTrainedModel, prompts: Sequence[list[int]], max_new: int = 
     for count in range(max_new):
         logits = model(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache).logits
         chosen = torch.multinomial(logits[:, -1].softmax(-1), 1)
-        for row, token, live in zip(rows.tolist(), chosen[:, 0].tolist(), alive.tolist(), strict=True):
+        for at, (row, token, live) in enumerate(zip(rows.tolist(), chosen[:, 0].tolist(), alive.tolist(), strict=True)):
             if live:
-                completions[row].append(token)
+                chosen[at, 0] = completions[row].append(token, tool)
         alive = alive & (chosen[:, 0] != EOS_ID)
         if not alive.any():
             break
@@ -69,7 +71,12 @@ def sample(model: PreTrainedModel, prompts: Sequence[list[int]], max_new: int = 
 
 
 def evaluate(
-    model: PreTrainedModel, tasks: Sequence[dict[str, str | int]], samples: int, seed: int, batch_tasks: int = 20
+    model: PreTrainedModel,
+    tasks: Sequence[dict[str, str | int]],
+    samples: int,
+    seed: int,
+    tool: Tool | None = None,
+    batch_tasks: int = 20,
 ) -> list[TaskResult]:
     """Samples every task; tasks of like length share a batch."""
     torch.manual_seed(seed)
@@ -78,11 +85,13 @@ def evaluate(
     for start in range(0, len(tasks), batch_tasks):
         chunk = tasks[start : start + batch_tasks]
         prompts = [encode(str(task["prompt"])) for task in chunk for _ in range(samples)]
-        completions = sample(model, prompts)
+        completions = sample(model, prompts, tool)
         for index, task in enumerate(chunk):
             mine = completions[index * samples : (index + 1) * samples]
-            right = sum(is_right(completion, str(task["answer"])) for completion in mine)
-            results.append(TaskResult(int(task["difficulty"]), right, samples, sum(map(len, mine))))
+            right = sum(is_right(completion.ids, str(task["answer"])) for completion in mine)
+            tokens = sum(len(completion.ids) for completion in mine)
+            calls = sum(completion.calls for completion in mine)
+            results.append(TaskResult(int(task["difficulty"]), right, samples, tokens, calls))
     return results
 
 
@@ -92,15 +101,17 @@ def table_row(name: str, results: Sequence[TaskResult]) -> str:
     drawn = sum(result.samples for result in results)
     mean = sum(result.right for result in results) / drawn
     tokens = sum(result.tokens for result in results) / drawn
+    calls = sum(result.calls for result in results) / drawn
     sometimes = len(results) - always - never
-    return f"{name:>10} {len(results):>6} {always:>7} {sometimes:>10} {never:>6} {mean:>13.2f} {tokens:>12.0f}"
+    solved = f"{name:>10} {len(results):>6} {always:>7} {sometimes:>10} {never:>6}"
+    return f"{solved} {mean:>13.2f} {tokens:>12.0f} {calls:>11.1f}"
 
 
 def table(results: Sequence[TaskResult]) -> str:
-    """Tasks solved in all samples, in some, in none; mean success; mean completion length in tokens."""
+    """Tasks solved in all samples, in some, in none; means of success, completion length in tokens and tool calls."""
     groups: dict[int, list[TaskResult]] = defaultdict(list)
     for result in results:
         groups[result.difficulty].append(result)
-    lines = ["difficulty  tasks  always  sometimes  never  mean success  mean tokens"]
+    lines = ["difficulty  tasks  always  sometimes  never  mean success  mean tokens  mean calls"]
     lines += [table_row(str(difficulty), groups[difficulty]) for difficulty in sorted(groups)]
     return "\n".join([*lines, table_row("total", results)])

@@ -1,8 +1,11 @@
-"""The demo model's tokenizer: one token per printable ASCII character, tab and newline, plus three special tokens."""
+"""The demo models' tokenizer: one token per printable ASCII character, tab and newline, plus three special tokens."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from transformers import Qwen2Tokenizer
+if TYPE_CHECKING:
+    from transformers import Qwen2Tokenizer
 
 PAD, EOS, UNK = "<pad>", "<eos>", "<unk>"
 SPECIAL = (PAD, EOS, UNK)
@@ -24,17 +27,24 @@ def encode(text: str) -> list[int]:
     return [_ID_OF[character] for character in text]
 
 
+def decode(ids: Sequence[int]) -> str:
+    """The text of ids, without the special ones."""
+    return "".join(CHARACTERS[token - len(SPECIAL)] for token in ids if token >= len(SPECIAL))
+
+
 def byte_level(character: str) -> str:
     """How byte-level BPE writes an ASCII character in its vocabulary: white space moves up by 256."""
     return character if character > " " else chr(256 + ord(character))
 
 
-def build_tokenizer(max_length: int) -> Qwen2Tokenizer:
+def build_tokenizer(max_length: int) -> "Qwen2Tokenizer":
     """Byte-level BPE without merges: one token a character, and exact decoding.
 
     AutoTokenizer gives every Qwen2 model a Qwen2Tokenizer, whatever its files say, so it is one from the start.
     Characters outside ASCII are dropped.
     """
+    from transformers import Qwen2Tokenizer  # slow to import, and only saving needs it
+
     vocab = {token: index for index, token in enumerate(SPECIAL)}
     vocab |= {byte_level(character): index for character, index in _ID_OF.items()}
     tokenizer = Qwen2Tokenizer(

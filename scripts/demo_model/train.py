@@ -1,4 +1,7 @@
-"""Training of the demo model: next-token prediction on freshly drawn worked solutions, loss on the solution only."""
+"""Training of a demo model: next-token prediction on freshly drawn worked solutions.
+
+The loss is on what the model writes: not on the prompt, nor on what a tool answered.
+"""
 
 import math
 import random
@@ -11,11 +14,14 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
 
+from treeroll.tools.base import Tool
+
 from .arithmetic import LEVELS, ONE_STEP, Level, training_example
-from .tokenizer import EOS_ID, PAD_ID, VOCAB_SIZE, encode, save_tokenizer
+from .rows import IGNORED, Row, make_row
+from .tokenizer import EOS_ID, PAD_ID, VOCAB_SIZE, save_tokenizer
+from .tool_calls import Piece, training_example_with_calls
 
 MAX_LENGTH = 1024
-IGNORED = -100  # label that the loss skips
 POOL_BATCHES = 8  # batches drawn at once and sorted by length, so that little is spent on padding
 EASY_FIRST = 0.2  # share of the run over which harder levels come in
 ONE_STEP_SHARE = 0.3
@@ -23,16 +29,17 @@ WARM_UP_STEPS = 100
 REPORT_EVERY = 50
 # The last levels are long, and meant to stay out of reach: little time goes there.
 LEVEL_WEIGHTS = (4, 4, 4, 4, 4, 4, 4, 3, 2, 1)
+HEAD_SIZE = 32  # the smallest that vLLM's attention takes on a CPU
 
 
-def new_model() -> Qwen2ForCausalLM:
+def new_model(hidden_size: int, layers: int) -> Qwen2ForCausalLM:
     config = Qwen2Config(
         vocab_size=VOCAB_SIZE,
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
+        hidden_size=hidden_size,
+        intermediate_size=3 * hidden_size,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden_size // HEAD_SIZE,
+        num_key_value_heads=hidden_size // HEAD_SIZE,
         max_position_embeddings=MAX_LENGTH,
         tie_word_embeddings=True,
         bos_token_id=None,
@@ -62,25 +69,32 @@ def pick_level(progress: float, rng: random.Random) -> Level:
     return LEVELS[rng.choices(range(1, reached + 1), LEVEL_WEIGHTS[:reached])[0]]
 
 
-def make_batch(rows: list[tuple[list[int], int]]) -> tuple[Tensor, Tensor]:
+def make_batch(rows: list[Row]) -> tuple[Tensor, Tensor]:
     """Right-padded inputs and labels. Labels are not shifted: the model does that."""
     width = max(len(ids) for ids, _ in rows)
     inputs = torch.full((len(rows), width), PAD_ID)
     labels = torch.full((len(rows), width), IGNORED)
-    for row, (ids, prompt_length) in enumerate(rows):
+    for row, (ids, row_labels) in enumerate(rows):
         inputs[row, : len(ids)] = torch.tensor(ids)
-        labels[row, prompt_length : len(ids)] = torch.tensor(ids[prompt_length:])
+        labels[row, : len(ids)] = torch.tensor(row_labels)
     return inputs, labels
 
 
-def batches(batch_size: int, rng: random.Random, hardness: Callable[[], float]) -> Iterator[tuple[Tensor, Tensor]]:
+def draw_row(tool: Tool | None, hardness: float, rng: random.Random) -> Row:
+    level = pick_level(hardness, rng)
+    if tool is not None:
+        return make_row(*training_example_with_calls(level, tool, rng))
+    prompt, solution = training_example(level, rng)
+    return make_row(prompt, [Piece(solution)])
+
+
+def batches(
+    batch_size: int, tool: Tool | None, rng: random.Random, hardness: Callable[[], float]
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Without end; ``hardness`` (0 to 1) is asked now and then how far the curriculum has come."""
     while True:
-        pool = []
-        for _ in range(POOL_BATCHES * batch_size):
-            prompt, solution = training_example(pick_level(hardness(), rng), rng)
-            pool.append((encode(prompt) + encode(solution) + [EOS_ID], len(prompt)))
-        pool.sort(key=lambda item: len(item[0]))
+        pool = [draw_row(tool, hardness(), rng) for _ in range(POOL_BATCHES * batch_size)]
+        pool.sort(key=lambda row: len(row[0]))
         order = list(range(POOL_BATCHES))
         rng.shuffle(order)
         for index in order:
@@ -147,19 +161,23 @@ class Plan:
     matrix_lr: float
     other_lr: float
     checkpoint_every: int
+    hidden_size: int
+    layers: int
     start_from: Path | None = None  # a model to go on with, all levels at once; None: from scratch, easy levels first
+    tool: Tool | None = None  # that the solutions call
 
 
 def train(out: Path, plan: Plan) -> None:
     """Writes the model folder now and then, and at the end."""
     torch.manual_seed(plan.seed)
-    model = Qwen2ForCausalLM.from_pretrained(plan.start_from) if plan.start_from else new_model()
+    fresh = plan.start_from is None
+    model = new_model(plan.hidden_size, plan.layers) if fresh else Qwen2ForCausalLM.from_pretrained(plan.start_from)
     print(f"parameters: {sum(param.numel() for param in model.parameters()):,}", flush=True)
     optimizers = make_optimizers(model, plan.matrix_lr, plan.other_lr)
     base_rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     started, progress, recent, tokens = time.monotonic(), 0.0, 0.0, 0
     model.train()
-    data = batches(plan.batch_size, random.Random(plan.seed), lambda: 1.0 if plan.start_from else progress)
+    data = batches(plan.batch_size, plan.tool, random.Random(plan.seed), lambda: progress if fresh else 1.0)
     for step, (inputs, labels) in enumerate(data):
         for optimizer, base in zip(optimizers, base_rates, strict=True):
             optimizer.param_groups[0]["lr"] = base * learning_rate_factor(step, progress)
