@@ -38,7 +38,7 @@ def split_nodes(tree: pb.Tree) -> None:
     if not done.heads:
         return
     tree.has_cuts = True
-    chars = {(node.parent, node.token_start): node.parent_chars for node in nodes if node.HasField("parent_chars")}
+    chars = {(node.parent, node.token_start): node.parent_chars for node in nodes}
     for number, head in enumerate(done.heads, len(nodes)):
         node = nodes[head.node]
         text_start = chars.get((head.node, node.token_start + head.start), 0)
@@ -54,7 +54,8 @@ def _head(node: pb.Node, number: int, head: Head, text: str) -> pb.Node:
     part = pb.Node()
     part.CopyFrom(node)
     part.number, part.token_start = number, node.token_start + head.start
-    part.status, part.stop_reason, part.text, part.dropped_tokens = "inner", "", text, 0
+    part.status, part.stop_reason, part.text = "inner", "", text
+    part.dropped_tokens = part.observation_tokens = 0
     del part.rewards[:]
     _keep_tokens(part, head.start, head.end)
     if head.start:

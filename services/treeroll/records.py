@@ -17,7 +17,7 @@ from treeroll.core.events import SegmentReported
 from treeroll.core.ledger import Ledger
 from treeroll.core.live import LiveTree, TreeStatus
 from treeroll.core.run import Run, TaskSpec
-from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, StopReason
+from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Observation, StopReason
 from treeroll.node_encoding import encode_node
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
@@ -136,19 +136,34 @@ def node_record(effect: PersistNode) -> bytes:
         node.stop_reason,
         node.group,
     )
+    text, payload = report.text, report.payload
+    if node.observation is not None:
+        text, payload = text + node.observation.text, _observed(payload, node.observation)
     record = encode_node(
         node.number,
         node.parent,
         node.depth,
         node.sibling_index,
         node.token_start,
-        report.text,
-        report.payload,
+        text,
+        payload,
         common,
     )
     if report.cached_tokens is not None or report.dropped_tokens:
         record += _rare(node, report)
     return record
+
+
+def _observed(payload: bytes, observation: Observation) -> bytes:
+    """The replica's part of a node with a tool's observation behind its tokens."""
+    record = pb.Node.FromString(payload)
+    zeros = bytes(len(observation.ids))
+    record.token_ids += observation.ids
+    record.logprobs += zeros
+    if record.entropies:
+        record.entropies += zeros
+    record.observation_tokens = observation.n_tokens
+    return record.SerializeToString()
 
 
 def _rare(node: Node, report: SegmentReported) -> bytes:
@@ -202,7 +217,7 @@ def shape_of(tree: pb.Tree) -> TreeShape:
     return TreeShape(
         [node.parent for node in by_number],
         [node.decision == Decision.RETROSPECTIVE.value for node in by_number],
-        [len(node.token_ids) // 4 for node in by_number],
+        [len(node.token_ids) // 4 - node.observation_tokens for node in by_number],
         [_sum(node.logprobs) for node in by_number],
         [node.number for node in tree.nodes if node.status == NodeStatus.LEAF.value],
         [node.group for node in by_number],

@@ -27,6 +27,7 @@ from treeroll.coordinator.reports import read_tokens
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.sessions import ReplicaPlane
 from treeroll.coordinator.starts import StartOrders
+from treeroll.coordinator.tools import ToolDesk
 from treeroll.core.events import ReplicaLost
 from treeroll.core.state import CoreSettings, State
 from treeroll.errors import InvalidInput, TreerollError, Unavailable
@@ -164,6 +165,7 @@ def make_coordinator(
         kv_hold=settings.kv_hold,
         live_trees=settings.live_trees,
         read_tokens=read_tokens,
+        observe=ToolDesk(tokenizer),
     )
     state = State(core, next_grant=(epoch << 40) + 1)
     builder = CommitBuilder(tokenizer.hash, config.generator.logprobs_mode)

@@ -100,6 +100,10 @@ class Tokenizer:
         """Plain text as it is, with the special tokens that the tokenizer adds to any text."""
         return list(self._fast.encode(text).ids)
 
+    def encode_continuation(self, text: str) -> list[int]:
+        """Text that goes on behind other tokens: without special tokens."""
+        return list(self._fast.encode(text, add_special_tokens=False).ids)
+
     def encode_messages(self, messages: list[dict[str, Any]]) -> tuple[list[int], str]:
         """Ids and text of chat messages under the model's template, with the generation prompt."""
         try:

@@ -11,7 +11,7 @@ from treeroll.core.effects import Effect, PersistNode, PersistReward
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.policies.base import Limits
 from treeroll.store.base import StoredTree
-from treeroll.testing.world import World
+from treeroll.testing.world import World, logprob_of
 
 LIMITS = Limits(leaves=6, segment_tokens=32, max_depth=4, max_tokens=128)
 
@@ -27,9 +27,9 @@ class RecordedWorld(World):
     def _perform(self, effect: Effect) -> None:
         super()._perform(effect)
         if isinstance(effect, PersistNode):
-            live, (tokens, text) = effect.live, effect.report.payload
-            logprobs = np.array([-(token % 7) / 10 for token in tokens], "<f4").tobytes()
-            payload = pb.Node(token_ids=np.array(tokens, "<i4").tobytes(), logprobs=logprobs, text=text)
+            live, made = effect.live, effect.report.payload
+            logprobs = np.array([logprob_of(token) for token in made.tokens], "<f4").tobytes()
+            payload = pb.Node(token_ids=np.array(made.tokens, "<i4").tobytes(), logprobs=logprobs, text=made.text)
             report = replace(effect.report, payload=payload.SerializeToString())
             nodes = self.nodes.setdefault(live.tree_id, [records.root_record(live.task)])
             nodes.append(records.node_record(replace(effect, report=report)))
@@ -39,9 +39,16 @@ class RecordedWorld(World):
             self.rewards.setdefault(effect.live.tree_id, {})[key] = reward
 
 
-@pytest.mark.parametrize("recipe", ["tree_grpo", "treepo"])
+SMALL: dict[str, dict[str, dict[str, object]]] = {
+    "tree_grpo": {"segment": {"name": "agent_step"}},
+    "treepo": {},
+    "treerl": {"branch": {"chains": 2, "places": 1}},
+}
+
+
+@pytest.mark.parametrize("recipe", SMALL)
 def test_records_and_core_agree_on_shape_and_credit(recipe: str) -> None:
-    world = RecordedWorld(recipe=recipe, limits=LIMITS, end_share=0.02, tasks=20)
+    world = RecordedWorld(recipe=recipe, limits=LIMITS, end_share=0.02, tasks=20, overrides=SMALL[recipe])
     world.run()
     for name, live in world.finished.items():
         header = records.final_header(live, records.task_header(live.run, live.task, "", ""))

@@ -67,6 +67,7 @@ def _everything() -> list[Any]:
     from treeroll.policies.recipes import RECIPES
     from treeroll.policies.registry import describe
     from treeroll.scorers.registry import summaries
+    from treeroll.tools import registry as tools
 
     recipes = [
         (
@@ -82,6 +83,7 @@ def _everything() -> list[Any]:
         table("recipes (--recipe)", ("name", "what", "policies", "paper"), recipes),
         table("policies", ("section", "name", "what", "paper"), rows),
         table("scorers (--scorer)", ("name", "what"), list(summaries().items())),
+        table("tools (--set run.segment.tool=...)", ("name", "what"), list(tools.summaries().items())),
     ]
 
 

@@ -75,6 +75,7 @@ NODE_SCHEMA = pa.schema(
         pa.field("logprobs_mode", pa.string(), nullable=False),
         pa.field("entropies", _FLOATS, nullable=False),
         pa.field("weight_versions", pa.list_(pa.struct({"version": pa.int64(), "tokens": pa.int32()})), nullable=False),
+        pa.field("observation_tokens", pa.int32(), nullable=False),
         pa.field("temperature", pa.float32(), nullable=False),
         pa.field("top_p", pa.float32(), nullable=False),
         pa.field("top_k", pa.int32(), nullable=False),

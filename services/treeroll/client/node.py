@@ -56,7 +56,9 @@ class Node:
     entropies: Float32
     """Top-k entropy estimate of each token, nats; empty unless the run asked for `top_logprobs`."""
     weight_versions: list[WeightSpan]
-    """Spans that cover token_ids in order; empty for the root."""
+    """Spans that cover token_ids in order, but no observation; empty for the root."""
+    observation_tokens: int
+    """Of token_ids, at the end, so many are a tool's observation: not sampled, logprob 0, in no weight span."""
     temperature: float
     top_p: float
     top_k: int
@@ -148,6 +150,7 @@ def _node(tree: common_pb2.Tree, node: common_pb2.Node, name: str, parent: str |
         logprobs_mode=tree.logprobs_mode,
         entropies=float32s(node.entropies),
         weight_versions=[WeightSpan(span.version, span.tokens) for span in node.weight_versions],
+        observation_tokens=node.observation_tokens,
         temperature=tree.temperature,
         top_p=tree.top_p,
         top_k=tree.top_k,

@@ -42,7 +42,7 @@ class Sample:
     prompt_ids: Int32
     completion_ids: Int32
     completion_mask: Int32
-    """1: made by the model."""
+    """1: made by the model; 0: a tool's observation."""
     prompt_text: str
     completion_text: str
     logprobs: Float32
@@ -112,9 +112,19 @@ def _staleness(path: Path) -> int | None:
     return None if version is None else version - min(path.versions())
 
 
+def _mask(path: Path) -> Int32:
+    """0 on observations, which end the nodes that have any."""
+    mask, end = np.ones(sum(path.lengths), np.int32), 0
+    for node, length in zip(path.nodes(), path.lengths, strict=True):
+        end += length
+        if node.observation_tokens:
+            mask[end - node.observation_tokens : end] = 0
+    return mask
+
+
 _COLUMNS: Mapping[str, Callable[[Path], Any]] = {
     "sample_id": lambda path: path.names()[-1],
-    "completion_mask": lambda path: np.ones(sum(path.lengths), np.int32),
+    "completion_mask": _mask,
     "entropies": lambda path: float32s(b"".join([node.entropies for node in path.nodes()])),
     "completion_text": lambda path: "".join([node.text for node in path.nodes()]),
     "reward": lambda path: path.credit.reward if path.credit.HasField("reward") else None,

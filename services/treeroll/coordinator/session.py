@@ -100,6 +100,7 @@ def start_command(effect: StartBranch, sampling: wire.Sampling) -> wire.StartBra
         cut_from=effect.cut_from,
         prefix_grant=effect.prefix_grant,
         prefix_ids=effect.prefix_ids,
+        prefix_tail=effect.prefix_tail,
         prompt_tokens=effect.prompt_tokens,
         boundaries=effect.boundaries,
         max_total=effect.boundaries[-1],

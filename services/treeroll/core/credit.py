@@ -14,7 +14,7 @@ class TreeShape:
 
     parents: list[int]
     retrospective: list[bool]
-    n_tokens: list[int]
+    n_tokens: list[int]  # that the model sampled
     logprob_sums: list[float]  # over each node's sampled tokens, nats
     leaves: list[int]  # in path order
     groups: list[int]  # labels of growth, 0 for none
@@ -26,7 +26,7 @@ class TreeShape:
         shape = cls(
             [node.parent for node in nodes],
             [node.decision is Decision.RETROSPECTIVE for node in nodes],
-            [node.n_tokens for node in nodes],
+            [node.sampled for node in nodes],
             [node.logprob_sum for node in nodes],
             live.tree.in_path_order(live.tree.leaves),
             [node.group for node in nodes],
@@ -37,7 +37,7 @@ class TreeShape:
 
     def _split(self, tree: Tree) -> None:
         nodes = tree.nodes
-        done = split(self.parents, [node.token_start for node in nodes], self.n_tokens)
+        done = split(self.parents, [node.token_start for node in nodes], [node.n_tokens for node in nodes])
         self.parents = done.parents
         for node, start, end in done.heads:
             self.retrospective.append(self.retrospective[node])

@@ -62,10 +62,10 @@ class EmitTree:
 class StartBranch:
     """Start an engine request after a prefix of `prefix_tokens` tokens. `boundaries` are absolute, from the prefix on.
 
-    The prefix is one of: the beginning of what the replica has of `prefix_grant`; `prefix_ids` (the prompt, int32
-    little-endian); the prompt and the nodes `stored`, from depth 1 down, which the shell reads from the store. Each of
-    these goes as far as the next one begins. `cut_from` is where the segment that the prefix ends in begins, 0 if it
-    ends with a whole one.
+    The prefix is one of: the beginning of what the replica has of `prefix_grant`, and behind it `prefix_ids` (int32
+    little-endian, `prefix_tail` their text) if a tool added some; `prefix_ids` (the prompt); the prompt and the nodes
+    `stored`, from depth 1 down, which the shell reads from the store. Each of these goes as far as the next begins.
+    `cut_from` is where the segment that the prefix ends inside of begins, 0 if it ends with a whole one.
     """
 
     replica_id: str
@@ -77,6 +77,7 @@ class StartBranch:
     cut_from: int
     prefix_grant: int
     prefix_ids: bytes
+    prefix_tail: str
     stored: tuple[int, ...]
     prompt_tokens: int
     boundaries: list[int]

@@ -1,5 +1,6 @@
 """One tree's life: segments become nodes, policies answer, branches end, and at last the tree does."""
 
+from array import array
 from functools import partial
 
 from treeroll.core.branch import Branch, BranchEvent, BranchState
@@ -26,6 +27,7 @@ from treeroll.core.tree import (
     Decision,
     Node,
     NodeStatus,
+    Observation,
     StopReason,
     Tokens,
     path_name,
@@ -61,7 +63,7 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
     effects: list[Effect] = []
     node = None
     if event.n_tokens:
-        node = _add_node(live, branch, event, tokens)
+        node = _add_node(state, live, branch, event, tokens)
         effects.append(PersistNode(live, node, branch.attempt, event))
     if event.end is not None or (node is not None and node.status is not INNER):
         effects += _end_branch(state, live, branch, node, event)
@@ -134,7 +136,7 @@ def _read_tokens(state: State, live: LiveTree, event: SegmentReported) -> Tokens
     return tokens
 
 
-def _add_node(live: LiveTree, branch: Branch, event: SegmentReported, tokens: Tokens | None) -> Node:
+def _add_node(state: State, live: LiveTree, branch: Branch, event: SegmentReported, tokens: Tokens | None) -> Node:
     tree, depth, start = live.tree, branch.depth + 1, branch.total
     text, n_tokens = event.text, event.n_tokens
     tail = event.tail if branch.tail is None else branch.tail
@@ -143,7 +145,15 @@ def _add_node(live: LiveTree, branch: Branch, event: SegmentReported, tokens: To
     segment = Segment(text, tail, ended, completion_tokens, depth)
     if tokens is not None:
         segment.tokens, segment.recent = tokens, partial(tree.tokens_before, branch.tip, start)
-    verdict = live.run.spec.prune.judge(segment)
+    verdict, observation = live.run.spec.prune.judge(segment), None
+    if verdict is None and event.end is EndKind.HOLD and (tool := live.run.spec.segment.tool) is not None:
+        observation = state.settings.observe(tool, tail + text)
+        if start + n_tokens + observation.n_tokens < live.boundaries[-1]:
+            n_tokens, text = n_tokens + observation.n_tokens, text + observation.text
+            _append(tokens, observation)
+        else:  # no room to go on
+            ended = segment.ended = Ended.LIMIT
+            observation, verdict = None, live.run.spec.prune.judge(segment)
     if verdict is None:
         if ended is not NOT_ENDED:
             raise BrokenInvariant("TreeWellFormed", f"tree {live.tree_id}: a path ended by the engine got no verdict")
@@ -170,12 +180,22 @@ def _add_node(live: LiveTree, branch: Branch, event: SegmentReported, tokens: To
         event.grant,
         fanout,
         tokens,
+        observation,
     )
     tree.add(node)
     branch.started, branch.tip, branch.total = True, node.number, start + n_tokens
     branch.depth, branch.logprob_sum = depth, logprob_sum
     branch.tail = text[-TAIL_CHARS:] if len(text) >= TAIL_CHARS else (tail + text)[-TAIL_CHARS:]
     return node
+
+
+def _append(tokens: Tokens | None, observation: Observation) -> None:
+    if tokens is not None:
+        zeros = array("f", bytes(len(observation.ids)))
+        tokens.ids.frombytes(observation.ids)
+        tokens.logprobs += zeros
+        if tokens.entropies:
+            tokens.entropies += zeros
 
 
 def _end_branch(
@@ -259,7 +279,7 @@ def _fork(live: LiveTree, node: Node, expansion: Expansion) -> Branch:
 def _cut(live: LiveTree, node: Node, kept: int, expansion: Expansion) -> Branch:
     """A branch that begins after the node's first `kept` tokens."""
     tree = live.tree
-    if node.tokens is None or not 0 < kept < node.n_tokens:
+    if node.tokens is None or not 0 < kept < node.sampled:
         detail = f"tree {live.tree_id}: node {node.number} of {node.n_tokens} tokens cannot be cut after {kept}"
         raise BrokenInvariant("TreeWellFormed", detail)
     index = tree.cuts.get((node.number, kept), 1)
@@ -392,7 +412,7 @@ def unsampled_tokens(live: LiveTree) -> int:
             if known:
                 break
             number, kept = node.parent, node.token_start - nodes[node.parent].token_start
-    return sum(node.n_tokens - sampled.get(node.number, 0) for node in nodes)
+    return sum(max(0, node.sampled - sampled.get(node.number, 0)) for node in nodes)
 
 
 def score_leaf(state: State, event: LeafScored) -> list[Effect]:

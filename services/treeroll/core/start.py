@@ -12,6 +12,8 @@ def start_effect(live: LiveTree, branch: Branch) -> StartBranch:
     spec = live.run.spec
     tip = live.tree.nodes[branch.tip]
     known = _known_by_replica(live, branch, tip)
+    # No engine made an observation, so a replica has it only of branches that began behind it.
+    added = tip.observation if branch.total == tip.total else None
     stored: tuple[int, ...] = ()
     if not known and tip.number:
         stored = tuple(node.number for node in live.tree.lineage(tip.number))
@@ -24,7 +26,8 @@ def start_effect(live: LiveTree, branch: Branch) -> StartBranch:
         prefix_tokens=branch.total,
         cut_from=tip.token_start if branch.total < tip.total else 0,
         prefix_grant=known,
-        prefix_ids=b"" if known else live.task.prompt_ids,
+        prefix_ids=live.task.prompt_ids if not known else added.ids if added else b"",
+        prefix_tail=added.text if known and added else "",
         stored=stored,
         prompt_tokens=live.tree.root.n_tokens,
         boundaries=live.boundaries[branch.depth :],

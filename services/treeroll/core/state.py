@@ -10,9 +10,11 @@ from treeroll.core.branch import Branch
 from treeroll.core.fleet import Crowd, Replica, Room
 from treeroll.core.live import LiveTree
 from treeroll.core.run import Run
-from treeroll.core.tree import Tokens
+from treeroll.core.tree import Observation, Tokens
 from treeroll.core.work import WorkQueue
+from treeroll.errors import BrokenInvariant
 from treeroll.policies.base import PlacementPolicy
+from treeroll.tools.base import Tool
 
 # Tokens a replica may decode past a boundary before it notices that it must stop: two engine output intervals.
 STOP_LAG_TOKENS = 32
@@ -23,11 +25,17 @@ def no_tokens(payload: Any) -> Tokens:
     return Tokens(array("i"), array("f"), array("f"))
 
 
+def no_tools(tool: Tool, text: str) -> Observation:
+    """For shells whose runs have no tools."""
+    raise BrokenInvariant("TreeWellFormed", f"nobody answers the calls of tool '{tool.name}'")
+
+
 @dataclass(frozen=True, slots=True)
 class CoreSettings:
     """Limits the core decides with. Times in seconds on the clock that `now` is read from.
 
-    `read_tokens` makes sense of a report's payload, for runs whose policies read tokens.
+    `read_tokens` makes sense of a report's payload, for runs whose policies read tokens. `observe` has a tool answer
+    the call that a text ends with, and tokenises the answer: a pure function, as tools are.
     """
 
     placement: PlacementPolicy
@@ -37,6 +45,7 @@ class CoreSettings:
     kv_hold: float = 0.8
     live_trees: int | None = None
     read_tokens: Callable[[Any], Tokens] = no_tokens
+    observe: Callable[[Tool, str], Observation] = no_tools
 
 
 @dataclass(slots=True)

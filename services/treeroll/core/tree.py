@@ -77,9 +77,24 @@ class Tokens:
     entropies: "array[float]"
 
 
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a tool appended to a segment: token ids (int32 little-endian) that nobody sampled, and their text."""
+
+    ids: bytes
+    text: str
+
+    @property
+    def n_tokens(self) -> int:
+        """How many."""
+        return len(self.ids) // 4
+
+
 @dataclass(slots=True)
 class Node:
     """One segment of `n_tokens` tokens that begins at position `token_start` of the sequence.
+
+    The last of them may be an observation. `tokens` count it in, with log probabilities and entropies of 0.
 
     logprob_sum and logprob_min are over this segment's sampled tokens (nats); path_logprob_sum covers the whole
     completion up to and including this node. `grant` made it, on `replica_id`. `group` is the label that the branch
@@ -106,11 +121,17 @@ class Node:
     fanout: int = 0
     # Only in runs whose policies read tokens.
     tokens: Tokens | None = None
+    observation: Observation | None = None
 
     @property
     def total(self) -> int:
         """Length of the sequence at the end of this node, prompt included."""
         return self.token_start + self.n_tokens
+
+    @property
+    def sampled(self) -> int:
+        """Tokens that the model made."""
+        return self.n_tokens - self.observation.n_tokens if self.observation else self.n_tokens
 
 
 @dataclass(slots=True)

@@ -66,7 +66,9 @@ class Sequences:
         if not start.prefix_grant:
             ids, tail = array("i", start.prefix_ids), start.prefix_tail
         elif (known := of_tree.get(start.prefix_grant)) is not None:
-            ids, tail = known.fork(start.prefix_tokens, start.cut_from, where)
+            added = array("i", start.prefix_ids)
+            ids, tail = known.fork(start.prefix_tokens - len(added), start.cut_from, where)
+            ids, tail = ids + added, (tail + start.prefix_tail)[-TAIL_CHARS:]
         else:
             raise InvalidInput(f"{where}: this replica has no sequence of grant {start.prefix_grant}")
         if len(ids) != start.prefix_tokens or start.cut_from >= max(start.prefix_tokens, 1):

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from treeroll.core.tree import BranchReason, Decision, Kind, Node, NodeStatus, StopReason, Tokens, Tree
 from treeroll.errors import InvalidInput
+from treeroll.tools.base import Tool
 
 
 class Params(BaseModel):
@@ -112,6 +113,7 @@ class SegmentPolicy(Protocol):
 
     hold: bool  # True: a branch ends at each boundary and waits for a decision
     delimiter: Delimiter | None  # None: boundaries are lengths
+    tool: Tool | None  # answers the calls that segments end with in hold mode: paths go on behind its answers
 
     def boundaries(self, prompt_tokens: int, block_size: int, max_model_len: int) -> list[int]:
         """Total lengths (prompt included) where segments end, for depth 1, 2, ...; strictly ascending.

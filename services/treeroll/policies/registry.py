@@ -37,6 +37,7 @@ from treeroll.policies.placement.least_loaded import LeastLoaded
 from treeroll.policies.placement.parent_affinity import ParentAffinity
 from treeroll.policies.placement.round_robin import RoundRobin
 from treeroll.policies.prune.finish_tests import FinishTests
+from treeroll.policies.segment.agent_step import AgentStep
 from treeroll.policies.segment.delimiter import Delimited
 from treeroll.policies.segment.fixed import FixedTokens
 from treeroll.policies.segment.full_rollout import FullRollout
@@ -46,7 +47,7 @@ from treeroll.policies.segment.per_depth import PerDepth
 PolicyClass = type[Any]
 
 POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
-    "segment": (FixedTokens, PerDepth, Delimited, FullRollout),
+    "segment": (FixedTokens, PerDepth, Delimited, AgentStep, FullRollout),
     "branch": (TreePO, Flat, SPO, TreeRPO, TreeGRPO, IBTPO, DeepSearch, EPTree),
     "prune": (FinishTests,),
     "advantage": (

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 # What the core asks of a policy object, by kind; see `base`.
 DECIDES: Final[dict[str, tuple[str, ...]]] = {
-    "segment": ("hold", "delimiter", "boundaries"),
+    "segment": ("hold", "delimiter", "tool", "boundaries"),
     "branch": ("reads_rewards", "needs_hold", "reads_tokens", "max_leaves", "grow"),
     "prune": ("reads_tokens", "judge"),
     "advantage": ("estimate",),

@@ -101,7 +101,7 @@ def _node_findings(tree: pb.Tree, node: pb.Node, parent: pb.Node) -> Iterator[tu
         yield "TreeWellFormed", f"{where} does not continue its parent's tokens"
     if not tokens or len(node.logprobs) != len(node.token_ids):
         yield "TreeWellFormed", f"{where} has {tokens} tokens and {len(node.logprobs) // 4} logprobs"
-    if sum(span.tokens for span in node.weight_versions) != tokens:
+    if sum(span.tokens for span in node.weight_versions) != tokens - node.observation_tokens:
         yield "TreeWellFormed", f"{where} has weight versions for another number of tokens"
 
 
@@ -109,7 +109,9 @@ def _ended_findings(tree: pb.Tree) -> Iterator[tuple[str, str]]:
     ledger = tree.ledger
     if ledger.granted != ledger.spent + ledger.returned + ledger.outstanding or ledger.outstanding:
         yield "TokensConserved", f"tree {tree.tree_id}: {_line(ledger)}"
-    stored = sum(len(node.token_ids) // 4 + node.dropped_tokens for node in tree.nodes if node.number)
+    stored = sum(
+        len(node.token_ids) // 4 - node.observation_tokens + node.dropped_tokens for node in tree.nodes if node.number
+    )
     if stored > ledger.spent:
         yield "TokensConserved", f"tree {tree.tree_id}: its nodes hold {stored} tokens, {ledger.spent} were spent"
     leaves = {node.number for node in tree.nodes if node.status == "leaf"}

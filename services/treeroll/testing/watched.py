@@ -69,7 +69,7 @@ def _flaws(tree: Tree, expansion: Any) -> list[str]:
     node = tree.nodes[expansion.node]
     if expansion.cut is None and node.status is not NodeStatus.INNER:
         flaws.append(f"expands node {expansion.node}, where the path has ended")
-    if expansion.cut is not None and (node.number == 0 or expansion.cut not in range(1, node.n_tokens)):
+    if expansion.cut is not None and (node.number == 0 or expansion.cut not in range(1, node.sampled)):
         flaws.append(f"cuts node {expansion.node} of {node.n_tokens} tokens after {expansion.cut!r}")
     if not isinstance(expansion.forks, int) or expansion.forks < 0:
         flaws.append(f"asks for {expansion.forks!r} forks")

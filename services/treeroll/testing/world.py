@@ -30,17 +30,19 @@ from treeroll.core.rng import hash64, uniform
 from treeroll.core.run import RunSpec, Sampling, TaskSpec
 from treeroll.core.state import CoreSettings, State
 from treeroll.core.step import step
-from treeroll.core.tree import Tokens
+from treeroll.core.tree import Observation, Tokens
 from treeroll.generator.delimiter import DelimiterScan
 from treeroll.policies import registry
 from treeroll.policies.base import Limits
 from treeroll.policies.build import Policies, build_policies
+from treeroll.tools.base import Tool
 
 BLOCK = 16
 EOS = 1
 PROMPT_TOKENS = 20
 SEGMENT_TOKENS = 32
 MODEL_LEN = 4096
+CALL_ENDS = range(7, 10)
 
 # A replica by name and incarnation, and a grant of it.
 Incarnation = tuple[str, int]
@@ -52,10 +54,29 @@ def logprob_of(token: int) -> float:
     return -(token % 7) / 10
 
 
+def text_of(token: int) -> str:
+    """A token's text; a few end a call."""
+    return f"{token}> " if token in CALL_ENDS else f"{token} "
+
+
 def read_tokens(payload: "Payload") -> Tokens:
     """A payload's tokens; entropies are what their log probabilities give."""
     logprobs = array("f", map(logprob_of, payload.tokens))
     return Tokens(array("i", payload.tokens), logprobs, array("f", (-2 * value for value in logprobs)))
+
+
+def stored(payload: "Payload", observation: Observation | None) -> "Payload":
+    """What a store has of a node."""
+    if observation is None:
+        return payload
+    added = [value for (value,) in struct.iter_unpack("<i", observation.ids)]
+    return Payload(payload.start, payload.tokens + added, payload.text + observation.text)
+
+
+def observe(tool: Tool, text: str) -> Observation:
+    """An answer that depends on the call: one to three tokens, whatever the tool would say."""
+    ids = [60 + hash64(tool.name, text, place) % 9 for place in range(1 + hash64(tool.name, text) % 3)]
+    return Observation(struct.pack(f"<{len(ids)}i", *ids), "".join(f"{token} " for token in ids))
 
 
 def token_at(seed: int, position: int, end_share: float) -> int:
@@ -112,7 +133,9 @@ class World:
         self.random = random.Random(f"world-{self.seed}-{self.replicas}-{self.slots}")  # noqa: S311 - a simulation
         limits = self.limits or Limits(self.leaves, SEGMENT_TOKENS, self.max_depth, SEGMENT_TOKENS * self.max_depth)
         place = registry.build("placement", self.placement, {}, limits)
-        self.state = State(CoreSettings(place, max_attempts=self.max_attempts, read_tokens=read_tokens))
+        self.state = State(
+            CoreSettings(place, max_attempts=self.max_attempts, read_tokens=read_tokens, observe=observe)
+        )
         self.now = 0.0
         self.queue: list[tuple[float, int, LeafScored | Due]] = []
         self.count = 0
@@ -193,7 +216,9 @@ class World:
             case ScoreLeaf(live=live, node=node):
                 self._later(LeafScored(live.tree_id, node, self._reward(live, node)), self.random.expovariate(10.0))
             case PersistNode(live=live, node=added):
-                self.stored.setdefault(live.tree_id, {})[added.number] = effect.report.payload
+                self.stored.setdefault(live.tree_id, {})[added.number] = stored(
+                    effect.report.payload, added.observation
+                )
             case ForgetTree():
                 self.kept.get((effect.replica_id, effect.incarnation), {}).pop(effect.tree_id, None)
             case EmitTree(live=live):
@@ -211,7 +236,7 @@ class World:
         """The prefix can be had: from what the replica keeps, or from the prompt and what is stored."""
         kept = self.kept[key].setdefault(start.tree_id, {})
         if start.prefix_grant:
-            if kept[start.prefix_grant] < start.prefix_tokens:
+            if kept[start.prefix_grant] < start.prefix_tokens - len(start.prefix_ids) // 4:
                 raise AssertionError(f"grant {start.grant} begins beyond the end of grant {start.prefix_grant}")
         else:
             stored, tokens = self.stored.get(start.tree_id, {}), len(start.prefix_ids) // 4
@@ -254,7 +279,7 @@ class World:
             self._later((key, start.grant), self.random.expovariate(1.0))
         else:
             del self.serving[key][start.grant]
-        text = "".join(f"{token} " for token in tokens)
+        text = "".join(text_of(token) for token in tokens)
         logprobs = list(map(logprob_of, tokens))
         return SegmentReported(
             *key, start.grant, len(tokens), sum(logprobs), min(logprobs), text,
@@ -281,7 +306,7 @@ def _delimiter_test(start: StartBranch, serving: Serving) -> Callable[[int], boo
     """Whether a token, given in order from the start of a segment, completes a delimiter that ends it."""
     if start.delimiter is None or serving.boundary + 1 == len(start.boundaries):
         return lambda token: False
-    return DelimiterScan(start.delimiter.texts, start.delimiter.token_ids, lambda token: f"{token} ").ends_with
+    return DelimiterScan(start.delimiter.texts, start.delimiter.token_ids, text_of).ends_with
 
 
 def fingerprint(world: World) -> list[tuple[object, ...]]:

@@ -36,6 +36,7 @@ def _tree(leaves: list[dict[str, Any]]) -> TreeFigures:
 
 
 def add_nodes(tally: Tally, nodes: pa.Table) -> None:
-    """Count the tokens of nodes that some sample passes through."""
+    """Count the generated tokens of nodes that some sample passes through."""
     sampled = nodes.filter(pc.and_(pc.greater(nodes["depth"], 0), pc.greater(nodes["n_leaves"], 0)))
-    tally.unique_tokens += pc.sum(pc.list_value_length(sampled["token_ids"])).as_py() or 0
+    tokens = pc.subtract(pc.list_value_length(sampled["token_ids"]), sampled["observation_tokens"])
+    tally.unique_tokens += pc.sum(tokens).as_py() or 0

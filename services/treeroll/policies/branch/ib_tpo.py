@@ -104,6 +104,6 @@ class IBTPOGrowth:
         for child in sorted(self._children[number], key=lambda child: child.sibling_index):
             if (rate := self._rates.of(child.number)) is not None:
                 ratio = rate / here if here > 0 else 1.0
-                confidence = math.exp(child.logprob_sum / max(child.n_tokens, 1))
+                confidence = math.exp(child.logprob_sum / max(child.sampled, 1))
                 gains.append((ratio - (1 + 1 / self._params.beta)) * confidence)
         return (1 + self._params.beta) * math.fsum(gains) / len(gains)

@@ -80,7 +80,7 @@ class LevelGrowth:
         if self._expected == len(active):
             return [1] * len(active)
         stats = [
-            PathStats(node.path_logprob_sum, node.total - prompt_tokens, node.logprob_sum, node.n_tokens)
+            PathStats(node.path_logprob_sum, node.total - prompt_tokens, node.logprob_sum, node.sampled)
             for node in active
         ]
         return split(self._params.split, self._expected, stats, temperature(self._params))

@@ -49,7 +49,7 @@ def ended_as_sample(node: Node) -> bool:
 
 def _view(tree: Tree, name: str, number: int) -> Leaf:
     lineage = tree.lineage(number)
-    segments = tuple(SegmentStats(node.logprob_sum / max(node.n_tokens, 1), node.logprob_min) for node in lineage)
+    segments = tuple(SegmentStats(node.logprob_sum / max(node.sampled, 1), node.logprob_min) for node in lineage)
     return Leaf(name, tree.nodes[number].stop_reason, tree.completion_tokens(number), segments)
 
 

@@ -114,7 +114,7 @@ class EPTreeGrowth:
         stop = next((at for at, token in enumerate(tokens.ids) if token in self._stops), None) if self._stops else None
         if stop is not None:
             self._closed.add(node.number)
-        positions = range(int(_begins_branch(tree, node)), node.n_tokens if stop is None else stop + 1)
+        positions = range(int(_begins_branch(tree, node)), node.sampled if stop is None else stop + 1)
         for position in nsmallest(self._wanted, positions, key=tokens.logprobs.__getitem__):
             yield tokens.logprobs[position], position
 

@@ -40,6 +40,8 @@ class Delimited:
         token_ids: tuple[TokenId, ...] = Field((), max_length=MAX_DELIMITERS, description="tokens that end a segment")
         hold: bool = Field(False, description="end each branch at a boundary and wait for a decision")
 
+    tool = None
+
     def __init__(self, params: Params, limits: Limits) -> None:
         if not params.texts and not params.token_ids:
             raise InvalidInput("segment policy 'delimiter': texts and token_ids are both empty; name a delimiter")

@@ -31,6 +31,7 @@ class FixedTokens:
         aligned: bool = Field(True, description="move boundaries up to 1 modulo the KV block size")
 
     delimiter = None
+    tool = None
 
     def __init__(self, params: Params, limits: Limits) -> None:
         self.hold = params.hold

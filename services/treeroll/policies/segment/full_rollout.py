@@ -22,6 +22,7 @@ class FullRollout:
 
     hold = False
     delimiter = None
+    tool = None
 
     def __init__(self, params: Params, limits: Limits) -> None:
         self._max_tokens = limits.max_tokens

@@ -1,0 +1,19 @@
+"""Tools that the core may ask."""
+
+import numpy as np
+
+from treeroll.core.tree import Observation
+from treeroll.tokenizer import Tokenizer
+from treeroll.tools.base import Tool
+
+
+class ToolDesk:
+    """Has tools answer, and tokenises what they say. Pure, as they are: the core asks in the middle of a step."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    def __call__(self, tool: Tool, text: str) -> Observation:
+        """The tool's answer to the call that the text ends with."""
+        answer = tool.answer(text)
+        return Observation(np.asarray(self._tokenizer.encode_continuation(answer), "<i4").tobytes(), answer)
