@@ -53,14 +53,24 @@ def test_delimited_segments_end_where_their_content_says_and_their_paths_at_the_
     for live in world.run().values():
         for node in live.tree.nodes[1:]:
             stored = world.stored[live.tree_id][node.number]
-            tokens, text = stored.tokens, stored.text
-            lengths.add(len(tokens))
+            lengths.add(len(stored.tokens))
             if node.status is NodeStatus.INNER:
-                assert tokens[-1] in range(2, 7) or "9 1" in text
+                assert stored.tokens[-1] in range(2, 7) or "9 1" in stored.text
                 assert node.depth < world.max_depth
             elif node.stop_reason is not StopReason.EOS:
                 assert node.total == PROMPT_TOKENS + world.spec.max_tokens
     assert len(lengths) > 10
+
+
+@pytest.mark.parametrize("hold", [False, True])
+def test_delimited_trees_of_a_policy_that_cuts_segments_are_the_same_too(hold: bool) -> None:
+    alone = World(seed=1, replicas=1, slots=64, recipe="treerl", leaves=30, overrides={"segment": DELIMITED})
+    assert all(live.tree.cuts for live in alone.run().values())
+    held: dict[str, dict[str, object]] = {"segment": {**DELIMITED, "hold": hold}}
+    other = World(seed=4, replicas=3, slots=4, recipe="treerl", leaves=30, overrides=held, kill_share=0.02)
+    other.run()
+    assert other.state.runs["run"].counters.regrants
+    assert fingerprint(other) == fingerprint(alone)
 
 
 @pytest.mark.parametrize("recipe", ["flat", "treepo"])
