@@ -2,7 +2,7 @@
 
 The models (under a million parameters each, Qwen2 architecture, character tokens) were trained by
 ``scripts/train_demo_model`` to solve chains of sums, differences and products by writing the steps. The second calls
-the calculator of ``treeroll.tools`` for about half of the steps. The tasks are graded, and held out of the training of
+the calculator of ``treeroll.tools`` for most of the steps. The tasks are graded, and held out of the training of
 both by a rule. Sampled at temperature 1 a model solves some always, some never and most now and then;
 ``scripts/train_demo_model --evaluate-only`` prints how many.
 """
