@@ -136,8 +136,25 @@ _TREERL = Recipe(
     advantage=Choice("treerl"),
 )
 
+# ECHO's figures are its release's: 64 samples, and answers of up to four continuations. Ours: how many answers come
+# first, so that four from each make 64; the length of paths, and segments short enough for prune tests to save tokens.
+# A run sets top_logprobs; entropies over 10 candidates are the release's.
+_ECHO = Recipe(
+    name="echo",
+    summary="16 answers, then up to 3 more from where each was first unsure, up to 64 leaves; needs top_logprobs",
+    paper="ECHO, arXiv 2602.02150",
+    limits=Limits(leaves=64, segment_tokens=128, max_depth=56, max_tokens=56 * 128),
+    segment=Choice("fixed"),
+    branch=Choice("echo", MappingProxyType({"answers": 16, "entropy": 3.5, "entropy_rise": 0.2, "max_width": 4})),
+    prune=Choice("confidence", MappingProxyType({"boxed": "off", "repetition": "off"})),
+    advantage=Choice("grpo"),
+)
+
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
-    {recipe.name: recipe for recipe in (_TREEPO, _FLAT, _SPO, _TREERPO, _TREE_GRPO, _IB_TPO, _DEEPSEARCH, _TREERL)}
+    {
+        recipe.name: recipe
+        for recipe in (_TREEPO, _FLAT, _SPO, _TREERPO, _TREE_GRPO, _IB_TPO, _DEEPSEARCH, _TREERL, _ECHO)
+    }
 )
 
 

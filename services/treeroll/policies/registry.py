@@ -26,6 +26,7 @@ from treeroll.policies.advantage.treerl import TreeRL
 from treeroll.policies.advantage.treerpo import TreeRPOAdvantage
 from treeroll.policies.base import Limits
 from treeroll.policies.branch.deepsearch import DeepSearch
+from treeroll.policies.branch.echo import Echo
 from treeroll.policies.branch.flat import Flat
 from treeroll.policies.branch.ib_tpo import IBTPO
 from treeroll.policies.branch.spo import SPO
@@ -36,6 +37,7 @@ from treeroll.policies.branch.treerpo import TreeRPO
 from treeroll.policies.placement.least_loaded import LeastLoaded
 from treeroll.policies.placement.parent_affinity import ParentAffinity
 from treeroll.policies.placement.round_robin import RoundRobin
+from treeroll.policies.prune.confidence import Confidence
 from treeroll.policies.prune.finish_tests import FinishTests
 from treeroll.policies.segment.agent_step import AgentStep
 from treeroll.policies.segment.delimiter import Delimited
@@ -48,8 +50,8 @@ PolicyClass = type[Any]
 
 POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
     "segment": (FixedTokens, PerDepth, Delimited, AgentStep, FullRollout),
-    "branch": (TreePO, Flat, SPO, TreeRPO, TreeGRPO, IBTPO, DeepSearch, EPTree),
-    "prune": (FinishTests,),
+    "branch": (TreePO, Flat, SPO, TreeRPO, TreeGRPO, IBTPO, DeepSearch, EPTree, Echo),
+    "prune": (FinishTests, Confidence),
     "advantage": (
         TreePOAdvantage,
         Grpo,
