@@ -22,6 +22,8 @@ BRANCHES = {
     "treerpo": [None, {"arity": 1}, {"arity": 2}],
     "tree_grpo": [None, {"chains": 1, "picks": 1}],
     "ib_tpo": [None, {"initial": 1, "rounds": 1}, {"initial": 1, "rounds": 3, "nodes": 2}],
+    "treerl": [None, {"chains": 1, "places": 1, "forks": 1}, {"chains": 2, "places": 1}],
+    "echo": [None, {"answers": 1}, {"answers": 2, "max_width": 3, "min_depth": 1, "entropy": 0.5, "confidence": 1.0}],
     "deepsearch": [None, {"width": 1, "terminals": 1}, {"width": 2, "terminals": 3}],
 }
 SEGMENTS = {

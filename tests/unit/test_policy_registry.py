@@ -137,6 +137,11 @@ def test_the_treepo_recipe_has_the_papers_defaults():
         ("treerpo", Limits(512, 384, 3, 1152), {"arity": 8}),
         ("tree_grpo", Limits(6, 512, 14, 7168), {"chains": 2, "picks": 2, "rounds": 1}),
         ("ib_tpo", Limits(12, 512, 14, 7168), {"initial": 4, "rounds": 9, "nodes": 1, "forks": 1, "beta": 5.0}),
+        (
+            "echo",
+            Limits(64, 128, 56, 7168),
+            {"answers": 16, "entropy": 3.5, "entropy_rise": 0.2, "max_width": 4},
+        ),
         ("deepsearch", Limits(64, 256, 64, 16384), {"width": 8, "terminals": 8}),
     ],
 )
