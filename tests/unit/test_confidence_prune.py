@@ -93,6 +93,14 @@ def test_no_test_at_all_is_refused():
         registry.build("prune", "confidence", OFF, LIMITS)
 
 
+def test_a_test_that_no_path_is_long_enough_for_is_refused():
+    sentence = "^prune policy 'confidence': spike is first tested after 35 tokens, above max_tokens 32; set it to none"
+    with pytest.raises(InvalidInput, match=sentence):
+        registry.build("prune", "confidence", {"entropy_window": 32}, LIMITS)
+    registry.build("prune", "confidence", {"entropy_window": 32, "spike": None}, LIMITS)
+    registry.build("prune", "confidence", {"entropy_window": 29}, LIMITS)
+
+
 @pytest.mark.parametrize(("settings", "needed"), [({}, 0.5), (LOW, None), (SPIKE, 0.5)])
 def test_it_says_what_entropy_it_waits_for(settings, needed):
     assert registry.build("prune", "confidence", settings, LIMITS).entropy_needed == needed

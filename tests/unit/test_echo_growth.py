@@ -122,6 +122,14 @@ def test_more_leaves_than_the_run_wants_are_refused():
         registry.build("branch", "echo", {}, replace(LIMITS, leaves=63))
 
 
+def test_places_that_no_path_is_long_enough_for_are_refused():
+    with pytest.raises(
+        InvalidInput, match=r"min_depth 32, .* no place before token 33, above max_tokens 32; lower them"
+    ):
+        registry.build("branch", "echo", {**SHORT, "min_depth": 32}, LIMITS)
+    registry.build("branch", "echo", {**SHORT, "min_depth": 31}, LIMITS)
+
+
 def test_bounds_of_entropy_the_wrong_way_round_are_refused():
     with pytest.raises(InvalidInput, match=r"entropy_low 4 is not below entropy_high 3\.5; lower the one"):
         registry.build("branch", "echo", {"entropy_low": 4}, LIMITS)

@@ -47,7 +47,8 @@ def test_unknown_kinds_and_names_list_what_exists():
         "there is no policy kind 'brnch'; the kinds are segment, branch, prune, advantage, placement"
     )
     assert refusal("branch", "treeop", {}) == (
-        "there is no branch policy 'treeop'; there is treepo, flat, spo, treerpo, tree_grpo, ib_tpo, deepsearch, treerl"
+        "there is no branch policy 'treeop'; there is treepo, flat, spo, treerpo, tree_grpo, ib_tpo, deepsearch, "
+        "treerl, echo"
     )
 
 

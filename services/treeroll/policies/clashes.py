@@ -43,8 +43,7 @@ def entropy_clashes(policies: "Policies", top_logprobs: int, vocabulary: int) ->
     ln(vocabulary), where nothing is known but that all tokens are equally likely.
     """
     for kind, policy in (("branch", policies.branch), ("prune", policies.prune)):
-        needed = policy.entropy_needed if isinstance(policy, ReadsEntropies) else None
-        if needed is None:
+        if not isinstance(policy, ReadsEntropies) or (needed := policy.entropy_needed) is None:
             continue
         if top_logprobs == 0:
             yield (

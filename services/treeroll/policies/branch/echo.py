@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import Field, model_validator
 
 from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tokens, Tree
+from treeroll.errors import InvalidInput
 from treeroll.policies import base, signals
 from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
@@ -69,6 +70,13 @@ class Echo:
     def __init__(self, params: Params, limits: Limits) -> None:
         settings = f"answers {params.answers} and max_width {params.max_width}"
         within_leaves(self.name, settings, params.answers * params.max_width, limits)
+        earliest = max(params.min_depth, params.entropy_window, params.group_window - 1)
+        if earliest >= limits.max_tokens:
+            raise InvalidInput(
+                f"branch policy 'echo': min_depth {params.min_depth}, entropy_window {params.entropy_window} and "
+                f"group_window {params.group_window} allow no place before token {earliest + 1}, above max_tokens "
+                f"{limits.max_tokens}; lower them or allow longer paths"
+            )
         self.max_leaves = limits.leaves
         self._params = params
 

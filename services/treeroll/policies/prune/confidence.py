@@ -56,17 +56,15 @@ class Confidence(FinishTests):
 
     def __init__(self, params: Params, limits: Limits) -> None:
         super().__init__(params, limits)
-        if params.min_confidence is None and params.decline_confidence is None and params.spike is None:
-            raise InvalidInput(
-                "prune policy 'confidence': min_confidence, decline_confidence and spike are all none, so no test is "
-                "left; set one of them or use prune policy 'finish_tests'"
-            )
         self._tests = params
-        self._context = max(
-            params.group_window - 1,
-            params.tail_window + params.decline_steps - 1,
-            params.entropy_window + params.spike_steps - 1,
-        )
+        earliest = _earliest(params)
+        for test, tokens in earliest.items():
+            if tokens > limits.max_tokens:
+                raise InvalidInput(
+                    f"prune policy 'confidence': {test} is first tested after {tokens} tokens, above max_tokens "
+                    f"{limits.max_tokens}; set it to none, shorten its window or allow longer paths"
+                )
+        self._context = max(earliest.values()) - 1
 
     @property
     def entropy_needed(self) -> float | None:
@@ -116,3 +114,19 @@ class Confidence(FinishTests):
         rises = signals.rises(entropies, self._tests.entropy_window)
         risen = zip(signals.streaks(rise > 0 for rise in rises), rises, strict=True)
         return any(streak >= steps and rise > least for streak, rise in list(risen)[first:])
+
+
+def _earliest(params: Confidence.Params) -> dict[str, int]:
+    """How many tokens each test must have seen before it can hold, by its parameter; InvalidInput if there is none."""
+    tokens = {
+        "min_confidence": params.group_window,
+        "decline_confidence": params.tail_window + params.decline_steps,
+        "spike": params.entropy_window + params.spike_steps,
+    }
+    asked = {test: count for test, count in tokens.items() if getattr(params, test) is not None}
+    if not asked:
+        raise InvalidInput(
+            f"prune policy 'confidence': {', '.join(tokens)} are all none, so no test is left; set one of them or use "
+            "prune policy 'finish_tests'"
+        )
+    return asked
