@@ -42,6 +42,7 @@ SETTINGS = {
         ({"min_confidence": None, "decline_confidence": None, "min_tokens": 40, "boxed": "off"}, LIMITS),
     ],
     ("branch", "deepsearch"): [({"width": 4, "terminals": 4}, LIMITS)],
+    ("branch", "arpo"): [({}, LIMITS), ({"initial": 2, "beam": 3, "weight": 2.0, "vocabulary": 52}, LIMITS)],
 }
 CASES = [
     pytest.param(kind, policy, params, limits, id=f"{kind}-{policy.name}-{number}")

@@ -24,11 +24,14 @@ BRANCHES = {
     "ib_tpo": [None, {"initial": 1, "rounds": 1}, {"initial": 1, "rounds": 3, "nodes": 2}],
     "treerl": [None, {"chains": 1, "places": 1, "forks": 1}, {"chains": 2, "places": 1}],
     "echo": [None, {"answers": 1}, {"answers": 2, "max_width": 3, "min_depth": 1, "entropy": 0.5, "confidence": 1.0}],
+    "arpo": [None, {"initial": 1}, {"initial": 1, "beam": 4, "base": 1.0}],
     "deepsearch": [None, {"width": 1, "terminals": 1}, {"width": 2, "terminals": 3}],
 }
 SEGMENTS = {
     "fixed": [{}, {"hold": True}, {"aligned": False}],
     "per_depth": [{}, {"hold": True, "last_free": False}, {"tokens": []}, {"tokens": [1, 2]}],
+    "delimiter": [{"texts": ["> "]}, {"token_ids": [3, 4, 5], "hold": True}],
+    "agent_step": [{}],
     "full_rollout": [{}],
 }
 # segment_tokens, max_depth, max_tokens: one token, one deep, one segment longer than the path, and room.

@@ -48,7 +48,7 @@ def test_unknown_kinds_and_names_list_what_exists():
     )
     assert refusal("branch", "treeop", {}) == (
         "there is no branch policy 'treeop'; there is treepo, flat, spo, treerpo, tree_grpo, ib_tpo, deepsearch, "
-        "treerl, echo"
+        "treerl, echo, arpo"
     )
 
 
@@ -144,6 +144,7 @@ def test_the_treepo_recipe_has_the_papers_defaults():
             {"answers": 16, "entropy": 3.5, "entropy_rise": 0.2, "max_width": 4},
         ),
         ("deepsearch", Limits(64, 256, 64, 16384), {"width": 8, "terminals": 8}),
+        ("arpo", Limits(16, 4096, 4, 4096), {"initial": 8, "beam": 2, "base": 0.5, "weight": 0.2}),
     ],
 )
 def test_the_other_recipes_have_the_shapes_of_their_papers(name, limits, branch):

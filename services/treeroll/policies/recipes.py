@@ -150,10 +150,35 @@ _ECHO = Recipe(
     advantage=Choice("grpo"),
 )
 
+# Figures are the release's, with 3 calls in a path: answers are not tested for, they end with the model's own EOS.
+# A run sets top_logprobs; 10 candidates are the release's.
+_AGENT_LIMITS: Final = Limits(leaves=16, segment_tokens=4096, max_depth=4, max_tokens=4096)
+_ARPO = Recipe(
+    name="arpo",
+    summary="8 rollouts of an agent that branch by chance behind its calls, up to 16 leaves; needs top_logprobs",
+    paper="ARPO, arXiv 2507.19849",
+    limits=_AGENT_LIMITS,
+    segment=Choice("agent_step"),
+    branch=Choice("arpo", MappingProxyType({"initial": 8, "beam": 2, "base": 0.5, "weight": 0.2})),
+    prune=ENDS_ONLY,
+    advantage=Choice("grpo"),
+)
+
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
     {
         recipe.name: recipe
-        for recipe in (_TREEPO, _FLAT, _SPO, _TREERPO, _TREE_GRPO, _IB_TPO, _DEEPSEARCH, _TREERL, _ECHO)
+        for recipe in (
+            _TREEPO,
+            _FLAT,
+            _SPO,
+            _TREERPO,
+            _TREE_GRPO,
+            _IB_TPO,
+            _DEEPSEARCH,
+            _TREERL,
+            _ECHO,
+            _ARPO,
+        )
     }
 )
 
