@@ -43,6 +43,10 @@ SETTINGS = {
     ],
     ("branch", "deepsearch"): [({"width": 4, "terminals": 4}, LIMITS)],
     ("branch", "arpo"): [({}, LIMITS), ({"initial": 2, "beam": 3, "weight": 2.0, "vocabulary": 52}, LIMITS)],
+    ("branch", "aepo"): [
+        ({"vocabulary": 52}, LIMITS),
+        ({"beta": 0.1, "tau": 0.1, "forks": 3, "window": 2}, LIMITS),
+    ],
 }
 CASES = [
     pytest.param(kind, policy, params, limits, id=f"{kind}-{policy.name}-{number}")

@@ -34,6 +34,7 @@ SMALL: dict[str, dict[str, object]] = {
         "branch": {"answers": 2, "entropy": 0.5, "confidence": 1.0, "entropy_low": 0.0, "entropy_high": 1.0},
     },
     "arpo": {"leaves": 8, "top_logprobs": 10, "branch": {"initial": 4}},
+    "aepo": {"leaves": 8, "top_logprobs": 10},
     "deepsearch": {"leaves": 12, "branch": {"width": 4, "terminals": 3}},
 }
 # Every fork is decided at its boundary, from what was known there.

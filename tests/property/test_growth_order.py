@@ -35,6 +35,7 @@ OTHERS = {
     "ib_tpo": {"initial": 3, "rounds": 4, "nodes": 2, "forks": 2},
     "deepsearch": {"width": 3, "terminals": 5},
     "arpo": {"initial": 3, "beam": 3},
+    "aepo": {"beta": 0.0, "tau": 0.4},
 }
 
 

@@ -164,6 +164,18 @@ _ARPO = Recipe(
     advantage=Choice("grpo"),
 )
 
+# Ours: the shape is ARPO's. The paper also changes advantages and clipping, in the trainer.
+_AEPO = Recipe(
+    name="aepo",
+    summary="16 rollouts of an agent, shared out between prompt and branches by entropy; needs top_logprobs",
+    paper="AEPO, arXiv 2510.14545",
+    limits=_AGENT_LIMITS,
+    segment=Choice("agent_step"),
+    branch=Choice("aepo", MappingProxyType({"beta": 1.0, "alpha": 0.5, "gamma": 0.2, "tau": 0.5, "forks": 1})),
+    prune=ENDS_ONLY,
+    advantage=Choice("grpo"),
+)
+
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
     {
         recipe.name: recipe
@@ -178,6 +190,7 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
             _TREERL,
             _ECHO,
             _ARPO,
+            _AEPO,
         )
     }
 )

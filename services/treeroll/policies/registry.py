@@ -25,6 +25,7 @@ from treeroll.policies.advantage.treeps_mc import TreePSMonteCarlo
 from treeroll.policies.advantage.treerl import TreeRL
 from treeroll.policies.advantage.treerpo import TreeRPOAdvantage
 from treeroll.policies.base import Limits
+from treeroll.policies.branch.aepo import AEPO
 from treeroll.policies.branch.arpo import ARPO
 from treeroll.policies.branch.deepsearch import DeepSearch
 from treeroll.policies.branch.echo import Echo
@@ -51,7 +52,7 @@ PolicyClass = type[Any]
 
 POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
     "segment": (FixedTokens, PerDepth, Delimited, AgentStep, FullRollout),
-    "branch": (TreePO, Flat, SPO, TreeRPO, TreeGRPO, IBTPO, DeepSearch, EPTree, Echo, ARPO),
+    "branch": (TreePO, Flat, SPO, TreeRPO, TreeGRPO, IBTPO, DeepSearch, EPTree, Echo, ARPO, AEPO),
     "prune": (FinishTests, Confidence),
     "advantage": (
         TreePOAdvantage,
