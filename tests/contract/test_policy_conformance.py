@@ -47,6 +47,7 @@ SETTINGS = {
         ({"vocabulary": 52}, LIMITS),
         ({"beta": 0.1, "tau": 0.1, "forks": 3, "window": 2}, LIMITS),
     ],
+    ("branch", "treeps_rag"): [({}, LIMITS), ({"fanout": 4, "similarity": 0.3}, WIDE)],
 }
 CASES = [
     pytest.param(kind, policy, params, limits, id=f"{kind}-{policy.name}-{number}")

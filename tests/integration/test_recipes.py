@@ -35,6 +35,7 @@ SMALL: dict[str, dict[str, object]] = {
     },
     "arpo": {"leaves": 8, "top_logprobs": 10, "branch": {"initial": 4}},
     "aepo": {"leaves": 8, "top_logprobs": 10},
+    "treeps_rag": {"leaves": 16},
     "deepsearch": {"leaves": 12, "branch": {"width": 4, "terminals": 3}},
 }
 # Every fork is decided at its boundary, from what was known there.

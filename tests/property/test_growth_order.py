@@ -36,6 +36,7 @@ OTHERS = {
     "deepsearch": {"width": 3, "terminals": 5},
     "arpo": {"initial": 3, "beam": 3},
     "aepo": {"beta": 0.0, "tau": 0.4},
+    "treeps_rag": {"fanout": 2},
 }
 
 

@@ -26,6 +26,7 @@ BRANCHES = {
     "echo": [None, {"answers": 1}, {"answers": 2, "max_width": 3, "min_depth": 1, "entropy": 0.5, "confidence": 1.0}],
     "arpo": [None, {"initial": 1}, {"initial": 1, "beam": 4, "base": 1.0}],
     "aepo": [None, {"beta": 0.0, "tau": 0.0, "forks": 2}],
+    "treeps_rag": [None, {"fanout": 1}],
     "deepsearch": [None, {"width": 1, "terminals": 1}, {"width": 2, "terminals": 3}],
 }
 SEGMENTS = {

@@ -48,7 +48,7 @@ def test_unknown_kinds_and_names_list_what_exists():
     )
     assert refusal("branch", "treeop", {}) == (
         "there is no branch policy 'treeop'; there is treepo, flat, spo, treerpo, tree_grpo, ib_tpo, deepsearch, "
-        "treerl, echo, arpo, aepo"
+        "treerl, echo, arpo, aepo, treeps_rag"
     )
 
 

@@ -176,6 +176,18 @@ _AEPO = Recipe(
     advantage=Choice("grpo"),
 )
 
+# Ours: all figures; the shape is ARPO's, in which two children at each of four steps make 16 leaves.
+_TREEPS_RAG = Recipe(
+    name="treeps_rag",
+    summary="two children behind every call of an agent, without those that were told the same; up to 16 leaves",
+    paper="TreePS-RAG, arXiv 2601.06922",
+    limits=_AGENT_LIMITS,
+    segment=Choice("agent_step"),
+    branch=Choice("treeps_rag", MappingProxyType({"fanout": 2, "similarity": 0.9, "embedder": "ngrams"})),
+    prune=ENDS_ONLY,
+    advantage=Choice("treeps_mc"),
+)
+
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
     {
         recipe.name: recipe
@@ -191,6 +203,7 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
             _ECHO,
             _ARPO,
             _AEPO,
+            _TREEPS_RAG,
         )
     }
 )

@@ -34,6 +34,7 @@ from treeroll.policies.branch.ib_tpo import IBTPO
 from treeroll.policies.branch.spo import SPO
 from treeroll.policies.branch.tree_grpo import TreeGRPO
 from treeroll.policies.branch.treepo import TreePO
+from treeroll.policies.branch.treeps_rag import TreePSRAG
 from treeroll.policies.branch.treerl import EPTree
 from treeroll.policies.branch.treerpo import TreeRPO
 from treeroll.policies.placement.least_loaded import LeastLoaded
@@ -52,7 +53,7 @@ PolicyClass = type[Any]
 
 POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
     "segment": (FixedTokens, PerDepth, Delimited, AgentStep, FullRollout),
-    "branch": (TreePO, Flat, SPO, TreeRPO, TreeGRPO, IBTPO, DeepSearch, EPTree, Echo, ARPO, AEPO),
+    "branch": (TreePO, Flat, SPO, TreeRPO, TreeGRPO, IBTPO, DeepSearch, EPTree, Echo, ARPO, AEPO, TreePSRAG),
     "prune": (FinishTests, Confidence),
     "advantage": (
         TreePOAdvantage,
