@@ -1,4 +1,4 @@
-"""docs/algorithms-growth.md speaks of every growth and segment policy, and of no other."""
+"""docs/algorithms-growth.md speaks of every growth, segment and prune policy, and of no other."""
 
 import re
 from pathlib import Path
@@ -25,3 +25,7 @@ def test_every_growth_policy_has_a_row_and_a_use_of_its_leaves():
 
 def test_every_segment_policy_has_a_row():
     assert set(first_column("Segments")) == names("segment")
+
+
+def test_every_prune_policy_has_a_row():
+    assert set(first_column("Ends of paths")) == names("prune")

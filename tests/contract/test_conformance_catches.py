@@ -9,6 +9,7 @@ from treeroll.core.tree import NodeStatus, StopReason
 from treeroll.policies.advantage.grpo import Grpo
 from treeroll.policies.base import Delimiter, Verdict
 from treeroll.policies.placement.parent_affinity import ParentAffinity
+from treeroll.policies.prune.confidence import Confidence
 from treeroll.policies.prune.finish_tests import FinishTests
 from treeroll.policies.segment.delimiter import Delimited
 from treeroll.policies.segment.fixed import FixedTokens
@@ -94,6 +95,28 @@ def shortens(segment, right):
 )
 def test_verdicts_that_cannot_be_are_caught(judge, promise):
     assert caught("prune", judging(judge)) == promise
+
+
+def reading(judge):
+    class Reads(Confidence):
+        def judge(self, segment):
+            return judge(segment, super().judge(segment))
+
+    return Reads
+
+
+def forgets_tokens(segment, right):
+    segment.tokens.logprobs[0] = 0.5
+    return right
+
+
+def waits_for_ever(segment, right):
+    return None if right and right.reason is StopReason.LOW_CONFIDENCE else right
+
+
+@pytest.mark.parametrize(("judge", "promise"), [(forgets_tokens, "ReadsOnly"), (waits_for_ever, "Verdict")])
+def test_policies_that_read_tokens_are_tried_with_tokens(judge, promise):
+    assert caught("prune", reading(judge)) == promise
 
 
 def crediting(credit):

@@ -89,7 +89,15 @@ class Deepest(Grows):
         return [Expansion(node.number, int(ahead and node.depth == 1))] if node.status is INNER else []
 
 
-@pytest.mark.parametrize("growth", [FirstComes, Deepest])
+class FirstToldForks(Grows):
+    """The first path that a tool answers gets the forks."""
+
+    def on_node(self, tree, node):
+        first = node.observation is not None and not any(other.observation for other in tree.nodes[: node.number])
+        return [Expansion(node.number, int(first))] if node.status is INNER else []
+
+
+@pytest.mark.parametrize("growth", [FirstComes, Deepest, FirstToldForks])
 def test_the_order_of_arrival_in_a_decision_is_caught(growth):
     assert caught("branch", branching(growth)) == "ForkBlind"
 

@@ -7,6 +7,8 @@ from treeroll.policies.base import Limits
 from treeroll.testing import CHECKS, LIMITS
 
 WIDE = Limits(leaves=64, segment_tokens=32, max_depth=3, max_tokens=96)
+# Entropies of the simulated worlds end at 1.2.
+ECHO = {"min_depth": 3, "entropy": 1.0, "entropy_window": 4, "group_window": 4, "confidence": 0.9, "entropy_high": 1.2}
 SETTINGS = {
     ("segment", "fixed"): [({}, LIMITS), ({"aligned": False, "hold": True}, LIMITS)],
     ("segment", "per_depth"): [
@@ -30,7 +32,22 @@ SETTINGS = {
         ({"chains": 2, "places": 2, "rounds": 2, "forks": 1}, LIMITS),
         ({"chains": 2, "places": 3, "stop_token_ids": [5, 6]}, LIMITS),
     ],
+    ("branch", "echo"): [
+        ({**ECHO, "answers": 4}, LIMITS),
+        ({**ECHO, "answers": 2, "max_width": 8, "entropy": 0.4, "confidence": 1.0}, LIMITS),
+    ],
+    ("prune", "confidence"): [
+        ({}, LIMITS),
+        ({"spike": None, "group_window": 64, "keep_as_leaf": False}, LIMITS),
+        ({"min_confidence": None, "decline_confidence": None, "min_tokens": 40, "boxed": "off"}, LIMITS),
+    ],
     ("branch", "deepsearch"): [({"width": 4, "terminals": 4}, LIMITS)],
+    ("branch", "arpo"): [({}, LIMITS), ({"initial": 2, "beam": 3, "weight": 2.0, "vocabulary": 52}, LIMITS)],
+    ("branch", "aepo"): [
+        ({"vocabulary": 52}, LIMITS),
+        ({"beta": 0.1, "tau": 0.1, "forks": 3, "window": 2}, LIMITS),
+    ],
+    ("branch", "treeps_rag"): [({}, LIMITS), ({"fanout": 4, "similarity": 0.3}, WIDE)],
 }
 CASES = [
     pytest.param(kind, policy, params, limits, id=f"{kind}-{policy.name}-{number}")

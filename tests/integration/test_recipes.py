@@ -28,6 +28,14 @@ SMALL: dict[str, dict[str, object]] = {
     "tree_grpo": {"leaves": 6},
     "ib_tpo": {"leaves": 12},
     "treerl": {"leaves": 10, "branch": {"chains": 2, "places": 2}},
+    "echo": {
+        "leaves": 8,
+        "top_logprobs": 10,
+        "branch": {"answers": 2, "entropy": 0.5, "confidence": 1.0, "entropy_low": 0.0, "entropy_high": 1.0},
+    },
+    "arpo": {"leaves": 8, "top_logprobs": 10, "branch": {"initial": 4}},
+    "aepo": {"leaves": 8, "top_logprobs": 10},
+    "treeps_rag": {"leaves": 16},
     "deepsearch": {"leaves": 12, "branch": {"width": 4, "terminals": 3}},
 }
 # Every fork is decided at its boundary, from what was known there.

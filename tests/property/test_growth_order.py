@@ -34,6 +34,9 @@ OTHERS = {
     "tree_grpo": {"chains": 3, "picks": 2, "rounds": 2},
     "ib_tpo": {"initial": 3, "rounds": 4, "nodes": 2, "forks": 2},
     "deepsearch": {"width": 3, "terminals": 5},
+    "arpo": {"initial": 3, "beam": 3},
+    "aepo": {"beta": 0.0, "tau": 0.4},
+    "treeps_rag": {"fanout": 2},
 }
 
 
@@ -138,3 +141,18 @@ def test_path_weights_undo_the_bias_of_the_tree(params):
         plain.append(sum(leaf.depth <= 2 for leaf in leaves) / len(leaves))
     assert sum(weighted) / 600 == pytest.approx(truth, abs=0.04)
     assert sum(plain) / 600 < truth - 0.1
+
+
+def test_path_weights_undo_the_bias_of_rollouts_that_branch_by_chance():
+    truth = 1 - 0.7**2
+    weighted, plain = [], []
+    for seed in range(400):
+        grown = Driver(policy({"initial": 2}, name="arpo"), ragged(seed, DEPTH, 0.3, 0.0), hold=True, seed=seed).run()
+        leaves = [grown.tree.nodes[number] for number in grown.tree.leaves]
+        blind = [leaf for leaf in leaves if leaf.decision is Decision.BOUNDARY]
+        weights = {leaf.number: float(path_weight(grown.tree, leaf)) for leaf in blind}
+        assert sum(weights.values()) == pytest.approx(1)
+        weighted.append(sum(weights[leaf.number] for leaf in blind if leaf.depth <= 2))
+        plain.append(sum(leaf.depth <= 2 for leaf in leaves) / len(leaves))
+    assert sum(weighted) / 400 == pytest.approx(truth, abs=0.05)
+    assert sum(plain) / 400 < truth - 0.1

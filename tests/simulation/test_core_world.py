@@ -73,6 +73,29 @@ def test_delimited_trees_of_a_policy_that_cuts_segments_are_the_same_too(hold: b
     assert fingerprint(other) == fingerprint(alone)
 
 
+# Both within what the world's probabilities (0.55 to 1) and entropies (0 to 1.2) can be.
+UNSURE: dict[str, dict[str, object]] = {
+    "branch": {
+        "answers": 4, "min_depth": 3, "entropy": 1.0, "entropy_high": 1.2, "entropy_window": 4,
+        "confidence": 0.9, "group_window": 4,
+    },
+    "prune": {"group_window": 8, "min_confidence": 0.64, "tail_window": 4, "decline_confidence": 0.6, "spike_steps": 4},
+}  # fmt: skip
+
+
+def test_trees_cut_and_ended_where_the_model_is_unsure_are_the_same_too() -> None:
+    alone = World(seed=1, replicas=1, slots=64, recipe="echo", leaves=16, overrides=UNSURE)
+    trees = alone.run().values()
+    assert all(len(live.tree.leaves) == 16 for live in trees)
+    assert any(live.tree.cuts for live in trees)
+    reasons = {node.stop_reason for live in trees for node in live.tree.nodes}
+    assert {StopReason.LOW_CONFIDENCE, StopReason.TAIL_DECLINE, StopReason.ENTROPY_SPIKE, StopReason.EOS} <= reasons
+    other = World(seed=4, replicas=3, slots=4, recipe="echo", leaves=16, overrides=UNSURE, kill_share=0.02)
+    other.run()
+    assert other.state.runs["run"].counters.regrants
+    assert fingerprint(other) == fingerprint(alone)
+
+
 @pytest.mark.parametrize("recipe", ["flat", "treepo"])
 def test_every_complete_tree_has_the_leaves_it_was_asked_for(recipe: str) -> None:
     world = World(recipe=recipe, end_share=0.02)

@@ -2,7 +2,7 @@
 
 from array import array
 
-from treeroll.core.tree import Node, NodeStatus, Tokens, Tree
+from treeroll.core.tree import Node, NodeStatus, Observation, Tokens, Tree
 
 PROMPT_TOKENS = 5
 
@@ -10,6 +10,19 @@ PROMPT_TOKENS = 5
 def planted():
     """A tree that is only its prompt."""
     return Tree.planted("t", 7, PROMPT_TOKENS)
+
+
+def add_step(tree, parent, entropies, observation="", *, sibling=0, status=NodeStatus.INNER, **values):
+    """An agent's step: tokens of these entropies, then those of the observation, a character each; returns the node."""
+    told = Observation(array("i", map(ord, observation)).tobytes(), observation) if observation else None
+    node = add_node(
+        tree, parent, [-1.0] * len(entropies) + [0.0] * len(observation),
+        entropies=[*entropies, *[0.0] * len(observation)], sibling=sibling, status=status,
+    )  # fmt: skip
+    node.observation = told
+    for name, value in values.items():
+        setattr(node, name, value)
+    return node
 
 
 def add_node(tree, parent, logprobs, *, ids=None, entropies=(), cut=None, sibling=0, status=NodeStatus.LEAF):

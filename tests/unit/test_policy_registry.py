@@ -47,7 +47,8 @@ def test_unknown_kinds_and_names_list_what_exists():
         "there is no policy kind 'brnch'; the kinds are segment, branch, prune, advantage, placement"
     )
     assert refusal("branch", "treeop", {}) == (
-        "there is no branch policy 'treeop'; there is treepo, flat, spo, treerpo, tree_grpo, ib_tpo, deepsearch, treerl"
+        "there is no branch policy 'treeop'; there is treepo, flat, spo, treerpo, tree_grpo, ib_tpo, deepsearch, "
+        "treerl, echo, arpo, aepo, treeps_rag"
     )
 
 
@@ -137,7 +138,13 @@ def test_the_treepo_recipe_has_the_papers_defaults():
         ("treerpo", Limits(512, 384, 3, 1152), {"arity": 8}),
         ("tree_grpo", Limits(6, 512, 14, 7168), {"chains": 2, "picks": 2, "rounds": 1}),
         ("ib_tpo", Limits(12, 512, 14, 7168), {"initial": 4, "rounds": 9, "nodes": 1, "forks": 1, "beta": 5.0}),
+        (
+            "echo",
+            Limits(64, 128, 56, 7168),
+            {"answers": 16, "entropy": 3.5, "entropy_rise": 0.2, "max_width": 4},
+        ),
         ("deepsearch", Limits(64, 256, 64, 16384), {"width": 8, "terminals": 8}),
+        ("arpo", Limits(16, 4096, 4, 4096), {"initial": 8, "beam": 2, "base": 0.5, "weight": 0.2}),
     ],
 )
 def test_the_other_recipes_have_the_shapes_of_their_papers(name, limits, branch):

@@ -80,7 +80,7 @@ def _local(settings: Settings) -> "tuple[ServiceConfig, PromptCheck]":
     # As in the service we start: `--scorer python:module:function` means a module of the working directory, too.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    run_spec("preflight", settings.run)
+    run_spec("preflight", settings.run, tokenizer.vocab_size)
     return service, prompt_check(tokenizer, service.generator.max_model_len)
 
 

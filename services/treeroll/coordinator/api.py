@@ -77,7 +77,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
     async def CreateRun(self, request: api.CreateRunRequest, context: Any) -> api.Run:
         config = run_config(request.config_json, f"run '{request.run_id}'")
         # Checking a scorer may import user code: not on the event loop.
-        spec = await asyncio.to_thread(run_spec, request.run_id, config)
+        spec = await asyncio.to_thread(run_spec, request.run_id, config, self._tokenizer.vocab_size)
         if spec.run_id not in self._coordinator.state.runs and await self._coordinator.store.load_run(spec.run_id):
             raise RunConflict(f"run '{spec.run_id}' is of an earlier life of this service; choose another id")
         self._scorer_timeouts.setdefault(spec.run_id, config.scorer_timeout_s)

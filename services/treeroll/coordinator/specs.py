@@ -15,6 +15,7 @@ from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.policies import recipes
 from treeroll.policies.base import Limits
 from treeroll.policies.build import build_policies
+from treeroll.policies.clashes import entropy_clashes
 from treeroll.records import CLIENT_SCORER
 from treeroll.scorers.base import MAX_REWARD
 from treeroll.scorers.registry import check as check_scorer
@@ -35,8 +36,8 @@ def run_config(config_json: str, where: str) -> RunConfig:
     return parse(RunConfig, values, where)
 
 
-def run_spec(run_id: str, config: RunConfig, *, local_scorers: bool = True) -> RunSpec:
-    """Resolve a configuration to policies. InvalidInput names what cannot work."""
+def run_spec(run_id: str, config: RunConfig, vocabulary: int, *, local_scorers: bool = True) -> RunSpec:
+    """Resolve a configuration to policies, for a model of so many tokens. InvalidInput names what cannot work."""
     if not RUN_ID.fullmatch(run_id):
         raise InvalidInput(f"run id {run_id!r} must be 1 to 64 of letters, digits, '.', '_' and '-'")
     limits = _limits(config, recipes.get(config.recipe).limits)
@@ -46,6 +47,8 @@ def run_spec(run_id: str, config: RunConfig, *, local_scorers: bool = True) -> R
         )
     overrides = {kind: getattr(config, kind) for kind in ("segment", "branch", "prune", "advantage")}
     policies = build_policies(config.recipe, limits, overrides)
+    for clash in entropy_clashes(policies, config.top_logprobs, vocabulary):
+        raise InvalidInput(clash)
     if policies.branch.reads_rewards and config.scorer in (None, CLIENT_SCORER):
         raise InvalidInput(
             f"recipe '{config.recipe}' grows trees by the rewards of their leaves, but scorer is {config.scorer!r}, so "

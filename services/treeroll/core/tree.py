@@ -41,6 +41,9 @@ class StopReason(Kind):
     LENGTH = "length"
     DEPTH = "depth"
     REPETITION = "repetition"
+    LOW_CONFIDENCE = "low_confidence"
+    TAIL_DECLINE = "tail_decline"
+    ENTROPY_SPIKE = "entropy_spike"
     MIN_LENGTH = "min_length"
     LOST = "lost"
     BUDGET = "budget"
@@ -196,7 +199,7 @@ class Tree:
         while number != 0 and count > 0:
             node = self.nodes[number]
             if node.tokens is not None:
-                end = total - node.token_start
+                end = min(total - node.token_start, node.sampled)
                 part = slice(max(0, end - count), end)
                 parts.append(Tokens(node.tokens.ids[part], node.tokens.logprobs[part], node.tokens.entropies[part]))
                 count -= end - part.start

@@ -7,7 +7,7 @@ it returns depends on its parameters, the tree and the tree's seed only. A tree'
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -170,6 +170,18 @@ class PrunePolicy(Protocol):
 
     def judge(self, segment: Segment) -> Verdict | None:
         """None: the path goes on."""
+        ...
+
+
+@runtime_checkable
+class ReadsEntropies(Protocol):
+    """What a branch or prune policy also has if it reads the entropies of tokens: runs without any refuse it then."""
+
+    name: ClassVar[str]
+
+    @property
+    def entropy_needed(self) -> float | None:
+        """Entropy (nats) that some token must reach before the policy acts on any; None: these settings read none."""
         ...
 
 

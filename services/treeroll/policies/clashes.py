@@ -1,11 +1,12 @@
 """Settings of different policies that cannot work together: each refusal names both and says what to change."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
+from treeroll.policies.base import Limits, ReadsEntropies
 from treeroll.policies.branch.fanout_growth import FanoutPolicy
 from treeroll.policies.prune.finish_tests import FinishTests
 from treeroll.policies.recipes import Choice
@@ -33,6 +34,27 @@ def clashes(policies: "Policies", chosen: Mapping[str, Choice], limits: Limits) 
             f"prune policy '{chosen['prune'].name}': min_tokens {prune.min_tokens} is above the {ends[-1] - 1} tokens "
             f"that {segment} gives a path ({shape}), so all would be discarded; lower min_tokens or allow longer paths"
         )
+
+
+def entropy_clashes(policies: "Policies", top_logprobs: int, vocabulary: int) -> Iterator[str]:
+    """A sentence for each policy that would never get the entropies it decides by.
+
+    They are estimated from `top_logprobs` candidates: upper bounds, which may exceed ln(top_logprobs) and reach
+    ln(vocabulary), where nothing is known but that all tokens are equally likely.
+    """
+    for kind, policy in (("branch", policies.branch), ("prune", policies.prune)):
+        if not isinstance(policy, ReadsEntropies) or (needed := policy.entropy_needed) is None:
+            continue
+        if top_logprobs == 0:
+            yield (
+                f"{kind} policy '{policy.name}' reads the entropies of tokens, but top_logprobs is 0, so there are "
+                "none; set top_logprobs to 1 or more"
+            )
+        if needed > math.log(vocabulary):
+            yield (
+                f"{kind} policy '{policy.name}' waits for an entropy of {needed:g} nats, but no token of a model "
+                f"whose vocabulary is {vocabulary} has more than {math.log(vocabulary):.3g}; lower its thresholds"
+            )
 
 
 def _paths_that_must_wait(policies: "Policies", chosen: Mapping[str, Choice]) -> Iterator[str]:

@@ -136,8 +136,76 @@ _TREERL = Recipe(
     advantage=Choice("treerl"),
 )
 
+# ECHO's figures are its release's: 64 samples, and answers of up to four continuations. Ours: how many answers come
+# first, so that four from each make 64; the length of paths, and segments short enough for prune tests to save tokens.
+# A run sets top_logprobs; entropies over 10 candidates are the release's.
+_ECHO = Recipe(
+    name="echo",
+    summary="16 answers, then up to 3 more from where each was first unsure, up to 64 leaves; needs top_logprobs",
+    paper="ECHO, arXiv 2602.02150",
+    limits=Limits(leaves=64, segment_tokens=128, max_depth=56, max_tokens=56 * 128),
+    segment=Choice("fixed"),
+    branch=Choice("echo", MappingProxyType({"answers": 16, "entropy": 3.5, "entropy_rise": 0.2, "max_width": 4})),
+    prune=Choice("confidence", MappingProxyType({"boxed": "off", "repetition": "off"})),
+    advantage=Choice("grpo"),
+)
+
+# Figures are the release's, with 3 calls in a path: answers are not tested for, they end with the model's own EOS.
+# A run sets top_logprobs; 10 candidates are the release's.
+_AGENT_LIMITS: Final = Limits(leaves=16, segment_tokens=4096, max_depth=4, max_tokens=4096)
+_ARPO = Recipe(
+    name="arpo",
+    summary="8 rollouts of an agent that branch by chance behind its calls, up to 16 leaves; needs top_logprobs",
+    paper="ARPO, arXiv 2507.19849",
+    limits=_AGENT_LIMITS,
+    segment=Choice("agent_step"),
+    branch=Choice("arpo", MappingProxyType({"initial": 8, "beam": 2, "base": 0.5, "weight": 0.2})),
+    prune=ENDS_ONLY,
+    advantage=Choice("grpo"),
+)
+
+# Ours: the shape is ARPO's. The paper also changes advantages and clipping, in the trainer.
+_AEPO = Recipe(
+    name="aepo",
+    summary="16 rollouts of an agent, shared out between prompt and branches by entropy; needs top_logprobs",
+    paper="AEPO, arXiv 2510.14545",
+    limits=_AGENT_LIMITS,
+    segment=Choice("agent_step"),
+    branch=Choice("aepo", MappingProxyType({"beta": 1.0, "alpha": 0.5, "gamma": 0.2, "tau": 0.5, "forks": 1})),
+    prune=ENDS_ONLY,
+    advantage=Choice("grpo"),
+)
+
+# Ours: all figures; the shape is ARPO's, in which two children at each of four steps make 16 leaves.
+_TREEPS_RAG = Recipe(
+    name="treeps_rag",
+    summary="two children behind every call of an agent, without those that were told the same; up to 16 leaves",
+    paper="TreePS-RAG, arXiv 2601.06922",
+    limits=_AGENT_LIMITS,
+    segment=Choice("agent_step"),
+    branch=Choice("treeps_rag", MappingProxyType({"fanout": 2, "similarity": 0.9, "embedder": "ngrams"})),
+    prune=ENDS_ONLY,
+    advantage=Choice("treeps_mc"),
+)
+
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
-    {recipe.name: recipe for recipe in (_TREEPO, _FLAT, _SPO, _TREERPO, _TREE_GRPO, _IB_TPO, _DEEPSEARCH, _TREERL)}
+    {
+        recipe.name: recipe
+        for recipe in (
+            _TREEPO,
+            _FLAT,
+            _SPO,
+            _TREERPO,
+            _TREE_GRPO,
+            _IB_TPO,
+            _DEEPSEARCH,
+            _TREERL,
+            _ECHO,
+            _ARPO,
+            _AEPO,
+            _TREEPS_RAG,
+        )
+    }
 )
 
 

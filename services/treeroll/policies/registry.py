@@ -25,17 +25,22 @@ from treeroll.policies.advantage.treeps_mc import TreePSMonteCarlo
 from treeroll.policies.advantage.treerl import TreeRL
 from treeroll.policies.advantage.treerpo import TreeRPOAdvantage
 from treeroll.policies.base import Limits
+from treeroll.policies.branch.aepo import AEPO
+from treeroll.policies.branch.arpo import ARPO
 from treeroll.policies.branch.deepsearch import DeepSearch
+from treeroll.policies.branch.echo import Echo
 from treeroll.policies.branch.flat import Flat
 from treeroll.policies.branch.ib_tpo import IBTPO
 from treeroll.policies.branch.spo import SPO
 from treeroll.policies.branch.tree_grpo import TreeGRPO
 from treeroll.policies.branch.treepo import TreePO
+from treeroll.policies.branch.treeps_rag import TreePSRAG
 from treeroll.policies.branch.treerl import EPTree
 from treeroll.policies.branch.treerpo import TreeRPO
 from treeroll.policies.placement.least_loaded import LeastLoaded
 from treeroll.policies.placement.parent_affinity import ParentAffinity
 from treeroll.policies.placement.round_robin import RoundRobin
+from treeroll.policies.prune.confidence import Confidence
 from treeroll.policies.prune.finish_tests import FinishTests
 from treeroll.policies.segment.agent_step import AgentStep
 from treeroll.policies.segment.delimiter import Delimited
@@ -48,8 +53,8 @@ PolicyClass = type[Any]
 
 POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
     "segment": (FixedTokens, PerDepth, Delimited, AgentStep, FullRollout),
-    "branch": (TreePO, Flat, SPO, TreeRPO, TreeGRPO, IBTPO, DeepSearch, EPTree),
-    "prune": (FinishTests,),
+    "branch": (TreePO, Flat, SPO, TreeRPO, TreeGRPO, IBTPO, DeepSearch, EPTree, Echo, ARPO, AEPO, TreePSRAG),
+    "prune": (FinishTests, Confidence),
     "advantage": (
         TreePOAdvantage,
         Grpo,

@@ -19,11 +19,15 @@ TASKS = 3
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """How a world's paths end: by chance at each token, and discarded if shorter than `min_tokens`."""
+    """How a world's paths end: by chance at each token, and discarded if shorter than `min_tokens`.
+
+    Segments have fixed lengths, or are `steps` of an agent, with observations.
+    """
 
     what: str
     end_share: float
     min_tokens: int = 0
+    steps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ TEXTS: Final = (
     Text("paths of which some are discarded", 0.03, 40),
     Text("trees whose paths have one node", 1.0),
     Text("trees that keep no path", 1.0, 2),
+    Text("paths of agent steps", 0.02, steps=True),
 )
 ALONE: Final = Fleet(1, 1, 64)
 OTHERS: Final = (Fleet(2, 3, 2), Fleet(3, 2, 3, "round_robin"), Fleet(4, 3, 4, kill_share=0.02))
@@ -54,10 +59,10 @@ def check_branch_policy(policy: Any, params: Mapping[str, object] | None = None,
     """Try a branch policy class.
 
     Checked: its shape; its trees are the same every time, on every fleet, in every order of arrival, through losses of
-    replicas and in hold mode (ForkBlind); expansions are well formed and the tree is only read; no tree has more
-    leaves than `max_leaves` and `limits.leaves` allow, or is deeper than `max_depth`; every tree ends, empty ones and
-    ones of one node too; a budget is kept; and what is declared a boundary decision does not change when tokens beyond
-    the boundary do.
+    replicas, in hold mode and with a tool's observations (ForkBlind); expansions are well formed and the tree is only
+    read; no tree has more leaves than `max_leaves` and `limits.leaves` allow, or is deeper than `max_depth`; every tree
+    ends, empty ones and ones of one node too; a budget is kept; and what is declared a boundary decision does not
+    change when tokens beyond the boundary do.
 
     Raises:
         NotConformant: a promise is broken.
@@ -65,7 +70,8 @@ def check_branch_policy(policy: Any, params: Mapping[str, object] | None = None,
     case = Case.of("branch", policy, params, limits)
     _check_declarations(case)
     for text in TEXTS:
-        _check_growth(case, text)
+        if limits.max_depth > 1 or not text.steps:
+            _check_growth(case, text)
     _check_budgets(case)
     _check_boundary_decisions(case)
 
@@ -89,7 +95,7 @@ def _check_growth(case: Case, text: Text) -> None:
     _check_equal(case, "Deterministic", f"of {text.what}, grown twice by one object", first, again)
     for fleet in OTHERS:
         _check_equal(case, "ForkBlind", f"of {text.what}, on {fleet}", first, _grown(case, text, fleet))
-    if not policy.needs_hold:
+    if not policy.needs_hold and not text.steps:
         held = _grown(case, text, OTHERS[0], hold=True)
         _check_equal(case, "ForkBlind", f"of {text.what}, in hold mode", first, held)
 
@@ -184,8 +190,9 @@ def _grown(
 
 def _policies(watched: WatchedPolicy, text: Text, hold: bool, limits: Limits) -> Policies:
     tests = {"boxed": "off", "repetition": "off", "min_tokens": min(text.min_tokens, limits.max_tokens)}
+    segment, params = ("agent_step", {}) if text.steps else ("fixed", {"hold": hold})
     return Policies(
-        registry.build("segment", "fixed", {"hold": hold}, limits),
+        registry.build("segment", segment, params, limits),
         watched,
         registry.build("prune", "finish_tests", tests, limits),
         registry.build("advantage", "grpo", {}, limits),

@@ -49,7 +49,7 @@ class FinishTests:
     def __init__(self, params: Params, limits: Limits) -> None:
         if params.min_tokens > limits.max_tokens:
             raise InvalidInput(
-                f"prune policy 'finish_tests': min_tokens {params.min_tokens} is above max_tokens "
+                f"prune policy '{self.name}': min_tokens {params.min_tokens} is above max_tokens "
                 f"{limits.max_tokens}, so every path would be discarded; lower min_tokens"
             )
         self._params = params

@@ -1,0 +1,170 @@
+"""ECHO: whole answers, then more from where each was first unsure (arXiv 2602.02150, by its release)."""
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import ClassVar
+
+from pydantic import Field, model_validator
+
+from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tokens, Tree
+from treeroll.errors import InvalidInput
+from treeroll.policies import base, signals
+from treeroll.policies.base import Expansion, Growth, Limits
+from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
+
+
+class Echo:
+    """Whole answers; then B - 1 more from before the first token of each at which the model was unsure.
+
+    That is the first token with `min_depth` completion tokens before it whose entropy H is at least `entropy` and at
+    least `entropy_rise` above the mean of the `entropy_window` entropies before it, while the group confidence C, the
+    mean confidence of the last `group_window` tokens, is at most `confidence`. All windows must be full. Then
+    B = round(1 + entropy_weight (H - entropy_low) / (entropy_high - entropy_low) - confidence_weight (C - c) / c),
+    held within 1..max_width, where c is `confidence`: B falls where the model is sure, whatever its entropy. B may be
+    1, and then nothing starts. What is missing up to the run's leaves starts from the prompt in the same wave, so there
+    are two waves one after the other.
+
+    A place is found by reading the finished answer, so it is retrospective, and so are the answers that fill up: path
+    weights of all later answers are 0, and the first ones alone estimate the policy's mean reward.
+
+    Rule, weights and bounds are the release's, as are the thresholds of entropy; it compares them with entropies over
+    10 candidates, which cannot exceed ln 10 = 2.3, ours are upper bounds that can. Ours: how many answers come first,
+    the windows, `min_depth` and the least width of 1, which our sources do not give; a token's confidence, the
+    probability with which it was sampled, because a record holds no candidates; `confidence` on that scale. New answers
+    sample the token at their place freely (the release forces the best B candidates). A discarded answer is not cut,
+    and none is replaced after the second wave.
+    """
+
+    name: ClassVar[str] = "echo"
+    summary: ClassVar[str] = "whole answers, then more from where each was first unsure"
+    paper: ClassVar[str] = "ECHO, arXiv 2602.02150"
+    reads_rewards: ClassVar[bool] = False
+    needs_hold: ClassVar[bool] = False
+    reads_tokens: ClassVar[bool] = True
+
+    class Params(base.Params):
+        """How many answers, where they are cut, and how wide."""
+
+        answers: int = Field(16, ge=1, le=MAX_FANOUT, description="whole answers that come first")
+        min_depth: int = Field(16, ge=1, description="completion tokens before the first place")
+        entropy: float = Field(3.5, ge=0, description="least entropy of a place, nats")
+        entropy_rise: float = Field(0.2, ge=0, description="least rise of entropy at a place, nats")
+        entropy_window: int = Field(16, ge=1, le=4096, description="tokens that an entropy is compared with")
+        confidence: float = Field(0.6, gt=0, le=1, description="most group confidence at a place")
+        group_window: int = Field(32, ge=1, le=4096, description="tokens in a group confidence")
+        entropy_weight: float = Field(2.0, ge=0, le=1024, description="alpha, width that entropy adds")
+        confidence_weight: float = Field(1.0, ge=0, le=1024, description="beta, width that confidence takes")
+        entropy_low: float = Field(1.0, ge=0, description="H_lo, entropy that adds nothing, nats")
+        entropy_high: float = Field(3.5, gt=0, description="H_hi, entropy that adds alpha, nats")
+        max_width: int = Field(4, ge=2, le=MAX_FANOUT, description="most answers per place, the first included")
+
+        @model_validator(mode="after")
+        def _low_is_below_high(self) -> "Echo.Params":
+            if self.entropy_low >= self.entropy_high:
+                raise ValueError(
+                    f"entropy_low {self.entropy_low:g} is not below entropy_high {self.entropy_high:g}; lower the one "
+                    "or raise the other"
+                )
+            return self
+
+    def __init__(self, params: Params, limits: Limits) -> None:
+        settings = f"answers {params.answers} and max_width {params.max_width}"
+        within_leaves(self.name, settings, params.answers * params.max_width, limits)
+        earliest = max(params.min_depth, params.entropy_window, params.group_window - 1)
+        if earliest >= limits.max_tokens:
+            raise InvalidInput(
+                f"branch policy 'echo': min_depth {params.min_depth}, entropy_window {params.entropy_window} and "
+                f"group_window {params.group_window} allow no place before token {earliest + 1}, above max_tokens "
+                f"{limits.max_tokens}; lower them or allow longer paths"
+            )
+        self.max_leaves = limits.leaves
+        self._params = params
+
+    @property
+    def entropy_needed(self) -> float:
+        """Least entropy (nats) of a token at which anything starts."""
+        return max(self._params.entropy, self._params.entropy_rise)
+
+    def grow(self, tree: Tree) -> Growth:
+        """A fresh memory for a new tree."""
+        return EchoGrowth(self._params, self.max_leaves)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A token of a node, and how many answers begin with what is before it, the first one included."""
+
+    node: int
+    position: int
+    width: int
+
+
+class EchoGrowth:
+    """Looks for the place of each answer while it comes, and cuts them all when all have ended."""
+
+    def __init__(self, params: Echo.Params, leaves: int) -> None:
+        self._params = params
+        self._leaves = leaves
+        self._context = max(params.entropy_window, params.group_window - 1)
+        self._places: dict[int, Place] = {}  # answer, by its index below the prompt
+        self._cut = False
+
+    def start(self, tree: Tree) -> list[Expansion]:
+        """The first answers."""
+        return [Expansion(tree.root.number, self._params.answers, BranchReason.INITIAL, resume=False)]
+
+    def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
+        """Nothing to decide yet; a branch held at a boundary goes on."""
+        if not self._cut:
+            self._look(tree, node)
+        return [Expansion(node.number, 0)] if node.status is NodeStatus.INNER else []
+
+    def on_idle(self, tree: Tree) -> list[Expansion]:
+        """The second wave, once. Every path has ended, so arrival has left no trace."""
+        if self._cut:
+            return []
+        self._cut = True
+        expansions = [self._at(tree, place) for _, place in sorted(self._places.items()) if place.width > 1]
+        missing = self._leaves - len(tree.leaves) - sum(expansion.forks for expansion in expansions)
+        fresh = Expansion(tree.root.number, missing, BranchReason.FALLBACK, Decision.RETROSPECTIVE, resume=False)
+        return [*expansions, fresh]
+
+    def _at(self, tree: Tree, place: Place) -> Expansion:
+        """More answers from before a token; the first token of a node follows its whole parent."""
+        node = tree.nodes[place.node]
+        number, cut = (node.number, place.position) if place.position else (node.parent, None)
+        forks = place.width - 1
+        return Expansion(number, forks, BranchReason.FORK, Decision.RETROSPECTIVE, resume=False, cut=cut)
+
+    def _look(self, tree: Tree, node: Node) -> None:
+        answer = tree.path(node.number)[0]
+        if node.status is NodeStatus.PRUNED:
+            self._places.pop(answer, None)
+        elif answer not in self._places and node.tokens is not None:
+            before = tree.tokens_before(node.parent, node.token_start, self._context)
+            earliest = self._params.min_depth - (node.token_start - tree.root.n_tokens)
+            place = self._first_place(before, node.tokens, range(max(0, earliest), node.sampled))
+            if place is not None:
+                self._places[answer] = Place(node.number, *place)
+
+    def _first_place(self, before: Tokens, own: Tokens, positions: range) -> tuple[int, int] | None:
+        """Position and width of the first place among these positions of a node."""
+        first, params = len(before.ids), self._params
+        entropies = [*before.entropies, *own.entropies]
+        if len(entropies) < first + len(own.ids):  # an engine that sends none
+            return None
+        rises = signals.rises(entropies, params.entropy_window)
+        sure = signals.means(signals.confidences(chain(before.logprobs, own.logprobs)), params.group_window)
+        for position in positions:
+            entropy, confidence = entropies[first + position], sure[first + position]
+            unsure = entropy >= params.entropy and confidence <= params.confidence
+            if unsure and rises[first + position] >= params.entropy_rise:
+                return position, width(params, entropy, confidence)
+        return None
+
+
+def width(params: Echo.Params, entropy: float, confidence: float) -> int:
+    """B, answers that go on from a place, the first one included: 1..max_width."""
+    gain = params.entropy_weight * (entropy - params.entropy_low) / (params.entropy_high - params.entropy_low)
+    loss = params.confidence_weight * (confidence - params.confidence) / params.confidence
+    return min(max(round(1 + gain - loss), 1), params.max_width)

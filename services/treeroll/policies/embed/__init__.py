@@ -1,0 +1,1 @@
+"""Embedders: texts as vectors, so that a policy can say how alike two texts are."""

@@ -1,0 +1,132 @@
+"""ECHO's prune tests: a path ends where the model has lost its confidence (arXiv 2602.02150, by its release)."""
+
+from itertools import chain
+from typing import ClassVar
+
+from pydantic import Field
+
+from treeroll.core.tree import NodeStatus, StopReason
+from treeroll.errors import InvalidInput
+from treeroll.policies import signals
+from treeroll.policies.base import Limits, Segment, Verdict
+from treeroll.policies.prune.finish_tests import FinishTests
+
+UNSURE = (StopReason.LOW_CONFIDENCE, StopReason.TAIL_DECLINE, StopReason.ENTROPY_SPIKE)
+
+
+class Confidence(FinishTests):
+    """The tests of `finish_tests`, and before them three that read tokens; the first that holds gives the reason.
+
+    1 LOW_CONFIDENCE: the group confidence, the mean confidence of the last `group_window` tokens, is below
+    `min_confidence`. 2 TAIL_DECLINE: that of the last `tail_window` has fallen with each of `decline_steps` tokens and
+    is at most `decline_confidence`. 3 ENTROPY_SPIKE: each of `spike_steps` tokens has an entropy above the mean of the
+    `entropy_window` before it, the last by more than `spike`. Any of them may be left out (none). A test holds for a
+    segment if it holds at any of its tokens; windows reach back along the path, and must be full.
+
+    Steps, `spike` and the choice of tests are the release's. Ours: the windows, which our sources do not give; the
+    confidence of a token, the probability with which it was sampled, because a record holds no candidates; and so its
+    thresholds, which have the order and the proportions of the release's 0.4 and 1.0, halved. Entropies are upper
+    bounds, from the `top_logprobs` that the run must ask for.
+
+    The release decodes whole answers and cuts their text off afterwards. Ours: paths are judged when a segment has
+    ended, and end with it, so short segments save tokens and one segment as long as the path saves none. What fails a
+    test comes before the segment's end, so these tests go first: an answer that follows in the same segment does not
+    count, as it would never have been written. A leaf is the default because the release keeps what it cuts.
+    """
+
+    name: ClassVar[str] = "confidence"
+    summary: ClassVar[str] = "finish_tests, and an end to paths where the model is unsure"
+    paper: ClassVar[str] = "ECHO, arXiv 2602.02150, its release"
+    reads_tokens: ClassVar[bool] = True
+
+    class Params(FinishTests.Params):
+        """Which tests run, and their thresholds."""
+
+        group_window: int = Field(32, ge=1, le=4096, description="tokens in a group confidence")
+        min_confidence: float | None = Field(0.2, gt=0, le=1, description="a lower group confidence ends the path")
+        tail_window: int = Field(16, ge=1, le=4096, description="tokens in a tail confidence")
+        decline_steps: int = Field(3, ge=1, le=1024, description="tokens in a row at which tail confidence falls")
+        decline_confidence: float | None = Field(
+            0.5, gt=0, le=1, description="a tail confidence that falls ends the path from here on"
+        )
+        entropy_window: int = Field(16, ge=1, le=4096, description="tokens that an entropy is compared with")
+        spike_steps: int = Field(3, ge=1, le=1024, description="tokens in a row with entropies above those before")
+        spike: float | None = Field(0.5, ge=0, description="how far above, in nats, the last of them is")
+        keep_as_leaf: bool = Field(True, description="whether such a path stays a sample, or is discarded")
+
+    def __init__(self, params: Params, limits: Limits) -> None:
+        super().__init__(params, limits)
+        self._tests = params
+        earliest = _earliest(params)
+        for test, tokens in earliest.items():
+            if tokens > limits.max_tokens:
+                raise InvalidInput(
+                    f"prune policy 'confidence': {test} is first tested after {tokens} tokens, above max_tokens "
+                    f"{limits.max_tokens}; set it to none, shorten its window or allow longer paths"
+                )
+        self._context = max(earliest.values()) - 1
+
+    @property
+    def entropy_needed(self) -> float | None:
+        """Nats above which some entropy must be for a path to end."""
+        return self._tests.spike
+
+    def judge(self, segment: Segment) -> Verdict | None:
+        """None: the path goes on."""
+        verdict = super().judge(segment)
+        if verdict is not None and verdict.reason in UNSURE and not self._tests.keep_as_leaf:
+            return Verdict(NodeStatus.PRUNED, verdict.reason)
+        return verdict
+
+    def _reason(self, segment: Segment) -> StopReason | None:
+        return self._unsure(segment) or super()._reason(segment)
+
+    def _unsure(self, segment: Segment) -> StopReason | None:
+        own = segment.tokens
+        if own is None or segment.recent is None:
+            return None
+        before = segment.recent(self._context)
+        first = len(before.ids)
+        sure = signals.confidences(chain(before.logprobs, own.logprobs))
+        if self._low(sure, first):
+            return StopReason.LOW_CONFIDENCE
+        if self._declines(sure, first):
+            return StopReason.TAIL_DECLINE
+        if self._spikes([*before.entropies, *own.entropies], first):
+            return StopReason.ENTROPY_SPIKE
+        return None
+
+    def _low(self, sure: list[float], first: int) -> bool:
+        least = self._tests.min_confidence
+        return least is not None and any(mean < least for mean in signals.means(sure, self._tests.group_window)[first:])
+
+    def _declines(self, sure: list[float], first: int) -> bool:
+        most, window, steps = self._tests.decline_confidence, self._tests.tail_window, self._tests.decline_steps
+        if most is None:
+            return False
+        fallen = zip(signals.streaks(signals.falls(sure, window)), signals.means(sure, window), strict=True)
+        return any(streak >= steps and mean <= most for streak, mean in list(fallen)[first:])
+
+    def _spikes(self, entropies: list[float], first: int) -> bool:
+        least, steps = self._tests.spike, self._tests.spike_steps
+        if least is None:
+            return False
+        rises = signals.rises(entropies, self._tests.entropy_window)
+        risen = zip(signals.streaks(rise > 0 for rise in rises), rises, strict=True)
+        return any(streak >= steps and rise > least for streak, rise in list(risen)[first:])
+
+
+def _earliest(params: Confidence.Params) -> dict[str, int]:
+    """How many tokens each test must have seen before it can hold, by its parameter; InvalidInput if there is none."""
+    tokens = {
+        "min_confidence": params.group_window,
+        "decline_confidence": params.tail_window + params.decline_steps,
+        "spike": params.entropy_window + params.spike_steps,
+    }
+    asked = {test: count for test, count in tokens.items() if getattr(params, test) is not None}
+    if not asked:
+        raise InvalidInput(
+            f"prune policy 'confidence': {', '.join(tokens)} are all none, so no test is left; set one of them or use "
+            "prune policy 'finish_tests'"
+        )
+    return asked
