@@ -31,6 +31,11 @@ SETTINGS = {
         ({"chains": 2, "places": 3, "stop_token_ids": [5, 6]}, LIMITS),
     ],
     ("branch", "deepsearch"): [({"width": 4, "terminals": 4}, LIMITS)],
+    ("branch", "rest_mcts"): [
+        ({"iterations": 7}, LIMITS),
+        ({"width": 2, "iterations": 15, "roll_forward": 4, "value": "success", "successes": 16}, LIMITS),
+        ({"width": 4, "iterations": 5, "roll_forward": 0, "successes": 16}, LIMITS),
+    ],
 }
 CASES = [
     pytest.param(kind, policy, params, limits, id=f"{kind}-{policy.name}-{number}")

@@ -29,6 +29,7 @@ SMALL: dict[str, dict[str, object]] = {
     "ib_tpo": {"leaves": 12},
     "treerl": {"leaves": 10, "branch": {"chains": 2, "places": 2}},
     "deepsearch": {"leaves": 12, "branch": {"width": 4, "terminals": 3}},
+    "rest_mcts": {"leaves": 13, "branch": {"iterations": 6}},
 }
 # Every fork is decided at its boundary, from what was known there.
 BLIND = {

@@ -23,10 +23,14 @@ BRANCHES = {
     "tree_grpo": [None, {"chains": 1, "picks": 1}],
     "ib_tpo": [None, {"initial": 1, "rounds": 1}, {"initial": 1, "rounds": 3, "nodes": 2}],
     "deepsearch": [None, {"width": 1, "terminals": 1}, {"width": 2, "terminals": 3}],
+    "treerl": [None, {"chains": 1, "rounds": 0}, {"chains": 2, "places": 1}],
+    "rest_mcts": [None, {"width": 1}, {"width": 2, "iterations": 5, "value": "success", "successes": 9}],
 }
 SEGMENTS = {
     "fixed": [{}, {"hold": True}, {"aligned": False}],
     "per_depth": [{}, {"hold": True, "last_free": False}, {"tokens": []}, {"tokens": [1, 2]}],
+    "delimiter": [{}, {"hold": True, "texts": [], "token_ids": [3]}],
+    "agent_step": [{}],
     "full_rollout": [{}],
 }
 # segment_tokens, max_depth, max_tokens: one token, one deep, one segment longer than the path, and room.

@@ -47,7 +47,8 @@ def test_unknown_kinds_and_names_list_what_exists():
         "there is no policy kind 'brnch'; the kinds are segment, branch, prune, advantage, placement"
     )
     assert refusal("branch", "treeop", {}) == (
-        "there is no branch policy 'treeop'; there is treepo, flat, spo, treerpo, tree_grpo, ib_tpo, deepsearch, treerl"
+        "there is no branch policy 'treeop'; there is treepo, flat, spo, treerpo, tree_grpo, ib_tpo, deepsearch, "
+        "treerl, rest_mcts"
     )
 
 
@@ -138,6 +139,11 @@ def test_the_treepo_recipe_has_the_papers_defaults():
         ("tree_grpo", Limits(6, 512, 14, 7168), {"chains": 2, "picks": 2, "rounds": 1}),
         ("ib_tpo", Limits(12, 512, 14, 7168), {"initial": 4, "rounds": 9, "nodes": 1, "forks": 1, "beta": 5.0}),
         ("deepsearch", Limits(64, 256, 64, 16384), {"width": 8, "terminals": 8}),
+        (
+            "rest_mcts",
+            Limits(33, 256, 16, 4096),
+            {"width": 3, "iterations": 16, "roll_forward": 3, "exploration": 0.7},
+        ),
     ],
 )
 def test_the_other_recipes_have_the_shapes_of_their_papers(name, limits, branch):

@@ -136,8 +136,23 @@ _TREERL = Recipe(
     advantage=Choice("treerl"),
 )
 
+# Steps of up to 256 tokens are the paper's. Ours: the depth, and iterations as many as make a tree worth training on.
+_REST_MCTS = Recipe(
+    name="rest_mcts",
+    summary="tree search, three segments at a time, until one path succeeds; labels for a value model; up to 33 leaves",
+    paper="ReST-MCTS*, arXiv 2406.03816",
+    limits=Limits(leaves=33, segment_tokens=256, max_depth=16, max_tokens=16 * 256),
+    segment=Choice("fixed", MappingProxyType({"hold": True})),
+    branch=Choice("rest_mcts", MappingProxyType({"width": 3, "iterations": 16, "roll_forward": 3, "exploration": 0.7})),
+    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
+    advantage=Choice("rest_mcts"),
+)
+
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
-    {recipe.name: recipe for recipe in (_TREEPO, _FLAT, _SPO, _TREERPO, _TREE_GRPO, _IB_TPO, _DEEPSEARCH, _TREERL)}
+    {
+        recipe.name: recipe
+        for recipe in (_TREEPO, _FLAT, _SPO, _TREERPO, _TREE_GRPO, _IB_TPO, _DEEPSEARCH, _TREERL, _REST_MCTS)
+    }
 )
 
 

@@ -28,6 +28,7 @@ from treeroll.policies.base import Limits
 from treeroll.policies.branch.deepsearch import DeepSearch
 from treeroll.policies.branch.flat import Flat
 from treeroll.policies.branch.ib_tpo import IBTPO
+from treeroll.policies.branch.rest_mcts import RestMCTS
 from treeroll.policies.branch.spo import SPO
 from treeroll.policies.branch.tree_grpo import TreeGRPO
 from treeroll.policies.branch.treepo import TreePO
@@ -48,7 +49,7 @@ PolicyClass = type[Any]
 
 POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
     "segment": (FixedTokens, PerDepth, Delimited, AgentStep, FullRollout),
-    "branch": (TreePO, Flat, SPO, TreeRPO, TreeGRPO, IBTPO, DeepSearch, EPTree),
+    "branch": (TreePO, Flat, SPO, TreeRPO, TreeGRPO, IBTPO, DeepSearch, EPTree, RestMCTS),
     "prune": (FinishTests,),
     "advantage": (
         TreePOAdvantage,
