@@ -31,6 +31,8 @@ SETTINGS = {
         ({"chains": 2, "places": 3, "stop_token_ids": [5, 6]}, LIMITS),
     ],
     ("branch", "deepsearch"): [({"width": 4, "terminals": 4}, LIMITS)],
+    ("branch", "hyper"): [({}, LIMITS), ({"warm_up": 4, "keep": 3, "pool": 6}, LIMITS)],
+    ("branch", "tree_planner"): [({}, LIMITS), ({"samples": 12, "places": 2, "forks": 1}, LIMITS)],
     ("branch", "rest_mcts"): [
         ({"iterations": 7}, LIMITS),
         ({"width": 2, "iterations": 15, "roll_forward": 4, "value": "success", "successes": 16}, LIMITS),

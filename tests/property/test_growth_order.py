@@ -34,6 +34,7 @@ OTHERS = {
     "tree_grpo": {"chains": 3, "picks": 2, "rounds": 2},
     "ib_tpo": {"initial": 3, "rounds": 4, "nodes": 2, "forks": 2},
     "deepsearch": {"width": 3, "terminals": 5},
+    "hyper": {"warm_up": 5, "keep": 3, "pool": 9},
     "rest_mcts": {"width": 3, "iterations": 12, "roll_forward": 2, "successes": 6},
 }
 

@@ -24,6 +24,8 @@ BRANCHES = {
     "ib_tpo": [None, {"initial": 1, "rounds": 1}, {"initial": 1, "rounds": 3, "nodes": 2}],
     "deepsearch": [None, {"width": 1, "terminals": 1}, {"width": 2, "terminals": 3}],
     "treerl": [None, {"chains": 1, "rounds": 0}, {"chains": 2, "places": 1}],
+    "hyper": [None, {"warm_up": 1, "keep": 1}, {"warm_up": 3, "keep": 2, "pool": 4}],
+    "tree_planner": [None, {"samples": 1, "places": 0}, {"samples": 4, "places": 1}],
     "rest_mcts": [None, {"width": 1}, {"width": 2, "iterations": 5, "value": "success", "successes": 9}],
 }
 SEGMENTS = {

@@ -48,7 +48,7 @@ def test_unknown_kinds_and_names_list_what_exists():
     )
     assert refusal("branch", "treeop", {}) == (
         "there is no branch policy 'treeop'; there is treepo, flat, spo, treerpo, tree_grpo, ib_tpo, deepsearch, "
-        "treerl, rest_mcts"
+        "treerl, rest_mcts, hyper, tree_planner"
     )
 
 
@@ -139,6 +139,8 @@ def test_the_treepo_recipe_has_the_papers_defaults():
         ("tree_grpo", Limits(6, 512, 14, 7168), {"chains": 2, "picks": 2, "rounds": 1}),
         ("ib_tpo", Limits(12, 512, 14, 7168), {"initial": 4, "rounds": 9, "nodes": 1, "forks": 1, "beta": 5.0}),
         ("deepsearch", Limits(64, 256, 64, 16384), {"width": 8, "terminals": 8}),
+        ("hyper", Limits(80, 64, 64, 4096), {"warm_up": 16, "keep": 10, "pool": 80}),
+        ("tree_planner", Limits(16, 4096, 1, 4096), {"samples": 8, "places": 4, "forks": 2}),
         (
             "rest_mcts",
             Limits(33, 256, 16, 4096),

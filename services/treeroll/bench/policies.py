@@ -37,6 +37,7 @@ SHAPES: Final[Mapping[str, Mapping[str, object]]] = {
     "treerl": {"chains": 16, "places": 3, "rounds": 1, "forks": 1},
     # As many expansions as leaves allow, however often paths succeed.
     "rest_mcts": {"width": 4, "iterations": 21, "successes": 1024},
+    "tree_planner": {"samples": 32, "places": 16, "forks": 2},
 }
 # One token in so many ends a path: about one segment in eight.
 END_EVERY = 256

@@ -27,10 +27,12 @@ from treeroll.policies.advantage.treerpo import TreeRPOAdvantage
 from treeroll.policies.base import Limits
 from treeroll.policies.branch.deepsearch import DeepSearch
 from treeroll.policies.branch.flat import Flat
+from treeroll.policies.branch.hyper import HyPER
 from treeroll.policies.branch.ib_tpo import IBTPO
 from treeroll.policies.branch.rest_mcts import RestMCTS
 from treeroll.policies.branch.spo import SPO
 from treeroll.policies.branch.tree_grpo import TreeGRPO
+from treeroll.policies.branch.tree_planner import TreePlanner
 from treeroll.policies.branch.treepo import TreePO
 from treeroll.policies.branch.treerl import EPTree
 from treeroll.policies.branch.treerpo import TreeRPO
@@ -49,7 +51,7 @@ PolicyClass = type[Any]
 
 POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
     "segment": (FixedTokens, PerDepth, Delimited, AgentStep, FullRollout),
-    "branch": (TreePO, Flat, SPO, TreeRPO, TreeGRPO, IBTPO, DeepSearch, EPTree, RestMCTS),
+    "branch": (TreePO, Flat, SPO, TreeRPO, TreeGRPO, IBTPO, DeepSearch, EPTree, RestMCTS, HyPER, TreePlanner),
     "prune": (FinishTests,),
     "advantage": (
         TreePOAdvantage,
