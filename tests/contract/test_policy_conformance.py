@@ -48,6 +48,13 @@ SETTINGS = {
         ({"beta": 0.1, "tau": 0.1, "forks": 3, "window": 2}, LIMITS),
     ],
     ("branch", "treeps_rag"): [({}, LIMITS), ({"fanout": 4, "similarity": 0.3}, WIDE)],
+    ("branch", "hyper"): [({}, LIMITS), ({"warm_up": 4, "keep": 3, "pool": 6}, LIMITS)],
+    ("branch", "tree_planner"): [({}, LIMITS), ({"samples": 12, "places": 2, "forks": 1}, LIMITS)],
+    ("branch", "rest_mcts"): [
+        ({"iterations": 7}, LIMITS),
+        ({"width": 2, "iterations": 15, "roll_forward": 4, "value": "success", "successes": 16}, LIMITS),
+        ({"width": 4, "iterations": 5, "roll_forward": 0, "successes": 16}, LIMITS),
+    ],
 }
 CASES = [
     pytest.param(kind, policy, params, limits, id=f"{kind}-{policy.name}-{number}")

@@ -37,6 +37,9 @@ SMALL: dict[str, dict[str, object]] = {
     "aepo": {"leaves": 8, "top_logprobs": 10},
     "treeps_rag": {"leaves": 16},
     "deepsearch": {"leaves": 12, "branch": {"width": 4, "terminals": 3}},
+    "rest_mcts": {"leaves": 13, "branch": {"iterations": 6}},
+    "hyper": {"leaves": 12, "branch": {"warm_up": 6, "keep": 4, "pool": 12}},
+    "tree_planner": {"leaves": 12, "branch": {"samples": 6, "places": 3}},
 }
 # Every fork is decided at its boundary, from what was known there.
 BLIND = {

@@ -22,17 +22,20 @@ BRANCHES = {
     "treerpo": [None, {"arity": 1}, {"arity": 2}],
     "tree_grpo": [None, {"chains": 1, "picks": 1}],
     "ib_tpo": [None, {"initial": 1, "rounds": 1}, {"initial": 1, "rounds": 3, "nodes": 2}],
-    "treerl": [None, {"chains": 1, "places": 1, "forks": 1}, {"chains": 2, "places": 1}],
+    "treerl": [None, {"chains": 1, "rounds": 0}, {"chains": 1, "forks": 1}, {"chains": 2, "places": 1}],
     "echo": [None, {"answers": 1}, {"answers": 2, "max_width": 3, "min_depth": 1, "entropy": 0.5, "confidence": 1.0}],
     "arpo": [None, {"initial": 1}, {"initial": 1, "beam": 4, "base": 1.0}],
     "aepo": [None, {"beta": 0.0, "tau": 0.0, "forks": 2}],
     "treeps_rag": [None, {"fanout": 1}],
     "deepsearch": [None, {"width": 1, "terminals": 1}, {"width": 2, "terminals": 3}],
+    "hyper": [None, {"warm_up": 1, "keep": 1}, {"warm_up": 3, "keep": 2, "pool": 4}],
+    "tree_planner": [None, {"samples": 1, "places": 0}, {"samples": 4, "places": 1}],
+    "rest_mcts": [None, {"width": 1}, {"width": 2, "iterations": 5, "value": "success", "successes": 9}],
 }
 SEGMENTS = {
     "fixed": [{}, {"hold": True}, {"aligned": False}],
     "per_depth": [{}, {"hold": True, "last_free": False}, {"tokens": []}, {"tokens": [1, 2]}],
-    "delimiter": [{"texts": ["> "]}, {"token_ids": [3, 4, 5], "hold": True}],
+    "delimiter": [{}, {"texts": ["> "]}, {"texts": [], "token_ids": [3, 4, 5], "hold": True}],
     "agent_step": [{}],
     "full_rollout": [{}],
 }

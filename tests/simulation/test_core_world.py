@@ -31,6 +31,7 @@ def test_trees_are_the_same_whatever_the_fleet_the_order_and_the_losses(
 REWARDED: dict[str, dict[str, dict[str, object]]] = {
     "ib_tpo": {"branch": {"initial": 3, "rounds": 6, "nodes": 1}},
     "deepsearch": {"branch": {"width": 2, "terminals": 4}},
+    "rest_mcts": {"branch": {"width": 2, "iterations": 6, "successes": 4}},
 }
 
 

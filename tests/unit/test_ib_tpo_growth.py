@@ -47,8 +47,8 @@ def test_a_round_starts_where_success_rises_with_confidence():
     grown = grow(world, lambda path: float(path[0] == 0), initial=2, rounds=2)
     growth = grown.growth
     root = 3 * (0.8 * math.exp(-0.1) - 1.2 * math.exp(-0.4))
-    assert growth._score(0) == pytest.approx(root)
-    assert growth._score(1) == pytest.approx(-1.2 * math.exp(-0.2))
+    assert growth._score(grown.tree.root) == pytest.approx(root)
+    assert growth._score(grown.tree.nodes[1]) == pytest.approx(-1.2 * math.exp(-0.2))
     assert starts(grown) == [()]
 
 

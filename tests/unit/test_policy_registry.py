@@ -47,8 +47,8 @@ def test_unknown_kinds_and_names_list_what_exists():
         "there is no policy kind 'brnch'; the kinds are segment, branch, prune, advantage, placement"
     )
     assert refusal("branch", "treeop", {}) == (
-        "there is no branch policy 'treeop'; there is treepo, flat, spo, treerpo, tree_grpo, ib_tpo, deepsearch, "
-        "treerl, echo, arpo, aepo, treeps_rag"
+        "there is no branch policy 'treeop'; there is treepo, flat, spo, treerpo, tree_grpo, ib_tpo, treerl, arpo, "
+        "aepo, treeps_rag, echo, deepsearch, rest_mcts, hyper, tree_planner"
     )
 
 
@@ -145,6 +145,13 @@ def test_the_treepo_recipe_has_the_papers_defaults():
         ),
         ("deepsearch", Limits(64, 256, 64, 16384), {"width": 8, "terminals": 8}),
         ("arpo", Limits(16, 4096, 4, 4096), {"initial": 8, "beam": 2, "base": 0.5, "weight": 0.2}),
+        ("hyper", Limits(80, 64, 64, 4096), {"warm_up": 16, "keep": 10, "pool": 80}),
+        ("tree_planner", Limits(16, 4096, 1, 4096), {"samples": 8, "places": 4, "forks": 2}),
+        (
+            "rest_mcts",
+            Limits(33, 256, 16, 4096),
+            {"width": 3, "iterations": 16, "roll_forward": 3, "exploration": 0.7},
+        ),
     ],
 )
 def test_the_other_recipes_have_the_shapes_of_their_papers(name, limits, branch):

@@ -34,6 +34,10 @@ SHAPES: Final[Mapping[str, Mapping[str, object]]] = {
     "tree_grpo": {"chains": 8, "picks": 7, "rounds": 1},
     "ib_tpo": {"initial": 8, "rounds": 57, "nodes": 1, "forks": 1},
     "deepsearch": {"width": 8, "terminals": 8},
+    "treerl": {"chains": 16, "places": 3, "rounds": 1, "forks": 1},
+    # As many expansions as leaves allow, however often paths succeed.
+    "rest_mcts": {"width": 4, "iterations": 21, "successes": 1024},
+    "tree_planner": {"samples": 32, "places": 16, "forks": 2},
 }
 # One token in so many ends a path: about one segment in eight.
 END_EVERY = 256

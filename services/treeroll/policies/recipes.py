@@ -164,6 +164,42 @@ _ARPO = Recipe(
     advantage=Choice("grpo"),
 )
 
+# Steps of up to 256 tokens are the paper's. Ours: the depth, and iterations as many as make a tree worth training on.
+_REST_MCTS = Recipe(
+    name="rest_mcts",
+    summary="tree search, three segments at a time, until one path succeeds; labels for a value model; up to 33 leaves",
+    paper="ReST-MCTS*, arXiv 2406.03816",
+    limits=Limits(leaves=33, segment_tokens=256, max_depth=16, max_tokens=16 * 256),
+    segment=Choice("fixed", MappingProxyType({"hold": True})),
+    branch=Choice("rest_mcts", MappingProxyType({"width": 3, "iterations": 16, "roll_forward": 3, "exploration": 0.7})),
+    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
+    advantage=Choice("rest_mcts"),
+)
+
+# The interval of 64 tokens, the first paths, the best of them and the largest pool are the paper's. Ours: the rest.
+_HYPER = Recipe(
+    name="hyper",
+    summary="16 paths; every 64 tokens unsure ones end, and while all are unsure the others fork; up to 80 leaves",
+    paper="HyPER, arXiv 2602.06527",
+    limits=Limits(leaves=80, segment_tokens=64, max_depth=64, max_tokens=64 * 64),
+    segment=Choice("fixed", MappingProxyType({"hold": True})),
+    branch=Choice("hyper", MappingProxyType({"warm_up": 16, "keep": 10, "pool": 80})),
+    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
+    advantage=Choice("grpo"),
+)
+
+# Ours, all of it.
+_TREE_PLANNER = Recipe(
+    name="tree_planner",
+    summary="8 answers, then two more from each of the four places where most tokens are shared; 16 leaves",
+    paper="ours, after the idea of Tree-Planner (not read)",
+    limits=Limits(leaves=16, segment_tokens=4096, max_depth=1, max_tokens=4096),
+    segment=Choice("full_rollout"),
+    branch=Choice("tree_planner", MappingProxyType({"samples": 8, "places": 4, "forks": 2})),
+    prune=ENDS_ONLY,
+    advantage=Choice("grpo"),
+)
+
 # Ours: the shape is ARPO's. The paper also changes advantages and clipping, in the trainer.
 _AEPO = Recipe(
     name="aepo",
@@ -204,6 +240,9 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
             _ARPO,
             _AEPO,
             _TREEPS_RAG,
+            _REST_MCTS,
+            _HYPER,
+            _TREE_PLANNER,
         )
     }
 )

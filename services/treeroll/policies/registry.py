@@ -30,9 +30,12 @@ from treeroll.policies.branch.arpo import ARPO
 from treeroll.policies.branch.deepsearch import DeepSearch
 from treeroll.policies.branch.echo import Echo
 from treeroll.policies.branch.flat import Flat
+from treeroll.policies.branch.hyper import HyPER
 from treeroll.policies.branch.ib_tpo import IBTPO
+from treeroll.policies.branch.rest_mcts import RestMCTS
 from treeroll.policies.branch.spo import SPO
 from treeroll.policies.branch.tree_grpo import TreeGRPO
+from treeroll.policies.branch.tree_planner import TreePlanner
 from treeroll.policies.branch.treepo import TreePO
 from treeroll.policies.branch.treeps_rag import TreePSRAG
 from treeroll.policies.branch.treerl import EPTree
@@ -53,7 +56,23 @@ PolicyClass = type[Any]
 
 POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
     "segment": (FixedTokens, PerDepth, Delimited, AgentStep, FullRollout),
-    "branch": (TreePO, Flat, SPO, TreeRPO, TreeGRPO, IBTPO, DeepSearch, EPTree, Echo, ARPO, AEPO, TreePSRAG),
+    "branch": (
+        TreePO,
+        Flat,
+        SPO,
+        TreeRPO,
+        TreeGRPO,
+        IBTPO,
+        EPTree,
+        ARPO,
+        AEPO,
+        TreePSRAG,
+        Echo,
+        DeepSearch,
+        RestMCTS,
+        HyPER,
+        TreePlanner,
+    ),
     "prune": (FinishTests, Confidence),
     "advantage": (
         TreePOAdvantage,

@@ -11,6 +11,7 @@ from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tree
 from treeroll.policies import base
 from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.success import SuccessRates
+from treeroll.policies.branch.value import Confidence
 from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
 
 
@@ -66,6 +67,7 @@ class IBTPOGrowth:
         self._params = params
         self._round = 1
         self._rates = SuccessRates(params.success)
+        self._confidence = Confidence()
         self._children: dict[int, list[Node]] = defaultdict(list)
         self._scores: dict[int, tuple[float, tuple[int, ...]]] = {}  # node -> (-J, path): the smallest is best
 
@@ -86,7 +88,7 @@ class IBTPOGrowth:
         # A node's score follows from its own rate and its children's, which lie on the same paths.
         for number in self._rates.update(tree):
             if number in self._children:
-                self._scores[number] = -self._score(number), tree.path(number)
+                self._scores[number] = -self._score(tree.nodes[number]), tree.path(number)
         return [
             Expansion(number, self._params.forks, BranchReason.FORK, Decision.RETROSPECTIVE, resume=False)
             for number in self._best()
@@ -97,13 +99,12 @@ class IBTPOGrowth:
         best = heapq.nsmallest(self._params.nodes, self._scores, key=self._scores.__getitem__)
         return best or [0]
 
-    def _score(self, number: int) -> float:
+    def _score(self, node: Node) -> float:
         """J of a node with a scored leaf below it."""
-        here = self._rates.of(number) or 0.0
+        here = self._rates.of(node) or 0.0
         gains = []
-        for child in sorted(self._children[number], key=lambda child: child.sibling_index):
-            if (rate := self._rates.of(child.number)) is not None:
+        for child in sorted(self._children[node.number], key=lambda child: child.sibling_index):
+            if (rate := self._rates.of(child)) is not None:
                 ratio = rate / here if here > 0 else 1.0
-                confidence = math.exp(child.logprob_sum / max(child.sampled, 1))
-                gains.append((ratio - (1 + 1 / self._params.beta)) * confidence)
+                gains.append((ratio - (1 + 1 / self._params.beta)) * self._confidence.of(child))
         return (1 + self._params.beta) * math.fsum(gains) / len(gains)

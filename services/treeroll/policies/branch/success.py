@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from treeroll.core.tree import Tree
+from treeroll.core.tree import Node, Tree
 
 
 class SuccessRates:
-    """`of(node)` is the share of successes among the scored leaves at or below a node; None where none is scored.
+    """A ValueModel: the share of successes among the scored leaves at or below a node, None where none is scored.
 
     Each scored leaf is walked up once, when `update` first sees it. Leaves whose scorer failed are not counted.
     """
@@ -31,9 +31,9 @@ class SuccessRates:
         self._seen = len(tree.leaves)
         return changed
 
-    def of(self, node: int) -> float | None:
+    def of(self, node: Node) -> float | None:
         """Share of successes."""
-        counts = self._counts.get(node)
+        counts = self._counts.get(node.number)
         return counts[0] / counts[1] if counts else None
 
 

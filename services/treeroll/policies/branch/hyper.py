@@ -1,0 +1,100 @@
+"""HyPER: a pool of paths that is reduced and expanded at every interval."""
+
+import math
+from typing import ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from treeroll.core.tree import BranchReason, Node, NodeStatus, Tree
+from treeroll.policies import base
+from treeroll.policies.base import Expansion, Growth, Limits
+from treeroll.policies.branch.value import Confidence
+from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
+
+
+class HyPER:
+    """All paths wait at a boundary; the confident ones go on, and while the pool is unsure, they fork.
+
+    `warm_up` paths start at the prompt. A path's confidence is exp of the mean log probability of its last segment, the
+    interval. The threshold is the confidence of the `keep`-th best of the first segments, of the least confident one
+    if there are fewer. At every boundary the paths below it are reduced: they end there, and are no samples; the most
+    confident path always goes on. The pool is expanded while its mean surprisal over the interval is above that over
+    the first one: paths that go on get one fork each, the most confident first, as far as `pool` and the run's
+    `leaves` have room for paths, and finished ones count towards the latter.
+
+    Forks and ends read nothing beyond the boundary, so they are boundary decisions. But paths that are reduced have no
+    reward, so no mean over the leaves estimates the policy's mean reward.
+
+    Ours: all of the rule but its frame. Known from the source's abstract and notes of others are a controller that acts
+    on a pool every 64 tokens, 16 first paths, the threshold from the ten best, at most 80 paths, and that confidence is
+    a mean log probability. Its action scores were not found. Its two actions other than to branch and to do nothing
+    decode tokens several times over in the engine, and its weights of votes are for one answer, not for training.
+    """
+
+    name: ClassVar[str] = "hyper"
+    summary: ClassVar[str] = "a pool of paths: at each interval unsure ones end, and others fork while all are unsure"
+    paper: ClassVar[str] = "HyPER, arXiv 2602.06527"
+    reads_rewards: ClassVar[bool] = False
+    needs_hold: ClassVar[bool] = True
+    reads_tokens: ClassVar[bool] = False
+
+    class Params(base.Params):
+        """Size of the pool."""
+
+        warm_up: int = Field(16, ge=1, le=MAX_FANOUT, description="first paths")
+        keep: int = Field(10, ge=1, le=MAX_FANOUT, description="first segments at or above the threshold")
+        pool: int = Field(80, ge=1, le=MAX_FANOUT, description="most paths that run at a time")
+
+        @model_validator(mode="after")
+        def _pool_holds_the_first_paths(self) -> Self:
+            if self.pool < self.warm_up:
+                raise ValueError(f"pool {self.pool} is below warm_up {self.warm_up}; raise the one or lower the other")
+            return self
+
+    def __init__(self, params: Params, limits: Limits) -> None:
+        within_leaves(self.name, f"warm_up {params.warm_up}", params.warm_up, limits)
+        self.max_leaves = limits.leaves
+        self._params = params
+
+    def grow(self, tree: Tree) -> Growth:
+        """A fresh memory for a new tree."""
+        return HyPERGrowth(self._params, self.max_leaves)
+
+
+class HyPERGrowth:
+    """What waits at the boundary, and what the first interval was like."""
+
+    def __init__(self, params: HyPER.Params, leaves: int) -> None:
+        self._params = params
+        self._leaves = leaves
+        self._confidence = Confidence()
+        self._segments: list[Node] = []  # of this interval
+        self._threshold: float | None = None
+        self._first_surprisal = 0.0
+
+    def start(self, tree: Tree) -> list[Expansion]:
+        """The first paths."""
+        return [Expansion(tree.root.number, self._params.warm_up, BranchReason.INITIAL, resume=False)]
+
+    def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
+        """Every path waits for the others."""
+        self._segments.append(node)
+        return []
+
+    def on_idle(self, tree: Tree) -> list[Expansion]:
+        """Reduce and expand."""
+        segments, self._segments = self._segments, []
+        ranked = sorted(segments, key=lambda node: (-self._confidence.of(node), tree.path(node.number)))
+        waiting = [node for node in ranked if node.status is NodeStatus.INNER]
+        if not waiting:
+            return []
+        surprisal = math.fsum(-math.log(self._confidence.of(node)) for node in waiting) / len(waiting)
+        if self._threshold is None:
+            self._threshold = self._confidence.of(ranked[: self._params.keep][-1])
+            self._first_surprisal = surprisal
+        going = [node for node in waiting if self._confidence.of(node) >= self._threshold] or waiting[:1]
+        forks = self._room(tree, len(going)) if surprisal > self._first_surprisal else 0
+        return [Expansion(node.number, int(place < forks)) for place, node in enumerate(going)]
+
+    def _room(self, tree: Tree, going: int) -> int:
+        return min(self._params.pool, self._leaves - len(tree.leaves)) - going

@@ -1,0 +1,33 @@
+"""What nodes are worth while a tree grows: the protocol, and the stand-in for a learned value."""
+
+import math
+from typing import Protocol
+
+from treeroll.core.tree import Node, Tree
+
+
+class ValueModel(Protocol):
+    """How good the paths through a node are, from 0 to 1. A growth calls `update` before it asks."""
+
+    def update(self, tree: Tree) -> set[int]:
+        """Read the leaves that came since the last call, all of them scored; returns the nodes whose values changed."""
+        ...
+
+    def of(self, node: Node) -> float | None:
+        """The value; None where nothing is known of it."""
+        ...
+
+
+class Confidence:
+    """exp of the mean log probability of a segment's sampled tokens: known when it ends, and never changed.
+
+    Ours, where a source has a learned value: it says how sure the model was, not how right.
+    """
+
+    def update(self, tree: Tree) -> set[int]:
+        """Leaves say nothing of it."""
+        return set()
+
+    def of(self, node: Node) -> float:
+        """In (0, 1]."""
+        return math.exp(node.logprob_sum / max(node.sampled, 1))
