@@ -17,7 +17,7 @@ class SPO(FanoutPolicy):
     6,6,6 is the default; the authors' configurations also have 4,5,6 and 6,5,4 and 4,4,4 and 8,8,8. Subtrees grow
     beside each other without a barrier, as theirs do. Segment lengths are the segment policy's: `per_depth` with a
     free last one is the paper's. All forks are boundary decisions, so path weights make leaf averages unbiased; those
-    that sample at another temperature (ours: `temperature_step`, see FanoutPolicy; the paper's is 0) have weight 0.
+    that sample at a temperature of their own (`temperature_step`, ours; the paper's is 0) have weight 0.
 
     Ours: a list shorter than the paths is allowed and lets them run on without forks; one that is longer than
     the paths can ever be, or that can make more leaves than the run asks for, is refused.

@@ -15,7 +15,7 @@ class TreeRPO(FanoutPolicy):
 
     N 8, depth 3, steps of 384 tokens in the paper, so 512 leaves if none ends early. A path ends on a stop token or at
     the last depth. All forks are boundary decisions, so path weights make leaf averages unbiased; those that sample at
-    another temperature (ours: `temperature_step`, see FanoutPolicy; 0 is TreeRPO's growth) have weight 0.
+    a temperature of their own (`temperature_step`, ours; the paper's is 0) have weight 0.
 
     Known from reviews only: neither code nor the paper's text was available. The depth is the run's max_depth (ours);
     the paper's threshold on a group's spread (0.1) filters training data and stops no growth, so it is not here.
