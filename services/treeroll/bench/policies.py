@@ -53,9 +53,9 @@ async def measure(
 
     def variant(name: str) -> Variant:
         async def run(number: int) -> Figures:
-            clocks = [grow(name, trees, number, Clock(), together) for together in (False, True)]
-            lines = [grow(name, trees, number, Lines(), together) for together in (False, True)]
-            return figures(*clocks, *lines, trees)
+            alone, crowd = (grow(name, trees, number, Clock(), together) for together in (False, True))
+            alone_lines, crowd_lines = (grow(name, trees, number, Lines(), together) for together in (False, True))
+            return figures(alone, crowd, alone_lines, crowd_lines, trees)
 
         return run
 
