@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300), pytest.mark.asyncio(lo
 
 @dataclass
 class Grown:
-    """Trees of 16 tasks at temperature 1, and of 4 whose forks are hotter than a run that is cooler."""
+    """Trees of 16 tasks at temperature 1, and of 4 at 0.8 whose forks are hotter."""
 
     trees: list[TreeRecord]
     status: RunStatus
