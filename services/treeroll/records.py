@@ -135,6 +135,7 @@ def node_record(effect: PersistNode) -> bytes:
         node.status,
         node.stop_reason,
         node.group,
+        node.temperature,
     )
     text, payload = report.text, report.payload
     if node.observation is not None:
@@ -185,9 +186,12 @@ def _common(
     status: NodeStatus,
     stop_reason: StopReason,
     group: int,
+    temperature: float | None,
 ) -> bytes:
     """The part of a node's record that it has in common with many."""
-    record = pb.Node(replica_id=replica_id, incarnation=incarnation, attempt=attempt, group=group)
+    record = pb.Node(
+        replica_id=replica_id, incarnation=incarnation, attempt=attempt, group=group, temperature=temperature
+    )
     record.branch_reason, record.decision = reason.value, decision.value
     record.status, record.stop_reason = status.value, stop_reason.value
     return record.SerializeToString()
@@ -216,7 +220,7 @@ def shape_of(tree: pb.Tree) -> TreeShape:
     by_number = sorted(tree.nodes, key=lambda node: node.number)
     return TreeShape(
         [node.parent for node in by_number],
-        [node.decision == Decision.RETROSPECTIVE.value for node in by_number],
+        [node.decision == Decision.RETROSPECTIVE.value or node.HasField("temperature") for node in by_number],
         [len(node.token_ids) // 4 - node.observation_tokens for node in by_number],
         [_sum(node.logprobs) for node in by_number],
         [node.number for node in tree.nodes if node.status == NodeStatus.LEAF.value],

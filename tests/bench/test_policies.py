@@ -2,6 +2,7 @@
 
 import pytest
 
+from treeroll.bench.decisions import Clock, Lines
 from treeroll.bench.policies import LIMITS, SHAPES, figures, grow, measure
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
@@ -19,15 +20,24 @@ def test_shapes_are_of_policies_that_exist() -> None:
 
 
 def test_every_call_of_a_policy_is_timed() -> None:
-    calls = grow("flat", 2, seed=1)
+    calls = grow("flat", 2, 1, Clock(), together=True)
     # At each of two trees: a start, a call per node (64 paths of up to 6), and one when nothing runs.
     assert 2 * (1 + 64 + 1) < len(calls) <= 2 * (1 + 64 * 6 + 1)
     assert min(calls) > 0
 
 
 def test_figures_are_microseconds_per_call() -> None:
-    found = figures([1000, 3000], [2000] * 99 + [102_000], trees=10)
-    assert found == {"alone_us": 2, "crowd_us": 3, "growth": 1.5, "p99_us": 102, "slowest_us": 102, "events": 10}
+    found = figures([1000, 3000], [2000] * 99 + [102_000], [20, 60], [30, 70], trees=10)
+    assert found == {
+        "alone_us": 2, "crowd_us": 3, "growth": 1.5, "lines": 40, "lines_growth": 1.25,
+        "p99_us": 102, "slowest_us": 102, "events": 10,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_policy_works_more_for_a_tree_because_others_grow_beside_it(name: str) -> None:
+    alone, crowd = (grow(name, 4, 1, Lines(), together) for together in (False, True))
+    assert (len(alone), sum(alone)) == (len(crowd), sum(crowd))
 
 
 async def test_a_round_measures_both_crowds() -> None:

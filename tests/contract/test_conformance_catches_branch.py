@@ -1,5 +1,6 @@
 """The suite can fail: each promise of branch policies is broken here, and the check that guards it says so."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -155,7 +156,17 @@ class NoLabel(Grows):
         return [Expansion(node.number, 0, group=-1)] if node.status is INNER else []
 
 
-@pytest.mark.parametrize("growth", [ForksLeaves, NoSuchNode, Negative, Nothing, PlainText, NoLabel])
+class Frozen(Grows):
+    def on_node(self, tree, node):
+        return [Expansion(node.number, 0, temperature_scale=0.0)] if node.status is INNER else []
+
+
+class Boiling(Grows):
+    def on_node(self, tree, node):
+        return [Expansion(node.number, 0, temperature_scale=math.inf)] if node.status is INNER else []
+
+
+@pytest.mark.parametrize("growth", [ForksLeaves, NoSuchNode, Negative, Nothing, PlainText, NoLabel, Frozen, Boiling])
 def test_expansions_that_make_no_sense_are_caught(growth):
     assert caught("branch", branching(growth)) == "Expansions"
 

@@ -24,8 +24,12 @@ SETTINGS = {
         ({"total_budget": "by_response_token", "token_cap": 500, "fallback": "min_logprob"}, LIMITS),
         ({"fallback": "none"}, LIMITS),
     ],
-    ("branch", "spo"): [({"fanouts": [4, 1, 3]}, LIMITS), ({"fanouts": [4, 4, 4]}, WIDE)],
-    ("branch", "treerpo"): [({"arity": 2}, LIMITS)],
+    ("branch", "spo"): [
+        ({"fanouts": [4, 1, 3]}, LIMITS),
+        ({"fanouts": [4, 4, 4]}, WIDE),
+        ({"fanouts": [3, 2, 2], "temperature_step": 0.25}, LIMITS),
+    ],
+    ("branch", "treerpo"): [({"arity": 2}, LIMITS), ({"arity": 2, "temperature_step": 1}, LIMITS)],
     ("branch", "tree_grpo"): [({}, LIMITS), ({"chains": 3, "picks": 2, "rounds": 2}, LIMITS)],
     ("branch", "ib_tpo"): [({}, LIMITS), ({"initial": 2, "rounds": 4, "nodes": 2, "forks": 2}, LIMITS)],
     ("branch", "treerl"): [

@@ -1,6 +1,7 @@
 """Truth of the record: what vLLM is recorded to have sampled is what the model says, token by token."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -20,44 +21,69 @@ from treeroll.tasks import read_tasks
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
 
+@dataclass
+class Grown:
+    """Trees of 16 tasks at temperature 1, and of 4 at 0.8 whose forks are hotter."""
+
+    trees: list[TreeRecord]
+    status: RunStatus
+    hotter: list[TreeRecord]
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def grown() -> AsyncIterator[tuple[list[TreeRecord], RunStatus]]:
-    """Trees of 16 tasks from one real engine."""
+async def grown() -> AsyncIterator[Grown]:
+    """From one real engine."""
     async with local_service() as service:
         service.serve_engine(VllmEngine(GeneratorConfig(slots=64, seed=11), seed=11), "r0")
         client = await connect_async(service.address)
         run = await client.create_run(
             "run", recipe="treepo", leaves=8, segment_tokens=32, max_depth=14, scorer="arith", top_logprobs=5
         )
+        hot = await client.create_run(
+            "hot", recipe="spo", leaves=8, segment_tokens=32, max_depth=4, temperature=0.8, scorer="arith",
+            segment={"name": "fixed"}, branch={"fanouts": [2, 4], "temperature_step": 0.5},
+        )  # fmt: skip
         await run.submit(read_tasks(TASKS_FILE, limit=16))
+        await hot.submit(read_tasks(TASKS_FILE, limit=4))
         await run.close()
-        trees = [tree async for batch in run.batches() for tree in batch.trees]
+        await hot.close()
+        trees, hotter = [[tree async for batch in r.batches() for tree in batch.trees] for r in (run, hot)]
         assert (await client.audit()).violations == []
-        yield trees, await run.status()
+        yield Grown(trees, await run.status(), hotter)
 
 
-def model_logprobs(samples: list[Sample]) -> list[np.ndarray]:
-    """Logprobs of each completion under the same weights in transformers, float32."""
+def model_logprobs(samples: list[Sample], temperatures: Sequence[np.ndarray | float]) -> list[np.ndarray]:
+    """Logprobs of each completion under the same weights in transformers, float32, at temperatures per token."""
     model = AutoModelForCausalLM.from_pretrained(str(MODEL_DIR), dtype=torch.float32)
     found = []
     with torch.inference_mode():
-        for sample in samples:
+        for sample, temperature in zip(samples, temperatures, strict=True):
             ids = torch.tensor([*sample.prompt_ids, *sample.completion_ids], dtype=torch.long)
-            logits = model(ids[None]).logits[0].log_softmax(-1)
             start = len(sample.prompt_ids)
-            found.append(logits[start - 1 : -1].gather(1, ids[start:, None])[:, 0].numpy())
+            logits = model(ids[None]).logits[0, start - 1 : -1] / torch.tensor(temperature).reshape(-1, 1)
+            found.append(logits.log_softmax(-1).gather(1, ids[start:, None])[:, 0].numpy())
     return found
 
 
-async def test_recorded_logprobs_are_those_of_the_model(grown: tuple[list[TreeRecord], RunStatus]) -> None:
-    samples = [sample for tree in grown[0] for sample in tree.samples][:100]
+async def test_recorded_logprobs_are_those_of_the_model(grown: Grown) -> None:
+    samples = [sample for tree in grown.trees for sample in tree.samples][:100]
     assert len(samples) == 100
-    for sample, truth in zip(samples, model_logprobs(samples), strict=True):
+    for sample, truth in zip(samples, model_logprobs(samples, [1.0] * 100), strict=True):
         np.testing.assert_allclose(sample.logprobs, truth, atol=2e-3)
 
 
-async def test_a_sample_is_the_concatenation_of_its_path(grown: tuple[list[TreeRecord], RunStatus]) -> None:
-    for tree in grown[0]:
+async def test_every_branch_was_sampled_at_the_temperature_its_nodes_say(grown: Grown) -> None:
+    nodes = {node.node_id: node for tree in grown.hotter for node in tree.nodes}
+    assert {round(node.temperature, 4) for node in nodes.values()} == {0.8, 1.2}
+    samples = [sample for tree in grown.hotter for sample in tree.samples]
+    paths = [[nodes[node_id] for node_id in sample.path_node_ids] for sample in samples]
+    temperatures = [np.concatenate([np.full(len(node.token_ids), node.temperature, "f4") for node in p]) for p in paths]
+    for sample, truth in zip(samples, model_logprobs(samples, temperatures), strict=True):
+        np.testing.assert_allclose(sample.logprobs, truth, atol=2e-3)
+
+
+async def test_a_sample_is_the_concatenation_of_its_path(grown: Grown) -> None:
+    for tree in grown.trees:
         nodes = {node.node_id: node for node in tree.nodes}
         for sample in tree.samples:
             path = [nodes[node_id] for node_id in sample.path_node_ids]
@@ -67,8 +93,8 @@ async def test_a_sample_is_the_concatenation_of_its_path(grown: tuple[list[TreeR
                 assert (node.token_start + len(node.token_ids)) % 32 == 1
 
 
-async def test_forks_recompute_exactly_one_token(grown: tuple[list[TreeRecord], RunStatus]) -> None:
-    trees, status = grown
+async def test_forks_recompute_exactly_one_token(grown: Grown) -> None:
+    trees, status = grown.trees, grown.status
     assert status.fork_requests > 50
     assert status.fork_recomputed_tokens == status.fork_requests
     for tree in trees:
@@ -77,8 +103,8 @@ async def test_forks_recompute_exactly_one_token(grown: tuple[list[TreeRecord], 
                 assert node.token_start - node.cached_tokens == 1
 
 
-async def test_leaves_end_as_the_demo_model_ends_and_get_rewards(grown: tuple[list[TreeRecord], RunStatus]) -> None:
-    samples = [sample for tree in grown[0] for sample in tree.samples]
+async def test_leaves_end_as_the_demo_model_ends_and_get_rewards(grown: Grown) -> None:
+    samples = [sample for tree in grown.trees for sample in tree.samples]
     assert len(samples) == 16 * 8
     assert {sample.reward for sample in samples} == {0.0, 1.0}
     boxed = [sample for sample in samples if sample.stop_reason == "answer"]

@@ -51,6 +51,23 @@ def test_treerpo_expands_every_node(arity, depth, expected):
     assert build("treerpo", depth=depth, arity=arity).max_leaves == expected[-1]
 
 
+def scales(kind, **params):
+    """What each depth multiplies the temperature of its forks by."""
+    grown = grow(kind, endless(3), **params)
+    return {
+        (grown.tree.nodes[expansion.node].depth, expansion.temperature_scale)
+        for batch in grown.batches
+        for expansion in batch
+        if expansion.forks
+    }
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("spo", {"fanouts": [2, 2, 2]}), ("treerpo", {"arity": 2})])
+def test_forks_are_the_hotter_the_deeper_they_start_if_asked(kind, shape):
+    assert scales(kind, **shape) == {(0, 1.0), (1, 1.0), (2, 1.0)}
+    assert scales(kind, **shape, temperature_step=0.25) == {(0, 1.0), (1, 1.25), (2, 1.5)}
+
+
 def test_all_forks_are_boundary_decisions():
     grown = grow("spo", ragged(3, 3, 0.3, 0.1), fanouts=[3, 3, 3])
     assert {node.decision for node in grown.tree.nodes[1:]} == {"boundary"}
@@ -64,6 +81,21 @@ def test_all_forks_are_boundary_decisions():
         ("spo", 600, 3, {"fanouts": []}, ["fanouts"]),
         ("spo", 600, 3, {"fanouts": [2, 0]}, ["fanouts.1 is 0"]),
         ("spo", 600, 64, {"fanouts": [1024] * 64}, ["more than 1000000000 leaves"]),
+        (
+            "spo",
+            600,
+            3,
+            {"fanouts": [6, 1], "temperature_step": 0.5},
+            ["temperature_step 0.5 and fanouts 6,1 cannot work together", "nothing forks below the prompt"],
+        ),
+        (
+            "spo",
+            600,
+            11,
+            {"fanouts": [1] * 10 + [2], "temperature_step": 1},
+            ["temperature_step 1 multiplies the temperature by 11 at depth 10", "the most is 10"],
+        ),
+        ("treerpo", 600, 3, {"temperature_step": 1.5}, ["temperature_step is 1.5"]),
         ("treerpo", 511, 3, {}, ["arity 8 at each of max_depth 3 can make 512 leaves", "leaves 511"]),
         ("treerpo", 16, 1000, {"arity": 1024}, ["max_depth 1000", "more than 1000000000 leaves", "leaves 16"]),
     ],

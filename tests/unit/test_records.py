@@ -133,6 +133,14 @@ def test_nodes_name_their_parents_by_path() -> None:
     assert (nodes[1].select_prob, nodes[1].cached_tokens, nodes[1].value) == (None, None, None)
 
 
+def test_nodes_have_the_temperature_of_their_branch_and_samples_that_of_the_run() -> None:
+    tree = sample_tree()
+    next(node for node in tree.nodes if node.number == 2).temperature = 0.75
+    assert {node.path: node.temperature for node in nodes_of(tree)} == {"": 0.5, "0": 0.5, "0.0": 0.75, "0.1": 0.5}
+    assert nodes_table(nodes_of(tree))["temperature"].to_pylist() == [0.5, 0.5, 0.5, 0.75]
+    assert [sample.temperature for sample in samples_of(tree)] == [0.5, 0.5]
+
+
 def test_samples_read_on_after_their_tree_was_completed() -> None:
     tree = sample_tree()
     for node in tree.nodes:

@@ -42,6 +42,7 @@ class RecordedWorld(World):
 SMALL: dict[str, dict[str, dict[str, object]]] = {
     "tree_grpo": {"segment": {"name": "agent_step"}},
     "treepo": {},
+    "spo": {"branch": {"fanouts": [2, 3], "temperature_step": 0.5}},
     "treerl": {"branch": {"chains": 2, "places": 1}},
 }
 

@@ -1,26 +1,30 @@
-"""What a decision costs: time spent in branch policies while the real core grows trees of 64 leaves, few and many."""
+"""What a decision costs while the real core grows trees of 64 leaves: one after another, and the same side by side.
 
-import time
+Time tells what a decision costs there; lines of Python tell why. A policy that does the same work for a tree, however
+many grow beside it, runs the same lines; what time it takes more is that of caches which others have filled meanwhile.
+"""
+
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from treeroll.bench.decisions import Clock, Lines, MeasuredPolicy
 from treeroll.bench.result import Column, Result
 from treeroll.bench.rounds import Figures, Variant, run_rounds
-from treeroll.core.tree import Node, Tree
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Expansion, Growth, Limits
+from treeroll.policies.base import Limits
 from treeroll.policies.build import Policies
-from treeroll.testing.observed import ObservedPolicy
 from treeroll.testing.world import EOS, World
 
 COLUMNS = (
-    Column("alone_us", "us/event beside 1 tree", 1),
-    Column("crowd_us", "beside the crowd", 1),
-    Column("growth", "crowd / 1", 2),
-    Column("p99_us", "p99", 1),
+    Column("alone_us", "us/event, one by one", 1),
+    Column("crowd_us", "side by side", 1),
+    Column("growth", "ratio", 2),
+    Column("lines", "lines/event, one by one", 1),
+    Column("lines_growth", "ratio", 3),
+    Column("p99_us", "p99 us", 1),
     Column("slowest_us", "slowest", 0),
     Column("events", "events/tree", 0),
 )
@@ -33,6 +37,7 @@ SHAPES: Final[Mapping[str, Mapping[str, object]]] = {
     "treerpo": {"arity": 2},
     "tree_grpo": {"chains": 8, "picks": 7, "rounds": 1},
     "ib_tpo": {"initial": 8, "rounds": 57, "nodes": 1, "forks": 1},
+    "treerl": {"chains": 8, "places": 7, "forks": 1, "rounds": 1},
     "deepsearch": {"width": 8, "terminals": 8},
     "treerl": {"chains": 16, "places": 3, "rounds": 1, "forks": 1},
     # As many expansions as leaves allow, however often paths succeed.
@@ -46,13 +51,15 @@ END_EVERY = 256
 async def measure(
     names: Sequence[str], trees: int, rounds: int, note: Callable[[str], None], warm_ups: int = 1
 ) -> Result:
-    """Each round grows 2 trees and then `trees` + 1, and times every call of the policy."""
+    """Each round grows the same `trees` one by one and side by side, twice: for the clock, and to count lines."""
     for name in names:
         _build(name)
 
     def variant(name: str) -> Variant:
         async def run(number: int) -> Figures:
-            return figures(grow(name, 2, number), grow(name, trees + 1, number), trees + 1)
+            alone, crowd = (grow(name, trees, number, Clock(), together) for together in (False, True))
+            alone_lines, crowd_lines = (grow(name, trees, number, Lines(), together) for together in (False, True))
+            return figures(alone, crowd, alone_lines, crowd_lines, trees)
 
         return run
 
@@ -61,25 +68,35 @@ async def measure(
     return Result("policies", parameters, measured, COLUMNS)
 
 
-def grow(name: str, trees: int, seed: int) -> "array[int]":
-    """Grow so many trees side by side; nanoseconds of each call of the policy."""
-    timed = TimedPolicy(_build(name))
-    segment = registry.build("segment", "fixed", {"hold": timed.needs_hold}, LIMITS)
+def grow(name: str, trees: int, seed: int, meter: Clock | Lines, together: bool) -> "array[int]":
+    """Grow so many trees, side by side or one by one; what the meter says of each call of the policy.
+
+    Trees that have grown stay in memory, and nothing reads them any more.
+    """
+    measured = MeasuredPolicy(_build(name), meter)
+    segment = registry.build("segment", "fixed", {"hold": measured.needs_hold}, LIMITS)
     tests = registry.build("prune", "finish_tests", {"boxed": "off", "repetition": "off"}, LIMITS)
-    policies = Policies(segment, timed, tests, registry.build("advantage", "grpo", {}, LIMITS))
-    world = QuickWorld(seed=seed, replicas=1, slots=trees * LEAVES, tasks=trees, limits=LIMITS, policies=policies)
+    policies = Policies(segment, measured, tests, registry.build("advantage", "grpo", {}, LIMITS))
+    world = QuickWorld(
+        seed=seed, replicas=1, slots=trees * LEAVES, tasks=trees, limits=LIMITS, policies=policies, together=together
+    )
     world.run()
-    return timed.calls
+    return meter.calls
 
 
-def figures(alone: Sequence[int], crowd: Sequence[int], trees: int) -> Figures:
-    """Microseconds per event: every call counts, also those that ask for nothing."""
+def figures(
+    alone: Sequence[int], crowd: Sequence[int], alone_lines: Sequence[int], crowd_lines: Sequence[int], trees: int
+) -> Figures:
+    """Microseconds and lines per event: every call counts, also those that ask for nothing."""
     ordered = sorted(crowd)
     alone_us, crowd_us = sum(alone) / len(alone) / 1e3, sum(crowd) / len(crowd) / 1e3
+    lines = sum(alone_lines) / len(alone_lines)
     return {
         "alone_us": alone_us,
         "crowd_us": crowd_us,
         "growth": crowd_us / alone_us,
+        "lines": lines,
+        "lines_growth": sum(crowd_lines) / len(crowd_lines) / lines,
         "p99_us": ordered[len(ordered) * 99 // 100] / 1e3,
         "slowest_us": ordered[-1] / 1e3,
         "events": len(crowd) / trees,
@@ -94,8 +111,16 @@ def _build(name: str) -> Any:
     return policy
 
 
+@dataclass
 class QuickWorld(World):
-    """Cheap tokens, and no audit: only the policy's time counts."""
+    """Cheap tokens, and no audit: only the policy's time counts. Not `together`: one tree after another."""
+
+    together: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.together:
+            self.state.settings = replace(self.state.settings, live_trees=1)
 
     def _token(self, seed: int, position: int) -> int:
         mixed = (seed ^ position * 0x9E3779B97F4A7C15) * 0xBF58476D1CE4E5B9 >> 29
@@ -103,43 +128,3 @@ class QuickWorld(World):
 
     def _audit(self) -> None:
         pass
-
-
-@dataclass(frozen=True, slots=True)
-class TimedPolicy(ObservedPolicy):
-    """Does what the policy does, and keeps how long each call took, in nanoseconds."""
-
-    calls: "array[int]" = field(default_factory=lambda: array("q"))
-
-    def grow(self, tree: Tree) -> "TimedGrowth":
-        """The policy's memory, timed."""
-        return TimedGrowth(self.policy.grow(tree), self.calls)
-
-
-@dataclass(slots=True)
-class TimedGrowth:
-    """One tree."""
-
-    growth: Growth
-    calls: "array[int]"
-
-    def start(self, tree: Tree) -> list[Expansion]:
-        """First branches."""
-        began = time.perf_counter_ns()
-        expansions = self.growth.start(tree)
-        self.calls.append(time.perf_counter_ns() - began)
-        return expansions
-
-    def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
-        """A node came."""
-        began = time.perf_counter_ns()
-        expansions = self.growth.on_node(tree, node)
-        self.calls.append(time.perf_counter_ns() - began)
-        return expansions
-
-    def on_idle(self, tree: Tree) -> list[Expansion]:
-        """Nothing runs."""
-        began = time.perf_counter_ns()
-        expansions = self.growth.on_idle(tree)
-        self.calls.append(time.perf_counter_ns() - began)
-        return expansions

@@ -60,6 +60,7 @@ class Node:
     observation_tokens: int
     """Of token_ids, at the end, so many are a tool's observation: not sampled, logprob 0, in no weight span."""
     temperature: float
+    """What its branch sampled at: the run's, or the branch's own."""
     top_p: float
     top_k: int
     text: str
@@ -151,7 +152,7 @@ def _node(tree: common_pb2.Tree, node: common_pb2.Node, name: str, parent: str |
         entropies=float32s(node.entropies),
         weight_versions=[WeightSpan(span.version, span.tokens) for span in node.weight_versions],
         observation_tokens=node.observation_tokens,
-        temperature=tree.temperature,
+        temperature=node.temperature if node.HasField("temperature") else tree.temperature,
         top_p=tree.top_p,
         top_k=tree.top_k,
         text=node.text,

@@ -51,6 +51,7 @@ class Sample:
     entropies: Float32
     """Top-k entropy estimate of each completion token, nats; empty unless the run asked for `top_logprobs`."""
     temperature: float
+    """The run's. Branches may have sampled at another: the nodes of `path_node_ids` say theirs."""
     top_p: float
     top_k: int
     reward: float | None
@@ -66,7 +67,10 @@ class Sample:
     path_offsets: Int32
     """Where each of them starts in completion_ids."""
     path_weight: float
-    """Product of 1 / (children of the node) over boundary forks: with it, averages over leaves are unbiased."""
+    """With it, averages over leaves are unbiased: the product of 1 / (children of the node that count).
+
+    Children count that a boundary decision started and that sampled at the run's temperature; below others it is 0.
+    """
     loss_weights: Float32
     """Per token; 1 by default."""
     min_weight_version: int

@@ -90,11 +90,11 @@ class ReplicaSession:
 
 
 def start_command(effect: StartBranch, sampling: wire.Sampling) -> wire.StartBranch:
-    """An order to start one engine request."""
+    """An order to start one engine request; `sampling` is its run's."""
     delimiter = None
     if (wanted := effect.delimiter) is not None:
         delimiter = wire.Delimiter(texts=wanted.texts, token_ids=wanted.token_ids)
-    return wire.StartBranch(
+    command = wire.StartBranch(
         grant=effect.grant,
         prefix_tokens=effect.prefix_tokens,
         cut_from=effect.cut_from,
@@ -113,6 +113,9 @@ def start_command(effect: StartBranch, sampling: wire.Sampling) -> wire.StartBra
         tree_id=effect.tree_id,
         delimiter=delimiter,
     )
+    if effect.temperature is not None:
+        command.sampling.temperature = effect.temperature
+    return command
 
 
 def sampling_command(sampling: Sampling, eos_token_ids: list[int]) -> wire.Sampling:

@@ -16,7 +16,7 @@ class StartOrders:
     def __init__(self, store: Store, eos_token_ids: list[int]) -> None:
         self._store = store
         self._eos = eos_token_ids
-        self._sampling: dict[str, wire.Sampling] = {}  # run -> its settings, equal for all branches
+        self._sampling: dict[str, wire.Sampling] = {}  # run -> its settings
 
     async def make(self, effects: list[StartBranch]) -> list[wire.StartBranch]:
         """One order per effect. Waits for the store only if a prefix has to be read: a branch that moves is rare."""

@@ -91,6 +91,7 @@ class Branch:
     reserved: int = 0
     seed: int = 0
     group: int = 0  # its nodes' label, see Node.group
+    temperature: float | None = None  # what it samples at; None: the run's
     started: bool = False  # has a node of its own
     failures: int = 0  # grants the engine refused or a replica lost
     tail: str | None = None

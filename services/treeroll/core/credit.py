@@ -13,7 +13,7 @@ class TreeShape:
     """What credit needs of a tree, its cut nodes split. Lists are indexed by node number; the root is 0."""
 
     parents: list[int]
-    retrospective: list[bool]
+    weightless: list[bool]  # of branches that path weights leave out, see `path_weights`
     n_tokens: list[int]  # that the model sampled
     logprob_sums: list[float]  # over each node's sampled tokens, nats
     leaves: list[int]  # in path order
@@ -25,7 +25,7 @@ class TreeShape:
         nodes = live.tree.nodes
         shape = cls(
             [node.parent for node in nodes],
-            [node.decision is Decision.RETROSPECTIVE for node in nodes],
+            [node.decision is Decision.RETROSPECTIVE or node.temperature is not None for node in nodes],
             [node.sampled for node in nodes],
             [node.logprob_sum for node in nodes],
             live.tree.in_path_order(live.tree.leaves),
@@ -40,7 +40,7 @@ class TreeShape:
         done = split(self.parents, [node.token_start for node in nodes], [node.n_tokens for node in nodes])
         self.parents = done.parents
         for node, start, end in done.heads:
-            self.retrospective.append(self.retrospective[node])
+            self.weightless.append(self.weightless[node])
             self.groups.append(self.groups[node])
             self.n_tokens.append(end - start)
             self.logprob_sums.append(_logprob_sum(nodes[node], start, end))
@@ -71,19 +71,21 @@ class Credit:
 
 
 def path_weights(shape: TreeShape) -> dict[int, float]:
-    """Leaf -> product over its path of 1 / (children by boundary decisions); 0 below a retrospective branch.
+    """Leaf -> product over its path of 1 / (children that count); 0 below a branch that does not count.
 
-    With it, leaf averages are unbiased: every boundary child continues its prefix with a fresh on-policy sample.
+    Children count whose branches were started by boundary decisions and sampled at the run's temperature. With these
+    weights leaf averages are unbiased: each of those children continues its prefix with a fresh sample of the run's
+    policy.
     """
     siblings = [0] * len(shape.parents)
     for number in range(1, len(shape.parents)):
-        if not shape.retrospective[number]:
+        if not shape.weightless[number]:
             siblings[shape.parents[number]] += 1
     weights = {}
     for leaf in shape.leaves:
         weight = 1.0
         for number in shape.path(leaf):
-            weight = 0.0 if shape.retrospective[number] else weight / siblings[shape.parents[number]]
+            weight = 0.0 if shape.weightless[number] else weight / siblings[shape.parents[number]]
             if weight == 0.0:
                 break
         weights[leaf] = weight

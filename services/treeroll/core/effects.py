@@ -65,7 +65,8 @@ class StartBranch:
     The prefix is one of: the beginning of what the replica has of `prefix_grant`, and behind it `prefix_ids` (int32
     little-endian, `prefix_tail` their text) if a tool added some; `prefix_ids` (the prompt); the prompt and the nodes
     `stored`, from depth 1 down, which the shell reads from the store. Each of these goes as far as the next begins.
-    `cut_from` is where the segment that the prefix ends inside of begins, 0 if it ends with a whole one.
+    `cut_from` is where the segment that the prefix ends inside of begins, 0 if it ends with a whole one. `temperature`
+    is the branch's own; None: the run's.
     """
 
     replica_id: str
@@ -85,6 +86,7 @@ class StartBranch:
     seed: int
     priority: int
     delimiter: Delimiter | None = None
+    temperature: float | None = None
 
 
 @dataclass(slots=True)

@@ -181,6 +181,7 @@ def _add_node(state: State, live: LiveTree, branch: Branch, event: SegmentReport
         fanout,
         tokens,
         observation,
+        branch.temperature,
     )
     tree.add(node)
     branch.started, branch.tip, branch.total = True, node.number, start + n_tokens
@@ -250,6 +251,8 @@ def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
                 _fork(live, node, expansion) if expansion.cut is None else _cut(live, node, expansion.cut, expansion)
             )
             branch.group = expansion.group
+            if expansion.temperature_scale != 1.0:
+                branch.temperature = live.run.spec.sampling.temperature * expansion.temperature_scale
             live.branches[branch.number] = branch
             live.started += 1
             live.active += 1

@@ -18,7 +18,7 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are sampled, for every branch of a run."""
+    """How tokens are sampled, for every branch of a run, but for temperatures that branches have of their own."""
 
     temperature: float = 1.0
     top_p: float = 1.0

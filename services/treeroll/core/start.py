@@ -36,6 +36,7 @@ def start_effect(live: LiveTree, branch: Branch) -> StartBranch:
         seed=hash64(branch.seed, branch.attempt, branch.depth) if spec.sampling.per_request_seed else branch.seed,
         priority=-branch.depth,
         delimiter=spec.segment.delimiter,
+        temperature=branch.temperature,
     )
 
 

@@ -101,7 +101,8 @@ class Node:
 
     logprob_sum and logprob_min are over this segment's sampled tokens (nats); path_logprob_sum covers the whole
     completion up to and including this node. `grant` made it, on `replica_id`. `group` is the label that the branch
-    policy gave its branch, for credit to compare leaves by; labels start at 1, and 0 is none.
+    policy gave its branch, for credit to compare leaves by; labels start at 1, and 0 is none. `temperature` is what its
+    branch sampled at, None if that is the run's.
     """
 
     number: int
@@ -125,6 +126,7 @@ class Node:
     # Only in runs whose policies read tokens.
     tokens: Tokens | None = None
     observation: Observation | None = None
+    temperature: float | None = None
 
     @property
     def total(self) -> int:

@@ -7,13 +7,16 @@ it returns depends on its parameters, the tree and the tree's seed only. A tree'
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Final, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
 from treeroll.core.tree import BranchReason, Decision, Kind, Node, NodeStatus, StopReason, Tokens, Tree
 from treeroll.errors import InvalidInput
 from treeroll.tools.base import Tool
+
+# Sampling far from the run's distribution is noise: ten times its temperature is all that an expansion may ask for.
+MAX_TEMPERATURE_SCALE: Final = 10.0
 
 
 class Params(BaseModel):
@@ -41,6 +44,10 @@ class Expansion:
     held there (hold mode), under the same decision; it means nothing for a branch that runs on by itself. `group`
     labels the new branches, 1 or more, where credit is to compare their leaves with others of the same label; 0 is no
     label, and forks inherit none.
+
+    The new branches sample at `temperature_scale` times the run's temperature (above 0, MAX_TEMPERATURE_SCALE at most)
+    for as long as they run, whatever they pass and however often they are started again; forks inherit none. Unless it
+    is 1 they are no sample of the run's policy, so their leaves have path weight 0, and they count as no children.
     """
 
     node: int
@@ -50,6 +57,7 @@ class Expansion:
     group: int = 0
     resume: bool = True
     cut: int | None = None
+    temperature_scale: float = 1.0
 
 
 class Growth(Protocol):

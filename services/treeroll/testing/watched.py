@@ -5,7 +5,7 @@ from operator import attrgetter
 from typing import Any
 
 from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tree
-from treeroll.policies.base import Expansion, Growth
+from treeroll.policies.base import MAX_TEMPERATURE_SCALE, Expansion, Growth
 from treeroll.testing.case import Case
 from treeroll.testing.observed import ObservedPolicy
 
@@ -77,6 +77,8 @@ def _flaws(tree: Tree, expansion: Any) -> list[str]:
         flaws.append(f"gives {expansion.reason!r} as reason and {expansion.decision!r} as decision")
     if not isinstance(expansion.group, int) or expansion.group < 0:
         flaws.append(f"gives {expansion.group!r} as group")
+    if not 0 < expansion.temperature_scale <= MAX_TEMPERATURE_SCALE:
+        flaws.append(f"gives {expansion.temperature_scale!r} as temperature_scale, not above 0 and up to 10")
     return flaws
 
 

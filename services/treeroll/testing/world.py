@@ -319,6 +319,6 @@ def fingerprint(world: World) -> list[tuple[object, ...]]:
                 name, live.tree.path(node.number), node.depth, node.token_start,
                 world.stored[name][node.number].tokens if node.number else (), node.status.value,
                 node.stop_reason.value, node.branch_reason.value, node.decision.value, node.group, reward,
-                live.status.value,
+                live.status.value, node.temperature,
             ))  # fmt: skip
     return sorted(rows, key=lambda row: row[:2])

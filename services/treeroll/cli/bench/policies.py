@@ -11,15 +11,17 @@ def policies(
     variants: Annotated[
         str | None, typer.Option(metavar="A,B,...", help="Branch policies.", show_default="all of them")
     ] = None,
-    trees: Annotated[int, typer.Option(min=1, help="Trees that the crowd grows beside one.")] = 100,
+    trees: Annotated[int, typer.Option(min=1, help="Trees to grow.")] = 100,
     rounds: RoundsOption = 3,
     json_file: JsonOption = None,
 ) -> None:
     """Microseconds a branch policy takes per event, in trees of 64 leaves.
 
-    The real core grows trees in a simulated world, 2 at a time and then --trees + 1, and every call
-    of the policy is timed: a node came, or nothing runs. The mean is over all calls, slowest is one
-    call (a whole round of fallbacks, say). A decision must not cost more for trees of others.
+    The real core grows the same trees in a simulated world, one by one and all side by side, and
+    every call of the policy is timed: a node came, or nothing runs. The mean is over all calls, p99
+    and slowest are of single calls (a whole round of fallbacks, say) side by side. A decision must
+    not be more work because of other trees: lines are the lines of Python that it runs, in a run of
+    their own. Where their ratio is 1 and that of time is more, caches are colder, and that is all.
 
     [bold]Examples[/bold]
 

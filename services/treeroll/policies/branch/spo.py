@@ -7,7 +7,7 @@ from pydantic import Field
 from treeroll.errors import InvalidInput
 from treeroll.policies import base
 from treeroll.policies.base import Limits
-from treeroll.policies.branch.fanout_growth import FanoutPolicy
+from treeroll.policies.branch.fanout_growth import FanoutPolicy, TemperatureStep
 from treeroll.policies.branch.width import MAX_FANOUT
 
 
@@ -16,7 +16,8 @@ class SPO(FanoutPolicy):
 
     6,6,6 is the default; the authors' configurations also have 4,5,6 and 6,5,4 and 4,4,4 and 8,8,8. Subtrees grow
     beside each other without a barrier, as theirs do. Segment lengths are the segment policy's: `per_depth` with a
-    free last one is the paper's. All forks are boundary decisions, so path weights make leaf averages unbiased.
+    free last one is the paper's. All forks are boundary decisions, so path weights make leaf averages unbiased; those
+    that sample at a temperature of their own (`temperature_step`, ours; the paper's is 0) have weight 0.
 
     Ours: a list shorter than the paths is allowed and lets them run on without forks; one that is longer than
     the paths can ever be, or that can make more leaves than the run asks for, is refused.
@@ -32,6 +33,7 @@ class SPO(FanoutPolicy):
         fanouts: tuple[Annotated[int, Field(ge=1, le=MAX_FANOUT)], ...] = Field(
             (6, 6, 6), min_length=1, description="children of the prompt, of nodes at depth 1, 2, ..."
         )
+        temperature_step: TemperatureStep = 0.0
 
     def __init__(self, params: Params, limits: Limits) -> None:
         fanouts = params.fanouts
@@ -40,4 +42,4 @@ class SPO(FanoutPolicy):
                 f"branch policy 'spo': fanouts has {len(fanouts)} entries, above max_depth {limits.max_depth}; "
                 "shorten fanouts or raise max_depth"
             )
-        super().__init__(fanouts, f"fanouts {','.join(map(str, fanouts))}", limits)
+        super().__init__(fanouts, f"fanouts {','.join(map(str, fanouts))}", limits, params.temperature_step)

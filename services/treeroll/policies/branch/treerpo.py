@@ -6,7 +6,7 @@ from pydantic import Field
 
 from treeroll.policies import base
 from treeroll.policies.base import Limits
-from treeroll.policies.branch.fanout_growth import FanoutPolicy
+from treeroll.policies.branch.fanout_growth import FanoutPolicy, TemperatureStep
 from treeroll.policies.branch.width import MAX_FANOUT
 
 
@@ -14,7 +14,8 @@ class TreeRPO(FanoutPolicy):
     """A full N-ary tree: every node above the last depth, the prompt included, gets `arity` children.
 
     N 8, depth 3, steps of 384 tokens in the paper, so 512 leaves if none ends early. A path ends on a stop token or at
-    the last depth. All forks are boundary decisions, so path weights make leaf averages unbiased.
+    the last depth. All forks are boundary decisions, so path weights make leaf averages unbiased; those that sample at
+    a temperature of their own (`temperature_step`, ours; the paper's is 0) have weight 0.
 
     Known from reviews only: neither code nor the paper's text was available. The depth is the run's max_depth (ours);
     the paper's threshold on a group's spread (0.1) filters training data and stops no growth, so it is not here.
@@ -28,7 +29,8 @@ class TreeRPO(FanoutPolicy):
         """The shape of the tree."""
 
         arity: int = Field(8, ge=1, le=MAX_FANOUT, description="N, children of every node above max_depth")
+        temperature_step: TemperatureStep = 0.0
 
     def __init__(self, params: Params, limits: Limits) -> None:
         settings = f"arity {params.arity} at each of max_depth {limits.max_depth}"
-        super().__init__((params.arity,) * limits.max_depth, settings, limits)
+        super().__init__((params.arity,) * limits.max_depth, settings, limits, params.temperature_step)
