@@ -39,7 +39,6 @@ SHAPES: Final[Mapping[str, Mapping[str, object]]] = {
     "ib_tpo": {"initial": 8, "rounds": 57, "nodes": 1, "forks": 1},
     "treerl": {"chains": 8, "places": 7, "forks": 1, "rounds": 1},
     "deepsearch": {"width": 8, "terminals": 8},
-    "treerl": {"chains": 16, "places": 3, "rounds": 1, "forks": 1},
     # As many expansions as leaves allow, however often paths succeed.
     "rest_mcts": {"width": 4, "iterations": 21, "successes": 1024},
     "tree_planner": {"samples": 32, "places": 16, "forks": 2},

@@ -1,0 +1,80 @@
+"""Agents on a real engine: the demo model that calls the calculator, and the growths that branch behind its calls."""
+
+import asyncio
+import statistics
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from tests.support.local_service import LocalService, local_service
+
+from treeroll.client import AsyncClient, connect_async
+from treeroll.client.records import TreeRecord
+from treeroll.demo import TASKS_FILE, TOOL_MODEL_DIR
+from treeroll.generator.config import GeneratorConfig
+from treeroll.generator.vllm_engine import VllmEngine
+from treeroll.tasks import read_tasks
+from treeroll.tools.registry import get
+
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+
+SHAPE = {"max_depth": 6, "max_tokens": 250, "scorer": "arith", "segment": {"name": "agent_step"}}
+AGENTS: dict[str, dict[str, object]] = {
+    "tree_grpo": {"leaves": 6},
+    "arpo": {"leaves": 16, "top_logprobs": 10},
+    "aepo": {"leaves": 16, "top_logprobs": 10},
+    "treeps_rag": {"leaves": 64},
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service() -> AsyncIterator[LocalService]:
+    """One real engine for all of them."""
+    async with local_service() as service:
+        engine = VllmEngine(GeneratorConfig(slots=64, seed=5, model=TOOL_MODEL_DIR), seed=5)
+        service.serve_engine(engine, "r0")
+        yield service
+
+
+async def trees_of(client: AsyncClient, run_id: str, recipe: str, tasks: int, **config: object) -> list[TreeRecord]:
+    run = await client.create_run(run_id, recipe=recipe, **{**SHAPE, **config})
+    await run.submit(read_tasks(TASKS_FILE, limit=tasks))
+    await run.close()
+    return [tree async for batch in run.batches() for tree in batch.trees]
+
+
+async def test_every_agent_is_told_what_it_called_for_and_branches_behind_it(service: LocalService) -> None:
+    async with await connect_async(service.address) as client:
+        grown = await asyncio.gather(
+            *(trees_of(client, f"agent-{name}", name, 10, **config) for name, config in AGENTS.items())
+        )
+        for name, trees in zip(AGENTS, grown, strict=True):
+            assert [tree.status for tree in trees] == ["complete"] * 10, name
+            steps = [node for tree in trees for node in tree.nodes if node.observation_tokens]
+            for node in steps:
+                call, _, _ = node.text.rpartition(">")
+                assert node.text == call + ">" + get("calculator").answer(call + ">"), name
+            forked = {node.parent_id for tree in trees for node in tree.nodes if node.depth > 1 and node.sibling_index}
+            assert forked & {node.node_id for node in steps}, name
+            assert any(sample.reward for tree in trees for sample in tree.samples), name
+        assert (await client.audit()).violations == []
+
+
+def estimates(trees: list[TreeRecord]) -> dict[str, float]:
+    """Path-weighted mean reward of each task: what an independent sample would earn."""
+    return {tree.task_id: sum(s.path_weight * s.reward for s in tree.samples) for tree in trees}
+
+
+async def test_branching_behind_calls_leaves_the_mean_reward_as_flat_sampling_has_it(service: LocalService) -> None:
+    tasks = 60
+    async with await connect_async(service.address) as client:
+        flat, arpo = await asyncio.gather(
+            trees_of(client, "blind-flat", "flat", tasks, leaves=16),
+            trees_of(client, "blind-arpo", "arpo", tasks, **AGENTS["arpo"]),
+        )
+        here, there = estimates(flat), estimates(arpo)
+        gaps = [there[task] - here[task] for task in here]
+        error = statistics.stdev(gaps) / tasks**0.5
+        # Four, so that this test is wrong once in ten thousand runs.
+        assert abs(statistics.fmean(gaps)) <= 4 * error, (statistics.fmean(gaps), error)
+        print(statistics.fmean(here.values()), statistics.fmean(there.values()), error)
