@@ -121,3 +121,28 @@ async def test_tools_that_do_not_exist_are_refused() -> None:
         service.start_replica("r0")
         with pytest.raises(InvalidInput, match="unknown tool 'calc'; choose one of calculator"):
             await grow(service, segment={"name": "agent_step", "tool": "calc"})
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes"),
+    [
+        ("arpo", {"leaves": 8, "top_logprobs": 5, "branch": {"initial": 3, "vocabulary": 64}}),
+        ("aepo", {"leaves": 8, "top_logprobs": 5, "branch": {"vocabulary": 64, "tau": 0.3}}),
+        ("treeps_rag", {"leaves": 16}),
+    ],
+)
+async def test_agents_branch_behind_answers_and_nowhere_else(recipe: str, changes: dict[str, Any]) -> None:
+    async with local_service() as service:
+        service.start_replica("r0")
+        _, trees = await grow(service, recipe=recipe, **changes)
+        assert {tree.status for tree in trees} == {"complete"}
+        branched = 0
+        for tree in trees:
+            assert 1 <= len(tree.samples) <= changes["leaves"]
+            assert all(sample.advantages is not None for sample in tree.samples)
+            told = {node.node_id for node in tree.nodes if node.observation_tokens}
+            behind = [node.parent_id for node in tree.nodes[1:] if node.parent_id != tree.nodes[0].node_id]
+            assert set(behind) <= told
+            branched += len(behind) - len(set(behind))
+        assert branched > 10
+        assert (await (await connect_async(service.address)).audit()).violations == []

@@ -14,9 +14,9 @@ def likeness(one, other):
 
 
 def test_the_cosine_is_of_the_angle_and_not_of_the_lengths():
-    assert cosine([3.0, 4.0], [8.0, 6.0]) == pytest.approx(0.96)
-    assert cosine([1.0, 0.0], [0.0, 2.0]) == 0
-    assert cosine([0.0, 0.0], [0.0, 2.0]) == 0
+    assert cosine({0: 3.0, 1: 4.0}, {1: 6.0, 0: 8.0}) == pytest.approx(0.96)
+    assert cosine({0: 1.0}, {1: 2.0}) == 0
+    assert cosine({}, {1: 2.0}) == 0
 
 
 @pytest.mark.parametrize("text", ["=84\n", "x", "", "one two three four five six", "\ud800\x00"])
@@ -26,7 +26,7 @@ def test_equal_texts_are_exactly_alike(text):
 
 @pytest.mark.parametrize("vector", [[0.1, 0.7, 0.3], [1e-3, 3.0, 1 / 3], [1 / 7] * 5])
 def test_equal_vectors_have_a_cosine_of_exactly_one(vector):
-    assert cosine(vector, list(vector)) == 1
+    assert cosine(dict(enumerate(vector)), dict(reversed(list(enumerate(vector))))) == 1
 
 
 def test_texts_are_alike_by_the_share_of_trigrams_they_have_in_common():
@@ -37,10 +37,6 @@ def test_texts_are_alike_by_the_share_of_trigrams_they_have_in_common():
 
 def test_case_and_white_space_make_no_difference():
     assert likeness("Paris is  in\nFrance", " paris is in france") == 1
-
-
-def test_every_text_has_as_many_numbers():
-    assert {len(NGRAMS.embed(text)) for text in ("", "a", "a" * 500)} == {1024}
 
 
 def test_a_misspelt_embedder_is_refused_with_those_that_exist():

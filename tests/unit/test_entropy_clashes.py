@@ -30,6 +30,14 @@ def test_entropies_that_nobody_estimates_are_refused():
     assert refusal(**CUT).startswith("prune policy 'confidence' reads the entropies of tokens, but top_logprobs is 0")
 
 
+@pytest.mark.parametrize("recipe", ["arpo", "aepo"])
+def test_chances_to_branch_by_entropy_are_refused_without_any(recipe):
+    assert refusal(recipe=recipe).startswith(
+        f"branch policy '{recipe}' reads the entropies of tokens, but top_logprobs"
+    )
+    assert spec(recipe=recipe, top_logprobs=1).branch.entropy_needed == 0
+
+
 def test_thresholds_of_confidence_alone_need_no_entropies():
     assert spec(recipe="flat", prune={"name": "confidence", "spike": None}).reads_tokens
     assert not spec(recipe="flat").reads_tokens

@@ -1,7 +1,6 @@
 """TreePS-RAG: every call of a tool branches, but for those that were told the same as a sibling (arXiv 2601.06922)."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from operator import attrgetter
 from typing import ClassVar
 
@@ -12,7 +11,7 @@ from treeroll.policies import base
 from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
 from treeroll.policies.embed import registry as embedders
-from treeroll.policies.embed.base import Embedder, cosine
+from treeroll.policies.embed.base import Embedder, Vector, cosine
 
 
 class TreePSRAG:
@@ -86,7 +85,7 @@ class TreePSRAGGrowth:
     def _distinct(self, siblings: list[Node]) -> list[int]:
         """Those that go on."""
         kept: list[int] = []
-        told: list[Sequence[float]] = []
+        told: list[Vector] = []
         for node in siblings:
             if node.status is not NodeStatus.INNER:
                 continue

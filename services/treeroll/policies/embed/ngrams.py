@@ -1,7 +1,10 @@
 """Texts as counts of their character n-grams: no model, no download."""
 
+from collections import Counter
 from typing import ClassVar
 from zlib import crc32
+
+from treeroll.policies.embed.base import Vector
 
 GRAM = 3
 DIMENSIONS = 1024
@@ -17,10 +20,8 @@ class HashedNgrams:
     name: ClassVar[str] = "ngrams"
     summary: ClassVar[str] = "counts of character trigrams, hashed: texts are alike that share wording"
 
-    def embed(self, text: str) -> tuple[float, ...]:
-        """DIMENSIONS counts."""
+    def embed(self, text: str) -> Vector:
+        """Counts by hash, 0..DIMENSIONS - 1."""
         levelled = " ".join(text.lower().split())
-        counts = [0.0] * DIMENSIONS
-        for at in range(max(1, len(levelled) - GRAM + 1)):
-            counts[crc32(levelled[at : at + GRAM].encode("utf-8", "replace")) % DIMENSIONS] += 1
-        return tuple(counts)
+        grams = (levelled[at : at + GRAM] for at in range(max(1, len(levelled) - GRAM + 1)))
+        return Counter(crc32(gram.encode("utf-8", "replace")) % DIMENSIONS for gram in grams)
