@@ -27,7 +27,7 @@ class HyPER:
 
     Ours: all of the rule but its frame. Known from the source's abstract and notes of others are a controller that acts
     on a pool every 64 tokens, 16 first paths, the threshold from the ten best, at most 80 paths, and that confidence is
-    a mean log probability. Its action scores were not found. Its two actions other than to branch and to do nothing
+    a mean log probability; the figures are from those notes. Its action scores were not found. Its two actions other than to branch and to do nothing
     decode tokens several times over in the engine, and its weights of votes are for one answer, not for training.
     """
 
