@@ -31,7 +31,10 @@ SETTINGS = {
     ],
     ("branch", "treerpo"): [({"arity": 2}, LIMITS), ({"arity": 2, "temperature_step": 1}, LIMITS)],
     ("branch", "tree_grpo"): [({}, LIMITS), ({"chains": 3, "picks": 2, "rounds": 2}, LIMITS)],
-    ("branch", "ib_tpo"): [({}, LIMITS), ({"initial": 2, "rounds": 4, "nodes": 2, "forks": 2}, LIMITS)],
+    ("branch", "ib_tpo"): [
+        ({}, LIMITS),
+        ({"initial": 2, "rounds": 4, "nodes": 2, "forks": 2, "settled_after": 2}, LIMITS),
+    ],
     ("branch", "treerl"): [
         ({"chains": 2, "places": 2, "rounds": 2, "forks": 1}, LIMITS),
         ({"chains": 2, "places": 3, "stop_token_ids": [5, 6]}, LIMITS),
@@ -45,18 +48,24 @@ SETTINGS = {
         ({"spike": None, "group_window": 64, "keep_as_leaf": False}, LIMITS),
         ({"min_confidence": None, "decline_confidence": None, "min_tokens": 40, "boxed": "off"}, LIMITS),
     ],
-    ("branch", "deepsearch"): [({"width": 4, "terminals": 4}, LIMITS)],
     ("branch", "arpo"): [({}, LIMITS), ({"initial": 2, "beam": 3, "weight": 2.0, "vocabulary": 52}, LIMITS)],
     ("branch", "aepo"): [
         ({"vocabulary": 52}, LIMITS),
         ({"beta": 0.1, "tau": 0.1, "forks": 3, "window": 2}, LIMITS),
     ],
     ("branch", "treeps_rag"): [({}, LIMITS), ({"fanout": 4, "similarity": 0.3}, WIDE)],
+    ("branch", "deepsearch"): [
+        ({"width": 4, "terminals": 4}, LIMITS),
+        ({"width": 4, "terminals": 4, "settled_after": 2, "settled_at_most": 0.5}, LIMITS),
+    ],
     ("branch", "hyper"): [({}, LIMITS), ({"warm_up": 4, "keep": 3, "pool": 6}, LIMITS)],
     ("branch", "tree_planner"): [({}, LIMITS), ({"samples": 12, "places": 2, "forks": 1}, LIMITS)],
     ("branch", "rest_mcts"): [
         ({"iterations": 7}, LIMITS),
-        ({"width": 2, "iterations": 15, "roll_forward": 4, "value": "success", "successes": 16}, LIMITS),
+        (
+            {"width": 2, "iterations": 15, "roll_forward": 4, "value": "success", "successes": 16, "settled_after": 3},
+            LIMITS,
+        ),
         ({"width": 4, "iterations": 5, "roll_forward": 0, "successes": 16}, LIMITS),
     ],
 }

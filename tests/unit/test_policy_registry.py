@@ -244,3 +244,9 @@ def test_policies_are_pure():
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not {name.split(".")[0] for name in names} & FORBIDDEN, source
+
+
+def test_parameters_that_policies_share_are_listed_after_their_own():
+    rows = {row.name: row for row in registry.describe() if row.kind == "branch"}
+    names = [parameter.name for parameter in rows["ib_tpo"].parameters]
+    assert names == ["initial", "rounds", "nodes", "forks", "beta", "success", "settled_after", "settled_at_most"]

@@ -176,7 +176,8 @@ _REST_MCTS = Recipe(
     advantage=Choice("rest_mcts"),
 )
 
-# The interval of 64 tokens, the first paths, the best of them and the largest pool are the paper's. Ours: the rest.
+# The interval of 64 tokens, the first paths, the best of them and the largest pool are as notes of others have them,
+# because the paper was not read. Ours: the rest.
 _HYPER = Recipe(
     name="hyper",
     summary="16 paths; every 64 tokens unsure ones end, and while all are unsure the others fork; up to 80 leaves",

@@ -184,7 +184,9 @@ def _sentences(where: str, policy: PolicyClass, error: ValidationError) -> Itera
 
 
 def _parameters(policy: PolicyClass) -> Iterator[ParameterRow]:
-    for name, field in policy.Params.model_fields.items():
+    own = policy.Params.__annotations__
+    # What policies share comes last.
+    for name, field in sorted(policy.Params.model_fields.items(), key=lambda item: item[0] not in own):
         default = "none" if field.default is None else str(field.default)
         yield ParameterRow(name, _type(field.annotation), default, _bounds(field), field.description or "")
 

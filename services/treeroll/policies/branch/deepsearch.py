@@ -6,8 +6,9 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, StopReason, Tree
-from treeroll.policies import base
 from treeroll.policies.base import Expansion, Growth, Limits
+from treeroll.policies.branch.settled import Settled, SettledParams
+from treeroll.policies.branch.success import SuccessRates
 from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
 
 # A path that was cut off has no answer to be confident of.
@@ -30,7 +31,7 @@ class DeepSearch:
     and leaves are for training by the policy's own credit, not for estimates of the mean reward.
 
     Ours: success is a reward of `success` or more; N counts back-ups; ties go to the first node in path order; a
-    discarded path is neither backed up nor a place to go on.
+    discarded path is neither backed up nor a place to go on; `settled_after` takes settled subtrees off the frontier.
     """
 
     name: ClassVar[str] = "deepsearch"
@@ -40,7 +41,7 @@ class DeepSearch:
     needs_hold: ClassVar[bool] = True
     reads_tokens: ClassVar[bool] = False
 
-    class Params(base.Params):
+    class Params(SettledParams):
         """Shape of the search, and the weights of its scores."""
 
         width: int = Field(8, ge=1, le=MAX_FANOUT, description="children of an expansion")
@@ -77,6 +78,8 @@ class DeepSearchGrowth:
         self._backed_up = 0
         self._values: dict[int, float] = {}
         self._visits: dict[int, int] = {}
+        self._rates = SuccessRates(params.success)
+        self._settled = Settled(params, self._rates)
 
     def start(self, tree: Tree) -> list[Expansion]:
         """The prompt's children."""
@@ -91,6 +94,8 @@ class DeepSearchGrowth:
 
     def on_idle(self, tree: Tree) -> list[Expansion]:
         """The next expansion: down from the last one, or anywhere after a back-up."""
+        if self._settled.possible:
+            self._rates.update(tree)
         wave, self._wave = sorted(self._wave, key=lambda node: node.sibling_index), []
         ended = [node for node in wave if node.status is NodeStatus.LEAF]
         open_ = [node for node in wave if node.status is NodeStatus.INNER]
@@ -114,7 +119,8 @@ class DeepSearchGrowth:
 
     def _best_of_frontier(self, tree: Tree) -> Node | None:
         nodes = [tree.nodes[number] for number in tree.in_path_order(list(self._frontier))]
-        return max(nodes, key=self._frontier_score, default=None)
+        open_ = (node for node in nodes if not self._settled.above(tree, node))
+        return max(open_, key=self._frontier_score, default=None)
 
     def _frontier_score(self, node: Node) -> float:
         params, values = self._params, self._values

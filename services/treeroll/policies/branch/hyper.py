@@ -25,9 +25,10 @@ class HyPER:
     Forks and ends read nothing beyond the boundary, so they are boundary decisions. But paths that are reduced have no
     reward, so no mean over the leaves estimates the policy's mean reward.
 
-    Ours: all of the rule but its frame. Known from the source's abstract and notes of others are a controller that acts
-    on a pool every 64 tokens, 16 first paths, the threshold from the ten best, at most 80 paths, and that confidence is
-    a mean log probability. Its action scores were not found. Its two actions other than to branch and to do nothing
+    Ours: all of the rule but its frame. Known from the source's abstract, and from notes of others that have the
+    figures, are a controller that acts on a pool every 64 tokens, 16 first paths, a threshold from the ten best of
+    them, and at most 80 paths. Its action scores were not found. Its confidence is the negative mean log probability of
+    tokens that compete with the sampled one, which segments do not tell. Its actions beside to branch and to do nothing
     decode tokens several times over in the engine, and its weights of votes are for one answer, not for training.
     """
 

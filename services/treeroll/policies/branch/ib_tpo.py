@@ -1,6 +1,7 @@
 """IB-TPO: rollouts, then rounds of new ones from the nodes with the best information-bottleneck score."""
 
 import heapq
+import itertools
 import math
 from collections import defaultdict
 from typing import ClassVar
@@ -8,8 +9,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tree
-from treeroll.policies import base
 from treeroll.policies.base import Expansion, Growth, Limits
+from treeroll.policies.branch.settled import Settled, SettledParams
 from treeroll.policies.branch.success import SuccessRates
 from treeroll.policies.branch.value import Confidence
 from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
@@ -29,7 +30,8 @@ class IBTPO:
     there; pi is exp of the mean log probability of the segment's tokens, since the source does not say whether to
     normalise by length, and a plain product vanishes; a step is a segment of whatever segment policy the run has; the
     prompt may be chosen too, and is while no leaf has a reward; nodes without a rewarded leaf are not chosen; ties go
-    to the first node in path order. No code was released, and the rule was read in a secondary source.
+    to the first node in path order; `settled_after` leaves settled subtrees alone, and the tree ends if all are. No
+    code was released, and the rule was read in a secondary source.
     """
 
     name: ClassVar[str] = "ib_tpo"
@@ -39,7 +41,7 @@ class IBTPO:
     needs_hold: ClassVar[bool] = False
     reads_tokens: ClassVar[bool] = False
 
-    class Params(base.Params):
+    class Params(SettledParams):
         """How many rollouts, from how many nodes."""
 
         initial: int = Field(4, ge=1, le=MAX_FANOUT, description="B0, rollouts from the prompt")
@@ -68,6 +70,7 @@ class IBTPOGrowth:
         self._round = 1
         self._rates = SuccessRates(params.success)
         self._confidence = Confidence()
+        self._settled = Settled(params, self._rates)
         self._children: dict[int, list[Node]] = defaultdict(list)
         self._scores: dict[int, tuple[float, tuple[int, ...]]] = {}  # node -> (-J, path): the smallest is best
 
@@ -91,13 +94,18 @@ class IBTPOGrowth:
                 self._scores[number] = -self._score(tree.nodes[number]), tree.path(number)
         return [
             Expansion(number, self._params.forks, BranchReason.FORK, Decision.RETROSPECTIVE, resume=False)
-            for number in self._best()
+            for number in self._best(tree)
         ]
 
-    def _best(self) -> list[int]:
+    def _best(self, tree: Tree) -> list[int]:
         """The nodes to start from, best first; the prompt while no node has been scored."""
-        best = heapq.nsmallest(self._params.nodes, self._scores, key=self._scores.__getitem__)
-        return best or [0]
+        if not self._scores:
+            return [0]
+        if not self._settled.possible:
+            return heapq.nsmallest(self._params.nodes, self._scores, key=self._scores.__getitem__)
+        ranked = sorted(self._scores, key=self._scores.__getitem__)
+        open_ = (number for number in ranked if not self._settled.above(tree, tree.nodes[number]))
+        return list(itertools.islice(open_, self._params.nodes))
 
     def _score(self, node: Node) -> float:
         """J of a node with a scored leaf below it."""

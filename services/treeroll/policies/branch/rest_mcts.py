@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tree
-from treeroll.policies import base
 from treeroll.policies.base import Expansion, Growth, Limits
+from treeroll.policies.branch.settled import Settled, SettledParams
 from treeroll.policies.branch.success import SuccessRates
 from treeroll.policies.branch.value import Confidence, ValueModel
 from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
@@ -37,7 +37,8 @@ class RestMCTS:
     worth. The stop at V >= 0.9 becomes one at a success, as nothing else is sure. The number of iterations; rolled
     segments stay in the tree, and one of them counts as a child of the node above it when that is expanded; when the
     search stops, paths that were rolled forward run to their ends; equal scores go to the first child. Children with
-    equal text are not merged, and nobody asks the model whether a path has ended.
+    equal text are not merged, and nobody asks the model whether a path has ended; `settled_after` leaves settled
+    subtrees alone.
     """
 
     name: ClassVar[str] = "rest_mcts"
@@ -47,7 +48,7 @@ class RestMCTS:
     needs_hold: ClassVar[bool] = True
     reads_tokens: ClassVar[bool] = False
 
-    class Params(base.Params):
+    class Params(SettledParams):
         """Shape of the search, and what values are."""
 
         width: int = Field(3, ge=1, le=MAX_FANOUT, description="children of an expansion")
@@ -79,6 +80,7 @@ class RestMCTSGrowth:
         self._params = params
         self._rates = SuccessRates(params.success)
         self._model: ValueModel = self._rates if params.value == "success" else Confidence()
+        self._settled = Settled(params, self._rates)
         self._children: dict[int, list[Node]] = defaultdict(list)
         self._values: dict[int, float] = {}  # of visited nodes
         self._visits: Counter[int] = Counter()
@@ -99,6 +101,8 @@ class RestMCTSGrowth:
         """Children wait for each other; a roll-forward, and everything once the search has stopped, goes on."""
         self._children[node.parent].append(node)
         if node.status is not NodeStatus.INNER:
+            if node.status is NodeStatus.LEAF:
+                self._ended.append(node)
             self._close(tree, node)
             return []
         if self._rolled is not None:
@@ -110,7 +114,9 @@ class RestMCTSGrowth:
         """From a whole expansion to its roll-forward, and from there to the next expansion."""
         if self._stopped:
             return []
-        self._rates.update(tree)
+        for number in self._rates.update(tree):
+            if self._settled.here(tree.nodes[number]):
+                self._close(tree, tree.nodes[number])
         self._successes += sum(self._own(leaf) == 1 for leaf in self._ended)
         self._ended = []
         if self._rolled is None:
@@ -211,9 +217,7 @@ class RestMCTSGrowth:
         return sorted(self._children.get(number, ()), key=lambda child: child.sibling_index)
 
     def _close(self, tree: Tree, node: Node) -> None:
-        """A path ended; so does what is above it, where all children are there and closed."""
-        if node.status is NodeStatus.LEAF:
-            self._ended.append(node)
+        """A path ended, or is settled; so does what is above it, where all children are there and closed."""
         self._closed.add(node.number)
         while node.number:
             node = tree.nodes[node.parent]

@@ -31,6 +31,11 @@ class SuccessRates:
         self._seen = len(tree.leaves)
         return changed
 
+    def scored(self, node: Node) -> int:
+        """Leaves that were counted at or below a node."""
+        counts = self._counts.get(node.number)
+        return counts[1] if counts else 0
+
     def of(self, node: Node) -> float | None:
         """Share of successes."""
         counts = self._counts.get(node.number)
