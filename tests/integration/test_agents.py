@@ -23,7 +23,7 @@ AGENTS: dict[str, dict[str, object]] = {
     "tree_grpo": {"leaves": 6},
     "arpo": {"leaves": 16, "top_logprobs": 10},
     "aepo": {"leaves": 16, "top_logprobs": 10},
-    "treeps_rag": {"leaves": 32},
+    "treeps_rag": {"leaves": 64},
 }
 
 
