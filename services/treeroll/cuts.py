@@ -35,12 +35,13 @@ class Split(NamedTuple):
 def split(parents: Sequence[int], starts: Sequence[int], sizes: Sequence[int]) -> Split:
     """Split every node that a child begins inside of.
 
-    By node number: parent (the root is 0 and its own), position of the first token, tokens.
+    By node number: parent (the root is 0 and its own), position of the first token, tokens. A child that begins before
+    its parent, or behind its end, is no cut but a broken record, and left for audits to find.
     """
     cuts: defaultdict[int, set[int]] = defaultdict(set)
     for number in range(1, len(parents)):
         kept = starts[number] - starts[parents[number]]
-        if kept < sizes[parents[number]]:
+        if 0 < kept < sizes[parents[number]]:
             cuts[parents[number]].add(kept)
     heads: list[Head] = []
     numbers: dict[tuple[int, int], int] = {}

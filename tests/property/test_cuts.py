@@ -68,3 +68,8 @@ def test_a_node_that_is_cut_twice_becomes_three():
     assert done.heads == [(1, 0, 2), (1, 2, 4)]
     assert done.parents == [0, 6, 5, 6, 1, 0, 5]
     assert done.tails() == {1: 4}
+
+
+def test_a_child_that_does_not_lie_behind_its_parents_beginning_is_no_cut():
+    assert split([0, 0, 1], [0, 3, 3], [3, 4, 2]).heads == []
+    assert split([0, 0, 1], [0, 3, 9], [3, 4, 2]).heads == []

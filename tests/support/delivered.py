@@ -24,6 +24,7 @@ def delivered(tree: CreditTree, estimator: str) -> TreeRecord:
     for number in range(1, len(tree.n_tokens)):
         parent = parents.get(number, 0)
         nodes.append(node(number, parent, str(siblings[parent]), token_ids(number, tree.n_tokens[number])))
+        nodes[-1].token_start = nodes[parent].token_start + len(nodes[parent].token_ids) // 4
         nodes[-1].status = "leaf" if number in tree.paths else "inner"
         siblings[parent] += 1
     credit = registry.build("advantage", estimator, {}, LIMITS).estimate(tree) if tree.rewards else {}
