@@ -45,8 +45,8 @@ class RunConfig(Config):
     scorer: str | None = None
     """`math`, `exact`, `regex:PATTERN`, `arith`, `python:module:function`, `client` (written back) or None."""
     scorer_timeout_s: float = Field(default=10.0, gt=0.0, le=3600.0)
-    top_logprobs: int = Field(default=0, ge=0, le=20)
-    """Top logprobs fetched for per-token entropy estimates; 0: none."""
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    """Top logprobs fetched for per-token entropy estimates; 0: none; None: the recipe's."""
     per_request_seed: bool = False
     """Ask the engine for one seed per branch (slower; siblings still differ)."""
     ignore_eos: bool = False

@@ -21,8 +21,8 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300), pytest.mark.asyncio(lo
 SHAPE = {"max_depth": 6, "max_tokens": 250, "scorer": "arith", "segment": {"name": "agent_step"}}
 AGENTS: dict[str, dict[str, object]] = {
     "tree_grpo": {"leaves": 6},
-    "arpo": {"leaves": 16, "top_logprobs": 10},
-    "aepo": {"leaves": 16, "top_logprobs": 10},
+    "arpo": {"leaves": 16},
+    "aepo": {"leaves": 16},
     "treeps_rag": {"leaves": 64},
 }
 

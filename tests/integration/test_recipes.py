@@ -30,11 +30,10 @@ SMALL: dict[str, dict[str, object]] = {
     "treerl": {"leaves": 10, "branch": {"chains": 2, "places": 2}},
     "echo": {
         "leaves": 8,
-        "top_logprobs": 10,
         "branch": {"answers": 2, "entropy": 0.5, "confidence": 1.0, "entropy_low": 0.0, "entropy_high": 1.0},
     },
-    "arpo": {"leaves": 8, "top_logprobs": 10, "branch": {"initial": 4}},
-    "aepo": {"leaves": 8, "top_logprobs": 10},
+    "arpo": {"leaves": 8, "branch": {"initial": 4}},
+    "aepo": {"leaves": 8},
     "treeps_rag": {"leaves": 16},
     "deepsearch": {"leaves": 12, "branch": {"width": 4, "terminals": 3}},
     "rest_mcts": {"leaves": 13, "branch": {"iterations": 6}},

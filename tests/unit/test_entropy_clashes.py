@@ -23,7 +23,7 @@ def refusal(**config):
 
 
 def test_entropies_that_nobody_estimates_are_refused():
-    assert refusal(recipe="echo") == (
+    assert refusal(recipe="echo", top_logprobs=0) == (
         "branch policy 'echo' reads the entropies of tokens, but top_logprobs is 0, so there are none; "
         "set top_logprobs to 1 or more"
     )
@@ -32,10 +32,17 @@ def test_entropies_that_nobody_estimates_are_refused():
 
 @pytest.mark.parametrize("recipe", ["arpo", "aepo"])
 def test_chances_to_branch_by_entropy_are_refused_without_any(recipe):
-    assert refusal(recipe=recipe).startswith(
+    assert refusal(recipe=recipe, top_logprobs=0).startswith(
         f"branch policy '{recipe}' reads the entropies of tokens, but top_logprobs"
     )
     assert spec(recipe=recipe, top_logprobs=1).branch.entropy_needed == 0
+
+
+@pytest.mark.parametrize(("recipe", "candidates"), [("arpo", 10), ("flat", 0)])
+def test_a_recipe_asks_for_the_candidates_that_its_entropies_need(recipe, candidates):
+    assert spec(recipe=recipe).sampling.top_logprobs == candidates
+    assert f'"top_logprobs": {candidates}' in spec(recipe=recipe).config_json
+    assert spec(recipe=recipe, top_logprobs=3).sampling.top_logprobs == 3
 
 
 def test_thresholds_of_confidence_alone_need_no_entropies():

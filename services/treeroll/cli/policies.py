@@ -112,6 +112,8 @@ def _recipe(name: str) -> Iterator[Any]:
 
     recipe = RECIPES[name]
     rows = [("limits", "", _settings(asdict(recipe.limits)))]
+    if recipe.top_logprobs:
+        rows.append(("sampling", "", _settings({"top_logprobs": recipe.top_logprobs})))
     for section in ("segment", "branch", "prune", "advantage"):
         choice = getattr(recipe, section)
         rows.append((section, choice.name, _settings(choice.params)))

@@ -40,14 +40,16 @@ def run_spec(run_id: str, config: RunConfig, vocabulary: int, *, local_scorers: 
     """Resolve a configuration to policies, for a model of so many tokens. InvalidInput names what cannot work."""
     if not RUN_ID.fullmatch(run_id):
         raise InvalidInput(f"run id {run_id!r} must be 1 to 64 of letters, digits, '.', '_' and '-'")
-    limits = _limits(config, recipes.get(config.recipe).limits)
+    recipe = recipes.get(config.recipe)
+    limits = _limits(config, recipe.limits)
+    top_logprobs = recipe.top_logprobs if config.top_logprobs is None else config.top_logprobs
     if config.temperature == 0 and limits.leaves > 1:
         raise InvalidInput(
             f"temperature 0 and leaves {limits.leaves} cannot work together: all leaves of a tree would be equal"
         )
     overrides = {kind: getattr(config, kind) for kind in ("segment", "branch", "prune", "advantage")}
     policies = build_policies(config.recipe, limits, overrides)
-    for clash in entropy_clashes(policies, config.top_logprobs, vocabulary):
+    for clash in entropy_clashes(policies, top_logprobs, vocabulary):
         raise InvalidInput(clash)
     if policies.branch.reads_rewards and config.scorer in (None, CLIENT_SCORER):
         raise InvalidInput(
@@ -58,14 +60,14 @@ def run_spec(run_id: str, config: RunConfig, vocabulary: int, *, local_scorers: 
         check_scorer(config.scorer)
     return RunSpec(
         run_id=run_id,
-        config_json=json.dumps({**config.model_dump(mode="json"), **asdict(limits)}, sort_keys=True),
+        config_json=_resolved(config, limits, top_logprobs),
         seed=config.seed,
         max_tokens=limits.max_tokens,
         sampling=Sampling(
             config.temperature,
             config.top_p,
             config.top_k,
-            config.top_logprobs,
+            top_logprobs,
             config.per_request_seed,
             config.ignore_eos,
         ),
@@ -75,6 +77,13 @@ def run_spec(run_id: str, config: RunConfig, vocabulary: int, *, local_scorers: 
         advantage=policies.advantage,
         scorer=config.scorer,
         budget_tokens=config.budget_tokens,
+    )
+
+
+def _resolved(config: RunConfig, limits: Limits, top_logprobs: int) -> str:
+    """The configuration with what its recipe gave it."""
+    return json.dumps(
+        {**config.model_dump(mode="json"), **asdict(limits), "top_logprobs": top_logprobs}, sort_keys=True
     )
 
 

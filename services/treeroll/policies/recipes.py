@@ -32,6 +32,7 @@ class Recipe:
     branch: Choice
     prune: Choice
     advantage: Choice
+    top_logprobs: int = 0  # candidates that entropies are estimated from
 
 
 # 14 segments of 512 tokens, the best of the paper's shapes; treepo and flat share it, so that they compare.
@@ -138,30 +139,32 @@ _TREERL = Recipe(
 
 # ECHO's figures are its release's: 64 samples, and answers of up to four continuations. Ours: how many answers come
 # first, so that four from each make 64; the length of paths, and segments short enough for prune tests to save tokens.
-# A run sets top_logprobs; entropies over 10 candidates are the release's.
+# Entropies over 10 candidates are the release's.
 _ECHO = Recipe(
     name="echo",
-    summary="16 answers, then up to 3 more from where each was first unsure, up to 64 leaves; needs top_logprobs",
+    summary="16 answers, then up to 3 more from where each was first unsure, up to 64 leaves",
     paper="ECHO, arXiv 2602.02150",
     limits=Limits(leaves=64, segment_tokens=128, max_depth=56, max_tokens=56 * 128),
     segment=Choice("fixed"),
     branch=Choice("echo", MappingProxyType({"answers": 16, "entropy": 3.5, "entropy_rise": 0.2, "max_width": 4})),
     prune=Choice("confidence", MappingProxyType({"boxed": "off", "repetition": "off"})),
     advantage=Choice("grpo"),
+    top_logprobs=10,
 )
 
 # Figures are the release's, with 3 calls in a path: answers are not tested for, they end with the model's own EOS.
-# A run sets top_logprobs; 10 candidates are the release's.
+# 10 candidates for entropies are the release's.
 _AGENT_LIMITS: Final = Limits(leaves=16, segment_tokens=4096, max_depth=4, max_tokens=4096)
 _ARPO = Recipe(
     name="arpo",
-    summary="8 rollouts of an agent that branch by chance behind its calls, up to 16 leaves; needs top_logprobs",
+    summary="8 rollouts of an agent that branch by chance behind its calls, up to 16 leaves",
     paper="ARPO, arXiv 2507.19849",
     limits=_AGENT_LIMITS,
     segment=Choice("agent_step"),
     branch=Choice("arpo", MappingProxyType({"initial": 8, "beam": 2, "base": 0.5, "weight": 0.2})),
     prune=ENDS_ONLY,
     advantage=Choice("grpo"),
+    top_logprobs=10,
 )
 
 # Steps of up to 256 tokens are the paper's. Ours: the depth, and iterations as many as make a tree worth training on.
@@ -204,13 +207,14 @@ _TREE_PLANNER = Recipe(
 # Ours: the shape is ARPO's. The paper also changes advantages and clipping, in the trainer.
 _AEPO = Recipe(
     name="aepo",
-    summary="16 rollouts of an agent, shared out between prompt and branches by entropy; needs top_logprobs",
+    summary="16 rollouts of an agent, shared out between prompt and branches by entropy",
     paper="AEPO, arXiv 2510.14545",
     limits=_AGENT_LIMITS,
     segment=Choice("agent_step"),
     branch=Choice("aepo", MappingProxyType({"beta": 1.0, "alpha": 0.5, "gamma": 0.2, "tau": 0.5, "forks": 1})),
     prune=ENDS_ONLY,
     advantage=Choice("grpo"),
+    top_logprobs=10,
 )
 
 # Ours: all figures; the shape is ARPO's, in which two children at each of four steps make 16 leaves.
