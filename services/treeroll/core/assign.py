@@ -2,8 +2,9 @@
 
 from treeroll.core.branch import Branch, BranchEvent
 from treeroll.core.effects import Effect
+from treeroll.core.expand import expand
 from treeroll.core.fleet import Replica
-from treeroll.core.grow import cut_branch, expand, settle_tree
+from treeroll.core.grow import cut_branch, settle_tree
 from treeroll.core.live import LiveTree
 from treeroll.core.queues import take_slot
 from treeroll.core.rng import hash64

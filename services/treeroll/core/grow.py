@@ -1,8 +1,5 @@
 """One tree's life: segments become nodes, policies answer, branches end, and at last the tree does."""
 
-from array import array
-from functools import partial
-
 from treeroll.core.branch import Branch, BranchEvent, BranchState
 from treeroll.core.effects import (
     Effect,
@@ -15,31 +12,16 @@ from treeroll.core.effects import (
     StopBranch,
 )
 from treeroll.core.events import EndKind, LeafScored, SegmentReported
+from treeroll.core.expand import expand
 from treeroll.core.live import LiveTree, TreeStatus
 from treeroll.core.queues import enqueue, free_slot, unblock
-from treeroll.core.rng import hash64
+from treeroll.core.segment import INNER, add_node, check_boundary, read_tokens
 from treeroll.core.state import STOP_LAG_TOKENS, State
-from treeroll.core.tree import (
-    CUT,
-    LEAF,
-    TAIL_CHARS,
-    BranchReason,
-    Decision,
-    Node,
-    NodeStatus,
-    Observation,
-    StopReason,
-    Tokens,
-    path_name,
-)
+from treeroll.core.tree import LEAF, Node
 from treeroll.errors import BrokenInvariant
-from treeroll.policies.base import Ended, Expansion, Segment
 
-ENDED = {EndKind.EOS: Ended.EOS, EndKind.LENGTH: Ended.LIMIT}
 # Looked up for every segment, see tree.LEAF.
 RUNNING, STOPPING = BranchState.RUNNING, BranchState.STOPPING
-INNER, NO_STOP, NOT_ENDED = NodeStatus.INNER, StopReason.NONE, Ended.NO
-RETROSPECTIVE = Decision.RETROSPECTIVE
 
 
 def report_segment(state: State, event: SegmentReported) -> list[Effect]:
@@ -50,8 +32,8 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
         return []
     live, branch = entry
     if event.n_tokens and branch.state is RUNNING:
-        _check_boundary(live, branch, event)
-    tokens = _read_tokens(state, live, event) if live.run.spec.reads_tokens else None
+        check_boundary(live, branch, event)
+    tokens = read_tokens(state, live, event) if live.run.spec.reads_tokens else None
     if event.cached_tokens is not None:
         _account_prefix(live, branch, event.cached_tokens)
     _settle(live, branch, event)
@@ -63,7 +45,7 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
     effects: list[Effect] = []
     node = None
     if event.n_tokens:
-        node = _add_node(state, live, branch, event, tokens)
+        node = add_node(state, live, branch, event, tokens)
         effects.append(PersistNode(live, node, branch.attempt, event))
     if event.end is not None or (node is not None and node.status is not INNER):
         effects += _end_branch(state, live, branch, node, event)
@@ -105,100 +87,6 @@ def _account_prefix(live: LiveTree, branch: Branch, cached: int) -> None:
         counters.fork_recomputed_tokens += recomputed
 
 
-def _check_boundary(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
-    """A segment ends at its boundary, or before it with EOS or a delimiter. Raises before anything has changed."""
-    limit = live.boundaries[branch.depth] if branch.depth < len(live.boundaries) else -1
-    total = branch.total + event.n_tokens
-    if total > limit or (total < limit and event.end is not EndKind.EOS and not _delimited(live, branch, event)):
-        name = path_name(live.tree.path(branch.tip))
-        detail = f"tree {live.tree_id} node below {name or 'the root'} ends at {total}, its boundary is {limit}"
-        raise BrokenInvariant("TreeWellFormed", detail)
-
-
-def _delimited(live: LiveTree, branch: Branch, event: SegmentReported) -> bool:
-    """Whether a delimiter may have ended a segment below its limit: any but the last one that a path may have."""
-    return (
-        live.run.spec.segment.delimiter is not None
-        and event.end is not EndKind.LENGTH
-        and branch.depth + 1 < len(live.boundaries)
-    )
-
-
-def _read_tokens(state: State, live: LiveTree, event: SegmentReported) -> Tokens | None:
-    """What the policies of such runs read. Raises before anything has changed."""
-    if not event.n_tokens:
-        return None
-    tokens = state.settings.read_tokens(event.payload)
-    counts = {len(tokens.ids), len(tokens.logprobs), len(tokens.entropies) or event.n_tokens}
-    if counts != {event.n_tokens}:
-        detail = f"tree {live.tree_id}: a segment of {event.n_tokens} tokens brings {sorted(counts)} ids and logprobs"
-        raise BrokenInvariant("TreeWellFormed", detail)
-    return tokens
-
-
-def _add_node(state: State, live: LiveTree, branch: Branch, event: SegmentReported, tokens: Tokens | None) -> Node:
-    tree, depth, start = live.tree, branch.depth + 1, branch.total
-    text, n_tokens = event.text, event.n_tokens
-    tail = event.tail if branch.tail is None else branch.tail
-    ended = NOT_ENDED if event.end is None else ENDED.get(event.end, NOT_ENDED)
-    completion_tokens = start + n_tokens - tree.nodes[0].n_tokens
-    segment = Segment(text, tail, ended, completion_tokens, depth)
-    if tokens is not None:
-        segment.tokens, segment.recent = tokens, partial(tree.tokens_before, branch.tip, start)
-    verdict, observation = live.run.spec.prune.judge(segment), None
-    if verdict is None and event.end is EndKind.HOLD and (tool := live.run.spec.segment.tool) is not None:
-        observation = state.settings.observe(tool, tail + text)
-        if start + n_tokens + observation.n_tokens < live.boundaries[-1]:
-            n_tokens, text = n_tokens + observation.n_tokens, text + observation.text
-            _append(tokens, observation)
-        else:  # no room to go on
-            ended = segment.ended = Ended.LIMIT
-            observation, verdict = None, live.run.spec.prune.judge(segment)
-    if verdict is None:
-        if ended is not NOT_ENDED:
-            raise BrokenInvariant("TreeWellFormed", f"tree {live.tree_id}: a path ended by the engine got no verdict")
-        status, reason, fanout = INNER, NO_STOP, 1
-    else:
-        status, reason, fanout = verdict.status, verdict.reason, 0
-    logprob_sum = branch.logprob_sum + event.logprob_sum
-    node = Node(
-        len(tree.nodes),
-        branch.tip,
-        0 if branch.started else branch.sibling_index,
-        depth,
-        start,
-        n_tokens,
-        event.logprob_sum,
-        event.logprob_min,
-        logprob_sum,
-        status,
-        reason,
-        branch.reason,
-        branch.decision,
-        branch.group,
-        branch.replica_id,
-        event.grant,
-        fanout,
-        tokens,
-        observation,
-        branch.temperature,
-    )
-    tree.add(node)
-    branch.started, branch.tip, branch.total = True, node.number, start + n_tokens
-    branch.depth, branch.logprob_sum = depth, logprob_sum
-    branch.tail = text[-TAIL_CHARS:] if len(text) >= TAIL_CHARS else (tail + text)[-TAIL_CHARS:]
-    return node
-
-
-def _append(tokens: Tokens | None, observation: Observation) -> None:
-    if tokens is not None:
-        zeros = array("f", bytes(len(observation.ids)))
-        tokens.ids.frombytes(observation.ids)
-        tokens.logprobs += zeros
-        if tokens.entropies:
-            tokens.entropies += zeros
-
-
 def _end_branch(
     state: State, live: LiveTree, branch: Branch, node: Node | None, event: SegmentReported
 ) -> list[Effect]:
@@ -230,75 +118,6 @@ def _grown_by(state: State, live: LiveTree, node: Node, effects: list[Effect]) -
         close_held(live)
     elif expansions := live.growth.on_node(live.tree, node):
         expand(state, live, expansions)
-
-
-def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
-    """Turn decisions into branches. Sibling indices follow the order of the decisions."""
-    tree = live.tree
-    for expansion in expansions:
-        if live.held and expansion.resume and expansion.node in live.held:
-            branch = live.branches[live.held.pop(expansion.node)]
-            branch.apply(BranchEvent.RESUME)
-            if expansion.decision is RETROSPECTIVE:
-                branch.decision = RETROSPECTIVE
-            live.active += 1
-            enqueue(state, live, branch)
-        if not expansion.forks:
-            continue
-        node = tree.nodes[expansion.node]
-        for _ in range(expansion.forks):
-            branch = (
-                _fork(live, node, expansion) if expansion.cut is None else _cut(live, node, expansion.cut, expansion)
-            )
-            branch.group = expansion.group
-            if expansion.temperature_scale != 1.0:
-                branch.temperature = live.run.spec.sampling.temperature * expansion.temperature_scale
-            live.branches[branch.number] = branch
-            live.started += 1
-            live.active += 1
-            if expansion.reason is not BranchReason.INITIAL:
-                live.run.counters.forks += 1
-            enqueue(state, live, branch)
-
-
-def _fork(live: LiveTree, node: Node, expansion: Expansion) -> Branch:
-    """A branch that begins where the node ends."""
-    branch = Branch(
-        live.started,
-        node.number,
-        node.total,
-        node.depth,
-        node.path_logprob_sum,
-        node.fanout,
-        expansion.reason,
-        expansion.decision,
-    )
-    branch.seed = hash64(live.tree.seed, path_name(live.tree.path(node.number)), node.fanout)
-    branch.tail = None if node.number else ""
-    node.fanout += 1
-    return branch
-
-
-def _cut(live: LiveTree, node: Node, kept: int, expansion: Expansion) -> Branch:
-    """A branch that begins after the node's first `kept` tokens."""
-    tree = live.tree
-    if node.tokens is None or not 0 < kept < node.sampled:
-        detail = f"tree {live.tree_id}: node {node.number} of {node.n_tokens} tokens cannot be cut after {kept}"
-        raise BrokenInvariant("TreeWellFormed", detail)
-    index = tree.cuts.get((node.number, kept), 1)
-    tree.cuts[node.number, kept] = index + 1
-    branch = Branch(
-        live.started,
-        node.number,
-        node.token_start + kept,
-        node.depth - 1,
-        node.path_logprob_sum - sum(node.tokens.logprobs[kept:]),
-        index,
-        expansion.reason,
-        expansion.decision,
-    )
-    branch.seed = hash64(tree.seed, path_name((*tree.path(node.number), CUT - kept)), index)
-    return branch
 
 
 def release_grant(state: State, live: LiveTree, branch: Branch, event: BranchEvent) -> None:

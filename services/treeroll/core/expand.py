@@ -1,0 +1,82 @@
+"""Decisions become branches: forks where a node ends, cuts inside of it, and held branches that go on."""
+
+from treeroll.core.branch import Branch, BranchEvent
+from treeroll.core.live import LiveTree
+from treeroll.core.queues import enqueue
+from treeroll.core.rng import hash64
+from treeroll.core.state import State
+from treeroll.core.tree import CUT, BranchReason, Decision, Node, path_name
+from treeroll.errors import BrokenInvariant
+from treeroll.policies.base import Expansion
+
+# Looked up for every expansion, see tree.LEAF.
+RETROSPECTIVE = Decision.RETROSPECTIVE
+
+
+def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
+    """Turn decisions into branches. Sibling indices follow the order of the decisions."""
+    tree = live.tree
+    for expansion in expansions:
+        if live.held and expansion.resume and expansion.node in live.held:
+            branch = live.branches[live.held.pop(expansion.node)]
+            branch.apply(BranchEvent.RESUME)
+            if expansion.decision is RETROSPECTIVE:
+                branch.decision = RETROSPECTIVE
+            live.active += 1
+            enqueue(state, live, branch)
+        if not expansion.forks:
+            continue
+        node = tree.nodes[expansion.node]
+        for _ in range(expansion.forks):
+            branch = (
+                _fork(live, node, expansion) if expansion.cut is None else _cut(live, node, expansion.cut, expansion)
+            )
+            branch.group = expansion.group
+            if expansion.temperature_scale != 1.0:
+                branch.temperature = live.run.spec.sampling.temperature * expansion.temperature_scale
+            live.branches[branch.number] = branch
+            live.started += 1
+            live.active += 1
+            if expansion.reason is not BranchReason.INITIAL:
+                live.run.counters.forks += 1
+            enqueue(state, live, branch)
+
+
+def _fork(live: LiveTree, node: Node, expansion: Expansion) -> Branch:
+    """A branch that begins where the node ends."""
+    branch = Branch(
+        live.started,
+        node.number,
+        node.total,
+        node.depth,
+        node.path_logprob_sum,
+        node.fanout,
+        expansion.reason,
+        expansion.decision,
+    )
+    branch.seed = hash64(live.tree.seed, path_name(live.tree.path(node.number)), node.fanout)
+    branch.tail = None if node.number else ""
+    node.fanout += 1
+    return branch
+
+
+def _cut(live: LiveTree, node: Node, kept: int, expansion: Expansion) -> Branch:
+    """A branch that begins after the node's first `kept` tokens."""
+    tree = live.tree
+    if node.tokens is None or not 0 < kept < node.sampled:
+        detail = f"tree {live.tree_id}: node {node.number} of {node.n_tokens} tokens cannot be cut after {kept}"
+        raise BrokenInvariant("TreeWellFormed", detail)
+    index = tree.cuts.get((node.number, kept), 1)
+    tree.cuts[node.number, kept] = index + 1
+    branch = Branch(
+        live.started,
+        node.number,
+        node.token_start + kept,
+        node.depth - 1,
+        node.path_logprob_sum - sum(node.tokens.logprobs[kept:]),
+        index,
+        expansion.reason,
+        expansion.decision,
+    )
+    branch.seed = hash64(tree.seed, path_name((*tree.path(node.number), CUT - kept)), index)
+    return branch

@@ -1,0 +1,116 @@
+"""Segments become nodes: what a replica reported is checked, judged, answered by a tool, and added to its tree."""
+
+from array import array
+from functools import partial
+
+from treeroll.core.branch import Branch
+from treeroll.core.events import EndKind, SegmentReported
+from treeroll.core.live import LiveTree
+from treeroll.core.state import State
+from treeroll.core.tree import TAIL_CHARS, Node, NodeStatus, Observation, StopReason, Tokens, path_name
+from treeroll.errors import BrokenInvariant
+from treeroll.policies.base import Ended, Segment
+
+ENDED = {EndKind.EOS: Ended.EOS, EndKind.LENGTH: Ended.LIMIT}
+# Looked up for every segment, see tree.LEAF.
+INNER, NO_STOP, NOT_ENDED = NodeStatus.INNER, StopReason.NONE, Ended.NO
+
+
+def check_boundary(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
+    """A segment ends at its boundary, or before it with EOS or a delimiter. Raises before anything has changed."""
+    limit = live.boundaries[branch.depth] if branch.depth < len(live.boundaries) else -1
+    total = branch.total + event.n_tokens
+    if total > limit or (total < limit and event.end is not EndKind.EOS and not _delimited(live, branch, event)):
+        name = path_name(live.tree.path(branch.tip))
+        detail = f"tree {live.tree_id} node below {name or 'the root'} ends at {total}, its boundary is {limit}"
+        raise BrokenInvariant("TreeWellFormed", detail)
+
+
+def _delimited(live: LiveTree, branch: Branch, event: SegmentReported) -> bool:
+    """Whether a delimiter may have ended a segment below its limit: any but the last one that a path may have."""
+    return (
+        live.run.spec.segment.delimiter is not None
+        and event.end is not EndKind.LENGTH
+        and branch.depth + 1 < len(live.boundaries)
+    )
+
+
+def read_tokens(state: State, live: LiveTree, event: SegmentReported) -> Tokens | None:
+    """What the policies of such runs read. Raises before anything has changed."""
+    if not event.n_tokens:
+        return None
+    tokens = state.settings.read_tokens(event.payload)
+    counts = {len(tokens.ids), len(tokens.logprobs), len(tokens.entropies) or event.n_tokens}
+    if counts != {event.n_tokens}:
+        detail = f"tree {live.tree_id}: a segment of {event.n_tokens} tokens brings {sorted(counts)} ids and logprobs"
+        raise BrokenInvariant("TreeWellFormed", detail)
+    return tokens
+
+
+def add_node(state: State, live: LiveTree, branch: Branch, event: SegmentReported, tokens: Tokens | None) -> Node:
+    """Judge the segment, have its call answered if it ends with one, and make it the branch's new tip."""
+    tree, depth, start = live.tree, branch.depth + 1, branch.total
+    text, n_tokens = event.text, event.n_tokens
+    tail = event.tail if branch.tail is None else branch.tail
+    ended = NOT_ENDED if event.end is None else ENDED.get(event.end, NOT_ENDED)
+    completion_tokens = start + n_tokens - tree.nodes[0].n_tokens
+    segment = Segment(text, tail, ended, completion_tokens, depth)
+    if tokens is not None:
+        segment.tokens, segment.recent = tokens, partial(tree.tokens_before, branch.tip, start)
+    verdict, observation = live.run.spec.prune.judge(segment), None
+    if verdict is None and event.end is EndKind.HOLD and live.run.spec.segment.tool is not None:
+        observation = _observe(state, live, segment, start + n_tokens)
+        if observation is None:
+            verdict = live.run.spec.prune.judge(segment)
+        else:
+            n_tokens, text = n_tokens + observation.n_tokens, text + observation.text
+    if verdict is None:
+        if segment.ended is not NOT_ENDED:
+            raise BrokenInvariant("TreeWellFormed", f"tree {live.tree_id}: a path ended by the engine got no verdict")
+        status, reason, fanout = INNER, NO_STOP, 1
+    else:
+        status, reason, fanout = verdict.status, verdict.reason, 0
+    logprob_sum = branch.logprob_sum + event.logprob_sum
+    node = Node(
+        len(tree.nodes),
+        branch.tip,
+        0 if branch.started else branch.sibling_index,
+        depth,
+        start,
+        n_tokens,
+        event.logprob_sum,
+        event.logprob_min,
+        logprob_sum,
+        status,
+        reason,
+        branch.reason,
+        branch.decision,
+        branch.group,
+        branch.replica_id,
+        event.grant,
+        fanout,
+        tokens,
+        observation,
+        branch.temperature,
+    )
+    tree.add(node)
+    branch.started, branch.tip, branch.total = True, node.number, start + n_tokens
+    branch.depth, branch.logprob_sum = depth, logprob_sum
+    branch.tail = text[-TAIL_CHARS:] if len(text) >= TAIL_CHARS else (tail + text)[-TAIL_CHARS:]
+    return node
+
+
+def _observe(state: State, live: LiveTree, segment: Segment, total: int) -> Observation | None:
+    """The answer to the segment's call, which its tokens take in; None if it leaves no room to go on: the path ends."""
+    tool = live.run.spec.segment.tool
+    observation = state.settings.observe(tool, segment.tail + segment.text) if tool else None
+    if observation is None or total + observation.n_tokens >= live.boundaries[-1]:
+        segment.ended = Ended.LIMIT
+        return None
+    if (tokens := segment.tokens) is not None:
+        zeros = array("f", bytes(len(observation.ids)))
+        tokens.ids.frombytes(observation.ids)
+        tokens.logprobs += zeros
+        if tokens.entropies:
+            tokens.entropies += zeros
+    return observation
