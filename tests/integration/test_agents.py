@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from tests.support.local_service import LocalService, local_service
+from tests.support.rollouts import mean_rewards, trees_of
 
-from treeroll.client import AsyncClient, connect_async
-from treeroll.client.records import TreeRecord
-from treeroll.demo import TASKS_FILE, TOOL_MODEL_DIR
+from treeroll.client import connect_async
+from treeroll.demo import TOOL_MODEL_DIR
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.vllm_engine import VllmEngine
-from treeroll.tasks import read_tasks
 from treeroll.tools.registry import get
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
@@ -36,17 +35,10 @@ async def service() -> AsyncIterator[LocalService]:
         yield service
 
 
-async def trees_of(client: AsyncClient, run_id: str, recipe: str, tasks: int, **config: object) -> list[TreeRecord]:
-    run = await client.create_run(run_id, recipe=recipe, **{**SHAPE, **config})
-    await run.submit(read_tasks(TASKS_FILE, limit=tasks))
-    await run.close()
-    return [tree async for batch in run.batches() for tree in batch.trees]
-
-
 async def test_every_agent_is_told_what_it_called_for_and_branches_behind_it(service: LocalService) -> None:
     async with await connect_async(service.address) as client:
         grown = await asyncio.gather(
-            *(trees_of(client, f"agent-{name}", name, 6, **config) for name, config in AGENTS.items())
+            *(trees_of(client, f"agent-{name}", name, 6, **{**SHAPE, **config}) for name, config in AGENTS.items())
         )
         for name, trees in zip(AGENTS, grown, strict=True):
             assert [tree.status for tree in trees] == ["complete"] * 6, name
@@ -60,19 +52,14 @@ async def test_every_agent_is_told_what_it_called_for_and_branches_behind_it(ser
         assert (await client.audit()).violations == []
 
 
-def estimates(trees: list[TreeRecord]) -> dict[str, float]:
-    """Path-weighted mean reward of each task: what an independent sample would earn."""
-    return {tree.task_id: sum(s.path_weight * s.reward for s in tree.samples) for tree in trees}
-
-
 async def test_branching_behind_calls_leaves_the_mean_reward_as_flat_sampling_has_it(service: LocalService) -> None:
     tasks = 20
     async with await connect_async(service.address) as client:
         flat, arpo = await asyncio.gather(
-            trees_of(client, "blind-flat", "flat", tasks, leaves=16),
-            trees_of(client, "blind-arpo", "arpo", tasks, **AGENTS["arpo"]),
+            trees_of(client, "blind-flat", "flat", tasks, **{**SHAPE, "leaves": 16}),
+            trees_of(client, "blind-arpo", "arpo", tasks, **{**SHAPE, **AGENTS["arpo"]}),
         )
-        here, there = estimates(flat), estimates(arpo)
+        here, there = mean_rewards(flat), mean_rewards(arpo)
         gaps = [there[task] - here[task] for task in here]
         error = statistics.stdev(gaps) / tasks**0.5
         # Four, so that this test is wrong once in ten thousand runs.

@@ -7,14 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from tests.support.local_service import LocalService, local_service
+from tests.support.rollouts import mean_rewards, trees_of
 
-from treeroll.client import AsyncClient, connect_async
-from treeroll.client.records import TreeRecord
-from treeroll.demo import TASKS_FILE
+from treeroll.client import connect_async
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.vllm_engine import VllmEngine
 from treeroll.policies.recipes import RECIPES
-from treeroll.tasks import read_tasks
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
@@ -56,18 +54,11 @@ async def service() -> AsyncIterator[LocalService]:
         yield service
 
 
-async def trees_of(client: AsyncClient, run_id: str, recipe: str, tasks: int, **config: object) -> list[TreeRecord]:
-    run = await client.create_run(run_id, recipe=recipe, **{**SHAPE, **config})
-    await run.submit(read_tasks(TASKS_FILE, limit=tasks))
-    await run.close()
-    return [tree async for batch in run.batches() for tree in batch.trees]
-
-
 async def test_every_recipe_runs_to_its_end_on_a_real_engine(service: LocalService) -> None:
     assert set(SMALL) == set(RECIPES)
     async with await connect_async(service.address) as client:
         grown = await asyncio.gather(
-            *(trees_of(client, f"all-{name}", name, 6, **config) for name, config in SMALL.items())
+            *(trees_of(client, f"all-{name}", name, 6, **{**SHAPE, **config}) for name, config in SMALL.items())
         )
         for (name, config), trees in zip(SMALL.items(), grown, strict=True):
             assert [tree.status for tree in trees] == ["complete"] * 6, name
@@ -77,17 +68,12 @@ async def test_every_recipe_runs_to_its_end_on_a_real_engine(service: LocalServi
         assert (await client.audit()).violations == []
 
 
-def estimates(trees: list[TreeRecord]) -> dict[str, float]:
-    """Path-weighted mean reward of each task: what an independent sample would earn."""
-    return {tree.task_id: sum(s.path_weight * s.reward for s in tree.samples) for tree in trees}
-
-
 async def test_blind_forks_leave_the_mean_reward_as_flat_sampling_has_it(service: LocalService) -> None:
     tasks = 40
     async with await connect_async(service.address) as client:
-        flat = estimates(await trees_of(client, "blind-flat", "flat", tasks, leaves=16))
+        flat = mean_rewards(await trees_of(client, "blind-flat", "flat", tasks, **{**SHAPE, "leaves": 16}))
         for name, config in BLIND.items():
-            tree = estimates(await trees_of(client, f"blind-{name}", name, tasks, **config))
+            tree = mean_rewards(await trees_of(client, f"blind-{name}", name, tasks, **{**SHAPE, **config}))
             gaps = [tree[task] - flat[task] for task in flat]
             error = statistics.stdev(gaps) / tasks**0.5
             # Four, so that this test is wrong once in ten thousand runs.

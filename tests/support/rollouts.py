@@ -11,7 +11,7 @@ from treeroll.cli.job import execute
 from treeroll.cli.preflight import Request, make_plan
 from treeroll.cli.results.directory import Mode
 from treeroll.cli.settings import rollout_settings
-from treeroll.client import TreeRecord, connect_async
+from treeroll.client import AsyncClient, TreeRecord, connect_async
 from treeroll.demo import TASKS_FILE
 from treeroll.tasks import read_tasks
 
@@ -51,3 +51,16 @@ def grown_trees(count: int = 6) -> tuple[TreeRecord, ...]:
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         return tuple(pool.submit(asyncio.run, grow()).result())
+
+
+async def trees_of(client: AsyncClient, run_id: str, recipe: str, tasks: int, **config: object) -> list[TreeRecord]:
+    """The trees of a run of its own over the first demo tasks."""
+    run = await client.create_run(run_id, recipe=recipe, **config)
+    await run.submit(read_tasks(TASKS_FILE, limit=tasks))
+    await run.close()
+    return [tree async for batch in run.batches() for tree in batch.trees]
+
+
+def mean_rewards(trees: list[TreeRecord]) -> dict[str, float]:
+    """Path-weighted mean reward of each task: what an independent sample would earn."""
+    return {tree.task_id: sum(s.path_weight * (s.reward or 0.0) for s in tree.samples) for tree in trees}
