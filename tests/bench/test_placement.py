@@ -16,9 +16,9 @@ LIMITS = Limits(leaves=4, segment_tokens=32, max_depth=3, max_tokens=96)
 
 
 def bench(skew: Skew, policies: tuple[str, ...], replicas: int = 2) -> PlacementBench:
-    """Three prompts on simulated engines."""
+    """Three prompts on simulated engines, with room for all branches: nobody steals, however slow the machine is."""
     generator = GeneratorConfig(
-        engine="simulated", replicas=replicas, slots=4, block_size=32, simulated=SimulatedLatency(step_s=0.0)
+        engine="simulated", replicas=replicas, slots=16, block_size=32, simulated=SimulatedLatency(step_s=0.0)
     )
     return PlacementBench(Workload("fixed", 3, 40, LIMITS, Tokenizer.load(MODEL_DIR), 32), generator, skew, 8, policies)
 

@@ -9,7 +9,8 @@ import pytest_asyncio
 from tests.support.local_service import LocalService, local_service
 from tests.support.rollouts import mean_rewards, trees_of
 
-from treeroll.client import connect_async
+from treeroll.client import Node, connect_async
+from treeroll.core.tree import TAIL_CHARS
 from treeroll.demo import TOOL_MODEL_DIR
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.vllm_engine import VllmEngine
@@ -21,7 +22,7 @@ SHAPE = {"max_depth": 6, "max_tokens": 250, "scorer": "arith", "segment": {"name
 AGENTS: dict[str, dict[str, object]] = {
     "tree_grpo": {"leaves": 6},
     "arpo": {"leaves": 16},
-    "aepo": {"leaves": 16},
+    "aepo": {"leaves": 16, "branch": {"tau": 0.3}},
     "treeps_rag": {"leaves": 64},
 }
 
@@ -35,6 +36,15 @@ async def service() -> AsyncIterator[LocalService]:
         yield service
 
 
+def before(nodes: dict[str, Node], node: Node) -> str:
+    """What a tool sees of the completion before a node: its last characters."""
+    texts = []
+    while (parent := nodes[node.parent_id or ""]).parent_id is not None:
+        texts.append(parent.text)
+        node = parent
+    return "".join(reversed(texts))[-TAIL_CHARS:]
+
+
 async def test_every_agent_is_told_what_it_called_for_and_branches_behind_it(service: LocalService) -> None:
     async with await connect_async(service.address) as client:
         grown = await asyncio.gather(
@@ -42,10 +52,11 @@ async def test_every_agent_is_told_what_it_called_for_and_branches_behind_it(ser
         )
         for name, trees in zip(AGENTS, grown, strict=True):
             assert [tree.status for tree in trees] == ["complete"] * 6, name
-            steps = [node for tree in trees for node in tree.nodes if node.observation_tokens]
+            nodes = {node.node_id: node for tree in trees for node in tree.nodes}
+            steps = [node for node in nodes.values() if node.observation_tokens]
             for node in steps:
-                call, _, _ = node.text.rpartition(">")
-                assert node.text == call + ">" + get("calculator").answer(call + ">"), name
+                call = node.text.rpartition(">")[0] + ">"
+                assert node.text == call + get("calculator").answer(before(nodes, node) + call), name
             forked = {node.parent_id for tree in trees for node in tree.nodes if node.depth > 1 and node.sibling_index}
             assert forked & {node.node_id for node in steps}, name
             assert any(sample.reward for tree in trees for sample in tree.samples), name
