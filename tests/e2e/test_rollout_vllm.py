@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from tests.support.command import Command
+from tests.support.processes import is_engine
 
 from treeroll.cli.results.audit import audit_directory
 from treeroll.demo import TASKS_FILE
@@ -45,9 +46,8 @@ def test_no_engine_outlives_a_rollout_that_ends_abruptly(tmp_path: Path, end: st
     args = ["rollout", str(TASKS_FILE), "--out", str(out), "--segment-tokens", "32", "--scorer", "arith"]
     with Command(args, tmp_path / "said.log") as command:
         command.until(lambda: list(out.glob("parts/samples-*.parquet")), 400)
-        # Waited for: a process can be unreadable at the moment of a look, or be renaming itself. A short name has 15
-        # characters.
-        command.until(lambda: any("EngineCor" in line for line in command.family().values()), 60)
+        # Waited for: a process can be unreadable at the moment of a look.
+        command.until(lambda: any(map(is_engine, command.family().values())), 60)
         if end == "kill -9":
             command.process.kill()
         else:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tests.support.processes import descendants
+from tests.support.processes import descendants, engines_below
 
 from treeroll.demo import TASKS_FILE
 
@@ -33,7 +33,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
             output = "".join(lines_until_leaves(cli))
             assert of_kind(cli.pid, "ray::GeneratorReplica"), output
             victim = of_kind(cli.pid, "ray::GeneratorReplica")[0]
-            others = set(of_kind(cli.pid, "EngineCore")) - set(descendants(victim))
+            others = set(engines_below(cli.pid)) - set(descendants(victim))
             assert len(others) == 1
             os.kill(victim, signal.SIGKILL)
             os.kill(others.pop(), signal.SIGKILL)

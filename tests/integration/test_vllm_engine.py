@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 from tests.support.fake_coordinator import FakeCoordinator, Told
+from tests.support.processes import engines_below
 
 from treeroll.demo import MODEL_DIR
 from treeroll.generator.config import GeneratorConfig
@@ -64,19 +65,6 @@ async def first_words(coordinator: FakeCoordinator, replica: str) -> list[list[i
 
 def is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
-
-
-def children(pid: int) -> dict[int, str]:
-    """Child processes and their names."""
-    found = {}
-    for status in Path("/proc").glob("[0-9]*/status"):
-        try:
-            fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
-        except OSError:  # it ended meanwhile
-            continue
-        if int(fields["PPid"]) == pid:
-            found[int(fields["Pid"])] = fields["Name"]
-    return found
 
 
 async def test_branches_come_back_cut_at_aligned_boundaries(fleet: Fleet) -> None:
@@ -179,7 +167,7 @@ async def generated(coordinator: FakeCoordinator, at_least: int) -> int:
 
 async def test_dead_replicas_come_back_and_say_something_else(fleet: Fleet) -> None:
     pids = {name: await fleet.supervisor.actors[name].pid.remote() for name in ("r0", "r1")}
-    engines = {name: [pid for pid, title in children(pids[name]).items() if "EngineCor" in title] for name in pids}
+    engines = {name: engines_below(pid) for name, pid in pids.items()}
     assert all(len(found) == 1 for found in engines.values())
     os.kill(pids["r0"], signal.SIGKILL)  # the whole replica
     os.kill(engines["r1"][0], signal.SIGKILL)  # only its engine

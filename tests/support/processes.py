@@ -12,6 +12,14 @@ def command_of(pid: int) -> str:
         return ""
 
 
+def is_engine(command: str) -> bool:
+    """Whether a command line is vLLM's engine process: by the title it gives itself, or what it is started as.
+
+    On some starts it does not get its title. A short name has 15 characters.
+    """
+    return "EngineCor" in command or "multiprocessing.spawn" in command
+
+
 def parents() -> dict[int, int]:
     """Pid -> parent pid of all live processes."""
     found = {}
@@ -37,6 +45,11 @@ def descendants(pid: int) -> dict[int, str]:
         if walk == pid and candidate != pid:
             found[candidate] = command_of(candidate)
     return found
+
+
+def engines_below(pid: int) -> list[int]:
+    """vLLM's engine processes of a process."""
+    return sorted(below for below, command in descendants(pid).items() if is_engine(command))
 
 
 def alive(pids: set[int]) -> dict[int, str]:

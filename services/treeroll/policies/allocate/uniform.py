@@ -1,0 +1,35 @@
+"""Every task gets the same: the baseline."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from treeroll.policies import base
+from treeroll.policies.allocate.base import Allocation, BudgetView, Outcome, TaskView
+from treeroll.policies.base import Limits
+
+
+class Uniform:
+    """`leaves` for every task: what runs do unless they ask for something else."""
+
+    name: ClassVar[str] = "uniform"
+    summary: ClassVar[str] = "every task gets `leaves`"
+    paper: ClassVar[str] = "ours"
+    asked: ClassVar[Literal["submission", "start"]] = "submission"
+    success: ClassVar[None] = None
+
+    class Params(base.Params):
+        """Nothing to set."""
+
+    def __init__(self, params: Params, limits: Limits) -> None:
+        self.least = self.most = limits.leaves
+
+    def open(self, seed: int) -> Allocation:
+        """Nothing to remember."""
+        return self
+
+    def allocate(self, tasks: Sequence[TaskView], budget: BudgetView) -> list[int]:
+        """The same for each."""
+        return [self.most] * len(tasks)
+
+    def learn(self, task: TaskView, outcome: Outcome) -> None:
+        """Nothing to learn."""

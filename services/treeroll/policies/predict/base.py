@@ -1,0 +1,20 @@
+"""Who says how likely a task is solved before its tree grows."""
+
+from typing import Protocol
+
+from treeroll.policies.allocate.base import TaskView
+
+
+class SuccessPredictor(Protocol):
+    """The success rate of one sample of a task, from what is known before. One object per run, which it learns from.
+
+    Pure: what it says depends on what it was told, in that order.
+    """
+
+    def of(self, task: TaskView) -> float | None:
+        """From 0 to 1; None where nothing is known: callers then give the task what `uniform` would."""
+        ...
+
+    def learn(self, task: TaskView, successes: int, scored: int) -> None:
+        """`successes` of the `scored` leaves of a task's tree succeeded."""
+        ...
