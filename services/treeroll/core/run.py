@@ -4,7 +4,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from treeroll.core.bucket import Bucket
+from treeroll.core.budget import NO_BUDGET, Budget
 from treeroll.core.ledger import Ledger
+from treeroll.core.tree_costs import TreeCosts
 from treeroll.policies.base import AdvantageEstimator, BranchPolicy, PrunePolicy, SegmentPolicy
 
 
@@ -13,7 +16,7 @@ class RunState(StrEnum):
 
     OPEN = "open"
     CLOSED = "closed"  # takes no more tasks
-    CANCELLED = "cancelled"  # grows no more trees either
+    CANCELLED = "cancelled"  # grows no more trees either: a client said so, or its time is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class RunSpec:
     prune: PrunePolicy
     advantage: AdvantageEstimator
     scorer: str | None = None  # None and "client": trees are delivered unscored
-    budget_tokens: int | None = None
+    budget: Budget = NO_BUDGET
 
     @property
     def reads_tokens(self) -> bool:
@@ -104,6 +107,24 @@ class Run:
     growing: int = 0
     finished: int = 0
     failed: int = 0
+    # Accounts that only some budgets need, see core.accounts; `capped`: a grant may have to wait for any of them.
+    capped: bool = False
+    counts: tuple[Ledger, ...] = ()
+    bucket: Bucket | None = None
+    task_ledgers: dict[str, Ledger] = field(default_factory=dict)  # task id -> tokens of its trees
+    costs: TreeCosts = field(default_factory=TreeCosts)
+    reserved: bool = False  # what is left is for the trees that grow, until one of them has ended
+    # When its time is over: on the clock of `now`, and in seconds since the Unix epoch.
+    ends_at: float | None = None
+    deadline: float | None = None
+    # Why it came short of its tasks: "cancelled", "deadline" or "budget", and a sentence; "" while it has not.
+    stop_reason: str = ""
+    stop_detail: str = ""
+
+    def stopped_by(self, reason: str, detail: str) -> None:
+        """Why the run came short, if that is not known already."""
+        if not self.stop_reason:
+            self.stop_reason, self.stop_detail = reason, detail
 
     @property
     def total(self) -> int | None:
