@@ -130,6 +130,7 @@ class World:
     kill_share: float = 0.0
     max_attempts: int = 1000
     tasks: int = 5
+    epochs: int = 1
     policies: Policies | None = None
     limits: Limits | None = None
     resample_after: int | None = None
@@ -166,7 +167,7 @@ class World:
         for name in self.incarnation:
             self._join(name)
         self._feed(RunCreated(self.spec))
-        self._feed(TasksSubmitted("run", [self._task(i) for i in range(self.tasks)]))
+        self._feed(TasksSubmitted("run", [self._task(i, e) for e in range(self.epochs) for i in range(self.tasks)]))
         self._feed(RunClosed("run"))
         while self._go_on():
             if self.kill_share and self.random.random() < self.kill_share:
@@ -180,15 +181,17 @@ class World:
         if self.queue and (rings_at is None or self.queue[0][0] <= rings_at):
             self.now, _, what = heapq.heappop(self.queue)
             self._happen(what)
-        elif rings_at is not None:
+            return True
+        if rings_at is not None:
             self.now = max(self.now, rings_at)
             self._feed(AlarmRang())
-        return bool(self.queue) or rings_at is not None
+        return rings_at is not None
 
-    def _task(self, number: int) -> TaskSpec:
+    def _task(self, number: int, epoch: int) -> TaskSpec:
         ids = (hash64("prompt", number, i) % 40 for i in range(PROMPT_TOKENS))
         prompt = struct.pack(f"<{PROMPT_TOKENS}i", *ids)
-        return TaskSpec(f"t{number}", 0, f"tree{number}", prompt, "", "d", "x")
+        tree_id = f"tree{number}" + (f"-{epoch}" if epoch else "")
+        return TaskSpec(f"t{number}", epoch, tree_id, prompt, "", "d", "x")
 
     def _join(self, name: str) -> None:
         self.incarnation[name] += 1
