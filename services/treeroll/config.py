@@ -42,6 +42,8 @@ class RunConfig(Config):
     """Fixes every policy decision, and with the simulated engine every token."""
     budget_tokens: int | None = Field(default=None, ge=1)
     """Tokens the whole run may generate; None: no limit."""
+    weight: float = Field(default=1.0, ge=1e-3, le=1e3)
+    """Share of the fleet while other runs want it too: twice the weight, twice the tokens."""
     scorer: str | None = None
     """`math`, `exact`, `regex:PATTERN`, `arith`, `python:module:function`, `client` (written back) or None."""
     scorer_timeout_s: float = Field(default=10.0, gt=0.0, le=3600.0)
@@ -56,6 +58,12 @@ class RunConfig(Config):
     branch: dict[str, Any] = Field(default_factory=dict)
     prune: dict[str, Any] = Field(default_factory=dict)
     advantage: dict[str, Any] = Field(default_factory=dict)
+    allocate: dict[str, Any] = Field(default_factory=dict)
+    """How leaves are shared out over tasks: `name` and parameters; empty: every task gets `leaves`."""
+    history_decay: float = Field(default=0.5, ge=0.0, le=1.0)
+    """What a task's results still count one epoch later, for allocators."""
+    history_from: str | None = None
+    """Run whose tasks' results this run's allocator starts with."""
 
 
 class CoordinatorConfig(Config):

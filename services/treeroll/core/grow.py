@@ -1,10 +1,12 @@
 """One tree's life: segments become nodes, policies answer, branches end, and at last the tree does."""
 
+from treeroll.core.allot import told
 from treeroll.core.branch import Branch, BranchEvent, BranchState
 from treeroll.core.effects import (
     Effect,
     EmitTree,
     ForgetTree,
+    PersistHistory,
     PersistNode,
     PersistReward,
     PersistTree,
@@ -16,6 +18,7 @@ from treeroll.core.expand import expand
 from treeroll.core.live import LiveTree, TreeStatus
 from treeroll.core.queues import enqueue, free_slot, unblock
 from treeroll.core.segment import INNER, add_node, check_boundary, read_tokens
+from treeroll.core.shares import charge_end
 from treeroll.core.state import STOP_LAG_TOKENS, State
 from treeroll.core.tree import LEAF, Node
 from treeroll.errors import BrokenInvariant
@@ -81,6 +84,8 @@ def _account_prefix(live: LiveTree, branch: Branch, cached: int) -> None:
     counters = live.run.counters
     counters.cached_tokens += cached
     counters.recomputed_tokens += recomputed
+    if branch.tip or branch.attempt > 1:
+        live.recomputed += recomputed
     # The root is left out: its prompt is rarely aligned, so copies there recompute up to a block.
     if branch.tip and not branch.started and branch.attempt == 1:
         counters.fork_requests += 1
@@ -217,9 +222,12 @@ def _finish(state: State, live: LiveTree) -> list[Effect]:
     # Paths that end at a pruned node are reported tokens in no sample, as far as no sample shares them.
     run.counters.wasted_tokens += unsampled_tokens(live)
     run.growing -= 1
+    charge_end(live)
     del state.trees[live.tree_id]
-    forgets: list[Effect] = [ForgetTree(*replica, live.tree_id) for replica in live.served]
-    return [PersistTree(live), EmitTree(live), *forgets]
+    effects: list[Effect] = [PersistTree(live), EmitTree(live)]
+    if (record := told(state, live)) is not None:
+        effects.append(PersistHistory(run, *record))
+    return effects + [ForgetTree(*replica, live.tree_id) for replica in live.served]
 
 
 def unsampled_tokens(live: LiveTree) -> int:

@@ -1,10 +1,13 @@
 """Runs: a client's configured stream of work, its tasks and its account."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from treeroll.core.history import History
 from treeroll.core.ledger import Ledger
+from treeroll.policies.allocate.base import Allocation, BudgetAllocator, TaskView
 from treeroll.policies.base import AdvantageEstimator, BranchPolicy, PrunePolicy, SegmentPolicy
 
 
@@ -43,6 +46,16 @@ class RunSpec:
     advantage: AdvantageEstimator
     scorer: str | None = None  # None and "client": trees are delivered unscored
     budget_tokens: int | None = None
+    # Share of the fleet while others want it too: twice the weight, twice the tokens.
+    weight: float = 1.0
+    # None: all trees want the leaves of `branch`. With an allocator, `branch_for` is the growth of so many.
+    allocate: BudgetAllocator | None = None
+    branch_for: Callable[[int], BranchPolicy] | None = None
+    history: History | None = None  # what the run starts with
+
+    def growth_of(self, task: "TaskSpec") -> BranchPolicy:
+        """What grows a task's tree: alike for all tasks but for the number of leaves."""
+        return self.branch_for(task.leaves) if self.branch_for and task.leaves else self.branch
 
     @property
     def reads_tokens(self) -> bool:
@@ -67,6 +80,9 @@ class TaskSpec:
     digest: str
     answer: str | None = None
     extra_json: str = "{}"
+    # Leaves that an allocator gave it, and what that had seen; 0 and None: not asked.
+    leaves: int = 0
+    view: TaskView | None = None
 
     @property
     def key(self) -> str:
@@ -104,6 +120,21 @@ class Run:
     growing: int = 0
     finished: int = 0
     failed: int = 0
+    # Tokens it is charged for: what ended trees took, and what growing ones are expected to.
+    charged: float = 0.0
+    ended: int = 0  # trees that had started
+    ended_tokens: int = 0  # what they took
+    allocation: Allocation | None = None
+    history: History = field(default_factory=History)
+
+    @property
+    def virtual(self) -> float:
+        """Its virtual time in tokens: of the runs that want a slot, the one with the least of it is next."""
+        return self.charged / self.spec.weight
+
+    def tokens_per_tree(self) -> float:
+        """What a tree is expected to take: the mean so far; before there is one, as much as a single longest path."""
+        return self.ended_tokens / self.ended if self.ended else float(self.spec.max_tokens)
 
     @property
     def total(self) -> int | None:

@@ -1,9 +1,12 @@
 """Runs and tasks: create, submit, close, cancel. All idempotent by the caller's ids."""
 
+from treeroll.core.allot import at_submission
 from treeroll.core.effects import Effect, EmitTree, PersistRun, PersistTasks, PersistTree
 from treeroll.core.grow import cut_tree
+from treeroll.core.history import History
 from treeroll.core.live import LiveTree, TreeStatus
 from treeroll.core.run import Run, RunSpec, RunState, TaskSpec
+from treeroll.core.shares import catch_up
 from treeroll.core.state import State
 from treeroll.core.tree import Tree
 from treeroll.errors import RunClosed, RunConflict, TaskConflict, UnknownRun
@@ -21,7 +24,7 @@ def create(state: State, spec: RunSpec) -> list[Effect]:
     """Create a run, or attach to an equal one."""
     known = state.runs.get(spec.run_id)
     if known is None:
-        run = state.runs[spec.run_id] = Run(spec)
+        run = state.runs[spec.run_id] = Run(spec, history=spec.history or History())
         return [PersistRun(run)]
     if known.spec.config_json != spec.config_json:
         raise RunConflict(f"run '{spec.run_id}' exists with another configuration; choose another id")
@@ -43,10 +46,14 @@ def submit(state: State, run_id: str, tasks: list[TaskSpec]) -> list[Effect]:
             )
     if fresh and run.state is not RunState.OPEN:
         raise RunClosed(f"run '{run_id}' is {run.state}; it takes no more tasks")
-    for task in fresh.values():
+    if not fresh:
+        return []
+    allotted = at_submission(state, run, list(fresh.values()))
+    catch_up(state, run)
+    for task in allotted:
         run.tasks[task.key] = (task.tree_id, task.digest)
         run.waiting.append(task)
-    return [PersistTasks(run, list(fresh.values()))] if fresh else []
+    return [PersistTasks(run, allotted)]
 
 
 def close(state: State, run_id: str) -> list[Effect]:

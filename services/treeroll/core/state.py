@@ -70,6 +70,7 @@ class State:
     # Branches of a run whose reservation does not fit its budget now, but may after a refund.
     blocked: dict[str, list[tuple[LiveTree, Branch]]] = field(default_factory=dict)
     incarnations: dict[str, int] = field(default_factory=dict)  # highest seen, also of lost replicas
+    now: float = 0.0  # the latest that any event came with, seconds
     order: int = 0
     turn: int = 0
     draining: bool = False

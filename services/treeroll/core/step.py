@@ -32,6 +32,8 @@ def step(state: State, event: Event, now: float) -> list[Effect]:
 
 def apply(state: State, event: Event, now: float) -> list[Effect]:
     """Apply one event without granting new work, so that a shell can take many events and call `assign` once."""
+    if now > state.now:
+        state.now = now
     match event:
         case SegmentReported():
             replica = state.replicas.get(event.replica_id)
