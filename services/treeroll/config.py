@@ -7,18 +7,65 @@ YAML, TOML or JSON; `--set a.b=c` overrides single keys. Errors name the key.
 import json
 import tomllib
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from treeroll.errors import InvalidInput
+
+# Beyond this, sums of amounts would not fit the integers of records.
+MAX_AMOUNT = 2**62
+Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT)]
 
 
 class Config(BaseModel):
     """Base of all configuration models."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BudgetConfig(Config):
+    """What a run may use at most; None: no limit. docs/budgets.md says what is guaranteed."""
+
+    tokens: Amount | None = None
+    """Tokens the whole run may generate."""
+    leaves: Amount | None = None
+    """Complete leaves."""
+    expansions: Amount | None = None
+    """Branches beside each tree's initial ones, from their first segment on."""
+    tool_calls: Amount | None = None
+    """Calls that tools answer."""
+    seconds: float | None = Field(default=None, gt=0.0, le=1e9)
+    """From the creation of the run."""
+    deadline: datetime | None = None
+    """Time of day, ISO 8601 with a zone, such as 2027-01-31T18:00:00+01:00."""
+    tokens_per_second: Amount | None = None
+    """Rate of a token bucket; each branch takes what it may need when it starts."""
+    burst_tokens: Amount | None = None
+    """What the bucket holds; None: one second's worth, and at least max_tokens."""
+    task_tokens: Amount | None = None
+    """Tokens of all trees of one task, over all epochs."""
+    tree_tokens: Amount | None = None
+    """Tokens of each tree."""
+
+    @field_validator("deadline", mode="before")
+    @classmethod
+    def _is_a_time_with_a_zone(cls, value: Any) -> datetime | None:
+        try:
+            when = datetime.fromisoformat(value) if isinstance(value, str) else value
+        except ValueError:
+            when = False
+        if when is None or (isinstance(when, datetime) and when.tzinfo is not None):
+            return when
+        raise ValueError("must be a time in ISO 8601 with its zone, such as 2027-01-31T18:00:00+01:00")
+
+    @model_validator(mode="after")
+    def _a_burst_has_a_rate(self) -> "BudgetConfig":
+        if self.burst_tokens is not None and self.tokens_per_second is None:
+            raise ValueError("budget.burst_tokens is set without budget.tokens_per_second, so it says nothing")
+        return self
 
 
 class RunConfig(Config):
@@ -40,10 +87,12 @@ class RunConfig(Config):
     """0: off."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Fixes every policy decision, and with the simulated engine every token."""
-    budget_tokens: int | None = Field(default=None, ge=1)
-    """Tokens the whole run may generate; None: no limit."""
     weight: float = Field(default=1.0, ge=1e-3, le=1e3)
     """Share of the fleet while other runs want it too: twice the weight, twice the tokens."""
+    budget_tokens: Amount | None = None
+    """Tokens the whole run may generate; None: no limit. Short for budget.tokens."""
+    budget: BudgetConfig = Field(default_factory=BudgetConfig)
+    """Whatever else is limited."""
     scorer: str | None = None
     """`math`, `exact`, `regex:PATTERN`, `arith`, `python:module:function`, `client` (written back) or None."""
     scorer_timeout_s: float = Field(default=10.0, gt=0.0, le=3600.0)
@@ -64,6 +113,13 @@ class RunConfig(Config):
     """What a task's results still count one epoch later, for allocators."""
     history_from: str | None = None
     """Run whose tasks' results this run's allocator starts with."""
+
+    @model_validator(mode="after")
+    def _one_budget_of_tokens(self) -> "RunConfig":
+        short, full = self.budget_tokens, self.budget.tokens
+        if short is not None and full is not None and short != full:
+            raise ValueError(f"budget_tokens is {short} and budget.tokens is {full}; they are the same cap, give one")
+        return self
 
 
 class CoordinatorConfig(Config):
@@ -136,7 +192,9 @@ def describe(error: ValidationError, model: type[BaseModel] | None = None) -> st
         return f"unknown key '{key}'{known}"
     if first["type"] == "missing":
         return f"key '{key}' is missing"
-    message = str(first["msg"]).replace("Input should be", "should be").replace("Value error, ", "")
+    message = str(first["msg"]).replace("Input should be", "should be").removeprefix("Value error, ")
+    if first["type"] == "value_error" and isinstance(first["input"], dict):
+        return message  # of a whole section: it names its keys
     return f"'{key}' {message[0].lower()}{message[1:]}, got {first['input']!r}"
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 import pytest
 
+from treeroll.core.budget import Budget
 from treeroll.core.events import RunClosed, RunCreated, TasksSubmitted
 from treeroll.errors import BrokenInvariant
 from treeroll.policies.allocate.base import BudgetView, Outcome, TaskView
@@ -45,7 +46,7 @@ class Allotted(World):
             limits = Limits(leaves, SEGMENT_TOKENS, self.max_depth, SEGMENT_TOKENS * self.max_depth)
             return build_policies(self.recipe, limits, self.overrides).branch
 
-        self.spec = replace(self.spec, allocate=allocator, branch_for=branch_for, budget_tokens=budget_tokens)
+        self.spec = replace(self.spec, allocate=allocator, branch_for=branch_for, budget=Budget(budget_tokens))
         for name in self.incarnation:
             self._join(name)
         self._feed(RunCreated(self.spec))

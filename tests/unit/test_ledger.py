@@ -1,7 +1,9 @@
-"""Token accounts."""
+"""Accounts: of what is used, and of how fast."""
 
 import pytest
 
+from treeroll.core.bucket import Bucket
+from treeroll.core.budget import Budget
 from treeroll.core.ledger import Ledger
 from treeroll.errors import BrokenInvariant
 
@@ -24,8 +26,60 @@ def test_spending_more_than_was_reserved_is_a_broken_promise() -> None:
 
 @pytest.mark.parametrize(("tokens", "fits"), [(60, True), (61, False)])
 def test_a_reservation_must_fit_what_is_neither_spent_nor_set_aside(tokens: int, fits: bool) -> None:
-    ledger = Ledger()
+    ledger = Ledger(cap=100)
     ledger.reserve(40)
     ledger.settle(10)
-    assert ledger.fits(tokens, budget=100) is fits
-    assert ledger.fits(10**9, budget=None)
+    assert ledger.fits(tokens) is fits
+    assert Ledger().fits(10**9)
+
+
+def test_an_account_is_above_its_cap_by_what_engines_decoded_beyond_reservations_and_no_more() -> None:
+    ledger = Ledger(cap=10)
+    ledger.reserve(10)
+    ledger.exceed(3)
+    ledger.settle(13)
+    assert ledger.balanced()
+    assert ledger.room == -3
+    ledger.reserve(1)
+    assert not ledger.balanced()
+
+
+def bucket(rate: int = 10, burst: int = 100) -> Bucket:
+    made = Bucket.full(Budget(tokens_per_second=rate, burst_tokens=burst), 5.0)
+    assert made is not None
+    return made
+
+
+def test_a_bucket_fills_with_time_up_to_its_burst() -> None:
+    made = bucket()
+    made.reserve(100)
+    assert not made.fits(1)
+    made.refill(7.05)
+    assert made.room == 20
+    assert (made.fits(20), made.fits(21)) == (True, False)
+    made.refill(1e6)
+    assert made.room == 100
+
+
+def test_a_bucket_says_when_it_has_room_and_then_has_it() -> None:
+    made = bucket(rate=7)
+    made.reserve(100)
+    for amount in (1, 33, 100):
+        at = made.ready_at(amount)
+        made.refill(at - 2e-6)
+        assert not made.fits(amount)
+        made.refill(at)
+        assert made.fits(amount)
+
+
+def test_time_that_goes_back_fills_no_bucket() -> None:
+    made = bucket()
+    made.reserve(50)
+    made.refill(6.0)
+    made.refill(5.5)
+    made.refill(6.0)
+    assert made.room == 60
+
+
+def test_a_run_without_a_rate_has_no_bucket() -> None:
+    assert Bucket.full(Budget(tokens=5), 0.0) is None

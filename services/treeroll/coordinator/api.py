@@ -10,6 +10,7 @@ import grpc
 from treeroll import __version__, clock, records
 from treeroll.config import RunConfig
 from treeroll.coordinator.allocation import success_history
+from treeroll.coordinator.budgets import check_deadline
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.rewards import RewardDesk
 from treeroll.coordinator.sessions import ReplicaPlane
@@ -82,10 +83,12 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         # Checking a scorer may import user code: not on the event loop.
         history = await self._history(config)
         spec = await asyncio.to_thread(run_spec, request.run_id, config, self._tokenizer.vocab_size, history=history)
-        if spec.run_id not in self._coordinator.state.runs and await self._coordinator.store.load_run(spec.run_id):
-            raise RunConflict(f"run '{spec.run_id}' is of an earlier life of this service; choose another id")
+        if spec.run_id not in self._coordinator.state.runs:
+            check_deadline(config, clock.wall())
+            if await self._coordinator.store.load_run(spec.run_id):
+                raise RunConflict(f"run '{spec.run_id}' is of an earlier life of this service; choose another id")
         self._scorer_timeouts.setdefault(spec.run_id, config.scorer_timeout_s)
-        await self._coordinator.call(RunCreated(spec))
+        await self._coordinator.call(RunCreated(spec, clock.wall()))
         return records.run_record(self._run(spec.run_id))
 
     async def _history(self, config: RunConfig) -> History:

@@ -15,9 +15,10 @@ from typing import Protocol
 from treeroll import clock
 from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.starts import StartOrders
+from treeroll.core.alarm import alarm
 from treeroll.core.assign import assign, unfinished
 from treeroll.core.effects import DropReplica, Effect, EmitTree, ForgetTree, ScoreLeaf, StartBranch, StopBranch
-from treeroll.core.events import Event, TasksSubmitted, Ticked
+from treeroll.core.events import AlarmRang, Event, TasksSubmitted, Ticked
 from treeroll.core.live import LiveTree
 from treeroll.core.state import State
 from treeroll.core.step import apply
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 INBOX_LIMIT = 100_000
 # About the most records in one tick, so that a burst cannot delay acknowledgements without bound.
 TICK_LIMIT = 8192
+# An alarm that rings a little early must not ring on and on; one for a year ahead is set again and again.
+SHORTEST_ALARM_S, LONGEST_ALARM_S = 0.001, 3600.0
 
 
 class CommandSink(Protocol):
@@ -81,6 +84,8 @@ class Coordinator:
     on_emit: Callable[[str], None] = lambda run_id: None
     sessions: dict[tuple[str, int], CommandSink] = field(default_factory=dict)
     violations: Counter[str] = field(default_factory=Counter)
+    _alarm: asyncio.TimerHandle | None = None
+    _alarm_at: float | None = None
     _inbox: asyncio.Queue[Item] = field(default_factory=asyncio.Queue)
     _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(INBOX_LIMIT))
 
@@ -123,6 +128,23 @@ class Coordinator:
             await self._tick(items)
             if unfinished(self.state) and self._inbox.empty():
                 self.post_nowait(Item([]))
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        """Be there when the core wants to be woken: when budget has come with time, or time is over."""
+        at = alarm(self.state)
+        if at == self._alarm_at:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm, self._alarm_at = None, at
+        if at is not None:
+            delay_s = min(max(at - clock.monotonic(), SHORTEST_ALARM_S), LONGEST_ALARM_S)
+            self._alarm = asyncio.get_running_loop().call_later(delay_s, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm, self._alarm_at = None, None
+        self.post_nowait(Item([AlarmRang()]))
 
     async def keep_time(self) -> None:
         """Let leases run out, but not because this process itself was held up and heard nobody."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from treeroll.config import RunConfig, parse
 from treeroll.coordinator.allocation import allocator, growth_by_leaves
+from treeroll.coordinator.budgets import run_budget, total_tokens
 from treeroll.core.history import History
 from treeroll.core.rng import hash64
 from treeroll.core.run import RunSpec, Sampling, TaskSpec
@@ -81,19 +82,19 @@ def run_spec(
         prune=policies.prune,
         advantage=policies.advantage,
         scorer=config.scorer,
-        budget_tokens=config.budget_tokens,
         weight=config.weight,
         allocate=allocate,
         branch_for=None if allocate is None else growth_by_leaves(config.recipe, limits, overrides),
         history=history,
+        budget=run_budget(config, limits.max_tokens, policies.segment),
     )
 
 
 def _resolved(config: RunConfig, limits: Limits, top_logprobs: int) -> str:
-    """The configuration with what its recipe gave it."""
-    return json.dumps(
-        {**config.model_dump(mode="json"), **asdict(limits), "top_logprobs": top_logprobs}, sort_keys=True
-    )
+    """The configuration with what its recipe gave it, and the budget of tokens under both its names."""
+    resolved = {**config.model_dump(mode="json"), **asdict(limits), "top_logprobs": top_logprobs}
+    resolved["budget_tokens"] = resolved["budget"]["tokens"] = total_tokens(config)
+    return json.dumps(resolved, sort_keys=True)
 
 
 def _limits(config: RunConfig, usual: Limits) -> Limits:

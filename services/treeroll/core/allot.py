@@ -59,10 +59,10 @@ def _view(run: Run, task: TaskSpec) -> TaskView:
 
 
 def _budget(state: State, run: Run, fresh: int) -> BudgetView:
-    limit, spent, leaves = run.spec.budget_tokens, run.ledger.spent, run.counters.leaves
+    limit, spent, leaves = run.ledger.cap, run.ledger.spent, run.counters.leaves
     return BudgetView(
         tokens_left=None if limit is None else max(0, limit - spent),
-        seconds_left=None,
+        seconds_left=None if run.ends_at is None else max(0.0, run.ends_at - state.now),
         tokens_per_leaf=spent / leaves if leaves else float(run.spec.max_tokens),
         tasks_left=len(run.waiting) + fresh,
         slots=state.room.slots,

@@ -1,16 +1,18 @@
 """Work for free slots: waiting forks deepest first, then new trees, then what other replicas cannot get to."""
 
+from treeroll.core.accounts import claims, open_tree
 from treeroll.core.allot import at_start
-from treeroll.core.branch import Branch, BranchEvent
+from treeroll.core.branch import Branch, BranchEvent, BranchState
 from treeroll.core.effects import Effect
 from treeroll.core.expand import expand
 from treeroll.core.fleet import Replica
 from treeroll.core.grow import cut_branch, settle_tree
 from treeroll.core.live import LiveTree
+from treeroll.core.masks import lacking, mask, next_doomed, refusal, release_throttled
 from treeroll.core.queues import take_slot
 from treeroll.core.rng import hash64
 from treeroll.core.run import Run, RunState, TaskSpec
-from treeroll.core.runs import end_cancelled
+from treeroll.core.runs import end_cancelled, end_overdue
 from treeroll.core.shares import charge_start, next_run
 from treeroll.core.start import start_effect
 from treeroll.core.state import State
@@ -26,11 +28,14 @@ def assign(state: State) -> list[Effect]:
     Ends come in slices of about END_LIMIT effects, so that no commit grows with the number of tasks: call again while
     `unfinished`.
     """
-    effects = end_cancelled(state, END_LIMIT)
+    effects = end_overdue(state)
+    effects += end_cancelled(state, END_LIMIT)
+    if state.throttled:
+        release_throttled(state)
     effects += _fill(state)
-    while state.blocked and len(effects) < END_LIMIT and (doomed := _unaffordable(state)):
-        for live, branch in doomed:
-            effects += _cut_for_budget(state, live, branch)
+    while state.doomed and len(effects) < END_LIMIT:
+        while state.doomed and len(effects) < END_LIMIT:
+            effects += _cut_for_budget(state)
         effects += _fill(state)
     return effects
 
@@ -39,7 +44,7 @@ def unfinished(state: State) -> bool:
     """Whether `assign` has more to end than it did."""
     if any(run.state is RunState.CANCELLED and run.waiting for run in state.runs.values()):
         return True
-    return any(not state.runs[run_id].ledger.outstanding for run_id in state.blocked)
+    return bool(state.doomed)
 
 
 def _fill(state: State) -> list[Effect]:
@@ -114,6 +119,7 @@ def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
     state.order += 1
     growth = run.spec.growth_of(task).grow(tree)
     live = LiveTree(run, task, tree, growth, boundaries, state.order, replica.replica_id, planted_at=state.now)
+    open_tree(live)
     charge_start(run, live)
     state.trees[tree.tree_id] = live
     run.growing += 1
@@ -122,14 +128,19 @@ def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
 
 
 def _grant_or_mask(state: State, replica: Replica, live: LiveTree, branch: Branch) -> list[Effect]:
-    """Grant the branch to the replica, or set it aside while its run's budget has no room for it."""
-    run = live.run
+    """Grant the branch to the replica, or set it aside while an account has no room for it."""
     need = live.boundaries[-1] - branch.total
-    if not run.ledger.fits(need, run.spec.budget_tokens):
-        state.blocked.setdefault(run.spec.run_id, []).append((live, branch))
-        return []
-    for ledger in (live.ledger, run.ledger):
-        ledger.reserve(need)
+    if live.run.capped:
+        claimed = claims(live, branch)
+        account = lacking(state, live, need, claimed)
+        if account is not None:
+            mask(state, account, 1 if account in claimed else need, live, branch)
+            return []
+        for ledger in claimed:
+            ledger.reserve(1)
+        branch.claims = claimed
+    for tokens in live.accounts:
+        tokens.reserve(need)
     branch.reserved = need
     branch.apply(BranchEvent.GRANT)
     branch.attempt = branch.failures + 1
@@ -141,21 +152,13 @@ def _grant_or_mask(state: State, replica: Replica, live: LiveTree, branch: Branc
     return [start_effect(live, branch)]
 
 
-def _unaffordable(state: State) -> list[tuple[LiveTree, Branch]]:
-    """Blocked branches of runs that hold no reservation which could still be returned: they will never fit."""
-    spent = [run_id for run_id in state.blocked if not state.runs[run_id].ledger.outstanding]
-    return [entry for run_id in spent for entry in state.blocked.pop(run_id)]
-
-
-def _cut_for_budget(state: State, live: LiveTree, branch: Branch) -> list[Effect]:
-    spec, ledger = live.run.spec, live.run.ledger
-    need = live.boundaries[-1] - branch.total
-    left = (spec.budget_tokens or 0) - ledger.spent
-    cut_branch(live, branch, "budget", _over_budget(left, need))
+def _cut_for_budget(state: State) -> list[Effect]:
+    """Cut the next of the branches that no refund will ever make room for."""
+    ledger, (need, _, live, branch) = next_doomed(state)
+    if branch.state is not BranchState.PENDING:
+        return []
+    why = refusal(ledger, need)
+    if ledger.key not in ("tree_tokens", "task_tokens"):
+        live.run.stopped_by("budget", why)
+    cut_branch(live, branch, "budget", why)
     return settle_tree(state, live)
-
-
-def _over_budget(left: int, need: int) -> str:
-    return (
-        f"the run's budget has {left} tokens left and a branch may need {need}; raise budget_tokens or lower max_tokens"
-    )

@@ -11,6 +11,7 @@ OneOutcomePerBranch: every grant ends in exactly one outcome; `BRANCH_TABLE` is 
 
 from dataclasses import dataclass
 
+from treeroll.core.ledger import Ledger
 from treeroll.core.tree import BranchReason, Decision, Kind
 from treeroll.errors import BrokenInvariant
 
@@ -70,8 +71,9 @@ class Branch:
 
     `tip` is its last durable node (the node it starts from, until it has one of its own). Of its durable sequence,
     `total` is the length, prompt included, `depth` the number of boundaries passed, `logprob_sum` that of the sampled
-    tokens. `sibling_index` is the index its first node takes below the start. `reserved` are tokens the ledger still
-    holds for the running grant. `tail` is the end of its completion text, None until a replica has said it.
+    tokens. `sibling_index` is the index its first node takes below the start. `reserved` are tokens that accounts still
+    hold for the running grant, `claims` those accounts of things counted that hold one for it. `tail` is the end of its
+    completion text, None until a replica has said it.
     """
 
     number: int
@@ -89,6 +91,7 @@ class Branch:
     incarnation: int = 0
     home: str | None = None
     reserved: int = 0
+    claims: tuple[Ledger, ...] = ()
     seed: int = 0
     group: int = 0  # its nodes' label, see Node.group
     temperature: float | None = None  # what it samples at; None: the run's

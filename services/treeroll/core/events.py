@@ -20,9 +20,10 @@ class EndKind(Kind):
 
 @dataclass(slots=True)
 class RunCreated:
-    """A client created a run (or attaches to an equal one)."""
+    """A client created a run (or attaches to an equal one). `wall`: the time in seconds since the Unix epoch."""
 
     spec: RunSpec
+    wall: float = 0.0
 
 
 @dataclass(slots=True)
@@ -125,6 +126,11 @@ class Ticked:
     """Time passed: leases may have run out."""
 
 
+@dataclass(slots=True)
+class AlarmRang:
+    """A time has come at which the core wanted to be woken (`core.alarm`). It says nothing of leases."""
+
+
 Event = (
     RunCreated
     | TasksSubmitted
@@ -137,4 +143,5 @@ Event = (
     | LeafScored
     | Drained
     | Ticked
+    | AlarmRang
 )

@@ -1,7 +1,9 @@
 """One tree's life: segments become nodes, policies answer, branches end, and at last the tree does."""
 
+from treeroll.core.accounts import spend_claims
 from treeroll.core.allot import told
 from treeroll.core.branch import Branch, BranchEvent, BranchState
+from treeroll.core.budget import STOP_LAG_TOKENS
 from treeroll.core.effects import (
     Effect,
     EmitTree,
@@ -16,10 +18,12 @@ from treeroll.core.effects import (
 from treeroll.core.events import EndKind, LeafScored, SegmentReported
 from treeroll.core.expand import expand
 from treeroll.core.live import LiveTree, TreeStatus
-from treeroll.core.queues import enqueue, free_slot, unblock
+from treeroll.core.masks import unblock
+from treeroll.core.queues import enqueue, free_slot
+from treeroll.core.reserve import note_ended
 from treeroll.core.segment import INNER, add_node, check_boundary, read_tokens
 from treeroll.core.shares import charge_end
-from treeroll.core.state import STOP_LAG_TOKENS, State
+from treeroll.core.state import State
 from treeroll.core.tree import LEAF, Node
 from treeroll.errors import BrokenInvariant
 
@@ -50,6 +54,8 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
     if event.n_tokens:
         node = add_node(state, live, branch, event, tokens)
         effects.append(PersistNode(live, node, branch.attempt, event))
+        if branch.claims:
+            spend_claims(branch, node)
     if event.end is not None or (node is not None and node.status is not INNER):
         effects += _end_branch(state, live, branch, node, event)
     if node is not None:
@@ -61,17 +67,17 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
 
 def _settle(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
     """Account for what the engine generated; what it decoded beyond its reservation is declared overshoot."""
-    tokens, run = event.n_tokens, live.run
+    tokens = event.n_tokens
     if event.dropped_tokens:
         tokens += event.dropped_tokens
-        run.counters.wasted_tokens += event.dropped_tokens
+        live.run.counters.wasted_tokens += event.dropped_tokens
     if tokens > branch.reserved:
         excess = tokens - branch.reserved
-        live.ledger.reserve(excess)
-        run.ledger.reserve(excess)
+        for account in live.accounts:
+            account.exceed(excess)
         branch.reserved += excess
-    live.ledger.settle(tokens)
-    run.ledger.settle(tokens)
+    for account in live.accounts:
+        account.settle(tokens)
     branch.reserved -= tokens
 
 
@@ -128,9 +134,13 @@ def _grown_by(state: State, live: LiveTree, node: Node, effects: list[Effect]) -
 def release_grant(state: State, live: LiveTree, branch: Branch, event: BranchEvent) -> None:
     """The running grant is over: refund what it did not use, record its outcome, free its slot."""
     outcome = branch.apply(event)
-    for ledger in (live.ledger, live.run.ledger):
-        ledger.refund(branch.reserved)
+    for account in live.accounts:
+        account.refund(branch.reserved)
     branch.reserved = 0
+    if branch.claims:
+        for ledger in branch.claims:
+            ledger.refund(1)
+        branch.claims = ()
     del state.grants[branch.grant]
     free_slot(state, branch)
     state.outcomes[str(outcome)] += 1
@@ -138,7 +148,8 @@ def release_grant(state: State, live: LiveTree, branch: Branch, event: BranchEve
         live.active -= 1
     if branch.state is BranchState.DONE:
         del live.branches[branch.number]
-    unblock(state, live.run.spec.run_id)
+    if state.blocked:
+        unblock(state, live)
 
 
 def lose_grant(state: State, live: LiveTree, branch: Branch, cause: str) -> None:
@@ -223,6 +234,8 @@ def _finish(state: State, live: LiveTree) -> list[Effect]:
     run.counters.wasted_tokens += unsampled_tokens(live)
     run.growing -= 1
     charge_end(live)
+    if run.capped:
+        note_ended(live)
     del state.trees[live.tree_id]
     effects: list[Effect] = [PersistTree(live), EmitTree(live)]
     if (record := told(state, live)) is not None:

@@ -24,6 +24,8 @@ def _of_tree(live: LiveTree) -> Iterator[Finding]:
     reserved = sum(branch.reserved for branch in live.branches.values())
     if reserved != live.ledger.outstanding:
         yield "TokensConserved", f"tree {name}: branches hold {reserved}, outstanding is {live.ledger.outstanding}"
+    if live.ledger not in live.accounts or live.run.ledger not in live.accounts:
+        yield "TokensConserved", f"tree {name}: its grants do not reserve for tree and run"
     awake = (BranchState.PENDING, BranchState.RUNNING, BranchState.STOPPING)
     active = sum(branch.state in awake for branch in live.branches.values())
     if active != live.active:
@@ -49,11 +51,35 @@ def _of_run(state: State, run: Run) -> Iterator[Finding]:
     outstanding = sum(live.ledger.outstanding for live in trees)
     if outstanding != ledger.outstanding:
         yield "TokensConserved", f"run {name}: trees hold {outstanding}, outstanding is {ledger.outstanding}"
+    if run.bucket is not None and not run.bucket.allows(ledger.spent + outstanding - ledger.excess, state.now):
+        yield "TokensConserved", f"run {name}: {ledger} has come faster than {run.bucket} allows"
+    yield from _of_tasks(run, trees)
+    yield from _of_counts(run, trees)
     if run.growing != len(trees):
         yield "DeliveredOnceAcked", f"run {name}: {len(trees)} trees grow, {run.growing} are counted"
     ended = run.finished + run.failed + run.growing + len(run.waiting)
     if ended != len(run.tasks):
         yield "DeliveredOnceAcked", f"run {name}: {len(run.tasks)} tasks, {ended} accounted for"
+
+
+def _of_tasks(run: Run, trees: list[LiveTree]) -> Iterator[Finding]:
+    """The accounts of tasks, which a run has only if its budget caps them."""
+    for task_id, ledger in run.task_ledgers.items():
+        outstanding = sum(live.ledger.outstanding for live in trees if live.task.task_id == task_id)
+        if not ledger.balanced() or outstanding != ledger.outstanding:
+            yield "TokensConserved", f"run {run.spec.run_id} task {task_id}: trees hold {outstanding} of {ledger}"
+    spent = sum(ledger.spent for ledger in run.task_ledgers.values())
+    if run.task_ledgers and spent != run.ledger.spent:
+        yield "TokensConserved", f"run {run.spec.run_id}: tasks spent {spent}, the run {run.ledger.spent}"
+
+
+def _of_counts(run: Run, trees: list[LiveTree]) -> Iterator[Finding]:
+    for ledger in run.counts:
+        claimed = sum(ledger in branch.claims for live in trees for branch in live.branches.values())
+        if not ledger.balanced() or claimed != ledger.outstanding:
+            yield "TokensConserved", f"run {run.spec.run_id}: branches claim {claimed} of {ledger}"
+        if ledger.key == "leaves" and ledger.spent != run.counters.leaves:
+            yield "TokensConserved", f"run {run.spec.run_id}: {run.counters.leaves} leaves are counted, {ledger}"
 
 
 def _of_grants(state: State) -> Iterator[Finding]:
@@ -63,6 +89,8 @@ def _of_grants(state: State) -> Iterator[Finding]:
     for grant, (live, branch) in state.grants.items():
         if branch.grant != grant or branch.state not in (BranchState.RUNNING, BranchState.STOPPING):
             yield "OneOutcomePerBranch", f"tree {live.tree_id}: grant {grant} is served by a branch in {branch.state}"
+    if state.blocked and not state.grants:
+        yield "OneOutcomePerBranch", "branches wait for what others may return, and no other runs"
     room, replicas = state.room, state.replicas.values()
     if (room.free, room.slots) != (sum(r.free for r in replicas), sum(r.slots for r in replicas)):
         yield "Bounded", f"{room.free} free of {room.slots} slots are counted, the replicas say otherwise"

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from treeroll.core.branch import Branch
+from treeroll.core.bucket import Bucket
 from treeroll.core.ledger import Ledger
 from treeroll.core.run import Run, TaskSpec
 from treeroll.core.tree import Tree
@@ -16,7 +17,7 @@ class TreeStatus(StrEnum):
     WAITING = "waiting"  # its task has no place yet
     GROWING = "growing"
     COMPLETE = "complete"
-    PARTIAL = "partial"  # cut by cancel or budget, with complete leaves
+    PARTIAL = "partial"  # cut by cancel, budget or deadline, with complete leaves
     FAILED = "failed"  # ended without a complete leaf
 
 
@@ -34,6 +35,8 @@ class LiveTree:
     admitted: int = 0
     home: str = ""
     ledger: Ledger = field(default_factory=Ledger)
+    # Where its grants reserve tokens: its own ledger, its run's, and what else its run's budget asks for.
+    accounts: tuple[Ledger | Bucket, ...] = ()
     # Branches that are not done, by number, and how many there ever were.
     branches: dict[int, Branch] = field(default_factory=dict)
     started: int = 0
@@ -43,7 +46,7 @@ class LiveTree:
     active: int = 0  # PENDING, RUNNING or STOPPING
     held: dict[int, int] = field(default_factory=dict)  # node -> branch number
     status: TreeStatus = TreeStatus.GROWING
-    # Why it was cut: "" while whole; then "cancelled", "budget" or "lost".
+    # Why it was cut: "" while whole; then "cancelled", "deadline", "budget" or "lost".
     cut: str = ""
     error: str = ""
     n_censored: int = 0

@@ -1,6 +1,6 @@
-"""Who waits where: queues per replica, one for all, and one per run whose budget is used up for now."""
+"""Who waits where: queues per replica, and one for all."""
 
-from treeroll.core.branch import Branch, BranchState
+from treeroll.core.branch import Branch
 from treeroll.core.fleet import Replica
 from treeroll.core.live import LiveTree
 from treeroll.core.state import State
@@ -42,13 +42,6 @@ def free_slot(state: State, branch: Branch) -> None:
     state.room.changed(replica, 1)
     if len(replica.queue):
         state.served_next[replica.replica_id] = None
-
-
-def unblock(state: State, run_id: str) -> None:
-    """A reservation was returned: branches masked by the budget may try again."""
-    for live, branch in state.blocked.pop(run_id, ()):
-        if branch.state is BranchState.PENDING:
-            enqueue(state, live, branch)
 
 
 def requeue(state: State, queue: WorkQueue) -> None:

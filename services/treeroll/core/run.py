@@ -5,8 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from treeroll.core.bucket import Bucket
+from treeroll.core.budget import NO_BUDGET, Budget
 from treeroll.core.history import History
 from treeroll.core.ledger import Ledger
+from treeroll.core.tree_costs import TreeCosts
 from treeroll.policies.allocate.base import Allocation, BudgetAllocator, TaskView
 from treeroll.policies.base import AdvantageEstimator, BranchPolicy, PrunePolicy, SegmentPolicy
 
@@ -16,7 +19,7 @@ class RunState(StrEnum):
 
     OPEN = "open"
     CLOSED = "closed"  # takes no more tasks
-    CANCELLED = "cancelled"  # grows no more trees either
+    CANCELLED = "cancelled"  # grows no more trees either: a client said so, or its time is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class RunSpec:
     prune: PrunePolicy
     advantage: AdvantageEstimator
     scorer: str | None = None  # None and "client": trees are delivered unscored
-    budget_tokens: int | None = None
+    budget: Budget = NO_BUDGET
     # Share of the fleet while others want it too: twice the weight, twice the tokens.
     weight: float = 1.0
     # None: all trees want the leaves of `branch`. With an allocator, `branch_for` is the growth of so many.
@@ -127,6 +130,20 @@ class Run:
     allocation: Allocation | None = None
     history: History = field(default_factory=History)
 
+    # Accounts that only some budgets need, see core.accounts; `capped`: a grant may have to wait for any of them.
+    capped: bool = False
+    counts: tuple[Ledger, ...] = ()
+    bucket: Bucket | None = None
+    task_ledgers: dict[str, Ledger] = field(default_factory=dict)  # task id -> tokens of its trees
+    costs: TreeCosts = field(default_factory=TreeCosts)
+    reserved: bool = False  # what is left is for the trees that grow, until one of them has ended
+    # When its time is over: on the clock of `now`, and in seconds since the Unix epoch.
+    ends_at: float | None = None
+    deadline: float | None = None
+    # Why it came short of its tasks: "cancelled", "deadline" or "budget", and a sentence; "" while it has not.
+    stop_reason: str = ""
+    stop_detail: str = ""
+
     @property
     def virtual(self) -> float:
         """Its virtual time in tokens: of the runs that want a slot, the one with the least of it is next."""
@@ -135,6 +152,11 @@ class Run:
     def tokens_per_tree(self) -> float:
         """What a tree is expected to take: the mean so far; before there is one, as much as a single longest path."""
         return self.ended_tokens / self.ended if self.ended else float(self.spec.max_tokens)
+
+    def stopped_by(self, reason: str, detail: str) -> None:
+        """Why the run came short, if that is not known already."""
+        if not self.stop_reason:
+            self.stop_reason, self.stop_detail = reason, detail
 
     @property
     def total(self) -> int | None:

@@ -1,5 +1,9 @@
-"""Runs and tasks: create, submit, close, cancel. All idempotent by the caller's ids."""
+"""Runs and tasks: create, submit, close, cancel, run out of time. All idempotent by the caller's ids."""
 
+import heapq
+from datetime import UTC, datetime
+
+from treeroll.core.accounts import open_run
 from treeroll.core.allot import at_submission
 from treeroll.core.effects import Effect, EmitTree, PersistRun, PersistTasks, PersistTree
 from treeroll.core.grow import cut_tree
@@ -20,15 +24,28 @@ def get(state: State, run_id: str) -> Run:
         raise UnknownRun(f"there is no run '{run_id}'; create it first") from None
 
 
-def create(state: State, spec: RunSpec) -> list[Effect]:
-    """Create a run, or attach to an equal one."""
+def create(state: State, spec: RunSpec, now: float, wall: float) -> list[Effect]:
+    """Create a run, or attach to an equal one. `wall` is `now` in seconds since the Unix epoch."""
     known = state.runs.get(spec.run_id)
     if known is None:
         run = state.runs[spec.run_id] = Run(spec, history=spec.history or History())
+        open_run(run, now)
+        _set_end(state, run, now, wall)
         return [PersistRun(run)]
     if known.spec.config_json != spec.config_json:
         raise RunConflict(f"run '{spec.run_id}' exists with another configuration; choose another id")
     return []
+
+
+def _set_end(state: State, run: Run, now: float, wall: float) -> None:
+    """A deadline is a time of day, and is turned once into one on the clock of `now`, which never jumps."""
+    budget = run.spec.budget
+    left = [] if budget.seconds is None else [budget.seconds]
+    if budget.deadline is not None:
+        left.append(budget.deadline - wall)
+    if left:
+        run.ends_at, run.deadline = now + min(left), wall + min(left)
+        heapq.heappush(state.ends, (run.ends_at, run.spec.run_id))
 
 
 def submit(state: State, run_id: str, tasks: list[TaskSpec]) -> list[Effect]:
@@ -45,7 +62,8 @@ def submit(state: State, run_id: str, tasks: list[TaskSpec]) -> list[Effect]:
                 f"task '{task.task_id}' of epoch {task.epoch} exists in run '{run_id}' with other content"
             )
     if fresh and run.state is not RunState.OPEN:
-        raise RunClosed(f"run '{run_id}' is {run.state}; it takes no more tasks")
+        over = run.stop_detail if run.stop_reason == "deadline" else f"run '{run_id}' is {run.state}"
+        raise RunClosed(f"{over}; it takes no more tasks")
     if not fresh:
         return []
     allotted = at_submission(state, run, list(fresh.values()))
@@ -68,17 +86,39 @@ def close(state: State, run_id: str) -> list[Effect]:
 def cancel(state: State, run_id: str) -> list[Effect]:
     """Stop growing: trees end with what they have, waiting tasks fail."""
     run = get(state, run_id)
-    if run.state is RunState.CANCELLED:
-        return []
-    run.state = RunState.CANCELLED
+    return [] if run.state is RunState.CANCELLED else _stop(state, run, "cancelled", "the run was cancelled")
+
+
+def end_overdue(state: State) -> list[Effect]:
+    """Stop the runs whose time is over, as if they were cancelled then."""
+    effects: list[Effect] = []
+    while state.ends and state.ends[0][0] <= state.now:
+        _, run_id = heapq.heappop(state.ends)
+        run = state.runs[run_id]
+        done = run.state is RunState.CLOSED and not run.waiting and not run.growing
+        if run.state is not RunState.CANCELLED and not done:
+            effects += _stop(state, run, "deadline", _deadline_passed(run))
+    return effects
+
+
+def _deadline_passed(run: Run) -> str:
+    budget, at = run.spec.budget, datetime.fromtimestamp(run.deadline or 0.0, UTC).isoformat(timespec="seconds")
+    by_seconds = budget.seconds is not None and (budget.deadline is None or budget.deadline > (run.deadline or 0.0))
+    reason = f" ({budget.seconds:g} s after its creation)" if by_seconds else ""
+    return f"the run's deadline {at}{reason} passed"
+
+
+def _stop(state: State, run: Run, reason: str, why: str) -> list[Effect]:
+    """Cut the trees that are not fully grown; those that only wait for rewards are whole."""
+    run.state, run.stop_reason, run.stop_detail = RunState.CANCELLED, reason, why
     effects: list[Effect] = [PersistRun(run)]
-    for live in [live for live in state.trees.values() if live.run is run]:
-        effects += cut_tree(state, live, "cancelled", "the run was cancelled")
+    for live in [live for live in state.trees.values() if live.run is run and not live.grown]:
+        effects += cut_tree(state, live, reason, why)
     return effects
 
 
 def end_cancelled(state: State, limit: int) -> list[Effect]:
-    """Terminal events of tasks that were waiting when their run was cancelled, `limit` at a time."""
+    """Terminal events of tasks that were waiting when their run was stopped, `limit` at a time."""
     effects: list[Effect] = []
     for run in state.runs.values():
         while run.state is RunState.CANCELLED and run.waiting and len(effects) < limit:
@@ -89,6 +129,6 @@ def end_cancelled(state: State, limit: int) -> list[Effect]:
 def _fail_unplanted(run: Run, task: TaskSpec) -> list[Effect]:
     tree = Tree.planted(task.tree_id, 0, len(task.prompt_ids) // 4)
     live = LiveTree(run, task, tree, run.spec.branch.grow(tree), [], status=TreeStatus.FAILED, grown=True)
-    live.cut, live.error = "cancelled", "the run was cancelled before this task started"
+    live.cut, live.error = run.stop_reason, f"{run.stop_detail} before this task started"
     run.failed += 1
     return [PersistTree(live), EmitTree(live)]

@@ -5,6 +5,7 @@ was generated, and for what had to be computed a second time. So the run whose b
 """
 
 from treeroll.core.live import LiveTree
+from treeroll.core.reserve import may_admit
 from treeroll.core.run import Run, RunState
 from treeroll.core.state import State
 
@@ -16,7 +17,7 @@ def next_run(state: State) -> Run | None:
 
 
 def _may_start(state: State, run: Run) -> bool:
-    return bool(run.waiting) and run.state is not RunState.CANCELLED and run.spec.run_id not in state.blocked
+    return bool(run.waiting) and run.state is not RunState.CANCELLED and may_admit(state, run)
 
 
 def charge_start(run: Run, live: LiveTree) -> None:

@@ -1,13 +1,15 @@
 """Everything the coordinator knows about growing work. Only `core` functions change it."""
 
 from array import array
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from treeroll.core.branch import Branch
+from treeroll.core.bucket import Bucket
 from treeroll.core.fleet import Crowd, Replica, Room
+from treeroll.core.ledger import Ledger
 from treeroll.core.live import LiveTree
 from treeroll.core.run import Run
 from treeroll.core.tree import Observation, Tokens
@@ -16,8 +18,8 @@ from treeroll.errors import BrokenInvariant
 from treeroll.policies.base import PlacementPolicy
 from treeroll.tools.base import Tool
 
-# Tokens a replica may decode past a boundary before it notices that it must stop: two engine output intervals.
-STOP_LAG_TOKENS = 32
+# A branch whose grant does not fit an account: what it needs of that, and a number that orders equal needs.
+Masked = tuple[int, int, LiveTree, Branch]
 
 
 def no_tokens(payload: Any) -> Tokens:
@@ -67,8 +69,12 @@ class State:
     grants: dict[int, tuple[LiveTree, Branch]] = field(default_factory=dict)
     # Branches that any replica may take.
     anywhere: WorkQueue = field(default_factory=WorkQueue)
-    # Branches of a run whose reservation does not fit its budget now, but may after a refund.
-    blocked: dict[str, list[tuple[LiveTree, Branch]]] = field(default_factory=dict)
+    # Branches that do not fit an account: now, but may after a refund; before some time has passed; ever.
+    blocked: dict[Ledger, list[Masked]] = field(default_factory=dict)
+    throttled: dict[Bucket, list[Masked]] = field(default_factory=dict)
+    doomed: dict[Ledger, deque[Masked]] = field(default_factory=dict)
+    # (when, run) of runs whose time will be over, a heap.
+    ends: list[tuple[float, str]] = field(default_factory=list)
     incarnations: dict[str, int] = field(default_factory=dict)  # highest seen, also of lost replicas
     now: float = 0.0  # the latest that any event came with, seconds
     order: int = 0

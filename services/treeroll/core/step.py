@@ -4,6 +4,7 @@ from treeroll.core import replicas, runs
 from treeroll.core.assign import assign
 from treeroll.core.effects import Effect
 from treeroll.core.events import (
+    AlarmRang,
     Drained,
     Event,
     LeafScored,
@@ -52,13 +53,15 @@ def apply(state: State, event: Event, now: float) -> list[Effect]:
         case Ticked():
             return replicas.expire(state, now)
         case RunCreated():
-            return runs.create(state, event.spec)
+            return runs.create(state, event.spec, now, event.wall)
         case TasksSubmitted():
             return runs.submit(state, event.run_id, event.tasks)
         case RunClosed():
             return runs.close(state, event.run_id)
         case RunCancelled():
             return runs.cancel(state, event.run_id)
+        case AlarmRang():
+            return []
         case Drained():
             state.draining = True
             return []

@@ -11,8 +11,11 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from treeroll.core.alarm import alarm
+from treeroll.core.budget import STOP_LAG_TOKENS, Budget
 from treeroll.core.effects import Effect, EmitTree, ForgetTree, PersistNode, ScoreLeaf, StartBranch, StopBranch
 from treeroll.core.events import (
+    AlarmRang,
     EndKind,
     Event,
     LeafScored,
@@ -109,7 +112,8 @@ class World:
     """Core, replicas and network.
 
     `policies`, with `limits`, go before `recipe`, `leaves`, `max_depth` and `overrides`. `resample_after` changes every
-    token beyond that depth, and none up to it; only where segments end by length.
+    token beyond that depth, and none up to it; only where segments end by length. Where `overruns`, engines that are
+    told to stop decode on for as long as they may.
     """
 
     seed: int = 0
@@ -121,6 +125,7 @@ class World:
     max_depth: int = 6
     overrides: dict[str, dict[str, object]] = field(default_factory=dict)
     budget_tokens: int | None = None
+    budget: Budget | None = None
     placement: str = "parent_affinity"
     kill_share: float = 0.0
     max_attempts: int = 1000
@@ -128,6 +133,7 @@ class World:
     policies: Policies | None = None
     limits: Limits | None = None
     resample_after: int | None = None
+    overruns: bool = False
 
     def __post_init__(self) -> None:
         self.random = random.Random(f"world-{self.seed}-{self.replicas}-{self.slots}")  # noqa: S311 - a simulation
@@ -137,7 +143,7 @@ class World:
             CoreSettings(place, max_attempts=self.max_attempts, read_tokens=read_tokens, observe=observe)
         )
         self.now = 0.0
-        self.queue: list[tuple[float, int, LeafScored | Due]] = []
+        self.queue: list[tuple[float, int, Event | Due]] = []
         self.count = 0
         self.serving: dict[Incarnation, dict[int, Serving]] = {}
         self.incarnation = dict.fromkeys((f"r{i}" for i in range(self.replicas)), 0)
@@ -148,7 +154,7 @@ class World:
         policies = self.policies or build_policies(self.recipe, limits, self.overrides)
         self.spec = RunSpec(
             "run", "{}", 7, limits.max_tokens, Sampling(), policies.segment, policies.branch, policies.prune,
-            policies.advantage, scorer="exact", budget_tokens=self.budget_tokens,
+            policies.advantage, scorer="exact", budget=self.budget or Budget(self.budget_tokens),
         )  # fmt: skip
         longest = min(MODEL_LEN, PROMPT_TOKENS + limits.max_tokens)
         totals = [PROMPT_TOKENS, *policies.segment.boundaries(PROMPT_TOKENS, BLOCK, longest)]
@@ -162,13 +168,22 @@ class World:
         self._feed(RunCreated(self.spec))
         self._feed(TasksSubmitted("run", [self._task(i) for i in range(self.tasks)]))
         self._feed(RunClosed("run"))
-        while self.queue:
-            self.now, _, what = heapq.heappop(self.queue)
-            self._happen(what)
+        while self._go_on():
             if self.kill_share and self.random.random() < self.kill_share:
                 self._kill(self.random.choice(sorted(self.incarnation)))
         self._feed(Ticked())
         return self.finished
+
+    def _go_on(self) -> bool:
+        """The next thing happens, or the core's alarm rings; False if there is neither."""
+        rings_at = alarm(self.state)
+        if self.queue and (rings_at is None or self.queue[0][0] <= rings_at):
+            self.now, _, what = heapq.heappop(self.queue)
+            self._happen(what)
+        elif rings_at is not None:
+            self.now = max(self.now, rings_at)
+            self._feed(AlarmRang())
+        return bool(self.queue) or rings_at is not None
 
     def _task(self, number: int) -> TaskSpec:
         ids = (hash64("prompt", number, i) % 40 for i in range(PROMPT_TOKENS))
@@ -188,7 +203,8 @@ class World:
         self._feed(ReplicaLost(name, old, "killed"))
         self._join(name)
 
-    def _later(self, what: LeafScored | Due, seconds: float) -> None:
+    def later(self, what: Event | Due, seconds: float) -> None:
+        """Something will happen, so many seconds from now."""
         self.count += 1
         heapq.heappush(self.queue, (self.now + seconds, self.count, what))
 
@@ -208,13 +224,13 @@ class World:
                 key = effect.replica_id, self.incarnation[effect.replica_id]
                 self._check_prefix(key, effect)
                 self.serving[key][effect.grant] = Serving(effect, effect.prefix_tokens)
-                self._later((key, effect.grant), self.random.expovariate(1.0))
+                self.later((key, effect.grant), self.random.expovariate(1.0))
             case StopBranch():
                 key = effect.replica_id, self.incarnation[effect.replica_id]
                 if effect.grant in self.serving.get(key, {}):
                     self.serving[key][effect.grant].stopped = True
             case ScoreLeaf(live=live, node=node):
-                self._later(LeafScored(live.tree_id, node, self._reward(live, node)), self.random.expovariate(10.0))
+                self.later(LeafScored(live.tree_id, node, self._reward(live, node)), self.random.expovariate(10.0))
             case PersistNode(live=live, node=added):
                 self.stored.setdefault(live.tree_id, {})[added.number] = stored(
                     effect.report.payload, added.observation
@@ -248,8 +264,8 @@ class World:
                 raise AssertionError(f"grant {start.grant} has a prefix of {tokens} tokens, not {start.prefix_tokens}")
         kept[start.grant] = start.prefix_tokens
 
-    def _happen(self, what: LeafScored | Due) -> None:
-        if isinstance(what, LeafScored):
+    def _happen(self, what: Event | Due) -> None:
+        if not isinstance(what, tuple):
             self._feed(what)
             return
         key, grant = what
@@ -262,7 +278,7 @@ class World:
         start = serving.start
         limit = start.boundaries[serving.boundary]
         if serving.stopped:
-            dropped = self.random.randint(0, limit - serving.total)
+            dropped = self.random.randint(0, limit - serving.total) + STOP_LAG_TOKENS * self.overruns
             del self.serving[key][start.grant]
             return SegmentReported(*key, start.grant, 0, end=EndKind.STOPPED, dropped_tokens=dropped)
         tokens: list[int] = []
@@ -276,7 +292,7 @@ class World:
         serving.boundary += 1
         end = self._end(start, serving, tokens)
         if end is None:
-            self._later((key, start.grant), self.random.expovariate(1.0))
+            self.later((key, start.grant), self.random.expovariate(1.0))
         else:
             del self.serving[key][start.grant]
         text = "".join(text_of(token) for token in tokens)

@@ -10,7 +10,7 @@ from treeroll.errors import InvalidInput
 
 VERSION = 1
 # Settings that say how long to go on or wait, not what a row means: a resumption may have others.
-FREE = frozenset({"budget_tokens", "scorer_timeout_s"})
+FREE = frozenset({"budget", "budget_tokens", "scorer_timeout_s"})
 
 
 @dataclass(frozen=True, slots=True)
