@@ -23,39 +23,44 @@ def filled(rates: Sequence[float], units: int, least: int, most: int) -> list[in
     room = most - least
     if units >= room * len(rates):
         return [most] * len(rates)
-    leaves = [least + start for start in _head_starts(rates, units, least, room)]
+    leaves = _head_starts(rates, units, least, most)
     # One entry per task that has room: its next gain, negative because heaps pop the smallest.
-    heap = [(-gain(leaves[item], rates[item]), item) for item in range(len(rates)) if leaves[item] < most]
+    heap = [(-gain(count, rates[item]), item) for item, count in enumerate(leaves) if count < most]
     heapify(heap)
     for _ in range(units + least * len(rates) - sum(leaves)):
         item = heap[0][1]
-        leaves[item] += 1
-        following = -gain(leaves[item], rates[item]) if leaves[item] < most else math.inf
-        heapreplace(heap, (following, item))
+        leaves[item] = count = leaves[item] + 1
+        heapreplace(heap, (-gain(count, rates[item]) if count < most else math.inf, item))
     return leaves
 
 
-def _head_starts(rates: Sequence[float], units: int, least: int, room: int) -> list[int]:
-    """Units that each task has in every optimum: they gain more than any unit that is left out.
+def _head_starts(rates: Sequence[float], units: int, least: int, most: int) -> list[int]:
+    """Leaves that each task has in every optimum, because no more than `units` gains are as high as theirs.
 
     Most of the heap's work is saved so: gains fall almost geometrically, so how many of a task's are above a threshold
     is known within one or two.
     """
     falls = [_fall(rate, least) for rate in rates]
-    low = -max(first / rise for first, rise, _ in falls)
-    high = max((room + slack - first) / rise for first, rise, slack in falls)
-    # The lowest threshold, nearly, that no more than `units` gains are above.
-    while high - low > 1e-3:
-        middle = (low + high) / 2
+    price, room = _price(falls, units, most - least), most - least
+    # A little less, so that a gain at the threshold is left to the heap, however it is rounded.
+    counts = [math.floor(first + price * rise - slack - 1e-6) for first, rise, slack in falls]
+    return [least if count < 0 else least + count if count < room else most for count in counts]
+
+
+def _price(falls: Sequence[_Fall], units: int, room: int) -> float:
+    """-log of a threshold that no more than `units` gains are above, and not many fewer."""
+    low, fewest = -max(first / rise for first, rise, _ in falls), 0.0
+    high, all_ = max((room + slack - first) / rise for first, rise, slack in falls), float(room * len(falls))
+    # By interpolation, kept from the ends.
+    while high - low > 1e-3 and units - fewest > len(falls) / 8 and fewest < all_:
+        share = (units - fewest) / (all_ - fewest)
+        middle = low + (high - low) * min(0.9, max(0.1, share))
         above = _most_above(falls, middle, room)
         if above > units:
-            high = middle
-            continue
-        low = middle
-        if units - above < len(rates) / 4:
-            break
-    # A little less, so that a gain at the threshold is left to the heap, however it is rounded.
-    return [min(room, max(0, math.floor(first + low * rise - slack - 1e-6))) for first, rise, slack in falls]
+            high, all_ = middle, above
+        else:
+            low, fewest = middle, above
+    return low
 
 
 def _most_above(falls: Sequence[_Fall], x: float, room: int) -> float:
@@ -73,4 +78,5 @@ def _fall(rate: float, least: int) -> _Fall:
     rarer = min(rate, 1 - rate)
     step = -math.log1p(-rarer)
     slack = (rarer / (1 - rarer)) ** (least - 1)  # no less than the log of the last factor
-    return (math.log(promise(rate) * rarer) + slack) / step - least + 1, 1 / step, slack / step
+    rise = 1 / step
+    return (math.log(promise(rate) * rarer) + slack) * rise - least + 1, rise, slack * rise

@@ -1,7 +1,7 @@
 """Knapsack RL: leaves go to the tasks that the trainer learns most from."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -9,7 +9,7 @@ from pydantic import Field
 from treeroll.core.apportion import apportion
 from treeroll.policies.allocate.base import Allocation, BudgetView, Need, Outcome, TaskView
 from treeroll.policies.allocate.greedy import EDGE, filled
-from treeroll.policies.allocate.rated import RatedParams, bounds, usable
+from treeroll.policies.allocate.rated import RatedParams, bounds
 from treeroll.policies.allocate.value import enough
 from treeroll.policies.base import Limits
 from treeroll.policies.predict import registry as predictors
@@ -68,9 +68,7 @@ class KnapsackAllocation:
     def allocate(self, tasks: Sequence[TaskView], budget: BudgetView) -> list[int]:
         """Leaves for each task, `leaves` on average."""
         given = [self._policy.leaves] * len(tasks)
-        rates = {
-            place: rate for place, task in enumerate(tasks) if (rate := usable(self._predictor.of(task))) is not None
-        }
+        rates = {place: rate for place, task in enumerate(tasks) if (rate := self._predictor.of(task)) is not None}
         places = sorted(rates, key=lambda place: tasks[place].task_id)
         for place, leaves in zip(places, self._shared([rates[place] for place in places]), strict=True):
             given[place] = leaves
@@ -92,8 +90,9 @@ def shared(rates: Sequence[float], total: int, least: int, most: int, confidence
     hard = [item for item, rate in enumerate(rates) if rate <= EDGE]
     easy = [item for item, rate in enumerate(rates) if rate >= 1 - EDGE]
     mixed = [item for item, rate in enumerate(rates) if EDGE < rate < 1 - EDGE]
-    needed = sum(max(0, min(most, math.ceil(enough(rates[item], confidence))) - least) for item in mixed)
-    rest -= _spread(leaves, hard or easy, rest - needed, most)
+    rest -= _spread(
+        leaves, hard or easy, _surplus(rest, (rates[item] for item in mixed), least, most, confidence), most
+    )
     units = min(rest, (most - least) * len(mixed))
     for item, count in zip(mixed, filled([rates[item] for item in mixed], units, least, most), strict=True):
         leaves[item] = count
@@ -103,10 +102,20 @@ def shared(rates: Sequence[float], total: int, least: int, most: int, confidence
     return leaves
 
 
+def _surplus(rest: int, rates: Iterable[float], least: int, most: int, confidence: float) -> int:
+    """What is left when each of the tasks has as many as are enough."""
+    for rate in rates:
+        if (needed := enough(rate, confidence)) > least:
+            rest -= min(most, math.ceil(needed)) - least
+        if rest <= 0:
+            return 0
+    return rest
+
+
 def _spread(leaves: list[int], items: Sequence[int], amount: int, most: int) -> int:
     """Give the items up to `amount` more, evenly, none above `most`. Returns what was given."""
     room = [most - leaves[item] for item in items]
-    given = min(max(0, amount), sum(room))
+    given = min(amount, sum(room))
     for item, more in zip(items, apportion(given, [1.0] * len(items), caps=room), strict=True):
         leaves[item] += more
     return given

@@ -1,6 +1,5 @@
 """What allocators have in common that go by the success rates of tasks."""
 
-import math
 from typing import Final
 
 from pydantic import Field
@@ -44,8 +43,3 @@ def bounds(policy: str, params: RatedParams, limits: Limits) -> tuple[int, int]:
             "on average; raise the one or lower the other"
         )
     return params.least, most
-
-
-def usable(rate: float | None) -> float | None:
-    """A predictor's answer as a rate from 0 to 1; None if it is none."""
-    return None if rate is None or math.isnan(rate) else min(1.0, max(0.0, rate))

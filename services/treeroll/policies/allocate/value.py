@@ -24,4 +24,4 @@ def promise(rate: float) -> float:
 
 def enough(rate: float, confidence: float) -> float:
     """Leaves with which the rarer outcome is seen with this confidence; the rate is neither 0 nor 1."""
-    return math.log1p(-confidence) / math.log1p(-min(rate, 1 - rate))
+    return math.log1p(-confidence) / math.log1p(-rate if rate < 0.5 else rate - 1)

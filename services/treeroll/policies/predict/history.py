@@ -23,7 +23,8 @@ class History:
         """From 0 to 1; None for a task without scored leaves."""
         if task.scored <= 0:
             return None
-        return (task.successes + self._prior) / (task.scored + 2 * self._prior)
+        # Decayed counts are rounded, each for itself.
+        return min(1.0, (task.successes + self._prior) / (task.scored + 2 * self._prior))
 
     def learn(self, task: TaskView, successes: int, scored: int) -> None:
         """What this task's leaves did is in its history."""
