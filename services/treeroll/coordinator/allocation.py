@@ -8,10 +8,11 @@ from dataclasses import replace
 from functools import cache
 
 from treeroll.config import RunConfig
+from treeroll.coordinator.budgets import total_tokens
 from treeroll.core.history import History
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.allocate.base import BudgetAllocator
+from treeroll.policies.allocate.base import BudgetAllocator, Need
 from treeroll.policies.base import BranchPolicy, Limits
 from treeroll.policies.build import build_policies
 from treeroll.records import CLIENT_SCORER
@@ -42,6 +43,12 @@ def allocator(
             f"allocate policy '{name}' shares leaves out by how often tasks succeed, but scorer is {config.scorer!r}, "
             "so nobody here knows; set scorer"
         )
+    if built.needs and not set(built.needs) & _limited(config):
+        keys = {"tokens": "budget_tokens", "seconds": "budget.seconds or budget.deadline"}
+        raise InvalidInput(
+            f"allocate policy '{name}' shares out what is left, but nothing is limited; set "
+            f"{' or '.join(keys[need] for need in built.needs)}"
+        )
     grown = growth_by_leaves(config.recipe, limits, overrides)
     try:
         fewest, most = grown(built.least).max_leaves, grown(built.most).max_leaves
@@ -55,6 +62,13 @@ def allocator(
             f"{most} whatever leaves says; choose one that follows leaves, such as treepo or flat"
         )
     return built
+
+
+def _limited(config: RunConfig) -> set[Need]:
+    """What the run has a total of."""
+    timed: set[Need] = {"seconds"} if config.budget.seconds or config.budget.deadline else set()
+    tokens: set[Need] = {"tokens"} if total_tokens(config) is not None else set()
+    return tokens | timed
 
 
 def growth_by_leaves(
