@@ -87,6 +87,8 @@ class RunConfig(Config):
     """0: off."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Fixes every policy decision, and with the simulated engine every token."""
+    weight: float = Field(default=1.0, ge=1e-3, le=1e3)
+    """Share of the fleet while other runs want it too: twice the weight, twice the tokens."""
     budget_tokens: Amount | None = None
     """Tokens the whole run may generate; None: no limit. Short for budget.tokens."""
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
@@ -105,6 +107,12 @@ class RunConfig(Config):
     branch: dict[str, Any] = Field(default_factory=dict)
     prune: dict[str, Any] = Field(default_factory=dict)
     advantage: dict[str, Any] = Field(default_factory=dict)
+    allocate: dict[str, Any] = Field(default_factory=dict)
+    """How leaves are shared out over tasks: `name` and parameters; empty: every task gets `leaves`."""
+    history_decay: float = Field(default=0.5, ge=0.0, le=1.0)
+    """What a task's results still count one epoch later, for allocators."""
+    history_from: str | None = None
+    """Run whose tasks' results this run's allocator starts with."""
 
     @model_validator(mode="after")
     def _one_budget_of_tokens(self) -> "RunConfig":

@@ -75,6 +75,7 @@ def task_header(run: Run, task: TaskSpec, tokenizer_hash: str, logprobs_mode: st
         logprobs_mode=logprobs_mode,
         tokenizer_hash=tokenizer_hash,
         extra_json=task.extra_json,
+        allotted_leaves=task.leaves,
     )
     if task.answer is not None:
         header.answer = task.answer

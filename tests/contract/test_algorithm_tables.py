@@ -1,11 +1,13 @@
-"""docs/algorithms-growth.md speaks of every growth, segment and prune policy, and of no other."""
+"""The tables of docs/algorithms-*.md speak of every policy of the kinds they are about, and of no other."""
 
 import re
 from pathlib import Path
 
 from treeroll.policies import registry
 
-SECTIONS = (Path(__file__).parents[2] / "docs" / "algorithms-growth.md").read_text().split("\n## ")[1:]
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = ("algorithms-growth.md", "algorithms-budgets.md")
+SECTIONS = [section for page in PAGES for section in (DOCS / page).read_text().split("\n## ")[1:]]
 
 
 def first_column(title):
@@ -29,3 +31,7 @@ def test_every_segment_policy_has_a_row():
 
 def test_every_prune_policy_has_a_row():
     assert set(first_column("Ends of paths")) == names("prune")
+
+
+def test_every_allocator_has_a_row():
+    assert set(first_column("Across tasks")) == names("allocate")

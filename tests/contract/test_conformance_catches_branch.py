@@ -237,7 +237,8 @@ def test_a_retrospective_decision_declared_boundary_is_caught():
 
 
 def test_an_overspent_budget_is_caught(monkeypatch):
-    monkeypatch.setattr(Ledger, "fits", lambda self, tokens, budget: True)
+    monkeypatch.setattr(Ledger, "fits", lambda self, tokens: True)
+    monkeypatch.setattr(Ledger, "balanced", lambda self: True)
     assert caught("branch", branching(Grows)) == "Ledger"
 
 

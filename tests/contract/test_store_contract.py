@@ -92,12 +92,14 @@ async def test_a_commit_is_read_back_whole(owner: Owner) -> None:
         nodes={"tree": [(0, b"root\x00"), (1, b""), (2, b"\xff" * 10)]},
         rewards={"tree": {"2:math:1": b"reward"}},
         tasks={"run": {"0:task": ("tree", "digest")}},
+        history={"run": {"task": "1.0 2.0 0"}},
         feed=[("run", "tree")],
     )
     store = owner.store
     assert await store.load_run("run") == b"\x00record\xff"
     assert await store.run_ids() == ["run"]
     assert await store.load_tasks("run") == {"0:task": ("tree", "digest")}
+    assert await store.load_history("run") == {"task": "1.0 2.0 0"}
     assert await store.load_tree("tree") == StoredTree(
         b"header", [b"root\x00", b"", b"\xff" * 10], {"2:math:1": b"reward"}
     )
@@ -120,6 +122,7 @@ async def test_unknown_ids_read_as_nothing(store: Store) -> None:
     assert await store.run_ids() == []
     assert await store.load_run("none") is None
     assert await store.load_tasks("none") == {}
+    assert await store.load_history("none") == {}
     assert await store.load_tree("none") is None
     assert await store.load_trees([]) == []
     assert await store.load_trees(["none"]) == [None]

@@ -30,6 +30,7 @@ COMMITS = st.builds(
     nodes=st.dictionaries(TREES, st.lists(st.tuples(st.integers(0, 3), RECORDS), max_size=4)),
     rewards=st.dictionaries(TREES, st.dictionaries(st.sampled_from(["0:s:1", "1:s:1"]), RECORDS, max_size=2)),
     tasks=st.dictionaries(RUNS, st.dictionaries(st.sampled_from(["0:t", "1:t"]), st.tuples(TREES, TREES))),
+    history=st.dictionaries(RUNS, st.dictionaries(st.sampled_from(["t", "u"]), TREES)),
     feed=st.lists(st.tuples(RUNS, TREES), max_size=4),
 )
 FEEDS = st.builds(Commit, feed=st.lists(st.tuples(RUNS, TREES), min_size=1, max_size=4, unique=True))
@@ -116,6 +117,7 @@ async def read_all(store: Store) -> Any:
         sorted(await store.run_ids()),
         [await store.load_run(run) for run in runs],
         [await store.load_tasks(run) for run in runs],
+        [await store.load_history(run) for run in runs],
         [await store.feed_entries(run) for run in runs],
         [sorted(await store.group_names(run)) for run in runs],
         [await store.group_state(run, group) for run in runs for group in ("g", "h")],

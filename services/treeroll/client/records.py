@@ -68,6 +68,8 @@ class TreeRecord:
     top_k: int
     logprobs_mode: str
     tokenizer_hash: str
+    allotted_leaves: int
+    """Leaves that the run's allocator gave the task; 0: as many as the run asks for."""
     answer: str | None
     extra: dict[str, Any]
 
@@ -102,6 +104,7 @@ class TreeRecord:
             top_k=tree.top_k,
             logprobs_mode=tree.logprobs_mode,
             tokenizer_hash=tree.tokenizer_hash,
+            allotted_leaves=tree.allotted_leaves,
             answer=tree.answer if tree.HasField("answer") else None,
             extra=json.loads(tree.extra_json) if tree.extra_json else {},
         )

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import grpc
 
 from treeroll import __version__, clock, records
+from treeroll.config import RunConfig
+from treeroll.coordinator.allocation import success_history
 from treeroll.coordinator.budgets import check_deadline
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.rewards import RewardDesk
@@ -15,6 +17,7 @@ from treeroll.coordinator.sessions import ReplicaPlane
 from treeroll.coordinator.specs import run_config, run_spec, task_spec
 from treeroll.core import runs
 from treeroll.core.events import Drained, RunCancelled, RunClosed, RunCreated, TasksSubmitted
+from treeroll.core.history import History
 from treeroll.core.run import Run
 from treeroll.errors import (
     ERROR_METADATA_KEY,
@@ -78,7 +81,8 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
     async def CreateRun(self, request: api.CreateRunRequest, context: Any) -> api.Run:
         config = run_config(request.config_json, f"run '{request.run_id}'")
         # Checking a scorer may import user code: not on the event loop.
-        spec = await asyncio.to_thread(run_spec, request.run_id, config, self._tokenizer.vocab_size)
+        history = await self._history(config)
+        spec = await asyncio.to_thread(run_spec, request.run_id, config, self._tokenizer.vocab_size, history=history)
         if spec.run_id not in self._coordinator.state.runs:
             check_deadline(config, clock.wall())
             if await self._coordinator.store.load_run(spec.run_id):
@@ -86,6 +90,12 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         self._scorer_timeouts.setdefault(spec.run_id, config.scorer_timeout_s)
         await self._coordinator.call(RunCreated(spec, clock.wall()))
         return records.run_record(self._run(spec.run_id))
+
+    async def _history(self, config: RunConfig) -> History:
+        """What the run's allocator starts with."""
+        earlier = config.history_from
+        stored = await self._coordinator.store.load_history(earlier) if earlier else {}
+        return success_history(config, stored)
 
     @typed
     async def GetRun(self, request: api.GetRunRequest, context: Any) -> api.Run:

@@ -1,7 +1,16 @@
 """One tick's effects as one commit."""
 
 from treeroll import records
-from treeroll.core.effects import Effect, EmitTree, PersistNode, PersistReward, PersistRun, PersistTasks, PersistTree
+from treeroll.core.effects import (
+    Effect,
+    EmitTree,
+    PersistHistory,
+    PersistNode,
+    PersistReward,
+    PersistRun,
+    PersistTasks,
+    PersistTree,
+)
 from treeroll.core.run import Run, TaskSpec
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.store.base import Commit
@@ -37,6 +46,8 @@ class CommitBuilder:
                     touched[live.run.spec.run_id] = live.run
                 case EmitTree(live=live):
                     commit.feed.append((live.run.spec.run_id, live.tree_id))
+                case PersistHistory(run=run):
+                    commit.history.setdefault(run.spec.run_id, {})[effect.task_id] = effect.record
                 case PersistTasks(run=run, tasks=tasks):
                     self._tasks(commit, run, tasks)
                     touched[run.spec.run_id] = run

@@ -8,7 +8,9 @@ from hashlib import blake2b
 import numpy as np
 
 from treeroll.config import RunConfig, parse
+from treeroll.coordinator.allocation import allocator, growth_by_leaves
 from treeroll.coordinator.budgets import run_budget, total_tokens
+from treeroll.core.history import History
 from treeroll.core.rng import hash64
 from treeroll.core.run import RunSpec, Sampling, TaskSpec
 from treeroll.errors import InvalidInput
@@ -37,7 +39,9 @@ def run_config(config_json: str, where: str) -> RunConfig:
     return parse(RunConfig, values, where)
 
 
-def run_spec(run_id: str, config: RunConfig, vocabulary: int, *, local_scorers: bool = True) -> RunSpec:
+def run_spec(
+    run_id: str, config: RunConfig, vocabulary: int, *, local_scorers: bool = True, history: History | None = None
+) -> RunSpec:
     """Resolve a configuration to policies, for a model of so many tokens. InvalidInput names what cannot work."""
     if not RUN_ID.fullmatch(run_id):
         raise InvalidInput(f"run id {run_id!r} must be 1 to 64 of letters, digits, '.', '_' and '-'")
@@ -57,6 +61,7 @@ def run_spec(run_id: str, config: RunConfig, vocabulary: int, *, local_scorers: 
             f"recipe '{config.recipe}' grows trees by the rewards of their leaves, but scorer is {config.scorer!r}, so "
             f"none come while a tree grows; set scorer"
         )
+    allocate = allocator(config, limits, overrides)
     if local_scorers and config.scorer not in (None, CLIENT_SCORER):
         check_scorer(config.scorer)
     return RunSpec(
@@ -77,6 +82,10 @@ def run_spec(run_id: str, config: RunConfig, vocabulary: int, *, local_scorers: 
         prune=policies.prune,
         advantage=policies.advantage,
         scorer=config.scorer,
+        weight=config.weight,
+        allocate=allocate,
+        branch_for=None if allocate is None else growth_by_leaves(config.recipe, limits, overrides),
+        history=history,
         budget=run_budget(config, limits.max_tokens, policies.segment),
     )
 

@@ -1,6 +1,7 @@
 """Work for free slots: waiting forks deepest first, then new trees, then what other replicas cannot get to."""
 
 from treeroll.core.accounts import claims, open_tree
+from treeroll.core.allot import at_start
 from treeroll.core.branch import Branch, BranchEvent, BranchState
 from treeroll.core.effects import Effect
 from treeroll.core.expand import expand
@@ -9,10 +10,10 @@ from treeroll.core.grow import cut_branch, settle_tree
 from treeroll.core.live import LiveTree
 from treeroll.core.masks import lacking, mask, next_doomed, refusal, release_throttled
 from treeroll.core.queues import take_slot
-from treeroll.core.reserve import may_admit
 from treeroll.core.rng import hash64
 from treeroll.core.run import Run, RunState, TaskSpec
 from treeroll.core.runs import end_cancelled, end_overdue
+from treeroll.core.shares import charge_start, next_run
 from treeroll.core.start import start_effect
 from treeroll.core.state import State
 from treeroll.core.tree import Tree
@@ -94,7 +95,7 @@ def _admit_tree(state: State, freest: Replica) -> bool:
     limit = state.settings.live_trees or state.room.slots
     if state.draining or len(state.trees) >= limit:
         return False
-    run = _next_run(state)
+    run = next_run(state)
     if run is None:
         return False
     hold = state.settings.kv_hold
@@ -108,25 +109,18 @@ def _admit_tree(state: State, freest: Replica) -> bool:
     return True
 
 
-def _next_run(state: State) -> Run | None:
-    """Runs take turns: the one with fewest growing trees, among those with waiting tasks and budget to start them."""
-    waiting = [run for run in state.runs.values() if _may_start(state, run)]
-    return min(waiting, key=lambda run: (run.growing, run.spec.run_id), default=None)
-
-
-def _may_start(state: State, run: Run) -> bool:
-    return bool(run.waiting) and run.state is not RunState.CANCELLED and may_admit(state, run)
-
-
 def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
     """Start a tree. Its seed depends on run seed, task and epoch only."""
+    task = at_start(state, run, task)
     seed = hash64(run.spec.seed, task.task_id, task.epoch)
     tree = Tree.planted(task.tree_id, seed, len(task.prompt_ids) // 4)
     longest = min(replica.max_model_len, tree.root.n_tokens + run.spec.max_tokens)
     boundaries = run.spec.segment.boundaries(tree.root.n_tokens, replica.block_size, longest)
     state.order += 1
-    live = LiveTree(run, task, tree, run.spec.branch.grow(tree), boundaries, state.order, replica.replica_id)
+    growth = run.spec.growth_of(task).grow(tree)
+    live = LiveTree(run, task, tree, growth, boundaries, state.order, replica.replica_id, planted_at=state.now)
     open_tree(live)
+    charge_start(run, live)
     state.trees[tree.tree_id] = live
     run.growing += 1
     expand(state, live, live.growth.start(tree))

@@ -52,6 +52,15 @@ class PersistReward:
 
 
 @dataclass(slots=True)
+class PersistHistory:
+    """How often a task has succeeded so far, as `history.Record` writes it."""
+
+    run: Run
+    task_id: str
+    record: str
+
+
+@dataclass(slots=True)
 class EmitTree:
     """The tree ended: write its credit and append it to the run's feed. Every task gets exactly one."""
 
@@ -130,6 +139,7 @@ Effect = (
     | PersistNode
     | PersistTree
     | PersistReward
+    | PersistHistory
     | EmitTree
     | StartBranch
     | StopBranch

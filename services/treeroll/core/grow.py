@@ -1,12 +1,14 @@
 """One tree's life: segments become nodes, policies answer, branches end, and at last the tree does."""
 
 from treeroll.core.accounts import spend_claims
+from treeroll.core.allot import told
 from treeroll.core.branch import Branch, BranchEvent, BranchState
 from treeroll.core.budget import STOP_LAG_TOKENS
 from treeroll.core.effects import (
     Effect,
     EmitTree,
     ForgetTree,
+    PersistHistory,
     PersistNode,
     PersistReward,
     PersistTree,
@@ -20,6 +22,7 @@ from treeroll.core.masks import unblock
 from treeroll.core.queues import enqueue, free_slot
 from treeroll.core.reserve import note_ended
 from treeroll.core.segment import INNER, add_node, check_boundary, read_tokens
+from treeroll.core.shares import charge_end
 from treeroll.core.state import State
 from treeroll.core.tree import LEAF, Node
 from treeroll.errors import BrokenInvariant
@@ -87,6 +90,8 @@ def _account_prefix(live: LiveTree, branch: Branch, cached: int) -> None:
     counters = live.run.counters
     counters.cached_tokens += cached
     counters.recomputed_tokens += recomputed
+    if branch.tip or branch.attempt > 1:
+        live.recomputed += recomputed
     # The root is left out: its prompt is rarely aligned, so copies there recompute up to a block.
     if branch.tip and not branch.started and branch.attempt == 1:
         counters.fork_requests += 1
@@ -228,11 +233,14 @@ def _finish(state: State, live: LiveTree) -> list[Effect]:
     # Paths that end at a pruned node are reported tokens in no sample, as far as no sample shares them.
     run.counters.wasted_tokens += unsampled_tokens(live)
     run.growing -= 1
+    charge_end(live)
     if run.capped:
         note_ended(live)
     del state.trees[live.tree_id]
-    forgets: list[Effect] = [ForgetTree(*replica, live.tree_id) for replica in live.served]
-    return [PersistTree(live), EmitTree(live), *forgets]
+    effects: list[Effect] = [PersistTree(live), EmitTree(live)]
+    if (record := told(state, live)) is not None:
+        effects.append(PersistHistory(run, *record))
+    return effects + [ForgetTree(*replica, live.tree_id) for replica in live.served]
 
 
 def unsampled_tokens(live: LiveTree) -> int:

@@ -50,6 +50,9 @@ class LiveTree:
     cut: str = ""
     error: str = ""
     n_censored: int = 0
+    charge: float = 0.0  # what its run was charged when it started
+    recomputed: int = 0  # tokens of prefixes that had been computed before
+    planted_at: float = 0.0  # seconds on the clock of `now`
     lost_tokens_max: int = 0
     grown: bool = False  # no branch will start any more
 

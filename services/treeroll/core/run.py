@@ -1,13 +1,16 @@
 """Runs: a client's configured stream of work, its tasks and its account."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from treeroll.core.bucket import Bucket
 from treeroll.core.budget import NO_BUDGET, Budget
+from treeroll.core.history import History
 from treeroll.core.ledger import Ledger
 from treeroll.core.tree_costs import TreeCosts
+from treeroll.policies.allocate.base import Allocation, BudgetAllocator, TaskView
 from treeroll.policies.base import AdvantageEstimator, BranchPolicy, PrunePolicy, SegmentPolicy
 
 
@@ -46,6 +49,16 @@ class RunSpec:
     advantage: AdvantageEstimator
     scorer: str | None = None  # None and "client": trees are delivered unscored
     budget: Budget = NO_BUDGET
+    # Share of the fleet while others want it too: twice the weight, twice the tokens.
+    weight: float = 1.0
+    # None: all trees want the leaves of `branch`. With an allocator, `branch_for` is the growth of so many.
+    allocate: BudgetAllocator | None = None
+    branch_for: Callable[[int], BranchPolicy] | None = None
+    history: History | None = None  # what the run starts with
+
+    def growth_of(self, task: "TaskSpec") -> BranchPolicy:
+        """What grows a task's tree: alike for all tasks but for the number of leaves."""
+        return self.branch_for(task.leaves) if self.branch_for and task.leaves else self.branch
 
     @property
     def reads_tokens(self) -> bool:
@@ -70,6 +83,9 @@ class TaskSpec:
     digest: str
     answer: str | None = None
     extra_json: str = "{}"
+    # Leaves that an allocator gave it, and what that had seen; 0 and None: not asked.
+    leaves: int = 0
+    view: TaskView | None = None
 
     @property
     def key(self) -> str:
@@ -107,6 +123,13 @@ class Run:
     growing: int = 0
     finished: int = 0
     failed: int = 0
+    # Tokens it is charged for: what ended trees took, and what growing ones are expected to.
+    charged: float = 0.0
+    ended: int = 0  # trees that had started
+    ended_tokens: int = 0  # what they took
+    allocation: Allocation | None = None
+    history: History = field(default_factory=History)
+
     # Accounts that only some budgets need, see core.accounts; `capped`: a grant may have to wait for any of them.
     capped: bool = False
     counts: tuple[Ledger, ...] = ()
@@ -120,6 +143,15 @@ class Run:
     # Why it came short of its tasks: "cancelled", "deadline" or "budget", and a sentence; "" while it has not.
     stop_reason: str = ""
     stop_detail: str = ""
+
+    @property
+    def virtual(self) -> float:
+        """Its virtual time in tokens: of the runs that want a slot, the one with the least of it is next."""
+        return self.charged / self.spec.weight
+
+    def tokens_per_tree(self) -> float:
+        """What a tree is expected to take: the mean so far; before there is one, as much as a single longest path."""
+        return self.ended_tokens / self.ended if self.ended else float(self.spec.max_tokens)
 
     def stopped_by(self, reason: str, detail: str) -> None:
         """Why the run came short, if that is not known already."""

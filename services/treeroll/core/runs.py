@@ -4,10 +4,13 @@ import heapq
 from datetime import UTC, datetime
 
 from treeroll.core.accounts import open_run
+from treeroll.core.allot import at_submission
 from treeroll.core.effects import Effect, EmitTree, PersistRun, PersistTasks, PersistTree
 from treeroll.core.grow import cut_tree
+from treeroll.core.history import History
 from treeroll.core.live import LiveTree, TreeStatus
 from treeroll.core.run import Run, RunSpec, RunState, TaskSpec
+from treeroll.core.shares import catch_up
 from treeroll.core.state import State
 from treeroll.core.tree import Tree
 from treeroll.errors import RunClosed, RunConflict, TaskConflict, UnknownRun
@@ -25,7 +28,7 @@ def create(state: State, spec: RunSpec, now: float, wall: float) -> list[Effect]
     """Create a run, or attach to an equal one. `wall` is `now` in seconds since the Unix epoch."""
     known = state.runs.get(spec.run_id)
     if known is None:
-        run = state.runs[spec.run_id] = Run(spec)
+        run = state.runs[spec.run_id] = Run(spec, history=spec.history or History())
         open_run(run, now)
         _set_end(state, run, now, wall)
         return [PersistRun(run)]
@@ -61,10 +64,14 @@ def submit(state: State, run_id: str, tasks: list[TaskSpec]) -> list[Effect]:
     if fresh and run.state is not RunState.OPEN:
         over = run.stop_detail if run.stop_reason == "deadline" else f"run '{run_id}' is {run.state}"
         raise RunClosed(f"{over}; it takes no more tasks")
-    for task in fresh.values():
+    if not fresh:
+        return []
+    allotted = at_submission(state, run, list(fresh.values()))
+    catch_up(state, run)
+    for task in allotted:
         run.tasks[task.key] = (task.tree_id, task.digest)
         run.waiting.append(task)
-    return [PersistTasks(run, list(fresh.values()))] if fresh else []
+    return [PersistTasks(run, allotted)]
 
 
 def close(state: State, run_id: str) -> list[Effect]:

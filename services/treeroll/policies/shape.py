@@ -12,6 +12,7 @@ DECIDES: Final[dict[str, tuple[str, ...]]] = {
     "prune": ("reads_tokens", "judge"),
     "advantage": ("estimate",),
     "placement": ("steal_margin", "home"),
+    "allocate": ("asked", "needs", "most", "least", "success", "open"),
 }
 
 

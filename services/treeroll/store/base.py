@@ -28,11 +28,13 @@ class Commit:
     rewards: dict[str, dict[str, bytes]] = field(default_factory=dict)
     # run_id -> {task key: (tree_id, content digest)} of newly submitted tasks. Task key: "<epoch>:<task_id>".
     tasks: dict[str, dict[str, tuple[str, str]]] = field(default_factory=dict)
+    # run_id -> {task id: how often it succeeded, as `core.history.Record` writes it}; an entry replaces an older one.
+    history: dict[str, dict[str, str]] = field(default_factory=dict)
     # (run_id, tree_id) of trees that ended, in order; each appends one entry to the run's feed.
     feed: list[tuple[str, str]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.runs or self.trees or self.nodes or self.rewards or self.tasks or self.feed)
+        return bool(self.runs or self.trees or self.nodes or self.rewards or self.tasks or self.history or self.feed)
 
 
 @dataclass(slots=True)
@@ -99,6 +101,10 @@ class Store(Protocol):
 
     async def load_tasks(self, run_id: str) -> dict[str, tuple[str, str]]:
         """Task key -> (tree_id, content digest)."""
+        ...
+
+    async def load_history(self, run_id: str) -> dict[str, str]:
+        """Task id -> how often it succeeded."""
         ...
 
     async def load_tree(self, tree_id: str) -> StoredTree | None:

@@ -55,7 +55,7 @@ def hole(tree_id: str, number: int, before: int) -> BrokenInvariant:
 
 
 def _add_hashes(commit: Commit, script_keys: list[str], args: list[Arg]) -> None:
-    """Runs, tree headers, rewards and tasks are all fields of hashes."""
+    """Runs, tree headers, rewards, tasks and their history are all fields of hashes."""
     count_at = len(args)
     before = len(script_keys)
     args.append(0)
@@ -68,6 +68,8 @@ def _add_hashes(commit: Commit, script_keys: list[str], args: list[Arg]) -> None
     for run_id, tasks in commit.tasks.items():
         values = {key: f"{digest} {tree_id}" for key, (tree_id, digest) in tasks.items()}
         _add_hash(keys.tasks(run_id), values, script_keys, args)
+    for run_id, history in commit.history.items():
+        _add_hash(keys.history(run_id), history, script_keys, args)
     args[count_at] = len(script_keys) - before
 
 

@@ -9,6 +9,7 @@ are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids 
     runs                       hash    run id -> run record
     feeds                      hash    run id -> entries ever appended to the run's feed
     tasks:<run>                hash    "<epoch>:<task id>" -> "<content digest> <tree id>"
+    history:<run>              hash    task id -> "<successes> <scored leaves> <epoch>", decayed counts as of that epoch
     tree:<tree>                hash    header: tree header; feed: its place in the run's feed, once the tree ended
     nodes:<tree>               list    node records; the element at index n is node n (0 is the root, the prompt)
     rewards:<tree>             hash    "<node>:<scorer>:<version>" -> reward record
@@ -42,6 +43,11 @@ TREE = "tree"
 def tasks(run_id: str) -> str:
     """Submitted tasks of a run."""
     return f"{PREFIX}tasks:{_part(run_id)}"
+
+
+def history(run_id: str) -> str:
+    """How often the run's tasks succeeded."""
+    return f"{PREFIX}history:{_part(run_id)}"
 
 
 def tree(tree_id: str) -> str:

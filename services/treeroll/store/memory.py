@@ -30,6 +30,7 @@ class MemoryStore:
         self._epoch = 0
         self._runs: dict[str, bytes] = {}
         self._tasks: dict[str, dict[str, tuple[str, str]]] = {}
+        self._history: dict[str, dict[str, str]] = {}
         self._trees: dict[str, _Tree] = {}
         self._feeds: dict[str, list[str]] = {}
         self._groups: dict[str, dict[str, MemoryGroup]] = {}
@@ -47,6 +48,8 @@ class MemoryStore:
         self._runs |= commit.runs
         for run_id, tasks in commit.tasks.items():
             self._tasks.setdefault(run_id, {}).update(tasks)
+        for run_id, history in commit.history.items():
+            self._history.setdefault(run_id, {}).update(history)
         for tree_id, header in commit.trees.items():
             self._tree(tree_id).header = header
         for tree_id, records in added.items():
@@ -92,6 +95,9 @@ class MemoryStore:
 
     async def load_tasks(self, run_id: str) -> dict[str, tuple[str, str]]:
         return dict(self._tasks.get(run_id, {}))
+
+    async def load_history(self, run_id: str) -> dict[str, str]:
+        return dict(self._history.get(run_id, {}))
 
     async def load_tree(self, tree_id: str) -> StoredTree | None:
         tree = self._trees.get(tree_id)

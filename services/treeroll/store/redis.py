@@ -107,6 +107,10 @@ class RedisStore:
             found[key.decode()] = (tree_id, digest)
         return found
 
+    async def load_history(self, run_id: str) -> dict[str, str]:
+        stored: list[bytes] = await self._call("HGETALL", keys.history(run_id))
+        return {key.decode(): record.decode() for key, record in _pairs(stored)}
+
     async def load_tree(self, tree_id: str) -> StoredTree | None:
         return (await self.load_trees([tree_id]))[0]
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from treeroll.testing.advantage import check_advantage_estimator
+from treeroll.testing.allocate import check_allocator
 from treeroll.testing.branch import check_branch_policy
 from treeroll.testing.case import LIMITS, NotConformant
 from treeroll.testing.placement import check_placement_policy
@@ -26,6 +27,7 @@ CHECKS: Final[dict[str, Callable[..., None]]] = {
     "prune": check_prune_policy,
     "advantage": check_advantage_estimator,
     "placement": check_placement_policy,
+    "allocate": check_allocator,
 }
 """The check of each kind of policy; all take (policy, params, limits)."""
 
@@ -34,6 +36,7 @@ __all__ = [
     "LIMITS",
     "NotConformant",
     "check_advantage_estimator",
+    "check_allocator",
     "check_branch_policy",
     "check_placement_policy",
     "check_prune_policy",

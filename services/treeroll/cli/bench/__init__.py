@@ -2,7 +2,7 @@
 
 import typer
 
-from treeroll.cli.bench import coordinator, engine, feed, placement, policies, simulate, store
+from treeroll.cli.bench import allocators, claims, coordinator, engine, feed, placement, policies, simulate, store
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
@@ -17,6 +17,8 @@ def bench() -> None:
     """
 
 
+app.command("allocators")(allocators.allocators)
+app.command("claims")(claims.claims)
 app.command("coordinator")(coordinator.coordinator)
 app.command("engine")(engine.engine)
 app.command("placement")(placement.placement)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+Need = Literal["tokens", "seconds"]
+
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
@@ -49,7 +51,10 @@ class Allocation(Protocol):
     """The memory of an allocator about one run."""
 
     def allocate(self, tasks: Sequence[TaskView], budget: BudgetView) -> list[int]:
-        """Leaves for each of the tasks, each from 1 to the allocator's `most`."""
+        """Leaves for each of the tasks, each from the allocator's `least` to its `most`.
+
+        A task about which nothing is known gets what `uniform` would give it, as near as those two allow.
+        """
         ...
 
     def learn(self, task: TaskView, outcome: Outcome) -> None:
@@ -63,8 +68,12 @@ class BudgetAllocator(Protocol):
     Pure, as all policies: what it gives depends on its parameters, the run's seed, and what it was asked and told.
     """
 
-    # All tasks of a submission together, when it arrives; or each one when its tree is about to start.
+    # All tasks of a submission together, when it arrives: they get `leaves` of the run times their number in all. Or
+    # each one when its tree is about to start.
     asked: Literal["submission", "start"]
+
+    # The run must have a budget of tokens, a deadline, or, if both are here, at least one of the two.
+    needs: tuple[Need, ...]
 
     @property
     def most(self) -> int:

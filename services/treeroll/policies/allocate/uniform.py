@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from treeroll.policies import base
-from treeroll.policies.allocate.base import Allocation, BudgetView, Outcome, TaskView
+from treeroll.policies.allocate.base import Allocation, BudgetView, Need, Outcome, TaskView
 from treeroll.policies.base import Limits
 
 
@@ -15,6 +15,7 @@ class Uniform:
     summary: ClassVar[str] = "every task gets `leaves`"
     paper: ClassVar[str] = "ours"
     asked: ClassVar[Literal["submission", "start"]] = "submission"
+    needs: ClassVar[tuple[Need, ...]] = ()
     success: ClassVar[None] = None
 
     class Params(base.Params):

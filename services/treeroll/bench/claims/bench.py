@@ -1,0 +1,88 @@
+"""All claims on one service, seed by seed, and the table of what was found."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from treeroll.bench.claims import headline, ib_tpo, knapsack, treepo
+from treeroll.bench.claims.arena import Arena
+from treeroll.bench.claims.claim import Claim
+from treeroll.bench.result import Result
+from treeroll.bench.rounds import Rounds
+from treeroll.bench.service import BenchService
+from treeroll.errors import InvalidInput
+from treeroll.tasks import Task
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+CLAIMS: Final[Mapping[str, Claim]] = {
+    claim.name: claim for claim in (treepo.CLAIM, ib_tpo.CLAIM, knapsack.CLAIM, headline.CLAIM)
+}
+# What all arms share. Paths of the demo model have some 50 tokens: short segments let trees fork several times.
+SHAPE: Final[Mapping[str, Any]] = {
+    "segment_tokens": 16, "max_depth": 12, "scorer": "arith", "segment": {"aligned": False},
+}  # fmt: skip
+
+
+def chosen(names: str | None) -> list[Claim]:
+    """The claims of these names, all without any. InvalidInput for one that does not exist."""
+    if names is None:
+        return list(CLAIMS.values())
+    unknown = [name for name in names.split(",") if name not in CLAIMS]
+    if unknown:
+        raise InvalidInput(f"there is no claim '{unknown[0]}'; there are {', '.join(CLAIMS)}")
+    return [CLAIMS[name] for name in names.split(",")]
+
+
+@dataclass(slots=True)
+class ClaimsResult(Result):
+    """What was found, as a table of sentences."""
+
+    claims: Sequence[Claim] = ()
+
+    def table(self) -> "Table":
+        """One row per claim."""
+        from rich.text import Text
+
+        from treeroll.cli.console import table
+
+        rows = []
+        for claim in self.claims:
+            found = self.rounds[claim.name]
+            verdict, why = claim.judge(found)
+            rows.append([
+                Text(f"{claim.name}\n{claim.paper}"), Text(f"{claim.says}\n\n{claim.conditions}"),
+                Text(claim.measured(found)),
+                f"{verdict}: {why}",
+            ])  # fmt: skip
+        seeds = max((len(found) for found in self.rounds.values()), default=0)
+        titles = ["claim", "what the paper says, and where", "measured here", "verdict"]
+        return table(f"claims: median (lowest-highest) of {seeds} seeds", titles, rows)
+
+    def as_json(self) -> dict[str, Any]:
+        """With the claims and verdicts beside every seed's figures."""
+        verdicts = {}
+        for claim in self.claims:
+            verdict, why = claim.judge(self.rounds[claim.name])
+            verdicts[claim.name] = {
+                "paper": claim.paper, "says": claim.says, "conditions": claim.conditions,
+                "verdict": verdict.value, "why": why,
+            }  # fmt: skip
+        # Not super(): a dataclass with slots is made twice, and the one it names is the first.
+        return {**Result.as_json(self), "claims": verdicts}
+
+
+async def measure(
+    claims: Sequence[Claim], tasks: Sequence[Task], seeds: int, service: Mapping[str, Any], note: Callable[[str], None]
+) -> ClaimsResult:
+    """Every claim for every seed, the claims taking turns."""
+    rounds: Rounds = {claim.name: [] for claim in claims}
+    note("starting a service")
+    async with BenchService(service) as running:
+        arena = Arena(running, tasks, SHAPE, note)
+        for seed in range(1, seeds + 1):
+            for claim in claims:
+                rounds[claim.name].append(await claim.measure(arena, seed))
+    parameters = {"seeds": seeds, "tasks": len(tasks), "shape": dict(SHAPE), "service": dict(service)}
+    return ClaimsResult("claims", parameters, rounds, (), claims=claims)

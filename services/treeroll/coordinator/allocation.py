@@ -1,0 +1,83 @@
+"""A run's allocator of leaves from its configuration, the growth for any number of them, and what was known before.
+
+Everything that cannot work is refused here, before the run exists.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+
+from treeroll.config import RunConfig
+from treeroll.coordinator.budgets import total_tokens
+from treeroll.core.history import History
+from treeroll.errors import InvalidInput
+from treeroll.policies import registry
+from treeroll.policies.allocate.base import BudgetAllocator, Need
+from treeroll.policies.base import BranchPolicy, Limits
+from treeroll.policies.build import build_policies
+from treeroll.records import CLIENT_SCORER
+
+
+def success_history(config: RunConfig, stored: dict[str, str]) -> History:
+    """What the run's allocator starts with: its own, or that of the run it names."""
+    if config.history_from is None:
+        return History(config.history_decay)
+    if not config.allocate:
+        raise InvalidInput(f"history_from is '{config.history_from}', but the run has no allocator: set allocate.name")
+    return History.taken_over(stored, config.history_decay, f"history_from: run '{config.history_from}'")
+
+
+def allocator(
+    config: RunConfig, limits: Limits, overrides: Mapping[str, Mapping[str, object]]
+) -> BudgetAllocator | None:
+    """The run's allocator, None if every task gets `leaves`."""
+    if not config.allocate:
+        return None
+    name = str(config.allocate.get("name", ""))
+    params = {key: value for key, value in config.allocate.items() if key != "name"}
+    if not name:
+        raise InvalidInput(f"allocate has parameters ({', '.join(params)}) but no name; see `treeroll policies`")
+    built: BudgetAllocator = registry.build("allocate", name, params, limits)
+    if built.success is not None and config.scorer in (None, CLIENT_SCORER):
+        raise InvalidInput(
+            f"allocate policy '{name}' shares leaves out by how often tasks succeed, but scorer is {config.scorer!r}, "
+            "so nobody here knows; set scorer"
+        )
+    if built.needs and not set(built.needs) & _limited(config):
+        keys = {"tokens": "budget_tokens", "seconds": "budget.seconds or budget.deadline"}
+        raise InvalidInput(
+            f"allocate policy '{name}' shares out what is left, but nothing is limited; set "
+            f"{' or '.join(keys[need] for need in built.needs)}"
+        )
+    grown = growth_by_leaves(config.recipe, limits, overrides)
+    try:
+        fewest, most = grown(built.least).max_leaves, grown(built.most).max_leaves
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"allocate policy '{name}' gives a task {built.least} to {built.most} leaves, but then {error}"
+        ) from None
+    if built.least < built.most and fewest == most:
+        raise InvalidInput(
+            f"allocate policy '{name}' gives a task {built.least} to {built.most} leaves, but the branch policy grows "
+            f"{most} whatever leaves says; choose one that follows leaves, such as treepo or flat"
+        )
+    return built
+
+
+def _limited(config: RunConfig) -> set[Need]:
+    """What the run has a total of."""
+    timed: set[Need] = {"seconds"} if config.budget.seconds or config.budget.deadline else set()
+    tokens: set[Need] = {"tokens"} if total_tokens(config) is not None else set()
+    return tokens | timed
+
+
+def growth_by_leaves(
+    recipe: str, limits: Limits, overrides: Mapping[str, Mapping[str, object]]
+) -> Callable[[int], BranchPolicy]:
+    """The run's growth for another number of leaves."""
+
+    @cache
+    def shaped(leaves: int) -> BranchPolicy:
+        return build_policies(recipe, replace(limits, leaves=leaves), overrides).branch
+
+    return shaped

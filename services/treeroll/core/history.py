@@ -1,0 +1,64 @@
+"""What is known of tasks from epochs before: how often their leaves succeeded, less the longer ago it was."""
+
+from dataclasses import dataclass, field
+
+from treeroll.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """`successes` of `scored` leaves succeeded, as they count in `epoch`."""
+
+    successes: float
+    scored: float
+    epoch: int
+
+    def at(self, epoch: int, decay: float) -> "Record":
+        """As it counts in an epoch: `decay` times as much for each epoch in between."""
+        share = decay ** max(0, epoch - self.epoch)
+        return Record(self.successes * share, self.scored * share, max(epoch, self.epoch))
+
+    def written(self) -> str:
+        """For the store."""
+        return f"{self.successes!r} {self.scored!r} {self.epoch}"
+
+    @classmethod
+    def read(cls, text: str) -> "Record":
+        """From the store."""
+        successes, scored, epoch = text.split()
+        return cls(float(successes), float(scored), int(epoch))
+
+
+@dataclass(slots=True)
+class History:
+    """Records of a run's tasks by task id. They decay by `decay` per epoch, from 0 (only the last) to 1 (all alike)."""
+
+    decay: float = 0.5
+    records: dict[str, Record] = field(default_factory=dict)
+
+    def of(self, task_id: str, epoch: int) -> tuple[float, float]:
+        """Successes and scored leaves of the epochs so far, as they count in this one; 0 of 0 without any."""
+        known = self.records.get(task_id)
+        if known is None:
+            return 0.0, 0.0
+        counted = known.at(epoch, self.decay)
+        return counted.successes, counted.scored
+
+    def add(self, task_id: str, epoch: int, successes: int, scored: int) -> Record:
+        """Count a tree that ended. Trees of earlier epochs that end late count in the latest one."""
+        successes_before, scored_before = self.of(task_id, epoch)
+        known = self.records.get(task_id)
+        latest = max(epoch, known.epoch) if known else epoch
+        record = Record(successes_before + successes, scored_before + scored, latest)
+        self.records[task_id] = record
+        return record
+
+    @classmethod
+    def taken_over(cls, stored: dict[str, str], decay: float, where: str) -> "History":
+        """Another run's records, as those of an epoch before the first. InvalidInput without any."""
+        if not stored:
+            raise InvalidInput(f"{where}: it has no success history: no tree of it has been scored for an allocator")
+        read = {task_id: Record.read(text) for task_id, text in stored.items()}
+        latest = max(record.epoch for record in read.values())
+        counted = {task_id: record.at(latest, decay) for task_id, record in read.items()}
+        return cls(decay, {task_id: Record(one.successes, one.scored, -1) for task_id, one in counted.items()})

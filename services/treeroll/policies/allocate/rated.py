@@ -1,0 +1,45 @@
+"""What allocators have in common that go by the success rates of tasks."""
+
+from typing import Final
+
+from pydantic import Field
+
+from treeroll.errors import InvalidInput
+from treeroll.policies import base
+from treeroll.policies.base import Limits
+from treeroll.policies.predict.registry import PredictorName
+
+# Most leaves of one task in Knapsack RL.
+MOST: Final = 128
+# As `leaves` of a run: more would be a tree that nobody can hold.
+MAX_LEAVES: Final = 4096
+
+
+class RatedParams(base.Params):
+    """Who says how often a task succeeds, and how far its leaves may differ from the run's."""
+
+    predictor: PredictorName = Field("history", description="who says how likely a task's leaves succeed")
+    prior: float = Field(
+        0.0, ge=0, le=1000, description="successes, and as many failures, that a task's history begins with"
+    )
+    success: float = Field(0.5, allow_inf_nan=False, description="smallest reward of a leaf that succeeded")
+    least: int = Field(2, ge=1, le=MAX_LEAVES, description="fewest leaves of a task")
+    most: int | None = Field(
+        None, ge=1, le=MAX_LEAVES, description=f"most leaves of a task; none: {MOST}, or the run's leaves if more"
+    )
+
+
+def bounds(policy: str, params: RatedParams, limits: Limits) -> tuple[int, int]:
+    """Fewest and most leaves of a task; InvalidInput if the run's `leaves`, the mean, are not between them."""
+    most = max(MOST, limits.leaves) if params.most is None else params.most
+    if params.least > limits.leaves:
+        raise InvalidInput(
+            f"allocate policy '{policy}': least {params.least} is above leaves {limits.leaves}, so not every task can "
+            "have as many; lower the one or raise the other"
+        )
+    if most < limits.leaves:
+        raise InvalidInput(
+            f"allocate policy '{policy}': most {most} is below leaves {limits.leaves}, so tasks cannot have that many "
+            "on average; raise the one or lower the other"
+        )
+    return params.least, most

@@ -1,0 +1,27 @@
+"""What the leaves of a task are worth to training, by its success rate: the value of Knapsack RL (arXiv 2509.25849)."""
+
+import math
+
+
+def value(leaves: int, rate: float) -> float:
+    """P(the leaves neither all fail nor all succeed) x the rise in success rate that training on them promises.
+
+    The latter is rate (1 - rate)^2, highest at 1/3. Concave in `leaves`; 0 for a rate of 0 or 1, and for one leaf.
+    """
+    return (1 - rate**leaves - (1 - rate) ** leaves) * promise(rate)
+
+
+def gain(leaves: int, rate: float) -> float:
+    """value(leaves + 1) - value(leaves), without the cancellation."""
+    miss = 1 - rate
+    return rate * miss * miss * (rate**leaves * miss + miss**leaves * rate)  # promise, written out: this is hot
+
+
+def promise(rate: float) -> float:
+    """Expected rise in success rate, to first order."""
+    return rate * (1 - rate) ** 2
+
+
+def enough(rate: float, confidence: float) -> float:
+    """Leaves with which the rarer outcome is seen with this confidence; the rate is neither 0 nor 1."""
+    return math.log1p(-confidence) / math.log1p(-rate if rate < 0.5 else rate - 1)
