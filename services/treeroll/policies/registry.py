@@ -24,7 +24,9 @@ from treeroll.policies.advantage.treepo import TreePOAdvantage
 from treeroll.policies.advantage.treeps_mc import TreePSMonteCarlo
 from treeroll.policies.advantage.treerl import TreeRL
 from treeroll.policies.advantage.treerpo import TreeRPOAdvantage
+from treeroll.policies.allocate.dual_descent import DualDescent
 from treeroll.policies.allocate.knapsack import Knapsack
+from treeroll.policies.allocate.mcpp import MCPP
 from treeroll.policies.allocate.uniform import Uniform
 from treeroll.policies.base import Limits
 from treeroll.policies.branch.aepo import AEPO
@@ -93,7 +95,7 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
         RestMcts,
     ),
     "placement": (ParentAffinity, LeastLoaded, RoundRobin),
-    "allocate": (Uniform, Knapsack),
+    "allocate": (Uniform, Knapsack, DualDescent, MCPP),
 }
 
 # Longest echo of a wrong value in a message.
