@@ -33,6 +33,7 @@ from treeroll.policies.branch.echo import Echo
 from treeroll.policies.branch.flat import Flat
 from treeroll.policies.branch.hyper import HyPER
 from treeroll.policies.branch.ib_tpo import IBTPO
+from treeroll.policies.branch.rebase import Rebase
 from treeroll.policies.branch.rest_mcts import RestMCTS
 from treeroll.policies.branch.spo import SPO
 from treeroll.policies.branch.tree_grpo import TreeGRPO
@@ -73,6 +74,7 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
         RestMCTS,
         HyPER,
         TreePlanner,
+        Rebase,
     ),
     "prune": (FinishTests, Confidence),
     "advantage": (
