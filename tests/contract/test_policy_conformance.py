@@ -60,6 +60,11 @@ SETTINGS = {
     ],
     ("branch", "hyper"): [({}, LIMITS), ({"warm_up": 4, "keep": 3, "pool": 6}, LIMITS)],
     ("branch", "tree_planner"): [({}, LIMITS), ({"samples": 12, "places": 2, "forks": 1}, LIMITS)],
+    ("branch", "rebase"): [
+        ({}, LIMITS),
+        ({"temperature": 0.02, "value": "success"}, WIDE),
+        ({"value": "steps"}, LIMITS),
+    ],
     ("branch", "rest_mcts"): [
         ({"iterations": 7}, LIMITS),
         (

@@ -36,6 +36,7 @@ from treeroll.policies.branch.echo import Echo
 from treeroll.policies.branch.flat import Flat
 from treeroll.policies.branch.hyper import HyPER
 from treeroll.policies.branch.ib_tpo import IBTPO
+from treeroll.policies.branch.rebase import Rebase
 from treeroll.policies.branch.rest_mcts import RestMCTS
 from treeroll.policies.branch.spo import SPO
 from treeroll.policies.branch.tree_grpo import TreeGRPO
@@ -76,6 +77,7 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
         RestMCTS,
         HyPER,
         TreePlanner,
+        Rebase,
     ),
     "prune": (FinishTests, Confidence),
     "advantage": (
