@@ -46,7 +46,7 @@ CLAIM = Claim(
     name="ib_tpo",
     paper="IB-TPO, arXiv 2605.28109",
     says="more trajectories for the same tokens than independent sampling, without fewer mixed groups",
-    conditions="8B model, steps at blank lines; its figures were read second-hand, so none is printed. Here: 12 leaves, "
+    conditions="8B model, steps at blank lines; its figures were read second-hand, none is printed. Here: 12 leaves, "
     "segments of fixed length",
     columns=(
         Column("more", "leaves per token more than flat, %", 0),

@@ -71,7 +71,8 @@ def _points(axes: Any, plot: Plot, rounds: Sequence[Figures]) -> None:
         across = [_span(rounds, x) if isinstance(x, str) else (x or 0.0,) * 3 for x, _ in known]
         up = [_span(rounds, y) for _, y in known]
         axes.errorbar(
-            [middle for middle, _, _ in across], [middle for middle, _, _ in up], xerr=_errors(across), yerr=_errors(up),
+            [middle for middle, _, _ in across],
+            [middle for middle, _, _ in up], xerr=_errors(across), yerr=_errors(up),
             label=name,
             marker=MARKERS[place % len(MARKERS)], capsize=2, linewidth=1, elinewidth=0.8,
         )  # fmt: skip
