@@ -39,7 +39,7 @@ def branching(growth, widest=16, **attributes):
 
     class Branching:
         name, summary, paper = growth.__name__, "made to fail", "none"
-        reads_rewards = needs_hold = reads_tokens = False
+        reads_rewards = needs_hold = reads_tokens = reads_text = False
 
         class Params(base.Params):
             pass
@@ -208,6 +208,16 @@ class NeedsTwoSegments(Grows):
 @pytest.mark.parametrize("growth", [ReplacesForEver, NeedsALeaf, NeedsTwoSegments])
 def test_empty_and_small_trees_that_do_not_end_well_are_caught(growth):
     assert caught("branch", branching(growth)) == "Ends"
+
+
+class ReadsText(Grows):
+    def on_node(self, tree, node):
+        return [Expansion(node.number, 0)] if len(node.text) and node.status is INNER else []
+
+
+def test_text_is_there_for_who_says_that_it_reads_text_only():
+    CHECKS["branch"](branching(ReadsText, reads_text=True))
+    assert caught("branch", branching(ReadsText)) == "Ends"
 
 
 class DeclaresTooMuch(TreeGRPO):

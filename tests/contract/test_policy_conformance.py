@@ -60,6 +60,11 @@ SETTINGS = {
     ],
     ("branch", "hyper"): [({}, LIMITS), ({"warm_up": 4, "keep": 3, "pool": 6}, LIMITS)],
     ("branch", "tree_planner"): [({}, LIMITS), ({"samples": 12, "places": 2, "forks": 1}, LIMITS)],
+    ("branch", "rebase"): [
+        ({}, LIMITS),
+        ({"temperature": 0.02, "value": "success"}, WIDE),
+        ({"value": "steps"}, LIMITS),
+    ],
     ("branch", "rest_mcts"): [
         ({"iterations": 7}, LIMITS),
         (
@@ -68,6 +73,9 @@ SETTINGS = {
         ),
         ({"width": 4, "iterations": 5, "roll_forward": 0, "successes": 16}, LIMITS),
     ],
+    ("allocate", "knapsack"): [({}, LIMITS), ({"predictor": "prompt", "least": 1, "most": 16, "prior": 2.0}, LIMITS)],
+    ("allocate", "dual_descent"): [({}, LIMITS), ({"predictor": "prompt", "eta": 3.0, "most": 1024}, LIMITS)],
+    ("allocate", "mcpp"): [({}, LIMITS), ({"counts": [2, 3], "simulations": 1}, LIMITS)],
 }
 CASES = [
     pytest.param(kind, policy, params, limits, id=f"{kind}-{policy.name}-{number}")

@@ -38,6 +38,7 @@ OTHERS = {
     "aepo": {"beta": 0.0, "tau": 0.4},
     "treeps_rag": {"fanout": 2},
     "hyper": {"warm_up": 5, "keep": 3, "pool": 9},
+    "rebase": {"temperature": 0.1},
     "rest_mcts": {"width": 3, "iterations": 12, "roll_forward": 2, "successes": 6},
 }
 

@@ -153,3 +153,17 @@ def test_random_worlds_end_with_every_task_finished_once(seed: int) -> None:
     trees = world.run()
     assert len(trees) == world.tasks
     assert not world.state.trees
+
+
+@pytest.mark.parametrize(("value", "read"), [("steps", True), ("confidence", False)])
+@pytest.mark.parametrize("segment", [{"hold": True}, {"name": "agent_step"}], ids=str)
+def test_nodes_have_their_text_only_where_the_growth_reads_it(
+    value: str, read: bool, segment: dict[str, object]
+) -> None:
+    world = World(recipe="rebase", overrides={"segment": segment, "branch": {"value": value}}, tasks=1)
+    (live,) = world.run().values()
+    for node in live.tree.nodes[1:]:
+        assert node.text == (world.stored[live.tree_id][node.number].text if read else None)
+    leaf = live.tree.leaves[0]
+    parts = [world.stored[live.tree_id][node.number].text for node in live.tree.lineage(leaf)]
+    assert live.tree.completion_text(leaf) == ("".join(parts) if read else "")

@@ -26,6 +26,7 @@ class Outcome:
     n_tokens: int = 10
     logprob_sum: float = -1.0
     logprob_min: float = -0.5
+    text: str | None = None
 
 
 INNER = Outcome()
@@ -130,6 +131,7 @@ class Driver:
             decision=branch.decision,
             group=branch.group,
             fanout=1 if inner else 0,
+            text=segment.text,
         )
         self.tree.add(node)
         if inner:

@@ -65,6 +65,7 @@ def _print(parts: list[Any]) -> None:
 def _everything() -> list[Any]:
     from treeroll.cli.console import table
     from treeroll.policies.embed import registry as embedders
+    from treeroll.policies.predict import registry as predictors
     from treeroll.policies.recipes import RECIPES
     from treeroll.policies.registry import describe
     from treeroll.scorers.registry import summaries
@@ -86,6 +87,7 @@ def _everything() -> list[Any]:
         table("scorers (--scorer)", ("name", "what"), list(summaries().items())),
         table("tools (--set run.segment.tool=...)", ("name", "what"), list(tools.summaries().items())),
         table("embedders (--set run.branch.embedder=...)", ("name", "what"), list(embedders.summaries().items())),
+        table("predictors (--set run.allocate.predictor=...)", ("name", "what"), list(predictors.summaries().items())),
     ]
 
 

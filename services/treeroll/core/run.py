@@ -66,6 +66,11 @@ class RunSpec:
         return self.branch.reads_tokens or self.prune.reads_tokens
 
     @property
+    def reads_text(self) -> bool:
+        """Whether nodes must keep their text for the branch policy."""
+        return self.branch.reads_text
+
+    @property
     def scores_here(self) -> bool:
         """Whether our scorer pool rewards the leaves."""
         return self.scorer not in (None, "client")

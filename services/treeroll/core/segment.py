@@ -92,6 +92,7 @@ def add_node(state: State, live: LiveTree, branch: Branch, event: SegmentReporte
         tokens,
         observation,
         branch.temperature,
+        text if live.run.spec.reads_text else None,
     )
     tree.add(node)
     branch.started, branch.tip, branch.total = True, node.number, start + n_tokens

@@ -127,6 +127,8 @@ class Node:
     tokens: Tokens | None = None
     observation: Observation | None = None
     temperature: float | None = None
+    # Only in runs whose branch policy reads text; an observation's is the end of it.
+    text: str | None = None
 
     @property
     def total(self) -> int:
@@ -212,6 +214,10 @@ class Tree:
             before.logprobs += tokens.logprobs
             before.entropies += tokens.entropies
         return before
+
+    def completion_text(self, number: int) -> str:
+        """Text of the path down to the end of the node, which no cut leads to. Only in runs whose policy reads text."""
+        return "".join(node.text or "" for node in self.lineage(number))
 
     def completion_tokens(self, number: int) -> int:
         """Tokens generated on the path down to the node."""

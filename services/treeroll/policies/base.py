@@ -99,6 +99,11 @@ class BranchPolicy(Protocol):
         ...
 
     @property
+    def reads_text(self) -> bool:
+        """Whether it reads the `text` of nodes: it is None in other runs."""
+        ...
+
+    @property
     def max_leaves(self) -> int:
         """Upper bound on the leaves of one tree."""
         ...

@@ -229,6 +229,19 @@ _TREEPS_RAG = Recipe(
     advantage=Choice("treeps_mc"),
 )
 
+# Width, T, and steps of up to 256 tokens of 1,024 are the paper's, as are 25 steps at most. Ours: segments of fixed
+# length, as treepo has, so that a path has four of them.
+_REBASE = Recipe(
+    name="rebase",
+    summary="all paths wait at a segment's end, then the best get most of 16 continuations",
+    paper="REBASE, arXiv 2408.00724",
+    limits=Limits(leaves=16, segment_tokens=256, max_depth=25, max_tokens=4 * 256),
+    segment=Choice("fixed", MappingProxyType({"hold": True})),
+    branch=Choice("rebase", MappingProxyType({"temperature": 0.2})),
+    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
+    advantage=Choice("grpo"),
+)
+
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
     {
         recipe.name: recipe
@@ -248,6 +261,7 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
             _REST_MCTS,
             _HYPER,
             _TREE_PLANNER,
+            _REBASE,
         )
     }
 )

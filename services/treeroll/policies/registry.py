@@ -24,7 +24,9 @@ from treeroll.policies.advantage.treepo import TreePOAdvantage
 from treeroll.policies.advantage.treeps_mc import TreePSMonteCarlo
 from treeroll.policies.advantage.treerl import TreeRL
 from treeroll.policies.advantage.treerpo import TreeRPOAdvantage
+from treeroll.policies.allocate.dual_descent import DualDescent
 from treeroll.policies.allocate.knapsack import Knapsack
+from treeroll.policies.allocate.mcpp import MCPP
 from treeroll.policies.allocate.uniform import Uniform
 from treeroll.policies.base import Limits
 from treeroll.policies.branch.aepo import AEPO
@@ -34,6 +36,7 @@ from treeroll.policies.branch.echo import Echo
 from treeroll.policies.branch.flat import Flat
 from treeroll.policies.branch.hyper import HyPER
 from treeroll.policies.branch.ib_tpo import IBTPO
+from treeroll.policies.branch.rebase import Rebase
 from treeroll.policies.branch.rest_mcts import RestMCTS
 from treeroll.policies.branch.spo import SPO
 from treeroll.policies.branch.tree_grpo import TreeGRPO
@@ -74,6 +77,7 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
         RestMCTS,
         HyPER,
         TreePlanner,
+        Rebase,
     ),
     "prune": (FinishTests, Confidence),
     "advantage": (
@@ -93,7 +97,7 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
         RestMcts,
     ),
     "placement": (ParentAffinity, LeastLoaded, RoundRobin),
-    "allocate": (Uniform, Knapsack),
+    "allocate": (Uniform, Knapsack, DualDescent, MCPP),
 }
 
 # Longest echo of a wrong value in a message.

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 # What the core asks of a policy object, by kind; see `base`.
 DECIDES: Final[dict[str, tuple[str, ...]]] = {
     "segment": ("hold", "delimiter", "tool", "boundaries"),
-    "branch": ("reads_rewards", "needs_hold", "reads_tokens", "max_leaves", "grow"),
+    "branch": ("reads_rewards", "needs_hold", "reads_tokens", "reads_text", "max_leaves", "grow"),
     "prune": ("reads_tokens", "judge"),
     "advantage": ("estimate",),
     "placement": ("steal_margin", "home"),

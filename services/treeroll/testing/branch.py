@@ -78,7 +78,7 @@ def check_branch_policy(policy: Any, params: Mapping[str, object] | None = None,
 
 def _check_declarations(case: Case) -> None:
     policy = case.build()
-    for attribute in ("reads_rewards", "needs_hold", "reads_tokens"):
+    for attribute in ("reads_rewards", "needs_hold", "reads_tokens", "reads_text"):
         value = getattr(policy, attribute)
         case.require(isinstance(value, bool), "Shape", f"has {attribute} {value!r}, which is no bool")
     widest = policy.max_leaves

@@ -26,6 +26,11 @@ class ObservedPolicy:
         return bool(self.policy.reads_tokens)
 
     @property
+    def reads_text(self) -> bool:
+        """The policy's."""
+        return bool(self.policy.reads_text)
+
+    @property
     def max_leaves(self) -> int:
         """The policy's."""
         return int(self.policy.max_leaves)

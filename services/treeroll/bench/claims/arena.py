@@ -31,10 +31,13 @@ class Arm:
 
 @dataclass(frozen=True)
 class Grown:
-    """What an arm brought for one seed: its whole trees. `tokens` are all that were generated, dropped ones too."""
+    """What an arm brought for one seed. `tokens` are all that were generated, dropped ones too."""
 
     run_id: str
     trees: Sequence[TreeRecord]
+    """Whole ones."""
+    partial: Sequence[TreeRecord]
+    """Those that a budget cut, with the leaves that they have."""
     tokens: int
     seconds: float
 
@@ -82,10 +85,12 @@ class Arena:
             await run.submit(shuffled(self.tasks, seed)[: arm.tasks], epoch=epoch)
         await run.close()
         trees: list[TreeRecord] = []
+        partial: list[TreeRecord] = []
         async with run.batches(trees=16) as batches:
             async for batch in batches:
-                trees += [tree for tree in batch.trees if tree.status == "complete"]
+                for tree in batch.trees:
+                    (trees if tree.status == "complete" else partial).append(tree)
                 await batch.ack()
         seconds = monotonic() - began
         status = await run.status()
-        return Grown(run.run_id, trees, status.ledger.spent, seconds)
+        return Grown(run.run_id, trees, partial, status.ledger.spent, seconds)

@@ -9,3 +9,5 @@ TASKS: Final = 40
 LEAVES: Final = 16
 
 FLAT: Final = Arm("flat, 16 leaves", "flat", LEAVES, tasks=TASKS)
+# As many independent samples per task as anything is drawn from that is worked out afterwards.
+POOL: Final = Arm("flat, pool of 48", "flat", 48, tasks=TASKS)

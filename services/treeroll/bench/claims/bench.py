@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from treeroll.bench.claims import headline, ib_tpo, knapsack, treepo
+from treeroll.bench.claims import deadline, headline, ib_tpo, knapsack, predictor, pruning, search, treepo, turns
 from treeroll.bench.claims.arena import Arena
 from treeroll.bench.claims.claim import Claim
 from treeroll.bench.result import Result
 from treeroll.bench.rounds import Rounds
 from treeroll.bench.service import BenchService
+from treeroll.demo import MODEL_DIR, TOOL_MODEL_DIR
 from treeroll.errors import InvalidInput
 from treeroll.tasks import Task
 
@@ -17,12 +19,18 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 CLAIMS: Final[Mapping[str, Claim]] = {
-    claim.name: claim for claim in (treepo.CLAIM, ib_tpo.CLAIM, knapsack.CLAIM, headline.CLAIM)
-}
-# What all arms share. Paths of the demo model have some 50 tokens: short segments let trees fork several times.
+    claim.name: claim
+    for claim in (
+        headline.CLAIM, treepo.CLAIM, ib_tpo.CLAIM, knapsack.CLAIM, search.DORA, search.ETS, search.BAVT,
+        *pruning.CLAIMS, deadline.CLAIM, predictor.CLAIM, turns.CLAIM,
+    )
+}  # fmt: skip
+# What all arms share. Paths of the demo model have some 130 tokens: short segments let trees fork several times.
 SHAPE: Final[Mapping[str, Any]] = {
     "segment_tokens": 16, "max_depth": 12, "scorer": "arith", "segment": {"aligned": False},
 }  # fmt: skip
+
+MODELS: Final[Mapping[str, Path]] = {"demo": MODEL_DIR, "tools": TOOL_MODEL_DIR}
 
 
 def chosen(names: str | None) -> list[Claim]:
@@ -50,11 +58,11 @@ class ClaimsResult(Result):
         rows = []
         for claim in self.claims:
             found = self.rounds[claim.name]
-            verdict, why = claim.judge(found)
+            verdict, why = claim.verdict(found)
             rows.append([
                 Text(f"{claim.name}\n{claim.paper}"), Text(f"{claim.says}\n\n{claim.conditions}"),
-                Text(claim.measured(found)),
-                f"{verdict}: {why}",
+                Text(claim.measured(found) if found else "-"),
+                Text(f"{verdict}: {why}\n"),
             ])  # fmt: skip
         seeds = max((len(found) for found in self.rounds.values()), default=0)
         titles = ["claim", "what the paper says, and where", "measured here", "verdict"]
@@ -64,7 +72,7 @@ class ClaimsResult(Result):
         """With the claims and verdicts beside every seed's figures."""
         verdicts = {}
         for claim in self.claims:
-            verdict, why = claim.judge(self.rounds[claim.name])
+            verdict, why = claim.verdict(self.rounds[claim.name])
             verdicts[claim.name] = {
                 "paper": claim.paper, "says": claim.says, "conditions": claim.conditions,
                 "verdict": verdict.value, "why": why,
@@ -74,15 +82,23 @@ class ClaimsResult(Result):
 
 
 async def measure(
-    claims: Sequence[Claim], tasks: Sequence[Task], seeds: int, service: Mapping[str, Any], note: Callable[[str], None]
-) -> ClaimsResult:
-    """Every claim for every seed, the claims taking turns."""
+    claims: Sequence[Claim], tasks: Sequence[Task], seeds: int, generator: Mapping[str, Any],
+    note: Callable[[str], None],
+) -> ClaimsResult:  # fmt: skip
+    """Every claim that can be measured for every seed, the claims taking turns. One service per model, one at a time.
+
+    `generator` are settings of the engine; the model is the claims'.
+    """
     rounds: Rounds = {claim.name: [] for claim in claims}
-    note("starting a service")
-    async with BenchService(service) as running:
-        arena = Arena(running, tasks, SHAPE, note)
-        for seed in range(1, seeds + 1):
-            for claim in claims:
-                rounds[claim.name].append(await claim.measure(arena, seed))
-    parameters = {"seeds": seeds, "tasks": len(tasks), "shape": dict(SHAPE), "service": dict(service)}
+    for model, path in MODELS.items():
+        able = [claim for claim in claims if claim.model == model and claim.missing() is None]
+        if not able:
+            continue
+        note(f"starting a service with the {model} model")
+        async with BenchService({"generator": {**generator, "model": str(path)}}) as running:
+            arena = Arena(running, tasks, SHAPE, note)
+            for seed in range(1, seeds + 1):
+                for claim in able:
+                    rounds[claim.name].append(await claim.measure(arena, seed))
+    parameters = {"seeds": seeds, "tasks": len(tasks), "shape": dict(SHAPE), "generator": dict(generator)}
     return ClaimsResult("claims", parameters, rounds, (), claims=claims)

@@ -1,12 +1,15 @@
 """A claim of a paper, what is measured of it, and the verdict."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from treeroll.bench.claims.arena import Arena
 from treeroll.bench.result import Column
 from treeroll.bench.rounds import Figures, median
+from treeroll.errors import InvalidInput
+from treeroll.policies import recipes, registry
 
 
 class Verdict(StrEnum):
@@ -19,11 +22,24 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
+class Plot:
+    """A claim's picture: per series, its points as (x, or a figure that is x; figure that is y).
+
+    Series of one point each, all with x None, become bars.
+    """
+
+    x: str
+    y: str
+    series: Mapping[str, Sequence[tuple[float | str | None, str]]]
+
+
+@dataclass(frozen=True)
 class Claim:
     """One row of the table.
 
     `says` is the claim, `conditions` are those of the paper, and what differs here. `judge` looks at the figures of all
-    seeds, and says why, in a few words.
+    seeds, and says why, in a few words. `needs` are (kind, name) of what must be registered: "recipe", or a kind of
+    policy.
     """
 
     name: str
@@ -33,10 +49,34 @@ class Claim:
     columns: Sequence[Column]
     measure: Callable[[Arena, int], Awaitable[Figures]]
     judge: Callable[[Sequence[Figures]], tuple[Verdict, str]]
+    plot: Plot | None = None
+    needs: Sequence[tuple[str, str]] = ()
+    model: Literal["demo", "tools"] = "demo"
+
+    def missing(self) -> str | None:
+        """Why it cannot be measured, if it cannot."""
+        absent = [f"{kind} {name}" for kind, name in self.needs if not registered(kind, name)]
+        return f"there is no {' and no '.join(absent)} here" if absent else None
+
+    def verdict(self, rounds: Sequence[Figures]) -> tuple[Verdict, str]:
+        """Of all seeds; without any, why there are none."""
+        return self.judge(rounds) if rounds else (Verdict.UNMEASURED, self.missing() or "no seed ran")
 
     def measured(self, rounds: Sequence[Figures]) -> str:
         """Median and range of every figure, one a line."""
         return "\n".join(f"{column.title}: {spread(rounds, column)}" for column in self.columns)
+
+
+def registered(kind: str, name: str) -> bool:
+    """Whether there is such a recipe, or such a policy of that kind."""
+    try:
+        if kind == "recipe":
+            recipes.get(name)
+        else:
+            registry.find(kind, name)
+    except InvalidInput:
+        return False
+    return True
 
 
 def spread(rounds: Sequence[Figures], column: Column) -> str:
@@ -61,3 +101,8 @@ def holds(so: bool, why: str) -> tuple[Verdict, str]:
 def percent(part: float, whole: float) -> float:
     """Share in percent, 0 of nothing."""
     return 100.0 * part / whole if whole else 0.0
+
+
+def lowest(rounds: Sequence[Figures], figure: str) -> float:
+    """The smallest of a figure over the seeds: what holds with every seed."""
+    return min(figures[figure] for figures in rounds)

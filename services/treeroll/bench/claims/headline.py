@@ -4,14 +4,16 @@ from collections.abc import Sequence
 
 from treeroll.bench.claims.arena import Arena, Arm, Grown
 from treeroll.bench.claims.arms import LEAVES, TASKS
-from treeroll.bench.claims.claim import Claim, Verdict, holds, middle
-from treeroll.bench.claims.statistics import effective, effective_size
+from treeroll.bench.claims.claim import Claim, Plot, Verdict, holds, middle
+from treeroll.bench.claims.statistics import effective, effective_size, gradient_noise
 from treeroll.bench.result import Column
 from treeroll.bench.rounds import Figures
 
 BUDGET = 40_000
 # More than the budget lasts for, so that all arms spend it.
 EPOCHS = 4
+# At least as many token ids as the demo models have.
+VOCABULARY = 128
 SHARED_OUT = {"allocate": {"name": "knapsack"}}
 FLAT = "flat"
 TREEPO = "treepo"
@@ -40,6 +42,7 @@ async def _measure(arena: Arena, seed: int) -> Figures:
     for name, arm in ARMS.items():
         grown = await arena.grow(arm, seed)
         figures[f"{name}: plain"], figures[f"{name}: corrected"] = per_1000(grown)
+        figures[f"{name}: noise"] = gradient_noise(grown.trees, grown.tokens, VOCABULARY)
     for name in (FLAT, TREEPO):
         for kind in ("plain", "corrected"):
             figures[f"{kind} against {name}"] = figures[f"{COMBINED}: {kind}"] / figures[f"{name}: {kind}"]
@@ -70,6 +73,7 @@ CLAIM = Claim(
     conditions=f"{BUDGET:,} tokens each, {LEAVES} leaves on average; knapsack knows one epoch before",
     columns=(
         *(Column(f"{name}: {kind}", f"{name}, {kind}", 1) for name in ARMS for kind in ("plain", "corrected")),
+        *(Column(f"{name}: noise", f"{name}, gradient variance / mean² at 1,000 tokens", 1) for name in ARMS),
         *(
             Column(f"{kind} against {name}", f"{COMBINED} / {name}, {kind}", 2)
             for kind in ("plain", "corrected")
@@ -78,4 +82,8 @@ CLAIM = Claim(
     ),
     measure=_measure,
     judge=_judge,
-)
+    plot=Plot(
+        "effective samples per 1,000 engine tokens", "",
+        {f"{name}, {kind}": [(None, f"{name}: {kind}")] for kind in ("plain", "corrected") for name in ARMS},
+    ),
+)  # fmt: skip

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from treeroll.bench.claims.arena import Arena, Arm, Grown
 from treeroll.bench.claims.arms import TASKS
-from treeroll.bench.claims.claim import Claim, Verdict, holds, middle, percent
+from treeroll.bench.claims.claim import Claim, Plot, Verdict, holds, lowest, middle, percent
 from treeroll.bench.claims.statistics import mixed
 from treeroll.bench.result import Column
 from treeroll.bench.rounds import Figures
@@ -37,7 +37,7 @@ def _judge(rounds: Sequence[Figures]) -> tuple[Verdict, str]:
     more, groups = middle(rounds, "more"), middle(rounds, "groups_tree")
     enough = groups >= middle(rounds, "groups_12")
     return holds(
-        more >= 45 and enough,
+        lowest(rounds, "more") > 0 and enough,
         f"{more:+.0f} % leaves per token; {'no fewer' if enough else 'fewer'} mixed groups than 12 independent samples",
     )
 
@@ -45,8 +45,9 @@ def _judge(rounds: Sequence[Figures]) -> tuple[Verdict, str]:
 CLAIM = Claim(
     name="ib_tpo",
     paper="IB-TPO, arXiv 2605.28109",
-    says="50 % more trajectories for the tokens of 8 independent ones, with as many mixed groups as 12 such",
-    conditions="Qwen3-8B, 1,024 problems, 2K tokens, steps at blank lines. Here: segments of fixed length",
+    says="more trajectories for the same tokens than independent sampling, without fewer mixed groups",
+    conditions="8B model, steps at blank lines; its figures were read second-hand, none is printed. Here: 12 leaves, "
+    "segments of fixed length",
     columns=(
         Column("more", "leaves per token more than flat, %", 0),
         Column("groups_tree", "mixed groups, ib_tpo, %", 0),
@@ -55,4 +56,12 @@ CLAIM = Claim(
     ),
     measure=_measure,
     judge=_judge,
-)
+    plot=Plot(
+        "mixed groups, %", "",
+        {
+            "ib_tpo, 12": [(None, "groups_tree")],
+            "8 independent": [(None, "groups_8")],
+            "12 independent": [(None, "groups_12")],
+        },
+    ),
+)  # fmt: skip

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from treeroll.bench.claims.arena import Arena, Arm, Grown
 from treeroll.bench.claims.arms import FLAT, LEAVES, TASKS
-from treeroll.bench.claims.claim import Claim, Verdict, holds, middle, percent
+from treeroll.bench.claims.claim import Claim, Plot, Verdict, holds, middle, percent
 from treeroll.bench.claims.statistics import effective
 from treeroll.bench.result import Column
 from treeroll.bench.rounds import Figures
@@ -46,4 +46,7 @@ CLAIM = Claim(
     ),
     measure=_measure,
     judge=_judge,
-)
+    plot=Plot(
+        "samples with an advantage, %", "", {"uniform": [(None, "uniform")], "knapsack": [(None, "knapsack")]},
+    ),
+)  # fmt: skip

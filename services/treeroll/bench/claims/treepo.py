@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from treeroll.bench.claims.arena import Arena, Arm, Grown
 from treeroll.bench.claims.arms import FLAT, LEAVES, TASKS
-from treeroll.bench.claims.claim import Claim, Verdict, holds, middle, percent
+from treeroll.bench.claims.claim import Claim, Plot, Verdict, holds, middle, percent
 from treeroll.bench.claims.statistics import voted_right
 from treeroll.bench.result import Column
 from treeroll.bench.rounds import Figures
@@ -21,10 +21,11 @@ def _arm(branching: int) -> Arm:
 
 async def _measure(arena: Arena, seed: int) -> Figures:
     flat = await arena.grow(FLAT, seed)
-    figures: dict[str, float] = {"right_flat": _right(flat)}
+    figures: dict[str, float] = {"right_flat": _right(flat), "tokens_flat": flat.tokens / flat.samples}
     for branching in WIDTHS:
         tree = await arena.grow(_arm(branching), seed)
         figures[f"saved_{branching}"] = 100 - percent(tree.tokens / tree.samples, flat.tokens / flat.samples)
+        figures[f"tokens_{branching}"] = tree.tokens / tree.samples
         figures[f"right_{branching}"] = _right(tree)
     return figures
 
@@ -58,4 +59,11 @@ CLAIM = Claim(
     ),
     measure=_measure,
     judge=_judge,
-)
+    plot=Plot(
+        "tokens per sample", "majority right, %",
+        {
+            "flat": [("tokens_flat", "right_flat")],
+            **{f"b = {branching}": [(f"tokens_{branching}", f"right_{branching}")] for branching in WIDTHS},
+        },
+    ),
+)  # fmt: skip

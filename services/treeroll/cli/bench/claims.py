@@ -1,5 +1,6 @@
 """`treeroll bench claims`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +14,14 @@ def claims(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds; every claim is measured for each.")] = 3,
     slots: Annotated[int, typer.Option(min=1, help="Requests decoded at a time.")] = 128,
+    tasks: Annotated[int | None, typer.Option(min=8, help="Use the first N tasks.", show_default="all")] = None,
+    engine: Annotated[
+        str, typer.Option(help="vllm, or simulated: to try this command, its figures mean nothing.")
+    ] = "vllm",
     json_file: JsonOption = None,
+    plots: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a PNG per claim; needs treeroll[plots].")
+    ] = None,
 ) -> None:
     """What papers claim of their algorithms, beside what the demo model shows of it on this machine.
 
@@ -31,6 +39,7 @@ def claims(
     import logging
 
     from treeroll.bench.claims.bench import chosen, measure
+    from treeroll.bench.claims.plots import check_matplotlib, draw
     from treeroll.cli.bench.options import check_json, show
     from treeroll.cli.bench.running import unless_interrupted
     from treeroll.cli.console import note
@@ -38,9 +47,15 @@ def claims(
     from treeroll.tasks import read_tasks
 
     check_json(json_file)
+    if plots is not None:
+        check_matplotlib()
     # Budgets are spent on purpose: tasks that get nothing any more are no news.
     logging.getLogger("treeroll.client.stream").setLevel(logging.ERROR)
     selected = chosen(only)
-    service = {"generator": {"slots": slots, "kv_cache_gib": 0.5}}
-    tasks = list(read_tasks(TASKS_FILE))
-    show(asyncio.run(unless_interrupted(measure(selected, tasks, seeds, service, note))), json_file)
+    generator = {"slots": slots, "kv_cache_gib": 0.5, "engine": engine}
+    known = list(read_tasks(TASKS_FILE))[:tasks]
+    result = asyncio.run(unless_interrupted(measure(selected, known, seeds, generator, note)))
+    show(result, json_file)
+    if plots is not None:
+        for path in draw([(claim, result.rounds[claim.name]) for claim in selected], plots):
+            note(f"drew {path}")

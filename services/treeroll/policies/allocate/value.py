@@ -17,6 +17,15 @@ def gain(leaves: int, rate: float) -> float:
     return rate * miss * miss * (rate**leaves * miss + miss**leaves * rate)  # promise, written out: this is hot
 
 
+def log_gain(leaves: int, rate: float) -> float:
+    """Logarithm of the gain, which no number of leaves makes too small for a float; -inf for a rate of 0 or 1."""
+    rarer = min(rate, 1 - rate)
+    if rarer <= 0:
+        return -math.inf
+    larger = 2 * math.log1p(-rate) + math.log(rate) + math.log(rarer) + leaves * math.log1p(-rarer)
+    return larger + math.log1p((rarer / (1 - rarer)) ** (leaves - 1))
+
+
 def promise(rate: float) -> float:
     """Expected rise in success rate, to first order."""
     return rate * (1 - rate) ** 2

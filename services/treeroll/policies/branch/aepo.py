@@ -38,6 +38,7 @@ class AEPO:
     reads_rewards: ClassVar[bool] = False
     needs_hold: ClassVar[bool] = True
     reads_tokens: ClassVar[bool] = True
+    reads_text: ClassVar[bool] = False
     entropy_needed: ClassVar[float] = 0.0
 
     class Params(StepEntropyParams):

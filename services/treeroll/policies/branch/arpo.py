@@ -39,6 +39,7 @@ class ARPO:
     reads_rewards: ClassVar[bool] = False
     needs_hold: ClassVar[bool] = True
     reads_tokens: ClassVar[bool] = True
+    reads_text: ClassVar[bool] = False
     entropy_needed: ClassVar[float] = 0.0
 
     class Params(StepEntropyParams):

@@ -40,6 +40,7 @@ class DeepSearch:
     reads_rewards: ClassVar[bool] = True
     needs_hold: ClassVar[bool] = True
     reads_tokens: ClassVar[bool] = False
+    reads_text: ClassVar[bool] = False
 
     class Params(SettledParams):
         """Shape of the search, and the weights of its scores."""

@@ -41,6 +41,7 @@ class Echo:
     reads_rewards: ClassVar[bool] = False
     needs_hold: ClassVar[bool] = False
     reads_tokens: ClassVar[bool] = True
+    reads_text: ClassVar[bool] = False
 
     class Params(base.Params):
         """How many answers, where they are cut, and how wide."""

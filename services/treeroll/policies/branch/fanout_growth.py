@@ -31,6 +31,7 @@ class FanoutPolicy:
     reads_rewards: ClassVar[bool] = False
     needs_hold: ClassVar[bool] = False
     reads_tokens: ClassVar[bool] = False
+    reads_text: ClassVar[bool] = False
 
     def __init__(self, fanouts: Sequence[int], settings: str, limits: Limits, temperature_step: float) -> None:
         self.max_leaves = within_leaves(self.name, settings, prod(fanouts), limits)

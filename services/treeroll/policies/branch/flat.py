@@ -20,6 +20,7 @@ class Flat:
     reads_rewards: ClassVar[bool] = False
     needs_hold: ClassVar[bool] = False
     reads_tokens: ClassVar[bool] = False
+    reads_text: ClassVar[bool] = False
 
     class Params(base.Params):
         """Nothing to set."""

@@ -38,6 +38,7 @@ class HyPER:
     reads_rewards: ClassVar[bool] = False
     needs_hold: ClassVar[bool] = True
     reads_tokens: ClassVar[bool] = False
+    reads_text: ClassVar[bool] = False
 
     class Params(base.Params):
         """Size of the pool."""

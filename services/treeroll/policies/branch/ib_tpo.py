@@ -40,6 +40,7 @@ class IBTPO:
     reads_rewards: ClassVar[bool] = True
     needs_hold: ClassVar[bool] = False
     reads_tokens: ClassVar[bool] = False
+    reads_text: ClassVar[bool] = False
 
     class Params(SettledParams):
         """How many rollouts, from how many nodes."""

@@ -47,6 +47,7 @@ class RestMCTS:
     reads_rewards: ClassVar[bool] = True
     needs_hold: ClassVar[bool] = True
     reads_tokens: ClassVar[bool] = False
+    reads_text: ClassVar[bool] = False
 
     class Params(SettledParams):
         """Shape of the search, and what values are."""

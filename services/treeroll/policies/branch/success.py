@@ -1,8 +1,12 @@
 """Success of nodes while a tree grows: a running mean over the scored leaves below each, never walked twice."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from treeroll.core.tree import Node, Tree
+
+# Scored leaves that the success of the node above counts for.
+PRIOR_LEAVES: Final = 1.0
 
 
 class SuccessRates:
@@ -40,6 +44,43 @@ class SuccessRates:
         """Share of successes."""
         counts = self._counts.get(node.number)
         return counts[0] / counts[1] if counts else None
+
+
+class ExpectedSuccess:
+    """A ValueModel that knows something of every node: the success below it, or else of what is around it.
+
+    The posterior mean of a Beta distribution whose prior is the node above: (s + v) / (n + 1) for s successes among n
+    scored leaves at or below a node, v being the value of the node above. The prompt's value is its share of successes;
+    None before anything has been scored. Ours: the prior weighs as much as PRIOR_LEAVES leaves.
+    """
+
+    def __init__(self, success: float) -> None:
+        self._rates = SuccessRates(success)
+        self._nodes: list[Node] = []
+        self._known: dict[int, float | None] = {}
+
+    def update(self, tree: Tree) -> set[int]:
+        """Count the leaves that came since the last call, all of them scored; values below change too."""
+        self._nodes = tree.nodes
+        changed = self._rates.update(tree)
+        if changed:
+            self._known = {0: self._rates.of(tree.root)}
+        return changed
+
+    def of(self, node: Node) -> float | None:
+        """0..1."""
+        known, unknown = self._known, []
+        while node.number and node.number not in known:
+            unknown.append(node)
+            node = self._nodes[node.parent]
+        value = known.get(node.number)
+        for node in reversed(unknown):
+            scored = self._rates.scored(node)
+            if value is not None and scored:
+                successes = (self._rates.of(node) or 0.0) * scored
+                value = (successes + PRIOR_LEAVES * value) / (scored + PRIOR_LEAVES)
+            known[node.number] = value
+        return value
 
 
 def _up(tree: Tree, number: int) -> Iterator[int]:

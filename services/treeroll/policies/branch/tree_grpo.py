@@ -35,6 +35,7 @@ class TreeGRPO:
     reads_rewards: ClassVar[bool] = False
     needs_hold: ClassVar[bool] = False
     reads_tokens: ClassVar[bool] = False
+    reads_text: ClassVar[bool] = False
 
     class Params(base.Params):
         """How many chains, and from where."""

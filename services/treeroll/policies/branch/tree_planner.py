@@ -37,6 +37,7 @@ class TreePlanner:
     reads_rewards: ClassVar[bool] = False
     needs_hold: ClassVar[bool] = False
     reads_tokens: ClassVar[bool] = True
+    reads_text: ClassVar[bool] = False
 
     class Params(base.Params):
         """How many answers, and from where."""

@@ -27,6 +27,7 @@ class TreePO:
     reads_rewards: ClassVar[bool] = False
     needs_hold: ClassVar[bool] = False
     reads_tokens: ClassVar[bool] = False
+    reads_text: ClassVar[bool] = False
     Params: ClassVar[type[TreePOParams]] = TreePOParams
 
     def __init__(self, params: TreePOParams, limits: Limits) -> None:

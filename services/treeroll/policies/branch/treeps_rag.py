@@ -35,6 +35,7 @@ class TreePSRAG:
     reads_rewards: ClassVar[bool] = False
     needs_hold: ClassVar[bool] = True
     reads_tokens: ClassVar[bool] = False
+    reads_text: ClassVar[bool] = False
 
     class Params(base.Params):
         """The shape of the tree, and what is redundant in it."""

@@ -39,6 +39,7 @@ class EPTree:
     reads_rewards: ClassVar[bool] = False
     needs_hold: ClassVar[bool] = False
     reads_tokens: ClassVar[bool] = True
+    reads_text: ClassVar[bool] = False
 
     class Params(base.Params):
         """How many answers, and from where."""

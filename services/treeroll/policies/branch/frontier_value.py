@@ -1,0 +1,55 @@
+"""What policies of the frontier call the score of a node: which value a run has chosen, and what is not known yet."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from treeroll.core.tree import Node
+from treeroll.policies import base
+from treeroll.policies.branch.steps import StepRates
+from treeroll.policies.branch.success import ExpectedSuccess
+from treeroll.policies.branch.value import Confidence, ValueModel
+
+
+class ValueParams(base.Params):
+    """Where scores of nodes come from.
+
+    Ours, where sources have a learned model of steps: `confidence` is exp of the mean log probability of the last
+    segment; `success` the success of the leaves so far at and below a node, with that of the node above as prior;
+    `steps` the share of right ones among the arithmetic that the path has written.
+    """
+
+    value: Literal["confidence", "success", "steps"] = Field("confidence", description="what the score of a node is")
+    success: float = Field(0.5, ge=-1e6, le=1e6, description="smallest reward that is a success")
+
+    @property
+    def reads_rewards(self) -> bool:
+        """Whether scores come from rewards."""
+        return self.value == "success"
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether scores come from what was written."""
+        return self.value == "steps"
+
+    def model(self) -> ValueModel:
+        """A fresh one, for a tree."""
+        match self.value:
+            case "confidence":
+                return Confidence()
+            case "success":
+                return ExpectedSuccess(self.success)
+            case "steps":
+                return StepRates()
+
+
+def scores(model: ValueModel, nodes: Sequence[Node]) -> list[float] | None:
+    """Scores of nodes, in their order; None if nothing is known of any. Ours: one unknown scores as the known do."""
+    values = [model.of(node) for node in nodes]
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    mean = math.fsum(known) / len(known)
+    return [mean if value is None else value for value in values]

@@ -1,0 +1,111 @@
+"""Growth by levels: the paths of a level wait for each other, and then share out the width that is left."""
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar, Protocol, Self
+
+from pydantic import Field, model_validator
+
+from treeroll.core.apportion import even
+from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tree
+from treeroll.policies.base import Expansion, Growth, Limits
+from treeroll.policies.branch.frontier_value import ValueParams, scores
+
+
+class LevelParams(ValueParams):
+    """When a level is decided.
+
+    Once a share `quorum` of the live paths has arrived at a boundary; late ones are decided with the next round. Below
+    1 a tree depends on the order of arrival: ForkBlind does not hold, and decisions are retrospective, because a late
+    path is measured by deeper ones. Ours: no timeout, since growths know no time.
+    """
+
+    quorum: float = Field(1.0, gt=0, le=1, description="share of live paths that decide a level; below 1 order matters")
+
+    @model_validator(mode="after")
+    def _whole_levels_for_rewards(self) -> Self:
+        if self.quorum < 1 and self.reads_rewards:
+            raise ValueError(
+                f"quorum {self.quorum:g} and value success cannot work together: rewards are known once nothing of a "
+                "tree runs any more; set quorum to 1 or choose another value"
+            )
+        return self
+
+
+class Allocation(Protocol):
+    """The rule of a level."""
+
+    def shares(self, tree: Tree, waiting: Sequence[Node], scores: Sequence[float], width: int) -> list[int]:
+        """How many paths each waiting one becomes, `width` of them (one per node, or more) in all; 0 ends it."""
+        ...
+
+
+class LevelPolicy:
+    """What policies of levels share: the run's `leaves` are the width."""
+
+    needs_hold: ClassVar[bool] = True
+    reads_tokens: ClassVar[bool] = False
+
+    def __init__(self, params: LevelParams, limits: Limits, allocation: Allocation, reads_text: bool = False) -> None:
+        self.max_leaves = limits.leaves
+        self.reads_rewards = params.reads_rewards
+        self.reads_text = reads_text or params.reads_text
+        self._params = params
+        self._allocation = allocation
+
+    def grow(self, tree: Tree) -> Growth:
+        """A fresh memory for a new tree."""
+        return LevelGrowth(self._params, self._allocation, self.max_leaves)
+
+
+class LevelGrowth:
+    """Which paths are awaited, and which have arrived.
+
+    A path that ends uses up one unit of the width for good, a discarded one too; those that a rule ends give theirs to
+    the others. While no score is known all waiting paths get equal shares.
+    """
+
+    def __init__(self, params: LevelParams, allocation: Allocation, width: int) -> None:
+        self._quorum = params.quorum
+        self._allocation = allocation
+        self._values = params.model()
+        self._width = width
+        self._awaited = width  # live paths that have not arrived
+        self._arrived = 0  # since the last decision, ended ones too
+        self._waiting: list[int] = []
+
+    def start(self, tree: Tree) -> list[Expansion]:
+        """The whole width, at the prompt."""
+        return [Expansion(tree.root.number, self._width, BranchReason.INITIAL, resume=False)]
+
+    def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
+        """Paths wait, for a quorum if that is not everybody."""
+        self._awaited -= 1
+        self._arrived += 1
+        if node.status is NodeStatus.INNER:
+            self._waiting.append(node.number)
+        else:
+            self._width -= 1
+        enough = math.ceil(self._quorum * (self._arrived + self._awaited))
+        return self._decide(tree) if self._quorum < 1 and self._arrived >= enough else []
+
+    def on_idle(self, tree: Tree) -> list[Expansion]:
+        """Everybody is here."""
+        return self._decide(tree)
+
+    def _decide(self, tree: Tree) -> list[Expansion]:
+        waiting = [tree.nodes[number] for number in tree.in_path_order(self._waiting)]
+        self._waiting, self._arrived = [], 0
+        if not waiting:
+            return []
+        self._values.update(tree)
+        width = self._width - self._awaited
+        known = scores(self._values, waiting)
+        shares = even(width, len(waiting)) if known is None else self._allocation.shares(tree, waiting, known, width)
+        self._awaited += width
+        decision = Decision.BOUNDARY if self._quorum == 1 else Decision.RETROSPECTIVE
+        return [
+            Expansion(node.number, share - 1, decision=decision)
+            for node, share in zip(waiting, shares, strict=True)
+            if share
+        ]

@@ -1,0 +1,50 @@
+"""REBASE: a level's paths get continuations in proportion to exp(score / T)."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from pydantic import Field
+
+from treeroll.core.apportion import apportion, softmax
+from treeroll.core.tree import Node, Tree
+from treeroll.policies.base import Limits
+from treeroll.policies.branch.level import LevelParams, LevelPolicy
+
+
+class Rebase(LevelPolicy):
+    """All paths of a level wait; then path i becomes W * exp(R_i / T) / sum_j exp(R_j / T) of them, whole numbers.
+
+    W is the width that is left: the run's `leaves` less the paths that have ended. Paths whose share is 0 end there,
+    open and in no sample; there is no other pruning. The prompt gets the whole width.
+
+    Forks read nothing beyond the boundary, so they are boundary decisions (with quorum 1). But paths whose share is 0
+    have no reward, so no mean over the leaves estimates the policy's mean reward.
+
+    Ours: shares are exact, by largest remainder with ties in path order. The source rounds up one path after another,
+    best first, in floating point, and need not arrive at W; a form with plain rounding does not either. R is what
+    `value` says, as there is no learned model of steps; while no score is known shares are equal. Discarded paths use
+    up width too.
+    """
+
+    name: ClassVar[str] = "rebase"
+    summary: ClassVar[str] = "a level's paths share the width that is left by softmax of their scores"
+    paper: ClassVar[str] = "REBASE, arXiv 2408.00724"
+
+    class Params(LevelParams):
+        """How sharply scores decide."""
+
+        temperature: float = Field(0.2, gt=0, le=1e6, description="T; the smaller, the more goes to the best")
+
+    def __init__(self, params: Params, limits: Limits) -> None:
+        super().__init__(params, limits, BySoftmax(params.temperature))
+
+
+class BySoftmax:
+    """REBASE's shares."""
+
+    def __init__(self, temperature: float) -> None:
+        self._temperature = temperature
+
+    def shares(self, tree: Tree, waiting: Sequence[Node], scores: Sequence[float], width: int) -> list[int]:
+        """Sums to `width`; a better score never gets less."""
+        return apportion(width, softmax(scores, self._temperature))
