@@ -10,6 +10,8 @@ from treeroll.client import LeafSelection, select_leaves
 from treeroll.client.records import Sample
 from treeroll.errors import InvalidInput
 
+TEXTS = ("first add, then divide", "guess the number", "draw a picture of it")
+
 
 class Leaf:
     """The columns of a sample that selection reads."""
@@ -19,6 +21,7 @@ class Leaf:
         self.sample_id = f"{tree}:{path}"
         self.path_node_ids = [f"{tree}:{path[: end + 1]}" for end in range(0, len(path), 2)]
         self.completion_ids = np.array([answer], np.int32)
+        self.completion_text = TEXTS[answer % len(TEXTS)]
 
 
 def leaves(rewards: list[float | None], tree: str = "t", chains: int = 1, answers: int = 1000) -> list[Sample]:
@@ -97,6 +100,22 @@ def test_the_choice_depends_on_the_tree_and_the_seed_not_on_the_order_of_leaves(
     assert set(names(select_leaves(tree, LeafSelection(5, seed=1)))) != kept
 
 
+def test_diverse_leaves_say_different_things() -> None:
+    tree = leaves([0] * 12)
+    for seed in range(5):
+        kept = select_leaves(tree, LeafSelection(3, diverse="ngrams", seed=seed))
+        assert {sample.completion_text for sample in kept} == set(TEXTS)
+    shuffled = random.Random(1).sample(tree, len(tree))
+    assert set(names(select_leaves(shuffled, LeafSelection(3, diverse="ngrams", seed=4)))) == set(names(kept))
+
+
+def test_diverse_leaves_go_with_shares_and_chains() -> None:
+    tree = leaves([1, 0, 0, 0, 0, 0])
+    assert 1 in rewards(select_leaves(tree, LeafSelection(3, diverse="ngrams")))
+    assert sorted(rewards(select_leaves(tree, LeafSelection(4, balance=0.25, diverse="ngrams")))) == [0, 0, 0, 1]
+    assert len(select_leaves(leaves([0] * 12, chains=2), LeafSelection(2, chains=True, diverse="ngrams"))) == 4
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
@@ -105,6 +124,7 @@ def test_the_choice_depends_on_the_tree_and_the_seed_not_on_the_order_of_leaves(
         ({"keep": 4, "balance": float("nan")}, "balance must be 0 to 0.5"),
         ({"keep": 4, "balance": 0.5, "chains": True}, "chains=True selects at random; it does not go with balance=0.5"),
         ({"keep": 4, "correct": float("nan")}, "correct must be a finite reward, got nan"),
+        ({"keep": 4, "diverse": "oracle"}, "unknown embedder 'oracle'; choose one of ngrams"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(values: Any, sentence: str) -> None:

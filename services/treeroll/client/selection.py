@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from treeroll.client.sample import Sample
 from treeroll.errors import InvalidInput
+from treeroll.policies.embed import registry as embedders
+from treeroll.policies.select.submodular import diverse
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,9 @@ class LeafSelection:
 
     Ours: "at random" is an order of leaves by a hash of `seed` and their name, so the same tree gives the same leaves
     wherever and whenever it is delivered; a tree with fewer leaves keeps all, where TreeRL's release stops; and
-    `drop_duplicates` leaves out answers that another leaf counted with it gives token by token.
+    `drop_duplicates` leaves out answers that another leaf counted with it gives token by token; and with `diverse`, the
+    name of an embedder, the others are not drawn: each is the one that makes all scored leaves' texts most like one of
+    those kept (`treeroll.policies.select.submodular`), and only ties are drawn.
     """
 
     keep: int
@@ -29,6 +33,7 @@ class LeafSelection:
     correct: float = 0.5
     """Smallest reward of a correct leaf."""
     drop_duplicates: bool = False
+    diverse: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -42,6 +47,8 @@ class LeafSelection:
             raise InvalidInput(f"chains=True selects at random; it does not go with balance={self.balance}")
         if not math.isfinite(self.correct):
             raise InvalidInput(f"correct must be a finite reward, got {self.correct}")
+        if self.diverse is not None:
+            embedders.get(self.diverse)
 
 
 def select_leaves(samples: Iterable[Sample], selection: LeafSelection) -> list[Sample]:
@@ -65,15 +72,25 @@ def _distinct(drawn: Sequence[Sample]) -> list[Sample]:
 
 
 def _first(drawn: Sequence[Sample], selection: LeafSelection) -> list[Sample]:
-    """`keep` of the samples, in the order drawn but for those that are wanted first."""
-    if selection.chains:
-        return list(drawn[: selection.keep])
-    right = [sample for sample in drawn if sample.reward is not None and sample.reward >= selection.correct]
-    wrong = [sample for sample in drawn if sample.reward is not None and sample.reward < selection.correct]
+    """`keep` of the samples: those that are wanted first, then the others as they were drawn, or the most diverse."""
+    wanted = [] if selection.chains else _wanted(drawn, selection)
+    if selection.diverse is None:
+        first = set(wanted)
+        order = [*wanted, *(place for place in range(len(drawn)) if place not in first)]
+    else:
+        vectors = [embedders.get(selection.diverse).embed(sample.completion_text) for sample in drawn]
+        order = diverse(selection.keep, [0.0] * len(drawn), vectors, 1.0, wanted)
+    return [drawn[place] for place in order[: selection.keep]]
+
+
+def _wanted(drawn: Sequence[Sample], selection: LeafSelection) -> list[int]:
+    """Places of the correct and wrong samples that are kept whatever the others are."""
+    right, wrong = [], []
+    for place, sample in enumerate(drawn):
+        if sample.reward is not None:
+            (right if sample.reward >= selection.correct else wrong).append(place)
     share = int(selection.keep * selection.balance)
-    wanted = right[:share] + wrong[:share] if selection.balance else right[:1]
-    names = {sample.sample_id for sample in wanted}
-    return [*wanted, *(sample for sample in drawn if sample.sample_id not in names)][: selection.keep]
+    return right[:share] + wrong[:share] if selection.balance else right[:1]
 
 
 def _grouped(samples: Sequence[Sample], key: Callable[[Sample], str]) -> Iterable[list[Sample]]:

@@ -1,0 +1,1 @@
+"""Choosing a few of many."""
