@@ -65,6 +65,12 @@ SETTINGS = {
         ({"temperature": 0.02, "value": "success"}, WIDE),
         ({"value": "steps"}, LIMITS),
     ],
+    ("branch", "dora"): [({}, LIMITS), ({"similarity_temperature": 0.3, "value": "success"}, WIDE)],
+    ("branch", "ets"): [
+        ({}, LIMITS),
+        ({"coverage": 0, "cost": "tokens", "value": "success"}, WIDE),
+        ({"distance": 0.6, "cost": "tokens", "value": "steps"}, LIMITS),
+    ],
     ("branch", "rest_mcts"): [
         ({"iterations": 7}, LIMITS),
         (

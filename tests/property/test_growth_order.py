@@ -39,6 +39,8 @@ OTHERS = {
     "treeps_rag": {"fanout": 2},
     "hyper": {"warm_up": 5, "keep": 3, "pool": 9},
     "rebase": {"temperature": 0.1},
+    "dora": {"similarity_temperature": 0.2},
+    "ets": {"coverage": 0, "price": 0.5},
     "rest_mcts": {"width": 3, "iterations": 12, "roll_forward": 2, "successes": 6},
 }
 

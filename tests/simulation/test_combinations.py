@@ -31,6 +31,8 @@ BRANCHES = {
     "hyper": [None, {"warm_up": 1, "keep": 1}, {"warm_up": 3, "keep": 2, "pool": 4}],
     "tree_planner": [None, {"samples": 1, "places": 0}, {"samples": 4, "places": 1}],
     "rebase": [None, {"value": "success"}, {"value": "steps", "quorum": 0.5}],
+    "dora": [None, {"embedder": None}],
+    "ets": [None, {"coverage": 0, "price": 0}, {"embedder": None}],
     "rest_mcts": [None, {"width": 1}, {"width": 2, "iterations": 5, "value": "success", "successes": 9}],
 }
 SEGMENTS = {

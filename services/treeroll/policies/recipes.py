@@ -242,6 +242,31 @@ _REBASE = Recipe(
     advantage=Choice("grpo"),
 )
 
+# The width of the paper's main comparison, its two temperatures and its lengths; 40 steps at most are its code's. Ours:
+# segments of fixed length, where it has steps that end at a blank line.
+_DORA = Recipe(
+    name="dora",
+    summary="as rebase with 64 continuations, which near copies of a path do not get more of",
+    paper="DORA, Every Rollout Counts (paper and code in WangXinglin/DORA)",
+    limits=Limits(leaves=64, segment_tokens=256, max_depth=40, max_tokens=8 * 256),
+    segment=Choice("fixed", MappingProxyType({"hold": True})),
+    branch=Choice("dora", MappingProxyType({"temperature": 0.1, "similarity_temperature": 0.01})),
+    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
+    advantage=Choice("grpo"),
+)
+
+# The paper's figures for width 16. Ours: segments of fixed length, as for rebase.
+_ETS = Recipe(
+    name="ets",
+    summary="as rebase, after ending paths that are not worth the cache they keep; 16 continuations",
+    paper="ETS, arXiv 2502.13575",
+    limits=Limits(leaves=16, segment_tokens=256, max_depth=25, max_tokens=4 * 256),
+    segment=Choice("fixed", MappingProxyType({"hold": True})),
+    branch=Choice("ets", MappingProxyType({"temperature": 0.2, "price": 1.0, "coverage": 1.5, "distance": 0.05})),
+    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
+    advantage=Choice("grpo"),
+)
+
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
     {
         recipe.name: recipe
@@ -262,6 +287,8 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
             _HYPER,
             _TREE_PLANNER,
             _REBASE,
+            _DORA,
+            _ETS,
         )
     }
 )

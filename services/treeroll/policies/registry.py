@@ -29,7 +29,9 @@ from treeroll.policies.base import Limits
 from treeroll.policies.branch.aepo import AEPO
 from treeroll.policies.branch.arpo import ARPO
 from treeroll.policies.branch.deepsearch import DeepSearch
+from treeroll.policies.branch.dora import Dora
 from treeroll.policies.branch.echo import Echo
+from treeroll.policies.branch.ets import Ets
 from treeroll.policies.branch.flat import Flat
 from treeroll.policies.branch.hyper import HyPER
 from treeroll.policies.branch.ib_tpo import IBTPO
@@ -75,6 +77,8 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
         HyPER,
         TreePlanner,
         Rebase,
+        Dora,
+        Ets,
     ),
     "prune": (FinishTests, Confidence),
     "advantage": (
