@@ -41,6 +41,10 @@ OTHERS = {
     "rebase": {"temperature": 0.1},
     "dora": {"similarity_temperature": 0.2},
     "ets": {"coverage": 0, "price": 0.5},
+    "bavt": {"value": "success", "tokens": 200},
+    "uct": {"value": "success", "parallel": 3},
+    "cost_band": {"value": "success", "band": 0.3},
+    "depth_first": {"width": 3},
     "rest_mcts": {"width": 3, "iterations": 12, "roll_forward": 2, "successes": 6},
 }
 

@@ -33,6 +33,10 @@ BRANCHES = {
     "rebase": [None, {"value": "success"}, {"value": "steps", "quorum": 0.5}],
     "dora": [None, {"embedder": None}],
     "ets": [None, {"coverage": 0, "price": 0}, {"embedder": None}],
+    "bavt": [None, {"tokens": 50, "parallel": 1}],
+    "uct": [None, {"value": "success", "width": 1}],
+    "cost_band": [None, {"value": "steps", "band": 1.0}],
+    "depth_first": [None, {"width": 1024, "parallel": 1024}],
     "rest_mcts": [None, {"width": 1}, {"width": 2, "iterations": 5, "value": "success", "successes": 9}],
 }
 SEGMENTS = {
