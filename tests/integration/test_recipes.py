@@ -37,6 +37,12 @@ SMALL: dict[str, dict[str, object]] = {
     "rest_mcts": {"leaves": 13, "branch": {"iterations": 6}},
     "hyper": {"leaves": 12, "branch": {"warm_up": 6, "keep": 4, "pool": 12}},
     "rebase": {"leaves": 8, "branch": {"value": "steps"}},
+    "dora": {"leaves": 8},
+    "ets": {"leaves": 8, "branch": {"value": "steps"}},
+    "bavt": {"leaves": 8, "branch": {"value": "steps"}},
+    "uct": {"leaves": 8},
+    "cost_band": {"leaves": 8},
+    "depth_first": {"leaves": 8},
     "tree_planner": {"leaves": 12, "branch": {"samples": 6, "places": 3}},
 }
 # Every fork is decided at its boundary, from what was known there.

@@ -39,6 +39,12 @@ OTHERS = {
     "treeps_rag": {"fanout": 2},
     "hyper": {"warm_up": 5, "keep": 3, "pool": 9},
     "rebase": {"temperature": 0.1},
+    "dora": {"similarity_temperature": 0.2},
+    "ets": {"coverage": 0, "price": 0.5},
+    "bavt": {"value": "success", "tokens": 200},
+    "uct": {"value": "success", "parallel": 3},
+    "cost_band": {"value": "success", "band": 0.3},
+    "depth_first": {"width": 3},
     "rest_mcts": {"width": 3, "iterations": 12, "roll_forward": 2, "successes": 6},
 }
 

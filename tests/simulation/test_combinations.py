@@ -31,6 +31,12 @@ BRANCHES = {
     "hyper": [None, {"warm_up": 1, "keep": 1}, {"warm_up": 3, "keep": 2, "pool": 4}],
     "tree_planner": [None, {"samples": 1, "places": 0}, {"samples": 4, "places": 1}],
     "rebase": [None, {"value": "success"}, {"value": "steps", "quorum": 0.5}],
+    "dora": [None, {"embedder": None}],
+    "ets": [None, {"coverage": 0, "price": 0}, {"embedder": None}],
+    "bavt": [None, {"tokens": 50, "parallel": 1}],
+    "uct": [None, {"value": "success", "width": 1}],
+    "cost_band": [None, {"value": "steps", "band": 1.0}],
+    "depth_first": [None, {"width": 1024, "parallel": 1024}],
     "rest_mcts": [None, {"width": 1}, {"width": 2, "iterations": 5, "value": "success", "successes": 9}],
 }
 SEGMENTS = {

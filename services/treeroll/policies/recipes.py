@@ -242,6 +242,77 @@ _REBASE = Recipe(
     advantage=Choice("grpo"),
 )
 
+# The width of the paper's main comparison, its two temperatures and its lengths; 40 steps at most are its code's. Ours:
+# segments of fixed length, where it has steps that end at a blank line.
+_DORA = Recipe(
+    name="dora",
+    summary="as rebase with 64 continuations, which near copies of a path do not get more of",
+    paper="DORA, Every Rollout Counts (paper and code in WangXinglin/DORA)",
+    limits=Limits(leaves=64, segment_tokens=256, max_depth=40, max_tokens=8 * 256),
+    segment=Choice("fixed", MappingProxyType({"hold": True})),
+    branch=Choice("dora", MappingProxyType({"temperature": 0.1, "similarity_temperature": 0.01})),
+    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
+    advantage=Choice("grpo"),
+)
+
+# The paper's figures for width 16. Ours: segments of fixed length, as for rebase.
+_ETS = Recipe(
+    name="ets",
+    summary="as rebase, after ending paths that are not worth the cache they keep; 16 continuations",
+    paper="ETS, arXiv 2502.13575",
+    limits=Limits(leaves=16, segment_tokens=256, max_depth=25, max_tokens=4 * 256),
+    segment=Choice("fixed", MappingProxyType({"hold": True})),
+    branch=Choice("ets", MappingProxyType({"temperature": 0.2, "price": 1.0, "coverage": 1.5, "distance": 0.05})),
+    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
+    advantage=Choice("grpo"),
+)
+
+# Ours, all figures of searches but uct's exploration: their sources do not grow trees of segments for training.
+_SEARCH_LIMITS: Final = Limits(leaves=16, segment_tokens=256, max_depth=16, max_tokens=16 * 256)
+_BAVT = Recipe(
+    name="bavt",
+    summary="paths drawn by value go on, the more greedily the less is left; up to 16 leaves",
+    paper="BAVT, arXiv 2603.12634",
+    limits=_SEARCH_LIMITS,
+    segment=Choice("fixed", MappingProxyType({"hold": True})),
+    branch=Choice("bavt"),
+    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
+    advantage=Choice("grpo"),
+)
+
+_UCT = Recipe(
+    name="uct",
+    summary="paths chosen by upper confidence bounds go on, four at a time; up to 16 leaves",
+    paper="bound as in ReST-MCTS*, arXiv 2406.03816",
+    limits=_SEARCH_LIMITS,
+    segment=Choice("fixed", MappingProxyType({"hold": True})),
+    branch=Choice("uct", MappingProxyType({"exploration": 0.7})),
+    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
+    advantage=Choice("grpo"),
+)
+
+_COST_BAND = Recipe(
+    name="cost_band",
+    summary="the cheapest band of paths goes on, then the next; up to 16 leaves",
+    paper="Group Marching Tree, arXiv 1705.02403",
+    limits=_SEARCH_LIMITS,
+    segment=Choice("fixed", MappingProxyType({"hold": True})),
+    branch=Choice("cost_band", MappingProxyType({"band": 0.1})),
+    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
+    advantage=Choice("grpo"),
+)
+
+_DEPTH_FIRST = Recipe(
+    name="depth_first",
+    summary="the deepest paths go on first, four at a time; up to 16 leaves",
+    paper="none; the baseline of searches by value",
+    limits=_SEARCH_LIMITS,
+    segment=Choice("fixed", MappingProxyType({"hold": True})),
+    branch=Choice("depth_first"),
+    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
+    advantage=Choice("grpo"),
+)
+
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
     {
         recipe.name: recipe
@@ -262,6 +333,12 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
             _HYPER,
             _TREE_PLANNER,
             _REBASE,
+            _DORA,
+            _ETS,
+            _BAVT,
+            _UCT,
+            _COST_BAND,
+            _DEPTH_FIRST,
         )
     }
 )

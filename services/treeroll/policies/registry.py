@@ -31,8 +31,13 @@ from treeroll.policies.allocate.uniform import Uniform
 from treeroll.policies.base import Limits
 from treeroll.policies.branch.aepo import AEPO
 from treeroll.policies.branch.arpo import ARPO
+from treeroll.policies.branch.bavt import Bavt
+from treeroll.policies.branch.cost_band import CostBand
 from treeroll.policies.branch.deepsearch import DeepSearch
+from treeroll.policies.branch.depth_first import DepthFirst
+from treeroll.policies.branch.dora import Dora
 from treeroll.policies.branch.echo import Echo
+from treeroll.policies.branch.ets import Ets
 from treeroll.policies.branch.flat import Flat
 from treeroll.policies.branch.hyper import HyPER
 from treeroll.policies.branch.ib_tpo import IBTPO
@@ -45,6 +50,7 @@ from treeroll.policies.branch.treepo import TreePO
 from treeroll.policies.branch.treeps_rag import TreePSRAG
 from treeroll.policies.branch.treerl import EPTree
 from treeroll.policies.branch.treerpo import TreeRPO
+from treeroll.policies.branch.uct import Uct
 from treeroll.policies.placement.least_loaded import LeastLoaded
 from treeroll.policies.placement.parent_affinity import ParentAffinity
 from treeroll.policies.placement.round_robin import RoundRobin
@@ -78,6 +84,12 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
         HyPER,
         TreePlanner,
         Rebase,
+        Dora,
+        Ets,
+        Bavt,
+        Uct,
+        CostBand,
+        DepthFirst,
     ),
     "prune": (FinishTests, Confidence),
     "advantage": (

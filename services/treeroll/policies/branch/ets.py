@@ -1,0 +1,119 @@
+"""ETS: of a level's paths those go on whose scores and variety are worth the KV cache that they keep."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from treeroll.core.tree import Node, Tree
+from treeroll.policies.base import Limits
+from treeroll.policies.branch.dora import ByDirection
+from treeroll.policies.branch.ets_problem import Problem, closure, greedy
+from treeroll.policies.branch.ets_program import IntegerProgram
+from treeroll.policies.branch.level import LevelParams, LevelPolicy
+from treeroll.policies.branch.rebase import BySoftmax
+from treeroll.policies.embed import registry as embedders
+from treeroll.policies.embed.base import Embedder
+from treeroll.policies.embed.clusters import average_linkage
+from treeroll.policies.embed.pairs import units
+
+# Of DORA, which takes over without an embedder: only its temperature matters then.
+NO_SIMILARITY = 0.01
+
+
+class Ets(LevelPolicy):
+    """Before paths share the width as in `rebase`, some are ended, so that what goes on shares more of its prefix.
+
+    Kept are the paths x that are best by sum_i O_i x_i - lambda_b * cost + lambda_d * covered, at least one. O_i is the
+    part of the width that `rebase` would give; cost the share, of all nodes from the prompt to waiting paths, of those
+    that kept paths need, each counted once; covered the share of clusters with a kept path. Clusters are of the last
+    steps: average linkage, cut at cosine distance `distance`. Kept paths share the full width by softmax(R / T), so
+    what is saved is cache, not width.
+
+    The choice is exact: by integer program, or in one pass over the tree where coverage does not count (coverage 0, one
+    path, all last steps equal). If the solver has searched 100 nodes without an end, a greedy choice is taken, which is
+    good but need not be the best; the limit is no clock, so that trees stay the same. Which of equally good choices is
+    taken is the solver's business, and always the same for one version of it.
+
+    Decisions and leaves are as `rebase`'s, and so are the exact shares.
+
+    Ours: the embedder, which compares wording, where the source has a language model of mathematics: its distances are
+    others. price 0 counts for nothing; the source puts a tiny reward on nodes then. `cost` tokens weighs nodes by their
+    tokens, which the source left for later. Without an embedder (null) and coverage above 0 this becomes `dora`, and
+    that `rebase`; while no score is known, shares are equal.
+    """
+
+    name: ClassVar[str] = "ets"
+    summary: ClassVar[str] = "a level's paths share the width once those are ended that are not worth their cache"
+    paper: ClassVar[str] = "ETS, arXiv 2502.13575"
+
+    class Params(LevelParams):
+        """What paths are worth, and what they cost."""
+
+        temperature: float = Field(0.2, gt=0, le=1e6, description="T; the smaller, the more goes to the best")
+        price: float = Field(1.0, ge=0, le=1e6, description="lambda_b, what all nodes together cost")
+        coverage: float = Field(1.5, ge=0, le=1e6, description="lambda_d, what all clusters together are worth")
+        distance: float = Field(0.05, ge=0, lt=1, description="cosine distance up to which clusters are merged")
+        cost: Literal["nodes", "tokens"] = Field("nodes", description="whether nodes cost the same, or by their tokens")
+        embedder: str | None = Field(
+            "ngrams", max_length=64, description="what compares steps: see `treeroll policies`"
+        )
+
+    def __init__(self, params: Params, limits: Limits) -> None:
+        embedder = embedders.get(params.embedder) if params.embedder is not None and params.coverage else None
+        if params.coverage and embedder is None:
+            super().__init__(params, limits, ByDirection(params.temperature, NO_SIMILARITY, None))
+        else:
+            super().__init__(params, limits, ByWorth(params, embedder), reads_text=embedder is not None)
+
+
+class ByWorth:
+    """ETS's shares. No embedder: coverage does not count."""
+
+    def __init__(self, params: Ets.Params, embedder: Embedder | None) -> None:
+        self._params = params
+        self._embedder = embedder
+        self._by_softmax = BySoftmax(params.temperature)
+        self._program = None if embedder is None else IntegerProgram()
+
+    def shares(self, tree: Tree, waiting: Sequence[Node], scores: Sequence[float], width: int) -> list[int]:
+        """Sums to `width`; 0 for paths that are not kept."""
+        wanted = self._by_softmax.shares(tree, waiting, scores, width)
+        kept = self._kept(self._problem(tree, waiting, [share / width for share in wanted]))
+        shares = [0] * len(waiting)
+        kept_scores = [scores[path] for path in kept]
+        for path, share in zip(kept, self._by_softmax.shares(tree, [], kept_scores, width), strict=True):
+            shares[path] = share
+        return shares
+
+    def _kept(self, problem: Problem) -> list[int]:
+        if self._program is None or not problem.clusters:
+            return closure(problem)
+        kept = self._program.solve(problem)
+        return greedy(problem) if kept is None else kept
+
+    def _problem(self, tree: Tree, waiting: Sequence[Node], shares: Sequence[float]) -> Problem:
+        number = {0: 0}  # of nodes of the tree, in the problem
+        nodes, parents, leaves = [tree.root], [0], []
+        for leaf in waiting:
+            for node in tree.lineage(leaf.number):
+                if node.number not in number:
+                    number[node.number] = len(nodes)
+                    parents.append(number[node.parent])
+                    nodes.append(node)
+            leaves.append(number[leaf.number])
+        weights = [node.n_tokens if self._params.cost == "tokens" else 1 for node in nodes]
+        whole = sum(weights)
+        clusters = self._clusters([leaf.text or "" for leaf in waiting])
+        costs = [weight / whole for weight in weights]
+        return Problem(parents, costs, leaves, shares, self._params.price, clusters, self._params.coverage)
+
+    def _clusters(self, steps: Sequence[str]) -> list[int]:
+        """A label for each last step; none where there is nothing to tell apart."""
+        different = list(dict.fromkeys(steps))
+        if self._embedder is None or len(different) == 1:
+            return []
+        vectors = units([self._embedder.embed(step) for step in different])
+        sizes = [steps.count(step) for step in different]
+        label = dict(zip(different, average_linkage(vectors, sizes, self._params.distance), strict=True))
+        return [label[step] for step in steps]

@@ -1,0 +1,112 @@
+"""Growth by rounds: some of the waiting paths go on by one segment each, the rest wait; then again."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+from pydantic import Field
+
+from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tree
+from treeroll.policies.base import Expansion, Growth, Limits
+from treeroll.policies.branch.frontier_value import ValueParams
+from treeroll.policies.branch.width import MAX_FANOUT
+
+
+class RoundParams(ValueParams):
+    """Shape of the tree, and when it ends.
+
+    Ours: a round decides once all of the last one's segments are there, so that the order of arrival cannot matter; a
+    source that fills one slot at a time is a round of `parallel` slots here. A chosen path becomes `width` paths until
+    as many have begun as the run has `leaves`, and goes on alone from then on. The tree ends when every path has, or,
+    with `tokens`, once it has so many and a leaf; until there is a leaf, the first choice of the deepest goes on alone.
+    """
+
+    parallel: int = Field(4, ge=1, le=MAX_FANOUT, description="paths that go on in a round")
+    width: int = Field(2, ge=1, le=MAX_FANOUT, description="paths that a chosen one becomes, while leaves allow it")
+    tokens: int | None = Field(None, ge=1, description="completion tokens after which a tree ends; none: no limit")
+
+
+class Choice(Protocol):
+    """The rule of a policy, and its memory of one tree."""
+
+    def choose(self, tree: Tree, waiting: Sequence[Node], left: float) -> list[Node]:
+        """Which of the waiting, in path order and at least one, go on, first choice first.
+
+        `left` is the part of the tree's budget that is left, 0..1: of leaves, or of tokens if that is less.
+        """
+        ...
+
+
+class RoundPolicy:
+    """What policies of rounds share."""
+
+    needs_hold: ClassVar[bool] = True
+    reads_tokens: ClassVar[bool] = False
+
+    def __init__(self, params: RoundParams, limits: Limits) -> None:
+        self.max_leaves = limits.leaves
+        self.reads_rewards = params.reads_rewards
+        self.reads_text = params.reads_text
+        self._round_params = params
+
+    def choice(self) -> Choice:
+        """A fresh rule, for a tree."""
+        raise NotImplementedError
+
+    def grow(self, tree: Tree) -> Growth:
+        """A fresh memory for a new tree."""
+        return RoundGrowth(self._round_params, self.choice(), self.max_leaves)
+
+
+class RoundGrowth:
+    """What waits, and how much of the budget is used."""
+
+    def __init__(self, params: RoundParams, choice: Choice, leaves: int) -> None:
+        self._params = params
+        self._choice = choice
+        self._leaves = leaves
+        self._begun = min(params.width, leaves)  # paths
+        self._ended = 0
+        self._tokens = 0
+        self._waiting: list[int] = []
+
+    def start(self, tree: Tree) -> list[Expansion]:
+        """The prompt's paths."""
+        return [Expansion(tree.root.number, self._begun, BranchReason.INITIAL, resume=False)]
+
+    def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
+        """Every path waits for its round."""
+        self._tokens += node.n_tokens
+        if node.status is NodeStatus.INNER:
+            self._waiting.append(node.number)
+        else:
+            self._ended += 1
+        return []
+
+    def on_idle(self, tree: Tree) -> list[Expansion]:
+        """The next round."""
+        self._waiting = tree.in_path_order(self._waiting)
+        left = self._left()
+        if not self._waiting or (left <= 0 and tree.leaves):
+            return []
+        waiting = [tree.nodes[number] for number in self._waiting]
+        if left <= 0:
+            # The shortest way to a leaf, of those that are equally short the first choice.
+            depth = max(node.depth for node in waiting)
+            deepest = [node for node in waiting if node.depth == depth]
+            return self._go_on(self._choice.choose(tree, deepest, left)[0], 0)
+        chosen = self._choice.choose(tree, waiting, left)
+        expansions = []
+        for node in chosen:
+            forks = min(self._params.width - 1, self._leaves - self._begun)
+            self._begun += forks
+            expansions += self._go_on(node, forks)
+        return expansions
+
+    def _go_on(self, node: Node, forks: int) -> list[Expansion]:
+        self._waiting.remove(node.number)
+        return [Expansion(node.number, forks, decision=Decision.RETROSPECTIVE)]
+
+    def _left(self) -> float:
+        """Part of the budget that is left."""
+        left = 1 - self._ended / self._leaves
+        return left if self._params.tokens is None else min(left, 1 - self._tokens / self._params.tokens)
