@@ -1,4 +1,4 @@
-"""Tools that the core may ask."""
+"""Text that nobody sampled: what tools that the core may ask say, and what policies insert."""
 
 import numpy as np
 
@@ -15,5 +15,8 @@ class ToolDesk:
 
     def __call__(self, tool: Tool, text: str) -> Observation:
         """The tool's answer to the call that the text ends with."""
-        answer = tool.answer(text)
-        return Observation(np.asarray(self._tokenizer.encode_continuation(answer), "<i4").tobytes(), answer)
+        return self.encode(tool.answer(text))
+
+    def encode(self, text: str) -> Observation:
+        """The text as tokens."""
+        return Observation(np.asarray(self._tokenizer.encode_continuation(text), "<i4").tobytes(), text)

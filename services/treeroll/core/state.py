@@ -32,12 +32,18 @@ def no_tools(tool: Tool, text: str) -> Observation:
     raise BrokenInvariant("TreeWellFormed", f"nobody answers the calls of tool '{tool.name}'")
 
 
+def no_texts(text: str) -> Observation:
+    """For shells whose runs insert nothing."""
+    raise BrokenInvariant("TreeWellFormed", f"nobody tokenises the {len(text)} characters that a policy inserts")
+
+
 @dataclass(frozen=True, slots=True)
 class CoreSettings:
     """Limits the core decides with. Times in seconds on the clock that `now` is read from.
 
     `read_tokens` makes sense of a report's payload, for runs whose policies read tokens. `observe` has a tool answer
-    the call that a text ends with, and tokenises the answer: a pure function, as tools are.
+    the call that a text ends with, and tokenises the answer; `encode` tokenises what a policy inserts. Both are pure
+    functions, as tools are.
     """
 
     placement: PlacementPolicy
@@ -48,6 +54,7 @@ class CoreSettings:
     live_trees: int | None = None
     read_tokens: Callable[[Any], Tokens] = no_tokens
     observe: Callable[[Tool, str], Observation] = no_tools
+    encode: Callable[[str], Observation] = no_texts
 
 
 @dataclass(slots=True)
