@@ -13,9 +13,9 @@ class ToolDesk:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
 
-    def __call__(self, tool: Tool, text: str) -> Observation:
-        """The tool's answer to the call that the text ends with."""
-        return self.encode(tool.answer(text))
+    def __call__(self, tool: Tool, text: str, remark: str) -> Observation:
+        """The tool's answer to the call that the text ends with, and the remark behind it."""
+        return self.encode(tool.answer(text) + remark)
 
     def encode(self, text: str) -> Observation:
         """The text as tokens."""

@@ -109,8 +109,10 @@ def add_node(state: State, live: LiveTree, branch: Branch, event: SegmentReporte
 
 def _observe(state: State, live: LiveTree, segment: Segment, room: int) -> Observation | None:
     """The answer to the segment's call; None if the tokens that the path has left do not let it go on: it ends."""
-    tool = live.run.spec.segment.tool
-    observation = state.settings.observe(tool, segment.tail + segment.text) if tool else None
+    policy = live.run.spec.segment
+    observation = None
+    if policy.tool is not None:
+        observation = state.settings.observe(policy.tool, segment.tail + segment.text, policy.remark(segment.depth))
     if observation is None or observation.n_tokens >= room:
         segment.ended = Ended.LIMIT
         return None

@@ -27,7 +27,7 @@ def no_tokens(payload: Any) -> Tokens:
     return Tokens(array("i"), array("f"), array("f"))
 
 
-def no_tools(tool: Tool, text: str) -> Observation:
+def no_tools(tool: Tool, text: str, remark: str) -> Observation:
     """For shells whose runs have no tools."""
     raise BrokenInvariant("TreeWellFormed", f"nobody answers the calls of tool '{tool.name}'")
 
@@ -42,8 +42,8 @@ class CoreSettings:
     """Limits the core decides with. Times in seconds on the clock that `now` is read from.
 
     `read_tokens` makes sense of a report's payload, for runs whose policies read tokens. `observe` has a tool answer
-    the call that a text ends with, and tokenises the answer; `encode` tokenises what a policy inserts. Both are pure
-    functions, as tools are.
+    the call that a text ends with, and tokenises the answer with a remark behind it; `encode` tokenises what a policy
+    inserts. Both are pure functions, as tools are.
     """
 
     placement: PlacementPolicy
@@ -53,7 +53,7 @@ class CoreSettings:
     kv_hold: float = 0.8
     live_trees: int | None = None
     read_tokens: Callable[[Any], Tokens] = no_tokens
-    observe: Callable[[Tool, str], Observation] = no_tools
+    observe: Callable[[Tool, str, str], Observation] = no_tools
     encode: Callable[[str], Observation] = no_texts
 
 

@@ -140,6 +140,13 @@ class SegmentPolicy(Protocol):
         """
         ...
 
+    def remark(self, calls: int) -> str:
+        """What the tool's answer to a path's `calls`-th call is followed by, mostly nothing.
+
+        Only policies with a tool are asked. One that ever says something declares what, see `Inserts`.
+        """
+        ...
+
 
 class Ended(Kind):
     """How the engine ended the branch at this node, if it did."""

@@ -81,9 +81,9 @@ def ids_of(text: Observation) -> list[int]:
     return [value for (value,) in struct.iter_unpack("<i", text.ids)]
 
 
-def observe(tool: Tool, text: str) -> Observation:
+def observe(tool: Tool, text: str, remark: str) -> Observation:
     """An answer that depends on the call: one to three tokens, whatever the tool would say."""
-    return encode(f"{tool.name}: {text}")
+    return encode(f"{tool.name}: {text}{remark}")
 
 
 def encode(text: str) -> Observation:
