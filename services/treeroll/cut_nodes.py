@@ -75,7 +75,7 @@ def _leave_tails(nodes: list[pb.Node], done: Split, chars: dict[tuple[int, int],
 def _continues(part: pb.Node) -> None:
     """The part of a node behind a cut: the request that made it did not begin there."""
     part.sibling_index = 0
-    for field in ("cached_tokens", "recomputed_tokens", "parent_chars"):
+    for field in ("cached_tokens", "recomputed_tokens", "parent_chars", "inserted_tokens"):
         part.ClearField(field)
 
 
@@ -83,7 +83,8 @@ def _keep_tokens(part: pb.Node, start: int, end: int) -> None:
     """Leave only the tokens [start, end)."""
     kept = slice(BYTES * start, BYTES * end)
     part.token_ids, part.logprobs, part.entropies = part.token_ids[kept], part.logprobs[kept], part.entropies[kept]
-    versions = [span.version for span in part.weight_versions for _ in range(span.tokens)][start:end]
+    sampled = slice(max(0, start - part.inserted_tokens), max(0, end - part.inserted_tokens))
+    versions = [span.version for span in part.weight_versions for _ in range(span.tokens)][sampled]
     del part.weight_versions[:]
     for version in versions:
         if part.weight_versions and part.weight_versions[-1].version == version:

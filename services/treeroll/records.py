@@ -25,6 +25,7 @@ from treeroll.policies.base import AdvantageEstimator
 from treeroll.store.base import StoredTree
 
 CLIENT_SCORER = "client"
+NOTHING = Observation(b"", "")
 
 
 def run_record(run: Run) -> api.Run:
@@ -137,10 +138,11 @@ def node_record(effect: PersistNode) -> bytes:
         node.stop_reason,
         node.group,
         node.temperature,
+        node.max_tokens,
     )
     text, payload = report.text, report.payload
-    if node.observation is not None:
-        text, payload = text + node.observation.text, _observed(payload, node.observation)
+    if node.inserted is not None or node.observation is not None:
+        text, payload = _surrounded(text, payload, node.inserted or NOTHING, node.observation or NOTHING)
     record = encode_node(
         node.number,
         node.parent,
@@ -156,16 +158,15 @@ def node_record(effect: PersistNode) -> bytes:
     return record
 
 
-def _observed(payload: bytes, observation: Observation) -> bytes:
-    """The replica's part of a node with a tool's observation behind its tokens."""
+def _surrounded(text: str, payload: bytes, before: Observation, behind: Observation) -> tuple[str, bytes]:
+    """Text and the replica's part of a node, with what nobody sampled before and behind its tokens."""
     record = pb.Node.FromString(payload)
-    zeros = bytes(len(observation.ids))
-    record.token_ids += observation.ids
-    record.logprobs += zeros
+    record.token_ids = before.ids + record.token_ids + behind.ids
+    record.logprobs = bytes(len(before.ids)) + record.logprobs + bytes(len(behind.ids))
     if record.entropies:
-        record.entropies += zeros
-    record.observation_tokens = observation.n_tokens
-    return record.SerializeToString()
+        record.entropies = bytes(len(before.ids)) + record.entropies + bytes(len(behind.ids))
+    record.inserted_tokens, record.observation_tokens = before.n_tokens, behind.n_tokens
+    return before.text + text + behind.text, record.SerializeToString()
 
 
 def _rare(node: Node, report: SegmentReported) -> bytes:
@@ -173,7 +174,7 @@ def _rare(node: Node, report: SegmentReported) -> bytes:
     record = pb.Node(dropped_tokens=report.dropped_tokens)
     if report.cached_tokens is not None:
         record.cached_tokens = report.cached_tokens
-        record.recomputed_tokens = node.token_start - report.cached_tokens
+        record.recomputed_tokens = node.token_start + node.own.start - report.cached_tokens
     return record.SerializeToString()
 
 
@@ -188,10 +189,16 @@ def _common(
     stop_reason: StopReason,
     group: int,
     temperature: float | None,
+    max_tokens: int | None,
 ) -> bytes:
     """The part of a node's record that it has in common with many."""
     record = pb.Node(
-        replica_id=replica_id, incarnation=incarnation, attempt=attempt, group=group, temperature=temperature
+        replica_id=replica_id,
+        incarnation=incarnation,
+        attempt=attempt,
+        group=group,
+        temperature=temperature,
+        max_tokens=max_tokens,
     )
     record.branch_reason, record.decision = reason.value, decision.value
     record.status, record.stop_reason = status.value, stop_reason.value
@@ -221,12 +228,18 @@ def shape_of(tree: pb.Tree) -> TreeShape:
     by_number = sorted(tree.nodes, key=lambda node: node.number)
     return TreeShape(
         [node.parent for node in by_number],
-        [node.decision == Decision.RETROSPECTIVE.value or node.HasField("temperature") for node in by_number],
-        [len(node.token_ids) // 4 - node.observation_tokens for node in by_number],
+        [_weightless(node) for node in by_number],
+        [len(node.token_ids) // 4 - node.inserted_tokens - node.observation_tokens for node in by_number],
         [_sum(node.logprobs) for node in by_number],
         [node.number for node in tree.nodes if node.status == NodeStatus.LEAF.value],
         [node.group for node in by_number],
     )
+
+
+def _weightless(node: pb.Node) -> bool:
+    """As core.tree.Node.weightless, but for parts of a cut node, of which the first alone says what is inserted."""
+    own = node.HasField("temperature") or node.HasField("max_tokens") or node.inserted_tokens > 0
+    return own or node.decision == Decision.RETROSPECTIVE.value
 
 
 def _sum(logprobs: bytes) -> float:

@@ -156,6 +156,7 @@ def make_coordinator(
 ) -> Coordinator:
     """A coordinator over an opened store."""
     settings = config.coordinator
+    desk = ToolDesk(tokenizer)
     placement = registry.build("placement", settings.placement, {}, Limits(1, 1, 1, 1))
     core = CoreSettings(
         placement,
@@ -165,7 +166,8 @@ def make_coordinator(
         kv_hold=settings.kv_hold,
         live_trees=settings.live_trees,
         read_tokens=read_tokens,
-        observe=ToolDesk(tokenizer),
+        observe=desk,
+        encode=desk.encode,
     )
     state = State(core, next_grant=(epoch << 40) + 1)
     builder = CommitBuilder(tokenizer.hash, config.generator.logprobs_mode)

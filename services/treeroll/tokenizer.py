@@ -104,6 +104,12 @@ class Tokenizer:
         """Text that goes on behind other tokens: without special tokens."""
         return list(self._fast.encode(text, add_special_tokens=False).ids)
 
+    def check_writes(self, text: str, where: str) -> None:
+        """InvalidInput if the text as tokens is not the text: a character is unknown, or is read as something else."""
+        read = self.decode(self.encode_continuation(text))
+        if read != text:
+            raise InvalidInput(f"{where}: the model's tokenizer cannot write {text[:200]!r}, it becomes {read[:200]!r}")
+
     def encode_messages(self, messages: list[dict[str, Any]]) -> tuple[list[int], str]:
         """Ids and text of chat messages under the model's template, with the generation prompt."""
         try:

@@ -8,7 +8,7 @@ from treeroll.errors import BrokenInvariant
 
 
 def branch(state: BranchState) -> Branch:
-    return Branch(1, 0, 5, 0, 0.0, 0, BranchReason.FORK, Decision.BOUNDARY, state)
+    return Branch(1, 0, 5, 0, 0.0, 0, BranchReason.FORK, Decision.BOUNDARY, [9], state)
 
 
 @pytest.mark.parametrize("state", list(BranchState))

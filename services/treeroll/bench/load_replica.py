@@ -32,7 +32,7 @@ class Branch:
     def __init__(self, start: wire.StartBranch, parts: SegmentBytes) -> None:
         self.grant = start.grant
         # A coordinator that sends the prefix itself may not say how long it is.
-        self.total = start.prefix_tokens or len(start.prefix_ids) // 4
+        self.total = (start.prefix_tokens or len(start.prefix_ids) // 4) + len(start.inserted_ids) // 4
         self.boundaries = list(start.boundaries)
         self.next = 0
         self.head = parts.head(start.grant)

@@ -44,7 +44,8 @@ def _stretch(node: NodeView) -> list[NodeView]:
 def _line(stretch: Sequence[NodeView], above: str, scale: tuple[float, float] | None, full: bool) -> Text:
     first, last = stretch[0], stretch[-1]
     tokens = sum(node.tokens for node in stretch)
-    mean = sum(node.logprob_sum for node in stretch) / tokens if tokens else 0.0
+    sampled = tokens - sum(node.given for node in stretch)
+    mean = sum(node.logprob_sum for node in stretch) / sampled if sampled else 0.0
     line = Text(no_wrap=not full, overflow="ellipsis")
     line.append(_name(last.path, above), style="bold")
     line.append(f"  {tokens} tok  {mean:.2f}  ", style="cyan")
@@ -113,7 +114,7 @@ def _header(view: TreeView, full: bool) -> list[Text]:
 
 def _legend(scale: tuple[float, float] | None) -> Text:
     grades = (("better", BETTER), ("between", BETWEEN), ("worse", WORSE)) if scale else (("no reward", UNSCORED),)
-    shown = Text("tok: tokens, then mean logprob;  leaves:")
+    shown = Text("tok: tokens, then mean logprob of the sampled ones;  leaves:")
     for name, (color, mark) in grades:
         shown.append(f"  {mark} {name}", style=color)
     return shown

@@ -70,7 +70,7 @@ def _local(settings: Settings) -> "tuple[ServiceConfig, PromptCheck]":
     """Check what a service of our own will be given."""
     from treeroll import clock
     from treeroll.coordinator.budgets import check_deadline
-    from treeroll.coordinator.specs import run_spec
+    from treeroll.coordinator.specs import check_inserts, run_spec
     from treeroll.service import ServiceConfig
     from treeroll.tokenizer import Tokenizer
 
@@ -82,7 +82,7 @@ def _local(settings: Settings) -> "tuple[ServiceConfig, PromptCheck]":
     # As in the service we start: `--scorer python:module:function` means a module of the working directory, too.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    run_spec("preflight", settings.run, tokenizer.vocab_size)
+    check_inserts(run_spec("preflight", settings.run, tokenizer.vocab_size), tokenizer)
     check_deadline(settings.run, clock.wall())
     return service, prompt_check(tokenizer, service.generator.max_model_len)
 

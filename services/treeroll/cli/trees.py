@@ -27,8 +27,8 @@ class NodeView:
 
     path: str
     tokens: int
-    observed: int
-    """Of them, those that a tool appended."""
+    given: int
+    """Of them, those that nobody sampled: inserted by the branch policy, or appended by a tool."""
     logprob_sum: float
     text: str
     status: str
@@ -74,7 +74,7 @@ def build(nodes: Sequence[Any], samples: Sequence[Any]) -> TreeView:
         answer=first.answer if first else None,
         root=roots[0],
         nodes=len(nodes),
-        unique_tokens=sum(view.tokens - view.observed for view in views.values()) - roots[0].tokens,
+        unique_tokens=sum(view.tokens - view.given for view in views.values()) - roots[0].tokens,
         sample_tokens=[len(sample.completion_ids) for sample in samples],
         rewards=[sample.reward for sample in samples],
     )
@@ -84,7 +84,7 @@ def _node(node: Any, leaf: LeafView | None) -> NodeView:
     return NodeView(
         path=node.path,
         tokens=len(node.token_ids),
-        observed=node.observation_tokens,
+        given=node.inserted_tokens + node.observation_tokens,
         logprob_sum=float(sum(node.logprobs)),
         text=node.text,
         status=node.status,

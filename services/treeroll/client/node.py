@@ -56,11 +56,15 @@ class Node:
     entropies: Float32
     """Top-k entropy estimate of each token, nats; empty unless the run asked for `top_logprobs`."""
     weight_versions: list[WeightSpan]
-    """Spans that cover token_ids in order, but no observation; empty for the root."""
+    """Spans that cover the sampled ones of token_ids in order; empty for the root."""
+    inserted_tokens: int
+    """Of token_ids, at the beginning, so many were put there by the branch policy: otherwise as an observation."""
     observation_tokens: int
     """Of token_ids, at the end, so many are a tool's observation: not sampled, logprob 0, in no weight span."""
     temperature: float
     """What its branch sampled at: the run's, or the branch's own."""
+    max_tokens: int | None
+    """Most completion tokens that its branch may have come to; None: the run's."""
     top_p: float
     top_k: int
     text: str
@@ -151,8 +155,10 @@ def _node(tree: common_pb2.Tree, node: common_pb2.Node, name: str, parent: str |
         logprobs_mode=tree.logprobs_mode,
         entropies=float32s(node.entropies),
         weight_versions=[WeightSpan(span.version, span.tokens) for span in node.weight_versions],
+        inserted_tokens=node.inserted_tokens,
         observation_tokens=node.observation_tokens,
         temperature=node.temperature if node.HasField("temperature") else tree.temperature,
+        max_tokens=node.max_tokens if node.HasField("max_tokens") else None,
         top_p=tree.top_p,
         top_k=tree.top_k,
         text=node.text,

@@ -42,7 +42,7 @@ class Sample:
     prompt_ids: Int32
     completion_ids: Int32
     completion_mask: Int32
-    """1: made by the model; 0: a tool's observation."""
+    """1: made by the model; 0: a tool's observation, or inserted by the branch policy."""
     prompt_text: str
     completion_text: str
     logprobs: Float32
@@ -69,7 +69,8 @@ class Sample:
     path_weight: float
     """With it, averages over leaves are unbiased: the product of 1 / (children of the node that count).
 
-    Children count that a boundary decision started and that sampled at the run's temperature; below others it is 0.
+    Children count that a boundary decision started and that had no temperature, inserted text or token limit of their
+    own; below others it is 0.
     """
     loss_weights: Float32
     """Per token; 1 by default."""
@@ -117,9 +118,11 @@ def _staleness(path: Path) -> int | None:
 
 
 def _mask(path: Path) -> Int32:
-    """0 on observations, which end the nodes that have any."""
+    """0 on what is inserted and on observations, which begin and end the nodes that have any."""
     mask, end = np.ones(sum(path.lengths), np.int32), 0
     for node, length in zip(path.nodes(), path.lengths, strict=True):
+        if node.inserted_tokens:
+            mask[end : end + node.inserted_tokens] = 0
         end += length
         if node.observation_tokens:
             mask[end - node.observation_tokens : end] = 0

@@ -85,7 +85,8 @@ def _first(drawn: Sequence[Sample], selection: LeafSelection) -> list[Sample]:
 
 def _wanted(drawn: Sequence[Sample], selection: LeafSelection) -> list[int]:
     """Places of the correct and wrong samples that are kept whatever the others are."""
-    right, wrong = [], []
+    right: list[int] = []
+    wrong: list[int] = []
     for place, sample in enumerate(drawn):
         if sample.reward is not None:
             (right if sample.reward >= selection.correct else wrong).append(place)

@@ -14,7 +14,7 @@ from treeroll.coordinator.budgets import check_deadline
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.rewards import RewardDesk
 from treeroll.coordinator.sessions import ReplicaPlane
-from treeroll.coordinator.specs import run_config, run_spec, task_spec
+from treeroll.coordinator.specs import check_inserts, run_config, run_spec, task_spec
 from treeroll.core import runs
 from treeroll.core.events import Drained, RunCancelled, RunClosed, RunCreated, TasksSubmitted
 from treeroll.core.history import History
@@ -83,6 +83,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         # Checking a scorer may import user code: not on the event loop.
         history = await self._history(config)
         spec = await asyncio.to_thread(run_spec, request.run_id, config, self._tokenizer.vocab_size, history=history)
+        check_inserts(spec, self._tokenizer)
         if spec.run_id not in self._coordinator.state.runs:
             check_deadline(config, clock.wall())
             if await self._coordinator.store.load_run(spec.run_id):

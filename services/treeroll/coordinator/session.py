@@ -113,6 +113,8 @@ def start_command(effect: StartBranch, sampling: wire.Sampling) -> wire.StartBra
         tree_id=effect.tree_id,
         delimiter=delimiter,
     )
+    if (inserted := effect.inserted) is not None:
+        command.inserted_ids, command.inserted_text = inserted.ids, inserted.text
     if effect.temperature is not None:
         command.sampling.temperature = effect.temperature
     return command

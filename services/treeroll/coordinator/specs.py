@@ -16,7 +16,7 @@ from treeroll.core.run import RunSpec, Sampling, TaskSpec
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.policies import recipes
-from treeroll.policies.base import Limits
+from treeroll.policies.base import Inserts, Limits
 from treeroll.policies.build import build_policies
 from treeroll.policies.clashes import entropy_clashes
 from treeroll.records import CLIENT_SCORER
@@ -88,6 +88,14 @@ def run_spec(
         history=history,
         budget=run_budget(config, limits.max_tokens, policies.segment),
     )
+
+
+def check_inserts(spec: RunSpec, tokenizer: Tokenizer) -> None:
+    """InvalidInput for a text that a policy would put into paths and the model's tokenizer cannot write."""
+    for kind, policy in (("segment", spec.segment), ("branch", spec.branch)):
+        if isinstance(policy, Inserts):
+            for text in policy.inserts:
+                tokenizer.check_writes(text, f"{kind} policy '{policy.name}'")
 
 
 def _resolved(config: RunConfig, limits: Limits, top_logprobs: int) -> str:

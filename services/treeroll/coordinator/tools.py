@@ -1,4 +1,4 @@
-"""Tools that the core may ask."""
+"""Text that nobody sampled: what tools that the core may ask say, and what policies insert."""
 
 import numpy as np
 
@@ -13,7 +13,10 @@ class ToolDesk:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
 
-    def __call__(self, tool: Tool, text: str) -> Observation:
-        """The tool's answer to the call that the text ends with."""
-        answer = tool.answer(text)
-        return Observation(np.asarray(self._tokenizer.encode_continuation(answer), "<i4").tobytes(), answer)
+    def __call__(self, tool: Tool, text: str, remark: str) -> Observation:
+        """The tool's answer to the call that the text ends with, and the remark behind it."""
+        return self.encode(tool.answer(text) + remark)
+
+    def encode(self, text: str) -> Observation:
+        """The text as tokens."""
+        return Observation(np.asarray(self._tokenizer.encode_continuation(text), "<i4").tobytes(), text)

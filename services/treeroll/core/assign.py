@@ -129,7 +129,7 @@ def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
 
 def _grant_or_mask(state: State, replica: Replica, live: LiveTree, branch: Branch) -> list[Effect]:
     """Grant the branch to the replica, or set it aside while an account has no room for it."""
-    need = live.boundaries[-1] - branch.total
+    need = branch.need
     if live.run.capped:
         claimed = claims(live, branch)
         account = lacking(state, live, need, claimed)

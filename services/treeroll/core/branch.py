@@ -12,7 +12,7 @@ OneOutcomePerBranch: every grant ends in exactly one outcome; `BRANCH_TABLE` is 
 from dataclasses import dataclass
 
 from treeroll.core.ledger import Ledger
-from treeroll.core.tree import BranchReason, Decision, Kind
+from treeroll.core.tree import TAIL_CHARS, BranchReason, Decision, Kind, Observation
 from treeroll.errors import BrokenInvariant
 
 
@@ -71,9 +71,10 @@ class Branch:
 
     `tip` is its last durable node (the node it starts from, until it has one of its own). Of its durable sequence,
     `total` is the length, prompt included, `depth` the number of boundaries passed, `logprob_sum` that of the sampled
-    tokens. `sibling_index` is the index its first node takes below the start. `reserved` are tokens that accounts still
-    hold for the running grant, `claims` those accounts of things counted that hold one for it. `tail` is the end of its
-    completion text, None until a replica has said it.
+    tokens. `sibling_index` is the index its first node takes below the start. `boundaries` are the total lengths where
+    segments end on its path, for depth 1, 2, ... `inserted` comes before its first sampled token, and is durable with
+    it. `reserved` are tokens that accounts still hold for the running grant, `claims` those accounts of things counted
+    that hold one for it. `tail` is the end of its completion text, None until a replica has said it.
     """
 
     number: int
@@ -84,6 +85,7 @@ class Branch:
     sibling_index: int
     reason: BranchReason
     decision: Decision
+    boundaries: list[int]
     state: BranchState = BranchState.PENDING
     attempt: int = 0
     grant: int = 0
@@ -95,9 +97,27 @@ class Branch:
     seed: int = 0
     group: int = 0  # its nodes' label, see Node.group
     temperature: float | None = None  # what it samples at; None: the run's
+    max_tokens: int | None = None  # see Node.max_tokens
+    inserted: Observation | None = None  # None once it is in a node
     started: bool = False  # has a node of its own
     failures: int = 0  # grants the engine refused or a replica lost
     tail: str | None = None
+
+    @property
+    def position(self) -> int:
+        """Length of the sequence that its next token is sampled behind."""
+        return self.total + self.inserted.n_tokens if self.inserted else self.total
+
+    @property
+    def need(self) -> int:
+        """Most tokens that it may still sample."""
+        return self.boundaries[-1] - self.position
+
+    def insert(self, text: Observation) -> None:
+        """Put some text before the first token that it samples."""
+        self.inserted = text
+        if self.tail is not None:
+            self.tail = (self.tail + text.text)[-TAIL_CHARS:]
 
     def apply(self, event: BranchEvent) -> Outcome | None:
         """Move along the table; returns the grant's outcome if it ended here."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from treeroll.core.live import LiveTree
-from treeroll.core.tree import Decision, Node, Tree
+from treeroll.core.tree import Node, Tree
 from treeroll.cuts import split
 from treeroll.policies.base import AdvantageEstimator, CreditTree
 
@@ -25,7 +25,7 @@ class TreeShape:
         nodes = live.tree.nodes
         shape = cls(
             [node.parent for node in nodes],
-            [node.decision is Decision.RETROSPECTIVE or node.temperature is not None for node in nodes],
+            [node.weightless for node in nodes],
             [node.sampled for node in nodes],
             [node.logprob_sum for node in nodes],
             live.tree.in_path_order(live.tree.leaves),
@@ -42,10 +42,10 @@ class TreeShape:
         for node, start, end in done.heads:
             self.weightless.append(self.weightless[node])
             self.groups.append(self.groups[node])
-            self.n_tokens.append(end - start)
+            self.n_tokens.append(len(range(max(start, nodes[node].own.start), end)))
             self.logprob_sums.append(_logprob_sum(nodes[node], start, end))
         for node, start in done.tails().items():
-            self.n_tokens[node] -= start
+            self.n_tokens[node] = nodes[node].own.stop - start
             self.logprob_sums[node] = _logprob_sum(nodes[node], start, nodes[node].n_tokens)
 
     def path(self, leaf: int) -> tuple[int, ...]:
@@ -73,9 +73,9 @@ class Credit:
 def path_weights(shape: TreeShape) -> dict[int, float]:
     """Leaf -> product over its path of 1 / (children that count); 0 below a branch that does not count.
 
-    Children count whose branches were started by boundary decisions and sampled at the run's temperature. With these
-    weights leaf averages are unbiased: each of those children continues its prefix with a fresh sample of the run's
-    policy.
+    Children count whose branches were started by boundary decisions and had no temperature, inserted text or token
+    limit of their own. With these weights leaf averages are unbiased: each of those children continues its prefix with
+    a fresh sample of the run's policy.
     """
     siblings = [0] * len(shape.parents)
     for number in range(1, len(shape.parents)):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from treeroll.core.events import SegmentReported
 from treeroll.core.live import LiveTree
 from treeroll.core.run import Run, TaskSpec
-from treeroll.core.tree import Node
+from treeroll.core.tree import Node, Observation
 from treeroll.policies.base import Delimiter
 
 
@@ -69,7 +69,9 @@ class EmitTree:
 
 @dataclass(slots=True)
 class StartBranch:
-    """Start an engine request after a prefix of `prefix_tokens` tokens. `boundaries` are absolute, from the prefix on.
+    """Start an engine request after a prefix of `prefix_tokens` tokens, and `inserted` ones that are in no node yet.
+
+    `boundaries` are absolute, from there on.
 
     The prefix is one of: the beginning of what the replica has of `prefix_grant`, and behind it `prefix_ids` (int32
     little-endian, `prefix_tail` their text) if a tool added some; `prefix_ids` (the prompt); the prompt and the nodes
@@ -96,6 +98,7 @@ class StartBranch:
     priority: int
     delimiter: Delimiter | None = None
     temperature: float | None = None
+    inserted: Observation | None = None
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
 """Decisions become branches: forks where a node ends, cuts inside of it, and held branches that go on."""
 
+from treeroll.core.boundaries import narrowed
 from treeroll.core.branch import Branch, BranchEvent
 from treeroll.core.live import LiveTree
 from treeroll.core.queues import enqueue
@@ -27,6 +28,7 @@ def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
         if not expansion.forks:
             continue
         node = tree.nodes[expansion.node]
+        inserted = state.settings.encode(expansion.insert) if expansion.insert else None
         for _ in range(expansion.forks):
             branch = (
                 _fork(live, node, expansion) if expansion.cut is None else _cut(live, node, expansion.cut, expansion)
@@ -34,6 +36,14 @@ def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
             branch.group = expansion.group
             if expansion.temperature_scale != 1.0:
                 branch.temperature = live.run.spec.sampling.temperature * expansion.temperature_scale
+            if inserted is not None:
+                branch.insert(inserted)
+            if expansion.max_tokens is not None and expansion.max_tokens < live.run.spec.max_tokens:
+                branch.max_tokens = expansion.max_tokens
+            branch.boundaries = narrowed(live, branch)
+            if len(branch.boundaries) <= branch.depth:  # no room for a token
+                live.n_censored += 1
+                continue
             live.branches[branch.number] = branch
             live.started += 1
             live.active += 1
@@ -53,6 +63,7 @@ def _fork(live: LiveTree, node: Node, expansion: Expansion) -> Branch:
         node.fanout,
         expansion.reason,
         expansion.decision,
+        live.boundaries,
     )
     branch.seed = hash64(live.tree.seed, path_name(live.tree.path(node.number)), node.fanout)
     branch.tail = None if node.number else ""
@@ -63,7 +74,7 @@ def _fork(live: LiveTree, node: Node, expansion: Expansion) -> Branch:
 def _cut(live: LiveTree, node: Node, kept: int, expansion: Expansion) -> Branch:
     """A branch that begins after the node's first `kept` tokens."""
     tree = live.tree
-    if node.tokens is None or not 0 < kept < node.sampled:
+    if node.tokens is None or kept not in node.own[1:]:
         detail = f"tree {live.tree_id}: node {node.number} of {node.n_tokens} tokens cannot be cut after {kept}"
         raise BrokenInvariant("TreeWellFormed", detail)
     index = tree.cuts.get((node.number, kept), 1)
@@ -77,6 +88,7 @@ def _cut(live: LiveTree, node: Node, kept: int, expansion: Expansion) -> Branch:
         index,
         expansion.reason,
         expansion.decision,
+        live.boundaries,
     )
     branch.seed = hash64(tree.seed, path_name((*tree.path(node.number), CUT - kept)), index)
     return branch

@@ -83,9 +83,9 @@ def _settle(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
 
 def _account_prefix(live: LiveTree, branch: Branch, cached: int) -> None:
     """Count what the engine found of a request's prefix. Raises before anything has changed."""
-    recomputed = branch.total - cached
+    recomputed = branch.position - cached
     if recomputed < 0:
-        detail = f"tree {live.tree_id}: {cached} tokens of a prefix of {branch.total} are said to be cached"
+        detail = f"tree {live.tree_id}: {cached} tokens of a prefix of {branch.position} are said to be cached"
         raise BrokenInvariant("TreeWellFormed", detail)
     counters = live.run.counters
     counters.cached_tokens += cached
@@ -154,8 +154,8 @@ def release_grant(state: State, live: LiveTree, branch: Branch, event: BranchEve
 
 def lose_grant(state: State, live: LiveTree, branch: Branch, cause: str) -> None:
     """A replica died or the engine refused: bound what was lost, and grant again from the last durable node."""
-    ahead = live.boundaries[min(branch.depth + state.settings.run_ahead, len(live.boundaries)) - 1]
-    unreported = min(branch.reserved, ahead - branch.total + STOP_LAG_TOKENS)
+    ahead = branch.boundaries[min(branch.depth + state.settings.run_ahead, len(branch.boundaries)) - 1]
+    unreported = min(branch.reserved, ahead - branch.position + STOP_LAG_TOKENS)
     live.lost_tokens_max += unreported
     live.run.counters.lost_tokens_max += unreported
     branch.failures += 1
@@ -255,7 +255,7 @@ def unsampled_tokens(live: LiveTree) -> int:
             if known:
                 break
             number, kept = node.parent, node.token_start - nodes[node.parent].token_start
-    return sum(max(0, node.sampled - sampled.get(node.number, 0)) for node in nodes)
+    return sum(len(node.own[max(0, sampled.get(node.number, 0) - node.own.start) :]) for node in nodes)
 
 
 def score_leaf(state: State, event: LeafScored) -> list[Effect]:

@@ -28,13 +28,16 @@ def note_ended(live: LiveTree) -> None:
 def _covers(state: State, run: Run) -> bool:
     """Whether what is left covers what growing trees are expected to need yet, and one whole tree.
 
-    A tree is expected to take what three quarters of the trees before it did not exceed.
+    A tree is expected to take what three quarters of the trees before it did not exceed; before there is one, as much
+    as it may.
     """
-    whole = run.costs.p75
-    if run.ledger.cap is None or whole is None:
+    if run.ledger.cap is None:
         return True
     if run.reserved:
         return False
+    whole = run.costs.p75
+    if whole is None:
+        whole = run.spec.branch.max_leaves * run.spec.max_tokens
     left = run.ledger.cap - run.ledger.spent
     if left >= whole * (run.growing + 1):
         return True

@@ -18,8 +18,8 @@ INNER, NO_STOP, NOT_ENDED = NodeStatus.INNER, StopReason.NONE, Ended.NO
 
 def check_boundary(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
     """A segment ends at its boundary, or before it with EOS or a delimiter. Raises before anything has changed."""
-    limit = live.boundaries[branch.depth] if branch.depth < len(live.boundaries) else -1
-    total = branch.total + event.n_tokens
+    limit = branch.boundaries[branch.depth] if branch.depth < len(branch.boundaries) else -1
+    total = branch.position + event.n_tokens
     if total > limit or (total < limit and event.end is not EndKind.EOS and not _delimited(live, branch, event)):
         name = path_name(live.tree.path(branch.tip))
         detail = f"tree {live.tree_id} node below {name or 'the root'} ends at {total}, its boundary is {limit}"
@@ -31,7 +31,7 @@ def _delimited(live: LiveTree, branch: Branch, event: SegmentReported) -> bool:
     return (
         live.run.spec.segment.delimiter is not None
         and event.end is not EndKind.LENGTH
-        and branch.depth + 1 < len(live.boundaries)
+        and branch.depth + 1 < len(branch.boundaries)
     )
 
 
@@ -50,16 +50,18 @@ def read_tokens(state: State, live: LiveTree, event: SegmentReported) -> Tokens 
 def add_node(state: State, live: LiveTree, branch: Branch, event: SegmentReported, tokens: Tokens | None) -> Node:
     """Judge the segment, have its call answered if it ends with one, and make it the branch's new tip."""
     tree, depth, start = live.tree, branch.depth + 1, branch.total
-    text, n_tokens = event.text, event.n_tokens
+    text, n_tokens, inserted = event.text, event.n_tokens, branch.inserted
+    if inserted is not None:
+        n_tokens += inserted.n_tokens
     tail = event.tail if branch.tail is None else branch.tail
     ended = NOT_ENDED if event.end is None else ENDED.get(event.end, NOT_ENDED)
     completion_tokens = start + n_tokens - tree.nodes[0].n_tokens
-    segment = Segment(text, tail, ended, completion_tokens, depth)
+    segment = Segment(text, tail, ended, completion_tokens, depth, max_tokens=branch.max_tokens)
     if tokens is not None:
         segment.tokens, segment.recent = tokens, partial(tree.tokens_before, branch.tip, start)
     verdict, observation = live.run.spec.prune.judge(segment), None
     if verdict is None and event.end is EndKind.HOLD and live.run.spec.segment.tool is not None:
-        observation = _observe(state, live, segment, start + n_tokens)
+        observation = _observe(state, live, segment, branch.boundaries[-1] - start - n_tokens)
         if observation is None:
             verdict = live.run.spec.prune.judge(segment)
         else:
@@ -93,25 +95,37 @@ def add_node(state: State, live: LiveTree, branch: Branch, event: SegmentReporte
         observation,
         branch.temperature,
         text if live.run.spec.reads_text else None,
+        inserted,
+        branch.max_tokens,
     )
+    if tokens is not None:
+        _surround(tokens, inserted, observation)
     tree.add(node)
+    branch.inserted = None
     branch.started, branch.tip, branch.total = True, node.number, start + n_tokens
     branch.depth, branch.logprob_sum = depth, logprob_sum
     branch.tail = text[-TAIL_CHARS:] if len(text) >= TAIL_CHARS else (tail + text)[-TAIL_CHARS:]
     return node
 
 
-def _observe(state: State, live: LiveTree, segment: Segment, total: int) -> Observation | None:
-    """The answer to the segment's call, which its tokens take in; None if it leaves no room to go on: the path ends."""
-    tool = live.run.spec.segment.tool
-    observation = state.settings.observe(tool, segment.tail + segment.text) if tool else None
-    if observation is None or total + observation.n_tokens >= live.boundaries[-1]:
+def _observe(state: State, live: LiveTree, segment: Segment, room: int) -> Observation | None:
+    """The answer to the segment's call; None if the tokens that the path has left do not let it go on: it ends."""
+    policy = live.run.spec.segment
+    observation = None
+    if policy.tool is not None:
+        observation = state.settings.observe(policy.tool, segment.tail + segment.text, policy.remark(segment.depth))
+    if observation is None or observation.n_tokens >= room:
         segment.ended = Ended.LIMIT
         return None
-    if (tokens := segment.tokens) is not None:
-        zeros = array("f", bytes(len(observation.ids)))
-        tokens.ids.frombytes(observation.ids)
-        tokens.logprobs += zeros
-        if tokens.entropies:
-            tokens.entropies += zeros
     return observation
+
+
+def _surround(tokens: Tokens, before: Observation | None, behind: Observation | None) -> None:
+    """Take what nobody sampled into a node's tokens."""
+    for text, at in ((before, 0), (behind, len(tokens.ids) + (before.n_tokens if before else 0))):
+        if text is not None:
+            zeros = array("f", bytes(len(text.ids)))
+            tokens.ids[at:at] = array("i", text.ids)
+            tokens.logprobs[at:at] = zeros
+            if tokens.entropies:
+                tokens.entropies[at:at] = zeros

@@ -30,13 +30,14 @@ def start_effect(live: LiveTree, branch: Branch) -> StartBranch:
         prefix_tail=added.text if known and added else "",
         stored=stored,
         prompt_tokens=live.tree.root.n_tokens,
-        boundaries=live.boundaries[branch.depth :],
+        boundaries=branch.boundaries[branch.depth :],
         hold=spec.segment.hold,
         # With engine seeds per request, no grant of a branch may re-use the noise of an earlier one.
         seed=hash64(branch.seed, branch.attempt, branch.depth) if spec.sampling.per_request_seed else branch.seed,
         priority=-branch.depth,
         delimiter=spec.segment.delimiter,
         temperature=branch.temperature,
+        inserted=branch.inserted,
     )
 
 

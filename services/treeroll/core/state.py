@@ -27,9 +27,14 @@ def no_tokens(payload: Any) -> Tokens:
     return Tokens(array("i"), array("f"), array("f"))
 
 
-def no_tools(tool: Tool, text: str) -> Observation:
+def no_tools(tool: Tool, text: str, remark: str) -> Observation:
     """For shells whose runs have no tools."""
     raise BrokenInvariant("TreeWellFormed", f"nobody answers the calls of tool '{tool.name}'")
+
+
+def no_texts(text: str) -> Observation:
+    """For shells whose runs insert nothing."""
+    raise BrokenInvariant("TreeWellFormed", f"nobody tokenises the {len(text)} characters that a policy inserts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,8 @@ class CoreSettings:
     """Limits the core decides with. Times in seconds on the clock that `now` is read from.
 
     `read_tokens` makes sense of a report's payload, for runs whose policies read tokens. `observe` has a tool answer
-    the call that a text ends with, and tokenises the answer: a pure function, as tools are.
+    the call that a text ends with, and tokenises the answer with a remark behind it; `encode` tokenises what a policy
+    inserts. Both are pure functions, as tools are.
     """
 
     placement: PlacementPolicy
@@ -47,7 +53,8 @@ class CoreSettings:
     kv_hold: float = 0.8
     live_trees: int | None = None
     read_tokens: Callable[[Any], Tokens] = no_tokens
-    observe: Callable[[Tool, str], Observation] = no_tools
+    observe: Callable[[Tool, str, str], Observation] = no_tools
+    encode: Callable[[str], Observation] = no_texts
 
 
 @dataclass(slots=True)

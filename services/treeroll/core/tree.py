@@ -82,7 +82,10 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What a tool appended to a segment: token ids (int32 little-endian) that nobody sampled, and their text."""
+    """Tokens that nobody sampled, and their text: a tool's answer behind a segment, or what a policy put before one.
+
+    `ids` are int32 little-endian.
+    """
 
     ids: bytes
     text: str
@@ -97,12 +100,13 @@ class Observation:
 class Node:
     """One segment of `n_tokens` tokens that begins at position `token_start` of the sequence.
 
-    The last of them may be an observation. `tokens` count it in, with log probabilities and entropies of 0.
+    The first of them may be `inserted` by the policy, the last of them an `observation`. `tokens` count both in, with
+    log probabilities and entropies of 0.
 
     logprob_sum and logprob_min are over this segment's sampled tokens (nats); path_logprob_sum covers the whole
     completion up to and including this node. `grant` made it, on `replica_id`. `group` is the label that the branch
     policy gave its branch, for credit to compare leaves by; labels start at 1, and 0 is none. `temperature` is what its
-    branch sampled at, None if that is the run's.
+    branch sampled at, `max_tokens` the most completion tokens that it may have come to, each None if it is the run's.
     """
 
     number: int
@@ -129,6 +133,8 @@ class Node:
     temperature: float | None = None
     # Only in runs whose branch policy reads text; an observation's is the end of it.
     text: str | None = None
+    inserted: Observation | None = None
+    max_tokens: int | None = None
 
     @property
     def total(self) -> int:
@@ -137,8 +143,20 @@ class Node:
 
     @property
     def sampled(self) -> int:
-        """Tokens that the model made."""
-        return self.n_tokens - self.observation.n_tokens if self.observation else self.n_tokens
+        """How many tokens the model made."""
+        return self.n_tokens if self.observation is None and self.inserted is None else len(self.own)
+
+    @property
+    def own(self) -> range:
+        """Positions in the node of the tokens that the model made."""
+        first = self.inserted.n_tokens if self.inserted else 0
+        return range(first, self.n_tokens - self.observation.n_tokens if self.observation else self.n_tokens)
+
+    @property
+    def weightless(self) -> bool:
+        """Whether its branch was started otherwise than by a fresh sample of the run's policy: see `path_weights`."""
+        own = (self.temperature, self.inserted, self.max_tokens)
+        return self.decision is Decision.RETROSPECTIVE or own != (None, None, None)
 
 
 @dataclass(slots=True)
@@ -203,10 +221,11 @@ class Tree:
         while number != 0 and count > 0:
             node = self.nodes[number]
             if node.tokens is not None:
-                end = min(total - node.token_start, node.sampled)
-                part = slice(max(0, end - count), end)
+                own = node.own
+                end = min(total - node.token_start, own.stop)
+                part = slice(max(own.start, end - count), end)
                 parts.append(Tokens(node.tokens.ids[part], node.tokens.logprobs[part], node.tokens.entropies[part]))
-                count -= end - part.start
+                count -= max(0, end - part.start)
             total, number = node.token_start, node.parent
         before = Tokens(array("i"), array("f"), array("f"))
         for tokens in reversed(parts):

@@ -77,6 +77,8 @@ class Sequences:
                 f"ends in begins at {start.cut_from}"
             )
         sequence = self._begin(start, ids, tail)
+        if start.inserted_ids:
+            sequence.extend(array("i", start.inserted_ids), start.inserted_text)
         self._of.setdefault(start.tree_id, {})[start.grant] = sequence
         return sequence
 

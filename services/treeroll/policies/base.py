@@ -46,8 +46,13 @@ class Expansion:
     label, and forks inherit none.
 
     The new branches sample at `temperature_scale` times the run's temperature (above 0, MAX_TEMPERATURE_SCALE at most)
-    for as long as they run, whatever they pass and however often they are started again; forks inherit none. Unless it
-    is 1 they are no sample of the run's policy, so their leaves have path weight 0, and they count as no children.
+    for as long as they run, whatever they pass and however often they are started again. `max_tokens` is the most
+    completion tokens that their paths may have, all counted from the prompt on, where it is below the run's. `insert`
+    is text that comes before their first sampled token, and is masked in training like a tool's observation: put it
+    only into runs that were told of it, see `Inserts`. Segments that end within it are left out. Where what is inserted
+    and where it begins leave no room for a token, no branch is started, and the tree counts it as censored. Forks
+    inherit none of these. With any of them branches are no sample of the run's policy, so their leaves have path weight
+    0, and they count as no children.
     """
 
     node: int
@@ -58,6 +63,8 @@ class Expansion:
     resume: bool = True
     cut: int | None = None
     temperature_scale: float = 1.0
+    max_tokens: int | None = None
+    insert: str = ""
 
 
 class Growth(Protocol):
@@ -138,6 +145,13 @@ class SegmentPolicy(Protocol):
         """
         ...
 
+    def remark(self, calls: int) -> str:
+        """What the tool's answer to a path's `calls`-th call is followed by, mostly nothing.
+
+        Only policies with a tool are asked. One that ever says something declares what, see `Inserts`.
+        """
+        ...
+
 
 class Ended(Kind):
     """How the engine ended the branch at this node, if it did."""
@@ -152,8 +166,9 @@ class Segment:
     """What a finish test may look at. It must not change it; not frozen, because one is made for every segment.
 
     `tail` is up to TAIL_CHARS characters of path text before this segment; `text` the segment's own.
-    `completion_tokens` and `depth` include this segment. `tokens` are the segment's, and `recent(n)` gives the last n
-    sampled tokens of the path before it (fewer if there are fewer), both only for a policy that reads tokens.
+    `completion_tokens` and `depth` include this segment. `max_tokens` is the most that its path may have, None if that
+    is the run's. `tokens` are the segment's, and `recent(n)` gives the last n sampled tokens of the path before it
+    (fewer if there are fewer), both only for a policy that reads tokens.
     """
 
     text: str
@@ -163,6 +178,7 @@ class Segment:
     depth: int
     tokens: Tokens | None = None
     recent: Callable[[int], Tokens] | None = None
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +211,18 @@ class ReadsEntropies(Protocol):
     @property
     def entropy_needed(self) -> float | None:
         """Entropy (nats) that some token must reach before the policy acts on any; None: these settings read none."""
+        ...
+
+
+@runtime_checkable
+class Inserts(Protocol):
+    """What a policy also has if it puts text into paths: runs whose tokenizer has no tokens for it refuse it then."""
+
+    name: ClassVar[str]
+
+    @property
+    def inserts(self) -> tuple[str, ...]:
+        """Every text that it may insert; where it makes them, some with all characters that they may have."""
         ...
 
 

@@ -34,6 +34,9 @@ def class_flaws(policy: Any) -> Iterator[str]:
 
 def object_flaws(kind: str, policy: object) -> Iterator[str]:
     """What a policy object of this kind lacks, each as the end of a sentence."""
-    for attribute in DECIDES[kind]:
+    asked = DECIDES[kind]
+    if kind == "segment" and getattr(policy, "tool", None) is not None:
+        asked += ("remark",)
+    for attribute in asked:
         if not hasattr(policy, attribute):
             yield f"has no '{attribute}', which a {kind} policy needs"

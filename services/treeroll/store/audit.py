@@ -101,8 +101,12 @@ def _node_findings(tree: pb.Tree, node: pb.Node, parent: pb.Node) -> Iterator[tu
         yield "TreeWellFormed", f"{where} does not continue its parent's tokens"
     if not tokens or len(node.logprobs) != len(node.token_ids):
         yield "TreeWellFormed", f"{where} has {tokens} tokens and {len(node.logprobs) // 4} logprobs"
-    if sum(span.tokens for span in node.weight_versions) != tokens - node.observation_tokens:
+    if sum(span.tokens for span in node.weight_versions) != tokens - _unsampled(node):
         yield "TreeWellFormed", f"{where} has weight versions for another number of tokens"
+
+
+def _unsampled(node: pb.Node) -> int:
+    return node.inserted_tokens + node.observation_tokens
 
 
 def _ended_findings(tree: pb.Tree) -> Iterator[tuple[str, str]]:
@@ -110,7 +114,7 @@ def _ended_findings(tree: pb.Tree) -> Iterator[tuple[str, str]]:
     if ledger.granted != ledger.spent + ledger.returned + ledger.outstanding or ledger.outstanding:
         yield "TokensConserved", f"tree {tree.tree_id}: {_line(ledger)}"
     stored = sum(
-        len(node.token_ids) // 4 - node.observation_tokens + node.dropped_tokens for node in tree.nodes if node.number
+        len(node.token_ids) // 4 - _unsampled(node) + node.dropped_tokens for node in tree.nodes if node.number
     )
     if stored > ledger.spent:
         yield "TokensConserved", f"tree {tree.tree_id}: its nodes hold {stored} tokens, {ledger.spent} were spent"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise, product
 from typing import Any, Final
 
-from treeroll.policies.base import Delimiter, Limits
+from treeroll.policies.base import Delimiter, Inserts, Limits
 from treeroll.testing.case import LIMITS, Case
 
 PROMPTS: Final = (1, 15, 16, 17, 100)
@@ -18,7 +18,8 @@ def check_segment_policy(policy: Any, params: Mapping[str, object] | None = None
 
     Checked: its shape; boundaries depend on their arguments only, ascend from the prompt, are at most `max_depth` and
     no more than with blocks of one token, and never pass prompt + `max_tokens` or the context; there are some exactly
-    when there is room for a token. With a delimiter they are all the longest total.
+    when there is room for a token. With a delimiter they are all the longest total. With a tool, remarks depend on the
+    number of the call only, are declared, and end no call.
 
     Raises:
         NotConformant: a promise is broken.
@@ -27,6 +28,8 @@ def check_segment_policy(policy: Any, params: Mapping[str, object] | None = None
     used = case.build()
     case.require(isinstance(used.hold, bool), "Shape", f"has hold {used.hold!r}, which is no bool")
     _check_delimiter(case, used.delimiter)
+    if used.tool is not None:
+        _check_remarks(case, used)
     most = len(used.boundaries(1, 1, 1 + limits.max_tokens))
     for prompt, block, room in product(PROMPTS, BLOCKS, ROOM):
         arguments = (prompt, block, prompt + room)
@@ -43,6 +46,16 @@ def _check_delimiter(case: Case, delimiter: object) -> None:
     case.require(isinstance(delimiter, Delimiter), "Shape", f"has delimiter {delimiter!r}, which is no Delimiter")
     kept = isinstance(delimiter, Delimiter) and (delimiter.texts or delimiter.token_ids) and "" not in delimiter.texts
     case.require(bool(kept), "Shape", f"has delimiter {delimiter!r}, which is empty or has an empty text")
+
+
+def _check_remarks(case: Case, policy: Any) -> None:
+    for calls in range(1, len(policy.boundaries(1, 1, 1 + case.limits.max_tokens))):
+        remark, again = policy.remark(calls), case.build().remark(calls)
+        case.require(remark == again, "Pure", f"says {remark!r} and {again!r} behind the same call {calls}")
+        kept = isinstance(remark, str) and policy.tool.call_end not in remark
+        case.require(kept, "Remark", f"says {remark!r} behind call {calls}, which is no text or ends a call")
+        declared = not remark or (isinstance(policy, Inserts) and bool(policy.inserts))
+        case.require(declared, "Remark", f"says {remark!r} behind call {calls} and declares no inserts")
 
 
 def _check(case: Case, arguments: tuple[int, int, int], totals: list[int], delimited: bool) -> None:

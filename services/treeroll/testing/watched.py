@@ -69,7 +69,7 @@ def _flaws(tree: Tree, expansion: Any) -> list[str]:
     node = tree.nodes[expansion.node]
     if expansion.cut is None and node.status is not NodeStatus.INNER:
         flaws.append(f"expands node {expansion.node}, where the path has ended")
-    if expansion.cut is not None and (node.number == 0 or expansion.cut not in range(1, node.sampled)):
+    if expansion.cut is not None and (node.number == 0 or expansion.cut not in node.own[1:]):
         flaws.append(f"cuts node {expansion.node} of {node.n_tokens} tokens after {expansion.cut!r}")
     if not isinstance(expansion.forks, int) or expansion.forks < 0:
         flaws.append(f"asks for {expansion.forks!r} forks")
@@ -79,6 +79,8 @@ def _flaws(tree: Tree, expansion: Any) -> list[str]:
         flaws.append(f"gives {expansion.group!r} as group")
     if not 0 < expansion.temperature_scale <= MAX_TEMPERATURE_SCALE:
         flaws.append(f"gives {expansion.temperature_scale!r} as temperature_scale, not above 0 and up to 10")
+    if expansion.max_tokens is not None and (not isinstance(expansion.max_tokens, int) or expansion.max_tokens < 1):
+        flaws.append(f"gives {expansion.max_tokens!r} as max_tokens")
     return flaws
 
 

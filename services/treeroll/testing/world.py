@@ -33,7 +33,7 @@ from treeroll.core.rng import hash64, uniform
 from treeroll.core.run import RunSpec, Sampling, TaskSpec
 from treeroll.core.state import CoreSettings, State
 from treeroll.core.step import step
-from treeroll.core.tree import Observation, Tokens
+from treeroll.core.tree import Node, Observation, Tokens
 from treeroll.generator.delimiter import DelimiterScan
 from treeroll.policies import registry
 from treeroll.policies.base import Limits
@@ -46,6 +46,7 @@ PROMPT_TOKENS = 20
 SEGMENT_TOKENS = 32
 MODEL_LEN = 4096
 CALL_ENDS = range(7, 10)
+NOTHING = Observation(b"", "")
 
 # A replica by name and incarnation, and a grant of it.
 Incarnation = tuple[str, int]
@@ -68,17 +69,26 @@ def read_tokens(payload: "Payload") -> Tokens:
     return Tokens(array("i", payload.tokens), logprobs, array("f", (-2 * value for value in logprobs)))
 
 
-def stored(payload: "Payload", observation: Observation | None) -> "Payload":
+def stored(payload: "Payload", node: Node) -> "Payload":
     """What a store has of a node."""
-    if observation is None:
-        return payload
-    added = [value for (value,) in struct.iter_unpack("<i", observation.ids)]
-    return Payload(payload.start, payload.tokens + added, payload.text + observation.text)
+    before, behind = node.inserted or NOTHING, node.observation or NOTHING
+    tokens = [*ids_of(before), *payload.tokens, *ids_of(behind)]
+    return Payload(node.token_start, tokens, before.text + payload.text + behind.text)
 
 
-def observe(tool: Tool, text: str) -> Observation:
+def ids_of(text: Observation) -> list[int]:
+    """Token ids of what nobody sampled."""
+    return [value for (value,) in struct.iter_unpack("<i", text.ids)]
+
+
+def observe(tool: Tool, text: str, remark: str) -> Observation:
     """An answer that depends on the call: one to three tokens, whatever the tool would say."""
-    ids = [60 + hash64(tool.name, text, place) % 9 for place in range(1 + hash64(tool.name, text) % 3)]
+    return encode(f"{tool.name}: {text}{remark}")
+
+
+def encode(text: str) -> Observation:
+    """One to three tokens, by the text."""
+    ids = [60 + hash64(text, place) % 9 for place in range(1 + hash64(text) % 3)]
     return Observation(struct.pack(f"<{len(ids)}i", *ids), "".join(f"{token} " for token in ids))
 
 
@@ -141,7 +151,7 @@ class World:
         limits = self.limits or Limits(self.leaves, SEGMENT_TOKENS, self.max_depth, SEGMENT_TOKENS * self.max_depth)
         place = registry.build("placement", self.placement, {}, limits)
         self.state = State(
-            CoreSettings(place, max_attempts=self.max_attempts, read_tokens=read_tokens, observe=observe)
+            CoreSettings(place, max_attempts=self.max_attempts, read_tokens=read_tokens, observe=observe, encode=encode)
         )
         self.now = 0.0
         self.queue: list[tuple[float, int, Event | Due]] = []
@@ -226,7 +236,7 @@ class World:
             case StartBranch():
                 key = effect.replica_id, self.incarnation[effect.replica_id]
                 self._check_prefix(key, effect)
-                self.serving[key][effect.grant] = Serving(effect, effect.prefix_tokens)
+                self.serving[key][effect.grant] = Serving(effect, self.kept[key][effect.tree_id][effect.grant])
                 self.later((key, effect.grant), self.random.expovariate(1.0))
             case StopBranch():
                 key = effect.replica_id, self.incarnation[effect.replica_id]
@@ -235,9 +245,7 @@ class World:
             case ScoreLeaf(live=live, node=node):
                 self.later(LeafScored(live.tree_id, node, self._reward(live, node)), self.random.expovariate(10.0))
             case PersistNode(live=live, node=added):
-                self.stored.setdefault(live.tree_id, {})[added.number] = stored(
-                    effect.report.payload, added.observation
-                )
+                self.stored.setdefault(live.tree_id, {})[added.number] = stored(effect.report.payload, added)
             case ForgetTree():
                 self.kept.get((effect.replica_id, effect.incarnation), {}).pop(effect.tree_id, None)
             case EmitTree(live=live):
@@ -265,7 +273,7 @@ class World:
                 tokens = part.start + len(part.tokens)
             if tokens < start.prefix_tokens or (tokens > start.prefix_tokens and not start.cut_from):
                 raise AssertionError(f"grant {start.grant} has a prefix of {tokens} tokens, not {start.prefix_tokens}")
-        kept[start.grant] = start.prefix_tokens
+        kept[start.grant] = start.prefix_tokens + (start.inserted or NOTHING).n_tokens
 
     def _happen(self, what: Event | Due) -> None:
         if not isinstance(what, tuple):

@@ -18,7 +18,8 @@ TOLERANCE = 1e-9
 
 NODE_COLUMNS = (
     *("node_id", "tree_id", "parent_id", "path", "depth", "sibling_index", "token_start", "token_ids", "logprobs"),
-    *("entropies", "weight_versions", "observation_tokens", "status", "tin", "tout", "value", "n_leaves"),
+    *("entropies", "weight_versions", "inserted_tokens", "observation_tokens"),
+    *("status", "tin", "tout", "value", "n_leaves"),
 )
 SAMPLE_COLUMNS = (
     *(
@@ -137,7 +138,8 @@ def _node_findings(node: Row, known: dict[str, Row]) -> Iterator[Finding]:
         yield "TreeWellFormed", f"{where} has an interval outside its parent's"
     if not tokens or len(logprobs) != tokens or not all(map(math.isfinite, logprobs)):
         yield "TreeWellFormed", f"{where} has {tokens} tokens, {len(logprobs)} logprobs, or one that is not finite"
-    if sum(span["tokens"] for span in node["weight_versions"]) != tokens - node["observation_tokens"]:
+    sampled = tokens - node["inserted_tokens"] - node["observation_tokens"]
+    if sum(span["tokens"] for span in node["weight_versions"]) != sampled:
         yield "TreeWellFormed", f"{where} has weight versions for another number of tokens"
 
 

@@ -38,5 +38,6 @@ def _tree(leaves: list[dict[str, Any]]) -> TreeFigures:
 def add_nodes(tally: Tally, nodes: pa.Table) -> None:
     """Count the generated tokens of nodes that some sample passes through."""
     sampled = nodes.filter(pc.and_(pc.greater(nodes["depth"], 0), pc.greater(nodes["n_leaves"], 0)))
-    tokens = pc.subtract(pc.list_value_length(sampled["token_ids"]), sampled["observation_tokens"])
+    given = pc.add(sampled["inserted_tokens"], sampled["observation_tokens"])
+    tokens = pc.subtract(pc.list_value_length(sampled["token_ids"]), given)
     tally.unique_tokens += pc.sum(tokens).as_py() or 0

@@ -144,7 +144,7 @@ class Commands(_message.Message):
     def __init__(self, acked_seq: _Optional[int] = ..., stops: _Optional[_Iterable[_Union[StopBranch, _Mapping]]] = ..., starts: _Optional[_Iterable[_Union[StartBranch, _Mapping]]] = ..., paused: _Optional[bool] = ..., drain: _Optional[bool] = ..., forget_trees: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StartBranch(_message.Message):
-    __slots__ = ("grant", "prefix_ids", "prompt_tokens", "boundaries", "max_total", "hold", "sampling", "cache_salt", "seed", "priority", "tree_id", "prefix_tokens", "prefix_grant", "prefix_tail", "cut_from", "delimiter")
+    __slots__ = ("grant", "prefix_ids", "prompt_tokens", "boundaries", "max_total", "hold", "sampling", "cache_salt", "seed", "priority", "tree_id", "prefix_tokens", "prefix_grant", "prefix_tail", "cut_from", "delimiter", "inserted_ids", "inserted_text")
     GRANT_FIELD_NUMBER: _ClassVar[int]
     PREFIX_IDS_FIELD_NUMBER: _ClassVar[int]
     PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -161,6 +161,8 @@ class StartBranch(_message.Message):
     PREFIX_TAIL_FIELD_NUMBER: _ClassVar[int]
     CUT_FROM_FIELD_NUMBER: _ClassVar[int]
     DELIMITER_FIELD_NUMBER: _ClassVar[int]
+    INSERTED_IDS_FIELD_NUMBER: _ClassVar[int]
+    INSERTED_TEXT_FIELD_NUMBER: _ClassVar[int]
     grant: int
     prefix_ids: bytes
     prompt_tokens: int
@@ -177,7 +179,9 @@ class StartBranch(_message.Message):
     prefix_tail: str
     cut_from: int
     delimiter: Delimiter
-    def __init__(self, grant: _Optional[int] = ..., prefix_ids: _Optional[bytes] = ..., prompt_tokens: _Optional[int] = ..., boundaries: _Optional[_Iterable[int]] = ..., max_total: _Optional[int] = ..., hold: _Optional[bool] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., seed: _Optional[int] = ..., priority: _Optional[int] = ..., tree_id: _Optional[str] = ..., prefix_tokens: _Optional[int] = ..., prefix_grant: _Optional[int] = ..., prefix_tail: _Optional[str] = ..., cut_from: _Optional[int] = ..., delimiter: _Optional[_Union[Delimiter, _Mapping]] = ...) -> None: ...
+    inserted_ids: bytes
+    inserted_text: str
+    def __init__(self, grant: _Optional[int] = ..., prefix_ids: _Optional[bytes] = ..., prompt_tokens: _Optional[int] = ..., boundaries: _Optional[_Iterable[int]] = ..., max_total: _Optional[int] = ..., hold: _Optional[bool] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., seed: _Optional[int] = ..., priority: _Optional[int] = ..., tree_id: _Optional[str] = ..., prefix_tokens: _Optional[int] = ..., prefix_grant: _Optional[int] = ..., prefix_tail: _Optional[str] = ..., cut_from: _Optional[int] = ..., delimiter: _Optional[_Union[Delimiter, _Mapping]] = ..., inserted_ids: _Optional[bytes] = ..., inserted_text: _Optional[str] = ...) -> None: ...
 
 class Delimiter(_message.Message):
     __slots__ = ("texts", "token_ids")

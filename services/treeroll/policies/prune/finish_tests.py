@@ -98,5 +98,5 @@ class FinishTests:
                 return False
 
     def _limit(self, segment: Segment) -> StopReason:
-        full = segment.completion_tokens >= self._limits.max_tokens
+        full = segment.completion_tokens >= (segment.max_tokens or self._limits.max_tokens)
         return StopReason.LENGTH if full or segment.depth < self._limits.max_depth else StopReason.DEPTH
