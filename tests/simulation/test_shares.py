@@ -18,8 +18,8 @@ class Fleet(World):
         return self.state.runs[run_id]
 
     def submit(self, run_id: str, tasks: int, epoch: int = 0) -> None:
-        made = [self._task(n) for n in range(tasks)]
-        named = [replace(task, epoch=epoch, tree_id=f"{run_id}-{epoch}-{task.tree_id}") for task in made]
+        made = [self._task(n, epoch) for n in range(tasks)]
+        named = [replace(task, tree_id=f"{run_id}-{epoch}-{task.tree_id}") for task in made]
         self._feed(TasksSubmitted(run_id, named))
 
     def start(self) -> None:

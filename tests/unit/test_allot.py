@@ -51,7 +51,7 @@ class Allotted(World):
             self._join(name)
         self._feed(RunCreated(self.spec))
         for epoch in (0, 1):
-            tasks = [replace(self._task(n), epoch=epoch, tree_id=f"t{n}-{epoch}") for n in range(3)]
+            tasks = [replace(self._task(n, epoch), tree_id=f"t{n}-{epoch}") for n in range(3)]
             self._feed(TasksSubmitted("run", tasks))
             self.drain()
         self._feed(RunClosed("run"))

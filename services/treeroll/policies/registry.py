@@ -206,7 +206,7 @@ def _parameters(policy: PolicyClass) -> Iterator[ParameterRow]:
     own = policy.Params.__annotations__
     # What policies share comes last.
     for name, field in sorted(policy.Params.model_fields.items(), key=lambda item: item[0] not in own):
-        default = "none" if field.default is None else str(field.default)
+        default = "none" if field.default is None else str(field.default) or '""'
         yield ParameterRow(name, _type(field.annotation), default, _bounds(field), field.description or "")
 
 

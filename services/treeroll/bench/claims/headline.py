@@ -72,7 +72,7 @@ CLAIM = Claim(
     name="headline",
     paper="ours",
     says="twice the effective samples per token of flat GRPO sampling, 1.3 times those of plain TreePO",
-    conditions=f"{BUDGET:,} tokens each, {LEAVES} leaves on average; knapsack, with a prior of 0.5, knows one epoch before",
+    conditions=f"{BUDGET:,} tokens each, {LEAVES} leaves on average; knapsack knows one epoch before (prior 0.5)",
     columns=(
         *(Column(f"{name}: {kind}", f"{name}, {kind}", 1) for name in ARMS for kind in ("plain", "corrected")),
         *(Column(f"{name}: noise", f"{name}, gradient variance / mean² at 1,000 tokens", 1) for name in ARMS),
