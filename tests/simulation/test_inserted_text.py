@@ -60,6 +60,7 @@ class Hints:
     """Not for the registry."""
 
     reads_tokens: bool
+    reads_text = False
     name: ClassVar[str] = "hints"
     reads_rewards: ClassVar[bool] = False
     needs_hold: ClassVar[bool] = False
