@@ -58,10 +58,16 @@ def _view(run: Run, task: TaskSpec) -> TaskView:
     return TaskView(task.task_id, task.prompt_text, len(task.prompt_ids) // 4, successes, scored)
 
 
+def _promised(state: State, run: Run) -> int:
+    """Tokens that the run's growing trees are expected to take yet."""
+    growing = (live for live in state.trees.values() if live.run is run)
+    return sum(max(0, round(live.charge) - live.ledger.spent) for live in growing)
+
+
 def _budget(state: State, run: Run, fresh: int) -> BudgetView:
     limit, spent, leaves = run.ledger.cap, run.ledger.spent, run.counters.leaves
     return BudgetView(
-        tokens_left=None if limit is None else max(0, limit - spent),
+        tokens_left=None if limit is None else max(0, limit - spent - _promised(state, run)),
         seconds_left=None if run.ends_at is None else max(0.0, run.ends_at - state.now),
         tokens_per_leaf=spent / leaves if leaves else float(run.spec.max_tokens),
         tasks_left=len(run.waiting) + fresh,
