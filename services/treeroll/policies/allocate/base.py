@@ -26,9 +26,9 @@ class TaskView:
 class BudgetView:
     """What a run has left, when an allocator is asked.
 
-    `tokens_left` is without what growing trees are expected to take yet. `tokens_per_leaf` is the mean so far, max_tokens
-    before there is any leaf. `tasks_left` have no tree yet, the ones being asked about included. `slots` branches run at
-    once on the whole fleet.
+    `tokens_left` is without what growing trees are expected to take yet. `tokens_per_leaf` is the mean so far,
+    max_tokens before there is any leaf. `tasks_left` have no tree yet, the ones being asked about included. `slots`
+    branches run at once on the whole fleet.
     """
 
     tokens_left: int | None
