@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from treeroll.bench.claims import deadline, headline, ib_tpo, knapsack, predictor, pruning, search, treepo, turns
+from treeroll.bench.claims import deadline, headline, ib_tpo, knapsack, pets, predictor, pruning, search, treepo, turns
 from treeroll.bench.claims.arena import Arena
 from treeroll.bench.claims.claim import Claim
 from treeroll.bench.result import Result
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CLAIMS: Final[Mapping[str, Claim]] = {
     claim.name: claim
     for claim in (
-        headline.CLAIM, treepo.CLAIM, ib_tpo.CLAIM, knapsack.CLAIM, search.DORA, search.ETS, search.BAVT,
+        headline.CLAIM, treepo.CLAIM, ib_tpo.CLAIM, knapsack.CLAIM, pets.CLAIM, search.DORA, search.ETS, search.BAVT,
         *pruning.CLAIMS, deadline.CLAIM, predictor.CLAIM, turns.CLAIM,
     )
 }  # fmt: skip
