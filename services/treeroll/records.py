@@ -51,7 +51,15 @@ def run_record(run: Run) -> api.Run:
         reward_errors=counters.reward_errors,
         fork_recomputed_tokens=counters.fork_recomputed_tokens,
         fork_requests=counters.fork_requests,
+        caps=[_cap(ledger) for ledger in (run.ledger, *run.counts) if ledger.cap is not None],
+        stop_reason=run.stop_reason,
+        stop_detail=run.stop_detail,
+        deadline=run.deadline,
     )
+
+
+def _cap(ledger: Ledger) -> api.Cap:
+    return api.Cap(resource=ledger.key, limit=ledger.cap, spent=ledger.spent, outstanding=ledger.outstanding)
 
 
 def _ledger(ledger: Ledger) -> pb.Ledger:

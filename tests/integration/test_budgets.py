@@ -1,17 +1,24 @@
 """Runs stop at their budget and at their deadline, and deliver what is complete, flagged."""
 
+import asyncio
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.local_service import local_service
+from tests.support.rollouts import rollout
 
+from treeroll import clock
+from treeroll.cli.status import status as status_command
 from treeroll.client import AsyncRun, connect_async
 from treeroll.client.batch import Failure
 from treeroll.client.records import TreeRecord
+from treeroll.config import CoordinatorConfig
 from treeroll.core.budget import overshoot
 from treeroll.demo import TASKS_FILE
-from treeroll.errors import InvalidInput
+from treeroll.errors import InvalidInput, TreerollError
 from treeroll.generator.config import SimulatedLatency
 from treeroll.tasks import read_tasks
 
@@ -36,7 +43,12 @@ async def test_a_run_stops_at_its_budget_of_tokens_with_whole_trees() -> None:
         await run.submit(read_tasks(TASKS_FILE))
         await run.close()
         trees, failures = await everything(run)
-        ledger = (await run.status()).ledger
+        status = await run.status()
+        ledger, [cap] = status.ledger, status.caps
+        assert (cap.resource, cap.limit, cap.spent, cap.outstanding) == ("tokens", 20_000, ledger.spent, 0)
+        assert cap.left == 20_000 - ledger.spent
+        assert status.stop_reason == "budget"
+        assert "the run's budget has" in status.stop_detail
         assert 15_000 < ledger.spent <= 20_000 + overshoot(SLOTS)
         assert ledger.outstanding == 0
         assert len(trees) + len(failures) == 200
@@ -50,6 +62,7 @@ async def test_a_run_stops_at_its_deadline_and_delivers_what_is_complete() -> No
     async with local_service() as service, await connect_async(service.address) as client:
         service.start_replica("r0", slots=SLOTS, latency=SimulatedLatency(step_s=0.002))
         run = await client.create_run("run", **RUN, budget={"seconds": 1.0})
+        assert 0 < ((await run.status()).deadline or 0) - clock.wall() < 1.0
         await run.submit(read_tasks(TASKS_FILE))
         await run.close()
         trees, failures = await everything(run)
@@ -61,6 +74,50 @@ async def test_a_run_stops_at_its_deadline_and_delivers_what_is_complete() -> No
             assert "the run's deadline" in tree.error
             assert {sample.status for sample in tree.samples} == {"partial"}
         assert all(re.search(r"the run's deadline .* passed", failure.error) for failure in failures)
+        status = await run.status()
+        assert (status.state, status.stop_reason, status.caps) == ("cancelled", "deadline", [])
+
+
+async def test_a_budget_is_shown_while_it_is_spent_and_in_the_summary(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with local_service() as service:
+        service.start_replica("r0", slots=SLOTS)
+        assert await rollout(service, tmp_path / "out", limit=40, budget={"tokens": 9000, "leaves": 9000}) == 0
+        shown = capsys.readouterr().err
+        await asyncio.to_thread(status_command, service.address)
+        listed = capsys.readouterr().out
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    spent = summary["budget"]["tokens"]["spent"]
+    assert summary["budget"]["tokens"]["limit"] == 9000
+    assert summary["budget"]["leaves"] == {"limit": 9000, "spent": summary["samples"]}
+    assert (summary["generated_tokens"], summary["stop_reason"]) == (spent, "budget")
+    assert f"budget: {spent:,} of 9,000 tokens, {summary['samples']:,} of 9,000 leaves" in shown
+    assert f"note: {summary['stop_detail']}" in shown
+    assert f": budget: {spent:,} of 9,000 tokens, {summary['samples']:,} of 9,000 leaves; stopped: the run" in listed
+
+
+async def test_a_deadline_comes_when_nothing_else_happens() -> None:
+    """No replica speaks, and leases are looked at every ten minutes: only the core's alarm wakes the coordinator."""
+    quiet = CoordinatorConfig(port=0, heartbeat_s=60.0, lease_s=2400.0)
+    async with local_service(coordinator=quiet) as service, await connect_async(service.address) as client:
+        run = await client.create_run("run", **RUN, budget={"seconds": 0.2})
+        await run.submit(read_tasks(TASKS_FILE, limit=3))
+        await run.close()
+        async with asyncio.timeout(20):
+            trees, failures = await everything(run)
+        assert trees == []
+        assert len(failures) == 3
+        assert all(failure.error.endswith("passed before this task started") for failure in failures)
+
+
+async def test_a_rollout_whose_time_is_over_before_its_tasks_are_there_says_so(tmp_path: Path) -> None:
+    async with local_service() as service:
+        service.start_replica("r0", slots=SLOTS)
+        with pytest.raises(
+            TreerollError, match=r"no task gave a sample; the first failure: the run's deadline .* passed"
+        ):
+            await rollout(service, tmp_path / "out", limit=40, budget={"seconds": 1e-6})
 
 
 @pytest.mark.parametrize(

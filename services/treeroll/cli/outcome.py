@@ -7,7 +7,7 @@ from typing import Any
 
 from treeroll.cli.console import number, out, table
 from treeroll.cli.preflight import Plan, resolved_policies
-from treeroll.cli.progress import Display
+from treeroll.cli.progress import Display, budget_line
 from treeroll.cli.results.directory import write_json
 from treeroll.cli.results.merge import merge
 from treeroll.cli.results.record import RunRecord
@@ -91,8 +91,13 @@ def report(plan: Plan, summary: Mapping[str, Any], display: Display, *, interrup
         display.say(f"stopped by Ctrl-C: {missing} of {summary['tasks']} tasks are not complete; --resume goes on")
         return INTERRUPTED
     if not summary["samples"]:
-        first = next(iter(summary["failures"]), {"error": "no reason was given"})
+        first = next(iter(summary["failures"]), {"error": summary["stop_detail"] or "no reason was given"})
         raise TreerollError(f"no task gave a sample; the first failure: {first['error']}")
+    if summary["budget"]:
+        caps = [(resource, use["spent"], use["limit"]) for resource, use in summary["budget"].items()]
+        display.say(f"budget: {budget_line(caps)}")
+    if summary["stop_reason"] in ("budget", "deadline"):
+        display.say(f"note: {summary['stop_detail']}")
     if summary["failed_tasks"]:
         display.say(f"note: {summary['failed_tasks']} tasks ended without a sample; summary.json says why")
     if summary["partial_trees"]:

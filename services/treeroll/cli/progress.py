@@ -23,6 +23,8 @@ MANY_REPLICAS = 8
 
 # Name, state, branches, slots.
 ReplicaLine = tuple[str, str, int, int]
+# Resource, what is spent of it, and the cap.
+CapLine = tuple[str, int, int]
 
 
 @dataclass(slots=True)
@@ -39,7 +41,9 @@ class Snapshot:
     generated_tokens: int = 0
     sharing: float | None = None
     """Tokens of the samples so far, counted separately, over what their trees cost."""
-    budget_tokens: int | None = None
+    caps: Sequence[CapLine] = ()
+    deadline: float | None = None
+    """When the run's time is over, in seconds since the Unix epoch."""
     mean_reward: float | None = None
     reward_errors: int = 0
     replicas: Sequence[ReplicaLine] = ()
@@ -128,12 +132,19 @@ def make_display() -> Display:
     return LiveDisplay(Console(stderr=True, highlight=False)) if sys.stderr.isatty() else PlainDisplay()
 
 
+def budget_line(caps: Sequence[CapLine]) -> str:
+    """ "50,000 of 100,000 tokens, 3 of 8 tool calls"."""
+    return ", ".join(f"{spent:,} of {limit:,} {resource.replace('_', ' ')}" for resource, spent, limit in caps)
+
+
 def _figures(snapshot: Snapshot, rate: float) -> list[str]:
     parts = [f"{snapshot.trees}/{snapshot.total} trees", f"{number(snapshot.leaves)} leaves", f"{rate:,.0f} tokens/s"]
     if snapshot.sharing is not None:
         parts.append(f"sharing {snapshot.sharing:.2f}")
-    if snapshot.budget_tokens:
-        parts.append(f"budget {snapshot.generated_tokens / snapshot.budget_tokens:.0%} used")
+    if snapshot.caps:
+        parts.append(f"budget: {budget_line(snapshot.caps)}")
+    if snapshot.deadline is not None:
+        parts.append(f"{max(0.0, snapshot.deadline - time.time()):.0f} s left")
     if snapshot.mean_reward is not None:
         parts.append(f"mean reward {snapshot.mean_reward:.3f}")
     if snapshot.failed:

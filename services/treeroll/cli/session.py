@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from treeroll.cli.interrupts import Interrupts
 from treeroll.cli.progress import Display, Snapshot
 from treeroll.cli.results.earlier import Written
-from treeroll.cli.results.session import Figures, Session
+from treeroll.cli.results.session import Session
 from treeroll.cli.summary import Tally, TreeFigures
 from treeroll.client.records import TreeRecord
 from treeroll.errors import LeaseLost, RunClosed, TreerollError, Unavailable
@@ -73,9 +73,11 @@ class RolloutSession:
         try:
             self._total = len(await self._run.submit(tasks))
             await self._run.close()
-        except RunClosed:  # cancelled by Ctrl-C meanwhile
-            if not self.interrupted:
+        except RunClosed:  # stopped meanwhile, by Ctrl-C or at its deadline
+            status = await self._run.status()
+            if not self.interrupted and not status.stop_reason:
                 raise
+            self._total = status.submitted
 
     async def stream(self, written: Written) -> None:
         """Write trees as they finish until all have ended. Trees in `written` that come again are only acknowledged."""
@@ -125,7 +127,7 @@ class RolloutSession:
 
     async def _read_figures(self) -> Any:
         status = await self._run.status()
-        self.session.figures = Figures.of(status)
+        self.session.read(status)
         self.session.wall_s = self._earlier_s + time.monotonic() - self._started
         return status
 
@@ -146,7 +148,8 @@ class RolloutSession:
             leaves=run.leaves,
             generated_tokens=run.ledger.spent,
             sharing=self._tally.delivered_tokens / self._spent if self._spent else None,
-            budget_tokens=run.config.get("budget_tokens"),
+            caps=[(cap.resource, cap.spent, cap.limit) for cap in run.caps],
+            deadline=run.deadline,
             mean_reward=self._tally.reward.mean,
             reward_errors=run.reward_errors,
             replicas=[(r.replica_id, r.state, r.branches, r.slots) for r in service.replicas],

@@ -33,7 +33,7 @@ def status(address: ServiceAddress = DEFAULT_ADDRESS, as_json: AsJson = False) -
 
 
 def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]") -> None:
-    from treeroll.cli.console import number, out, table
+    from treeroll.cli.console import number, out, plain, table
 
     engine = service.engine
     model = f"{engine.engine} {engine.engine_version} with {engine.model}" if engine else "no replica yet"
@@ -78,3 +78,16 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]") -> No
         console.print(
             table("runs", ("run", "state", ">done", ">failed", ">leaves", ">tokens", ">reward errors"), lines)
         )
+    for line in filter(None, map(_budget, runs)):
+        console.print(plain(line), markup=False, soft_wrap=True)
+
+
+def _budget(run: "RunStatus") -> str:
+    """What a run may use and why it came short, as one line; "" if there is nothing to say."""
+    from treeroll.cli.progress import budget_line
+
+    caps = budget_line([(cap.resource, cap.spent, cap.limit) for cap in run.caps])
+    said = [f"budget: {caps}"] if caps else []
+    if run.stop_reason:
+        said.append(f"stopped: {run.stop_detail}")
+    return f"{run.run_id}: {'; '.join(said)}" if said else ""

@@ -75,12 +75,29 @@ class ServiceStatus:
 
 
 @dataclass(slots=True)
+class Cap:
+    """A cap on what a run may use."""
+
+    resource: str
+    """"tokens", "leaves", "expansions" or "tool_calls"."""
+    limit: int
+    spent: int
+    outstanding: int
+    """Set aside for branches that are running."""
+
+    @property
+    def left(self) -> int:
+        """What nobody has spent or reserved; of tokens a little less than nothing after an overrun."""
+        return self.limit - self.spent - self.outstanding
+
+
+@dataclass(slots=True)
 class RunStatus:
     """A run and its figures. submitted = waiting + growing + finished + failed."""
 
     run_id: str
     state: str
-    """"open", "closed" (no more tasks) or "cancelled"."""
+    """"open", "closed" (no more tasks) or "cancelled" (by a client, or at its deadline: see `stop_reason`)."""
     submitted: int
     waiting: int
     growing: int
@@ -97,6 +114,14 @@ class RunStatus:
     reward_errors: int
     fork_recomputed_tokens: int
     fork_requests: int
+    stop_reason: str
+    """Why trees were cut or tasks not started: "cancelled", "deadline" or "budget"; "" while none was."""
+    stop_detail: str
+    """The same as a sentence."""
+    deadline: float | None
+    """When its time is over, in seconds since the Unix epoch; None if its budget has no time in it."""
+    caps: list[Cap]
+    """On the whole run's use, those that are set."""
     ledger: Ledger
     config: dict[str, Any]
     """Resolved configuration."""
@@ -110,6 +135,8 @@ class RunStatus:
     def from_proto(cls, run: rollout_pb2.Run) -> "RunStatus":
         """From the wire."""
         own: dict[str, Any] = {
+            "deadline": run.deadline if run.HasField("deadline") else None,
+            "caps": [Cap(**_scalars(Cap, cap)) for cap in run.caps],
             "ledger": Ledger.from_proto(run.ledger),
             "config": json.loads(run.config_json) if run.config_json else {},
         }

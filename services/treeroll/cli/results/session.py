@@ -46,6 +46,17 @@ class Session:
     replicas: int = 0
     versions: dict[str, str] = field(default_factory=dict)
     """Software that made the rows."""
+    caps: list[dict[str, Any]] = field(default_factory=list)
+    """What the run may use and has used: `client.status.Cap` as mappings."""
+    stop_reason: str = ""
+    stop_detail: str = ""
+    """Why the run came short of its tasks, as in `RunStatus`."""
+
+    def read(self, status: Any) -> None:
+        """Take over a newer `RunStatus`."""
+        self.figures = Figures.of(status)
+        self.caps = [asdict(cap) for cap in status.caps]
+        self.stop_reason, self.stop_detail = status.stop_reason, status.stop_detail
 
 
 Sessions = dict[str, Session]

@@ -76,8 +76,20 @@ class CreateRunRequest(_message.Message):
     config_json: str
     def __init__(self, run_id: _Optional[str] = ..., config_json: _Optional[str] = ...) -> None: ...
 
+class Cap(_message.Message):
+    __slots__ = ("resource", "limit", "spent", "outstanding")
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    SPENT_FIELD_NUMBER: _ClassVar[int]
+    OUTSTANDING_FIELD_NUMBER: _ClassVar[int]
+    resource: str
+    limit: int
+    spent: int
+    outstanding: int
+    def __init__(self, resource: _Optional[str] = ..., limit: _Optional[int] = ..., spent: _Optional[int] = ..., outstanding: _Optional[int] = ...) -> None: ...
+
 class Run(_message.Message):
-    __slots__ = ("run_id", "config_json", "state", "submitted", "waiting", "growing", "finished", "failed", "leaves", "ledger", "wasted_tokens", "cached_tokens", "recomputed_tokens", "forks", "regrants", "lost_tokens_max", "reward_errors", "fork_recomputed_tokens", "fork_requests")
+    __slots__ = ("run_id", "config_json", "state", "submitted", "waiting", "growing", "finished", "failed", "leaves", "ledger", "wasted_tokens", "cached_tokens", "recomputed_tokens", "forks", "regrants", "lost_tokens_max", "reward_errors", "fork_recomputed_tokens", "fork_requests", "caps", "stop_reason", "stop_detail", "deadline")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     CONFIG_JSON_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -97,6 +109,10 @@ class Run(_message.Message):
     REWARD_ERRORS_FIELD_NUMBER: _ClassVar[int]
     FORK_RECOMPUTED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     FORK_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    CAPS_FIELD_NUMBER: _ClassVar[int]
+    STOP_REASON_FIELD_NUMBER: _ClassVar[int]
+    STOP_DETAIL_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     config_json: str
     state: str
@@ -116,7 +132,11 @@ class Run(_message.Message):
     reward_errors: int
     fork_recomputed_tokens: int
     fork_requests: int
-    def __init__(self, run_id: _Optional[str] = ..., config_json: _Optional[str] = ..., state: _Optional[str] = ..., submitted: _Optional[int] = ..., waiting: _Optional[int] = ..., growing: _Optional[int] = ..., finished: _Optional[int] = ..., failed: _Optional[int] = ..., leaves: _Optional[int] = ..., ledger: _Optional[_Union[_common_pb2.Ledger, _Mapping]] = ..., wasted_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., forks: _Optional[int] = ..., regrants: _Optional[int] = ..., lost_tokens_max: _Optional[int] = ..., reward_errors: _Optional[int] = ..., fork_recomputed_tokens: _Optional[int] = ..., fork_requests: _Optional[int] = ...) -> None: ...
+    caps: _containers.RepeatedCompositeFieldContainer[Cap]
+    stop_reason: str
+    stop_detail: str
+    deadline: float
+    def __init__(self, run_id: _Optional[str] = ..., config_json: _Optional[str] = ..., state: _Optional[str] = ..., submitted: _Optional[int] = ..., waiting: _Optional[int] = ..., growing: _Optional[int] = ..., finished: _Optional[int] = ..., failed: _Optional[int] = ..., leaves: _Optional[int] = ..., ledger: _Optional[_Union[_common_pb2.Ledger, _Mapping]] = ..., wasted_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., forks: _Optional[int] = ..., regrants: _Optional[int] = ..., lost_tokens_max: _Optional[int] = ..., reward_errors: _Optional[int] = ..., fork_recomputed_tokens: _Optional[int] = ..., fork_requests: _Optional[int] = ..., caps: _Optional[_Iterable[_Union[Cap, _Mapping]]] = ..., stop_reason: _Optional[str] = ..., stop_detail: _Optional[str] = ..., deadline: _Optional[float] = ...) -> None: ...
 
 class GetRunRequest(_message.Message):
     __slots__ = ("run_id",)
