@@ -1,11 +1,14 @@
 """`treeroll bench policies` times every branch policy at the same width."""
 
+import gc
+
 import pytest
 
 from treeroll.bench.decisions import Clock, Lines
 from treeroll.bench.policies import LIMITS, SHAPES, figures, grow, measure
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
+from treeroll.policies.base import Expansion
 
 NAMES = [policy.name for policy in registry.POLICIES["branch"]]
 
@@ -24,6 +27,30 @@ def test_every_call_of_a_policy_is_timed() -> None:
     # At each of two trees: a start, a call per node (64 paths of up to 6), and one when nothing runs.
     assert 2 * (1 + 64 + 1) < len(calls) <= 2 * (1 + 64 * 6 + 1)
     assert min(calls) > 0
+
+
+class Loop:
+    """Garbage that only a collection finds, and that runs lines when it does."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+    def __del__(self) -> None:
+        for _ in range(100):
+            pass
+
+
+def test_lines_are_the_policys_own_and_not_those_of_garbage_that_is_collected_meanwhile() -> None:
+    def decide() -> list[Expansion]:
+        for _ in range(2 * gc.get_threshold()[0]):
+            Loop()
+        return []
+
+    gc.collect()
+    lines = Lines()
+    lines.measure(decide)
+    assert lines.calls[0] < 6 * 2 * gc.get_threshold()[0]
+    assert gc.isenabled()
 
 
 def test_figures_are_microseconds_per_call() -> None:

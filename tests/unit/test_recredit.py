@@ -11,7 +11,8 @@ from treeroll.core.effects import Effect, PersistNode, PersistReward
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.policies.base import Limits
 from treeroll.store.base import StoredTree
-from treeroll.testing.world import World, logprob_of
+from treeroll.testing.language import logprob_of
+from treeroll.testing.world import World
 
 LIMITS = Limits(leaves=6, segment_tokens=32, max_depth=4, max_tokens=128)
 

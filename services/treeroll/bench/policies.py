@@ -16,7 +16,8 @@ from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.base import Limits
 from treeroll.policies.build import Policies
-from treeroll.testing.world import EOS, World
+from treeroll.testing.language import EOS
+from treeroll.testing.world import World
 
 COLUMNS = (
     Column("alone_us", "us/event, one by one", 1),

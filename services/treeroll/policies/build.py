@@ -7,7 +7,7 @@ from treeroll.errors import InvalidInput
 from treeroll.policies import recipes, registry
 from treeroll.policies.base import AdvantageEstimator, BranchPolicy, Limits, PrunePolicy, SegmentPolicy
 from treeroll.policies.clashes import clashes
-from treeroll.policies.recipes import Choice
+from treeroll.policies.recipe import Choice
 
 # Sections of a recipe that a run may override.
 SECTIONS = ("segment", "branch", "prune", "advantage")

@@ -9,7 +9,7 @@ from treeroll.policies import registry
 from treeroll.policies.base import Limits, ReadsEntropies
 from treeroll.policies.branch.fanout_growth import FanoutPolicy
 from treeroll.policies.prune.finish_tests import FinishTests
-from treeroll.policies.recipes import Choice
+from treeroll.policies.recipe import Choice
 
 if TYPE_CHECKING:
     from treeroll.policies.build import Policies

@@ -1,39 +1,15 @@
 """Named bundles of policies with the defaults of their paper: `--recipe treepo`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
 from treeroll.errors import InvalidInput
 from treeroll.policies.base import Limits
+from treeroll.policies.recipe import Choice, Recipe
 from treeroll.policies.registry import echo
-
-NO_PARAMS: Final[Mapping[str, object]] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A policy by name, with the parameters that differ from its defaults."""
-
-    name: str
-    params: Mapping[str, object] = field(default_factory=lambda: NO_PARAMS)
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What a run uses unless it says otherwise."""
-
-    name: str
-    summary: str
-    paper: str
-    limits: Limits
-    segment: Choice
-    branch: Choice
-    prune: Choice
-    advantage: Choice
-    top_logprobs: int = 0  # candidates that entropies are estimated from
-
+from treeroll.policies.search_recipes import SEARCHES
 
 # 14 segments of 512 tokens, the best of the paper's shapes; treepo and flat share it, so that they compare.
 PAPER_LIMITS: Final = Limits(leaves=16, segment_tokens=512, max_depth=14, max_tokens=14 * 512)
@@ -229,90 +205,6 @@ _TREEPS_RAG = Recipe(
     advantage=Choice("treeps_mc"),
 )
 
-# Width, T, and steps of up to 256 tokens of 1,024 are the paper's, as are 25 steps at most. Ours: segments of fixed
-# length, as treepo has, so that a path has four of them.
-_REBASE = Recipe(
-    name="rebase",
-    summary="all paths wait at a segment's end, then the best get most of 16 continuations",
-    paper="REBASE, arXiv 2408.00724",
-    limits=Limits(leaves=16, segment_tokens=256, max_depth=25, max_tokens=4 * 256),
-    segment=Choice("fixed", MappingProxyType({"hold": True})),
-    branch=Choice("rebase", MappingProxyType({"temperature": 0.2})),
-    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
-    advantage=Choice("grpo"),
-)
-
-# The width of the paper's main comparison, its two temperatures and its lengths; 40 steps at most are its code's. Ours:
-# segments of fixed length, where it has steps that end at a blank line.
-_DORA = Recipe(
-    name="dora",
-    summary="as rebase with 64 continuations, which near copies of a path do not get more of",
-    paper="DORA, Every Rollout Counts (paper and code in WangXinglin/DORA)",
-    limits=Limits(leaves=64, segment_tokens=256, max_depth=40, max_tokens=8 * 256),
-    segment=Choice("fixed", MappingProxyType({"hold": True})),
-    branch=Choice("dora", MappingProxyType({"temperature": 0.1, "similarity_temperature": 0.01})),
-    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
-    advantage=Choice("grpo"),
-)
-
-# The paper's figures for width 16. Ours: segments of fixed length, as for rebase.
-_ETS = Recipe(
-    name="ets",
-    summary="as rebase, after ending paths that are not worth the cache they keep; 16 continuations",
-    paper="ETS, arXiv 2502.13575",
-    limits=Limits(leaves=16, segment_tokens=256, max_depth=25, max_tokens=4 * 256),
-    segment=Choice("fixed", MappingProxyType({"hold": True})),
-    branch=Choice("ets", MappingProxyType({"temperature": 0.2, "price": 1.0, "coverage": 1.5, "distance": 0.05})),
-    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
-    advantage=Choice("grpo"),
-)
-
-# Ours, all figures of searches but uct's exploration: their sources do not grow trees of segments for training.
-_SEARCH_LIMITS: Final = Limits(leaves=16, segment_tokens=256, max_depth=16, max_tokens=16 * 256)
-_BAVT = Recipe(
-    name="bavt",
-    summary="paths drawn by value go on, the more greedily the less is left; up to 16 leaves",
-    paper="BAVT, arXiv 2603.12634",
-    limits=_SEARCH_LIMITS,
-    segment=Choice("fixed", MappingProxyType({"hold": True})),
-    branch=Choice("bavt"),
-    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
-    advantage=Choice("grpo"),
-)
-
-_UCT = Recipe(
-    name="uct",
-    summary="paths chosen by upper confidence bounds go on, four at a time; up to 16 leaves",
-    paper="bound as in ReST-MCTS*, arXiv 2406.03816",
-    limits=_SEARCH_LIMITS,
-    segment=Choice("fixed", MappingProxyType({"hold": True})),
-    branch=Choice("uct", MappingProxyType({"exploration": 0.7})),
-    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
-    advantage=Choice("grpo"),
-)
-
-_COST_BAND = Recipe(
-    name="cost_band",
-    summary="the cheapest band of paths goes on, then the next; up to 16 leaves",
-    paper="Group Marching Tree, arXiv 1705.02403",
-    limits=_SEARCH_LIMITS,
-    segment=Choice("fixed", MappingProxyType({"hold": True})),
-    branch=Choice("cost_band", MappingProxyType({"band": 0.1})),
-    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
-    advantage=Choice("grpo"),
-)
-
-_DEPTH_FIRST = Recipe(
-    name="depth_first",
-    summary="the deepest paths go on first, four at a time; up to 16 leaves",
-    paper="none; the baseline of searches by value",
-    limits=_SEARCH_LIMITS,
-    segment=Choice("fixed", MappingProxyType({"hold": True})),
-    branch=Choice("depth_first"),
-    prune=Choice("finish_tests", MappingProxyType({"boxed": "boxed_as_eos", "repetition": "last"})),
-    advantage=Choice("grpo"),
-)
-
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
     {
         recipe.name: recipe
@@ -332,13 +224,7 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
             _REST_MCTS,
             _HYPER,
             _TREE_PLANNER,
-            _REBASE,
-            _DORA,
-            _ETS,
-            _BAVT,
-            _UCT,
-            _COST_BAND,
-            _DEPTH_FIRST,
+            *SEARCHES,
         )
     }
 )

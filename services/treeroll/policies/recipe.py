@@ -1,0 +1,33 @@
+"""What a recipe is: the policies of a run, with the parameters that a paper gives them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from treeroll.policies.base import Limits
+
+NO_PARAMS: Final[Mapping[str, object]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A policy by name, with the parameters that differ from its defaults."""
+
+    name: str
+    params: Mapping[str, object] = field(default_factory=lambda: NO_PARAMS)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a run uses unless it says otherwise."""
+
+    name: str
+    summary: str
+    paper: str
+    limits: Limits
+    segment: Choice
+    branch: Choice
+    prune: Choice
+    advantage: Choice
+    top_logprobs: int = 0  # candidates that entropies are estimated from
