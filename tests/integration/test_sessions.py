@@ -137,7 +137,7 @@ async def test_a_replica_that_lost_its_lease_is_told_so_and_ends() -> None:
 
         await eventually(joined)
         service.lose("r0", 1)
-        with pytest.raises(SessionRefused, match="its lease is lost"):
+        with pytest.raises(SessionRefused, match="replica r0 incarnation 1 lost its lease"):
             await asyncio.wait_for(replica, 10)
 
 

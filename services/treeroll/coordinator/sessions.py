@@ -54,7 +54,8 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
                 await session.wake.wait()
                 if session.lost:
                     # The replica takes this for final, ends, and comes back as a new incarnation.
-                    await context.abort(grpc.StatusCode.ABORTED, f"its lease is lost: {session.lost}")
+                    name = f"replica {session.hello.replica_id} incarnation {session.hello.incarnation}"
+                    await context.abort(grpc.StatusCode.ABORTED, f"{name} lost its lease ({session.lost}); restart it")
                 if reader.done() or session.calls != call:
                     return
                 yield wire.CoordinatorMessage(commands=session.next_commands())
