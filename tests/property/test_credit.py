@@ -110,7 +110,7 @@ def test_every_estimator_has_a_definition_to_compare_with():
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(tree=trees, choice=st.integers(0, 2**16))
 def test_it_agrees_with_its_definition(name, tree, choice):
     params = COMBINATIONS[name][choice % len(COMBINATIONS[name])]
@@ -122,7 +122,7 @@ def test_it_agrees_with_its_definition(name, tree, choice):
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tree=trees, order=st.randoms(use_true_random=False))
 def test_the_order_in_which_leaves_are_listed_changes_nothing(name, tree, order):
     leaves, scored = list(tree.paths), list(tree.rewards)
@@ -140,7 +140,7 @@ def test_the_order_in_which_leaves_are_listed_changes_nothing(name, tree, order)
 
 
 @pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"rest_mcts"}))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 2**32), depth=st.integers(1, 5), width=st.integers(1, 4))
 def test_a_tree_whose_candidates_all_have_one_reward_has_no_credit(name, seed, depth, width):
     tree = grown(seed, depth, width, 0.2, 0.8, "alike")

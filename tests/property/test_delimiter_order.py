@@ -12,7 +12,7 @@ delimiters = st.fixed_dictionaries({
 })  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     segment=delimiters,
     hold=st.booleans(),

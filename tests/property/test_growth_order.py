@@ -69,7 +69,7 @@ worlds = st.builds(
 
 @pytest.mark.parametrize("hold", [False, True], ids=["stream", "hold"])
 @pytest.mark.parametrize("params", SETTINGS.values(), ids=SETTINGS.keys())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(world=worlds, tree_seed=st.integers(0, 1000), order=st.integers(0, 2**32))
 def test_the_order_of_arrival_changes_nothing(params, hold, world, tree_seed, order):
     shuffle = random.Random(order)
@@ -81,7 +81,7 @@ def test_the_order_of_arrival_changes_nothing(params, hold, world, tree_seed, or
 
 @pytest.mark.parametrize("hold", [False, True], ids=["stream", "hold"])
 @pytest.mark.parametrize("name", OTHERS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(world=worlds, tree_seed=st.integers(0, 1000), order=st.integers(0, 2**32))
 def test_the_order_of_arrival_changes_nothing_in_any_policy(name, hold, world, tree_seed, order):
     wide = policy(OTHERS[name], Limits(64, 10, DEPTH, 100), name)
@@ -94,7 +94,7 @@ def test_the_order_of_arrival_changes_nothing_in_any_policy(name, hold, world, t
 
 
 @pytest.mark.parametrize("params", SETTINGS.values(), ids=SETTINGS.keys())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(world=worlds, order=st.integers(0, 2**32))
 def test_a_tree_never_has_more_leaves_than_wanted(params, world, order):
     grown = Driver(policy(params), world, pick=random.Random(order).randrange).run()
@@ -103,7 +103,7 @@ def test_a_tree_never_has_more_leaves_than_wanted(params, world, order):
 
 
 @pytest.mark.parametrize("sync", ["level", "path"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), end=st.sampled_from([0.0, 0.3, 0.6]))
 def test_without_discards_the_width_is_reached_exactly(sync, seed, end):
     # Every round adds at least one leaf, so as many rounds as leaves always suffice.
@@ -121,7 +121,7 @@ def path_weight(tree, node: Node) -> Fraction:
 
 
 @pytest.mark.parametrize("sync", ["level", "path"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(world=worlds, order=st.integers(0, 2**32))
 def test_path_weights_of_a_tree_without_fallback_sum_to_one(sync, world, order):
     grown = Driver(policy({"sync": sync, "fallback": "none"}), world, pick=random.Random(order).randrange).run()
@@ -129,7 +129,7 @@ def test_path_weights_of_a_tree_without_fallback_sum_to_one(sync, world, order):
     assert sum(path_weight(grown.tree, node) for node in ended) == 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(world=worlds, order=st.integers(0, 2**32))
 def test_fallback_branches_are_retrospective_and_forks_are_not(world, order):
     grown = Driver(policy({}), world, pick=random.Random(order).randrange).run()

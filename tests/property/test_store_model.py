@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from redis import Redis
@@ -129,8 +129,6 @@ def test_memory_and_redis_answer_alike(redis_server: EmbeddedRedis) -> None:
     limits = settings(
         max_examples=40,
         stateful_step_count=30,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow],
         phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking a failure takes minutes: do that by hand
     )
     run_state_machine_as_test(lambda: StoreModel(redis_server.url), settings=limits)

@@ -22,7 +22,7 @@ shares = st.floats(0, 1, width=32)
 windows = st.tuples(shares, shares).map(lambda ends: tuple(sorted(ends))).filter(lambda ends: ends[0] < ends[1])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     seed=st.integers(0, 2**32),
     shape=st.tuples(st.integers(1, 4), st.integers(1, 12)),
@@ -40,7 +40,7 @@ def test_factors(seed, shape, strength, parts, clamp):
     assert found == pytest.approx(np.array(expected), rel=1e-4, abs=1e-4)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(tokens=st.integers(1, 40), progress=shares, start=windows, end=windows, outside=st.floats(0, 0.99))
 def test_schedules(tokens, progress, start, end, outside):
     found = scheduled(tokens, progress, TokenSchedule(start, end, outside))
@@ -48,7 +48,7 @@ def test_schedules(tokens, progress, start, end, outside):
     assert found.tolist() == pytest.approx(expected, abs=1e-5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(tree=trees, tail=st.integers(1, 30), slope=st.floats(0, 20))
 def test_clip_ranges(tree, tail, slope):
     samples = delivered(tree, "spo").samples
@@ -58,7 +58,7 @@ def test_clip_ranges(tree, tail, slope):
 
 
 @pytest.mark.parametrize("name", BY_NODE)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tree=trees)
 def test_edges(name, tree):
     record = delivered(tree, name)

@@ -31,7 +31,7 @@ BRANCHES = {
     "hyper": [None, {"warm_up": 1, "keep": 1}, {"warm_up": 3, "keep": 2, "pool": 4}],
     "tree_planner": [None, {"samples": 1, "places": 0}, {"samples": 4, "places": 1}],
     "rebase": [None, {"value": "success"}, {"value": "steps", "quorum": 0.5}],
-    "dora": [None, {"embedder": None}],
+    "dora": [None, {"embedder": None, "timeout_s": 0.5}],
     "ets": [None, {"coverage": 0, "price": 0}, {"embedder": None}],
     "bavt": [None, {"tokens": 50, "parallel": 1}],
     "uct": [None, {"value": "success", "width": 1}],

@@ -57,13 +57,13 @@ def close(value):
     return pytest.approx(value, rel=1e-6, abs=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(problems())
 def test_the_program_finds_the_best_of_all_choices(problem):
     assert problem.value(PROGRAM.solve(problem)) == close(best(problem))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(problems())
 def test_the_pass_over_the_tree_finds_it_without_coverage(problem):
     problem = replace(problem, clusters=(), coverage=0.0)
@@ -72,7 +72,7 @@ def test_the_pass_over_the_tree_finds_it_without_coverage(problem):
     assert problem.value(kept) == close(best(problem))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(problems())
 def test_program_and_pass_agree_where_coverage_is_worth_nothing(problem):
     problem = replace(problem, coverage=0.0)
@@ -102,7 +102,7 @@ def test_free_nodes_end_no_path_that_has_a_share(problem):
     assert closure(replace(problem, price=0.0, clusters=(), coverage=0.0)) == wanted
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(problems())
 def test_nodes_beyond_price_leave_one_path(problem):
     dear = replace(problem, price=1e6, coverage=0.1)

@@ -77,9 +77,10 @@ def test_no_quorum_makes_more_leaves_than_wanted_or_loses_a_path(seed, quorum, o
     assert ended == 8
 
 
-def test_rewards_need_whole_levels():
-    with pytest.raises(InvalidInput, match=r"'rebase': quorum 0.5 and value success cannot work together"):
-        build(quorum=0.5, value="success")
+@pytest.mark.parametrize(("early", "named"), [({"quorum": 0.5}, "quorum 0.5"), ({"timeout_s": 2}, "timeout_s 2")])
+def test_rewards_need_whole_levels(early, named):
+    with pytest.raises(InvalidInput, match=rf"'rebase': {named} and value success cannot work together"):
+        build(value="success", **early)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(0, 300), st.floats(0.01, 2))

@@ -1,4 +1,4 @@
-"""When the core must be called although nothing happens: time brings budget, and ends it."""
+"""When the core must be called although nothing happens: time brings budget, ends it, and ends waits."""
 
 from treeroll.core.state import State
 
@@ -8,4 +8,6 @@ def alarm(state: State) -> float | None:
     times = [bucket.ready_at(waiting[0][0]) for bucket, waiting in state.throttled.items()]
     if state.ends:
         times.append(state.ends[0][0])
+    if state.timeouts:
+        times.append(state.timeouts[0][0])
     return min(times, default=None)

@@ -9,6 +9,7 @@ from treeroll.core.fleet import Replica
 from treeroll.core.grow import cut_branch, settle_tree
 from treeroll.core.live import LiveTree
 from treeroll.core.masks import lacking, mask, next_doomed, refusal, release_throttled
+from treeroll.core.patience import end_waits
 from treeroll.core.queues import take_slot
 from treeroll.core.rng import hash64
 from treeroll.core.run import Run, RunState, TaskSpec
@@ -17,6 +18,7 @@ from treeroll.core.shares import charge_start, next_run
 from treeroll.core.start import start_effect
 from treeroll.core.state import State
 from treeroll.core.tree import Tree
+from treeroll.policies.base import Patient
 
 # Effects of endings in one call.
 END_LIMIT = 2000
@@ -30,6 +32,8 @@ def assign(state: State) -> list[Effect]:
     """
     effects = end_overdue(state)
     effects += end_cancelled(state, END_LIMIT)
+    if state.timeouts:
+        end_waits(state)
     if state.throttled:
         release_throttled(state)
     effects += _fill(state)
@@ -118,7 +122,9 @@ def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
     boundaries = run.spec.segment.boundaries(tree.root.n_tokens, replica.block_size, longest)
     state.order += 1
     growth = run.spec.growth_of(task).grow(tree)
-    live = LiveTree(run, task, tree, growth, boundaries, state.order, replica.replica_id, planted_at=state.now)
+    patient = growth if isinstance(growth, Patient) and growth.timeout_s is not None else None
+    live = LiveTree(run, task, tree, growth, boundaries, state.order, replica.replica_id)
+    live.planted_at, live.patient = state.now, patient
     open_tree(live)
     charge_start(run, live)
     state.trees[tree.tree_id] = live

@@ -16,9 +16,9 @@ from treeroll.core.effects import (
     StopBranch,
 )
 from treeroll.core.events import EndKind, LeafScored, SegmentReported
-from treeroll.core.expand import expand
 from treeroll.core.live import LiveTree, TreeStatus
 from treeroll.core.masks import unblock
+from treeroll.core.patience import await_others, decide
 from treeroll.core.queues import enqueue, free_slot
 from treeroll.core.reserve import note_ended
 from treeroll.core.segment import INNER, add_node, check_boundary, read_tokens
@@ -128,7 +128,9 @@ def _grown_by(state: State, live: LiveTree, node: Node, effects: list[Effect]) -
     if live.cut:
         close_held(live)
     elif expansions := live.growth.on_node(live.tree, node):
-        expand(state, live, expansions)
+        decide(state, live, expansions)
+    elif live.patient is not None and node.number in live.held:
+        await_others(state, live)
 
 
 def release_grant(state: State, live: LiveTree, branch: Branch, event: BranchEvent) -> None:
@@ -212,7 +214,7 @@ def settle_tree(state: State, live: LiveTree) -> list[Effect]:
         if live.run.spec.branch.reads_rewards and not live.scored and not live.cut:
             return []
         if not live.cut:
-            expand(state, live, live.growth.on_idle(live.tree))
+            decide(state, live, live.growth.on_idle(live.tree))
         if live.active == 0:
             close_held(live)
             live.grown = True

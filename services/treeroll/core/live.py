@@ -8,7 +8,7 @@ from treeroll.core.bucket import Bucket
 from treeroll.core.ledger import Ledger
 from treeroll.core.run import Run, TaskSpec
 from treeroll.core.tree import Tree
-from treeroll.policies.base import Growth
+from treeroll.policies.base import Growth, Patient
 
 
 class TreeStatus(StrEnum):
@@ -55,6 +55,10 @@ class LiveTree:
     planted_at: float = 0.0  # seconds on the clock of `now`
     lost_tokens_max: int = 0
     grown: bool = False  # no branch will start any more
+    # The growth, if its held paths wait for so long only; until when they do (on the clock of `now`); a timer is set.
+    patient: Patient | None = None
+    times_out_at: float | None = None
+    timed: bool = False
 
     @property
     def tree_id(self) -> str:

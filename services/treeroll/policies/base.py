@@ -83,6 +83,23 @@ class Growth(Protocol):
         ...
 
 
+@runtime_checkable
+class Patient(Growth, Protocol):
+    """A growth whose held paths wait for others, but for so long only."""
+
+    @property
+    def timeout_s(self) -> float | None:
+        """Seconds from the first path that was held undecided to `on_timeout`; None: as long as it takes.
+
+        Any decision ends the wait. With a timeout decisions depend on the order of arrival: they are retrospective.
+        """
+        ...
+
+    def on_timeout(self, tree: Tree) -> list[Expansion]:
+        """The time is over, and others still run."""
+        ...
+
+
 class BranchPolicy(Protocol):
     """Decides forks and fallbacks."""
 

@@ -127,18 +127,22 @@ class World:
 
     def run(self) -> dict[str, LiveTree]:
         """Grow every task to its end; checks all invariants after every step."""
-        for name in self.incarnation:
-            self._join(name)
-        self._feed(RunCreated(self.spec))
-        self._feed(TasksSubmitted("run", [self._task(i, e) for e in range(self.epochs) for i in range(self.tasks)]))
-        self._feed(RunClosed("run"))
-        while self._go_on():
+        self.start()
+        while self.go_on():
             if self.kill_share and self.random.random() < self.kill_share:
                 self._kill(self.random.choice(sorted(self.incarnation)))
         self._feed(Ticked())
         return self.finished
 
-    def _go_on(self) -> bool:
+    def start(self) -> None:
+        """The replicas join, and the run gets all its tasks."""
+        for name in self.incarnation:
+            self._join(name)
+        self._feed(RunCreated(self.spec))
+        self._feed(TasksSubmitted("run", [self._task(i, e) for e in range(self.epochs) for i in range(self.tasks)]))
+        self._feed(RunClosed("run"))
+
+    def go_on(self) -> bool:
         """The next thing happens, or the core's alarm rings; False if there is neither."""
         rings_at = alarm(self.state)
         if self.queue and (rings_at is None or self.queue[0][0] <= rings_at):

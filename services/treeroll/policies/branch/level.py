@@ -15,19 +15,28 @@ from treeroll.policies.branch.frontier_value import ValueParams, scores
 class LevelParams(ValueParams):
     """When a level is decided.
 
-    Once a share `quorum` of the live paths has arrived at a boundary; late ones are decided with the next round. Below
-    1 a tree depends on the order of arrival: ForkBlind does not hold, and decisions are retrospective, because a late
-    path is measured by deeper ones. Ours: no timeout, since growths know no time.
+    Once a share `quorum` of the live paths has arrived at a boundary, or the first that did has waited for `timeout_s`;
+    late ones are decided with the next round. With a quorum below 1 or a timeout a tree depends on the order of
+    arrival: ForkBlind does not hold, and decisions are retrospective, because a late path is measured by deeper ones.
     """
 
     quorum: float = Field(1.0, gt=0, le=1, description="share of live paths that decide a level; below 1 order matters")
+    timeout_s: float | None = Field(
+        None, gt=0, le=1e6, description="seconds that a level waits for late paths; if set, order matters"
+    )
+
+    @property
+    def ordered(self) -> bool:
+        """Whether a level may be decided without all of its paths."""
+        return self.quorum < 1 or self.timeout_s is not None
 
     @model_validator(mode="after")
     def _whole_levels_for_rewards(self) -> Self:
-        if self.quorum < 1 and self.reads_rewards:
+        if self.ordered and self.reads_rewards:
+            early = f"quorum {self.quorum:g}" if self.quorum < 1 else f"timeout_s {self.timeout_s:g}"
             raise ValueError(
-                f"quorum {self.quorum:g} and value success cannot work together: rewards are known once nothing of a "
-                "tree runs any more; set quorum to 1 or choose another value"
+                f"{early} and value success cannot work together: rewards are known once nothing of a tree runs any "
+                "more; have levels wait for all their paths, or choose another value"
             )
         return self
 
@@ -66,7 +75,9 @@ class LevelGrowth:
     """
 
     def __init__(self, params: LevelParams, allocation: Allocation, width: int) -> None:
+        self.timeout_s = params.timeout_s
         self._quorum = params.quorum
+        self._decision = Decision.RETROSPECTIVE if params.ordered else Decision.BOUNDARY
         self._allocation = allocation
         self._values = params.model()
         self._width = width
@@ -93,6 +104,10 @@ class LevelGrowth:
         """Everybody is here."""
         return self._decide(tree)
 
+    def on_timeout(self, tree: Tree) -> list[Expansion]:
+        """Those who are here do not wait for the others any longer."""
+        return self._decide(tree)
+
     def _decide(self, tree: Tree) -> list[Expansion]:
         waiting = [tree.nodes[number] for number in tree.in_path_order(self._waiting)]
         self._waiting, self._arrived = [], 0
@@ -103,9 +118,8 @@ class LevelGrowth:
         known = scores(self._values, waiting)
         shares = even(width, len(waiting)) if known is None else self._allocation.shares(tree, waiting, known, width)
         self._awaited += width
-        decision = Decision.BOUNDARY if self._quorum == 1 else Decision.RETROSPECTIVE
         return [
-            Expansion(node.number, share - 1, decision=decision)
+            Expansion(node.number, share - 1, decision=self._decision)
             for node, share in zip(waiting, shares, strict=True)
             if share
         ]

@@ -17,8 +17,9 @@ class Rebase(LevelPolicy):
     W is the width that is left: the run's `leaves` less the paths that have ended. Paths whose share is 0 end there,
     open and in no sample; there is no other pruning. The prompt gets the whole width.
 
-    Forks read nothing beyond the boundary, so they are boundary decisions (with quorum 1). But paths whose share is 0
-    have no reward, so no mean over the leaves estimates the policy's mean reward.
+    Forks read nothing beyond the boundary, so they are boundary decisions, unless a level is decided before all its
+    paths are there. But paths whose share is 0 have no reward, so no mean over the leaves estimates the policy's mean
+    reward.
 
     Ours: shares are exact, by largest remainder with ties in path order. The source rounds up one path after another,
     best first, in floating point, and need not arrive at W; a form with plain rounding does not either. R is what
