@@ -35,9 +35,7 @@ class Grown:
 
     run_id: str
     trees: Sequence[TreeRecord]
-    """Whole ones."""
-    partial: Sequence[TreeRecord]
-    """Those that a budget cut, with the leaves that they have."""
+    """Whole ones: not those that a budget cut."""
     tokens: int
     seconds: float
 
@@ -85,12 +83,10 @@ class Arena:
             await run.submit(shuffled(self.tasks, seed)[: arm.tasks], epoch=epoch)
         await run.close()
         trees: list[TreeRecord] = []
-        partial: list[TreeRecord] = []
         async with run.batches(trees=16) as batches:
             async for batch in batches:
-                for tree in batch.trees:
-                    (trees if tree.status == "complete" else partial).append(tree)
+                trees += [tree for tree in batch.trees if tree.status == "complete"]
                 await batch.ack()
         seconds = monotonic() - began
         status = await run.status()
-        return Grown(run.run_id, trees, partial, status.ledger.spent, seconds)
+        return Grown(run.run_id, trees, status.ledger.spent, seconds)

@@ -12,8 +12,9 @@ from treeroll.bench.rounds import Figures
 
 SMALL, LARGE = 8, 32
 STEPS = "Step scores are the share of right steps among the arithmetic that a path has written"
-# A quarter of what 16 independent samples of the demo model take, about 130 tokens each.
-QUARTER = 520
+# A quarter of what 16 independent samples of the demo model take, about 130 tokens each, less half of the round in
+# which a tree notices that it has so many.
+QUARTER = 520 - 64
 
 
 def _arm(recipe: str, leaves: int) -> Arm:
@@ -78,14 +79,13 @@ def _judge_ets(rounds: Sequence[Figures]) -> tuple[Verdict, str]:
 
 
 async def _measure_bavt(arena: Arena, seed: int) -> Figures:
-    settings = {"budget": {"tree_tokens": QUARTER}}
+    settings = {"branch": {"value": "steps", "tokens": QUARTER}}
     quarter = Arm("bavt, a quarter", "bavt", LEAVES, tasks=TASKS, settings=settings)
     tree, flat = await arena.grow(quarter, seed), await arena.grow(FLAT, seed)
-    # A tree that the budget cut before any leaf ended is an answer that is not there: all tasks count.
     return {
-        "right_bavt": percent(sum(map(voted_right, [*tree.trees, *tree.partial])), TASKS),
+        "right_bavt": _right(tree),
         "right_flat": _right(flat),
-        "tokens_bavt": tree.tokens / TASKS,
+        "tokens_bavt": _per_task(tree),
         "tokens_flat": _per_task(flat),
         "share": percent(tree.tokens, flat.tokens),
     }
@@ -144,7 +144,8 @@ BAVT = Claim(
     name="bavt",
     paper="BAVT, arXiv 2603.12634",
     says="as often right as parallel sampling at four times the budget",
-    conditions="multi-hop questions, tool calls as budget, the model as its own critic. Here: tokens of a tree",
+    conditions="multi-hop questions, tool calls as budget, the model as its own critic. Here: tokens of a tree, which "
+    f"ends with the round and the leaf by which it has {QUARTER}. {STEPS}",
     columns=(
         Column("right_bavt", "majority right, bavt, %", 0),
         Column("right_flat", "flat, %", 0),
