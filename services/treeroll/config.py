@@ -94,8 +94,11 @@ class RunConfig(Config):
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     """Whatever else is limited."""
     scorer: str | None = None
-    """`math`, `exact`, `regex:PATTERN`, `arith`, `python:module:function`, `client` (written back) or None."""
+    """`math`, `exact`, `arith`, `regex:PATTERN`, `python:module:function`, `http://...`, `client` (written back)."""
+    judge: str | None = None
+    """Scorer of unfinished paths, from 0 to 1, for branch policies whose `value` is `judge`; written like `scorer`."""
     scorer_timeout_s: float = Field(default=10.0, gt=0.0, le=3600.0)
+    """Seconds that a scorer or a judge may take for one path."""
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     """Top logprobs fetched for per-token entropy estimates; 0: none; None: the recipe's."""
     per_request_seed: bool = False

@@ -64,6 +64,7 @@ SETTINGS = {
         ({}, LIMITS),
         ({"temperature": 0.02, "value": "success"}, WIDE),
         ({"value": "steps"}, LIMITS),
+        ({"value": "judge"}, LIMITS),
     ],
     ("branch", "dora"): [({}, LIMITS), ({"similarity_temperature": 0.3, "value": "success"}, WIDE)],
     ("branch", "ets"): [
@@ -72,7 +73,11 @@ SETTINGS = {
         ({"distance": 0.6, "cost": "tokens", "value": "steps"}, LIMITS),
     ],
     ("branch", "bavt"): [({}, LIMITS), ({"value": "success", "parallel": 2, "width": 4, "tokens": 300}, LIMITS)],
-    ("branch", "uct"): [({}, LIMITS), ({"value": "success", "parallel": 3, "width": 3, "tokens": 90}, LIMITS)],
+    ("branch", "uct"): [
+        ({}, LIMITS),
+        ({"value": "success", "parallel": 3, "width": 3, "tokens": 90}, LIMITS),
+        ({"value": "judge"}, LIMITS),
+    ],
     ("branch", "cost_band"): [({}, LIMITS), ({"value": "success", "band": 0.5, "width": 3}, LIMITS)],
     ("branch", "depth_first"): [({}, LIMITS), ({"parallel": 1, "width": 4, "tokens": 1}, LIMITS)],
     ("branch", "rest_mcts"): [

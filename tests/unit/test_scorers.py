@@ -193,6 +193,7 @@ def test_guard_lets_the_operator_interrupt() -> None:
         ("regex:^a", "regex", 1),
         ("client", "client", 1),
         (f"python:{FUNCTIONS}:length", f"python:{FUNCTIONS}:length", 3),
+        ("http://localhost:8000/score", "http://localhost:8000/score", 1),
     ],
 )
 def test_check_returns_the_identity_of_the_rewards(scorer: str, name: str, version: int) -> None:
@@ -209,6 +210,8 @@ def test_check_returns_the_identity_of_the_rewards(scorer: str, name: str, versi
         ("", "unknown scorer ''"),
         ("math:3", "takes no argument"),
         ("regex:(", "not a regular expression"),
+        ("http", "must be of the form http://HOST"),
+        ("https:/score", "'https:/score' must be of the form http://HOST"),
         ("python", "must be of the form"),
         ("python:os", "must be of the form"),
         ("python:no.such.module:score", "module no.such.module cannot be imported: ModuleNotFoundError"),
@@ -238,7 +241,15 @@ def test_check_can_restrict_modules_and_does_not_import_others() -> None:
 
 def test_summaries_are_one_line_each() -> None:
     rows = registry.summaries()
-    assert set(rows) == {"math", "exact", "regex[:PATTERN]", "arith", "python:MODULE:FUNCTION", "client"}
+    assert set(rows) == {
+        "math",
+        "exact",
+        "regex[:PATTERN]",
+        "arith",
+        "python:MODULE:FUNCTION",
+        "http[s]://HOST/PATH",
+        "client",
+    }
     assert all(text and "\n" not in text for text in rows.values())
 
 

@@ -23,7 +23,7 @@ def rollout(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="math, exact, regex:PATTERN, arith or python:module:function; without one there are no rewards.",
+            help="math, exact, arith, regex:PATTERN, python:module:function, http://...; without one, no rewards.",
             rich_help_panel=TREES,
             show_default=False,
         ),

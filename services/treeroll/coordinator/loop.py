@@ -17,7 +17,16 @@ from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.starts import StartOrders
 from treeroll.core.alarm import alarm
 from treeroll.core.assign import assign, unfinished
-from treeroll.core.effects import DropReplica, Effect, EmitTree, ForgetTree, ScoreLeaf, StartBranch, StopBranch
+from treeroll.core.effects import (
+    DropReplica,
+    Effect,
+    EmitTree,
+    ForgetTree,
+    JudgePath,
+    ScoreLeaf,
+    StartBranch,
+    StopBranch,
+)
 from treeroll.core.events import AlarmRang, Event, TasksSubmitted, Ticked
 from treeroll.core.live import LiveTree
 from treeroll.core.state import State
@@ -203,7 +212,7 @@ class Coordinator:
                 case DropReplica():
                     if (sink := self.sessions.pop((effect.replica_id, effect.incarnation), None)) is not None:
                         sink.drop(effect.cause)
-                case ScoreLeaf(live=live, node=node):
+                case ScoreLeaf(live=live, node=node) | JudgePath(live=live, node=node):
                     self.score(live, node)
                 case EmitTree(live=live):
                     self.on_emit(live.run.spec.run_id)

@@ -68,7 +68,6 @@ class CommitBuilder:
             commit.nodes[task.tree_id] = [(0, records.root_record(task))]
 
     def _reward(self, commit: Commit, effect: PersistReward) -> None:
-        scorer = effect.live.run.spec.scorer or records.CLIENT_SCORER
-        key = records.reward_key(effect.node, scorer, 1)
-        row = records.reward_record(scorer, 1, effect.value, effect.error)
+        key = records.reward_key(effect.node, effect.scorer, 1)
+        row = records.reward_record(effect.scorer, 1, effect.value, effect.error)
         commit.rewards.setdefault(effect.live.tree_id, {})[key] = row

@@ -1,35 +1,36 @@
-"""Leaves on their way through the scorer pool and back into the loop."""
+"""Leaves and judged paths on their way through the scorer pool and back into the loop."""
 
 import asyncio
 import json
 import logging
 
 from treeroll.coordinator.loop import Coordinator, Item
-from treeroll.core.events import LeafScored
+from treeroll.core.events import LeafScored, PathJudged
 from treeroll.core.live import LiveTree
+from treeroll.core.tree import NodeStatus
 from treeroll.cut_nodes import path_text
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.scorers.base import ScoreItem, ScoreRequest, ScoringService
 
 log = logging.getLogger(__name__)
 
-# Leaves scored by one call to the pool; larger batches would make a slow scorer delay its neighbours.
+# Paths scored by one call to the pool; larger batches would make a slow scorer delay its neighbours.
 BATCH = 64
 # Calls to the pool at the same time.
 PARALLEL = 8
 
 
 class Scoring:
-    """Collects leaves, scores them in batches per timeout, posts the outcomes."""
+    """Collects leaves, and nodes where paths are held to be judged; scores them in batches, posts the outcomes."""
 
     def __init__(self, scorers: ScoringService, timeout_of: dict[str, float]) -> None:
         self._scorers = scorers
-        self._timeout_of = timeout_of  # run_id -> seconds per leaf
-        # Bounded by the number of leaves of live trees, which admission bounds.
+        self._timeout_of = timeout_of  # run_id -> seconds per path
+        # Bounded by the number of nodes of live trees, which admission bounds.
         self._waiting: asyncio.Queue[tuple[LiveTree, int]] = asyncio.Queue()
 
     def add(self, live: LiveTree, node: int) -> None:
-        """A leaf is durable and waits for its reward."""
+        """A node is durable and waits for its reward, or for the judge if it is no leaf."""
         self._waiting.put_nowait((live, node))
 
     async def run(self, coordinator: Coordinator) -> None:
@@ -40,11 +41,11 @@ class Scoring:
 
     async def _work(self, coordinator: Coordinator) -> None:
         while True:
-            leaves = [await self._waiting.get()]
-            while not self._waiting.empty() and len(leaves) < BATCH:
-                leaves.append(self._waiting.get_nowait())
+            waiting = [await self._waiting.get()]
+            while not self._waiting.empty() and len(waiting) < BATCH:
+                waiting.append(self._waiting.get_nowait())
             by_timeout: dict[float, list[tuple[LiveTree, int]]] = {}
-            for live, node in leaves:
+            for live, node in waiting:
                 by_timeout.setdefault(self._timeout_of[live.run.spec.run_id], []).append((live, node))
             for timeout_s, batch in by_timeout.items():
                 await self._score(coordinator, batch, timeout_s)
@@ -60,13 +61,19 @@ class Scoring:
         results = await self._scorers.score(requests, timeout_s)
         failed = [result.error for result in results if result.value is None]
         if failed:
-            log.warning("%d of %d leaves have no reward: %s", len(failed), len(results), failed[0])
+            log.warning("%d of %d paths have no score: %s", len(failed), len(results), failed[0])
         for (live, node), result in zip(batch, results, strict=True):
-            await coordinator.post(Item([LeafScored(live.tree_id, node, result.value, result.error)]))
+            kind = LeafScored if _is_leaf(live, node) else PathJudged
+            await coordinator.post(Item([kind(live.tree_id, node, result.value, result.error)]))
 
 
 def request_of(live: LiveTree, node: int, completion: str) -> ScoreRequest:
-    """What a scorer sees of a leaf."""
-    task = live.task
+    """What a scorer sees of a leaf, or a judge of a path."""
+    task, spec = live.task, live.run.spec
+    scorer = spec.scorer if _is_leaf(live, node) else spec.judge
     item = ScoreItem(task.prompt_text, completion, task.answer, json.loads(task.extra_json))
-    return ScoreRequest(f"{live.tree_id}:{node}", live.run.spec.scorer or "", item)
+    return ScoreRequest(f"{live.tree_id}:{node}", scorer or "", item)
+
+
+def _is_leaf(live: LiveTree, node: int) -> bool:
+    return live.tree.nodes[node].status is NodeStatus.LEAF

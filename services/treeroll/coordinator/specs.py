@@ -16,7 +16,7 @@ from treeroll.core.run import RunSpec, Sampling, TaskSpec
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.policies import recipes
-from treeroll.policies.base import Inserts, Limits
+from treeroll.policies.base import BranchPolicy, Inserts, Limits, ReadsValues
 from treeroll.policies.build import build_policies
 from treeroll.policies.clashes import entropy_clashes
 from treeroll.records import CLIENT_SCORER
@@ -61,9 +61,11 @@ def run_spec(
             f"recipe '{config.recipe}' grows trees by the rewards of their leaves, but scorer is {config.scorer!r}, so "
             f"none come while a tree grows; set scorer"
         )
+    judge = _judge(config, policies.branch)
     allocate = allocator(config, limits, overrides)
-    if local_scorers and config.scorer not in (None, CLIENT_SCORER):
-        check_scorer(config.scorer)
+    for scorer in (config.scorer, judge):
+        if local_scorers and scorer not in (None, CLIENT_SCORER):
+            check_scorer(scorer)
     return RunSpec(
         run_id=run_id,
         config_json=_resolved(config, limits, top_logprobs),
@@ -82,12 +84,29 @@ def run_spec(
         prune=policies.prune,
         advantage=policies.advantage,
         scorer=config.scorer,
+        judge=judge,
         weight=config.weight,
         allocate=allocate,
         branch_for=None if allocate is None else growth_by_leaves(config.recipe, limits, overrides),
         history=history,
         budget=run_budget(config, limits.max_tokens, policies.segment),
     )
+
+
+def _judge(config: RunConfig, branch: BranchPolicy) -> str | None:
+    """The run's judge, if its growth waits for one."""
+    wanted = isinstance(branch, ReadsValues) and branch.reads_values
+    if wanted and config.judge in (None, CLIENT_SCORER):
+        raise InvalidInput(
+            f"recipe '{config.recipe}' grows trees by what a judge says of unfinished paths, but judge is "
+            f"{config.judge!r}, so none says anything while a tree grows; set judge to a scorer"
+        )
+    if not wanted and config.judge is not None:
+        raise InvalidInput(
+            f"judge is '{config.judge}', but nothing in recipe '{config.recipe}' asks it; set branch.value to judge in "
+            f"a recipe that has it, or leave judge out"
+        )
+    return config.judge
 
 
 def check_inserts(spec: RunSpec, tokenizer: Tokenizer) -> None:

@@ -43,10 +43,11 @@ class PersistTree:
 
 @dataclass(slots=True)
 class PersistReward:
-    """A leaf has a reward, or an error instead of one."""
+    """A leaf has a reward by the run's scorer, or a held node one by its judge, or an error instead of one."""
 
     live: LiveTree
     node: int
+    scorer: str
     value: float | None
     error: str
 
@@ -136,6 +137,14 @@ class ScoreLeaf:
     node: int
 
 
+@dataclass(slots=True)
+class JudgePath:
+    """Ask the scorer pool what the run's judge says of a path that is held at a node."""
+
+    live: LiveTree
+    node: int
+
+
 Effect = (
     PersistRun
     | PersistTasks
@@ -149,4 +158,5 @@ Effect = (
     | ForgetTree
     | DropReplica
     | ScoreLeaf
+    | JudgePath
 )

@@ -117,6 +117,16 @@ class LeafScored:
 
 
 @dataclass(slots=True)
+class PathJudged:
+    """The judge is done with a held path: a value, or an error and no value."""
+
+    tree_id: str
+    node: int
+    value: float | None
+    error: str = ""
+
+
+@dataclass(slots=True)
 class Drained:
     """Admit no new trees."""
 
@@ -141,6 +151,7 @@ Event = (
     | ReplicaLost
     | SegmentReported
     | LeafScored
+    | PathJudged
     | Drained
     | Ticked
     | AlarmRang

@@ -8,6 +8,7 @@ from treeroll.core.effects import (
     Effect,
     EmitTree,
     ForgetTree,
+    JudgePath,
     PersistHistory,
     PersistNode,
     PersistReward,
@@ -15,7 +16,7 @@ from treeroll.core.effects import (
     ScoreLeaf,
     StopBranch,
 )
-from treeroll.core.events import EndKind, LeafScored, SegmentReported
+from treeroll.core.events import EndKind, LeafScored, PathJudged, SegmentReported
 from treeroll.core.live import LiveTree, TreeStatus
 from treeroll.core.masks import unblock
 from treeroll.core.patience import await_others, decide
@@ -127,7 +128,16 @@ def _grown_by(state: State, live: LiveTree, node: Node, effects: list[Effect]) -
             effects.append(ScoreLeaf(live, node.number))
     if live.cut:
         close_held(live)
-    elif expansions := live.growth.on_node(live.tree, node):
+    elif live.run.spec.judge is not None and node.number in live.held:
+        live.judging += 1
+        effects.append(JudgePath(live, node.number))
+    else:
+        _ask(state, live, node)
+
+
+def _ask(state: State, live: LiveTree, node: Node) -> None:
+    """Show the policy a new node, and do what it says."""
+    if expansions := live.growth.on_node(live.tree, node):
         decide(state, live, expansions)
     elif live.patient is not None and node.number in live.held:
         await_others(state, live)
@@ -211,6 +221,8 @@ def settle_tree(state: State, live: LiveTree) -> list[Effect]:
     A policy that reads rewards is asked once all leaves have theirs, so that the order of scoring cannot matter.
     """
     if live.active == 0 and not live.grown:
+        if live.judging and not live.cut:
+            return []
         if live.run.spec.branch.reads_rewards and not live.scored and not live.cut:
             return []
         if not live.cut:
@@ -268,4 +280,23 @@ def score_leaf(state: State, event: LeafScored) -> list[Effect]:
     live.tree.rewards[event.node] = event.value
     if event.value is None:
         live.run.counters.reward_errors += 1
-    return [PersistReward(live, event.node, event.value, event.error), *settle_tree(state, live)]
+    scorer = live.run.spec.scorer or ""
+    return [PersistReward(live, event.node, scorer, event.value, event.error), *settle_tree(state, live)]
+
+
+def judge_path(state: State, event: PathJudged) -> list[Effect]:
+    """Record what the judge said of a held path, and only then show the node to the policy."""
+    live = state.trees.get(event.tree_id)
+    if live is None or event.node in live.tree.values:
+        return []
+    value, error = event.value, event.error
+    if value is not None and not 0 <= value <= 1:
+        value, error = None, f"the judge says {value:g}, which is not from 0 to 1"
+    live.tree.values[event.node] = value
+    live.judging -= 1
+    if value is None:
+        live.run.counters.reward_errors += 1
+    if not live.cut:
+        _ask(state, live, live.tree.nodes[event.node])
+    judge = live.run.spec.judge or ""
+    return [PersistReward(live, event.node, judge, value, error), *settle_tree(state, live)]

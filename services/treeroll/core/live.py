@@ -45,6 +45,7 @@ class LiveTree:
     # Numbers of branches by state that keeps the tree alive.
     active: int = 0  # PENDING, RUNNING or STOPPING
     held: dict[int, int] = field(default_factory=dict)  # node -> branch number
+    judging: int = 0  # held nodes that the policy has not seen yet, because the judge has not
     status: TreeStatus = TreeStatus.GROWING
     # Why it was cut: "" while whole; then "cancelled", "deadline", "budget" or "lost".
     cut: str = ""

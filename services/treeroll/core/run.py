@@ -48,6 +48,7 @@ class RunSpec:
     prune: PrunePolicy
     advantage: AdvantageEstimator
     scorer: str | None = None  # None and "client": trees are delivered unscored
+    judge: str | None = None  # the scorer of held paths, for a branch policy that reads values
     budget: Budget = NO_BUDGET
     # Share of the fleet while others want it too: twice the weight, twice the tokens.
     weight: float = 1.0

@@ -8,6 +8,7 @@ from treeroll.core.events import (
     Drained,
     Event,
     LeafScored,
+    PathJudged,
     ReplicaHeard,
     ReplicaJoined,
     ReplicaLost,
@@ -18,7 +19,7 @@ from treeroll.core.events import (
     TasksSubmitted,
     Ticked,
 )
-from treeroll.core.grow import report_segment, score_leaf
+from treeroll.core.grow import judge_path, report_segment, score_leaf
 from treeroll.core.state import State
 
 
@@ -43,6 +44,8 @@ def apply(state: State, event: Event, now: float) -> list[Effect]:
             return report_segment(state, event)
         case LeafScored():
             return score_leaf(state, event)
+        case PathJudged():
+            return judge_path(state, event)
         case ReplicaHeard():
             replicas.heard(state, event.replica_id, event.incarnation, now, event.kv_usage)
             return []

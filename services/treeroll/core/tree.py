@@ -171,6 +171,8 @@ class Tree:
     pruned: list[int] = field(default_factory=list)
     # Leaf -> reward, None if its scorer failed; the leaves that have been scored so far.
     rewards: dict[int, float | None] = field(default_factory=dict)
+    # Held node -> what the run's judge says of the path to it, None if it failed. Only in runs with a judge.
+    values: dict[int, float | None] = field(default_factory=dict)
     # (node, its tokens kept) -> sibling indices handed out where it was cut; 0 is the node's own continuation.
     cuts: dict[tuple[int, int], int] = field(default_factory=dict)
 

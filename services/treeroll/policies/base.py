@@ -232,6 +232,16 @@ class ReadsEntropies(Protocol):
 
 
 @runtime_checkable
+class ReadsValues(Protocol):
+    """What a branch policy also has if held paths are judged before it sees them: only in hold mode."""
+
+    @property
+    def reads_values(self) -> bool:
+        """Whether it reads `tree.values`: `on_node` waits for the run's judge then, wherever a path is held."""
+        ...
+
+
+@runtime_checkable
 class Inserts(Protocol):
     """What a policy also has if it puts text into paths: runs whose tokenizer has no tokens for it refuse it then."""
 

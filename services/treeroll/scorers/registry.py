@@ -3,12 +3,14 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 
 from treeroll.errors import InvalidInput
 from treeroll.scorers.arith import ArithScorer
 from treeroll.scorers.base import Scorer
 from treeroll.scorers.call import CallScorer
 from treeroll.scorers.exact import ExactScorer
+from treeroll.scorers.http import HttpScorer
 from treeroll.scorers.math import MathScorer
 from treeroll.scorers.regex import RegexScorer
 from treeroll.scorers.spec import ScorerSpec
@@ -34,6 +36,10 @@ class ScorerLabel:
     version: int
 
 
+def _http(scheme: str, rest: str) -> Scorer:
+    return HttpScorer(f"{scheme}:{rest}")
+
+
 KINDS: dict[str, ScorerKind] = {
     "math": ScorerKind(
         "math", "1 if math-verify finds the completion's answer equal to the task's, else 0", lambda _: MathScorer()
@@ -56,6 +62,15 @@ KINDS: dict[str, ScorerKind] = {
         CallScorer,
         takes_argument=True,
     ),
+    **{
+        scheme: ScorerKind(
+            "http[s]://HOST/PATH",
+            "the number a server answers a POST of prompt, completion, answer and extra with, as JSON",
+            partial(_http, scheme),
+            takes_argument=True,
+        )
+        for scheme in ("http", "https")
+    },
 }
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from treeroll.policies.base import ReadsValues
+
 
 @dataclass(frozen=True, slots=True)
 class ObservedPolicy:
@@ -29,6 +31,11 @@ class ObservedPolicy:
     def reads_text(self) -> bool:
         """The policy's."""
         return bool(self.policy.reads_text)
+
+    @property
+    def reads_values(self) -> bool:
+        """The policy's, if it says anything of it."""
+        return isinstance(self.policy, ReadsValues) and self.policy.reads_values
 
     @property
     def max_leaves(self) -> int:

@@ -85,4 +85,11 @@ def _flaws(tree: Tree, expansion: Any) -> list[str]:
 
 
 def _picture(tree: Tree) -> object:
-    return (*map(NODE, tree.nodes),), (*tree.leaves,), (*tree.pruned,), (*tree.rewards.items(),), (*tree.cuts.items(),)
+    return (
+        (*map(NODE, tree.nodes),),
+        (*tree.leaves,),
+        (*tree.pruned,),
+        (*tree.rewards.items(),),
+        (*tree.values.items(),),
+        (*tree.cuts.items(),),
+    )

@@ -12,12 +12,22 @@ from dataclasses import dataclass, field
 
 from treeroll.core.alarm import alarm
 from treeroll.core.budget import STOP_LAG_TOKENS, Budget
-from treeroll.core.effects import Effect, EmitTree, ForgetTree, PersistNode, ScoreLeaf, StartBranch, StopBranch
+from treeroll.core.effects import (
+    Effect,
+    EmitTree,
+    ForgetTree,
+    JudgePath,
+    PersistNode,
+    ScoreLeaf,
+    StartBranch,
+    StopBranch,
+)
 from treeroll.core.events import (
     AlarmRang,
     EndKind,
     Event,
     LeafScored,
+    PathJudged,
     ReplicaJoined,
     ReplicaLost,
     RunClosed,
@@ -34,7 +44,7 @@ from treeroll.core.state import CoreSettings, State
 from treeroll.core.step import step
 from treeroll.generator.delimiter import DelimiterScan
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
+from treeroll.policies.base import Limits, ReadsValues
 from treeroll.policies.build import Policies, build_policies
 from treeroll.testing.language import (
     EOS,
@@ -119,6 +129,7 @@ class World:
         self.spec = RunSpec(
             "run", "{}", 7, limits.max_tokens, Sampling(), policies.segment, policies.branch, policies.prune,
             policies.advantage, scorer="exact", budget=self.budget or Budget(self.budget_tokens),
+            judge="exact" if isinstance(policies.branch, ReadsValues) and policies.branch.reads_values else None,
         )  # fmt: skip
         longest = min(MODEL_LEN, PROMPT_TOKENS + limits.max_tokens)
         totals = [PROMPT_TOKENS, *policies.segment.boundaries(PROMPT_TOKENS, BLOCK, longest)]
@@ -201,6 +212,8 @@ class World:
                     self.serving[key][effect.grant].stopped = True
             case ScoreLeaf(live=live, node=node):
                 self.later(LeafScored(live.tree_id, node, self._reward(live, node)), self.random.expovariate(10.0))
+            case JudgePath(live=live, node=node):
+                self.later(PathJudged(live.tree_id, node, self.value(live, node)), self.random.expovariate(10.0))
             case PersistNode(live=live, node=added):
                 self.stored.setdefault(live.tree_id, {})[added.number] = stored(effect.report.payload, added)
             case ForgetTree():
@@ -215,6 +228,11 @@ class World:
         resampled = self.resampled_from is not None and live.tree.nodes[node].total > self.resampled_from
         draw = uniform(hash64(*map(str, live.tree.path(node))), "reward", str(resampled))
         return None if draw >= 0.95 else float(draw < 0.5)
+
+    def value(self, live: LiveTree, node: int) -> float | None:
+        """Any number from 0 to 1 by path, and one judge in twenty fails."""
+        draw = uniform(hash64(*map(str, live.tree.path(node))), "value")
+        return None if draw >= 0.95 else draw / 0.95
 
     def _check_prefix(self, key: Incarnation, start: StartBranch) -> None:
         """The prefix can be had: from what the replica keeps, or from the prompt and what is stored."""

@@ -10,7 +10,7 @@ from treeroll.core.tree import Node
 from treeroll.policies import base
 from treeroll.policies.branch.steps import StepRates
 from treeroll.policies.branch.success import ExpectedSuccess
-from treeroll.policies.branch.value import Confidence, ValueModel
+from treeroll.policies.branch.value import Confidence, Judged, ValueModel
 
 
 class ValueParams(base.Params):
@@ -18,10 +18,13 @@ class ValueParams(base.Params):
 
     Ours, where sources have a learned model of steps: `confidence` is exp of the mean log probability of the last
     segment; `success` the success of the leaves so far at and below a node, with that of the node above as prior;
-    `steps` the share of right ones among the arithmetic that the path has written.
+    `steps` the share of right ones among the arithmetic that the path has written; `judge` what the run's judge, a
+    scorer of your own such as a process reward model, says of the path so far, from 0 to 1.
     """
 
-    value: Literal["confidence", "success", "steps"] = Field("confidence", description="what the score of a node is")
+    value: Literal["confidence", "success", "steps", "judge"] = Field(
+        "confidence", description="what the score of a node is"
+    )
     success: float = Field(0.5, ge=-1e6, le=1e6, description="smallest reward that is a success")
 
     @property
@@ -34,6 +37,11 @@ class ValueParams(base.Params):
         """Whether scores come from what was written."""
         return self.value == "steps"
 
+    @property
+    def reads_values(self) -> bool:
+        """Whether scores come from the run's judge."""
+        return self.value == "judge"
+
     def model(self) -> ValueModel:
         """A fresh one, for a tree."""
         match self.value:
@@ -43,6 +51,8 @@ class ValueParams(base.Params):
                 return ExpectedSuccess(self.success)
             case "steps":
                 return StepRates()
+            case "judge":
+                return Judged()
 
 
 def scores(model: ValueModel, nodes: Sequence[Node]) -> list[float] | None:

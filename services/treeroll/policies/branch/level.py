@@ -58,6 +58,7 @@ class LevelPolicy:
     def __init__(self, params: LevelParams, limits: Limits, allocation: Allocation, reads_text: bool = False) -> None:
         self.max_leaves = limits.leaves
         self.reads_rewards = params.reads_rewards
+        self.reads_values = params.reads_values
         self.reads_text = reads_text or params.reads_text
         self._params = params
         self._allocation = allocation

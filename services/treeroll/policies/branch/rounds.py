@@ -45,6 +45,7 @@ class RoundPolicy:
     def __init__(self, params: RoundParams, limits: Limits) -> None:
         self.max_leaves = limits.leaves
         self.reads_rewards = params.reads_rewards
+        self.reads_values = params.reads_values
         self.reads_text = params.reads_text
         self._round_params = params
 

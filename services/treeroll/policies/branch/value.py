@@ -1,6 +1,7 @@
 """What nodes are worth while a tree grows: the protocol, and the stand-in for a learned value."""
 
 import math
+from collections.abc import Mapping
 from typing import Protocol
 
 from treeroll.core.tree import Node, Tree
@@ -16,6 +17,22 @@ class ValueModel(Protocol):
     def of(self, node: Node) -> float | None:
         """The value; None where nothing is known of it."""
         ...
+
+
+class Judged:
+    """What the run's judge says of the path down to a node: known before growth sees the node, and never changed."""
+
+    def __init__(self) -> None:
+        self._values: Mapping[int, float | None] = {}
+
+    def update(self, tree: Tree) -> set[int]:
+        """Leaves say nothing of it."""
+        self._values = tree.values
+        return set()
+
+    def of(self, node: Node) -> float | None:
+        """As the judge has it; None where it failed."""
+        return self._values.get(node.number)
 
 
 class Confidence:

@@ -1,0 +1,50 @@
+"""A server that scores: a process reward model, or a judge."""
+
+import json
+from typing import Any
+from urllib import request
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+
+from treeroll.errors import InvalidInput
+from treeroll.scorers.base import ScoreItem
+
+# A server that sends no end of its answer is cut by the item's timeout; this is for one that sends too much of it.
+MAX_ANSWER_BYTES = 1 << 20
+
+
+class HttpScorer:
+    """Posts one JSON object per item, `{"prompt", "completion", "answer", "extra"}`, to a URL.
+
+    The answer is a JSON number, or an object with the number as `score`. Any status but 200 is an error of the item.
+    One connection per item; the item's timeout is the pool's.
+    """
+
+    version = 1
+
+    def __init__(self, url: str) -> None:
+        """InvalidInput if it is no URL of a server. Nobody is asked."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InvalidInput(f"scorer '{url[:200]}' must be of the form http://HOST[:PORT]/PATH")
+        self.name = url
+        self._url = url
+
+    def score(self, item: ScoreItem) -> float:
+        """The server's number. ValueError for an answer that is none, OSError if there is no answer."""
+        asked = {"prompt": item.prompt, "completion": item.completion, "answer": item.answer, "extra": item.extra}
+        post = request.Request(  # noqa: S310 - the scheme was checked
+            self._url, json.dumps(asked).encode(), {"Content-Type": "application/json"}
+        )
+        try:
+            with request.urlopen(post) as reply:  # noqa: S310 - as above
+                return _number(json.loads(reply.read(MAX_ANSWER_BYTES)))
+        except HTTPError as error:
+            raise ValueError(f"{self._url} answers {error.code} {error.reason}") from None
+
+
+def _number(answer: Any) -> float:
+    score = answer.get("score") if isinstance(answer, dict) else answer
+    if isinstance(score, bool) or not isinstance(score, int | float):
+        raise ValueError(f"the server's answer is {str(answer)[:200]}, neither a number nor an object with a 'score'")
+    return float(score)
