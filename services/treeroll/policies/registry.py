@@ -27,6 +27,7 @@ from treeroll.policies.advantage.treerpo import TreeRPOAdvantage
 from treeroll.policies.allocate.dual_descent import DualDescent
 from treeroll.policies.allocate.knapsack import Knapsack
 from treeroll.policies.allocate.mcpp import MCPP
+from treeroll.policies.allocate.mixed import Mixed
 from treeroll.policies.allocate.uniform import Uniform
 from treeroll.policies.base import Limits
 from treeroll.policies.branch.aepo import AEPO
@@ -109,7 +110,7 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
         RestMcts,
     ),
     "placement": (ParentAffinity, LeastLoaded, RoundRobin),
-    "allocate": (Uniform, Knapsack, DualDescent, MCPP),
+    "allocate": (Uniform, Mixed, Knapsack, DualDescent, MCPP),
 }
 
 # Longest echo of a wrong value in a message.

@@ -15,10 +15,9 @@ MOST: Final = 128
 MAX_LEAVES: Final = 4096
 
 
-class RatedParams(base.Params):
-    """Who says how often a task succeeds, and how far its leaves may differ from the run's."""
+class HistoryParams(base.Params):
+    """What a task's history begins with, and how far its leaves may differ from the run's."""
 
-    predictor: PredictorName = Field("history", description="who says how likely a task's leaves succeed")
     prior: float = Field(
         0.0, ge=0, le=1000, description="successes, and as many failures, that a task's history begins with"
     )
@@ -29,7 +28,13 @@ class RatedParams(base.Params):
     )
 
 
-def bounds(policy: str, params: RatedParams, limits: Limits) -> tuple[int, int]:
+class RatedParams(HistoryParams):
+    """Who says how often a task succeeds."""
+
+    predictor: PredictorName = Field("history", description="who says how likely a task's leaves succeed")
+
+
+def bounds(policy: str, params: HistoryParams, limits: Limits) -> tuple[int, int]:
     """Fewest and most leaves of a task; InvalidInput if the run's `leaves`, the mean, are not between them."""
     most = max(MOST, limits.leaves) if params.most is None else params.most
     if params.least > limits.leaves:
