@@ -123,28 +123,6 @@ def tokens_for(curve: Sequence[Point], right: float) -> float:
     return float("inf")
 
 
-def gradient_noise(trees: Sequence[TreeRecord], tokens: int, vocabulary: int) -> float:
-    """Variance over squared mean of a simple estimate of the gradient made of 1,000 generated tokens.
-
-    Ours: a tree's estimate is, per token id, the sum of the advantages of its occurrences over the number of leaves:
-    what an output bias would be pushed by, without the part whose mean is 0. Trees are independent, so the variance of
-    their mean is that over trees by their number, which goes with 1 / tokens. The squared mean is freed of its own
-    noise, and never below a tenth of it.
-    """
-    pushes = np.array([_push(tree, vocabulary) for tree in trees])
-    noise = float(pushes.var(axis=0, ddof=1).sum()) / len(trees)
-    signal = max(float((pushes.mean(axis=0) ** 2).sum()) - noise, noise / 10)
-    return noise / signal * tokens / 1000 if signal else float("inf")
-
-
-def _push(tree: TreeRecord, vocabulary: int) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    total = np.zeros(vocabulary)
-    for sample in tree.samples:
-        if sample.advantages is not None:
-            total += np.bincount(sample.completion_ids, sample.advantages * sample.completion_mask, vocabulary)
-    return total / len(tree.samples)
-
-
 def kept_tokens(tree: TreeRecord) -> float:
     """Completion tokens in the KV cache while the tree grew: mean over levels of all on the way to what went on there.
 
