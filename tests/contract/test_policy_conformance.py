@@ -80,6 +80,12 @@ SETTINGS = {
     ],
     ("branch", "cost_band"): [({}, LIMITS), ({"value": "success", "band": 0.5, "width": 3}, LIMITS)],
     ("branch", "depth_first"): [({}, LIMITS), ({"parallel": 1, "width": 4, "tokens": 1}, LIMITS)],
+    ("branch", "pets"): [
+        ({}, LIMITS),
+        ({"answer": "text", "initial": 2, "batch": 3, "gain": 0.1}, LIMITS),
+        ({"answer": "text", "initial": 1, "gain": 0}, WIDE),
+    ],
+    ("branch", "pets_online"): [({}, LIMITS), ({"answer": "text", "budgets": [4, 5, 6, 7, 16]}, LIMITS)],
     ("branch", "rest_mcts"): [
         ({"iterations": 7}, LIMITS),
         (

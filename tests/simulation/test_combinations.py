@@ -29,6 +29,8 @@ BRANCHES = {
     "treeps_rag": [None, {"fanout": 1}],
     "deepsearch": [None, {"width": 1, "terminals": 1}, {"width": 2, "terminals": 3}],
     "hyper": [None, {"warm_up": 1, "keep": 1}, {"warm_up": 3, "keep": 2, "pool": 4}],
+    "pets": [None, {"initial": 1}, {"initial": 2, "answer": "text", "batch": 3}],
+    "pets_online": [None, {"budgets": [4, 5, 6, 6, 6]}],
     "tree_planner": [None, {"samples": 1, "places": 0}, {"samples": 4, "places": 1}],
     "rebase": [None, {"value": "success"}, {"value": "steps", "quorum": 0.5}],
     "dora": [None, {"embedder": None, "timeout_s": 0.5}],
