@@ -72,7 +72,12 @@ SETTINGS = {
         ({"coverage": 0, "cost": "tokens", "value": "success"}, WIDE),
         ({"distance": 0.6, "cost": "tokens", "value": "steps"}, LIMITS),
     ],
-    ("branch", "bavt"): [({}, LIMITS), ({"value": "success", "parallel": 2, "width": 4, "tokens": 300}, LIMITS)],
+    ("branch", "bavt"): [
+        ({}, LIMITS),
+        ({"value": "success", "parallel": 2, "width": 4, "tokens": 300}, LIMITS),
+        ({"prune_below": -0.05, "widen_below": 0.05, "parallel": 2}, LIMITS),
+        ({"value": "judge", "prune_below": 0, "widen_below": 0.1, "tokens": 300}, LIMITS),
+    ],
     ("branch", "uct"): [
         ({}, LIMITS),
         ({"value": "success", "parallel": 3, "width": 3, "tokens": 90}, LIMITS),

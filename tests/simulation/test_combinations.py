@@ -35,7 +35,12 @@ BRANCHES = {
     "rebase": [None, {"value": "success"}, {"value": "steps", "quorum": 0.5}],
     "dora": [None, {"embedder": None, "timeout_s": 0.5}],
     "ets": [None, {"coverage": 0, "price": 0}, {"embedder": None}],
-    "bavt": [None, {"tokens": 50, "parallel": 1}, {"value": "judge"}],
+    "bavt": [
+        None,
+        {"tokens": 50, "parallel": 1},
+        {"value": "judge"},
+        {"prune_below": 0.0, "widen_below": 0.2, "width": 3},
+    ],
     "uct": [None, {"value": "success", "width": 1}],
     "cost_band": [None, {"value": "steps", "band": 1.0}],
     "depth_first": [None, {"width": 1024, "parallel": 1024}],
