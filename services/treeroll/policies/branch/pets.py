@@ -25,9 +25,9 @@ class Pets:
     that of the first ones alone. The leaves are for a majority, or for training on it.
 
     This is the rule of PETS offline seen by one task. The source spends the budget of a batch on one task after
-    another, wherever the rise is highest; `gain` is the price at which that budget would run out. Ours: the price; h is
-    exact, where it takes 500 draws; its first sample of each task are four here, as many as its online variant has, so
-    that one answer is never enough.
+    another, wherever the rise is highest; `gain` is the price of a sample in its place. Ours: the price, and that tasks
+    end for themselves; h is exact, where the source takes 500 draws; four first samples, as its online variant has, for
+    its one; batches.
     """
 
     name: ClassVar[str] = "pets"
