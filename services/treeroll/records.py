@@ -64,7 +64,11 @@ def _cap(ledger: Ledger) -> api.Cap:
 
 def _ledger(ledger: Ledger) -> pb.Ledger:
     return pb.Ledger(
-        granted=ledger.granted, spent=ledger.spent, returned=ledger.returned, outstanding=ledger.outstanding
+        granted=ledger.granted,
+        spent=ledger.spent,
+        returned=ledger.returned,
+        outstanding=ledger.outstanding,
+        excess=ledger.excess,
     )
 
 

@@ -72,7 +72,12 @@ SETTINGS = {
         ({"coverage": 0, "cost": "tokens", "value": "success"}, WIDE),
         ({"distance": 0.6, "cost": "tokens", "value": "steps"}, LIMITS),
     ],
-    ("branch", "bavt"): [({}, LIMITS), ({"value": "success", "parallel": 2, "width": 4, "tokens": 300}, LIMITS)],
+    ("branch", "bavt"): [
+        ({}, LIMITS),
+        ({"value": "success", "parallel": 2, "width": 4, "tokens": 300}, LIMITS),
+        ({"prune_below": -0.05, "widen_below": 0.05, "parallel": 2}, LIMITS),
+        ({"value": "judge", "prune_below": 0, "widen_below": 0.1, "tokens": 300}, LIMITS),
+    ],
     ("branch", "uct"): [
         ({}, LIMITS),
         ({"value": "success", "parallel": 3, "width": 3, "tokens": 90}, LIMITS),
@@ -80,6 +85,12 @@ SETTINGS = {
     ],
     ("branch", "cost_band"): [({}, LIMITS), ({"value": "success", "band": 0.5, "width": 3}, LIMITS)],
     ("branch", "depth_first"): [({}, LIMITS), ({"parallel": 1, "width": 4, "tokens": 1}, LIMITS)],
+    ("branch", "pets"): [
+        ({}, LIMITS),
+        ({"answer": "text", "initial": 2, "batch": 3, "gain": 0.1}, LIMITS),
+        ({"answer": "text", "initial": 1, "gain": 0}, WIDE),
+    ],
+    ("branch", "pets_online"): [({}, LIMITS), ({"answer": "text", "budgets": [4, 5, 6, 7, 16]}, LIMITS)],
     ("branch", "rest_mcts"): [
         ({"iterations": 7}, LIMITS),
         (

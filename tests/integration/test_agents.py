@@ -1,14 +1,17 @@
 """Agents on a real engine: the demo model that calls the calculator, and the growths that branch behind its calls."""
 
 import asyncio
+import json
 import statistics
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from tests.support.local_service import LocalService, local_service
-from tests.support.rollouts import mean_rewards, trees_of
+from tests.support.rollouts import mean_rewards, rollout, trees_of
 
+from treeroll.cli.results.reader import ResultReader
 from treeroll.client import Node, connect_async
 from treeroll.core.tree import TAIL_CHARS
 from treeroll.demo import TOOL_MODEL_DIR
@@ -61,6 +64,28 @@ async def test_every_agent_is_told_what_it_called_for_and_branches_behind_it(ser
             assert forked & {node.node_id for node in steps}, name
             assert any(sample.reward for tree in trees for sample in tree.samples), name
         assert (await client.audit()).violations == []
+
+
+async def test_no_sample_calls_more_often_than_its_cap_and_the_summary_counts_calls(
+    service: LocalService, tmp_path: Path
+) -> None:
+    segment = {"name": "agent_step", "turn_cap": 1, "turn_extension": 2, "budget_text": "calls left: {left}"}
+    config = {**SHAPE, "recipe": "flat", "leaves": 8, "segment": segment}
+    await service.joined(timeout_s=240)
+    assert await rollout(service, tmp_path / "out", limit=8, **config) == 0
+    nodes = {row["node_id"]: row for row in ResultReader.existing(tmp_path / "out").rows("nodes")}
+    told, left = [0, 0, 0], (0, 1, 0)  # by calls made
+    for node in nodes.values():
+        if node["observation_tokens"]:
+            told[node["depth"] - 1] += 1
+            assert node["text"].endswith(f"\ncalls left: {left[node['depth'] - 1]}\n")
+    assert min(told) > 0, "some samples call as often as they may"
+    # Behind its last answer a path always has a step for its own.
+    assert all(not node["observation_tokens"] for node in nodes.values() if node["status"] == "leaf")
+    samples = sum(node["status"] == "leaf" for node in nodes.values())
+    calls = json.loads((tmp_path / "out" / "summary.json").read_text())["calls_per_sample"]
+    assert (calls["most"], calls["cap"]) == (3, 3)
+    assert calls["at_cap"] == told[-1] / samples
 
 
 async def test_branching_behind_calls_leaves_the_mean_reward_as_flat_sampling_has_it(service: LocalService) -> None:

@@ -78,6 +78,39 @@ async def test_a_run_stops_at_its_deadline_and_delivers_what_is_complete() -> No
         assert (status.state, status.stop_reason, status.caps) == ("cancelled", "deadline", [])
 
 
+async def test_an_audit_counts_what_trees_used_of_each_cap_again() -> None:
+    caps = {"tokens": 15_000, "leaves": 60, "expansions": 40, "task_tokens": 1500, "tree_tokens": 1000}
+    async with local_service() as service, await connect_async(service.address) as client:
+        service.start_replica("r0", slots=SLOTS)
+        run = await client.create_run("run", **RUN, budget=caps)
+        await run.submit(read_tasks(TASKS_FILE, limit=20))
+        await run.close()
+        trees, _ = await everything(run)
+        used = {cap.resource: cap.spent for cap in (await run.status()).caps}
+        assert (await client.audit()).violations == []
+        assert used["leaves"] == sum(len(tree.samples) for tree in trees) == 60
+        assert 0 < used["expansions"] <= 40
+        assert {tree.status for tree in trees} == {"complete", "partial"}
+
+
+async def test_a_run_never_generates_faster_than_its_rate_and_completes() -> None:
+    rate, burst = 2000, 200
+    async with local_service() as service, await connect_async(service.address) as client:
+        service.start_replica("r0", slots=SLOTS)
+        await service.joined()
+        # From before the run's bucket is filled until after the last token: a slow machine only makes the bound wider.
+        began = clock.monotonic()
+        run = await client.create_run("run", **RUN, budget={"tokens_per_second": rate, "burst_tokens": burst})
+        await run.submit(read_tasks(TASKS_FILE, limit=8))
+        await run.close()
+        trees, failures = await everything(run)
+        spent = (await run.status()).ledger.spent
+        elapsed = clock.monotonic() - began
+        assert ([tree.status for tree in trees], failures) == (["complete"] * 8, [])
+        assert spent > 5 * burst
+        assert spent <= burst + rate * elapsed + overshoot(SLOTS)
+
+
 async def test_a_budget_is_shown_while_it_is_spent_and_in_the_summary(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,6 +43,8 @@ SMALL: dict[str, dict[str, object]] = {
     "uct": {"leaves": 8},
     "cost_band": {"leaves": 8},
     "depth_first": {"leaves": 8},
+    "pets": {"leaves": 12},
+    "pets_online": {"leaves": 12, "branch": {"budgets": [4, 6, 8, 10, 12]}},
     "tree_planner": {"leaves": 12, "branch": {"samples": 6, "places": 3}},
 }
 # Every fork is decided at its boundary, from what was known there.

@@ -1,6 +1,7 @@
 """Whole runs over real gRPC with simulated replicas: what trainers receive, whatever the time and place."""
 
 import asyncio
+from collections import Counter
 from dataclasses import fields
 from typing import Any
 
@@ -8,11 +9,13 @@ import pytest
 from tests.support.eventually import eventually
 from tests.support.local_service import LocalService, local_service
 
+from treeroll.boxed import last_boxed
 from treeroll.client import AsyncRun, Node, Sample, connect_async
 from treeroll.client.records import TreeRecord
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import LeaseLost, RewardConflict, UnknownNode
 from treeroll.generator.config import SimulatedLatency
+from treeroll.policies.allocate.majority import leader_gain
 from treeroll.tasks import read_tasks
 
 RUN: dict[str, Any] = {
@@ -264,3 +267,28 @@ async def test_segments_are_lines_where_a_newline_ends_them() -> None:
     # Such boundaries are not aligned: a fork recomputes up to one block of 32.
     assert status.fork_requests < status.fork_recomputed_tokens <= 32 * status.fork_requests
     assert {len(tree.samples) for tree in trees} == {8}
+
+
+async def test_pets_samples_each_task_until_its_own_answers_agree() -> None:
+    leaves = 12
+    async with local_service() as service:
+        service.start_replica("r0", slots=64)
+        _, trees = await grow(service, recipe="pets", leaves=leaves)
+    counts = set()
+    for tree in trees:
+        answers = [last_boxed(sample.completion_text) for sample in sorted(tree.samples, key=sibling)]
+        counts.add(len(answers))
+        gains = [leader_gain(list(Counter(answers[:asked]).values())) for asked in range(4, len(answers) + 1)]
+        assert all(gain > 0.02 for gain in gains[:-1])
+        rest_decides = leaves - len(answers) >= lead(answers)
+        assert len(answers) == leaves or gains[-1] <= 0.02 or not rest_decides
+    assert min(counts) == 4 < max(counts)
+
+
+def sibling(sample: Sample) -> int:
+    return int(sample.path_node_ids[0].rpartition(":")[2])
+
+
+def lead(answers: list[Any]) -> int:
+    first, second, *_ = (*sorted(Counter(answers).values(), reverse=True), 0)
+    return first - second

@@ -45,6 +45,8 @@ OTHERS = {
     "uct": {"value": "success", "parallel": 3},
     "cost_band": {"value": "success", "band": 0.3},
     "depth_first": {"width": 3},
+    "pets": {"initial": 3, "batch": 2, "gain": 0.05},
+    "pets_online": {"budgets": [4, 6, 8, 10, 12]},
     "rest_mcts": {"width": 3, "iterations": 12, "roll_forward": 2, "successes": 6},
 }
 

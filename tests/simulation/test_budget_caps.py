@@ -99,6 +99,16 @@ def test_the_cap_of_a_task_holds_over_its_epochs() -> None:
         assert all("the task's budget has" in live.error for live in trees if live.cut)
 
 
+@pytest.mark.parametrize("slots", [4, 64])
+@pytest.mark.parametrize("recipe", ["flat", "treepo", "pets"])
+def test_leaves_go_to_trees_that_they_finish_however_many_could_grow(recipe: str, slots: int) -> None:
+    """Of 100 leaves for trees of 8, twelve end whole, and one tries the rest alone."""
+    world = grown(Budget(leaves=100), recipe=recipe, leaves=8, tasks=40, slots=slots, replicas=1, end_share=0.02)
+    assert [len(live.tree.leaves) for live in of(world, COMPLETE)] == [8] * 12
+    assert [len(live.tree.leaves) for live in of(world, PARTIAL)] == [4]
+    assert world.state.runs["run"].counters.leaves == 100
+
+
 def test_a_reserve_starts_no_tree_that_the_budget_does_not_finish() -> None:
     """All trees cost the same: of a budget for ten and a half, ten end whole, and one tries the rest alone."""
     [cost] = {live.ledger.spent for live in grown(Budget(), recipe="flat").finished.values()}

@@ -7,6 +7,7 @@ chooses which running branch reports next, so a test can let any branch run ahea
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from treeroll.core import rng
 from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, StopReason, Tree, path_name
@@ -33,7 +34,7 @@ INNER = Outcome()
 World = Callable[[Path], Outcome]
 
 
-def leaf(reason: StopReason = StopReason.EOS, **values: float) -> Outcome:
+def leaf(reason: StopReason = StopReason.EOS, **values: Any) -> Outcome:
     """A path's end that is a sample."""
     return Outcome(NodeStatus.LEAF, reason, **values)
 
@@ -54,7 +55,12 @@ def ragged(seed: int, depth: int, end: float, discard: float) -> World:
     def world(path: Path) -> Outcome:
         name = path_name(path)
         logprob = -20 * rng.uniform(seed, "logprob", name)
-        values = {"n_tokens": 10, "logprob_sum": logprob, "logprob_min": logprob * rng.uniform(seed, "min", name)}
+        values: dict[str, Any] = {
+            "n_tokens": 10,
+            "logprob_sum": logprob,
+            "logprob_min": logprob * rng.uniform(seed, "min", name),
+        }
+        values["text"] = f"\\boxed{{{rng.randint(0, 1, seed, 'answer', name)}}}"
         draw = rng.uniform(seed, "end", name)
         if draw < discard:
             return Outcome(NodeStatus.PRUNED, StopReason.MIN_LENGTH, **values)

@@ -60,14 +60,14 @@ class LocalService:
         self.tasks.append(task)
         return task
 
-    async def joined(self) -> None:
+    async def joined(self, timeout_s: float = 20) -> None:
         """Return once every replica that was started has been welcomed."""
         wanted = {task.get_name() for task in self.tasks[SERVICE_TASKS:] if not task.done()}
 
         async def all_there() -> bool:
             return wanted <= set(self.coordinator.state.ready)
 
-        await eventually(all_there, timeout_s=20)
+        await eventually(all_there, timeout_s)
 
     def lose(self, replica_id: str, incarnation: int) -> None:
         """What the supervisor says when a replica's process has died."""

@@ -1,5 +1,6 @@
 """The audit finds what it is there to find."""
 
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from treeroll import records
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.store.audit import audit, tree_findings
+from treeroll.store.audit_caps import Caps
 from treeroll.store.base import Commit
 from treeroll.store.memory import MemoryStore
 
@@ -77,3 +79,86 @@ async def test_a_tree_that_ended_but_never_reached_the_feed_is_found() -> None:
     assert "tree t ended but is not in the feed" in detail
     await store.commit(Commit(feed=[("r", "t")]), epoch)
     assert (await audit(store)).violations == []
+
+
+def run_of(leaves: int = 8, ledger: pb.Ledger | None = None, **budget: int) -> records.api.Run:
+    """Its trees may have so many leaves, and use so much."""
+    config = json.dumps({"leaves": leaves, "budget": budget})
+    return records.api.Run(run_id="r", config_json=config, ledger=ledger or sound_tree().ledger)
+
+
+def cap(resource: str, limit: int, spent: int, outstanding: int = 0) -> records.api.Cap:
+    return records.api.Cap(resource=resource, limit=limit, spent=spent, outstanding=outstanding)
+
+
+def used_tree() -> pb.Tree:
+    """Two initial branches, of which one called a tool and was forked behind its answer; a fork at the prompt."""
+    tree = sound_tree()
+    tree.nodes.extend([node(3, 1, 9, 3), node(4, 0, 5, 2), node(5, 0, 5, 2)])
+    for number, (sibling, reason) in enumerate([(0, "initial"), (0, "initial"), (1, "fork"), (1, "initial")], 1):
+        tree.nodes[number].sibling_index, tree.nodes[number].branch_reason = sibling, reason
+    tree.nodes[5].sibling_index, tree.nodes[5].branch_reason = 2, "fork"
+    for leaf in (3, 4):
+        tree.nodes[leaf].status = "leaf"
+    tree.nodes[1].observation_tokens = 2
+    return tree
+
+
+def broken(run: records.api.Run, *trees: pb.Tree, ended: bool = True) -> list[str]:
+    caps = Caps.of(run)
+    found = [detail for tree in trees for _, detail in caps.add(tree)]
+    return found + [detail for _, detail in caps.findings(ended)]
+
+
+def test_a_run_within_its_caps_has_no_findings() -> None:
+    run = run_of(leaves=3, tree_tokens=7, task_tokens=14)
+    run.caps.extend([cap("tokens", 14, 14), cap("leaves", 6, 6), cap("expansions", 4, 4), cap("tool_calls", 9, 2)])
+    assert broken(run, used_tree(), used_tree()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        ({"leaves": 2}, "tree t has 3 leaves and may have 2"),
+        ({"tree_tokens": 6}, "tree t spent 7 tokens and may spend 6"),
+        ({"task_tokens": 13}, "run r: task a spent 14 tokens and may spend 13"),
+    ],
+)
+def test_trees_and_tasks_above_their_caps_are_named(change: dict[str, int], detail: str) -> None:
+    assert detail in broken(run_of(**change), used_tree(), used_tree())
+
+
+@pytest.mark.parametrize(
+    ("account", "detail"),
+    [
+        (cap("tokens", 20, 18, 3), "18 tokens are spent and 3 set aside of 20"),
+        (cap("leaves", 5, 5), "its trees have 6 leaves, its account 5 of 5"),
+        (cap("leaves", 9, 5), "its trees have 6 leaves, its account 5 of 9"),
+        (cap("expansions", 9, 5), "its trees have 4 expansions, its account 5 of 9"),
+        (cap("tool_calls", 9, 0), "its trees have 2 tool_calls, its account 0 of 9"),
+    ],
+)
+def test_accounts_above_a_cap_or_unlike_what_the_trees_have_are_named(account: records.api.Cap, detail: str) -> None:
+    run = run_of()
+    run.caps.append(account)
+    assert broken(run, used_tree(), used_tree()) == [f"run r: {detail}"]
+
+
+def test_a_run_that_goes_on_may_have_more_than_its_record_but_not_more_than_its_cap() -> None:
+    run = run_of()
+    run.caps.append(cap("leaves", 6, 4))
+    assert broken(run, used_tree(), used_tree(), ended=False) == []
+    run.caps[0].limit = 5
+    assert broken(run, used_tree(), used_tree(), ended=False) == ["run r: its trees have 6 leaves, its account 4 of 5"]
+
+
+def test_what_engines_decode_beyond_reservations_is_no_finding_up_to_the_declared_overshoot() -> None:
+    tree = used_tree()
+    tree.ledger.excess = 4 * 32  # its four branches
+    run = run_of(tree_tokens=1, task_tokens=1, ledger=tree.ledger)
+    run.caps.append(cap("tokens", 1, 7))
+    assert broken(run, tree) == []
+    tree.ledger.excess += 1
+    assert broken(run, tree) == ["tree t: 129 tokens overran reservations, 128 may"]
+    tree.ledger.excess = 0
+    assert len(broken(run_of(tree_tokens=1, task_tokens=1), tree)) == 2

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.support.rollouts import grown_trees
 
+from treeroll.cli.preflight import most_calls
 from treeroll.cli.results import directory as directory_module
 from treeroll.cli.results import merge as merge_module
 from treeroll.cli.results.audit import audit_directory
@@ -27,6 +29,7 @@ from treeroll.cli.results.record import RunRecord
 from treeroll.cli.results.session import Figures, Session
 from treeroll.cli.summary import ClusteredMean, Facts, Tally, TreeFigures, summarize
 from treeroll.client.records import TreeRecord
+from treeroll.config import RunConfig
 from treeroll.errors import InvalidInput
 
 RECORD = RunRecord(
@@ -173,6 +176,40 @@ def test_the_tally_is_what_the_rows_say(results: ResultDir) -> None:
     assert tally.reward.mean == pytest.approx(np.mean(rewards))
     mixed = [len({s.reward for s in tree.samples}) > 1 for tree in trees]
     assert tally.mixed_trees == sum(mixed)
+
+
+def test_calls_are_counted_along_the_path_of_each_sample(results: ResultDir) -> None:
+    tree = renamed(grown_trees()[0], "agent", "t-agent")
+    for node in tree.nodes[1::2]:
+        node.observation_tokens = 2
+    answered = {node.node_id for node in tree.nodes if node.observation_tokens}
+    PartWriter(results, 3).write([tree], session())
+    tally = merge(results, {})
+    calls = Counter(len(answered & set(sample.path_node_ids)) for sample in tree.samples)
+    assert len(calls) > 1
+    assert tally.calls == calls + Counter({0: 48})
+    assert tally.calls.total() == tally.samples
+
+
+def test_the_summary_says_how_often_samples_called_and_how_many_were_stopped_by_their_cap() -> None:
+    def said(calls: dict[int, int], most: int | None) -> object:
+        return summarize(Tally(calls=Counter(calls)), {}, facts(most_calls=most))["calls_per_sample"]
+
+    # Twenty samples; the smallest number of calls that 10, 15 and 18 of them did not exceed.
+    assert said({0: 4, 1: 7, 2: 6, 5: 3}, 5) == {"p50": 1, "p75": 2, "p90": 5, "most": 5, "cap": 5, "at_cap": 0.15}
+    assert said({0: 1, 3: 1}, None) == {"p50": 0, "p75": 3, "p90": 3, "most": 3, "cap": None, "at_cap": None}
+    assert said({0: 9}, 4) == {"p50": 0, "p75": 0, "p90": 0, "most": 0, "cap": 4, "at_cap": 0.0}
+    assert said({0: 9}, None) is None
+    assert said({}, 4) is None
+
+
+def test_a_path_may_call_as_often_as_its_segments_say() -> None:
+    agent: dict[str, Any] = {"recipe": "flat", "max_depth": 6, "segment": {"name": "agent_step"}}
+    assert most_calls(RunConfig(**agent)) == 5
+    assert most_calls(RunConfig(**{**agent, "segment": {**agent["segment"], "turn_cap": 2, "turn_extension": 1}})) == 3
+    assert most_calls(RunConfig(recipe="arpo")) == 3  # four segments are the recipe's
+    assert most_calls(RunConfig(recipe="flat")) is None
+    assert most_calls(RunConfig(recipe="elsewhere")) is None
 
 
 def test_standard_errors_are_of_trees_not_of_leaves() -> None:

@@ -49,7 +49,7 @@ def test_unknown_kinds_and_names_list_what_exists():
     assert refusal("branch", "treeop", {}) == (
         "there is no branch policy 'treeop'; there is treepo, flat, spo, treerpo, tree_grpo, ib_tpo, treerl, arpo, "
         "aepo, treeps_rag, echo, deepsearch, rest_mcts, hyper, tree_planner, rebase, dora, ets, bavt, uct, cost_band, "
-        "depth_first"
+        "depth_first, pets, pets_online"
     )
 
 
@@ -73,7 +73,7 @@ def test_wrong_values_say_where_what_and_what_is_allowed():
 
 def test_long_values_are_not_echoed_whole():
     assert len(refusal("branch", "treepo", {"sync": "x" * 10_000})) < 200
-    assert len(refusal("branch", "x" * 10_000, {})) < 300
+    assert len(refusal("branch", "x" * 10_000, {})) < 400
 
 
 @pytest.mark.parametrize(
@@ -148,6 +148,8 @@ def test_the_treepo_recipe_has_the_papers_defaults():
         ("arpo", Limits(16, 4096, 4, 4096), {"initial": 8, "beam": 2, "base": 0.5, "weight": 0.2}),
         ("hyper", Limits(80, 64, 64, 4096), {"warm_up": 16, "keep": 10, "pool": 80}),
         ("tree_planner", Limits(16, 4096, 1, 4096), {"samples": 8, "places": 4, "forks": 2}),
+        ("pets", Limits(64, 512, 14, 7168), {"initial": 4, "batch": 1, "gain": 0.02}),
+        ("pets_online", Limits(16, 512, 14, 7168), {"budgets": (16,) * 5}),
         (
             "rest_mcts",
             Limits(33, 256, 16, 4096),

@@ -6,6 +6,7 @@ import pytest
 from tests.support.grow import PROMPT_TOKENS, Driver, Outcome, endless, leaf
 
 from treeroll.core.tree import Decision, Node, Tree
+from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.base import Limits
 from treeroll.policies.branch.bavt import Bavt, Drawn
@@ -81,6 +82,62 @@ def test_draws_do_not_depend_on_the_order_of_candidates_and_none_is_drawn_twice(
     assert here == there
     assert all(len(set(found)) == 3 for found in here)
     assert len({tuple(found) for found in here}) > 5
+
+
+def steps(levels):
+    """Confidence of each segment by name, deeper ones as confident as those above: a step's gain is the difference."""
+
+    def world(path):
+        value = next(value for name, value in levels.items() if path[: len(name)] == name)
+        logprob = 10 * math.log(value)
+        return leaf(logprob_sum=logprob) if len(path) == DEPTH else Outcome(logprob_sum=logprob)
+
+    return world
+
+
+GAINS = {(0, 0): 0.8, (0, 1): 0.45, (0,): 0.5, (1, 0): 0.65, (1, 1): 0.2, (1,): 0.6}
+
+
+def test_bavt_leaves_paths_whose_last_step_lost_too_much():
+    grown = grow("bavt", steps(GAINS), leaves=4, parallel=4, prune_below=-0.2)
+    assert sorted(chosen(grown)[0]) == [((0,), 1), ((1,), 1)]
+    # (1.1) lost 0.4, and (0.1) only 0.05.
+    assert {path for path, _ in chosen(grown)[1]} == {(0, 0), (0, 1), (1, 0)}
+    assert (1, 1) not in {path for step in chosen(grown) for path, _ in step}
+    assert len(grown.tree.leaves) == 3
+
+
+def test_bavt_prunes_nothing_by_gain_unless_told():
+    assert len(grow("bavt", steps(GAINS), leaves=4, parallel=4).tree.leaves) == 4
+
+
+def test_where_all_paths_are_pruned_one_goes_on_to_an_answer():
+    def falling(path):
+        logprob = -10.0 * len(path)
+        return leaf(logprob_sum=logprob) if len(path) == DEPTH else Outcome(logprob_sum=logprob)
+
+    assert len(grow("bavt", falling, leaves=4, parallel=1, prune_below=0).tree.leaves) == 1
+
+
+def test_bavt_widens_a_step_earlier_where_the_last_one_gained_too_little():
+    levels = {(0, 0): 0.52, (0, 1): 0.9, (0,): 0.5, (1, 0): 0.9, (1, 1): 0.9, (1,): 0.5}
+    grown = grow("bavt", steps(levels), parallel=4, widen_below=0.1)
+    rounds = chosen(grown)
+    assert sorted(rounds[0]) == [((0,), 1), ((1,), 1)]
+    # (0.0) gained 0.02: its fork is a third child of (0).
+    assert sorted(rounds[1]) == [((0,), 1), ((0, 1), 1), ((1, 0), 1), ((1, 1), 1)]
+    paths = {grown.tree.path(node.number) for node in grown.tree.nodes}
+    assert (0, 2) in paths
+    # Eight paths have begun, so it goes on alone.
+    assert (0, 0, 1) not in paths
+    assert len(grown.tree.leaves) == 8
+
+
+def test_gains_that_cannot_decide_are_refused():
+    with pytest.raises(InvalidInput, match="with value success a path has that of the step before"):
+        grow("bavt", value="success", prune_below=0)
+    with pytest.raises(InvalidInput, match=r"widen_below 0 is not above prune_below 0\.1"):
+        grow("bavt", prune_below=0.1, widen_below=0)
 
 
 def test_uct_dives_where_it_is_sure_and_explores_where_it_has_not_been():

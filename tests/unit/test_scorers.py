@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
+from treeroll.boxed import last_boxed
 from treeroll.errors import InvalidInput
 from treeroll.scorers import guard, registry, wire
 from treeroll.scorers.base import ErrorKind, Job, MissingInput, ScoreCounts, ScoreItem, ScoreRequest, ScoreResult
-from treeroll.scorers.boxed import last_boxed
 from treeroll.scorers.inline import InlineScorers
 
 FUNCTIONS = "tests.support.scorer_functions"

@@ -43,6 +43,7 @@ SHAPES: Final[Mapping[str, Mapping[str, object]]] = {
     # As many expansions as leaves allow, however often paths succeed.
     "rest_mcts": {"width": 4, "iterations": 21, "successes": 1024},
     "tree_planner": {"samples": 32, "places": 16, "forks": 2},
+    "pets_online": {"budgets": (LEAVES,) * 5},
 }
 # One token in so many ends a path: about one segment in eight.
 END_EVERY = 256

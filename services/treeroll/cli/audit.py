@@ -22,7 +22,8 @@ class Findings:
 def audit(address: Address = None, directory: FromDir = None, as_json: AsJson = False) -> None:
     """Check that every promise was kept; exit code 1 if not, naming each broken one.
 
-    A service is asked to check its store: accounts, trees, rewards, events.
+    A service is asked to check its store: accounts, caps of budgets, trees,
+    rewards, events.
     In a directory the rows are checked: paths concatenate to the recorded
     tokens, parents exist, nothing is doubled, accounts add up.
 

@@ -6,7 +6,7 @@ from importlib import metadata
 from typing import Any
 
 from treeroll.cli.console import number, out, table
-from treeroll.cli.preflight import Plan, resolved_policies
+from treeroll.cli.preflight import Plan, most_calls, resolved_policies
 from treeroll.cli.progress import Display, budget_line
 from treeroll.cli.results.directory import write_json
 from treeroll.cli.results.merge import merge
@@ -56,6 +56,7 @@ def finish(
         engine=record.engine,
         tasks=plan.tasks.count,
         complete=complete,
+        most_calls=most_calls(plan.run),
         failures=list(failures.items()),
     )
     summary = summarize(tally, sessions, facts)

@@ -115,3 +115,17 @@ def resolved_policies(run: RunConfig) -> Mapping[str, Any]:
         }
     except (ValueError, InvalidInput):
         return {}
+
+
+def most_calls(run: RunConfig) -> int | None:
+    """Calls of a tool that a path of the run may make; None without a tool, and where only the service knows."""
+    from treeroll.coordinator.specs import run_limits
+    from treeroll.policies.build import build_policies
+
+    try:
+        limits = run_limits(run)
+        segment = build_policies(run.recipe, limits, {name: getattr(run, name) for name in POLICY_SECTIONS}).segment
+    except InvalidInput:
+        return None
+    # In its last segment a path's calls are not answered.
+    return None if segment.tool is None else len(segment.boundaries(1, 1, 1 + limits.max_tokens)) - 1

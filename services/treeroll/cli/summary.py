@@ -1,11 +1,13 @@
 """summary.json: what a rollout came to. Sample-side figures are taken from the rows themselves, tree by tree. Pure."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from treeroll.cli.results.session import Figures, Session, Sessions
+from treeroll.policies.segment.turns import percentile
 
 # Failed tasks that are listed with their error; all are counted.
 LISTED_FAILURES = 100
@@ -88,6 +90,8 @@ class Tally:
     """Different completions, counted tree by tree."""
     mixed_trees: int = 0
     """Trees with both a better and a worse leaf: the others teach a group-relative trainer nothing."""
+    calls: Counter[int] = field(default_factory=Counter)
+    """Samples by how many calls a tool answered on their path."""
     reward: ClusteredMean = field(default_factory=ClusteredMean)
     unbiased: ClusteredMean = field(default_factory=ClusteredMean)
 
@@ -121,6 +125,8 @@ class Facts:
     """Tasks that were asked for."""
     complete: bool
     """Whether every task came to its own end: false after Ctrl-C."""
+    most_calls: int | None = None
+    """Calls of a tool that a path may make; None without a tool, or if that is not known."""
     failures: Sequence[tuple[str, str]] = ()
     """(task id, error) of tasks that ended without a sample."""
 
@@ -146,6 +152,7 @@ def summarize(tally: Tally, sessions: Sessions, facts: Facts) -> dict[str, Any]:
         "samples_per_s": _ratio(tally.samples, wall_s),
         "tokens_per_s": _ratio(generated, wall_s),
         **_rewards(tally),
+        "calls_per_sample": _calls(tally.calls, facts.most_calls),
         "budget": {cap["resource"]: {"limit": cap["limit"], "spent": cap["spent"]} for cap in last.caps},
         "stop_reason": last.stop_reason,
         "stop_detail": last.stop_detail,
@@ -185,6 +192,19 @@ def _rewards(tally: Tally) -> dict[str, Any]:
         "mean_reward_unbiased_se": tally.unbiased.standard_error,
         "effective_tree_fraction": _ratio(tally.mixed_trees, tally.trees) if scored else None,
         "reward_errors": tally.reward_errors,
+    }
+
+
+def _calls(samples: Counter[int], most: int | None) -> dict[str, float | None] | None:
+    """How often samples called a tool, and the share of them that may not call again; None where nobody can."""
+    if not samples or (most is None and not max(samples)):
+        return None
+    ordered = sorted(samples.elements())
+    return {
+        **{f"p{percent}": percentile(ordered, percent) for percent in (50, 75, 90)},
+        "most": ordered[-1],
+        "cap": most,
+        "at_cap": None if most is None else samples[most] / len(ordered),
     }
 
 

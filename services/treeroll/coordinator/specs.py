@@ -45,8 +45,8 @@ def run_spec(
     """Resolve a configuration to policies, for a model of so many tokens. InvalidInput names what cannot work."""
     if not RUN_ID.fullmatch(run_id):
         raise InvalidInput(f"run id {run_id!r} must be 1 to 64 of letters, digits, '.', '_' and '-'")
+    limits = run_limits(config)
     recipe = recipes.get(config.recipe)
-    limits = _limits(config, recipe.limits)
     top_logprobs = recipe.top_logprobs if config.top_logprobs is None else config.top_logprobs
     if config.temperature == 0 and limits.leaves > 1:
         raise InvalidInput(
@@ -124,8 +124,9 @@ def _resolved(config: RunConfig, limits: Limits, top_logprobs: int) -> str:
     return json.dumps(resolved, sort_keys=True)
 
 
-def _limits(config: RunConfig, usual: Limits) -> Limits:
-    """The shape of the run's trees; `usual` is the recipe's."""
+def run_limits(config: RunConfig) -> Limits:
+    """The shape of the run's trees: what it does not say is its recipe's. InvalidInput without such a recipe."""
+    usual = recipes.get(config.recipe).limits
     segment_tokens = config.segment_tokens or usual.segment_tokens
     max_depth = config.max_depth or usual.max_depth
     max_tokens = segment_tokens * max_depth if config.segment_tokens or config.max_depth else usual.max_tokens

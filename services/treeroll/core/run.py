@@ -141,7 +141,8 @@ class Run:
     counts: tuple[Ledger, ...] = ()
     bucket: Bucket | None = None
     task_ledgers: dict[str, Ledger] = field(default_factory=dict)  # task id -> tokens of its trees
-    costs: TreeCosts = field(default_factory=TreeCosts)
+    costs: TreeCosts = field(default_factory=TreeCosts)  # tokens of whole trees; leaves of those
+    leaf_costs: TreeCosts = field(default_factory=TreeCosts)
     reserved: bool = False  # what is left is for the trees that grow, until one of them has ended
     # When its time is over: on the clock of `now`, and in seconds since the Unix epoch.
     ends_at: float | None = None

@@ -1,4 +1,4 @@
-"""What whole trees of a run have cost lately."""
+"""What whole trees of a run have taken lately, of tokens or of leaves."""
 
 from bisect import bisect_left, insort
 from collections import deque
@@ -9,20 +9,20 @@ KEPT = 256
 
 @dataclass(slots=True)
 class TreeCosts:
-    """Tokens of the last `KEPT` trees that ended whole."""
+    """Of the last `KEPT` trees that ended whole."""
 
     recent: deque[int] = field(default_factory=deque)
     ranked: list[int] = field(default_factory=list)
 
-    def add(self, tokens: int) -> None:
+    def add(self, taken: int) -> None:
         """A tree ended."""
         if len(self.recent) == KEPT:
             del self.ranked[bisect_left(self.ranked, self.recent.popleft())]
-        self.recent.append(tokens)
-        insort(self.ranked, tokens)
+        self.recent.append(taken)
+        insort(self.ranked, taken)
 
     @property
     def p75(self) -> int | None:
-        """The smallest cost that three quarters of them do not exceed; None before there is one."""
+        """The least that three quarters of them did not exceed; None before there is one."""
         count = len(self.ranked)
         return self.ranked[-(-3 * count // 4) - 1] if count else None

@@ -42,6 +42,23 @@ _FLAT = Recipe(
     advantage=Choice("grpo"),
 )
 
+# Four first samples, 16 on average and 64 at most are the source's. Ours: the rest is flat's, so that they compare.
+_PETS = replace(
+    _FLAT,
+    name="pets",
+    summary="4 samples, then one by one until the majority of answers is settled; up to 64 leaves",
+    paper="PETS, arXiv 2602.16745",
+    limits=replace(PAPER_LIMITS, leaves=64),
+    branch=Choice("pets", MappingProxyType({"initial": 4, "batch": 1, "gain": 0.02})),
+)
+_PETS_ONLINE = replace(
+    _PETS,
+    name="pets_online",
+    summary="4 samples, then at once as many more as their agreement has a budget for; 16 leaves unless you say",
+    limits=PAPER_LIMITS,
+    branch=Choice("pets_online", MappingProxyType({"budgets": (16, 16, 16, 16, 16)})),
+)
+
 # Depth and last free level are the paper's, 600 tokens its length for long answers in mathematics. Ours: max_tokens.
 _SPO = Recipe(
     name="spo",
@@ -224,6 +241,8 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
             _REST_MCTS,
             _HYPER,
             _TREE_PLANNER,
+            _PETS,
+            _PETS_ONLINE,
             *SEARCHES,
         )
     }

@@ -42,6 +42,8 @@ from treeroll.policies.branch.ets import Ets
 from treeroll.policies.branch.flat import Flat
 from treeroll.policies.branch.hyper import HyPER
 from treeroll.policies.branch.ib_tpo import IBTPO
+from treeroll.policies.branch.pets import Pets
+from treeroll.policies.branch.pets_online import PetsOnline
 from treeroll.policies.branch.rebase import Rebase
 from treeroll.policies.branch.rest_mcts import RestMCTS
 from treeroll.policies.branch.spo import SPO
@@ -91,6 +93,8 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
         Uct,
         CostBand,
         DepthFirst,
+        Pets,
+        PetsOnline,
     ),
     "prune": (FinishTests, Confidence),
     "advantage": (

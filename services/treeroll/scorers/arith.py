@@ -2,8 +2,8 @@
 
 import re
 
+from treeroll.boxed import last_boxed
 from treeroll.scorers.base import ScoreItem, answer_of
-from treeroll.scorers.boxed import last_boxed
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 

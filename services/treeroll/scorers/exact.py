@@ -1,7 +1,7 @@
 """Equal text."""
 
+from treeroll.boxed import last_boxed
 from treeroll.scorers.base import ScoreItem, answer_of
-from treeroll.scorers.boxed import last_boxed
 
 
 class ExactScorer:

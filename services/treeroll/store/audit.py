@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from treeroll import records
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.store.audit_caps import Caps
 from treeroll.store.base import Store
 
 ENDED = ("complete", "partial", "failed")
@@ -40,7 +41,7 @@ async def _audit_run(store: Store, run: api.Run, report: AuditReport) -> None:
     feed = Counter(await store.feed_entries(run.run_id))
     tasks = await store.load_tasks(run.run_id)
     ended: set[str] = set()
-    spent = 0
+    spent, caps = 0, Caps.of(run)
     for tree_id, _ in tasks.values():
         stored = await store.load_tree(tree_id)
         if stored is None:
@@ -50,11 +51,14 @@ async def _audit_run(store: Store, run: api.Run, report: AuditReport) -> None:
         report.trees += 1
         report.nodes += len(tree.nodes)
         report.violations += tree_findings(tree)
+        report.violations += caps.add(tree)
         spent += tree.ledger.spent
         if tree.status in ENDED:
             ended.add(tree_id)
     report.violations += _feed_findings(run, feed, ended, {tree_id for tree_id, _ in tasks.values()})
-    if run.state != "open" and len(ended) == len(tasks) == run.finished + run.failed:
+    all_ended = run.state != "open" and len(ended) == len(tasks) == run.finished + run.failed
+    report.violations += caps.findings(all_ended)
+    if all_ended:
         report.violations += _account_findings(run, spent)
 
 

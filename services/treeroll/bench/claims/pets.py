@@ -8,10 +8,10 @@ from treeroll.bench.claims.claim import Claim, Verdict, holds, middle
 from treeroll.bench.claims.statistics import vote
 from treeroll.bench.result import Column
 from treeroll.bench.rounds import Figures
+from treeroll.boxed import last_boxed
 from treeroll.client import TreeRecord
 from treeroll.core.rng import shuffled
 from treeroll.policies.allocate.pets_offline import PetsOffline
-from treeroll.scorers.boxed import last_boxed
 
 # Orders in which the pools are drawn from; the source has 10.
 ORDERS = 4

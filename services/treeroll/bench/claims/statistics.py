@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from treeroll.boxed import last_boxed
 from treeroll.client import Sample, TreeRecord
-from treeroll.scorers.boxed import last_boxed
 
 # An advantage closer to 0 than this teaches nothing.
 NOTHING = 1e-9

@@ -135,16 +135,18 @@ class LeafCredit(_message.Message):
     def __init__(self, leaf: _Optional[int] = ..., path_weight: _Optional[float] = ..., advantages: _Optional[bytes] = ..., reward_status: _Optional[str] = ..., reward: _Optional[float] = ...) -> None: ...
 
 class Ledger(_message.Message):
-    __slots__ = ("granted", "spent", "returned", "outstanding")
+    __slots__ = ("granted", "spent", "returned", "outstanding", "excess")
     GRANTED_FIELD_NUMBER: _ClassVar[int]
     SPENT_FIELD_NUMBER: _ClassVar[int]
     RETURNED_FIELD_NUMBER: _ClassVar[int]
     OUTSTANDING_FIELD_NUMBER: _ClassVar[int]
+    EXCESS_FIELD_NUMBER: _ClassVar[int]
     granted: int
     spent: int
     returned: int
     outstanding: int
-    def __init__(self, granted: _Optional[int] = ..., spent: _Optional[int] = ..., returned: _Optional[int] = ..., outstanding: _Optional[int] = ...) -> None: ...
+    excess: int
+    def __init__(self, granted: _Optional[int] = ..., spent: _Optional[int] = ..., returned: _Optional[int] = ..., outstanding: _Optional[int] = ..., excess: _Optional[int] = ...) -> None: ...
 
 class Tree(_message.Message):
     __slots__ = ("tree_id", "run_id", "task_id", "epoch", "prompt_text", "status", "error", "nodes", "leaves", "n_scored", "n_censored", "ledger", "temperature", "top_p", "top_k", "logprobs_mode", "tokenizer_hash", "extra_json", "lost_tokens_max", "answer", "has_cuts", "allotted_leaves")

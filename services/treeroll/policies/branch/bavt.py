@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
+
+from pydantic import Field, model_validator
 
 from treeroll.core.rng import gumbel
-from treeroll.core.tree import Node, Tree, path_name
-from treeroll.policies.base import Limits
+from treeroll.core.tree import Decision, Node, Tree, path_name
+from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.frontier_value import scores
-from treeroll.policies.branch.rounds import Choice, RoundParams, RoundPolicy
+from treeroll.policies.branch.rounds import RoundGrowth, RoundParams, RoundPolicy
 
 LEAST_VALUE: Final = 1e-3  # so that what is worth nothing can be drawn at all
 GREEDY_BELOW: Final = 0.02  # part of the budget with which nothing is drawn any more
@@ -20,13 +22,18 @@ class Bavt(RoundPolicy):
     r is what is left of the tree's budget, by leaves, or by `tokens` if less is left of those. With all of it draws are
     proportional to values; the less is left, the surer is the best. Rounds, forks and the end are as parameters say.
 
+    The gain of a step is its residual value: V at its end less V at the end of the step before. A path whose last step
+    gained less than `prune_below` is pruned: it waits for good, unless nothing else does and there is no leaf. One
+    that gained less than `widen_below` widens: as long as leaves allow it, its forks start a step earlier, from
+    where it came from, and it waits on. All others are deepened. First steps have no gain.
+
     Choices read other paths, so all segments but the first are retrospective: leaves are for training or for an answer,
     not for estimates of the mean reward.
 
-    The paper's abstract was read, and its exponent in agreeing summaries of others. Ours: below r = 0.02 the best are
-    taken without a draw; values are at least 0.001; while none is known all are equal. The paper's critic says what the
-    last step gains, on a scale that was not found; here a value is that of the path as `value` says, and nothing is
-    pruned by gain.
+    The paper's abstract was read, and its exponent, V(child) = V(parent) + gain, and what gains decide, in agreeing
+    summaries of others. Ours: below r = 0.02 the best are taken without a draw; values are at least 0.001; while none
+    is known all are equal. The paper's critic says what a step gains, on a scale that was not found, nor its
+    thresholds: here a value is that of the path as `value` says, gains are differences, and none decides unless set.
     """
 
     name: ClassVar[str] = "bavt"
@@ -34,15 +41,38 @@ class Bavt(RoundPolicy):
     paper: ClassVar[str] = "BAVT, arXiv 2603.12634"
 
     class Params(RoundParams):
-        """Nothing of its own."""
+        """What the gain of a path's last step decides."""
+
+        prune_below: float | None = Field(
+            None, ge=-1, le=1, description="gain of a step below which its path does not go on; none: all may"
+        )
+        widen_below: float | None = Field(
+            None, ge=-1, le=1, description="gain below which forks start before the step; none: never"
+        )
+
+        @model_validator(mode="after")
+        def _gains_are_told_apart(self) -> Self:
+            if self.prune_below is None and self.widen_below is None:
+                return self
+            if self.value == "success":
+                raise ValueError(
+                    "prune_below and widen_below compare the values of steps, but with value success a path has that "
+                    "of the step before until it ends; choose another value"
+                )
+            if self.prune_below is not None and self.widen_below is not None and self.widen_below <= self.prune_below:
+                raise ValueError(
+                    f"widen_below {self.widen_below:g} is not above prune_below {self.prune_below:g}, so no path would "
+                    "widen; raise the one or lower the other"
+                )
+            return self
 
     def __init__(self, params: Params, limits: Limits) -> None:
         super().__init__(params, limits)
         self._params = params
 
-    def choice(self) -> Choice:
-        """Draws of one tree."""
-        return Drawn(self._params)
+    def grow(self, tree: Tree) -> Growth:
+        """A fresh memory for a new tree."""
+        return BavtGrowth(self._params, self.max_leaves)
 
 
 class Drawn:
@@ -50,14 +80,14 @@ class Drawn:
 
     def __init__(self, params: RoundParams) -> None:
         self._parallel = params.parallel
-        self._values = params.model()
+        self.values = params.model()
         self._round = 0
 
     def choose(self, tree: Tree, waiting: Sequence[Node], left: float) -> list[Node]:
         """In the order in which they are drawn."""
-        self._values.update(tree)
+        self.values.update(tree)
         self._round += 1
-        known = scores(self._values, waiting) or [1.0] * len(waiting)
+        known = scores(self.values, waiting) or [1.0] * len(waiting)
         keys = [self._key(tree, node, value, left) for node, value in zip(waiting, known, strict=True)]
         ranked = sorted(range(len(waiting)), key=lambda place: -keys[place])
         return [waiting[place] for place in ranked[: self._parallel]]
@@ -67,3 +97,32 @@ class Drawn:
             return value
         noise = gumbel(tree.seed, "bavt", self._round, path_name(tree.path(node.number)))
         return math.log(max(value, LEAST_VALUE)) / left + noise
+
+
+class BavtGrowth(RoundGrowth):
+    """Rounds in which the gain of a path's last step says where it goes on from."""
+
+    def __init__(self, params: Bavt.Params, leaves: int) -> None:
+        drawn = Drawn(params)
+        super().__init__(params, drawn, leaves)
+        self._prune_below = params.prune_below
+        self._widen_below = params.widen_below
+        self._values = drawn.values
+
+    def candidates(self, tree: Tree, waiting: list[Node]) -> list[Node]:
+        """Those that are not pruned; all where only pruned ones could still become a leaf."""
+        self._values.update(tree)
+        kept = [node for node in waiting if not self._gained_less(tree, node, self._prune_below)]
+        return kept if kept or tree.leaves else waiting
+
+    def go_on(self, tree: Tree, node: Node, forks: int) -> list[Expansion]:
+        """Deepen, or widen."""
+        if forks and self._gained_less(tree, node, self._widen_below):
+            return [Expansion(node.parent, forks, resume=False, decision=Decision.RETROSPECTIVE)]
+        return super().go_on(tree, node, forks)
+
+    def _gained_less(self, tree: Tree, node: Node, bound: float | None) -> bool:
+        if bound is None or node.depth == 1:
+            return False
+        after, before = self._values.of(node), self._values.of(tree.nodes[node.parent])
+        return after is not None and before is not None and after - before < bound

@@ -85,25 +85,29 @@ class RoundGrowth:
 
     def on_idle(self, tree: Tree) -> list[Expansion]:
         """The next round."""
-        self._waiting = tree.in_path_order(self._waiting)
         left = self._left()
-        if not self._waiting or (left <= 0 and tree.leaves):
+        waiting = self.candidates(tree, [tree.nodes[number] for number in tree.in_path_order(self._waiting)])
+        if not waiting or (left <= 0 and tree.leaves):
             return []
-        waiting = [tree.nodes[number] for number in self._waiting]
         if left <= 0:
             # The shortest way to a leaf, of those that are equally short the first choice.
             depth = max(node.depth for node in waiting)
             deepest = [node for node in waiting if node.depth == depth]
-            return self._go_on(self._choice.choose(tree, deepest, left)[0], 0)
+            return self.go_on(tree, self._choice.choose(tree, deepest, left)[0], 0)
         chosen = self._choice.choose(tree, waiting, left)
         expansions = []
         for node in chosen:
             forks = min(self._params.width - 1, self._leaves - self._begun)
             self._begun += forks
-            expansions += self._go_on(node, forks)
+            expansions += self.go_on(tree, node, forks)
         return expansions
 
-    def _go_on(self, node: Node, forks: int) -> list[Expansion]:
+    def candidates(self, tree: Tree, waiting: list[Node]) -> list[Node]:
+        """Which of the waiting may be chosen, in their order. Where none may, the tree ends."""
+        return waiting
+
+    def go_on(self, tree: Tree, node: Node, forks: int) -> list[Expansion]:
+        """A chosen path goes on, with so many forks."""
         self._waiting.remove(node.number)
         return [Expansion(node.number, forks, decision=Decision.RETROSPECTIVE)]
 

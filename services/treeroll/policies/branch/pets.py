@@ -1,0 +1,94 @@
+"""PETS: one sample after another, until the majority of their answers is settled."""
+
+from collections import Counter
+from typing import ClassVar
+
+from pydantic import Field
+
+from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tree
+from treeroll.policies.allocate.majority import leader_gain
+from treeroll.policies.base import Expansion, Growth, Limits
+from treeroll.policies.branch.answers import AnswerParams
+from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
+
+
+class Pets:
+    """`initial` samples of the prompt, then `batch` more at a time, while one more promises enough for their majority.
+
+    h is the probability of the most frequent answer to be that of all samples there could be: the shares of the answers
+    seen, and of one not yet seen, have a Dirichlet posterior that begins with 1 for each. Samples go on while the best
+    next answer would raise h by more than `gain`, and end before that where those that the run's `leaves` leave room
+    for cannot change the majority, or there is none. After n equal answers the rise is 2^-(n+2): with a `gain` of 0.02
+    four are enough. Samples without an answer, and discarded ones, do not vote.
+
+    Samples after the first ones are started by what others answered, so they are retrospective: a mean of rewards is
+    that of the first ones alone. The leaves are for a majority, or for training on it.
+
+    This is the rule of PETS offline seen by one task. The source spends the budget of a batch on one task after
+    another, wherever the rise is highest; `gain` is the price of a sample in its place. Ours: the price, and that tasks
+    end for themselves; h is exact, where the source takes 500 draws; four first samples, as its online variant has, for
+    its one; batches.
+    """
+
+    name: ClassVar[str] = "pets"
+    summary: ClassVar[str] = "samples one by one, until one more could do little for the majority of answers"
+    paper: ClassVar[str] = "PETS, arXiv 2602.16745"
+    reads_rewards: ClassVar[bool] = False
+    needs_hold: ClassVar[bool] = False
+    reads_tokens: ClassVar[bool] = False
+    reads_text: ClassVar[bool] = True
+
+    class Params(AnswerParams):
+        """When samples end."""
+
+        initial: int = Field(4, ge=1, le=MAX_FANOUT, description="first samples")
+        batch: int = Field(1, ge=1, le=MAX_FANOUT, description="samples that are then asked for at a time")
+        gain: float = Field(
+            0.02, ge=0, le=1, description="rise of the majority's chance below which no sample is asked for"
+        )
+
+    def __init__(self, params: Params, limits: Limits) -> None:
+        within_leaves(self.name, f"initial {params.initial}", params.initial, limits)
+        self.max_leaves = limits.leaves
+        self._params = params
+
+    def grow(self, tree: Tree) -> Growth:
+        """A fresh memory for a new tree."""
+        return PetsGrowth(self._params, self.max_leaves)
+
+
+class PetsGrowth:
+    """The votes so far, and how many samples were asked for."""
+
+    def __init__(self, params: Pets.Params, leaves: int) -> None:
+        self._params = params
+        self._left = leaves - params.initial
+        self._votes: Counter[str] = Counter()
+
+    def start(self, tree: Tree) -> list[Expansion]:
+        """The first samples."""
+        return [Expansion(tree.root.number, self._params.initial, BranchReason.INITIAL)]
+
+    def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
+        """Count the vote of a path that ended; a branch held at a boundary goes on."""
+        if node.status is NodeStatus.INNER:
+            return [Expansion(node.number, 0)]
+        if node.status is NodeStatus.LEAF:
+            answer = self._params.read(tree.completion_text(node.number))
+            if answer is not None:
+                self._votes[answer] += 1
+        return []
+
+    def on_idle(self, tree: Tree) -> list[Expansion]:
+        """More samples, or the end."""
+        if self._left == 0 or self._settled():
+            return []
+        asked = min(self._params.batch, self._left)
+        self._left -= asked
+        return [Expansion(tree.root.number, asked, BranchReason.FORK, Decision.RETROSPECTIVE)]
+
+    def _settled(self) -> bool:
+        if not self._votes:
+            return False
+        first, second, *_ = (*sorted(self._votes.values(), reverse=True), 0)
+        return first - second > self._left or leader_gain(list(self._votes.values())) <= self._params.gain
