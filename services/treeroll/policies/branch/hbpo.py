@@ -21,8 +21,8 @@ class HBPO:
 
     Budgets 512, 1024, 2048 and 2560 for 16 samples are the paper's. The announcement is the release's; the paper's has
     "within {budget} tokens". Leave its tag out where a chat template ends with one. Samples of a sub-group have b as
-    their group, from which `hbpo` advantages know it. All path weights are 0: no sample with a text or a limit of its
-    own is one of the run's policy.
+    their group, from which `hbpo` advantages know it. A sample with a text or a limit of its own is none of the run's
+    policy, and has path weight 0.
 
     Ours: b is also the most completion tokens of its samples, the announcement's among them (`capped`). In the paper
     they go on to 4,096, the run's limit, and lose reward for what is above b: that is `capped` false. Where leaves do
