@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from treeroll.bench.claims import deadline, knapsack, pruning, search, turns
-from treeroll.bench.claims.bench import CLAIMS, chosen, measure
+from treeroll.bench.claims.arena import Arm
+from treeroll.bench.claims.bench import CLAIMS, SHAPE, chosen, measure
 from treeroll.bench.claims.claim import Claim, Verdict
 from treeroll.bench.claims.deadline import Static, Task, completed
 from treeroll.bench.claims.plots import draw
 from treeroll.bench.claims.statistics import Point, tokens_for, vote
 from treeroll.bench.claims.turns import Walk, capped
 from treeroll.bench.rounds import Figures
+from treeroll.config import RunConfig, parse
+from treeroll.coordinator.specs import run_spec
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import InvalidInput
 from treeroll.policies.allocate.base import TaskView
@@ -81,6 +84,12 @@ def test_a_task_without_a_right_sample_is_not_complete() -> None:
 )  # fmt: skip
 def test_a_verdict_follows_from_the_figures(claim: Claim, rounds: Sequence[Figures], verdict: Verdict) -> None:
     assert claim.judge(rounds)[0] is verdict
+
+
+@pytest.mark.parametrize("arm", [pruning.ECHO, pruning.HYPER, pruning.HBPO], ids=lambda arm: arm.recipe)
+def test_the_settings_of_an_arm_make_a_run_with_its_leaves(arm: Arm) -> None:
+    settings = {**SHAPE, "recipe": arm.recipe, "leaves": arm.leaves, **arm.settings}
+    assert run_spec("run", parse(RunConfig, settings, "arm"), 100).branch.max_leaves == arm.leaves
 
 
 def test_an_unknown_claim_is_refused() -> None:

@@ -43,6 +43,12 @@ SETTINGS = {
         ({**ECHO, "answers": 4}, LIMITS),
         ({**ECHO, "answers": 2, "max_width": 8, "entropy": 0.4, "confidence": 1.0}, LIMITS),
     ],
+    ("branch", "hbpo"): [
+        ({"budgets": [8, 40, 100]}, LIMITS),
+        ({"budgets": [20, 128], "announcement": "{budget}:", "capped": False}, LIMITS),
+        ({"budgets": [1, 64], "announcement": ""}, LIMITS),
+    ],
+    ("advantage", "hbpo"): [({}, LIMITS), ({"max_length": 4096, "deviation": 0.0}, LIMITS)],
     ("prune", "confidence"): [
         ({}, LIMITS),
         ({"spike": None, "group_window": 64, "keep_as_leaf": False}, LIMITS),

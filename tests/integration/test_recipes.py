@@ -30,6 +30,8 @@ SMALL: dict[str, dict[str, object]] = {
         "leaves": 8,
         "branch": {"answers": 2, "entropy": 0.5, "confidence": 1.0, "entropy_low": 0.0, "entropy_high": 1.0},
     },
+    # What samples are told has 50 tokens of this model, a character each.
+    "hbpo": {"leaves": 8, "branch": {"budgets": [80, 96, 128]}},
     "arpo": {"leaves": 8, "branch": {"initial": 4}},
     "aepo": {"leaves": 8},
     "treeps_rag": {"leaves": 16},

@@ -33,6 +33,7 @@ OTHERS = {
     "treerpo": {"arity": 2},
     "tree_grpo": {"chains": 3, "picks": 2, "rounds": 2},
     "ib_tpo": {"initial": 3, "rounds": 4, "nodes": 2, "forks": 2},
+    "hbpo": {"budgets": [20, 60, 100]},
     "deepsearch": {"width": 3, "terminals": 5},
     "arpo": {"initial": 3, "beam": 3},
     "aepo": {"beta": 0.0, "tau": 0.4},

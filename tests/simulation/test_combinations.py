@@ -24,6 +24,7 @@ BRANCHES = {
     "ib_tpo": [None, {"initial": 1, "rounds": 1}, {"initial": 1, "rounds": 3, "nodes": 2}],
     "treerl": [None, {"chains": 1, "rounds": 0}, {"chains": 1, "forks": 1}, {"chains": 2, "places": 1}],
     "echo": [None, {"answers": 1}, {"answers": 2, "max_width": 3, "min_depth": 1, "entropy": 0.5, "confidence": 1.0}],
+    "hbpo": [None, {"budgets": [1], "announcement": ""}, {"budgets": [10, 20, 30]}],
     "arpo": [None, {"initial": 1}, {"initial": 1, "beam": 4, "base": 1.0}],
     "aepo": [None, {"beta": 0.0, "tau": 0.0, "forks": 2}],
     "treeps_rag": [None, {"fanout": 1}],

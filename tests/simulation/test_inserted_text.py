@@ -9,6 +9,7 @@ import pytest
 from treeroll.core.credit import TreeShape, path_weights
 from treeroll.core.effects import Effect, PersistNode, StartBranch
 from treeroll.core.events import SegmentReported
+from treeroll.core.live import TreeStatus
 from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, StopReason, Tree
 from treeroll.policies import registry
 from treeroll.policies.base import Expansion, Limits
@@ -213,3 +214,12 @@ def test_a_text_longer_than_a_segment_takes_its_boundary_and_one_that_fills_the_
         ends = {node.group: node.total - PROMPT_TOKENS for node in first}
         assert ends == {0: 45, 1: 77}  # 65 and 97 in all, 1 modulo a block of 16
         assert all(node.depth <= 4 for node in live.tree.nodes)
+
+
+def test_a_tree_none_of_whose_paths_has_room_for_a_token_ends_and_says_so() -> None:
+    world = World(recipe="hbpo", limits=LIMITS, overrides={"branch": {"budgets": [1]}}, tasks=3)
+    world.run()
+    assert len(world.finished) == 3
+    for live in world.finished.values():
+        assert (live.status, live.error) == (TreeStatus.FAILED, "no path had room for a token")
+        assert live.n_censored == LIMITS.leaves

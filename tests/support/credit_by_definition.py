@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import cache
 from statistics import fmean, pstdev, stdev
 
+from tests.support.credit import LIMITS
+
 from treeroll.policies.base import CreditTree
 
 Node = tuple[int, ...]
@@ -114,6 +116,31 @@ def tree_grpo(rewards, tree, terms="both"):
             return norm(inter(path), [inter(leaf) for leaf in own], 1e-6)
         intra = norm(rewards[path], [rewards[leaf] for leaf in own], 1e-6)
         return intra if terms == "intra" else intra + inter(path)
+
+    return {path: [credit(path)] * len(path) for path in rewards}
+
+
+@definition
+def hbpo(rewards, tree, success=0.5, scale=4.0, deviation=1.0, max_length=None):
+    longest = max_length or LIMITS.max_tokens
+
+    def best(tokens):
+        return scale * math.cos(math.pi / 2 * tokens / longest)
+
+    @cache
+    def worth(path):
+        tokens, budget = sum(tree.n_tokens[node] for node in path), tree.groups.get(path[-1])
+        if rewards[path] < success:
+            return 0.0
+        if budget is None:
+            return best(tokens)
+        return min(best(tokens) - deviation * abs(tokens - budget) / longest, best(budget))
+
+    def credit(path):
+        budget = tree.groups.get(path[-1])
+        own = [worth(leaf) for leaf in rewards if tree.groups.get(leaf[-1]) == budget]
+        against_best = fmean(own) - best(budget) if budget else 0.0
+        return norm(worth(path), [worth(leaf) for leaf in rewards], 1e-6) + against_best
 
     return {path: [credit(path)] * len(path) for path in rewards}
 

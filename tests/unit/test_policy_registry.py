@@ -29,7 +29,7 @@ def refusal(kind, name, params):
 def test_every_policy_builds_from_nothing_and_says_what_it_is():
     for kind, classes in registry.POLICIES.items():
         for policy in classes:
-            built = registry.build(kind, policy.name, {}, AMPLE)
+            built = registry.build(kind, policy.name, {}, replace(AMPLE, max_tokens=4096))
             assert isinstance(built, policy)
             assert policy.summary
             assert "\n" not in policy.summary
@@ -48,8 +48,8 @@ def test_unknown_kinds_and_names_list_what_exists():
     )
     assert refusal("branch", "treeop", {}) == (
         "there is no branch policy 'treeop'; there is treepo, flat, spo, treerpo, tree_grpo, ib_tpo, treerl, arpo, "
-        "aepo, treeps_rag, echo, deepsearch, rest_mcts, hyper, tree_planner, rebase, dora, ets, bavt, uct, cost_band, "
-        "depth_first, pets, pets_online"
+        "aepo, treeps_rag, echo, hbpo, deepsearch, rest_mcts, hyper, tree_planner, rebase, dora, ets, bavt, uct, "
+        "cost_band, depth_first, pets, pets_online"
     )
 
 
@@ -144,6 +144,7 @@ def test_the_treepo_recipe_has_the_papers_defaults():
             Limits(64, 128, 56, 7168),
             {"answers": 16, "entropy": 3.5, "entropy_rise": 0.2, "max_width": 4},
         ),
+        ("hbpo", Limits(16, 4096, 1, 4096), {"budgets": (512, 1024, 2048, 2560)}),
         ("deepsearch", Limits(64, 256, 64, 16384), {"width": 8, "terminals": 8}),
         ("arpo", Limits(16, 4096, 4, 4096), {"initial": 8, "beam": 2, "base": 0.5, "weight": 0.2}),
         ("hyper", Limits(80, 64, 64, 4096), {"warm_up": 16, "keep": 10, "pool": 80}),

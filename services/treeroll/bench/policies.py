@@ -39,6 +39,7 @@ SHAPES: Final[Mapping[str, Mapping[str, object]]] = {
     "tree_grpo": {"chains": 8, "picks": 7, "rounds": 1},
     "ib_tpo": {"initial": 8, "rounds": 57, "nodes": 1, "forks": 1},
     "treerl": {"chains": 8, "places": 7, "forks": 1, "rounds": 1},
+    "hbpo": {"budgets": (48, 96, 144, 192)},
     "deepsearch": {"width": 8, "terminals": 8},
     # As many expansions as leaves allow, however often paths succeed.
     "rest_mcts": {"width": 4, "iterations": 21, "successes": 1024},

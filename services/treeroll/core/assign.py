@@ -60,7 +60,7 @@ def _fill(state: State) -> list[Effect]:
         if replica is None:
             return effects
         work = state.anywhere.pop()
-        if work is None and _admit_tree(state, replica):
+        if work is None and _admit_tree(state, replica, effects):
             continue  # its first branches are queued now
         work = work or _steal(state, replica)
         if work is None:
@@ -94,7 +94,7 @@ def _steal(state: State, thief: Replica) -> tuple[LiveTree, Branch] | None:
     return None
 
 
-def _admit_tree(state: State, freest: Replica) -> bool:
+def _admit_tree(state: State, freest: Replica, effects: list[Effect]) -> bool:
     """Plant the next waiting task at the replica with the most room among those that can hold a new prefix."""
     limit = state.settings.live_trees or state.room.slots
     if state.draining or len(state.trees) >= limit:
@@ -109,7 +109,9 @@ def _admit_tree(state: State, freest: Replica) -> bool:
         replica = max(open_, key=lambda r: (r.free, r.replica_id), default=None)
     if replica is None:
         return False
-    plant(state, run, run.waiting.popleft(), replica)
+    live = plant(state, run, run.waiting.popleft(), replica)
+    if live.active == 0:  # no first branch has room for a token
+        effects += settle_tree(state, live)
     return True
 
 

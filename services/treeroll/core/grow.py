@@ -239,7 +239,9 @@ def _finish(state: State, live: LiveTree) -> list[Effect]:
     run = live.run
     if not live.tree.leaves:
         live.status = TreeStatus.FAILED
-        live.error = live.error or "no path reached a complete leaf"
+        without_room = live.n_censored and len(live.tree.nodes) == 1
+        why = "no path had room for a token" if without_room else "no path reached a complete leaf"
+        live.error = live.error or why
         run.failed += 1
     else:
         live.status = TreeStatus.PARTIAL if live.cut else TreeStatus.COMPLETE

@@ -145,6 +145,18 @@ _ECHO = Recipe(
     top_logprobs=10,
 )
 
+# 16 samples, the budgets, and the context of 4,096 tokens are the paper's. Ours: a budget is also a limit.
+_HBPO = Recipe(
+    name="hbpo",
+    summary="16 samples in four sub-groups that are told, and kept to, 512, 1024, 2048 and 2560 tokens",
+    paper="HBPO, arXiv 2507.15844",
+    limits=Limits(leaves=16, segment_tokens=4096, max_depth=1, max_tokens=4096),
+    segment=Choice("full_rollout"),
+    branch=Choice("hbpo", MappingProxyType({"budgets": (512, 1024, 2048, 2560)})),
+    prune=ENDS_ONLY,
+    advantage=Choice("hbpo"),
+)
+
 # Figures are the release's, with 3 calls in a path: answers are not tested for, they end with the model's own EOS.
 # 10 candidates for entropies are the release's.
 _AGENT_LIMITS: Final = Limits(leaves=16, segment_tokens=4096, max_depth=4, max_tokens=4096)
@@ -235,6 +247,7 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
             _DEEPSEARCH,
             _TREERL,
             _ECHO,
+            _HBPO,
             _ARPO,
             _AEPO,
             _TREEPS_RAG,

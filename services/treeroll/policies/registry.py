@@ -12,6 +12,7 @@ from treeroll.errors import InvalidInput
 from treeroll.policies import plugins
 from treeroll.policies.advantage.deepsearch import DeepSearchAdvantage
 from treeroll.policies.advantage.grpo import Grpo
+from treeroll.policies.advantage.hbpo import HBPOAdvantage
 from treeroll.policies.advantage.ib_tpo import InformationBottleneck
 from treeroll.policies.advantage.mars2 import Mars2
 from treeroll.policies.advantage.rest_mcts import RestMcts
@@ -40,6 +41,7 @@ from treeroll.policies.branch.dora import Dora
 from treeroll.policies.branch.echo import Echo
 from treeroll.policies.branch.ets import Ets
 from treeroll.policies.branch.flat import Flat
+from treeroll.policies.branch.hbpo import HBPO
 from treeroll.policies.branch.hyper import HyPER
 from treeroll.policies.branch.ib_tpo import IBTPO
 from treeroll.policies.branch.pets import Pets
@@ -82,6 +84,7 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
         AEPO,
         TreePSRAG,
         Echo,
+        HBPO,
         DeepSearch,
         RestMCTS,
         HyPER,
@@ -105,6 +108,7 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
         SegPO,
         TreeRL,
         TreeGrpo,
+        HBPOAdvantage,
         Spo,
         TreeRPOAdvantage,
         TreePSMonteCarlo,
