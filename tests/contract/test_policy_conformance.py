@@ -79,7 +79,11 @@ SETTINGS = {
         ({"value": "judge"}, LIMITS),
     ],
     ("branch", "cost_band"): [({}, LIMITS), ({"value": "success", "band": 0.5, "width": 3}, LIMITS)],
-    ("branch", "depth_first"): [({}, LIMITS), ({"parallel": 1, "width": 4, "tokens": 1}, LIMITS)],
+    ("branch", "depth_first"): [
+        ({}, LIMITS),
+        ({"parallel": 1, "width": 4, "tokens": 1}, LIMITS),
+        ({"revive": 0.3}, LIMITS),
+    ],
     ("branch", "rest_mcts"): [
         ({"iterations": 7}, LIMITS),
         (

@@ -43,7 +43,7 @@ OTHERS = {
     "ets": {"coverage": 0, "price": 0.5},
     "bavt": {"value": "success", "tokens": 200},
     "uct": {"value": "success", "parallel": 3},
-    "cost_band": {"value": "success", "band": 0.3},
+    "cost_band": {"value": "success", "band": 0.3, "revive": 0.2},
     "depth_first": {"width": 3},
     "rest_mcts": {"width": 3, "iterations": 12, "roll_forward": 2, "successes": 6},
 }

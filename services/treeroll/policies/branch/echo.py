@@ -35,8 +35,8 @@ class Echo:
 
     Ours, too: new answers sample the token at their place freely, so one begins as the old answer does with that
     token's own probability. The release gives them the best candidates but the old answer's token, one each. Nobody
-    samples such a token: a probability of the policy beside it would be false, and it would have to be masked like text
-    that is inserted. Candidates are not recorded, and no engine here can be asked for them, so there are none to give.
+    samples such a token: the policy's probability beside it would be false, so it would be masked like inserted text.
+    But engines pass no candidates on, and records hold none, so there are none to give.
     """
 
     name: ClassVar[str] = "echo"
