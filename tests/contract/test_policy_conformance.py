@@ -78,7 +78,10 @@ SETTINGS = {
         ({"value": "success", "parallel": 3, "width": 3, "tokens": 90}, LIMITS),
         ({"value": "judge"}, LIMITS),
     ],
-    ("branch", "cost_band"): [({}, LIMITS), ({"value": "success", "band": 0.5, "width": 3}, LIMITS)],
+    ("branch", "cost_band"): [
+        ({"value": "path_confidence"}, LIMITS),
+        ({"value": "success", "band": 0.5, "width": 3}, LIMITS),
+    ],
     ("branch", "depth_first"): [
         ({}, LIMITS),
         ({"parallel": 1, "width": 4, "tokens": 1}, LIMITS),
