@@ -16,8 +16,8 @@ TEXTS = ("first add, then divide", "guess the number", "draw a picture of it")
 class Leaf:
     """The columns of a sample that selection reads."""
 
-    def __init__(self, tree: str, path: str, reward: float | None, answer: int) -> None:
-        self.tree_id, self.reward = tree, reward
+    def __init__(self, tree: str, path: str, reward: float | None, answer: int, group: int = 0) -> None:
+        self.tree_id, self.reward, self.group = tree, reward, group
         self.sample_id = f"{tree}:{path}"
         self.path_node_ids = [f"{tree}:{path[: end + 1]}" for end in range(0, len(path), 2)]
         self.completion_ids = np.array([answer], np.int32)
@@ -71,6 +71,21 @@ def test_balanced_shares_of_right_and_wrong_leaves_come_first() -> None:
 def test_chains_give_so_many_leaves_each() -> None:
     kept = names(select_leaves(leaves([0] * 10, chains=2), LeafSelection(3, chains=True)))
     assert [name[2] for name in kept].count("0") == [name[2] for name in kept].count("1") == 3
+
+
+def test_labelled_leaves_belong_to_their_chain_wherever_they_were_started() -> None:
+    # Two chains, and for each of them two more leaves: one behind it, and one that was drawn from the prompt.
+    paths = {"0.0": 1, "0.1": 1, "1.0": 2, "1.1": 2, "2.0": 1, "3.0": 2}
+    for tree in ("t", "u"):
+        grown = cast(list[Sample], [Leaf(tree, path, 0.0, 0, group) for path, group in paths.items()])
+        for seed in range(5):
+            kept = names(select_leaves(grown, LeafSelection(2, chains=True, seed=seed)))
+            assert sorted(paths[name[2:]] for name in kept) == [1, 1, 2, 2]
+
+
+def test_chains_of_different_trees_never_meet() -> None:
+    both = cast(list[Sample], [Leaf(tree, f"{place}.0", 0.0, 0, 1) for tree in "tu" for place in range(3)])
+    assert len(select_leaves(both, LeafSelection(2, chains=True))) == 4
 
 
 def test_a_tree_with_fewer_scored_leaves_gives_them_all_and_none_unscored() -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from treeroll.client.sample import Sample
@@ -17,10 +17,14 @@ class LeafSelection:
 
     With `balance` 0, one correct leaf if the tree has any, the others at random (TreeRL, which keeps 16 of 30). With
     `balance` b, first int(keep x b) correct and as many wrong ones, as far as there are, the others at random. `chains`
-    counts separately for the leaves whose paths begin with the same node, at random and without a guaranteed correct
-    one (Tree-GRPO, which keeps 3 per chain started at the prompt). Leaves without a reward are never kept.
+    counts separately for the leaves of each of the trees that Tree-GRPO grows from chains of its own, at random and
+    without a guaranteed correct one (its release keeps 3 of each). Leaves without a reward are never kept.
 
-    Ours: "at random" is an order of leaves by a hash of `seed` and their name, so the same tree gives the same leaves
+    Ours: one tree of ours holds all chains, and its leaves belong together if growth gave them the same label, as
+    `tree_grpo` does, or, without labels, if their paths begin with the same node. Credit by `tree_grpo` compares the
+    same leaves. So without labels a path that was started at the prompt late is a chain of its own.
+
+    "At random" is an order of leaves by a hash of `seed` and their name, so the same tree gives the same leaves
     wherever and whenever it is delivered; a tree with fewer leaves keeps all, where TreeRL's release stops; and
     `drop_duplicates` leaves out answers that another leaf counted with it gives token by token; and with `diverse`, the
     name of an embedder, the others are not drawn: each is the one that makes all scored leaves' texts most like one of
@@ -94,8 +98,8 @@ def _wanted(drawn: Sequence[Sample], selection: LeafSelection) -> list[int]:
     return right[:share] + wrong[:share] if selection.balance else right[:1]
 
 
-def _grouped(samples: Sequence[Sample], key: Callable[[Sample], str]) -> Iterable[list[Sample]]:
-    groups: dict[str, list[Sample]] = {}
+def _grouped(samples: Sequence[Sample], key: Callable[[Sample], Hashable]) -> Iterable[list[Sample]]:
+    groups: dict[Hashable, list[Sample]] = {}
     for sample in samples:
         groups.setdefault(key(sample), []).append(sample)
     return groups.values()
@@ -105,8 +109,8 @@ def _tree(sample: Sample) -> str:
     return sample.tree_id
 
 
-def _chain(sample: Sample) -> str:
-    return sample.path_node_ids[0]
+def _chain(sample: Sample) -> Hashable:
+    return sample.tree_id, sample.group or sample.path_node_ids[0]
 
 
 def _lot(seed: int, name: str) -> bytes:
