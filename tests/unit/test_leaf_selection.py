@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from treeroll.client import LeafSelection, select_leaves
+from treeroll.client.likeness import cosines
 from treeroll.client.records import Sample
 from treeroll.errors import InvalidInput
 
@@ -129,6 +130,49 @@ def test_diverse_leaves_go_with_shares_and_chains() -> None:
     assert 1 in rewards(select_leaves(tree, LeafSelection(3, diverse="ngrams")))
     assert sorted(rewards(select_leaves(tree, LeafSelection(4, balance=0.25, diverse="ngrams")))) == [0, 0, 0, 1]
     assert len(select_leaves(leaves([0] * 12, chains=2), LeafSelection(2, chains=True, diverse="ngrams"))) == 4
+
+
+def letters(texts: list[str]) -> list[list[float]]:
+    """A model of a trainer's own: how often each letter is in a text."""
+    return [[float(text.count(letter)) for letter in "abcdefghijklmnopqrstuvwxyz"] for text in texts]
+
+
+def test_a_model_of_one_s_own_may_say_what_is_diverse() -> None:
+    tree = leaves([0] * 12)
+    calls: list[int] = []
+
+    def encode(texts: list[str]) -> Any:
+        calls.append(len(texts))
+        # As models in batches do, a little otherwise each time.
+        return np.array(letters(texts), np.float32) + np.arange(len(texts))[:, None] * 1e-7
+
+    for seed in range(5):
+        kept = select_leaves(tree, LeafSelection(3, diverse=encode, seed=seed))
+        assert {sample.completion_text for sample in kept} == set(TEXTS)
+    assert calls == [12] * 5
+    shuffled = random.Random(1).sample(tree, len(tree))
+    assert set(names(select_leaves(shuffled, LeafSelection(3, diverse=encode, seed=4)))) == set(names(kept))
+    assert 1 in rewards(select_leaves(leaves([1, 0, 0, 0]), LeafSelection(2, diverse=letters)))
+    assert select_leaves(leaves([None]), LeafSelection(2, diverse=letters)) == []
+
+
+def test_cosines_are_those_of_the_model_and_none_is_negative() -> None:
+    vectors = {"a": [1, 0], "b": [3, 4], "c": [-1, 0], "d": [0, 0]}
+    found = cosines(["a", "b", "c", "d"], lambda texts: [vectors[text] for text in texts])
+    assert found == [[1, 0.6, 0, 0], [0.6, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("made", "sentence"),
+    [
+        ([[1.0]], r"diverse must turn 2 texts into as many vectors, and returned an array of shape \(1, 1\)"),
+        ([1.0, 2.0], r"returned an array of shape \(2,\)"),
+        ([[1.0], [float("nan")]], "diverse returned a vector with a number that is not finite"),
+    ],
+)
+def test_a_model_that_returns_something_else_is_refused(made: Any, sentence: str) -> None:
+    with pytest.raises(InvalidInput, match=sentence):
+        select_leaves(leaves([0, 0]), LeafSelection(1, diverse=lambda texts: made))
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
+from treeroll.client.likeness import Encode, cosines
 from treeroll.client.sample import Sample
 from treeroll.errors import InvalidInput
 from treeroll.policies.embed import registry as embedders
-from treeroll.policies.select.submodular import diverse
+from treeroll.policies.select.submodular import covering, diverse
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,9 @@ class LeafSelection:
     "At random" is an order of leaves by a hash of `seed` and their name, so the same tree gives the same leaves
     wherever and whenever it is delivered; a tree with fewer leaves keeps all, where TreeRL's release stops; and
     `drop_duplicates` leaves out answers that another leaf counted with it gives token by token; and with `diverse`, the
-    name of an embedder, the others are not drawn: each is the one that makes all scored leaves' texts most like one of
-    those kept (`treeroll.policies.select.submodular`), and only ties are drawn.
+    others are not drawn: each is the one that makes all scored leaves' texts most like one of those kept
+    (`treeroll.policies.select.submodular`), and only ties are drawn. `diverse` is the name of an embedder, or a
+    function of your own from n texts to n vectors, such as `SentenceTransformer(path).encode`.
     """
 
     keep: int
@@ -37,7 +39,7 @@ class LeafSelection:
     correct: float = 0.5
     """Smallest reward of a correct leaf."""
     drop_duplicates: bool = False
-    diverse: str | None = None
+    diverse: str | Encode | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -51,7 +53,7 @@ class LeafSelection:
             raise InvalidInput(f"chains=True selects at random; it does not go with balance={self.balance}")
         if not math.isfinite(self.correct):
             raise InvalidInput(f"correct must be a finite reward, got {self.correct}")
-        if self.diverse is not None:
+        if isinstance(self.diverse, str):
             embedders.get(self.diverse)
 
 
@@ -81,9 +83,12 @@ def _first(drawn: Sequence[Sample], selection: LeafSelection) -> list[Sample]:
     if selection.diverse is None:
         first = set(wanted)
         order = [*wanted, *(place for place in range(len(drawn)) if place not in first)]
-    else:
+    elif isinstance(selection.diverse, str):
         vectors = [embedders.get(selection.diverse).embed(sample.completion_text) for sample in drawn]
         order = diverse(selection.keep, [0.0] * len(drawn), vectors, 1.0, wanted)
+    else:
+        alike = cosines([sample.completion_text for sample in drawn], selection.diverse)
+        order = covering(selection.keep, [0.0] * len(drawn), alike, 1.0, wanted)
     return [drawn[place] for place in order[: selection.keep]]
 
 
