@@ -143,8 +143,7 @@ def test_a_model_of_one_s_own_may_say_what_is_diverse() -> None:
 
     def encode(texts: list[str]) -> Any:
         calls.append(len(texts))
-        # As models in batches do, a little otherwise each time.
-        return np.array(letters(texts), np.float32) + np.arange(len(texts))[:, None] * 1e-7
+        return np.array(letters(texts), np.float32)
 
     for seed in range(5):
         kept = select_leaves(tree, LeafSelection(3, diverse=encode, seed=seed))
@@ -154,6 +153,17 @@ def test_a_model_of_one_s_own_may_say_what_is_diverse() -> None:
     assert set(names(select_leaves(shuffled, LeafSelection(3, diverse=encode, seed=4)))) == set(names(kept))
     assert 1 in rewards(select_leaves(leaves([1, 0, 0, 0]), LeafSelection(2, diverse=letters)))
     assert select_leaves(leaves([None]), LeafSelection(2, diverse=letters)) == []
+
+
+def test_what_a_model_rounds_otherwise_in_another_batch_chooses_nothing() -> None:
+    tree, noise = leaves([0] * 12), np.random.default_rng(5)
+
+    def encode(texts: list[str]) -> Any:
+        return np.array(letters(texts)) + noise.normal(size=(len(texts), 26)) * 1e-7
+
+    for seed in range(5):
+        kept = [names(select_leaves(tree, LeafSelection(4, diverse=made, seed=seed))) for made in (letters, encode)]
+        assert kept[0] == kept[1]
 
 
 def test_cosines_are_those_of_the_model_and_none_is_negative() -> None:
