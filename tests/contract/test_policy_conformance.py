@@ -89,8 +89,15 @@ SETTINGS = {
         ({"value": "success", "parallel": 3, "width": 3, "tokens": 90}, LIMITS),
         ({"value": "judge"}, LIMITS),
     ],
-    ("branch", "cost_band"): [({}, LIMITS), ({"value": "success", "band": 0.5, "width": 3}, LIMITS)],
-    ("branch", "depth_first"): [({}, LIMITS), ({"parallel": 1, "width": 4, "tokens": 1}, LIMITS)],
+    ("branch", "cost_band"): [
+        ({"value": "path_confidence"}, LIMITS),
+        ({"value": "success", "band": 0.5, "width": 3}, LIMITS),
+    ],
+    ("branch", "depth_first"): [
+        ({}, LIMITS),
+        ({"parallel": 1, "width": 4, "tokens": 1}, LIMITS),
+        ({"revive": 0.3}, LIMITS),
+    ],
     ("branch", "pets"): [
         ({}, LIMITS),
         ({"answer": "text", "initial": 2, "batch": 3, "gain": 0.1}, LIMITS),

@@ -44,7 +44,7 @@ OTHERS = {
     "ets": {"coverage": 0, "price": 0.5},
     "bavt": {"value": "success", "tokens": 200},
     "uct": {"value": "success", "parallel": 3},
-    "cost_band": {"value": "success", "band": 0.3},
+    "cost_band": {"value": "success", "band": 0.3, "revive": 0.2},
     "depth_first": {"width": 3},
     "pets": {"initial": 3, "batch": 2, "gain": 0.05},
     "pets_online": {"budgets": [4, 6, 8, 10, 12]},

@@ -1,9 +1,11 @@
 """Scores of nodes that a frontier's policy compares."""
 
+import math
+
 import pytest
 from tests.support.grow import PROMPT_TOKENS
 
-from treeroll.core.tree import Node, NodeStatus, Tree
+from treeroll.core.tree import Node, NodeStatus, Observation, Tree
 from treeroll.policies.branch.frontier_value import ValueParams, scores
 from treeroll.policies.branch.success import ExpectedSuccess
 
@@ -57,10 +59,26 @@ def test_an_unknown_score_is_the_mean_of_the_known():
     assert scores(model, tree.nodes[2:3]) is None
 
 
+def test_the_confidence_of_a_path_is_over_its_sampled_tokens_whatever_their_segments():
+    tree = Tree.planted("tree", 7, PROMPT_TOKENS)
+    model = ValueParams(value="path_confidence").model()
+    tree.add(Node(1, 0, 0, 1, 5, 30, logprob_sum=-3.0, path_logprob_sum=-3.0))
+    model.update(tree)
+    assert model.of(tree.nodes[1]) == pytest.approx(math.exp(-0.1))
+    # Ten tokens, of which a tool's answer is six: nobody was sure or unsure of those.
+    observation = Observation(bytes(4 * 6), "=14\n")
+    tree.add(Node(2, 1, 0, 2, 35, 10, logprob_sum=-4.0, path_logprob_sum=-7.0, observation=observation))
+    tree.add(Node(3, 2, 0, 3, 45, 1, logprob_sum=-0.0, path_logprob_sum=-7.0))
+    model.update(tree)
+    assert [model.of(node) for node in tree.nodes[2:]] == pytest.approx([math.exp(-7 / 34), math.exp(-7 / 35)])
+    assert ValueParams(value="confidence").model().of(tree.nodes[2]) == pytest.approx(math.exp(-1))
+
+
 def test_each_value_says_what_it_reads():
-    read = {name: ValueParams(value=name) for name in ("confidence", "success", "steps")}
+    read = {name: ValueParams(value=name) for name in ("confidence", "path_confidence", "success", "steps")}
     assert {name: (params.reads_rewards, params.reads_text) for name, params in read.items()} == {
         "confidence": (False, False),
+        "path_confidence": (False, False),
         "success": (True, False),
         "steps": (False, True),
     }

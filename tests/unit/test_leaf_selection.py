@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from treeroll.client import LeafSelection, select_leaves
+from treeroll.client.likeness import cosines
 from treeroll.client.records import Sample
 from treeroll.errors import InvalidInput
 
@@ -16,8 +17,8 @@ TEXTS = ("first add, then divide", "guess the number", "draw a picture of it")
 class Leaf:
     """The columns of a sample that selection reads."""
 
-    def __init__(self, tree: str, path: str, reward: float | None, answer: int) -> None:
-        self.tree_id, self.reward = tree, reward
+    def __init__(self, tree: str, path: str, reward: float | None, answer: int, group: int = 0) -> None:
+        self.tree_id, self.reward, self.group = tree, reward, group
         self.sample_id = f"{tree}:{path}"
         self.path_node_ids = [f"{tree}:{path[: end + 1]}" for end in range(0, len(path), 2)]
         self.completion_ids = np.array([answer], np.int32)
@@ -73,6 +74,21 @@ def test_chains_give_so_many_leaves_each() -> None:
     assert [name[2] for name in kept].count("0") == [name[2] for name in kept].count("1") == 3
 
 
+def test_labelled_leaves_belong_to_their_chain_wherever_they_were_started() -> None:
+    # Two chains, and for each of them two more leaves: one behind it, and one that was drawn from the prompt.
+    paths = {"0.0": 1, "0.1": 1, "1.0": 2, "1.1": 2, "2.0": 1, "3.0": 2}
+    for tree in ("t", "u"):
+        grown = cast(list[Sample], [Leaf(tree, path, 0.0, 0, group) for path, group in paths.items()])
+        for seed in range(5):
+            kept = names(select_leaves(grown, LeafSelection(2, chains=True, seed=seed)))
+            assert sorted(paths[name[2:]] for name in kept) == [1, 1, 2, 2]
+
+
+def test_chains_of_different_trees_never_meet() -> None:
+    both = cast(list[Sample], [Leaf(tree, f"{place}.0", 0.0, 0, 1) for tree in "tu" for place in range(3)])
+    assert len(select_leaves(both, LeafSelection(2, chains=True))) == 4
+
+
 def test_a_tree_with_fewer_scored_leaves_gives_them_all_and_none_unscored() -> None:
     assert rewards(select_leaves(leaves([1, None, 0]), LeafSelection(16))) == [1, 0]
     assert select_leaves(leaves([None]), LeafSelection(16)) == []
@@ -114,6 +130,59 @@ def test_diverse_leaves_go_with_shares_and_chains() -> None:
     assert 1 in rewards(select_leaves(tree, LeafSelection(3, diverse="ngrams")))
     assert sorted(rewards(select_leaves(tree, LeafSelection(4, balance=0.25, diverse="ngrams")))) == [0, 0, 0, 1]
     assert len(select_leaves(leaves([0] * 12, chains=2), LeafSelection(2, chains=True, diverse="ngrams"))) == 4
+
+
+def letters(texts: list[str]) -> list[list[float]]:
+    """A model of a trainer's own: how often each letter is in a text."""
+    return [[float(text.count(letter)) for letter in "abcdefghijklmnopqrstuvwxyz"] for text in texts]
+
+
+def test_a_model_of_one_s_own_may_say_what_is_diverse() -> None:
+    tree = leaves([0] * 12)
+    calls: list[int] = []
+
+    def encode(texts: list[str]) -> Any:
+        calls.append(len(texts))
+        return np.array(letters(texts), np.float32)
+
+    for seed in range(5):
+        kept = select_leaves(tree, LeafSelection(3, diverse=encode, seed=seed))
+        assert {sample.completion_text for sample in kept} == set(TEXTS)
+    assert calls == [12] * 5
+    shuffled = random.Random(1).sample(tree, len(tree))
+    assert set(names(select_leaves(shuffled, LeafSelection(3, diverse=encode, seed=4)))) == set(names(kept))
+    assert 1 in rewards(select_leaves(leaves([1, 0, 0, 0]), LeafSelection(2, diverse=letters)))
+    assert select_leaves(leaves([None]), LeafSelection(2, diverse=letters)) == []
+
+
+def test_what_a_model_rounds_otherwise_in_another_batch_chooses_nothing() -> None:
+    tree, noise = leaves([0] * 12), np.random.default_rng(5)
+
+    def encode(texts: list[str]) -> Any:
+        return np.array(letters(texts)) + noise.normal(size=(len(texts), 26)) * 1e-7
+
+    for seed in range(5):
+        kept = [names(select_leaves(tree, LeafSelection(4, diverse=made, seed=seed))) for made in (letters, encode)]
+        assert kept[0] == kept[1]
+
+
+def test_cosines_are_those_of_the_model_and_none_is_negative() -> None:
+    vectors = {"a": [1, 0], "b": [3, 4], "c": [-1, 0], "d": [0, 0]}
+    found = cosines(["a", "b", "c", "d"], lambda texts: [vectors[text] for text in texts])
+    assert found == [[1, 0.6, 0, 0], [0.6, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("made", "sentence"),
+    [
+        ([[1.0]], r"diverse must turn 2 texts into as many vectors, and returned an array of shape \(1, 1\)"),
+        ([1.0, 2.0], r"returned an array of shape \(2,\)"),
+        ([[1.0], [float("nan")]], "diverse returned a vector with a number that is not finite"),
+    ],
+)
+def test_a_model_that_returns_something_else_is_refused(made: Any, sentence: str) -> None:
+    with pytest.raises(InvalidInput, match=sentence):
+        select_leaves(leaves([0, 0]), LeafSelection(1, diverse=lambda texts: made))
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,15 @@ def test_group_columns() -> None:
     assert (first.status, first.answer, first.extra, first.tokenizer_hash) == ("complete", "5", {"level": 2}, "abc")
 
 
+def test_a_sample_has_the_label_of_its_leaf() -> None:
+    tree = sample_tree()
+    for node in tree.nodes:
+        node.group = 10 + node.number
+    numbers = [credit.leaf for credit in tree.leaves]
+    assert [sample.group for sample in samples_of(tree)] == [10 + number for number in numbers]
+    assert samples_table(samples_of(tree))["group"].to_pylist() == [10 + number for number in numbers]
+
+
 def test_weight_versions_and_staleness() -> None:
     tree = sample_tree()
     leaf = next(node for node in tree.nodes if node.number == 2)

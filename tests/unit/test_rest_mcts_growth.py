@@ -49,6 +49,13 @@ def test_the_best_child_is_rolled_forward_and_half_of_the_best_on_the_way_is_its
     assert by_path(grown, grown.growth._visits) == {(1,): 1, (): 1}
 
 
+def test_values_may_be_those_of_whole_paths():
+    world = chances(n1=0.8, n10=0.4, n100=0.6)
+    grown = grow(world, iterations=1, roll_forward=2, value="path_confidence")
+    best = max((0.8 * 0.4) ** (1 / 2), (0.8 * 0.4 * 0.6) ** (1 / 3))
+    assert by_path(grown, grown.growth._values)[1,] == pytest.approx(0.4 + 0.5 * best)
+
+
 def test_an_end_on_the_way_is_worth_more_than_what_the_model_thought():
     confident = chances(n1=0.8, n10=0.9, n100=0.9)
 

@@ -27,6 +27,7 @@ SAMPLE_SCHEMA = pa.schema(
         pa.field("epoch", pa.int32(), nullable=False),
         pa.field("index", pa.int32(), nullable=False),
         pa.field("group_size", pa.int32(), nullable=False),
+        pa.field("group", pa.int32(), nullable=False),
         pa.field("n_scored", pa.int32(), nullable=False),
         pa.field("n_censored", pa.int32(), nullable=False),
         pa.field("prompt_ids", _INTS, nullable=False),

@@ -75,6 +75,7 @@ def _edge(sample: Sample, span: _Span, through: list[Sample], nodes: Mapping[str
     return replace(
         sample,
         sample_id=own[-1].node_id,
+        group=own[-1].group,
         prompt_ids=np.concatenate([sample.prompt_ids, sample.completion_ids[: tokens.start]]),
         completion_ids=sample.completion_ids[tokens],
         completion_mask=sample.completion_mask[tokens],

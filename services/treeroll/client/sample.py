@@ -36,6 +36,8 @@ class Sample:
     index: int
     """Position in the group, in path order: the same whatever the placement."""
     group_size: int
+    group: int
+    """Label that growth gave the leaf's branch, from 1, for credit to compare leaves of one tree by; 0 is none."""
     n_scored: int
     n_censored: int
     """Branches of the tree that were cut before they ended; the samples left favour short answers when it is not 0."""
@@ -131,6 +133,7 @@ def _mask(path: Path) -> Int32:
 
 _COLUMNS: Mapping[str, Callable[[Path], Any]] = {
     "sample_id": lambda path: path.names()[-1],
+    "group": lambda path: path.leaf().group,
     "completion_mask": _mask,
     "entropies": lambda path: float32s(b"".join([node.entropies for node in path.nodes()])),
     "completion_text": lambda path: "".join([node.text for node in path.nodes()]),

@@ -2,13 +2,14 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
+from treeroll.client.likeness import Encode, cosines
 from treeroll.client.sample import Sample
 from treeroll.errors import InvalidInput
 from treeroll.policies.embed import registry as embedders
-from treeroll.policies.select.submodular import diverse
+from treeroll.policies.select.submodular import covering, diverse
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +18,19 @@ class LeafSelection:
 
     With `balance` 0, one correct leaf if the tree has any, the others at random (TreeRL, which keeps 16 of 30). With
     `balance` b, first int(keep x b) correct and as many wrong ones, as far as there are, the others at random. `chains`
-    counts separately for the leaves whose paths begin with the same node, at random and without a guaranteed correct
-    one (Tree-GRPO, which keeps 3 per chain started at the prompt). Leaves without a reward are never kept.
+    counts separately for the leaves of each of the trees that Tree-GRPO grows from chains of its own, at random and
+    without a guaranteed correct one (its release keeps 3 of each). Leaves without a reward are never kept.
 
-    Ours: "at random" is an order of leaves by a hash of `seed` and their name, so the same tree gives the same leaves
+    Ours: one tree of ours holds all chains, and its leaves belong together if growth gave them the same label, as
+    `tree_grpo` does, or, without labels, if their paths begin with the same node. Credit by `tree_grpo` compares the
+    same leaves. So without labels a path that was started at the prompt late is a chain of its own.
+
+    "At random" is an order of leaves by a hash of `seed` and their name, so the same tree gives the same leaves
     wherever and whenever it is delivered; a tree with fewer leaves keeps all, where TreeRL's release stops; and
     `drop_duplicates` leaves out answers that another leaf counted with it gives token by token; and with `diverse`, the
-    name of an embedder, the others are not drawn: each is the one that makes all scored leaves' texts most like one of
-    those kept (`treeroll.policies.select.submodular`), and only ties are drawn.
+    others are not drawn: each is the one that makes all scored leaves' texts most like one of those kept
+    (`treeroll.policies.select.submodular`), and only ties are drawn. `diverse` is the name of an embedder, or a
+    function of your own from n texts to n vectors, such as `SentenceTransformer(path).encode`.
     """
 
     keep: int
@@ -33,7 +39,7 @@ class LeafSelection:
     correct: float = 0.5
     """Smallest reward of a correct leaf."""
     drop_duplicates: bool = False
-    diverse: str | None = None
+    diverse: str | Encode | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -47,7 +53,7 @@ class LeafSelection:
             raise InvalidInput(f"chains=True selects at random; it does not go with balance={self.balance}")
         if not math.isfinite(self.correct):
             raise InvalidInput(f"correct must be a finite reward, got {self.correct}")
-        if self.diverse is not None:
+        if isinstance(self.diverse, str):
             embedders.get(self.diverse)
 
 
@@ -77,9 +83,12 @@ def _first(drawn: Sequence[Sample], selection: LeafSelection) -> list[Sample]:
     if selection.diverse is None:
         first = set(wanted)
         order = [*wanted, *(place for place in range(len(drawn)) if place not in first)]
-    else:
+    elif isinstance(selection.diverse, str):
         vectors = [embedders.get(selection.diverse).embed(sample.completion_text) for sample in drawn]
         order = diverse(selection.keep, [0.0] * len(drawn), vectors, 1.0, wanted)
+    else:
+        alike = cosines([sample.completion_text for sample in drawn], selection.diverse)
+        order = covering(selection.keep, [0.0] * len(drawn), alike, 1.0, wanted)
     return [drawn[place] for place in order[: selection.keep]]
 
 
@@ -94,8 +103,8 @@ def _wanted(drawn: Sequence[Sample], selection: LeafSelection) -> list[int]:
     return right[:share] + wrong[:share] if selection.balance else right[:1]
 
 
-def _grouped(samples: Sequence[Sample], key: Callable[[Sample], str]) -> Iterable[list[Sample]]:
-    groups: dict[str, list[Sample]] = {}
+def _grouped(samples: Sequence[Sample], key: Callable[[Sample], Hashable]) -> Iterable[list[Sample]]:
+    groups: dict[Hashable, list[Sample]] = {}
     for sample in samples:
         groups.setdefault(key(sample), []).append(sample)
     return groups.values()
@@ -105,8 +114,8 @@ def _tree(sample: Sample) -> str:
     return sample.tree_id
 
 
-def _chain(sample: Sample) -> str:
-    return sample.path_node_ids[0]
+def _chain(sample: Sample) -> Hashable:
+    return sample.tree_id, sample.group or sample.path_node_ids[0]
 
 
 def _lot(seed: int, name: str) -> bytes:

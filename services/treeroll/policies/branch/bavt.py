@@ -10,6 +10,7 @@ from treeroll.core.rng import gumbel
 from treeroll.core.tree import Decision, Node, Tree, path_name
 from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.frontier_value import scores
+from treeroll.policies.branch.incumbent import Incumbent
 from treeroll.policies.branch.rounds import RoundGrowth, RoundParams, RoundPolicy
 
 LEAST_VALUE: Final = 1e-3  # so that what is worth nothing can be drawn at all
@@ -72,7 +73,7 @@ class Bavt(RoundPolicy):
 
     def grow(self, tree: Tree) -> Growth:
         """A fresh memory for a new tree."""
-        return BavtGrowth(self._params, self.max_leaves)
+        return BavtGrowth(self._params, self.incumbent(), self.max_leaves)
 
 
 class Drawn:
@@ -102,9 +103,9 @@ class Drawn:
 class BavtGrowth(RoundGrowth):
     """Rounds in which the gain of a path's last step says where it goes on from."""
 
-    def __init__(self, params: Bavt.Params, leaves: int) -> None:
+    def __init__(self, params: Bavt.Params, incumbent: Incumbent | None, leaves: int) -> None:
         drawn = Drawn(params)
-        super().__init__(params, drawn, leaves)
+        super().__init__(params, drawn, incumbent, leaves)
         self._prune_below = params.prune_below
         self._widen_below = params.widen_below
         self._values = drawn.values

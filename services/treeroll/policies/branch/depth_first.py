@@ -11,8 +11,8 @@ from treeroll.policies.branch.rounds import Choice, RoundParams, RoundPolicy
 class DepthFirst(RoundPolicy):
     """The `parallel` deepest of the waiting paths go on, the first in path order of those equally deep.
 
-    Rounds, forks and the end are as its parameters say; `value` and `success` are not read. The baseline for policies
-    that choose by value. All of it is ours.
+    Rounds, forks and the end are as its parameters say; `value` and `success` are read for `revive` alone. The baseline
+    for policies that choose by value. All of it is ours.
 
     Choices read other paths, so all segments but the first are retrospective: leaves are for training or for an answer,
     not for estimates of the mean reward.

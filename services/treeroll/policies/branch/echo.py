@@ -30,9 +30,13 @@ class Echo:
     Rule, weights and bounds are the release's, as are the thresholds of entropy; it compares them with entropies over
     10 candidates, which cannot exceed ln 10 = 2.3, ours are upper bounds that can. Ours: how many answers come first,
     the windows, `min_depth` and the least width of 1, which our sources do not give; a token's confidence, the
-    probability with which it was sampled, because a record holds no candidates; `confidence` on that scale. New answers
-    sample the token at their place freely (the release forces the best B candidates). A discarded answer is not cut,
-    and none is replaced after the second wave.
+    probability with which it was sampled, because a record holds no candidates; `confidence` on that scale. A discarded
+    answer is not cut, and none is replaced after the second wave.
+
+    Ours, too: new answers sample the token at their place freely, so one begins as the old answer does with that
+    token's own probability. The release gives them the best candidates but the old answer's token, one each. Nobody
+    samples such a token: the policy's probability beside it would be false, so it would be masked like inserted text.
+    But engines pass no candidates on, and records hold none, so there are none to give.
     """
 
     name: ClassVar[str] = "echo"

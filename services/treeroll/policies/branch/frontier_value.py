@@ -10,19 +10,20 @@ from treeroll.core.tree import Node
 from treeroll.policies import base
 from treeroll.policies.branch.steps import StepRates
 from treeroll.policies.branch.success import ExpectedSuccess
-from treeroll.policies.branch.value import Confidence, Judged, ValueModel
+from treeroll.policies.branch.value import Confidence, Judged, PathConfidence, ValueModel
 
 
 class ValueParams(base.Params):
     """Where scores of nodes come from.
 
     Ours, where sources have a learned model of steps: `confidence` is exp of the mean log probability of the last
-    segment; `success` the success of the leaves so far at and below a node, with that of the node above as prior;
-    `steps` the share of right ones among the arithmetic that the path has written; `judge` what the run's judge, a
-    scorer of your own such as a process reward model, says of the path so far, from 0 to 1.
+    segment, `path_confidence` that of all the tokens of a path so far; `success` the success of the leaves so far at
+    and below a node, with that of the node above as prior; `steps` the share of right ones among the arithmetic that
+    the path has written; `judge` what the run's judge, a scorer of your own such as a process reward model, says of the
+    path so far, from 0 to 1.
     """
 
-    value: Literal["confidence", "success", "steps", "judge"] = Field(
+    value: Literal["confidence", "path_confidence", "success", "steps", "judge"] = Field(
         "confidence", description="what the score of a node is"
     )
     success: float = Field(0.5, ge=-1e6, le=1e6, description="smallest reward that is a success")
@@ -47,6 +48,8 @@ class ValueParams(base.Params):
         match self.value:
             case "confidence":
                 return Confidence()
+            case "path_confidence":
+                return PathConfidence()
             case "success":
                 return ExpectedSuccess(self.success)
             case "steps":

@@ -10,7 +10,7 @@ from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tree
 from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.settled import Settled, SettledParams
 from treeroll.policies.branch.success import SuccessRates
-from treeroll.policies.branch.value import Confidence, ValueModel
+from treeroll.policies.branch.value import Confidence, PathConfidence, ValueModel
 from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
 
 # Added to the value of a child that nothing was backed up through.
@@ -32,13 +32,13 @@ class RestMCTS:
 
     Ours: the source's values come from a learned model of steps that we do not have. A finished path is worth 1 if its
     reward is `success` or more, and else 0. An unfinished one is worth exp of the mean log probability of its last
-    segment (`confidence`), or the share of successes among the leaves below it, 0 without any (`success`, which needs a
-    roll-forward as long as paths are). Where a roll-forward reaches the end of its path, best is what that end is
-    worth. The stop at V >= 0.9 becomes one at a success, as nothing else is sure. The number of iterations; rolled
-    segments stay in the tree, and one of them counts as a child of the node above it when that is expanded; when the
-    search stops, paths that were rolled forward run to their ends; equal scores go to the first child. Children with
-    equal text are not merged, and nobody asks the model whether a path has ended; `settled_after` leaves settled
-    subtrees alone.
+    segment (`confidence`) or of all of its tokens (`path_confidence`), or the share of successes among the leaves below
+    it, 0 without any (`success`, which needs a roll-forward as long as paths are). Where a roll-forward reaches the end
+    of its path, best is what that end is worth. The stop at V >= 0.9 becomes one at a success, as nothing else is sure.
+    The number of iterations; rolled segments stay in the tree, and one of them counts as a child of the node above it
+    when that is expanded; when the search stops, paths that were rolled forward run to their ends; equal scores go to
+    the first child. Children with equal text are not merged, and nobody asks the model whether a path has ended;
+    `settled_after` leaves settled subtrees alone.
     """
 
     name: ClassVar[str] = "rest_mcts"
@@ -56,7 +56,7 @@ class RestMCTS:
         iterations: int = Field(16, ge=1, le=MAX_FANOUT, description="expansions, the prompt's included")
         roll_forward: int = Field(3, ge=0, le=MAX_FANOUT, description="segments that the best child is rolled forward")
         exploration: float = Field(0.7, ge=0, le=1e6, description="c, weight of the visit term")
-        value: Literal["confidence", "success"] = Field(
+        value: Literal["confidence", "path_confidence", "success"] = Field(
             "confidence", description="what an unfinished path is worth: the model's confidence, or success below"
         )
         success: float = Field(0.5, ge=-1e6, le=1e6, description="smallest reward that is a success")
@@ -80,7 +80,7 @@ class RestMCTSGrowth:
     def __init__(self, params: RestMCTS.Params) -> None:
         self._params = params
         self._rates = SuccessRates(params.success)
-        self._model: ValueModel = self._rates if params.value == "success" else Confidence()
+        self._model = self._value_model()
         self._settled = Settled(params, self._rates)
         self._children: dict[int, list[Node]] = defaultdict(list)
         self._values: dict[int, float] = {}  # of visited nodes
@@ -93,6 +93,16 @@ class RestMCTSGrowth:
         self._rolled: Node | None = None  # the child that is being rolled forward
         self._steps = 0  # that it still goes
         self._stopped = False
+
+    def _value_model(self) -> ValueModel:
+        """What unfinished paths are worth."""
+        match self._params.value:
+            case "confidence":
+                return Confidence()
+            case "path_confidence":
+                return PathConfidence()
+            case "success":
+                return self._rates
 
     def start(self, tree: Tree) -> list[Expansion]:
         """The prompt's children."""
@@ -118,6 +128,7 @@ class RestMCTSGrowth:
         for number in self._rates.update(tree):
             if self._settled.here(tree.nodes[number]):
                 self._close(tree, tree.nodes[number])
+        self._model.update(tree)
         self._successes += sum(self._own(leaf) == 1 for leaf in self._ended)
         self._ended = []
         if self._rolled is None:

@@ -8,6 +8,7 @@ from pydantic import Field
 from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tree
 from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.frontier_value import ValueParams
+from treeroll.policies.branch.incumbent import Incumbent
 from treeroll.policies.branch.width import MAX_FANOUT
 
 
@@ -18,11 +19,22 @@ class RoundParams(ValueParams):
     source that fills one slot at a time is a round of `parallel` slots here. A chosen path becomes `width` paths until
     as many have begun as the run has `leaves`, and goes on alone from then on. The tree ends when every path has, or,
     with `tokens`, once it has so many and a leaf; until there is a leaf, the first choice of the deepest goes on alone.
+
+    With `revive`, paths that can no longer beat the best finished leaf wait, but for that share of them
+    (`treeroll.policies.branch.incumbent`); the tree also ends when nothing else is left. Rewards must be from 0 to 1.
     """
 
     parallel: int = Field(4, ge=1, le=MAX_FANOUT, description="paths that go on in a round")
     width: int = Field(2, ge=1, le=MAX_FANOUT, description="paths that a chosen one becomes, while leaves allow it")
     tokens: int | None = Field(None, ge=1, description="completion tokens after which a tree ends; none: no limit")
+    revive: float | None = Field(
+        None, ge=0, le=1, description="share of the paths below the best leaf that still go on; none: all may"
+    )
+
+    @property
+    def reads_rewards(self) -> bool:
+        """Whether scores, or the best leaf, come from rewards."""
+        return super().reads_rewards or self.revive is not None
 
 
 class Choice(Protocol):
@@ -48,6 +60,7 @@ class RoundPolicy:
         self.reads_values = params.reads_values
         self.reads_text = params.reads_text
         self._round_params = params
+        self._max_tokens = limits.max_tokens
 
     def choice(self) -> Choice:
         """A fresh rule, for a tree."""
@@ -55,15 +68,21 @@ class RoundPolicy:
 
     def grow(self, tree: Tree) -> Growth:
         """A fresh memory for a new tree."""
-        return RoundGrowth(self._round_params, self.choice(), self.max_leaves)
+        return RoundGrowth(self._round_params, self.choice(), self.incumbent(), self.max_leaves)
+
+    def incumbent(self) -> Incumbent | None:
+        """What sets paths aside in a tree, if anything does."""
+        params = self._round_params
+        return None if params.revive is None else Incumbent(params.model(), params.revive, self._max_tokens)
 
 
 class RoundGrowth:
     """What waits, and how much of the budget is used."""
 
-    def __init__(self, params: RoundParams, choice: Choice, leaves: int) -> None:
+    def __init__(self, params: RoundParams, choice: Choice, incumbent: Incumbent | None, leaves: int) -> None:
         self._params = params
         self._choice = choice
+        self._incumbent = incumbent
         self._leaves = leaves
         self._begun = min(params.width, leaves)  # paths
         self._ended = 0
@@ -94,7 +113,9 @@ class RoundGrowth:
             depth = max(node.depth for node in waiting)
             deepest = [node for node in waiting if node.depth == depth]
             return self.go_on(tree, self._choice.choose(tree, deepest, left)[0], 0)
-        chosen = self._choice.choose(tree, waiting, left)
+        if self._incumbent is not None:
+            waiting = self._incumbent.hopeful(tree, waiting)
+        chosen = self._choice.choose(tree, waiting, left) if waiting else []
         expansions = []
         for node in chosen:
             forks = min(self._params.width - 1, self._leaves - self._begun)

@@ -48,3 +48,25 @@ class Confidence:
     def of(self, node: Node) -> float:
         """In (0, 1]."""
         return math.exp(node.logprob_sum / max(node.sampled, 1))
+
+
+class PathConfidence:
+    """exp of the mean log probability of all tokens that were sampled down to the end of a node, each counted once.
+
+    Ours, as `Confidence` is; the weights of tokens are those of a likelihood normalised by length, so one unsure
+    segment counts for less the longer the path is, and a long segment for more than a short one.
+    """
+
+    def __init__(self) -> None:
+        self._sampled = [0]  # tokens down to each node
+
+    def update(self, tree: Tree) -> set[int]:
+        """Count the tokens of the nodes that came since the last call; the values of others never change."""
+        new = tree.nodes[len(self._sampled) :]
+        for node in new:
+            self._sampled.append(self._sampled[node.parent] + node.sampled)
+        return {node.number for node in new}
+
+    def of(self, node: Node) -> float:
+        """In (0, 1]."""
+        return math.exp(node.path_logprob_sum / max(self._sampled[node.number], 1))
