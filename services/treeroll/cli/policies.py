@@ -8,6 +8,9 @@ import typer
 if TYPE_CHECKING:
     from treeroll.policies.registry import ParameterRow, PolicyRow
 
+# A default longer than this leaves no room beside it.
+LONG_CHARS = 24
+
 app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
@@ -137,13 +140,18 @@ def _policy(row: "PolicyRow") -> Iterator[Any]:
 
 
 def _parameters(rows: "tuple[ParameterRow, ...]") -> Any:
-    """Names and values are what people copy, so only the last column wraps."""
+    """Names and values are what people copy, so only the last column wraps: long values stand there, first."""
     from treeroll.cli.console import table
 
     columns = ("parameter", "default", "what it is, type and bounds")
-    grid = table("", columns, [(row.name, row.default, _meaning(row)) for row in rows])
+    cells = [(row.name, "" if _is_long(row) else row.default, _meaning(row)) for row in rows]
+    grid = table("", columns, cells)
     grid.columns[0].no_wrap = grid.columns[1].no_wrap = True
     return grid
+
+
+def _is_long(row: "ParameterRow") -> bool:
+    return len(row.default) > LONG_CHARS
 
 
 def _meaning(row: "ParameterRow") -> Any:
@@ -152,7 +160,8 @@ def _meaning(row: "ParameterRow") -> Any:
     from treeroll.cli.console import plain
 
     allowed = ", ".join(part for part in (row.type, row.bounds) if part)
-    return Text.assemble(plain(row.description), "\n", (plain(allowed), "dim"))
+    value = f"{plain(row.default)}\n" if _is_long(row) else ""
+    return Text.assemble(value, plain(row.description), "\n", (plain(allowed), "dim"))
 
 
 def _heading(words: str) -> Any:
