@@ -71,6 +71,8 @@ class BudgetConfig(Config):
 class RunConfig(Config):
     """One run: what to grow and how to reward it."""
 
+    model: str | None = None
+    """Which of the service's models grows the trees, by its name in generator.pools; None: the only one."""
     recipe: str = "treepo"
     """Named bundle of policies: see `treeroll policies`."""
     leaves: int | None = Field(default=None, ge=1, le=4096)
@@ -145,7 +147,7 @@ class CoordinatorConfig(Config):
     kv_hold: float = Field(default=0.8, gt=0.0, le=1.0)
     """No new tree starts on a replica whose KV cache is fuller than this share."""
     live_trees: int | None = Field(default=None, ge=1)
-    """Most trees growing at once; default: as many as slots."""
+    """Most trees growing at once with each model; default: as many as its replicas have slots."""
 
     @model_validator(mode="after")
     def _heard_before_it_is_lost(self) -> "CoordinatorConfig":

@@ -89,6 +89,7 @@ def task_header(run: Run, task: TaskSpec, tokenizer_hash: str, logprobs_mode: st
         tokenizer_hash=tokenizer_hash,
         extra_json=task.extra_json,
         allotted_leaves=task.leaves,
+        model=task.model,
     )
     if task.answer is not None:
         header.answer = task.answer

@@ -36,7 +36,8 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]") -> No
     from treeroll.cli.console import number, out, plain, table
 
     engine = service.engine
-    model = f"{engine.engine} {engine.engine_version} with {engine.model}" if engine else "no replica yet"
+    served = service.model_names() if len(service.pools) < 2 else f"{len(service.pools)} models"
+    model = f"{engine.engine} {engine.engine_version} with {served}" if engine else "no replica yet"
     broken = ", ".join(f"{name} {times}x" for name, times in sorted(service.violations.items()) if times)
     draining = ", draining: no new trees" if service.draining else ""
     facts = [
@@ -58,6 +59,17 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]") -> No
         )
         for r in service.replicas
     ]
+    pools = [
+        (
+            pool.name,
+            pool.engine.model if pool.engine else "no replica yet",
+            str(pool.replicas),
+            f"{pool.branches}/{pool.slots}",
+            str(pool.waiting_branches),
+            str(pool.live_trees),
+        )
+        for pool in service.pools
+    ]
     lines = [
         (
             r.run_id,
@@ -73,6 +85,8 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]") -> No
     columns = ("replica", "state", ">branches", ">KV", ">tokens", ">silent s", ">restarts")
     console = out()
     console.print(table("", ("", ""), facts))
+    if len(service.pools) > 1:
+        console.print(table("pools", ("pool", "model", ">replicas", ">branches", ">waiting", ">trees"), pools))
     console.print(table("replicas", columns, replicas))
     if lines:
         console.print(

@@ -41,6 +41,26 @@ class ReplicaStatus:
     """0..1."""
     silent_s: float
     restarts: int
+    pool: str
+    """Of which it is; "" in a service of one model without a name."""
+
+
+@dataclass(slots=True)
+class PoolStatus:
+    """The replicas of one model."""
+
+    name: str
+    """By which runs ask for the model; "" in a service of one model without a name."""
+    engine: EngineStatus | None
+    """None until its first replica is ready."""
+    replicas: int
+    """That are ready."""
+    slots: int
+    branches: int
+    """On its replicas."""
+    waiting_branches: int
+    """For one of its slots."""
+    live_trees: int
 
 
 @dataclass(slots=True)
@@ -56,8 +76,9 @@ class ServiceStatus:
     waiting_tasks: int
     draining: bool
     engine: EngineStatus | None
-    """None until the first replica is ready."""
+    """Of the first pool that has any; None until the first replica is ready."""
     replicas: list[ReplicaStatus]
+    pools: list[PoolStatus]
     run_ids: list[str]
     violations: dict[str, int]
     """Times each named invariant was seen broken; zero everywhere is health."""
@@ -66,12 +87,21 @@ class ServiceStatus:
     def from_proto(cls, status: rollout_pb2.ServiceStatus) -> "ServiceStatus":
         """From the wire."""
         own: dict[str, Any] = {
-            "engine": EngineStatus(**_scalars(EngineStatus, status.engine)) if status.HasField("engine") else None,
+            "engine": _engine(status),
+            "pools": [
+                PoolStatus(engine=_engine(pool), **_scalars(PoolStatus, pool, {"engine": None}))
+                for pool in status.pools
+            ],
             "replicas": [ReplicaStatus(**_scalars(ReplicaStatus, replica)) for replica in status.replicas],
             "run_ids": list(status.run_ids),
             "violations": dict(status.violations),
         }
         return cls(**own, **_scalars(cls, status, own))
+
+    def model_names(self) -> str:
+        """What is served, for people: the model, or NAME=MODEL for each pool."""
+        models = [(pool.name, pool.engine.model if pool.engine else "no replica yet") for pool in self.pools]
+        return ", ".join(f"{name}={model}" if name else model for name, model in models)
 
 
 @dataclass(slots=True)
@@ -165,6 +195,10 @@ class AuditReport:
         """From the wire."""
         found = [Violation(violation.invariant, violation.detail) for violation in reply.violations]
         return cls(found, reply.runs, reply.trees, reply.nodes)
+
+
+def _engine(status: rollout_pb2.ServiceStatus | rollout_pb2.PoolStatus) -> EngineStatus | None:
+    return EngineStatus(**_scalars(EngineStatus, status.engine)) if status.HasField("engine") else None
 
 
 def _scalars(kind: Any, message: Message, known: dict[str, Any] | None = None) -> dict[str, Any]:

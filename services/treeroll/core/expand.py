@@ -16,7 +16,7 @@ RETROSPECTIVE = Decision.RETROSPECTIVE
 
 def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
     """Turn decisions into branches. Sibling indices follow the order of the decisions."""
-    tree = live.tree
+    tree, model = live.tree, live.task.model
     for expansion in expansions:
         if live.held and expansion.resume and expansion.node in live.held:
             branch = live.branches[live.held.pop(expansion.node)]
@@ -34,6 +34,8 @@ def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
                 _fork(live, node, expansion) if expansion.cut is None else _cut(live, node, expansion.cut, expansion)
             )
             branch.group = expansion.group
+            if model:
+                branch.model, branch.seed = model, hash64(branch.seed, model)
             if expansion.temperature_scale != 1.0:
                 branch.temperature = live.run.spec.sampling.temperature * expansion.temperature_scale
             if inserted is not None:

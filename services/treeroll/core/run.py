@@ -52,6 +52,8 @@ class RunSpec:
     budget: Budget = NO_BUDGET
     # Share of the fleet while others want it too: twice the weight, twice the tokens.
     weight: float = 1.0
+    # The pools that its trees may grow in.
+    models: tuple[str, ...] = ("",)
     # None: all trees want the leaves of `branch`. With an allocator, `branch_for` is the growth of so many.
     allocate: BudgetAllocator | None = None
     branch_for: Callable[[int], BranchPolicy] | None = None
@@ -92,6 +94,7 @@ class TaskSpec:
     # Leaves that an allocator gave it, and what that had seen; 0 and None: not asked.
     leaves: int = 0
     view: TaskView | None = None
+    model: str = ""  # the pool that its tree grows in, once it has started
 
     @property
     def key(self) -> str:

@@ -5,14 +5,15 @@ was generated, and for what had to be computed a second time. So the run whose b
 """
 
 from treeroll.core.live import LiveTree
+from treeroll.core.pool import Pool
 from treeroll.core.reserve import may_admit
 from treeroll.core.run import Run, RunState
 from treeroll.core.state import State
 
 
-def next_run(state: State) -> Run | None:
-    """Of the runs with waiting tasks, and budget to start them, the one that has had least for its weight."""
-    waiting = [run for run in state.runs.values() if _may_start(state, run)]
+def next_run(state: State, pool: Pool) -> Run | None:
+    """Of the runs with tasks for the pool, and budget to start them, the one that has had least for its weight."""
+    waiting = [run for run in state.runs.values() if pool.name in run.spec.models and _may_start(state, run)]
     return min(waiting, key=lambda run: (run.virtual, run.spec.run_id), default=None)
 
 
