@@ -114,10 +114,12 @@ class RunConfig(Config):
     advantage: dict[str, Any] = Field(default_factory=dict)
     allocate: dict[str, Any] = Field(default_factory=dict)
     """How leaves are shared out over tasks: `name` and parameters; empty: every task gets `leaves`."""
+    route: dict[str, Any] = Field(default_factory=dict)
+    """Which of several models grows each task's tree: `name` and parameters; empty: `model`."""
     history_decay: float = Field(default=0.5, ge=0.0, le=1.0)
-    """What a task's results still count one epoch later, for allocators."""
+    """What a task's results still count one epoch later, for allocators and routes."""
     history_from: str | None = None
-    """Run whose tasks' results this run's allocator starts with."""
+    """Run whose tasks' results this run's allocator and route start with."""
 
     @model_validator(mode="after")
     def _one_budget_of_tokens(self) -> "RunConfig":

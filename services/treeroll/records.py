@@ -55,6 +55,7 @@ def run_record(run: Run) -> api.Run:
         stop_reason=run.stop_reason,
         stop_detail=run.stop_detail,
         deadline=run.deadline,
+        models=[api.ModelUse(model=name, trees=use.trees, tokens=use.tokens) for name, use in run.uses.items()],
     )
 
 

@@ -115,6 +115,7 @@ SETTINGS = {
     ("allocate", "mixed"): [({}, LIMITS), ({"least": 1, "most": 16, "prior": 0.5}, LIMITS)],
     ("allocate", "knapsack"): [({}, LIMITS), ({"predictor": "prompt", "least": 1, "most": 16, "prior": 2.0}, LIMITS)],
     ("allocate", "dual_descent"): [({}, LIMITS), ({"predictor": "prompt", "eta": 3.0, "most": 1024}, LIMITS)],
+    ("route", "threshold"): [({}, LIMITS), ({"predictor": "prompt", "prior": 1.0, "large_tokens": 90_000}, LIMITS)],
     ("allocate", "mcpp"): [({}, LIMITS), ({"counts": [2, 3], "simulations": 1}, LIMITS)],
 }
 CASES = [

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tests.support.local_service import local_service
 
-from treeroll.client import connect_async
+from treeroll.client import TreeRecord, connect_async
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import InvalidInput
 from treeroll.tasks import read_tasks
@@ -71,3 +71,85 @@ async def test_a_run_of_a_service_with_one_named_model_need_not_name_it() -> Non
     async with local_service(pools=("small",)) as service, await connect_async(service.address) as client:
         await client.create_run("r", **RUN)
         assert service.coordinator.state.runs["r"].spec.models == ("small",)
+
+
+ROUTED: dict[str, Any] = {**RUN, "recipe": "flat", "seed": 5, "route": {"name": "threshold", "below": 0.7}}
+
+
+async def test_a_route_sends_what_the_small_model_failed_to_the_large_one() -> None:
+    tasks = list(read_tasks(TASKS_FILE, limit=24))
+    async with local_service(pools=("small", "large")) as service, await connect_async(service.address) as client:
+        for pool in ("small", "large"):
+            service.start_replica(pool, pool=pool, slots=32)
+        run = await client.create_run("routed", **ROUTED)
+        grown: list[dict[str, TreeRecord]] = []
+        for epoch in (0, 1):
+            await run.submit(tasks, epoch=epoch)
+            trees: list[TreeRecord] = []
+            async for batch in run.batches(trees=8):
+                trees += batch.trees
+                if len(trees) == len(tasks):
+                    await batch.ack()
+                    break
+            grown.append({tree.task_id: tree for tree in trees})
+        first, second = grown
+        assert {tree.model for tree in first.values()} == {"small"}
+        hard = {task for task, tree in first.items() if sum(sample.reward or 0 for sample in tree.samples) / 4 < 0.7}
+        assert 0 < len(hard) < len(tasks)
+        assert {task for task, tree in second.items() if tree.model == "large"} == hard
+        for tree in (*first.values(), *second.values()):
+            assert {node.replica_id for node in tree.nodes if node.depth} == {tree.model}
+            assert {sample.model for sample in tree.samples} == {tree.model}
+        uses = (await run.status()).models
+        assert [(use.model, use.trees) for use in uses] == [("small", 48 - len(hard)), ("large", len(hard))]
+        assert all(use.tokens > 0 for use in uses)
+        assert set(await service.store.load_history("routed")) == {task.id for task in tasks}
+
+
+@pytest.mark.parametrize(
+    ("pools", "config", "sentence"),
+    [
+        (
+            ("small",),
+            {},
+            "route policy 'threshold' sends tasks to 'small' and 'large', but this service serves 'small'",
+        ),
+        ((), {}, "sends tasks to 'small' and 'large', but this service serves one model without a name; name models"),
+        (("small", "large"), {"model": "small"}, "model is 'small', but route policy 'threshold' says which model it"),
+        (("small", "large"), {"scorer": None}, "route policy 'threshold' goes by how often tasks succeed, but scorer"),
+        (("small", "large"), {"route": {"below": 0.1}}, "route has parameters (below) but no name"),
+        (("small", "large"), {"route": {"name": "treshold"}}, "there is no route policy 'treshold'; there is thresh"),
+        (
+            ("small", "large"),
+            {"route": {"name": "threshold", "large": "small"}},
+            "route policy 'threshold': small and large are both 'small'; name two models",
+        ),
+        (
+            ("small", "large"),
+            {"allocate": {"name": "knapsack", "success": 0.9}},
+            "allocate.success is 0.9 and route.success is 0.5; a task has one history, so set both alike",
+        ),
+    ],
+)
+async def test_a_route_that_cannot_work_is_refused_in_one_sentence(
+    pools: tuple[str, ...], config: dict[str, Any], sentence: str
+) -> None:
+    async with local_service(pools=pools) as service, await connect_async(service.address) as client:
+        with pytest.raises(InvalidInput) as caught:
+            await client.create_run("r", **{**ROUTED, **config})
+        assert sentence in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+async def test_leaves_are_allotted_to_routed_tasks_too() -> None:
+    tasks = list(read_tasks(TASKS_FILE, limit=8))
+    async with local_service(pools=("small", "large")) as service, await connect_async(service.address) as client:
+        for pool in ("small", "large"):
+            service.start_replica(pool, pool=pool, slots=32)
+        run = await client.create_run("both", **ROUTED, allocate={"name": "knapsack"})
+        for epoch in (0, 1):
+            await run.submit(tasks, epoch=epoch)
+        await run.close()
+        trees = [tree async for batch in run.batches() for tree in batch.trees]
+    assert sum(tree.allotted_leaves for tree in trees) == 4 * 16
+    assert all(len(tree.samples) == tree.allotted_leaves for tree in trees)

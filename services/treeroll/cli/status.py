@@ -92,7 +92,7 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]") -> No
         console.print(
             table("runs", ("run", "state", ">done", ">failed", ">leaves", ">tokens", ">reward errors"), lines)
         )
-    for line in filter(None, map(_budget, runs)):
+    for line in filter(None, (said for run in runs for said in (_budget(run), _models(run)))):
         console.print(plain(line), markup=False, soft_wrap=True)
 
 
@@ -104,4 +104,12 @@ def _budget(run: "RunStatus") -> str:
     said = [f"budget: {caps}"] if caps else []
     if run.stop_reason:
         said.append(f"stopped: {run.stop_detail}")
+    return f"{run.run_id}: {'; '.join(said)}" if said else ""
+
+
+def _models(run: "RunStatus") -> str:
+    """Where a route has sent the run's trees, as one line; "" without a route."""
+    from treeroll.cli.console import number
+
+    said = [f"{use.model} {number(use.trees)} trees, {number(use.tokens)} tokens" for use in run.models]
     return f"{run.run_id}: {'; '.join(said)}" if said else ""

@@ -122,6 +122,17 @@ class Cap:
 
 
 @dataclass(slots=True)
+class ModelUse:
+    """What one of several models did for a run."""
+
+    model: str
+    trees: int
+    """That were started there."""
+    tokens: int
+    """That those that ended took."""
+
+
+@dataclass(slots=True)
 class RunStatus:
     """A run and its figures. submitted = waiting + growing + finished + failed."""
 
@@ -152,6 +163,8 @@ class RunStatus:
     """When its time is over, in seconds since the Unix epoch; None if its budget has no time in it."""
     caps: list[Cap]
     """On the whole run's use, those that are set."""
+    models: list[ModelUse]
+    """Of a run with a route."""
     ledger: Ledger
     config: dict[str, Any]
     """Resolved configuration."""
@@ -166,6 +179,7 @@ class RunStatus:
         """From the wire."""
         own: dict[str, Any] = {
             "deadline": run.deadline if run.HasField("deadline") else None,
+            "models": [ModelUse(**_scalars(ModelUse, model)) for model in run.models],
             "caps": [Cap(**_scalars(Cap, cap)) for cap in run.caps],
             "ledger": Ledger.from_proto(run.ledger),
             "config": json.loads(run.config_json) if run.config_json else {},

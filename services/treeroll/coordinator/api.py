@@ -97,7 +97,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         return records.run_record(self._run(spec.run_id))
 
     async def _history(self, config: RunConfig) -> History:
-        """What the run's allocator starts with."""
+        """What the run's allocator and route start with."""
         earlier = config.history_from
         stored = await self._coordinator.store.load_history(earlier) if earlier else {}
         return success_history(config, stored)

@@ -11,7 +11,7 @@ import numpy as np
 from treeroll.config import RunConfig, parse
 from treeroll.coordinator.allocation import allocator, growth_by_leaves
 from treeroll.coordinator.budgets import run_budget, total_tokens
-from treeroll.coordinator.models import run_models
+from treeroll.coordinator.models import route_policy, run_models
 from treeroll.core.history import History
 from treeroll.core.rng import hash64
 from treeroll.core.run import RunSpec, Sampling, TaskSpec
@@ -75,6 +75,7 @@ def run_spec(
         )
     judge = _judge(config, policies.branch)
     allocate = allocator(config, limits, overrides)
+    route = route_policy(config, limits, allocate)
     for scorer in (config.scorer, judge):
         if local_scorers and scorer not in (None, CLIENT_SCORER):
             check_scorer(scorer)
@@ -98,7 +99,8 @@ def run_spec(
         scorer=config.scorer,
         judge=judge,
         weight=config.weight,
-        models=run_models(config, pools),
+        models=run_models(config, route, pools),
+        route=route,
         allocate=allocate,
         branch_for=None if allocate is None else growth_by_leaves(config.recipe, limits, overrides),
         history=history,

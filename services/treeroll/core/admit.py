@@ -11,6 +11,7 @@ from treeroll.core.grow import settle_tree
 from treeroll.core.live import LiveTree
 from treeroll.core.pool import Pool
 from treeroll.core.rng import hash64
+from treeroll.core.routing import next_task, note_planted
 from treeroll.core.run import Run, TaskSpec
 from treeroll.core.shares import charge_start, next_run
 from treeroll.core.state import State
@@ -36,10 +37,16 @@ def admit_tree(state: State, pool: Pool, freest: Replica, effects: list[Effect])
         replica = max(open_, key=lambda r: (r.free, r.replica_id), default=None)
     if replica is None:
         return False
-    live = plant(state, run, run.waiting.popleft(), replica)
-    if live.active == 0:  # no first branch has room for a token
-        effects += settle_tree(state, live)
-    return True
+    while run is not None:
+        if (task := next_task(state, run, pool)) is not None:
+            live = plant(state, run, task, replica)
+            if live.active == 0:  # no first branch has room for a token
+                effects += settle_tree(state, live)
+            return True
+        if run.waiting.may_have(pool.name):  # it sent many elsewhere, and has more to look at
+            return False
+        run = next_run(state, pool)
+    return False
 
 
 def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
@@ -60,6 +67,8 @@ def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
     charge_start(run, live)
     state.trees[tree.tree_id] = live
     state.pools[replica.model].trees += 1
+    if run.uses:
+        note_planted(run, live)
     run.growing += 1
     expand(state, live, live.growth.start(tree))
     return live

@@ -41,21 +41,26 @@ def assign(state: State) -> list[Effect]:
 
 
 def unfinished(state: State) -> bool:
-    """Whether `assign` has more to end than it did."""
-    if any(run.state is RunState.CANCELLED and run.waiting for run in state.runs.values()):
+    """Whether `assign` has more to end than it did, or more tasks to send to their pools."""
+    if state.sent or any(run.state is RunState.CANCELLED and run.waiting for run in state.runs.values()):
         return True
     return bool(state.doomed)
 
 
 def _fill(state: State) -> list[Effect]:
-    """Every pool by itself: waiting forks first, each where its prefix is; then what anyone may take."""
+    """Every pool by itself; again if one of them has sent tasks to another, as often as there are pools."""
     effects: list[Effect] = []
-    for pool in state.pools.values():
-        _fill_pool(state, pool, effects)
+    for _ in state.pools:
+        state.sent = False
+        for pool in state.pools.values():
+            _fill_pool(state, pool, effects)
+        if not state.sent:
+            break
     return effects
 
 
 def _fill_pool(state: State, pool: Pool, effects: list[Effect]) -> None:
+    """Waiting forks first, each where its prefix is; then what anyone may take, each time to the most room."""
     while True:
         _serve_queues(state, pool, effects)
         replica = pool.room.freest(pool.replicas)

@@ -13,12 +13,12 @@ from treeroll.core.state import State
 
 def next_run(state: State, pool: Pool) -> Run | None:
     """Of the runs with tasks for the pool, and budget to start them, the one that has had least for its weight."""
-    waiting = [run for run in state.runs.values() if pool.name in run.spec.models and _may_start(state, run)]
+    waiting = [run for run in state.runs.values() if pool.name in run.spec.models and _may_start(state, run, pool)]
     return min(waiting, key=lambda run: (run.virtual, run.spec.run_id), default=None)
 
 
-def _may_start(state: State, run: Run) -> bool:
-    return bool(run.waiting) and run.state is not RunState.CANCELLED and may_admit(state, run)
+def _may_start(state: State, run: Run, pool: Pool) -> bool:
+    return run.waiting.may_have(pool.name) and run.state is not RunState.CANCELLED and may_admit(state, run)
 
 
 def charge_start(run: Run, live: LiveTree) -> None:

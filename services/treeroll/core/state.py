@@ -84,6 +84,7 @@ class State:
     now: float = 0.0  # the latest that any event came with, seconds
     order: int = 0
     draining: bool = False
+    sent: bool = False  # since the last look, a task was sent to another pool than the one that had a place
     outcomes: Counter[str] = field(default_factory=Counter)  # grants by outcome
     fenced: int = 0  # reports of stale grants or incarnations, dropped
 

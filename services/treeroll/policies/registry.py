@@ -61,6 +61,7 @@ from treeroll.policies.placement.parent_affinity import ParentAffinity
 from treeroll.policies.placement.round_robin import RoundRobin
 from treeroll.policies.prune.confidence import Confidence
 from treeroll.policies.prune.finish_tests import FinishTests
+from treeroll.policies.route.threshold import Threshold
 from treeroll.policies.segment.agent_step import AgentStep
 from treeroll.policies.segment.delimiter import Delimited
 from treeroll.policies.segment.fixed import FixedTokens
@@ -119,6 +120,7 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
     ),
     "placement": (ParentAffinity, LeastLoaded, RoundRobin),
     "allocate": (Uniform, Mixed, Knapsack, DualDescent, MCPP),
+    "route": (Threshold,),
 }
 
 # Longest echo of a wrong value in a message.

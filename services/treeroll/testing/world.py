@@ -45,6 +45,7 @@ from treeroll.core.step import step
 from treeroll.policies import registry
 from treeroll.policies.base import Limits, ReadsValues
 from treeroll.policies.build import Policies, build_policies
+from treeroll.policies.route.base import RoutePolicy
 from treeroll.testing.language import (
     EOS,
     NOTHING,
@@ -76,7 +77,7 @@ class World:
     `policies`, with `limits`, go before `recipe`, `leaves`, `max_depth` and `overrides`. `resample_after` changes every
     token beyond that depth, and none up to it; only where segments end by length. Where `overruns`, engines that are
     told to stop decode on for as long as they may. `pools` has the number of replicas of each model that has a name, in
-    place of `replicas`; there is then a run for each of them.
+    place of `replicas`; there is then a run for each of them, or with a `route` one run for all.
     """
 
     seed: int = 0
@@ -99,6 +100,7 @@ class World:
     resample_after: int | None = None
     overruns: bool = False
     pools: Mapping[str, int] | None = None
+    route: RoutePolicy | None = None
 
     def __post_init__(self) -> None:
         self.random = random.Random(f"world-{self.seed}-{self.replicas}-{self.slots}")  # noqa: S311 - a simulation
@@ -145,12 +147,17 @@ class World:
         """The replicas join, and the run, or each pool's, gets all its tasks."""
         for name in self.incarnation:
             self._join(name)
-        several = [replace(self.spec, run_id=f"run-{name}", models=(name,)) for name in self.pools or ()]
-        for spec in several or [self.spec]:
-            tasks = [self._task(i, e, spec.models[0]) for e in range(self.epochs) for i in range(self.tasks)]
+        for spec in self._specs():
+            name = "" if spec.route else spec.models[0]
+            tasks = [self._task(i, e, name) for e in range(self.epochs) for i in range(self.tasks)]
             self._feed(RunCreated(spec))
             self._feed(TasksSubmitted(spec.run_id, tasks))
             self._feed(RunClosed(spec.run_id))
+
+    def _specs(self) -> list[RunSpec]:
+        if self.route is not None:
+            return [replace(self.spec, models=tuple(self.state.pools), route=self.route)]
+        return [replace(self.spec, run_id=f"run-{name}", models=(name,)) for name in self.pools or ()] or [self.spec]
 
     def go_on(self) -> bool:
         """The next thing happens, or the core's alarm rings; False if there is neither."""
@@ -278,7 +285,7 @@ class World:
         serving.total += len(tokens)
         self.kept[key][start.tree_id][start.grant] = serving.total
         serving.boundary += 1
-        end = self._end(start, serving, tokens)
+        end = serving.end(tokens[-1], self.random.random)
         if end is None:
             self.later((key, start.grant), self.random.expovariate(1.0))
         else:
@@ -294,16 +301,6 @@ class World:
     def _token(self, seed: int, position: int) -> int:
         resampled = self.resampled_from is not None and position >= self.resampled_from
         return token_at(hash64(seed, "resampled") if resampled else seed, position, self.end_share)
-
-    def _end(self, start: StartBranch, serving: Serving, tokens: list[int]) -> EndKind | None:
-        if tokens[-1] == EOS:
-            return EndKind.EOS
-        if serving.total == start.boundaries[-1]:
-            return EndKind.LENGTH
-        if start.hold:
-            return EndKind.HOLD
-        # A slow coordinator: now and then the credit is used up.
-        return EndKind.CREDIT if self.random.random() < 0.05 else None
 
 
 def fingerprint(world: World) -> list[tuple[object, ...]]:
