@@ -155,6 +155,7 @@ def node_record(effect: PersistNode) -> bytes:
         node.group,
         node.temperature,
         node.max_tokens,
+        node.model,
     )
     text, payload = report.text, report.payload
     if node.inserted is not None or node.observation is not None:
@@ -206,6 +207,7 @@ def _common(
     group: int,
     temperature: float | None,
     max_tokens: int | None,
+    model: str | None,
 ) -> bytes:
     """The part of a node's record that it has in common with many."""
     record = pb.Node(
@@ -215,6 +217,7 @@ def _common(
         group=group,
         temperature=temperature,
         max_tokens=max_tokens,
+        model=model,
     )
     record.branch_reason, record.decision = reason.value, decision.value
     record.status, record.stop_reason = status.value, stop_reason.value
@@ -254,7 +257,7 @@ def shape_of(tree: pb.Tree) -> TreeShape:
 
 def _weightless(node: pb.Node) -> bool:
     """As core.tree.Node.weightless, but for parts of a cut node, of which the first alone says what is inserted."""
-    own = node.HasField("temperature") or node.HasField("max_tokens") or node.inserted_tokens > 0
+    own = any(map(node.HasField, ("temperature", "max_tokens", "model"))) or node.inserted_tokens > 0
     return own or node.decision == Decision.RETROSPECTIVE.value
 
 

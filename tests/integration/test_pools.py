@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 from tests.support.local_service import local_service
+from tests.support.rollouts import trees_of
+from tests.support.two_models import TwoModels
 
 from treeroll.client import TreeRecord, connect_async
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import InvalidInput
+from treeroll.policies import registry
 from treeroll.tasks import read_tasks
 
 RUN: dict[str, Any] = {"recipe": "treepo", "leaves": 4, "segment_tokens": 32, "max_depth": 6, "scorer": "arith"}
@@ -139,6 +142,37 @@ async def test_a_route_that_cannot_work_is_refused_in_one_sentence(
             await client.create_run("r", **{**ROUTED, **config})
         assert sentence in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+async def test_a_branch_policy_may_have_branches_of_another_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.POLICIES, "branch", (*registry.POLICIES["branch"], TwoModels))  # type: ignore[arg-type]
+    config = {**RUN, "leaves": 8, "model": "small", "branch": {"name": "two_models"}}
+    del config["recipe"]
+    async with local_service(pools=("small", "large")) as service, await connect_async(service.address) as client:
+        for pool in ("small", "large"):
+            service.start_replica(pool, pool=pool)
+        trees = await trees_of(
+            client, "r", "flat", 6, **{key: value for key, value in config.items() if key != "recipe"}
+        )
+        audit = await client.audit()
+    assert not audit.violations
+    nodes = [node for tree in trees for node in tree.nodes if node.depth]
+    assert {node.model for node in nodes} == {"small", "large"}
+    assert all(node.replica_id == node.model for node in nodes)
+    assert {tree.model for tree in trees} == {"small"}
+    of = {node.node_id: node.model for node in nodes}
+    for sample in (sample for tree in trees for sample in tree.samples):
+        alone = {of[name] for name in sample.path_node_ids} == {"small"}
+        assert (sample.path_weight > 0) == alone
+
+
+async def test_a_branch_policy_that_names_a_model_which_nobody_serves_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(registry.POLICIES, "branch", (*registry.POLICIES["branch"], TwoModels))  # type: ignore[arg-type]
+    async with local_service(pools=("small",)) as service, await connect_async(service.address) as client:
+        with pytest.raises(InvalidInput, match="has branches served by 'large', but this service serves 'small'"):
+            await client.create_run("r", **RUN, branch={"name": "two_models"})
 
 
 async def test_leaves_are_allotted_to_routed_tasks_too() -> None:

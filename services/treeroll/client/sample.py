@@ -74,8 +74,8 @@ class Sample:
     path_weight: float
     """With it, averages over leaves are unbiased: the product of 1 / (children of the node that count).
 
-    Children count that a boundary decision started and that had no temperature, inserted text or token limit of their
-    own; below others it is 0.
+    Children count that a boundary decision started and that had no model, temperature, inserted text or token limit of
+    their own; below others it is 0.
     """
     loss_weights: Float32
     """Per token; 1 by default."""

@@ -7,7 +7,7 @@ from treeroll.core.pool import names
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.allocate.base import BudgetAllocator
-from treeroll.policies.base import Limits
+from treeroll.policies.base import BranchPolicy, Limits, named_models
 from treeroll.policies.route.base import RoutePolicy
 from treeroll.records import CLIENT_SCORER
 
@@ -26,6 +26,12 @@ def run_models(config: RunConfig, route: RoutePolicy | None, pools: Sequence[str
             f"this service serves {names(pools)}; set model to the one that is to grow the run's trees, or route.name"
         )
     return tuple(pools)
+
+
+def check_branch_models(branch: BranchPolicy, chosen: str, pools: Sequence[str]) -> None:
+    """InvalidInput for a branch policy, of the recipe or run `chosen`, whose branches nobody would serve."""
+    wanted = named_models(branch)
+    _check_served(wanted, pools, f"{chosen} has branches served by {names(wanted)}")
 
 
 def _check_served(wanted: Sequence[str], pools: Sequence[str], who: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from treeroll.config import RunConfig, parse
 from treeroll.coordinator.allocation import allocator, growth_by_leaves
 from treeroll.coordinator.budgets import run_budget, total_tokens
-from treeroll.coordinator.models import route_policy, run_models
+from treeroll.coordinator.models import check_branch_models, route_policy, run_models
 from treeroll.core.history import History
 from treeroll.core.rng import hash64
 from treeroll.core.run import RunSpec, Sampling, TaskSpec
@@ -74,6 +74,7 @@ def run_spec(
             f"none come while a tree grows; set scorer"
         )
     judge = _judge(config, policies.branch)
+    check_branch_models(policies.branch, f"the branch policy of recipe '{config.recipe}'", pools)
     allocate = allocator(config, limits, overrides)
     route = route_policy(config, limits, allocate)
     for scorer in (config.scorer, judge):

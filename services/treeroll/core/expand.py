@@ -16,7 +16,7 @@ RETROSPECTIVE = Decision.RETROSPECTIVE
 
 def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
     """Turn decisions into branches. Sibling indices follow the order of the decisions."""
-    tree, model = live.tree, live.task.model
+    tree, own = live.tree, live.task.model
     for expansion in expansions:
         if live.held and expansion.resume and expansion.node in live.held:
             branch = live.branches[live.held.pop(expansion.node)]
@@ -27,7 +27,13 @@ def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
             enqueue(state, live, branch)
         if not expansion.forks:
             continue
-        node = tree.nodes[expansion.node]
+        node, model = tree.nodes[expansion.node], expansion.model or own
+        if model != own:
+            if model not in state.pools:
+                raise BrokenInvariant(
+                    "TreeWellFormed", f"tree {live.tree_id}: a branch names {model!r}, which nobody serves"
+                )
+            state.sent = True
         inserted = state.settings.encode(expansion.insert) if expansion.insert else None
         for _ in range(expansion.forks):
             branch = (

@@ -43,7 +43,7 @@ from treeroll.core.run import RunSpec, Sampling, TaskSpec
 from treeroll.core.state import CoreSettings, State
 from treeroll.core.step import step
 from treeroll.policies import registry
-from treeroll.policies.base import Limits, ReadsValues
+from treeroll.policies.base import Limits, ReadsValues, named_models
 from treeroll.policies.build import Policies, build_policies
 from treeroll.policies.route.base import RoutePolicy
 from treeroll.testing.language import (
@@ -77,7 +77,8 @@ class World:
     `policies`, with `limits`, go before `recipe`, `leaves`, `max_depth` and `overrides`. `resample_after` changes every
     token beyond that depth, and none up to it; only where segments end by length. Where `overruns`, engines that are
     told to stop decode on for as long as they may. `pools` has the number of replicas of each model that has a name, in
-    place of `replicas`; there is then a run for each of them, or with a `route` one run for all.
+    place of `replicas`; there is then a run for each of them, or with a `route` one run for all. Models that the branch
+    policy names have `replicas` each.
     """
 
     seed: int = 0
@@ -106,7 +107,9 @@ class World:
         self.random = random.Random(f"world-{self.seed}-{self.replicas}-{self.slots}")  # noqa: S311 - a simulation
         limits = self.limits or Limits(self.leaves, SEGMENT_TOKENS, self.max_depth, SEGMENT_TOKENS * self.max_depth)
         place = registry.build("placement", self.placement, {}, limits)
+        policies = self.policies or build_policies(self.recipe, limits, self.overrides)
         pools = {"": self.replicas} if self.pools is None else self.pools
+        pools = {**dict.fromkeys(named_models(policies.branch), self.replicas), **pools}
         self.state = State(
             CoreSettings(
                 place, tuple(pools), max_attempts=self.max_attempts,
@@ -123,7 +126,6 @@ class World:
         # Of each stored node, by tree; and what each incarnation keeps: tree -> grant -> total tokens.
         self.stored: dict[str, dict[int, Payload]] = {}
         self.kept: dict[Incarnation, dict[str, dict[int, int]]] = {}
-        policies = self.policies or build_policies(self.recipe, limits, self.overrides)
         self.spec = RunSpec(
             "run", "{}", 7, limits.max_tokens, Sampling(), policies.segment, policies.branch, policies.prune,
             policies.advantage, scorer="exact", budget=self.budget or Budget(self.budget_tokens),
@@ -313,6 +315,6 @@ def fingerprint(world: World) -> list[tuple[object, ...]]:
                 name, live.tree.path(node.number), node.depth, node.token_start,
                 world.stored[name][node.number].tokens if node.number else (), node.status.value,
                 node.stop_reason.value, node.branch_reason.value, node.decision.value, node.group, reward,
-                live.status.value, node.temperature,
+                live.status.value, node.temperature, node.model,
             ))  # fmt: skip
     return sorted(rows, key=lambda row: row[:2])
