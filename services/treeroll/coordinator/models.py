@@ -7,7 +7,8 @@ from treeroll.core.pool import names
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.allocate.base import BudgetAllocator
-from treeroll.policies.base import BranchPolicy, Limits, named_models
+from treeroll.policies.base import BranchPolicy, Limits
+from treeroll.policies.models import named_models
 from treeroll.policies.route.base import RoutePolicy
 from treeroll.records import CLIENT_SCORER
 

@@ -11,7 +11,7 @@ from treeroll.core.grow import settle_tree
 from treeroll.core.live import LiveTree
 from treeroll.core.pool import Pool
 from treeroll.core.rng import hash64
-from treeroll.core.routing import next_task, note_planted
+from treeroll.core.routing import next_task
 from treeroll.core.run import Run, TaskSpec
 from treeroll.core.shares import charge_start, next_run
 from treeroll.core.state import State
@@ -67,8 +67,6 @@ def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
     charge_start(run, live)
     state.trees[tree.tree_id] = live
     state.pools[replica.model].trees += 1
-    if run.uses:
-        note_planted(run, live)
     run.growing += 1
     expand(state, live, live.growth.start(tree))
     return live

@@ -1,6 +1,5 @@
 """One tree's life: segments become nodes, policies answer, branches end, and at last the tree does."""
 
-from treeroll.core import routing
 from treeroll.core.accounts import spend_claims
 from treeroll.core.allot import told
 from treeroll.core.branch import Branch, BranchEvent, BranchState
@@ -252,8 +251,6 @@ def _finish(state: State, live: LiveTree) -> list[Effect]:
     run.growing -= 1
     state.pools[live.task.model].trees -= 1
     charge_end(live)
-    if run.uses:
-        routing.note_ended(live)
     if run.capped:
         note_ended(live)
     del state.trees[live.tree_id]

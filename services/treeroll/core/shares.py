@@ -7,6 +7,7 @@ was generated, and for what had to be computed a second time. So the run whose b
 from treeroll.core.live import LiveTree
 from treeroll.core.pool import Pool
 from treeroll.core.reserve import may_admit
+from treeroll.core.routing import note_ended, note_planted
 from treeroll.core.run import Run, RunState
 from treeroll.core.state import State
 
@@ -25,6 +26,8 @@ def charge_start(run: Run, live: LiveTree) -> None:
     """A tree starts."""
     live.charge = run.tokens_per_tree()
     run.charged += live.charge
+    if run.uses:
+        note_planted(run, live)
 
 
 def charge_end(live: LiveTree) -> None:
@@ -32,6 +35,8 @@ def charge_end(live: LiveTree) -> None:
     live.run.charged += live.ledger.spent + live.recomputed - live.charge
     live.run.ended += 1
     live.run.ended_tokens += live.ledger.spent
+    if live.run.uses:
+        note_ended(live)
 
 
 def catch_up(state: State, run: Run) -> None:

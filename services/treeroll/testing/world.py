@@ -43,8 +43,9 @@ from treeroll.core.run import RunSpec, Sampling, TaskSpec
 from treeroll.core.state import CoreSettings, State
 from treeroll.core.step import step
 from treeroll.policies import registry
-from treeroll.policies.base import Limits, ReadsValues, named_models
+from treeroll.policies.base import Limits, ReadsValues
 from treeroll.policies.build import Policies, build_policies
+from treeroll.policies.models import named_models
 from treeroll.policies.route.base import RoutePolicy
 from treeroll.testing.language import (
     EOS,
