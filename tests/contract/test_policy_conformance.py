@@ -104,6 +104,7 @@ SETTINGS = {
         ({"answer": "text", "initial": 1, "gain": 0}, WIDE),
     ],
     ("branch", "pets_online"): [({}, LIMITS), ({"answer": "text", "budgets": [4, 5, 6, 7, 16]}, LIMITS)],
+    ("branch", "cascade"): [({}, LIMITS), ({"surprisal": 0.27}, WIDE), ({"surprisal": 0.0, "calls": 1}, LIMITS)],
     ("branch", "rest_mcts"): [
         ({"iterations": 7}, LIMITS),
         (

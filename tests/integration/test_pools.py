@@ -171,7 +171,10 @@ async def test_a_branch_policy_that_names_a_model_which_nobody_serves_is_refused
 ) -> None:
     monkeypatch.setitem(registry.POLICIES, "branch", (*registry.POLICIES["branch"], TwoModels))  # type: ignore[arg-type]
     async with local_service(pools=("small",)) as service, await connect_async(service.address) as client:
-        with pytest.raises(InvalidInput, match="has branches served by 'large', but this service serves 'small'"):
+        with pytest.raises(
+            InvalidInput,
+            match="branch policy 'two_models' has branches served by 'large', but this service serves 'small'",
+        ):
             await client.create_run("r", **RUN, branch={"name": "two_models"})
 
 

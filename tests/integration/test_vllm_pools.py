@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -70,6 +71,24 @@ async def test_a_branch_of_the_other_model_goes_on_behind_what_the_first_one_wro
             assert (node.cached_tokens or 0) + (node.recomputed_tokens or 0) == node.token_start
     made = Counter(node.model for tree in trees for node in tree.nodes if node.depth)
     assert min(made["writes"], made["calls"]) > 10
+
+
+async def test_a_cascade_has_unsure_segments_made_by_the_other_model(service: LocalService) -> None:
+    config: dict[str, Any] = {
+        "model": "calls",
+        "segment": {"hold": True},
+        "branch": {"name": "cascade", "large": "writes", "surprisal": 0.2},
+    }
+    async with await connect_async(service.address) as client:
+        trees = await trees_of(client, "cascade", "flat", 6, **config, **SHAPE)
+    assert [tree.status for tree in trees] == ["complete"] * 6
+    for tree in trees:
+        nodes = {node.node_id: node for node in tree.nodes}
+        for node in (node for node in tree.nodes if node.model == "writes"):
+            dropped = [other for other in tree.nodes if other.parent_id == node.parent_id and other.status == "open"]
+            assert any(-other.logprobs.mean() > 0.2 for other in dropped)
+            assert nodes[node.parent_id or ""].depth == node.depth - 1
+    assert {node.model for tree in trees for node in tree.nodes if node.depth} == {"calls", "writes"}
 
 
 async def test_a_route_sends_hard_tasks_to_the_other_model(service: LocalService) -> None:

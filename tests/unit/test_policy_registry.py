@@ -49,7 +49,7 @@ def test_unknown_kinds_and_names_list_what_exists():
     assert refusal("branch", "treeop", {}) == (
         "there is no branch policy 'treeop'; there is treepo, flat, spo, treerpo, tree_grpo, ib_tpo, treerl, arpo, "
         "aepo, treeps_rag, echo, hbpo, deepsearch, rest_mcts, hyper, tree_planner, rebase, dora, ets, bavt, uct, "
-        "cost_band, depth_first, pets, pets_online"
+        "cost_band, depth_first, pets, pets_online, cascade"
     )
 
 

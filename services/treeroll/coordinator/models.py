@@ -29,10 +29,10 @@ def run_models(config: RunConfig, route: RoutePolicy | None, pools: Sequence[str
     return tuple(pools)
 
 
-def check_branch_models(branch: BranchPolicy, chosen: str, pools: Sequence[str]) -> None:
-    """InvalidInput for a branch policy, of the recipe or run `chosen`, whose branches nobody would serve."""
+def check_branch_models(branch: BranchPolicy, name: str, pools: Sequence[str]) -> None:
+    """InvalidInput for a branch policy of this name if nobody would serve its branches."""
     wanted = named_models(branch)
-    _check_served(wanted, pools, f"{chosen} has branches served by {names(wanted)}")
+    _check_served(wanted, pools, f"branch policy '{name}' has branches served by {names(wanted)}")
 
 
 def _check_served(wanted: Sequence[str], pools: Sequence[str], who: str) -> None:

@@ -74,7 +74,7 @@ def run_spec(
             f"none come while a tree grows; set scorer"
         )
     judge = _judge(config, policies.branch)
-    check_branch_models(policies.branch, f"the branch policy of recipe '{config.recipe}'", pools)
+    check_branch_models(policies.branch, str(config.branch.get("name", recipe.branch.name)), pools)
     allocate = allocator(config, limits, overrides)
     route = route_policy(config, limits, allocate)
     for scorer in (config.scorer, judge):

@@ -34,6 +34,7 @@ from treeroll.policies.base import Limits
 from treeroll.policies.branch.aepo import AEPO
 from treeroll.policies.branch.arpo import ARPO
 from treeroll.policies.branch.bavt import Bavt
+from treeroll.policies.branch.cascade import Cascade
 from treeroll.policies.branch.cost_band import CostBand
 from treeroll.policies.branch.deepsearch import DeepSearch
 from treeroll.policies.branch.depth_first import DepthFirst
@@ -99,6 +100,7 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
         DepthFirst,
         Pets,
         PetsOnline,
+        Cascade,
     ),
     "prune": (FinishTests, Confidence),
     "advantage": (
