@@ -99,7 +99,7 @@ async def test_a_route_sends_hard_tasks_to_the_other_model(service: LocalService
         for epoch in (0, 1):
             await run.submit(tasks, epoch=epoch)
             seen = 0
-            async for batch in run.batches():
+            async for batch in run.batches(trees=8):
                 trees += batch.trees
                 seen += len(batch.trees)
                 if seen == len(tasks):

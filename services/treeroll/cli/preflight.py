@@ -84,7 +84,7 @@ def _local(settings: Settings) -> "tuple[ServiceConfig, PromptCheck]":
         sys.path.insert(0, os.getcwd())
     check_inserts(run_spec("preflight", settings.run, tokenizer.vocab_size, pools=pools), tokenizer)
     check_deadline(settings.run, clock.wall())
-    return service, prompt_check(tokenizer, service.generator.max_model_len)
+    return service, prompt_check(tokenizer)
 
 
 def _check_remote(request: Request) -> None:

@@ -110,9 +110,5 @@ class GeneratorConfig(Config):
 
     def model_names(self) -> str:
         """What is served, for records: the model's path, or NAME=PATH for each pool."""
-        return named_models({name: str(pool.model.resolve()) for name, pool in self.fleet().items()})
-
-
-def named_models(models: Mapping[str, str]) -> str:
-    """Models by pool as one text."""
-    return ", ".join(f"{name}={model}" if name else model for name, model in models.items())
+        models = [(name, pool.model.resolve()) for name, pool in self.fleet().items()]
+        return ", ".join(f"{name}={model}" if name else str(model) for name, model in models)
