@@ -14,10 +14,10 @@ from treeroll.testing.world import World
 LIMITS = Limits(leaves=6, segment_tokens=32, max_depth=6, max_tokens=192)
 
 
-def grown(**params: object) -> list[LiveTree]:
+def grown(pools: dict[str, int] | None = None, **params: object) -> list[LiveTree]:
     shape = build_policies("flat", LIMITS, {"segment": {"name": "fixed", "hold": True}})
     policies = replace(shape, branch=registry.build("branch", "cascade", params, LIMITS))
-    world = World(policies=policies, limits=LIMITS, replicas=2, slots=4, end_share=0.004, kill_share=0.01)
+    world = World(policies=policies, limits=LIMITS, replicas=2, slots=4, end_share=0.004, kill_share=0.01, pools=pools)
     return list(world.run().values())
 
 
@@ -57,3 +57,14 @@ def test_a_sure_model_is_left_alone() -> None:
         assert {node.model for node in live.tree.nodes} == {None}
         assert {node.branch_reason for node in live.tree.nodes[1:]} == {BranchReason.INITIAL}
         assert not live.n_censored
+
+
+def test_a_tree_of_the_large_model_itself_has_each_segment_grown_again_once_at_most() -> None:
+    for live in grown({"large": 2}, surprisal=0.27):
+        assert live.status is TreeStatus.COMPLETE
+        assert {node.model for node in live.tree.nodes} == {None}
+        again = [node for node in live.tree.nodes if node.branch_reason is BranchReason.FALLBACK]
+        assert again
+        assert len({(node.parent, node.sibling_index) for node in again}) == len(again)
+        for leaf in live.tree.leaves:
+            assert sum(node in again for node in live.tree.lineage(leaf)) <= 5

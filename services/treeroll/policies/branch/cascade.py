@@ -69,7 +69,7 @@ class CascadeGrowth:
         """Go on, take back, or give back."""
         if node.status is not NodeStatus.INNER:
             return []
-        if node.model is not None:
+        if _helped(node):
             return [Expansion(node.number, 1, resume=False)]
         if self._went_badly(node) and self._calls(tree, node) < self._params.calls:
             return [self._again(node)]
@@ -83,10 +83,15 @@ class CascadeGrowth:
         return -node.logprob_sum > self._params.surprisal * node.sampled
 
     def _calls(self, tree: Tree, node: Node) -> int:
-        return sum(step.model is not None for step in tree.lineage(node.parent))
+        return sum(map(_helped, tree.lineage(node.parent)))
 
     def _again(self, node: Node) -> Expansion:
         """It has read what came behind the place where it begins."""
         return Expansion(
             node.parent, 1, BranchReason.FALLBACK, Decision.RETROSPECTIVE, resume=False, model=self._params.large
         )
+
+
+def _helped(node: Node) -> bool:
+    """Whether the segment was grown again; also where the tree's own model is the large one."""
+    return node.branch_reason is BranchReason.FALLBACK
