@@ -1,5 +1,7 @@
 """Two models in one service: runs name theirs, records and status say which it was."""
 
+import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -7,6 +9,7 @@ from tests.support.local_service import local_service
 from tests.support.rollouts import trees_of
 from tests.support.two_models import TwoModels
 
+from treeroll.cli.status import status
 from treeroll.client import TreeRecord, connect_async
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import InvalidInput
@@ -79,7 +82,7 @@ async def test_a_run_of_a_service_with_one_named_model_need_not_name_it() -> Non
 ROUTED: dict[str, Any] = {**RUN, "recipe": "flat", "seed": 5, "route": {"name": "threshold", "below": 0.7}}
 
 
-async def test_a_route_sends_what_the_small_model_failed_to_the_large_one() -> None:
+async def test_a_route_sends_what_the_small_model_failed_to_the_large_one(capsys: pytest.CaptureFixture[str]) -> None:
     tasks = list(read_tasks(TASKS_FILE, limit=24))
     async with local_service(pools=("small", "large")) as service, await connect_async(service.address) as client:
         for pool in ("small", "large"):
@@ -103,6 +106,10 @@ async def test_a_route_sends_what_the_small_model_failed_to_the_large_one() -> N
         for tree in (*first.values(), *second.values()):
             assert {node.replica_id for node in tree.nodes if node.depth} == {tree.model}
             assert {sample.model for sample in tree.samples} == {tree.model}
+        await asyncio.to_thread(status, service.address)
+        said = capsys.readouterr().out
+        assert re.search(r"small +simulated +1 +0/32 +0 +0", said)
+        assert f"routed: small {48 - len(hard)} trees, " in said
         uses = (await run.status()).models
         assert [(use.model, use.trees) for use in uses] == [("small", 48 - len(hard)), ("large", len(hard))]
         assert all(use.tokens > 0 for use in uses)
