@@ -92,7 +92,7 @@ async def test_a_cascade_has_unsure_segments_made_by_the_other_model(service: Lo
 
 
 async def test_a_route_sends_hard_tasks_to_the_other_model(service: LocalService) -> None:
-    route = {"name": "threshold", "small": "calls", "large": "writes", "below": 0.6}
+    route = {"name": "threshold", "small": "writes", "large": "calls", "below": 0.6}
     async with await connect_async(service.address) as client:
         run = await client.create_run("routed", recipe="flat", route=route, **SHAPE)
         tasks, trees = list(read_tasks(TASKS_FILE, limit=24)), []
@@ -112,5 +112,5 @@ async def test_a_route_sends_hard_tasks_to_the_other_model(service: LocalService
     }
     hard = {task for task, rate in solved.items() if rate < 0.6}
     assert 0 < len(hard) < len(tasks)
-    assert {tree.model for tree in trees if tree.epoch == 0} == {"calls"}
-    assert {tree.task_id for tree in trees if tree.model == "writes"} == hard
+    assert {tree.model for tree in trees if tree.epoch == 0} == {"writes"}
+    assert {tree.task_id for tree in trees if tree.model == "calls"} == hard
