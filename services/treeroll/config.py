@@ -71,6 +71,8 @@ class BudgetConfig(Config):
 class RunConfig(Config):
     """One run: what to grow and how to reward it."""
 
+    model: str | None = None
+    """Which of the service's models grows the trees, by its name in generator.pools; None: the only one."""
     recipe: str = "treepo"
     """Named bundle of policies: see `treeroll policies`."""
     leaves: int | None = Field(default=None, ge=1, le=4096)
@@ -112,10 +114,12 @@ class RunConfig(Config):
     advantage: dict[str, Any] = Field(default_factory=dict)
     allocate: dict[str, Any] = Field(default_factory=dict)
     """How leaves are shared out over tasks: `name` and parameters; empty: every task gets `leaves`."""
+    route: dict[str, Any] = Field(default_factory=dict)
+    """Which of several models grows each task's tree: `name` and parameters; empty: `model`."""
     history_decay: float = Field(default=0.5, ge=0.0, le=1.0)
-    """What a task's results still count one epoch later, for allocators."""
+    """What a task's results still count one epoch later, for allocators and routes."""
     history_from: str | None = None
-    """Run whose tasks' results this run's allocator starts with."""
+    """Run whose tasks' results this run's allocator and route start with."""
 
     @model_validator(mode="after")
     def _one_budget_of_tokens(self) -> "RunConfig":
@@ -145,7 +149,7 @@ class CoordinatorConfig(Config):
     kv_hold: float = Field(default=0.8, gt=0.0, le=1.0)
     """No new tree starts on a replica whose KV cache is fuller than this share."""
     live_trees: int | None = Field(default=None, ge=1)
-    """Most trees growing at once; default: as many as slots."""
+    """Most trees growing at once with each model; default: as many as its replicas have slots."""
 
     @model_validator(mode="after")
     def _heard_before_it_is_lost(self) -> "CoordinatorConfig":

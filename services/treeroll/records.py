@@ -55,6 +55,7 @@ def run_record(run: Run) -> api.Run:
         stop_reason=run.stop_reason,
         stop_detail=run.stop_detail,
         deadline=run.deadline,
+        models=[api.ModelUse(model=name, trees=use.trees, tokens=use.tokens) for name, use in run.uses.items()],
     )
 
 
@@ -89,6 +90,7 @@ def task_header(run: Run, task: TaskSpec, tokenizer_hash: str, logprobs_mode: st
         tokenizer_hash=tokenizer_hash,
         extra_json=task.extra_json,
         allotted_leaves=task.leaves,
+        model=task.model,
     )
     if task.answer is not None:
         header.answer = task.answer
@@ -153,6 +155,7 @@ def node_record(effect: PersistNode) -> bytes:
         node.group,
         node.temperature,
         node.max_tokens,
+        node.model,
     )
     text, payload = report.text, report.payload
     if node.inserted is not None or node.observation is not None:
@@ -204,6 +207,7 @@ def _common(
     group: int,
     temperature: float | None,
     max_tokens: int | None,
+    model: str | None,
 ) -> bytes:
     """The part of a node's record that it has in common with many."""
     record = pb.Node(
@@ -213,6 +217,7 @@ def _common(
         group=group,
         temperature=temperature,
         max_tokens=max_tokens,
+        model=model,
     )
     record.branch_reason, record.decision = reason.value, decision.value
     record.status, record.stop_reason = status.value, stop_reason.value
@@ -252,7 +257,7 @@ def shape_of(tree: pb.Tree) -> TreeShape:
 
 def _weightless(node: pb.Node) -> bool:
     """As core.tree.Node.weightless, but for parts of a cut node, of which the first alone says what is inserted."""
-    own = node.HasField("temperature") or node.HasField("max_tokens") or node.inserted_tokens > 0
+    own = any(map(node.HasField, ("temperature", "max_tokens", "model"))) or node.inserted_tokens > 0
     return own or node.decision == Decision.RETROSPECTIVE.value
 
 

@@ -33,6 +33,7 @@ from treeroll.core.state import CoreSettings, State
 from treeroll.errors import InvalidInput, TreerollError, Unavailable
 from treeroll.feed.feed import Feed
 from treeroll.generator.config import GeneratorConfig
+from treeroll.generator.fleet import fleet_tokenizer, with_common_context
 from treeroll.pb.v1 import replica_pb2_grpc
 from treeroll.policies import registry
 from treeroll.policies.base import Limits
@@ -66,7 +67,8 @@ async def serve(config: ServiceConfig, on_ready: Callable[[str], None], stop: as
         raise InvalidInput(
             f"coordinator.host is {config.coordinator.host}; without TLS and tokens treeroll serves loopback only"
         )
-    tokenizer = Tokenizer.load(config.generator.model, config.generator.max_model_len)
+    tokenizer = fleet_tokenizer(config.generator)
+    config = config.model_copy(update={"generator": with_common_context(config.generator, tokenizer)})
     tune_gc()
     tune_malloc()
     try:
@@ -92,7 +94,8 @@ async def _start_ray(stack: AsyncExitStack, config: GeneratorConfig) -> None:
 
     stack.push_async_callback(asyncio.to_thread, stop_local_ray)
     # One CPU per replica, whatever the machine has: replicas pin themselves. One more for scorers.
-    await asyncio.to_thread(start_local_ray, config.replicas + 1)
+    replicas = sum(pool.replicas for pool in config.fleet().values())
+    await asyncio.to_thread(start_local_ray, replicas + 1)
 
 
 async def _serve_on(
@@ -155,11 +158,12 @@ def make_coordinator(
     config: ServiceConfig, tokenizer: Tokenizer, store: Store, epoch: int, scoring: Scoring
 ) -> Coordinator:
     """A coordinator over an opened store."""
-    settings = config.coordinator
+    settings, fleet = config.coordinator, config.generator.fleet()
     desk = ToolDesk(tokenizer)
     placement = registry.build("placement", settings.placement, {}, Limits(1, 1, 1, 1))
     core = CoreSettings(
         placement,
+        pools=tuple(fleet),
         lease_s=settings.lease_s,
         run_ahead=settings.run_ahead,
         max_attempts=settings.max_attempts,
@@ -171,7 +175,8 @@ def make_coordinator(
     )
     state = State(core, next_grant=(epoch << 40) + 1)
     builder = CommitBuilder(tokenizer.hash, config.generator.logprobs_mode)
-    return Coordinator(state, store, epoch, builder, StartOrders(store, tokenizer.eos_token_ids), scoring.add)
+    orders = StartOrders(store, {name: Tokenizer(pool.model).eos_token_ids for name, pool in fleet.items()})
+    return Coordinator(state, store, epoch, builder, orders, scoring.add)
 
 
 async def start_server(

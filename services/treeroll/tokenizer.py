@@ -89,12 +89,7 @@ class Tokenizer:
     @cached_property
     def hash(self) -> str:
         """16 hex digits of the tokenizer files and chat template: equal hashes give equal ids."""
-        digest = sha256()
-        for name in _HASHED_FILES:
-            path = self.model_dir / name
-            if path.is_file():
-                digest.update(name.encode() + b"\0" + path.read_bytes())
-        return digest.hexdigest()[:16]
+        return hash_of(self.model_dir)
 
     def encode_text(self, text: str) -> list[int]:
         """Plain text as it is, with the special tokens that the tokenizer adds to any text."""
@@ -132,3 +127,13 @@ class Tokenizer:
             )
         if not 0 <= min(ids) <= max(ids) < self.vocab_size:
             raise InvalidInput(f"{where}: prompt_ids must lie in 0..{self.vocab_size - 1}")
+
+
+def hash_of(model_dir: Path) -> str:
+    """16 hex digits of a model's tokenizer files and chat template."""
+    digest = sha256()
+    for name in _HASHED_FILES:
+        path = model_dir / name
+        if path.is_file():
+            digest.update(name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -35,3 +35,7 @@ def test_every_prune_policy_has_a_row():
 
 def test_every_allocator_has_a_row():
     assert set(first_column("Across tasks")) == names("allocate")
+
+
+def test_every_route_has_a_row():
+    assert set(first_column("Between models")) == names("route")

@@ -119,5 +119,5 @@ def test_an_entry_point_without_kind_or_name_is_refused_when_policies_are_listed
     install(site, "my-policies", {point: "my_module:Mine"}, {"my_module": SOURCE})
     assert refusal(ask=registry.describe) == (
         f"distribution 'my-policies' declares '{point}' in entry point group treeroll.policies; "
-        "it must be KIND.NAME, where KIND is one of segment, branch, prune, advantage, placement, allocate"
+        "it must be KIND.NAME, where KIND is one of segment, branch, prune, advantage, placement, allocate, route"
     )

@@ -104,6 +104,7 @@ SETTINGS = {
         ({"answer": "text", "initial": 1, "gain": 0}, WIDE),
     ],
     ("branch", "pets_online"): [({}, LIMITS), ({"answer": "text", "budgets": [4, 5, 6, 7, 16]}, LIMITS)],
+    ("branch", "cascade"): [({}, LIMITS), ({"surprisal": 0.27}, WIDE), ({"surprisal": 0.0, "calls": 1}, LIMITS)],
     ("branch", "rest_mcts"): [
         ({"iterations": 7}, LIMITS),
         (
@@ -115,6 +116,7 @@ SETTINGS = {
     ("allocate", "mixed"): [({}, LIMITS), ({"least": 1, "most": 16, "prior": 0.5}, LIMITS)],
     ("allocate", "knapsack"): [({}, LIMITS), ({"predictor": "prompt", "least": 1, "most": 16, "prior": 2.0}, LIMITS)],
     ("allocate", "dual_descent"): [({}, LIMITS), ({"predictor": "prompt", "eta": 3.0, "most": 1024}, LIMITS)],
+    ("route", "threshold"): [({}, LIMITS), ({"predictor": "prompt", "prior": 1.0, "large_tokens": 90_000}, LIMITS)],
     ("allocate", "mcpp"): [({}, LIMITS), ({"counts": [2, 3], "simulations": 1}, LIMITS)],
 }
 CASES = [

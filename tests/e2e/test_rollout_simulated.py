@@ -9,7 +9,7 @@ import pytest
 from tests.support.command import Command
 
 from treeroll.client.columns import NODE_SCHEMA, SAMPLE_SCHEMA
-from treeroll.demo import TASKS_FILE
+from treeroll.demo import MODEL_DIR, TASKS_FILE, TOOL_MODEL_DIR
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
@@ -48,6 +48,23 @@ def readable_parts(out: Path) -> int:
 
 def has_parts(out: Path, count: int = 1) -> bool:
     return len(list((out / "parts").glob("samples-*.parquet"))) >= count
+
+
+def test_a_rollout_with_one_of_two_models(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    pools = {"small": {"model": str(TOOL_MODEL_DIR)}, "large": {"model": str(MODEL_DIR), "replicas": 2}}
+    named = ("--set", f"generator.pools={json.dumps(pools)}")
+    with rollout(out, *FAST, *named, "--limit", "10") as command:
+        assert command.wait(60) == 2
+        assert "this service serves 'small' and 'large'; set model to the one" in command.output()
+    with rollout(out, *FAST, *named, "--limit", "10", "--set", "run.model=large") as command:
+        assert command.wait(START_S + 60) == 0, command.output()
+        command.assert_gone()
+        assert "starting Redis, Ray and 3 simulated replicas ..." in command.output()
+    assert summary(out)["model"] == f"small={TOOL_MODEL_DIR}, large={MODEL_DIR}"
+    nodes = pq.read_table(out / "nodes.parquet")
+    assert {replica for replica in nodes["replica_id"].to_pylist() if replica} == {"large-0", "large-1"}
+    assert set(pq.read_table(out / "samples.parquet")["model"].to_pylist()) == {"large"}
 
 
 def test_a_rollout_from_start_to_end(tmp_path: Path) -> None:

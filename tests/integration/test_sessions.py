@@ -11,7 +11,7 @@ from tests.support.local_service import LocalService, local_service
 
 from treeroll.client import connect_async
 from treeroll.config import CoordinatorConfig
-from treeroll.demo import TASKS_FILE
+from treeroll.demo import MODEL_DIR, TASKS_FILE
 from treeroll.generator.config import SimulatedLatency
 from treeroll.generator.session import SessionRefused
 from treeroll.pb.v1 import common_pb2, replica_pb2_grpc
@@ -19,17 +19,21 @@ from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.store.base import Commit
 from treeroll.store.memory import MemoryStore
 from treeroll.tasks import read_tasks
+from treeroll.tokenizer import hash_of
 
 RUN: dict[str, Any] = {"recipe": "flat", "leaves": 2, "segment_tokens": 32, "max_depth": 10, "scorer": "arith"}
 ENGINE = common_pb2.EngineInfo(engine="simulated", model="simulated", block_size=32, max_model_len=1024, slots=4)
 
 
-def hello(incarnation: int = 1, **changes: Any) -> wire.ReplicaMessage:
+def hello(
+    incarnation: int = 1, pool: str = "", tokenizer_hash: str = hash_of(MODEL_DIR), **changes: Any
+) -> wire.ReplicaMessage:
     engine = common_pb2.EngineInfo()
     engine.CopyFrom(ENGINE)
     for name, value in changes.items():
         setattr(engine, name, value)
-    return wire.ReplicaMessage(hello=wire.Hello(replica_id="r0", incarnation=incarnation, engine=engine))
+    said = wire.Hello(replica_id="r0", incarnation=incarnation, engine=engine, pool=pool, tokenizer_hash=tokenizer_hash)
+    return wire.ReplicaMessage(hello=said)
 
 
 async def say(service: LocalService, *messages: wire.ReplicaMessage) -> tuple[grpc.StatusCode, str]:
@@ -73,9 +77,14 @@ async def test_a_report_that_cannot_be_read_ends_the_session_and_is_not_acknowle
 
 @pytest.mark.parametrize(
     ("changes", "complaint"),
-    [({"slots": 0}, "no slots"), ({"max_model_len": 100}, "context of 100 tokens")],
+    [
+        ({"slots": 0}, "no slots"),
+        ({"max_model_len": 100}, "context of 100 tokens"),
+        ({"tokenizer_hash": "0"}, "replica r0 serves simulated with tokenizer 0, but the service has"),
+        ({"pool": "large"}, "replica r0 is of pool 'large', but the service serves one model without a name"),
+    ],
 )
-async def test_a_replica_that_cannot_serve_is_refused_with_the_reason(changes: dict[str, int], complaint: str) -> None:
+async def test_a_replica_that_cannot_serve_is_refused_with_the_reason(changes: dict[str, Any], complaint: str) -> None:
     async with local_service() as service:
         code, details = await say(service, hello(**changes))
         assert code is grpc.StatusCode.INVALID_ARGUMENT

@@ -15,7 +15,8 @@ from treeroll.policies import registry
 from treeroll.policies.base import Expansion, Limits
 from treeroll.policies.build import Policies
 from treeroll.testing.language import EOS, encode, ids_of
-from treeroll.testing.world import PROMPT_TOKENS, Serving, World, fingerprint
+from treeroll.testing.serving import Serving
+from treeroll.testing.world import PROMPT_TOKENS, World, fingerprint
 
 LIMITS = Limits(leaves=32, segment_tokens=32, max_depth=4, max_tokens=128)
 LIMIT = 70  # ends in the third segment

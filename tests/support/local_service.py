@@ -1,7 +1,7 @@
 """The service in this process: coordinator, feed and gRPC over any store, with simulated replicas on the same loop."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ from treeroll.coordinator.sessions import ReplicaPlane
 from treeroll.core.events import ReplicaLost
 from treeroll.demo import MODEL_DIR
 from treeroll.feed.feed import Feed
-from treeroll.generator.config import SimulatedLatency
+from treeroll.generator.config import GeneratorConfig, SimulatedLatency
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.engine import Engine
 from treeroll.generator.replica import Replica
@@ -42,7 +42,12 @@ class LocalService:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start_replica(
-        self, replica_id: str, incarnation: int = 1, slots: int = 16, latency: SimulatedLatency | None = None
+        self,
+        replica_id: str,
+        incarnation: int = 1,
+        slots: int = 16,
+        latency: SimulatedLatency | None = None,
+        pool: str = "",
     ) -> asyncio.Task[None]:
         """A simulated replica; cancelling the task is its death."""
         engine = SimulatedEngine(
@@ -51,11 +56,11 @@ class LocalService:
             max_model_len=1024,
             latency=latency or SimulatedLatency(step_s=0.0),
         )
-        return self.serve_engine(engine, replica_id, incarnation)
+        return self.serve_engine(engine, replica_id, incarnation, pool)
 
-    def serve_engine(self, engine: Engine, replica_id: str, incarnation: int = 1) -> asyncio.Task[None]:
+    def serve_engine(self, engine: Engine, replica_id: str, incarnation: int = 1, pool: str = "") -> asyncio.Task[None]:
         """A replica over any engine, in this process."""
-        replica = Replica(engine, Detokenizer(MODEL_DIR), replica_id, incarnation, self.address)
+        replica = Replica(engine, Detokenizer(MODEL_DIR), replica_id, incarnation, self.address, pool)
         task = asyncio.create_task(replica.run(), name=replica_id)
         self.tasks.append(task)
         return task
@@ -65,7 +70,7 @@ class LocalService:
         wanted = {task.get_name() for task in self.tasks[SERVICE_TASKS:] if not task.done()}
 
         async def all_there() -> bool:
-            return wanted <= set(self.coordinator.state.ready)
+            return wanted <= self.coordinator.state.replicas.keys()
 
         await eventually(all_there, timeout_s)
 
@@ -76,10 +81,15 @@ class LocalService:
 
 @asynccontextmanager
 async def local_service(
-    store: Store | None = None, coordinator: CoordinatorConfig | None = None
+    store: Store | None = None,
+    coordinator: CoordinatorConfig | None = None,
+    pools: Sequence[str] = (),
 ) -> AsyncIterator[LocalService]:
-    """Start everything but replicas; stop it all at the end."""
-    config = ServiceConfig(coordinator=coordinator or CoordinatorConfig(port=0, heartbeat_s=0.2, lease_s=2.0))
+    """Start everything but replicas; stop it all at the end. `pools` names models; all are the demo model."""
+    config = ServiceConfig(
+        generator=GeneratorConfig(pools={name: {"model": MODEL_DIR} for name in pools}),
+        coordinator=coordinator or CoordinatorConfig(port=0, heartbeat_s=0.2, lease_s=2.0),
+    )
     store = store or MemoryStore()
     tokenizer = Tokenizer.load(MODEL_DIR)
     timeouts: dict[str, float] = {}

@@ -72,7 +72,7 @@ def test_all_nodes_and_grants_of_a_branch_have_its_temperature(settings: dict[st
 
 async def test_orders_have_the_temperature_of_their_branch_and_all_else_of_the_run() -> None:
     starts = [start for start in grown().starts.values() if not start.stored]
-    orders = await StartOrders(MemoryStore(), [1]).make(starts)
+    orders = await StartOrders(MemoryStore(), {"": [1]}).make(starts)
     temperatures = [start.temperature or Sampling().temperature for start in starts]
     assert [order.sampling.temperature for order in orders] == temperatures
     assert set(temperatures) == {1.0, 1.5, 2.0}

@@ -103,7 +103,7 @@ def test_without_a_model_prompts_are_left_to_the_service(tmp_path: Path) -> None
         ([LONG], {}, "task 'long': the prompt has 1200 tokens, the model's context is 1024"),
         ([LONG], {"skip_invalid": True}, "holds no task that can run"),
         (rows(2), {"limit": 0}, "--limit must be 1 or more, got 0"),
-        (rows(1), {"check_prompt": prompt_check(Tokenizer.load(MODEL_DIR), 10)}, "generator.max_model_len is 10"),
+        (rows(1), {"check_prompt": prompt_check(Tokenizer.load(MODEL_DIR, 10))}, "the model's context is 10"),
     ],
 )
 def test_tasks_that_cannot_run_are_refused(tmp_path: Path, lines: Any, changes: Any, message: str) -> None:

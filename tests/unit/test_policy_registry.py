@@ -44,12 +44,12 @@ def test_names_are_unique_within_a_kind():
 
 def test_unknown_kinds_and_names_list_what_exists():
     assert refusal("brnch", "flat", {}) == (
-        "there is no policy kind 'brnch'; the kinds are segment, branch, prune, advantage, placement, allocate"
+        "there is no policy kind 'brnch'; the kinds are segment, branch, prune, advantage, placement, allocate, route"
     )
     assert refusal("branch", "treeop", {}) == (
         "there is no branch policy 'treeop'; there is treepo, flat, spo, treerpo, tree_grpo, ib_tpo, treerl, arpo, "
         "aepo, treeps_rag, echo, hbpo, deepsearch, rest_mcts, hyper, tree_planner, rebase, dora, ets, bavt, uct, "
-        "cost_band, depth_first, pets, pets_online"
+        "cost_band, depth_first, pets, pets_online, cascade"
     )
 
 

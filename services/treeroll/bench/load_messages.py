@@ -9,8 +9,10 @@ import random
 import numpy as np
 
 from treeroll.core.tree import TAIL_CHARS
+from treeroll.demo import MODEL_DIR
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
+from treeroll.tokenizer import hash_of
 from treeroll.varint import varint
 
 CHARS_PER_TOKEN = 4
@@ -85,13 +87,13 @@ def frame(head: bytes, body: bytes) -> bytes:
 
 
 def hello(replica_id: str, slots: int, block_size: int, max_model_len: int) -> bytes:
-    """The first message of a session."""
+    """The first message of a session of a replica with the demo model's tokenizer."""
     engine = pb.EngineInfo(
         engine="simulated", model="bench", block_size=block_size, max_model_len=max_model_len, slots=slots,
         kv_tokens=slots * max_model_len, logprobs_mode="processed",
     )  # fmt: skip
-    message = wire.ReplicaMessage(hello=wire.Hello(replica_id=replica_id, incarnation=1, engine=engine))
-    return message.SerializeToString()
+    said = wire.Hello(replica_id=replica_id, incarnation=1, engine=engine, tokenizer_hash=hash_of(MODEL_DIR))
+    return wire.ReplicaMessage(hello=said).SerializeToString()
 
 
 HEARTBEAT = wire.ReplicaMessage(

@@ -63,7 +63,7 @@ class Job:
         self._service: LocalService | None = None
         if plan.service is not None:
             # Refused before anything starts; a service elsewhere is asked first what it serves.
-            self._record(str(plan.service.generator.model.resolve()), plan.service.generator.engine)
+            self._record(plan.service.generator.model_names(), plan.service.generator.engine)
 
     async def run(self, interrupts: Interrupts) -> int:
         """Grow what is missing, merge, report."""
@@ -127,7 +127,8 @@ class Job:
         self._service = LocalService(service.model_dump(mode="json"), self._plan.directory.log)
         generator = service.generator
         store = "Redis, " if service.store.url is None else ""
-        count = counted(generator.replicas, f"{generator.engine} replica")
+        replicas = sum(pool.replicas for pool in generator.fleet().values())
+        count = counted(replicas, f"{generator.engine} replica")
         self._display.say(f"starting {store}Ray and {count} ...")
         waiting = asyncio.create_task(self._say_still_starting())
         try:
@@ -204,10 +205,10 @@ class Job:
     def _record_of(self, status: ServiceStatus) -> RunRecord:
         if self._plan.service is not None:
             generator = self._plan.service.generator
-            return self._record(str(generator.model.resolve()), generator.engine)
+            return self._record(generator.model_names(), generator.engine)
         if status.engine is None:
             raise Unavailable(f"the service at {self._plan.address} has no replica yet; see `treeroll status`")
-        return self._record(status.engine.model, status.engine.engine)
+        return self._record(status.model_names(), status.engine.engine)
 
     def _record(self, model: str, engine: str) -> RunRecord:
         """Record of this invocation; InvalidInput if it does not go with what is there."""

@@ -90,7 +90,11 @@ def _everything() -> list[Any]:
         table("scorers (--scorer)", ("name", "what"), list(summaries().items())),
         table("tools (--set run.segment.tool=...)", ("name", "what"), list(tools.summaries().items())),
         table("embedders (--set run.branch.embedder=...)", ("name", "what"), list(embedders.summaries().items())),
-        table("predictors (--set run.allocate.predictor=...)", ("name", "what"), list(predictors.summaries().items())),
+        table(
+            "predictors (--set run.allocate.predictor=..., run.route.predictor=...)",
+            ("name", "what"),
+            list(predictors.summaries().items()),
+        ),
     ]
 
 

@@ -71,20 +71,20 @@ def _local(settings: Settings) -> "tuple[ServiceConfig, PromptCheck]":
     from treeroll import clock
     from treeroll.coordinator.budgets import check_deadline
     from treeroll.coordinator.specs import check_inserts, run_spec
+    from treeroll.generator.fleet import fleet_tokenizer
     from treeroll.service import ServiceConfig
-    from treeroll.tokenizer import Tokenizer
 
     sections = {**settings.service}
     # One seed for the whole rollout: policies, and engines that sample from a seed of their own.
     sections["generator"] = {"seed": settings.run.seed, **sections.get("generator", {})}
     service = parse(ServiceConfig, sections, "service configuration")
-    tokenizer = Tokenizer.load(service.generator.model)
+    tokenizer, pools = fleet_tokenizer(service.generator), tuple(service.generator.fleet())
     # As in the service we start: `--scorer python:module:function` means a module of the working directory, too.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    check_inserts(run_spec("preflight", settings.run, tokenizer.vocab_size), tokenizer)
+    check_inserts(run_spec("preflight", settings.run, tokenizer.vocab_size, pools=pools), tokenizer)
     check_deadline(settings.run, clock.wall())
-    return service, prompt_check(tokenizer, service.generator.max_model_len)
+    return service, prompt_check(tokenizer)
 
 
 def _check_remote(request: Request) -> None:

@@ -36,7 +36,8 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]") -> No
     from treeroll.cli.console import number, out, plain, table
 
     engine = service.engine
-    model = f"{engine.engine} {engine.engine_version} with {engine.model}" if engine else "no replica yet"
+    served = service.model_names() if len(service.pools) < 2 else f"{len(service.pools)} models"
+    model = f"{engine.engine} {engine.engine_version} with {served}" if engine else "no replica yet"
     broken = ", ".join(f"{name} {times}x" for name, times in sorted(service.violations.items()) if times)
     draining = ", draining: no new trees" if service.draining else ""
     facts = [
@@ -58,6 +59,17 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]") -> No
         )
         for r in service.replicas
     ]
+    pools = [
+        (
+            pool.name,
+            pool.engine.model if pool.engine else "no replica yet",
+            str(pool.replicas),
+            f"{pool.branches}/{pool.slots}",
+            str(pool.waiting_branches),
+            str(pool.live_trees),
+        )
+        for pool in service.pools
+    ]
     lines = [
         (
             r.run_id,
@@ -73,12 +85,14 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]") -> No
     columns = ("replica", "state", ">branches", ">KV", ">tokens", ">silent s", ">restarts")
     console = out()
     console.print(table("", ("", ""), facts))
+    if len(service.pools) > 1:
+        console.print(table("pools", ("pool", "model", ">replicas", ">branches", ">waiting", ">trees"), pools))
     console.print(table("replicas", columns, replicas))
     if lines:
         console.print(
             table("runs", ("run", "state", ">done", ">failed", ">leaves", ">tokens", ">reward errors"), lines)
         )
-    for line in filter(None, map(_budget, runs)):
+    for line in filter(None, (said for run in runs for said in (_budget(run), _models(run)))):
         console.print(plain(line), markup=False, soft_wrap=True)
 
 
@@ -90,4 +104,12 @@ def _budget(run: "RunStatus") -> str:
     said = [f"budget: {caps}"] if caps else []
     if run.stop_reason:
         said.append(f"stopped: {run.stop_detail}")
+    return f"{run.run_id}: {'; '.join(said)}" if said else ""
+
+
+def _models(run: "RunStatus") -> str:
+    """Where a route has sent the run's trees, as one line; "" without a route."""
+    from treeroll.cli.console import number
+
+    said = [f"{use.model} {number(use.trees)} trees, {number(use.tokens)} tokens" for use in run.models]
     return f"{run.run_id}: {'; '.join(said)}" if said else ""

@@ -65,11 +65,8 @@ class TaskFile:
         return islice((task for task in rows if task.id not in self.unfit), self.limit)
 
 
-def prompt_check(tokenizer: Any, max_model_len: int | None = None) -> PromptCheck:
-    """A check against the context and vocabulary of a model (`treeroll.tokenizer.Tokenizer`).
-
-    `max_model_len` is the engine's setting, where it is smaller than what the model can.
-    """
+def prompt_check(tokenizer: Any) -> PromptCheck:
+    """A check against the context and vocabulary of a model (`treeroll.tokenizer.Tokenizer`)."""
 
     def check(task: Task, where: str) -> None:
         try:
@@ -77,8 +74,6 @@ def prompt_check(tokenizer: Any, max_model_len: int | None = None) -> PromptChec
         except InvalidInput as error:
             raise InvalidInput(f"{where}: {error}") from None
         tokenizer.check_prompt(ids, where)
-        if max_model_len is not None and len(ids) >= max_model_len:
-            raise InvalidInput(f"{where}: the prompt has {len(ids)} tokens, generator.max_model_len is {max_model_len}")
 
     return check
 

@@ -61,6 +61,8 @@ class Node:
     """Of token_ids, at the beginning, so many were put there by the branch policy: otherwise as an observation."""
     observation_tokens: int
     """Of token_ids, at the end, so many are a tool's observation: not sampled, logprob 0, in no weight span."""
+    model: str
+    """Which of the service's models made it: the tree's, or the branch's own; "" without names."""
     temperature: float
     """What its branch sampled at: the run's, or the branch's own."""
     max_tokens: int | None
@@ -157,6 +159,7 @@ def _node(tree: common_pb2.Tree, node: common_pb2.Node, name: str, parent: str |
         weight_versions=[WeightSpan(span.version, span.tokens) for span in node.weight_versions],
         inserted_tokens=node.inserted_tokens,
         observation_tokens=node.observation_tokens,
+        model=node.model if node.HasField("model") else tree.model,
         temperature=node.temperature if node.HasField("temperature") else tree.temperature,
         max_tokens=node.max_tokens if node.HasField("max_tokens") else None,
         top_p=tree.top_p,

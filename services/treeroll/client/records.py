@@ -70,6 +70,8 @@ class TreeRecord:
     tokenizer_hash: str
     allotted_leaves: int
     """Leaves that the run's allocator gave the task; 0: as many as the run asks for."""
+    model: str
+    """Which of the service's models grew it; "" if there is only one, without a name."""
     answer: str | None
     extra: dict[str, Any]
 
@@ -105,6 +107,7 @@ class TreeRecord:
             logprobs_mode=tree.logprobs_mode,
             tokenizer_hash=tree.tokenizer_hash,
             allotted_leaves=tree.allotted_leaves,
+            model=tree.model,
             answer=tree.answer if tree.HasField("answer") else None,
             extra=json.loads(tree.extra_json) if tree.extra_json else {},
         )

@@ -52,6 +52,9 @@ class Sample:
     logprobs_mode: str
     entropies: Float32
     """Top-k entropy estimate of each completion token, nats; empty unless the run asked for `top_logprobs`."""
+    model: str
+    """Of the service's models the one that grew its tree; "" if there is only one, without a name. Branches may be of
+    another: the nodes of `path_node_ids` say theirs."""
     temperature: float
     """The run's. Branches may have sampled at another: the nodes of `path_node_ids` say theirs."""
     top_p: float
@@ -71,8 +74,8 @@ class Sample:
     path_weight: float
     """With it, averages over leaves are unbiased: the product of 1 / (children of the node that count).
 
-    Children count that a boundary decision started and that had no temperature, inserted text or token limit of their
-    own; below others it is 0.
+    Children count that a boundary decision started and that had no model, temperature, inserted text or token limit of
+    their own; below others it is 0.
     """
     loss_weights: Float32
     """Per token; 1 by default."""
@@ -187,6 +190,7 @@ def _shared(tree: common_pb2.Tree) -> dict[str, Any]:
         "n_censored": tree.n_censored,
         "prompt_text": tree.prompt_text,
         "logprobs_mode": tree.logprobs_mode,
+        "model": tree.model,
         "temperature": tree.temperature,
         "top_p": tree.top_p,
         "top_k": tree.top_k,

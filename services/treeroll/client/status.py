@@ -41,6 +41,26 @@ class ReplicaStatus:
     """0..1."""
     silent_s: float
     restarts: int
+    pool: str
+    """Of which it is; "" in a service of one model without a name."""
+
+
+@dataclass(slots=True)
+class PoolStatus:
+    """The replicas of one model."""
+
+    name: str
+    """By which runs ask for the model; "" in a service of one model without a name."""
+    engine: EngineStatus | None
+    """None until its first replica is ready."""
+    replicas: int
+    """That are ready."""
+    slots: int
+    branches: int
+    """On its replicas."""
+    waiting_branches: int
+    """For one of its slots."""
+    live_trees: int
 
 
 @dataclass(slots=True)
@@ -56,8 +76,9 @@ class ServiceStatus:
     waiting_tasks: int
     draining: bool
     engine: EngineStatus | None
-    """None until the first replica is ready."""
+    """Of the first pool that has any; None until the first replica is ready."""
     replicas: list[ReplicaStatus]
+    pools: list[PoolStatus]
     run_ids: list[str]
     violations: dict[str, int]
     """Times each named invariant was seen broken; zero everywhere is health."""
@@ -66,12 +87,21 @@ class ServiceStatus:
     def from_proto(cls, status: rollout_pb2.ServiceStatus) -> "ServiceStatus":
         """From the wire."""
         own: dict[str, Any] = {
-            "engine": EngineStatus(**_scalars(EngineStatus, status.engine)) if status.HasField("engine") else None,
+            "engine": _engine(status),
+            "pools": [
+                PoolStatus(engine=_engine(pool), **_scalars(PoolStatus, pool, {"engine": None}))
+                for pool in status.pools
+            ],
             "replicas": [ReplicaStatus(**_scalars(ReplicaStatus, replica)) for replica in status.replicas],
             "run_ids": list(status.run_ids),
             "violations": dict(status.violations),
         }
         return cls(**own, **_scalars(cls, status, own))
+
+    def model_names(self) -> str:
+        """What is served, for people: the model, or NAME=MODEL for each pool."""
+        models = [(pool.name, pool.engine.model if pool.engine else "no replica yet") for pool in self.pools]
+        return ", ".join(f"{name}={model}" if name else model for name, model in models)
 
 
 @dataclass(slots=True)
@@ -89,6 +119,17 @@ class Cap:
     def left(self) -> int:
         """What nobody has spent or reserved; of tokens a little less than nothing after an overrun."""
         return self.limit - self.spent - self.outstanding
+
+
+@dataclass(slots=True)
+class ModelUse:
+    """What one of several models did for a run."""
+
+    model: str
+    trees: int
+    """That were started there."""
+    tokens: int
+    """That those that ended took."""
 
 
 @dataclass(slots=True)
@@ -122,6 +163,8 @@ class RunStatus:
     """When its time is over, in seconds since the Unix epoch; None if its budget has no time in it."""
     caps: list[Cap]
     """On the whole run's use, those that are set."""
+    models: list[ModelUse]
+    """Of a run with a route."""
     ledger: Ledger
     config: dict[str, Any]
     """Resolved configuration."""
@@ -136,6 +179,7 @@ class RunStatus:
         """From the wire."""
         own: dict[str, Any] = {
             "deadline": run.deadline if run.HasField("deadline") else None,
+            "models": [ModelUse(**_scalars(ModelUse, model)) for model in run.models],
             "caps": [Cap(**_scalars(Cap, cap)) for cap in run.caps],
             "ledger": Ledger.from_proto(run.ledger),
             "config": json.loads(run.config_json) if run.config_json else {},
@@ -165,6 +209,10 @@ class AuditReport:
         """From the wire."""
         found = [Violation(violation.invariant, violation.detail) for violation in reply.violations]
         return cls(found, reply.runs, reply.trees, reply.nodes)
+
+
+def _engine(status: rollout_pb2.ServiceStatus | rollout_pb2.PoolStatus) -> EngineStatus | None:
+    return EngineStatus(**_scalars(EngineStatus, status.engine)) if status.HasField("engine") else None
 
 
 def _scalars(kind: Any, message: Message, known: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -19,11 +19,14 @@ from treeroll.records import CLIENT_SCORER
 
 
 def success_history(config: RunConfig, stored: dict[str, str]) -> History:
-    """What the run's allocator starts with: its own, or that of the run it names."""
+    """What the run's allocator and route start with: their own, or that of the run it names."""
     if config.history_from is None:
         return History(config.history_decay)
-    if not config.allocate:
-        raise InvalidInput(f"history_from is '{config.history_from}', but the run has no allocator: set allocate.name")
+    if not config.allocate and not config.route:
+        raise InvalidInput(
+            f"history_from is '{config.history_from}', but the run has no allocator and no route: set allocate.name or "
+            "route.name"
+        )
     return History.taken_over(stored, config.history_decay, f"history_from: run '{config.history_from}'")
 
 

@@ -18,6 +18,7 @@ from treeroll.coordinator.specs import check_inserts, run_config, run_spec, task
 from treeroll.core import runs
 from treeroll.core.events import Drained, RunCancelled, RunClosed, RunCreated, TasksSubmitted
 from treeroll.core.history import History
+from treeroll.core.pool import Pool
 from treeroll.core.run import Run
 from treeroll.errors import (
     ERROR_METADATA_KEY,
@@ -82,7 +83,10 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         config = run_config(request.config_json, f"run '{request.run_id}'")
         # Checking a scorer may import user code: not on the event loop.
         history = await self._history(config)
-        spec = await asyncio.to_thread(run_spec, request.run_id, config, self._tokenizer.vocab_size, history=history)
+        pools = tuple(self._coordinator.state.pools)
+        spec = await asyncio.to_thread(
+            run_spec, request.run_id, config, self._tokenizer.vocab_size, pools=pools, history=history
+        )
         check_inserts(spec, self._tokenizer)
         if spec.run_id not in self._coordinator.state.runs:
             check_deadline(config, clock.wall())
@@ -93,7 +97,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         return records.run_record(self._run(spec.run_id))
 
     async def _history(self, config: RunConfig) -> History:
-        """What the run's allocator starts with."""
+        """What the run's allocator and route start with."""
         earlier = config.history_from
         stored = await self._coordinator.store.load_history(earlier) if earlier else {}
         return success_history(config, stored)
@@ -201,10 +205,24 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
             live_trees=len(state.trees),
             waiting_tasks=state.waiting_tasks,
             draining=state.draining,
+            pools=[self._pool(pool) for pool in state.pools.values()],
         )
-        if self._replicas.engine is not None:
-            status.engine.CopyFrom(self._replicas.engine)
+        engines = [self._replicas.engines[pool.name] for pool in status.pools if pool.name in self._replicas.engines]
+        if engines:
+            status.engine.CopyFrom(engines[0])
         return status
+
+    def _pool(self, pool: Pool) -> api.PoolStatus:
+        replicas = pool.replicas.values()
+        return api.PoolStatus(
+            name=pool.name,
+            engine=self._replicas.engines.get(pool.name),
+            replicas=len(replicas),
+            slots=pool.room.slots,
+            branches=sum(len(replica.grants) for replica in replicas),
+            waiting_branches=len(pool.anywhere) + sum(len(replica.queue) for replica in replicas),
+            live_trees=pool.trees,
+        )
 
     def _replica(self, name: str) -> api.ReplicaStatus:
         session = self._replicas.sessions[name]
@@ -219,6 +237,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
             kv_usage=session.heartbeat.kv_usage,
             silent_s=clock.monotonic() - session.last_heard,
             restarts=self._restarts.get(name, 0),
+            pool=session.hello.pool,
         )
 
 

@@ -26,9 +26,10 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
     def __init__(self, coordinator: Coordinator, heartbeat_s: float, tokenizer: Tokenizer) -> None:
         self._coordinator = coordinator
         self._heartbeat_s = heartbeat_s
-        self._context = tokenizer.max_model_len
+        self._tokenizer = tokenizer
         self.sessions: dict[str, ReplicaSession] = {}
-        self.engine: pb.EngineInfo | None = None
+        # Of each pool that has had a replica, by its name.
+        self.engines: dict[str, pb.EngineInfo] = {}
 
     async def Session(
         self, request_iterator: AsyncIterator[wire.ReplicaMessage], context: Any
@@ -66,15 +67,7 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
                 log.warning("the session of replica %s broke: %s", session.hello.replica_id, ended)
 
     async def _join(self, hello: wire.Hello) -> ReplicaSession:
-        if self.engine is not None and hello.engine.model != self.engine.model:
-            raise InvalidInput(
-                f"replica {hello.replica_id} serves {hello.engine.model}, the fleet serves {self.engine.model}"
-            )
-        if hello.engine.max_model_len < self._context:
-            raise InvalidInput(
-                f"replica {hello.replica_id} has a context of {hello.engine.max_model_len} tokens, but prompts may "
-                f"have up to {self._context}; set generator.max_model_len"
-            )
+        self._check(hello)
         known = self.sessions.get(hello.replica_id)
         same = known is not None and known.hello.incarnation == hello.incarnation
         session = known if known is not None and same else ReplicaSession(hello)
@@ -89,6 +82,7 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             engine.max_model_len,
             frozenset(hello.live_grants),
             frozenset(hello.kept_trees),
+            hello.pool,
         )
         key = hello.replica_id, hello.incarnation
         self._coordinator.sessions[key] = session
@@ -99,9 +93,27 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
                 del self._coordinator.sessions[key]
             raise
         self.sessions[hello.replica_id] = session
-        self.engine = engine
+        self.engines[hello.pool] = engine
         log.info("replica %s incarnation %d joined with %d slots", hello.replica_id, hello.incarnation, engine.slots)
         return session
+
+    def _check(self, hello: wire.Hello) -> None:
+        """InvalidInput for a model that is not its pool's, or that cannot go on with what others wrote."""
+        name, engine, context = hello.replica_id, hello.engine, self._tokenizer.max_model_len
+        other = self.engines.get(hello.pool)
+        if other is not None and engine.model != other.model:
+            pool = f"its pool '{hello.pool}'" if hello.pool else "the fleet"
+            raise InvalidInput(f"replica {name} serves {engine.model}, {pool} serves {other.model}")
+        if hello.tokenizer_hash != self._tokenizer.hash:
+            raise InvalidInput(
+                f"replica {name} serves {engine.model} with tokenizer {hello.tokenizer_hash or 'unknown'}, but the "
+                f"service has {self._tokenizer.hash}: its ids would mean something else"
+            )
+        if engine.max_model_len < context:
+            raise InvalidInput(
+                f"replica {name} has a context of {engine.max_model_len} tokens, but prompts may have up to {context}; "
+                "set generator.max_model_len"
+            )
 
     def _welcome(self, session: ReplicaSession) -> wire.CoordinatorMessage:
         welcome = wire.Welcome(

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from hashlib import blake2b
 
@@ -10,6 +11,7 @@ import numpy as np
 from treeroll.config import RunConfig, parse
 from treeroll.coordinator.allocation import allocator, growth_by_leaves
 from treeroll.coordinator.budgets import run_budget, total_tokens
+from treeroll.coordinator.models import check_branch_models, route_policy, run_models
 from treeroll.core.history import History
 from treeroll.core.rng import hash64
 from treeroll.core.run import RunSpec, Sampling, TaskSpec
@@ -40,9 +42,19 @@ def run_config(config_json: str, where: str) -> RunConfig:
 
 
 def run_spec(
-    run_id: str, config: RunConfig, vocabulary: int, *, local_scorers: bool = True, history: History | None = None
+    run_id: str,
+    config: RunConfig,
+    vocabulary: int,
+    *,
+    pools: Sequence[str] = ("",),
+    local_scorers: bool = True,
+    history: History | None = None,
 ) -> RunSpec:
-    """Resolve a configuration to policies, for a model of so many tokens. InvalidInput names what cannot work."""
+    """Resolve a configuration to policies. InvalidInput names what cannot work.
+
+    The service has models of so many tokens; `pools` are their names, "" that of the only one of a service that names
+    none.
+    """
     if not RUN_ID.fullmatch(run_id):
         raise InvalidInput(f"run id {run_id!r} must be 1 to 64 of letters, digits, '.', '_' and '-'")
     limits = run_limits(config)
@@ -62,7 +74,9 @@ def run_spec(
             f"none come while a tree grows; set scorer"
         )
     judge = _judge(config, policies.branch)
+    check_branch_models(policies.branch, str(config.branch.get("name", recipe.branch.name)), pools)
     allocate = allocator(config, limits, overrides)
+    route = route_policy(config, limits, allocate)
     for scorer in (config.scorer, judge):
         if local_scorers and scorer not in (None, CLIENT_SCORER):
             check_scorer(scorer)
@@ -86,6 +100,8 @@ def run_spec(
         scorer=config.scorer,
         judge=judge,
         weight=config.weight,
+        models=run_models(config, route, pools),
+        route=route,
         allocate=allocate,
         branch_for=None if allocate is None else growth_by_leaves(config.recipe, limits, overrides),
         history=history,

@@ -1,5 +1,7 @@
 """Orders to start branches, with the prefixes that their replicas do not have read from the store."""
 
+from collections.abc import Mapping
+
 from treeroll.coordinator.session import sampling_command, start_command
 from treeroll.core.effects import StartBranch
 from treeroll.core.tree import TAIL_CHARS
@@ -11,12 +13,12 @@ from treeroll.store.base import Store
 
 
 class StartOrders:
-    """Makes StartBranch messages. `eos_token_ids` end a sequence, unless its run ignores them."""
+    """Makes StartBranch messages. `eos_token_ids` of each pool's model end a sequence, unless its run ignores them."""
 
-    def __init__(self, store: Store, eos_token_ids: list[int]) -> None:
+    def __init__(self, store: Store, eos_token_ids: Mapping[str, list[int]]) -> None:
         self._store = store
         self._eos = eos_token_ids
-        self._sampling: dict[str, wire.Sampling] = {}  # run -> its settings
+        self._sampling: dict[tuple[str, str], wire.Sampling] = {}  # run and pool -> settings
 
     async def make(self, effects: list[StartBranch]) -> list[wire.StartBranch]:
         """One order per effect. Waits for the store only if a prefix has to be read: a branch that moves is rare."""
@@ -29,10 +31,10 @@ class StartOrders:
         return orders
 
     def _sampling_of(self, effect: StartBranch) -> wire.Sampling:
-        run_id = effect.run.spec.run_id
-        if run_id not in self._sampling:
-            self._sampling[run_id] = sampling_command(effect.run.spec.sampling, self._eos)
-        return self._sampling[run_id]
+        key = effect.run.spec.run_id, effect.model
+        if key not in self._sampling:
+            self._sampling[key] = sampling_command(effect.run.spec.sampling, self._eos[effect.model])
+        return self._sampling[key]
 
 
 def _add_prefix(order: wire.StartBranch, path: list[pb.Node]) -> None:

@@ -1,24 +1,20 @@
 """Work for free slots: waiting forks deepest first, then new trees, then what other replicas cannot get to."""
 
-from treeroll.core.accounts import claims, open_tree
-from treeroll.core.allot import at_start
+from treeroll.core.accounts import claims
+from treeroll.core.admit import admit_tree
 from treeroll.core.branch import Branch, BranchEvent, BranchState
 from treeroll.core.effects import Effect
-from treeroll.core.expand import expand
 from treeroll.core.fleet import Replica
 from treeroll.core.grow import cut_branch, settle_tree
 from treeroll.core.live import LiveTree
 from treeroll.core.masks import lacking, mask, next_doomed, refusal, release_throttled
 from treeroll.core.patience import end_waits
+from treeroll.core.pool import Pool
 from treeroll.core.queues import take_slot
-from treeroll.core.rng import hash64
-from treeroll.core.run import Run, RunState, TaskSpec
+from treeroll.core.run import RunState
 from treeroll.core.runs import end_cancelled, end_overdue
-from treeroll.core.shares import charge_start, next_run
 from treeroll.core.start import start_effect
 from treeroll.core.state import State
-from treeroll.core.tree import Tree
-from treeroll.policies.base import Patient
 
 # Effects of endings in one call.
 END_LIMIT = 2000
@@ -45,94 +41,64 @@ def assign(state: State) -> list[Effect]:
 
 
 def unfinished(state: State) -> bool:
-    """Whether `assign` has more to end than it did."""
-    if any(run.state is RunState.CANCELLED and run.waiting for run in state.runs.values()):
+    """Whether `assign` has more to end than it did, or more tasks to send to their pools."""
+    if state.sent or any(run.state is RunState.CANCELLED and run.waiting for run in state.runs.values()):
         return True
     return bool(state.doomed)
 
 
 def _fill(state: State) -> list[Effect]:
-    """Waiting forks first, each where its prefix is; then what anyone may take, each time to the most room."""
+    """Every pool by itself; again if one of them has sent tasks to another, as often as there are pools."""
     effects: list[Effect] = []
+    for _ in state.pools:
+        state.sent = False
+        for pool in state.pools.values():
+            _fill_pool(state, pool, effects)
+        if not state.sent:
+            break
+    return effects
+
+
+def _fill_pool(state: State, pool: Pool, effects: list[Effect]) -> None:
+    """Waiting forks first, each where its prefix is; then what anyone may take, each time to the most room."""
     while True:
-        _serve_queues(state, effects)
-        replica = state.room.freest(state.replicas)
+        _serve_queues(state, pool, effects)
+        replica = pool.room.freest(pool.replicas)
         if replica is None:
-            return effects
-        work = state.anywhere.pop()
-        if work is None and _admit_tree(state, replica, effects):
+            return
+        work = pool.anywhere.pop()
+        if work is None and admit_tree(state, pool, replica, effects):
             continue  # its first branches are queued now
-        work = work or _steal(state, replica)
+        work = work or _steal(state, pool, replica)
         if work is None:
-            return effects
+            return
         effects += _grant_or_mask(state, replica, *work)
 
 
-def _serve_queues(state: State, effects: list[Effect]) -> None:
+def _serve_queues(state: State, pool: Pool, effects: list[Effect]) -> None:
     """Every replica takes from its own queue as far as it has room."""
-    while state.served_next:
-        name, _ = state.served_next.popitem()
-        replica = state.replicas.get(name)
+    while pool.served_next:
+        name, _ = pool.served_next.popitem()
+        replica = pool.replicas.get(name)
         if replica is None:
             continue
         while replica.free > 0 and (work := replica.queue.pop()) is not None:
             effects += _grant_or_mask(state, replica, *work)
         if len(replica.queue):
-            state.crowd.add(replica)
+            pool.crowd.add(replica)
 
 
-def _steal(state: State, thief: Replica) -> tuple[LiveTree, Branch] | None:
+def _steal(state: State, pool: Pool, thief: Replica) -> tuple[LiveTree, Branch] | None:
     """Take from the longest queue, if its replica has so much more to do that recomputing a prefix beats waiting."""
     margin = state.settings.placement.steal_margin
     if margin is None:
         return None
-    while (victim := state.crowd.longest(state.replicas)) is not None:
+    while (victim := pool.crowd.longest(pool.replicas)) is not None:
         if victim.load - thief.load <= margin * thief.slots:
             return None
         if (work := victim.queue.pop()) is not None:
             return work
     return None
-
-
-def _admit_tree(state: State, freest: Replica, effects: list[Effect]) -> bool:
-    """Plant the next waiting task at the replica with the most room among those that can hold a new prefix."""
-    limit = state.settings.live_trees or state.room.slots
-    if state.draining or len(state.trees) >= limit:
-        return False
-    run = next_run(state)
-    if run is None:
-        return False
-    hold = state.settings.kv_hold
-    replica: Replica | None = freest
-    if freest.kv_usage > hold:
-        open_ = (r for r in state.replicas.values() if r.free > 0 and r.kv_usage <= hold)
-        replica = max(open_, key=lambda r: (r.free, r.replica_id), default=None)
-    if replica is None:
-        return False
-    live = plant(state, run, run.waiting.popleft(), replica)
-    if live.active == 0:  # no first branch has room for a token
-        effects += settle_tree(state, live)
-    return True
-
-
-def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
-    """Start a tree. Its seed depends on run seed, task and epoch only."""
-    task = at_start(state, run, task)
-    seed = hash64(run.spec.seed, task.task_id, task.epoch)
-    tree = Tree.planted(task.tree_id, seed, len(task.prompt_ids) // 4)
-    longest = min(replica.max_model_len, tree.root.n_tokens + run.spec.max_tokens)
-    boundaries = run.spec.segment.boundaries(tree.root.n_tokens, replica.block_size, longest)
-    state.order += 1
-    growth = run.spec.growth_of(task).grow(tree)
-    patient = growth if isinstance(growth, Patient) and growth.timeout_s is not None else None
-    live = LiveTree(run, task, tree, growth, boundaries, state.order, replica.replica_id)
-    live.planted_at, live.patient = state.now, patient
-    open_tree(live)
-    charge_start(run, live)
-    state.trees[tree.tree_id] = live
-    run.growing += 1
-    expand(state, live, live.growth.start(tree))
-    return live
 
 
 def _grant_or_mask(state: State, replica: Replica, live: LiveTree, branch: Branch) -> list[Effect]:

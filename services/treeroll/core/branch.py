@@ -92,6 +92,7 @@ class Branch:
     replica_id: str = ""
     incarnation: int = 0
     home: str | None = None
+    model: str = ""  # the pool that serves it
     reserved: int = 0
     claims: tuple[Ledger, ...] = ()
     seed: int = 0

@@ -73,9 +73,9 @@ class Credit:
 def path_weights(shape: TreeShape) -> dict[int, float]:
     """Leaf -> product over its path of 1 / (children that count); 0 below a branch that does not count.
 
-    Children count whose branches were started by boundary decisions and had no temperature, inserted text or token
-    limit of their own. With these weights leaf averages are unbiased: each of those children continues its prefix with
-    a fresh sample of the run's policy.
+    Children count whose branches were started by boundary decisions and had no model, temperature, inserted text or
+    token limit of their own. With these weights leaf averages are unbiased: each of those children continues its prefix
+    with a fresh sample of the run's policy.
     """
     siblings = [0] * len(shape.parents)
     for number in range(1, len(shape.parents)):

@@ -78,7 +78,7 @@ class StartBranch:
     little-endian, `prefix_tail` their text) if a tool added some; `prefix_ids` (the prompt); the prompt and the nodes
     `stored`, from depth 1 down, which the shell reads from the store. Each of these goes as far as the next begins.
     `cut_from` is where the segment that the prefix ends inside of begins, 0 if it ends with a whole one. `temperature`
-    is the branch's own; None: the run's.
+    is the branch's own; None: the run's. `model` is the replica's pool.
     """
 
     replica_id: str
@@ -100,6 +100,7 @@ class StartBranch:
     delimiter: Delimiter | None = None
     temperature: float | None = None
     inserted: Observation | None = None
+    model: str = ""
 
 
 @dataclass(slots=True)

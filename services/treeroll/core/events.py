@@ -53,7 +53,7 @@ class ReplicaJoined:
     """A replica said Hello. `slots` is how many branches it decodes at once.
 
     `live_grants` are the grants it is still serving or has unacknowledged reports of (after a reconnect), `kept_trees`
-    the trees whose sequences it keeps.
+    the trees whose sequences it keeps. `model` names its pool.
     """
 
     replica_id: str
@@ -63,6 +63,7 @@ class ReplicaJoined:
     max_model_len: int
     live_grants: frozenset[int] = frozenset()
     kept_trees: frozenset[str] = frozenset()
+    model: str = ""
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ RETROSPECTIVE = Decision.RETROSPECTIVE
 
 def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
     """Turn decisions into branches. Sibling indices follow the order of the decisions."""
-    tree = live.tree
+    tree, own = live.tree, live.task.model
     for expansion in expansions:
         if live.held and expansion.resume and expansion.node in live.held:
             branch = live.branches[live.held.pop(expansion.node)]
@@ -27,13 +27,21 @@ def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
             enqueue(state, live, branch)
         if not expansion.forks:
             continue
-        node = tree.nodes[expansion.node]
+        node, model = tree.nodes[expansion.node], expansion.model or own
+        if model != own:
+            if model not in state.pools:
+                raise BrokenInvariant(
+                    "TreeWellFormed", f"tree {live.tree_id}: a branch names {model!r}, which nobody serves"
+                )
+            state.sent = True
         inserted = state.settings.encode(expansion.insert) if expansion.insert else None
         for _ in range(expansion.forks):
             branch = (
                 _fork(live, node, expansion) if expansion.cut is None else _cut(live, node, expansion.cut, expansion)
             )
             branch.group = expansion.group
+            if model:
+                branch.model, branch.seed = model, hash64(branch.seed, model)
             if expansion.temperature_scale != 1.0:
                 branch.temperature = live.run.spec.sampling.temperature * expansion.temperature_scale
             if inserted is not None:

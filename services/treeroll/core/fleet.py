@@ -16,6 +16,7 @@ class Replica:
     block_size: int
     max_model_len: int
     heard_at: float
+    model: str = ""  # its pool
     kv_usage: float = 0.0
     grants: set[int] = field(default_factory=set)
     queue: WorkQueue = field(default_factory=WorkQueue)

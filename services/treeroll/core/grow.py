@@ -249,6 +249,7 @@ def _finish(state: State, live: LiveTree) -> list[Effect]:
     # Paths that end at a pruned node are reported tokens in no sample, as far as no sample shares them.
     run.counters.wasted_tokens += unsampled_tokens(live)
     run.growing -= 1
+    state.pools[live.task.model].trees -= 1
     charge_end(live)
     if run.capped:
         note_ended(live)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from treeroll.core.branch import BranchState
 from treeroll.core.live import LiveTree
+from treeroll.core.pool import Pool
 from treeroll.core.run import Run
 from treeroll.core.state import State
 
@@ -14,6 +15,7 @@ def violations(state: State) -> list[Finding]:
     """Every broken promise found in the state; empty is health."""
     findings = [finding for live in state.trees.values() for finding in _of_tree(live)]
     findings += [finding for run in state.runs.values() for finding in _of_run(state, run)]
+    findings += [finding for pool in state.pools.values() for finding in _of_pool(state, pool)]
     return findings + list(_of_grants(state))
 
 
@@ -91,12 +93,26 @@ def _of_grants(state: State) -> Iterator[Finding]:
             yield "OneOutcomePerBranch", f"tree {live.tree_id}: grant {grant} is served by a branch in {branch.state}"
     if state.blocked and not state.grants:
         yield "OneOutcomePerBranch", "branches wait for what others may return, and no other runs"
-    room, replicas = state.room, state.replicas.values()
+
+
+def _of_pool(state: State, pool: Pool) -> Iterator[Finding]:
+    room, replicas = pool.room, [r for r in state.replicas.values() if r.model == pool.name]
+    if {r.replica_id for r in replicas} != set(pool.replicas) or sorted(pool.replicas) != pool.ready:
+        yield "Bounded", f"pool '{pool.name}' lists {pool.ready}, its replicas are others"
     if (room.free, room.slots) != (sum(r.free for r in replicas), sum(r.slots for r in replicas)):
         yield "Bounded", f"{room.free} free of {room.slots} slots are counted, the replicas say otherwise"
+    trees = sum(live.task.model == pool.name for live in state.trees.values())
+    if trees != pool.trees:
+        yield "Bounded", f"pool '{pool.name}' has {trees} trees, {pool.trees} are counted"
     for replica in replicas:
         waiting = any(entry[-1].state is BranchState.PENDING for entry in replica.queue.heap)
-        if waiting and replica.free > 0 and replica.replica_id not in state.served_next:
+        if waiting and replica.free > 0 and replica.replica_id not in pool.served_next:
             yield "Bounded", f"replica {replica.replica_id} has free slots, yet branches wait for it"
         if replica.free < 0:
             yield "Bounded", f"replica {replica.replica_id} has {len(replica.grants)} branches on {replica.slots} slots"
+        strangers = [grant for grant in replica.grants if state.grants[grant][1].model != pool.name]
+        strangers += [entry[-1].number for entry in replica.queue.heap if entry[-1].model != pool.name]
+        if strangers:
+            yield "TreeWellFormed", f"replica {replica.replica_id} of pool '{pool.name}' has branches of other pools"
+    if any(entry[-1].model != pool.name for entry in pool.anywhere.heap):
+        yield "TreeWellFormed", f"branches of other pools wait in pool '{pool.name}'"

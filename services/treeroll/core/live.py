@@ -53,6 +53,7 @@ class LiveTree:
     n_censored: int = 0
     charge: float = 0.0  # what its run was charged when it started
     recomputed: int = 0  # tokens of prefixes that had been computed before
+    promised: float = 0.0  # what it was expected to take of its model, see core.routing
     planted_at: float = 0.0  # seconds on the clock of `now`
     lost_tokens_max: int = 0
     grown: bool = False  # no branch will start any more

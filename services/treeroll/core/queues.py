@@ -1,4 +1,4 @@
-"""Who waits where: queues per replica, and one for all."""
+"""Who waits where: queues per replica, and one for all of a pool."""
 
 from treeroll.core.branch import Branch
 from treeroll.core.fleet import Replica
@@ -8,17 +8,18 @@ from treeroll.core.work import WorkQueue
 
 
 def enqueue(state: State, live: LiveTree, branch: Branch) -> None:
-    """Put a pending branch in the queue of the replica that placement chooses."""
+    """Put a pending branch in the queue of the replica that placement chooses, in the branch's pool."""
+    pool = state.pools[branch.model]
     # Where nothing generated its prefix yet, the tree's first branches stay together.
     parent = live.tree.nodes[branch.tip].replica_id or branch.home or live.home
-    branch.home = state.settings.placement.home(parent if parent in state.replicas else "", state.ready, state.turn)
-    state.turn += 1
-    replica = state.replicas.get(branch.home) if branch.home else None
+    branch.home = state.settings.placement.home(parent if parent in pool.replicas else "", pool.ready, pool.turn)
+    pool.turn += 1
+    replica = pool.replicas.get(branch.home) if branch.home else None
     if replica is None:
-        state.anywhere.push(live, branch, next_order(state, live))
+        pool.anywhere.push(live, branch, next_order(state, live))
     else:
         replica.queue.push(live, branch, next_order(state, live))
-        state.served_next[replica.replica_id] = None
+        pool.served_next[replica.replica_id] = None
 
 
 def next_order(state: State, live: LiveTree) -> int:
@@ -30,7 +31,7 @@ def next_order(state: State, live: LiveTree) -> int:
 def take_slot(state: State, replica: Replica, branch: Branch) -> None:
     """The branch runs on the replica from now on."""
     replica.grants.add(branch.grant)
-    state.room.changed(replica, -1)
+    state.pools[branch.model].room.changed(replica, -1)
 
 
 def free_slot(state: State, branch: Branch) -> None:
@@ -39,9 +40,10 @@ def free_slot(state: State, branch: Branch) -> None:
     if replica is None or branch.grant not in replica.grants:
         return
     replica.grants.remove(branch.grant)
-    state.room.changed(replica, 1)
+    pool = state.pools[branch.model]
+    pool.room.changed(replica, 1)
     if len(replica.queue):
-        state.served_next[replica.replica_id] = None
+        pool.served_next[replica.replica_id] = None
 
 
 def requeue(state: State, queue: WorkQueue) -> None:

@@ -1,12 +1,11 @@
 """Replicas come, are heard, fall silent and go. A replica's lease on its branches lasts as long as it is heard."""
 
-from bisect import insort
-
 from treeroll.core.branch import BranchEvent, BranchState
 from treeroll.core.effects import DropReplica, Effect, ForgetTree, StopBranch
 from treeroll.core.events import ReplicaJoined, ReplicaLost
 from treeroll.core.fleet import Replica
 from treeroll.core.grow import lose_grant, release_grant, settle_tree
+from treeroll.core.pool import names
 from treeroll.core.queues import requeue
 from treeroll.core.start import start_effect
 from treeroll.core.state import State
@@ -27,10 +26,11 @@ def join(state: State, event: ReplicaJoined, now: float) -> list[Effect]:
         raise StaleEpoch(f"replica {name} incarnation {event.incarnation} lost its lease; restart it")
     effects = lose(state, ReplicaLost(name, known.incarnation, "it was restarted")) if known else []
     state.incarnations[name] = event.incarnation
-    replica = Replica(name, event.incarnation, event.slots, event.block_size, event.max_model_len, heard_at=now)
+    replica = Replica(
+        name, event.incarnation, event.slots, event.block_size, event.max_model_len, heard_at=now, model=event.model
+    )
     state.replicas[name] = replica
-    state.room.add(replica)
-    insort(state.ready, name)
+    state.pools[event.model].add(replica)
     # What it may still have of an earlier coordinator is nobody's any more.
     effects += [StopBranch(name, event.incarnation, grant) for grant in sorted(event.live_grants)]
     return effects + [ForgetTree(name, event.incarnation, tree_id) for tree_id in sorted(event.kept_trees)]
@@ -57,15 +57,26 @@ def _reconcile(state: State, replica: Replica, event: ReplicaJoined) -> list[Eff
 
 
 def _check_alike(state: State, event: ReplicaJoined) -> None:
-    """Boundaries are the same for all branches of a tree, so all replicas must cut alike."""
+    """Boundaries are the same for all branches of a tree, and a tree may go on in another pool.
+
+    So all replicas have one context, and those of a pool, where prefixes are shared, one block size.
+    """
+    name, pool = event.replica_id, state.pools.get(event.model)
+    if pool is None:
+        raise InvalidInput(f"replica {name} is of pool '{event.model}', but the service serves {names(state.pools)}")
     if min(event.slots, event.block_size, event.max_model_len) < 1:
-        raise InvalidInput(f"replica {event.replica_id} says it has no slots, no block size or no context")
+        raise InvalidInput(f"replica {name} says it has no slots, no block size or no context")
     for other in state.replicas.values():
-        if (other.block_size, other.max_model_len) != (event.block_size, event.max_model_len):
+        alike = other.model != event.model or other.block_size == event.block_size
+        if not alike or other.max_model_len != event.max_model_len:
             raise InvalidInput(
-                f"replica {event.replica_id} has block size {event.block_size} and context {event.max_model_len}, "
+                f"replica {name} has block size {event.block_size} and context {event.max_model_len}, "
                 f"replica {other.replica_id} has {other.block_size} and {other.max_model_len}; they must be equal"
+                f"{'' if other.model == event.model else ' in context'}"
             )
+    known = state.replicas.get(name)
+    if known is not None and known.incarnation == event.incarnation and known.model != event.model:
+        raise InvalidInput(f"replica {name} incarnation {event.incarnation} was in pool '{known.model}' before")
 
 
 def heard(state: State, replica_id: str, incarnation: int, now: float, kv_usage: float | None = None) -> None:
@@ -84,8 +95,7 @@ def lose(state: State, event: ReplicaLost) -> list[Effect]:
     if replica is None or replica.incarnation != event.incarnation:
         return []
     del state.replicas[event.replica_id]
-    state.room.remove(replica)
-    state.ready.remove(event.replica_id)
+    state.pools[replica.model].remove(replica)
     effects: list[Effect] = [DropReplica(replica.replica_id, replica.incarnation, event.cause)]
     for grant in sorted(replica.grants):
         live, branch = state.grants[grant]

@@ -1,6 +1,5 @@
 """Runs: a client's configured stream of work, its tasks and its account."""
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -10,8 +9,10 @@ from treeroll.core.budget import NO_BUDGET, Budget
 from treeroll.core.history import History
 from treeroll.core.ledger import Ledger
 from treeroll.core.tree_costs import TreeCosts
+from treeroll.core.waiting import Waiting
 from treeroll.policies.allocate.base import Allocation, BudgetAllocator, TaskView
 from treeroll.policies.base import AdvantageEstimator, BranchPolicy, PrunePolicy, SegmentPolicy
+from treeroll.policies.route.base import RoutePolicy, Routing
 
 
 class RunState(StrEnum):
@@ -52,10 +53,19 @@ class RunSpec:
     budget: Budget = NO_BUDGET
     # Share of the fleet while others want it too: twice the weight, twice the tokens.
     weight: float = 1.0
+    # The pools that its trees may grow in, and who says in which: None for the only one.
+    models: tuple[str, ...] = ("",)
+    route: RoutePolicy | None = None
     # None: all trees want the leaves of `branch`. With an allocator, `branch_for` is the growth of so many.
     allocate: BudgetAllocator | None = None
     branch_for: Callable[[int], BranchPolicy] | None = None
     history: History | None = None  # what the run starts with
+
+    @property
+    def success(self) -> float | None:
+        """Smallest reward that is a success for whoever decides by successes; None if nobody does."""
+        deciders = (self.allocate, self.route)
+        return next((one.success for one in deciders if one is not None and one.success is not None), None)
 
     def growth_of(self, task: "TaskSpec") -> BranchPolicy:
         """What grows a task's tree: alike for all tasks but for the number of leaves."""
@@ -92,6 +102,7 @@ class TaskSpec:
     # Leaves that an allocator gave it, and what that had seen; 0 and None: not asked.
     leaves: int = 0
     view: TaskView | None = None
+    model: str = ""  # the pool that its tree grows in, once it has started
 
     @property
     def key(self) -> str:
@@ -116,6 +127,20 @@ class Counters:
 
 
 @dataclass(slots=True)
+class ModelUse:
+    """What one of a routed run's models did: trees started, and tokens of those that ended.
+
+    `promised` is what growing trees are expected to take in all, `whole` the trees that ended and were not cut.
+    """
+
+    trees: int = 0
+    tokens: int = 0
+    promised: float = 0.0
+    whole: int = 0
+    whole_tokens: int = 0
+
+
+@dataclass(slots=True)
 class Run:
     """A run in progress."""
 
@@ -125,7 +150,7 @@ class Run:
     counters: Counters = field(default_factory=Counters)
     # Task key -> (tree_id, content digest), every task ever submitted.
     tasks: dict[str, tuple[str, str]] = field(default_factory=dict)
-    waiting: deque[TaskSpec] = field(default_factory=deque)
+    waiting: Waiting = field(default_factory=Waiting)
     growing: int = 0
     finished: int = 0
     failed: int = 0
@@ -135,6 +160,8 @@ class Run:
     ended_tokens: int = 0  # what they took
     allocation: Allocation | None = None
     history: History = field(default_factory=History)
+    routing: Routing | None = None
+    uses: dict[str, ModelUse] = field(default_factory=dict)  # of a run with a route, by model
 
     # Accounts that only some budgets need, see core.accounts; `capped`: a grant may have to wait for any of them.
     capped: bool = False

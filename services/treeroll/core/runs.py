@@ -9,7 +9,7 @@ from treeroll.core.effects import Effect, EmitTree, PersistRun, PersistTasks, Pe
 from treeroll.core.grow import cut_tree
 from treeroll.core.history import History
 from treeroll.core.live import LiveTree, TreeStatus
-from treeroll.core.run import Run, RunSpec, RunState, TaskSpec
+from treeroll.core.run import ModelUse, Run, RunSpec, RunState, TaskSpec
 from treeroll.core.shares import catch_up
 from treeroll.core.state import State
 from treeroll.core.tree import Tree
@@ -28,7 +28,8 @@ def create(state: State, spec: RunSpec, now: float, wall: float) -> list[Effect]
     """Create a run, or attach to an equal one. `wall` is `now` in seconds since the Unix epoch."""
     known = state.runs.get(spec.run_id)
     if known is None:
-        run = state.runs[spec.run_id] = Run(spec, history=spec.history or History())
+        uses = {name: ModelUse() for name in spec.models} if spec.route else {}
+        run = state.runs[spec.run_id] = Run(spec, history=spec.history or History(), uses=uses)
         open_run(run, now)
         _set_end(state, run, now, wall)
         return [PersistRun(run)]
@@ -122,7 +123,7 @@ def end_cancelled(state: State, limit: int) -> list[Effect]:
     effects: list[Effect] = []
     for run in state.runs.values():
         while run.state is RunState.CANCELLED and run.waiting and len(effects) < limit:
-            effects += _fail_unplanted(run, run.waiting.popleft())
+            effects += _fail_unplanted(run, run.waiting.take_any())
     return effects
 
 

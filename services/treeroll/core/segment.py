@@ -97,6 +97,7 @@ def add_node(state: State, live: LiveTree, branch: Branch, event: SegmentReporte
         text if live.run.spec.reads_text else None,
         inserted,
         branch.max_tokens,
+        None if branch.model == live.task.model else branch.model,
     )
     if tokens is not None:
         _surround(tokens, inserted, observation)

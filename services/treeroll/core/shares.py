@@ -5,25 +5,29 @@ was generated, and for what had to be computed a second time. So the run whose b
 """
 
 from treeroll.core.live import LiveTree
+from treeroll.core.pool import Pool
 from treeroll.core.reserve import may_admit
+from treeroll.core.routing import note_ended, note_planted
 from treeroll.core.run import Run, RunState
 from treeroll.core.state import State
 
 
-def next_run(state: State) -> Run | None:
-    """Of the runs with waiting tasks, and budget to start them, the one that has had least for its weight."""
-    waiting = [run for run in state.runs.values() if _may_start(state, run)]
+def next_run(state: State, pool: Pool) -> Run | None:
+    """Of the runs with tasks for the pool, and budget to start them, the one that has had least for its weight."""
+    waiting = [run for run in state.runs.values() if pool.name in run.spec.models and _may_start(state, run, pool)]
     return min(waiting, key=lambda run: (run.virtual, run.spec.run_id), default=None)
 
 
-def _may_start(state: State, run: Run) -> bool:
-    return bool(run.waiting) and run.state is not RunState.CANCELLED and may_admit(state, run)
+def _may_start(state: State, run: Run, pool: Pool) -> bool:
+    return run.waiting.may_have(pool.name) and run.state is not RunState.CANCELLED and may_admit(state, run)
 
 
 def charge_start(run: Run, live: LiveTree) -> None:
     """A tree starts."""
     live.charge = run.tokens_per_tree()
     run.charged += live.charge
+    if run.uses:
+        note_planted(run, live)
 
 
 def charge_end(live: LiveTree) -> None:
@@ -31,6 +35,8 @@ def charge_end(live: LiveTree) -> None:
     live.run.charged += live.ledger.spent + live.recomputed - live.charge
     live.run.ended += 1
     live.run.ended_tokens += live.ledger.spent
+    if live.run.uses:
+        note_ended(live)
 
 
 def catch_up(state: State, run: Run) -> None:

@@ -38,6 +38,7 @@ def start_effect(live: LiveTree, branch: Branch) -> StartBranch:
         delimiter=spec.segment.delimiter,
         temperature=branch.temperature,
         inserted=branch.inserted,
+        model=branch.model,
     )
 
 

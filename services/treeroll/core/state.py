@@ -8,12 +8,12 @@ from typing import Any
 
 from treeroll.core.branch import Branch
 from treeroll.core.bucket import Bucket
-from treeroll.core.fleet import Crowd, Replica, Room
+from treeroll.core.fleet import Replica
 from treeroll.core.ledger import Ledger
 from treeroll.core.live import LiveTree
+from treeroll.core.pool import Pool
 from treeroll.core.run import Run
 from treeroll.core.tree import Observation, Tokens
-from treeroll.core.work import WorkQueue
 from treeroll.errors import BrokenInvariant
 from treeroll.policies.base import PlacementPolicy
 from treeroll.tools.base import Tool
@@ -43,10 +43,12 @@ class CoreSettings:
 
     `read_tokens` makes sense of a report's payload, for runs whose policies read tokens. `observe` has a tool answer
     the call that a text ends with, and tokenises the answer with a remark behind it; `encode` tokenises what a policy
-    inserts. Both are pure functions, as tools are.
+    inserts. Both are pure functions, as tools are. `pools` are the names of the models that are served; "" is the only
+    one of a service that names none.
     """
 
     placement: PlacementPolicy
+    pools: tuple[str, ...] = ("",)
     lease_s: float = 10.0
     run_ahead: int = 2
     max_attempts: int = 5
@@ -67,15 +69,9 @@ class State:
     runs: dict[str, Run] = field(default_factory=dict)
     trees: dict[str, LiveTree] = field(default_factory=dict)
     replicas: dict[str, Replica] = field(default_factory=dict)
-    ready: list[str] = field(default_factory=list)  # names of replicas, sorted
-    room: Room = field(default_factory=Room)
-    # Replicas that may have both a free slot and branches queued for them; a set that keeps its order.
-    served_next: dict[str, None] = field(default_factory=dict)
-    # Replicas without a free slot whose queued branches others may take.
-    crowd: Crowd = field(default_factory=Crowd)
+    # By the name of their model; the replicas are those of `replicas`.
+    pools: dict[str, Pool] = field(init=False)
     grants: dict[int, tuple[LiveTree, Branch]] = field(default_factory=dict)
-    # Branches that any replica may take.
-    anywhere: WorkQueue = field(default_factory=WorkQueue)
     # Branches that do not fit an account: now, but may after a refund; before some time has passed; ever.
     blocked: dict[Ledger, list[Masked]] = field(default_factory=dict)
     throttled: dict[Bucket, list[Masked]] = field(default_factory=dict)
@@ -87,10 +83,13 @@ class State:
     incarnations: dict[str, int] = field(default_factory=dict)  # highest seen, also of lost replicas
     now: float = 0.0  # the latest that any event came with, seconds
     order: int = 0
-    turn: int = 0
     draining: bool = False
+    sent: bool = False  # since the last look, a task was sent to another pool than the one that had a place
     outcomes: Counter[str] = field(default_factory=Counter)  # grants by outcome
     fenced: int = 0  # reports of stale grants or incarnations, dropped
+
+    def __post_init__(self) -> None:
+        self.pools = {name: Pool(name) for name in self.settings.pools}
 
     @property
     def waiting_tasks(self) -> int:

@@ -107,6 +107,7 @@ class Node:
     completion up to and including this node. `grant` made it, on `replica_id`. `group` is the label that the branch
     policy gave its branch, for credit to compare leaves by; labels start at 1, and 0 is none. `temperature` is what its
     branch sampled at, `max_tokens` the most completion tokens that it may have come to, each None if it is the run's.
+    `model` served its branch, None if it is the tree's.
     """
 
     number: int
@@ -135,6 +136,7 @@ class Node:
     text: str | None = None
     inserted: Observation | None = None
     max_tokens: int | None = None
+    model: str | None = None
 
     @property
     def total(self) -> int:
@@ -155,8 +157,8 @@ class Node:
     @property
     def weightless(self) -> bool:
         """Whether its branch was started otherwise than by a fresh sample of the run's policy: see `path_weights`."""
-        own = (self.temperature, self.inserted, self.max_tokens)
-        return self.decision is Decision.RETROSPECTIVE or own != (None, None, None)
+        own = (self.temperature, self.inserted, self.max_tokens, self.model)
+        return self.decision is Decision.RETROSPECTIVE or own != (None, None, None, None)
 
 
 @dataclass(slots=True)

@@ -21,16 +21,26 @@ class GeneratorReplica:
     """Methods are for the supervisor. All are async, so that a probe is answered while the engine works."""
 
     def __init__(
-        self, config_json: str, coordinator_address: str, replica_id: str, incarnation: int, index: int, pin: bool
+        self,
+        config_json: str,
+        pool: str,
+        coordinator_address: str,
+        replica_id: str,
+        incarnation: int,
+        share: tuple[int, int] | None,
     ) -> None:
-        """`config_json` is a GeneratorConfig; with `pin` the process keeps to its share of this machine's cores."""
+        """`config_json` is the GeneratorConfig of its pool.
+
+        `share`: it is this one of so many replicas, and the process keeps to its part of this machine's cores.
+        """
+        self._pool = pool
         self._config = GeneratorConfig.model_validate_json(config_json)
         self._coordinator_address = coordinator_address
         self._replica_id = replica_id
         self._incarnation = incarnation
         self._replica: Replica | None = None
-        if pin:
-            claim_cores(index, self._config.replicas)
+        if share is not None:
+            claim_cores(*share)
 
     async def serve(self) -> None:
         """Start the engine, introduce the replica, and work until it is drained.
@@ -51,7 +61,7 @@ class GeneratorReplica:
         config = self._config
         detokenizer = Detokenizer(config.model)
         engine = make_engine(config, detokenizer, self._replica_id, self._incarnation)
-        return Replica(engine, detokenizer, self._replica_id, self._incarnation, self._coordinator_address)
+        return Replica(engine, detokenizer, self._replica_id, self._incarnation, self._coordinator_address, self._pool)
 
     async def health(self) -> bool:
         """True once a coordinator has welcomed this replica."""

@@ -1,12 +1,22 @@
-"""Configuration of the generator: engine, model and how many replicas."""
+"""Configuration of the generator: engine, models and how many replicas."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError, model_validator
 
-from treeroll.config import Config
+from treeroll.config import Config, describe
 from treeroll.demo import MODEL_DIR
+
+# A pool's name is also a part of its replicas' names.
+POOL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+# What pools may differ in. All else is the service's: one engine, one context, one kind of logprobs.
+POOL_KEYS = frozenset({
+    "model", "replicas", "slots", "block_size", "kv_cache_gib", "kv_blocks", "dtype", "load_format", "stream_interval",
+    "gpu_memory_utilization", "tensor_parallel", "simulated",
+})  # fmt: skip
 
 
 class SimulatedLatency(Config):
@@ -23,13 +33,16 @@ class SimulatedLatency(Config):
 
 
 class GeneratorConfig(Config):
-    """The replicas of one service; all serve the same model."""
+    """The replicas of one service. All serve the same model, unless `pools` names several."""
 
     engine: Literal["vllm", "simulated", "none"] = "vllm"
     """`vllm` is the real one, on GPU or CPU. `simulated` writes plausible arithmetic under a time model, for tests and
     capacity planning. `none`: replicas are started by somebody else and connect on their own."""
     model: Path = MODEL_DIR
     """Model directory in Hugging Face layout. The simulated engine reads only its tokenizer and config."""
+    pools: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Several models by name, each with replicas of its own, all with one tokenizer: for each its `model`, and what of
+    this section it has otherwise. Runs say which of them grow their trees. Empty: the one `model`, without a name."""
     replicas: int = Field(default=1, ge=1, le=4096)
     """Engines to run, one Ray actor each."""
     slots: int = Field(default=64, ge=1, le=4096)
@@ -66,3 +79,36 @@ class GeneratorConfig(Config):
     """How often the supervisor probes each replica."""
     health_timeout_s: float = Field(default=30.0, gt=0.0)
     """A ready replica that does not answer a probe for this long is killed and replaced."""
+
+    @model_validator(mode="after")
+    def _pools_are_whole(self) -> "GeneratorConfig":
+        for name, own in self.pools.items():
+            if not POOL_NAME.fullmatch(name):
+                raise ValueError(
+                    f"generator.pools: name {name!r} must be 1 to 32 of a-z, 0-9, '_' and '-', the first a-z or 0-9"
+                )
+            if unknown := sorted(own.keys() - POOL_KEYS):
+                known = ", ".join(sorted(POOL_KEYS))
+                raise ValueError(f"generator.pools.{name}.{unknown[0]} is no setting of a pool; those are {known}")
+            if "model" not in own:
+                raise ValueError(f"generator.pools.{name} has no model; set generator.pools.{name}.model")
+            try:
+                self._pool(own)
+            except ValidationError as error:
+                raise ValueError(f"generator.pools.{name}: {describe(error)}") from None
+        if self.pools and self.model != MODEL_DIR:
+            raise ValueError("generator.model and generator.pools are set; give the model to one of the pools")
+        return self
+
+    def fleet(self) -> dict[str, "GeneratorConfig"]:
+        """The settings of each pool by its name; "" is the only one where none is named."""
+        return {name: self._pool(own) for name, own in self.pools.items()} or {"": self}
+
+    def _pool(self, own: Mapping[str, Any]) -> "GeneratorConfig":
+        shared = self.model_dump(exclude={"pools"}, exclude_unset=True)
+        return GeneratorConfig.model_validate({**shared, **own})
+
+    def model_names(self) -> str:
+        """What is served, for records: the model's path, or NAME=PATH for each pool."""
+        models = [(name, pool.model.resolve()) for name, pool in self.fleet().items()]
+        return ", ".join(f"{name}={model}" if name else str(model) for name, model in models)

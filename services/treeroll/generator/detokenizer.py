@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from treeroll.errors import InvalidInput
+from treeroll.tokenizer import hash_of
 
 # Enough tokens before a branch to complete a split character and to know whether a space leads.
 PRIMING_TOKENS = 8
@@ -21,6 +22,7 @@ class Detokenizer:
             self.tokenizer: Any = Tokenizer.from_file(str(path))
         except Exception as error:  # the Rust library raises bare Exception
             raise InvalidInput(f"{path} is not a tokenizer: {error}") from None
+        self.hash = hash_of(path.parent)
 
     def open(self, prefix_ids: Sequence[int]) -> "TextStream":
         """A stream for tokens that follow this prefix."""

@@ -25,9 +25,16 @@ class Replica:
     """
 
     def __init__(
-        self, engine: Engine, detokenizer: Detokenizer, replica_id: str, incarnation: int, coordinator_address: str
+        self,
+        engine: Engine,
+        detokenizer: Detokenizer,
+        replica_id: str,
+        incarnation: int,
+        coordinator_address: str,
+        pool: str = "",
     ) -> None:
         self.replica_id = replica_id
+        self.pool = pool
         self.incarnation = incarnation
         self.tally = Tally()
         self.session = Session(coordinator_address, self)
@@ -104,6 +111,8 @@ class Replica:
             last_seq=self._outbox.last_seq,
             live_grants=sorted(self._branches.keys() | self._outbox.grants),
             kept_trees=sorted(self._sequences.trees),
+            pool=self.pool,
+            tokenizer_hash=self._detokenizer.hash,
         )
 
     async def welcome(self, welcome: wire.Welcome) -> bool:

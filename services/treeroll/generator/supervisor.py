@@ -29,11 +29,21 @@ SIMULATED_CPUS = 0.1
 _EXIT_DETAIL = re.compile(r"exit detail: ([^.]*)")
 
 
+@dataclass(frozen=True, slots=True)
+class _Seat:
+    """A replica that there is to be, whatever its incarnation: the `number`-th of all."""
+
+    replica_id: str
+    pool: str
+    number: int
+    config: GeneratorConfig
+
+
 @dataclass(slots=True)
 class _Life:
     """One incarnation of one replica."""
 
-    replica_id: str
+    seat: _Seat
     incarnation: int
     actor: Any
     ready_at: float | None = None
@@ -57,7 +67,9 @@ class _Failures:
 
 @dataclass
 class Supervisor:
-    """Runs `config.replicas` replicas r0, r1, ... on a Ray that is initialised already.
+    """Runs the replicas of all pools on a Ray that is initialised already.
+
+    They are r0, r1, ... where pools have no names, else POOL-0, POOL-1, ...
 
     One task owns it: `run()` until `stop()` is called or it is cancelled. `on_lost(replica_id, incarnation)` is called
     in that task when an incarnation is gone for good, before the next one starts.
@@ -80,6 +92,14 @@ class Supervisor:
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _running: asyncio.Event = field(default_factory=asyncio.Event)
     _done: asyncio.Event = field(default_factory=asyncio.Event)
+    _seats: list[_Seat] = field(init=False)
+
+    def __post_init__(self) -> None:
+        places = [(pool, own, i) for pool, own in self.config.fleet().items() for i in range(own.replicas)]
+        self._seats = [
+            _Seat(f"{pool}-{index}" if pool else f"r{index}", pool, number, own)
+            for number, (pool, own, index) in enumerate(places)
+        ]
 
     async def run(self) -> None:
         """Keep the replicas alive. Returns after stop(), or when all are drained.
@@ -89,8 +109,8 @@ class Supervisor:
         self._running.set()
         try:
             async with asyncio.TaskGroup() as group:
-                for index in range(self.config.replicas):
-                    group.create_task(self._keep(index), name=f"keep-r{index}")
+                for seat in self._seats:
+                    group.create_task(self._keep(seat), name=f"keep-{seat.replica_id}")
         except* EngineError as failures:
             raise self.failure or EngineError(str(failures)) from None
         finally:
@@ -114,20 +134,20 @@ class Supervisor:
         if self._running.is_set():
             await self._done.wait()
 
-    async def _keep(self, index: int) -> None:
+    async def _keep(self, seat: _Seat) -> None:
         failures = _Failures()
         for incarnation in count(self.first_incarnation):
-            life = self._create(index, incarnation)
+            life = self._create(seat, incarnation)
             cause = await self._live(life)
             if self._stopping.is_set() or cause is None:
                 return
-            log.warning("replica %s incarnation %d is lost: %s", life.replica_id, incarnation, cause)
-            self.on_lost(life.replica_id, incarnation)
+            log.warning("replica %s incarnation %d is lost: %s", life.seat.replica_id, incarnation, cause)
+            self.on_lost(life.seat.replica_id, incarnation)
             if life.ready_at is not None and time.monotonic() - life.ready_at > FAST_FAILURE_S:
                 failures = _Failures()
             failures.add(cause)
             if failures.count >= MAX_FAST_FAILURES:
-                self._give_up(life.replica_id, failures)
+                self._give_up(life.seat.replica_id, failures)
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), failures.backoff_s)
@@ -142,32 +162,32 @@ class Supervisor:
             f" {failures.first_cause}"
         )
         log.error("%s", self.failure)
-        if not self.ready.is_set() or self._given_up == self.config.replicas:
+        if not self.ready.is_set() or self._given_up == len(self._seats):
             raise self.failure
 
-    def _create(self, index: int, incarnation: int) -> _Life:
-        replica_id = f"r{index}"
-        on_gpu = self.config.engine == "vllm" and ray.cluster_resources().get("GPU", 0) > 0
+    def _create(self, seat: _Seat, incarnation: int) -> _Life:
+        config, replica_id = seat.config, seat.replica_id
+        on_gpu = config.engine == "vllm" and ray.cluster_resources().get("GPU", 0) > 0
         options = {
-            "num_cpus": 1 if self.config.engine == "vllm" else SIMULATED_CPUS,
-            "num_gpus": self.config.tensor_parallel if on_gpu else 0,
+            "num_cpus": 1 if config.engine == "vllm" else SIMULATED_CPUS,
+            "num_gpus": config.tensor_parallel if on_gpu else 0,
             "max_restarts": 0,  # we restart, with a new incarnation
             "max_task_retries": 0,
             "max_concurrency": MAX_CONCURRENCY,
         }
-        pin = self.config.engine == "vllm" and not on_gpu
+        share = (seat.number, len(self._seats)) if config.engine == "vllm" and not on_gpu else None
         actor = (
             ray.remote(GeneratorReplica)
             .options(**options)
-            .remote(self.config.model_dump_json(), self.coordinator_address, replica_id, incarnation, index, pin)
+            .remote(config.model_dump_json(), seat.pool, self.coordinator_address, replica_id, incarnation, share)
         )
         self.actors[replica_id] = actor
-        return _Life(replica_id, incarnation, actor)
+        return _Life(seat, incarnation, actor)
 
     async def _live(self, life: _Life) -> str | None:
         """One life, start to end. Returns why it ended; None if it was drained or we are stopping."""
         serving = asyncio.ensure_future(life.actor.serve.remote().as_future())
-        probing = asyncio.create_task(self._probe(life), name=f"probe-{life.replica_id}")
+        probing = asyncio.create_task(self._probe(life), name=f"probe-{life.seat.replica_id}")
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait({serving, probing, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -175,8 +195,8 @@ class Supervisor:
                 return None
             return _cause(serving) if serving.done() else probing.result()
         finally:
-            self._ready_ids.discard(life.replica_id)
-            self.actors.pop(life.replica_id, None)
+            self._ready_ids.discard(life.seat.replica_id)
+            self.actors.pop(life.seat.replica_id, None)
             probing.cancel()
             stopping.cancel()
             ray.kill(life.actor)
@@ -187,7 +207,7 @@ class Supervisor:
 
     async def _probe(self, life: _Life) -> str:
         """Ask for health again and again. Returns what is wrong when an answer does not come."""
-        config = self.config
+        config = life.seat.config
         try:
             async with asyncio.timeout(config.start_timeout_s):
                 while not await life.actor.health.remote():  # noqa: ASYNC110 - the condition is in another process
@@ -197,8 +217,8 @@ class Supervisor:
         except ray.exceptions.RayError as error:
             return _sentence(error)
         life.ready_at = time.monotonic()
-        self._ready_ids.add(life.replica_id)
-        if len(self._ready_ids) == config.replicas:
+        self._ready_ids.add(life.seat.replica_id)
+        if len(self._ready_ids) == len(self._seats):
             self.ready.set()
         while True:
             await asyncio.sleep(config.health_interval_s)

@@ -50,9 +50,10 @@ class Expansion:
     completion tokens that their paths may have, all counted from the prompt on, where it is below the run's. `insert`
     is text that comes before their first sampled token, and is masked in training like a tool's observation: put it
     only into runs that were told of it, see `Inserts`. Segments that end within it are left out. Where what is inserted
-    and where it begins leave no room for a token, no branch is started, and the tree counts it as censored. Forks
-    inherit none of these. With any of them branches are no sample of the run's policy, so their leaves have path weight
-    0, and they count as no children.
+    and where it begins leave no room for a token, no branch is started, and the tree counts it as censored. `model` is
+    the one of the service's models that serves the new branches, which has to compute their prefix anew, "" the tree's:
+    put others only into runs that were told of them, see `NamesModels`. Forks inherit none of these. With any of them
+    branches are no sample of the run's policy, so their leaves have path weight 0, and they count as no children.
     """
 
     node: int
@@ -65,6 +66,7 @@ class Expansion:
     temperature_scale: float = 1.0
     max_tokens: int | None = None
     insert: str = ""
+    model: str = ""
 
 
 class Growth(Protocol):

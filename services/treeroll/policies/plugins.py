@@ -1,8 +1,8 @@
 """Policies of other distributions, found by Python entry point. The one place where policies meet the outside.
 
 A distribution declares each as `KIND.NAME = module:Class` in the entry point group `treeroll.policies`, KIND being one
-of segment, branch, prune, advantage, placement and allocate, NAME the class's own `name`. Nothing is imported before it
-is asked for by name or listed. Every refusal is InvalidInput and names the distribution.
+of segment, branch, prune, advantage, placement, allocate and route, NAME the class's own `name`. Nothing is imported
+before it is asked for by name or listed. Every refusal is InvalidInput and names the distribution.
 """
 
 from collections.abc import Collection

@@ -34,6 +34,7 @@ from treeroll.policies.base import Limits
 from treeroll.policies.branch.aepo import AEPO
 from treeroll.policies.branch.arpo import ARPO
 from treeroll.policies.branch.bavt import Bavt
+from treeroll.policies.branch.cascade import Cascade
 from treeroll.policies.branch.cost_band import CostBand
 from treeroll.policies.branch.deepsearch import DeepSearch
 from treeroll.policies.branch.depth_first import DepthFirst
@@ -61,6 +62,7 @@ from treeroll.policies.placement.parent_affinity import ParentAffinity
 from treeroll.policies.placement.round_robin import RoundRobin
 from treeroll.policies.prune.confidence import Confidence
 from treeroll.policies.prune.finish_tests import FinishTests
+from treeroll.policies.route.threshold import Threshold
 from treeroll.policies.segment.agent_step import AgentStep
 from treeroll.policies.segment.delimiter import Delimited
 from treeroll.policies.segment.fixed import FixedTokens
@@ -98,6 +100,7 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
         DepthFirst,
         Pets,
         PetsOnline,
+        Cascade,
     ),
     "prune": (FinishTests, Confidence),
     "advantage": (
@@ -119,6 +122,7 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
     ),
     "placement": (ParentAffinity, LeastLoaded, RoundRobin),
     "allocate": (Uniform, Mixed, Knapsack, DualDescent, MCPP),
+    "route": (Threshold,),
 }
 
 # Longest echo of a wrong value in a message.

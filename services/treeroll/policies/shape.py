@@ -13,6 +13,7 @@ DECIDES: Final[dict[str, tuple[str, ...]]] = {
     "advantage": ("estimate",),
     "placement": ("steal_margin", "home"),
     "allocate": ("asked", "needs", "most", "least", "success", "open"),
+    "route": ("models", "rated", "success", "open"),
 }
 
 

@@ -19,6 +19,7 @@ from treeroll.testing.branch import check_branch_policy
 from treeroll.testing.case import LIMITS, NotConformant
 from treeroll.testing.placement import check_placement_policy
 from treeroll.testing.prune import check_prune_policy
+from treeroll.testing.route import check_route_policy
 from treeroll.testing.segment import check_segment_policy
 
 CHECKS: Final[dict[str, Callable[..., None]]] = {
@@ -28,6 +29,7 @@ CHECKS: Final[dict[str, Callable[..., None]]] = {
     "advantage": check_advantage_estimator,
     "placement": check_placement_policy,
     "allocate": check_allocator,
+    "route": check_route_policy,
 }
 """The check of each kind of policy; all take (policy, params, limits)."""
 
@@ -40,5 +42,6 @@ __all__ = [
     "check_branch_policy",
     "check_placement_policy",
     "check_prune_policy",
+    "check_route_policy",
     "check_segment_policy",
 ]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from treeroll.policies.base import ReadsValues
+from treeroll.policies.models import named_models
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +42,8 @@ class ObservedPolicy:
     def max_leaves(self) -> int:
         """The policy's."""
         return int(self.policy.max_leaves)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The policy's."""
+        return named_models(self.policy)

@@ -22,7 +22,8 @@ class WatchedPolicy(ObservedPolicy):
 
     def grow(self, tree: Tree) -> "WatchedGrowth":
         """The policy's memory, watched."""
-        return WatchedGrowth(self.case, self.policy.grow(tree), BRANCHES_PER_LEAF * (self.max_leaves + 1))
+        branches = BRANCHES_PER_LEAF * (self.max_leaves + 1)
+        return WatchedGrowth(self.case, self.policy.grow(tree), branches, self.models)
 
 
 @dataclass(slots=True)
@@ -32,6 +33,7 @@ class WatchedGrowth:
     case: Case
     growth: Growth
     branches_left: int
+    models: tuple[str, ...]
 
     def start(self, tree: Tree) -> list[Expansion]:
         """First branches."""
@@ -56,6 +58,8 @@ class WatchedGrowth:
         for expansion in expansions:
             for flaw in _flaws(tree, expansion):
                 raise self.case.broken("Expansions", flaw)
+            declared = expansion.model in ("", *self.models)
+            self.case.require(declared, "Expansions", f"names model {expansion.model!r}, and does not declare it")
             self.branches_left -= expansion.forks
         kept = self.branches_left >= 0
         self.case.require(kept, "Ends", f"starts more than {BRANCHES_PER_LEAF} branches for each leaf a tree may have")

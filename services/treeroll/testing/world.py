@@ -7,8 +7,8 @@ Paths have the same tokens in every world, whatever its fleet, so trees of equal
 import heapq
 import random
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from treeroll.core.alarm import alarm
 from treeroll.core.budget import STOP_LAG_TOKENS, Budget
@@ -42,10 +42,11 @@ from treeroll.core.rng import hash64, uniform
 from treeroll.core.run import RunSpec, Sampling, TaskSpec
 from treeroll.core.state import CoreSettings, State
 from treeroll.core.step import step
-from treeroll.generator.delimiter import DelimiterScan
 from treeroll.policies import registry
 from treeroll.policies.base import Limits, ReadsValues
 from treeroll.policies.build import Policies, build_policies
+from treeroll.policies.models import named_models
+from treeroll.policies.route.base import RoutePolicy
 from treeroll.testing.language import (
     EOS,
     NOTHING,
@@ -58,6 +59,7 @@ from treeroll.testing.language import (
     text_of,
     token_at,
 )
+from treeroll.testing.serving import Serving
 
 BLOCK = 16
 PROMPT_TOKENS = 20
@@ -70,23 +72,14 @@ Due = tuple[Incarnation, int]
 
 
 @dataclass
-class Serving:
-    """A grant on a replica: what it has generated and reported."""
-
-    start: StartBranch
-    total: int
-    boundary: int = 0
-    reported: int = 0
-    stopped: bool = False
-
-
-@dataclass
 class World:
     """Core, replicas and network.
 
     `policies`, with `limits`, go before `recipe`, `leaves`, `max_depth` and `overrides`. `resample_after` changes every
     token beyond that depth, and none up to it; only where segments end by length. Where `overruns`, engines that are
-    told to stop decode on for as long as they may.
+    told to stop decode on for as long as they may. `pools` has the number of replicas of each model that has a name, in
+    place of `replicas`; there is then a run for each of them, or with a `route` one run for all. Models that the branch
+    policy names have `replicas` each.
     """
 
     seed: int = 0
@@ -108,24 +101,32 @@ class World:
     limits: Limits | None = None
     resample_after: int | None = None
     overruns: bool = False
+    pools: Mapping[str, int] | None = None
+    route: RoutePolicy | None = None
 
     def __post_init__(self) -> None:
         self.random = random.Random(f"world-{self.seed}-{self.replicas}-{self.slots}")  # noqa: S311 - a simulation
         limits = self.limits or Limits(self.leaves, SEGMENT_TOKENS, self.max_depth, SEGMENT_TOKENS * self.max_depth)
         place = registry.build("placement", self.placement, {}, limits)
+        policies = self.policies or build_policies(self.recipe, limits, self.overrides)
+        pools = {"": self.replicas} if self.pools is None else self.pools
+        pools = {**dict.fromkeys(named_models(policies.branch), self.replicas), **pools}
         self.state = State(
-            CoreSettings(place, max_attempts=self.max_attempts, read_tokens=read_tokens, observe=observe, encode=encode)
-        )
+            CoreSettings(
+                place, tuple(pools), max_attempts=self.max_attempts,
+                read_tokens=read_tokens, observe=observe, encode=encode,
+            )
+        )  # fmt: skip
         self.now = 0.0
         self.queue: list[tuple[float, int, Event | Due]] = []
         self.count = 0
         self.serving: dict[Incarnation, dict[int, Serving]] = {}
-        self.incarnation = dict.fromkeys((f"r{i}" for i in range(self.replicas)), 0)
+        self.pool_of = {f"{name or 'r'}{i}": name for name, count in pools.items() for i in range(count)}
+        self.incarnation = dict.fromkeys(self.pool_of, 0)
         self.finished: dict[str, LiveTree] = {}
         # Of each stored node, by tree; and what each incarnation keeps: tree -> grant -> total tokens.
         self.stored: dict[str, dict[int, Payload]] = {}
         self.kept: dict[Incarnation, dict[str, dict[int, int]]] = {}
-        policies = self.policies or build_policies(self.recipe, limits, self.overrides)
         self.spec = RunSpec(
             "run", "{}", 7, limits.max_tokens, Sampling(), policies.segment, policies.branch, policies.prune,
             policies.advantage, scorer="exact", budget=self.budget or Budget(self.budget_tokens),
@@ -146,12 +147,20 @@ class World:
         return self.finished
 
     def start(self) -> None:
-        """The replicas join, and the run gets all its tasks."""
+        """The replicas join, and the run, or each pool's, gets all its tasks."""
         for name in self.incarnation:
             self._join(name)
-        self._feed(RunCreated(self.spec))
-        self._feed(TasksSubmitted("run", [self._task(i, e) for e in range(self.epochs) for i in range(self.tasks)]))
-        self._feed(RunClosed("run"))
+        for spec in self._specs():
+            name = "" if spec.route else spec.models[0]
+            tasks = [self._task(i, e, name) for e in range(self.epochs) for i in range(self.tasks)]
+            self._feed(RunCreated(spec))
+            self._feed(TasksSubmitted(spec.run_id, tasks))
+            self._feed(RunClosed(spec.run_id))
+
+    def _specs(self) -> list[RunSpec]:
+        if self.route is not None:
+            return [replace(self.spec, models=tuple(self.state.pools), route=self.route)]
+        return [replace(self.spec, run_id=f"run-{name}", models=(name,)) for name in self.pools or ()] or [self.spec]
 
     def go_on(self) -> bool:
         """The next thing happens, or the core's alarm rings; False if there is neither."""
@@ -165,17 +174,18 @@ class World:
             self._feed(AlarmRang())
         return rings_at is not None
 
-    def _task(self, number: int, epoch: int) -> TaskSpec:
+    def _task(self, number: int, epoch: int, pool: str = "") -> TaskSpec:
         ids = (hash64("prompt", number, i) % 40 for i in range(PROMPT_TOKENS))
         prompt = struct.pack(f"<{PROMPT_TOKENS}i", *ids)
-        tree_id = f"tree{number}" + (f"-{epoch}" if epoch else "")
+        tree_id = f"{pool}tree{number}" + (f"-{epoch}" if epoch else "")
         return TaskSpec(f"t{number}", epoch, tree_id, prompt, "", "d", "x")
 
     def _join(self, name: str) -> None:
         self.incarnation[name] += 1
         self.serving[name, self.incarnation[name]] = {}
         self.kept[name, self.incarnation[name]] = {}
-        self._feed(ReplicaJoined(name, self.incarnation[name], self.slots, BLOCK, MODEL_LEN))
+        new, pool = self.incarnation[name], self.pool_of[name]
+        self._feed(ReplicaJoined(name, new, self.slots, BLOCK, MODEL_LEN, model=pool))
 
     def _kill(self, name: str) -> None:
         old = self.incarnation[name]
@@ -235,7 +245,9 @@ class World:
         return None if draw >= 0.95 else draw / 0.95
 
     def _check_prefix(self, key: Incarnation, start: StartBranch) -> None:
-        """The prefix can be had: from what the replica keeps, or from the prompt and what is stored."""
+        """The prefix can be had: from what the replica, of the branch's pool, keeps, or from prompt and store."""
+        if start.model != self.pool_of[start.replica_id]:
+            raise AssertionError(f"grant {start.grant} of pool {start.model!r} starts on {start.replica_id}")
         kept = self.kept[key].setdefault(start.tree_id, {})
         if start.prefix_grant:
             if kept[start.prefix_grant] < start.prefix_tokens - len(start.prefix_ids) // 4:
@@ -268,7 +280,7 @@ class World:
             del self.serving[key][start.grant]
             return SegmentReported(*key, start.grant, 0, end=EndKind.STOPPED, dropped_tokens=dropped)
         tokens: list[int] = []
-        delimited = _delimiter_test(start, serving)
+        delimited = serving.delimiter_test()
         while serving.total + len(tokens) < limit and (not tokens or (tokens[-1] != EOS and not delimited(tokens[-1]))):
             tokens.append(self._token(start.seed, serving.total + len(tokens)))
         first = serving.boundary == 0
@@ -276,7 +288,7 @@ class World:
         serving.total += len(tokens)
         self.kept[key][start.tree_id][start.grant] = serving.total
         serving.boundary += 1
-        end = self._end(start, serving, tokens)
+        end = serving.end(tokens[-1], self.random.random)
         if end is None:
             self.later((key, start.grant), self.random.expovariate(1.0))
         else:
@@ -293,23 +305,6 @@ class World:
         resampled = self.resampled_from is not None and position >= self.resampled_from
         return token_at(hash64(seed, "resampled") if resampled else seed, position, self.end_share)
 
-    def _end(self, start: StartBranch, serving: Serving, tokens: list[int]) -> EndKind | None:
-        if tokens[-1] == EOS:
-            return EndKind.EOS
-        if serving.total == start.boundaries[-1]:
-            return EndKind.LENGTH
-        if start.hold:
-            return EndKind.HOLD
-        # A slow coordinator: now and then the credit is used up.
-        return EndKind.CREDIT if self.random.random() < 0.05 else None
-
-
-def _delimiter_test(start: StartBranch, serving: Serving) -> Callable[[int], bool]:
-    """Whether a token, given in order from the start of a segment, completes a delimiter that ends it."""
-    if start.delimiter is None or serving.boundary + 1 == len(start.boundaries):
-        return lambda token: False
-    return DelimiterScan(start.delimiter.texts, start.delimiter.token_ids, text_of).ends_with
-
 
 def fingerprint(world: World) -> list[tuple[object, ...]]:
     """Everything about the ended trees that must not depend on time or place, one row per node, by tree and path."""
@@ -321,6 +316,6 @@ def fingerprint(world: World) -> list[tuple[object, ...]]:
                 name, live.tree.path(node.number), node.depth, node.token_start,
                 world.stored[name][node.number].tokens if node.number else (), node.status.value,
                 node.stop_reason.value, node.branch_reason.value, node.decision.value, node.group, reward,
-                live.status.value, node.temperature,
+                live.status.value, node.temperature, node.model,
             ))  # fmt: skip
     return sorted(rows, key=lambda row: row[:2])

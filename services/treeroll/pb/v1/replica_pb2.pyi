@@ -36,7 +36,7 @@ class ReplicaMessage(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("replica_id", "incarnation", "engine", "weight_version", "last_seq", "live_grants", "kept_trees")
+    __slots__ = ("replica_id", "incarnation", "engine", "weight_version", "last_seq", "live_grants", "kept_trees", "pool", "tokenizer_hash")
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
@@ -44,6 +44,8 @@ class Hello(_message.Message):
     LAST_SEQ_FIELD_NUMBER: _ClassVar[int]
     LIVE_GRANTS_FIELD_NUMBER: _ClassVar[int]
     KEPT_TREES_FIELD_NUMBER: _ClassVar[int]
+    POOL_FIELD_NUMBER: _ClassVar[int]
+    TOKENIZER_HASH_FIELD_NUMBER: _ClassVar[int]
     replica_id: str
     incarnation: int
     engine: _common_pb2.EngineInfo
@@ -51,7 +53,9 @@ class Hello(_message.Message):
     last_seq: int
     live_grants: _containers.RepeatedScalarFieldContainer[int]
     kept_trees: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., weight_version: _Optional[int] = ..., last_seq: _Optional[int] = ..., live_grants: _Optional[_Iterable[int]] = ..., kept_trees: _Optional[_Iterable[str]] = ...) -> None: ...
+    pool: str
+    tokenizer_hash: str
+    def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., weight_version: _Optional[int] = ..., last_seq: _Optional[int] = ..., live_grants: _Optional[_Iterable[int]] = ..., kept_trees: _Optional[_Iterable[str]] = ..., pool: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ...) -> None: ...
 
 class Report(_message.Message):
     __slots__ = ("seq", "segments")

@@ -5,9 +5,8 @@ from typing import Final
 from pydantic import Field
 
 from treeroll.errors import InvalidInput
-from treeroll.policies import base
 from treeroll.policies.base import Limits
-from treeroll.policies.predict.registry import PredictorName
+from treeroll.policies.predict.params import PredictorParams, SuccessParams
 
 # Most leaves of one task in Knapsack RL.
 MOST: Final = 128
@@ -15,23 +14,17 @@ MOST: Final = 128
 MAX_LEAVES: Final = 4096
 
 
-class HistoryParams(base.Params):
+class HistoryParams(SuccessParams):
     """What a task's history begins with, and how far its leaves may differ from the run's."""
 
-    prior: float = Field(
-        0.0, ge=0, le=1000, description="successes, and as many failures, that a task's history begins with"
-    )
-    success: float = Field(0.5, allow_inf_nan=False, description="smallest reward of a leaf that succeeded")
     least: int = Field(2, ge=1, le=MAX_LEAVES, description="fewest leaves of a task")
     most: int | None = Field(
         None, ge=1, le=MAX_LEAVES, description=f"most leaves of a task; none: {MOST}, or the run's leaves if more"
     )
 
 
-class RatedParams(HistoryParams):
+class RatedParams(HistoryParams, PredictorParams):
     """Who says how often a task succeeds."""
-
-    predictor: PredictorName = Field("history", description="who says how likely a task's leaves succeed")
 
 
 def bounds(policy: str, params: HistoryParams, limits: Limits) -> tuple[int, int]:

@@ -1,0 +1,29 @@
+"""What the models of one service must have in common."""
+
+from treeroll.errors import InvalidInput
+from treeroll.generator.config import GeneratorConfig
+from treeroll.tokenizer import Tokenizer
+
+
+def fleet_tokenizer(config: GeneratorConfig) -> Tokenizer:
+    """The one tokenizer of all pools, with the smallest of their vocabularies and the shortest of their contexts.
+
+    A path may go on in another pool, so all of them must read the same ids, and hold the longest path. InvalidInput for
+    a model that is none, or that has another tokenizer than the others.
+    """
+    found = {name: Tokenizer.load(pool.model, config.max_model_len) for name, pool in config.fleet().items()}
+    (first, common), *others = found.items()
+    for name, tokenizer in others:
+        if tokenizer.hash != common.hash:
+            raise InvalidInput(
+                f"generator.pools: '{first}' and '{name}' have different tokenizers ({common.model_dir} and "
+                f"{tokenizer.model_dir}); models of one service share tokenizer and chat template"
+            )
+    smallest = min(found.values(), key=lambda tokenizer: tokenizer.vocab_size)
+    context = min(tokenizer.max_model_len for tokenizer in found.values())
+    return Tokenizer(smallest.model_dir, context) if others else common
+
+
+def with_common_context(config: GeneratorConfig, tokenizer: Tokenizer) -> GeneratorConfig:
+    """The same configuration, with the tokenizer's context for all pools where there are several."""
+    return config.model_copy(update={"max_model_len": tokenizer.max_model_len}) if config.pools else config

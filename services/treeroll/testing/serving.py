@@ -1,0 +1,38 @@
+"""A grant on a replica of a simulated world."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from treeroll.core.effects import StartBranch
+from treeroll.core.events import EndKind
+from treeroll.generator.delimiter import DelimiterScan
+from treeroll.testing.language import EOS, text_of
+
+
+@dataclass
+class Serving:
+    """What has been generated and reported of a grant."""
+
+    start: StartBranch
+    total: int
+    boundary: int = 0
+    reported: int = 0
+    stopped: bool = False
+
+    def delimiter_test(self) -> Callable[[int], bool]:
+        """Whether a token, given in order from the start of a segment, completes a delimiter that ends it."""
+        delimiter = self.start.delimiter
+        if delimiter is None or self.boundary + 1 == len(self.start.boundaries):
+            return lambda token: False
+        return DelimiterScan(delimiter.texts, delimiter.token_ids, text_of).ends_with
+
+    def end(self, token: int, draw: Callable[[], float]) -> EndKind | None:
+        """How the branch ends after the segment whose last token this is; None if it goes on."""
+        if token == EOS:
+            return EndKind.EOS
+        if self.total == self.start.boundaries[-1]:
+            return EndKind.LENGTH
+        if self.start.hold:
+            return EndKind.HOLD
+        # A slow coordinator: now and then the credit is used up.
+        return EndKind.CREDIT if draw() < 0.05 else None
