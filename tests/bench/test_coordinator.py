@@ -71,7 +71,7 @@ def test_filling_ends_also_where_trees_end_as_fast_as_others_grow() -> None:
 
 async def test_it_measures_what_the_coordinator_acknowledges() -> None:
     notes: list[str] = []
-    work = Workload(seconds=0.4, rewrite=True, rate=500.0)
+    work = Workload(seconds=1.0, rewrite=True, rate=500.0)
     result = await measure([Point(200, 2, "everysec")], work, 1, notes.append)
     figures: Any = result.rounds["200 nodes 2 replicas everysec"][0]
     assert figures["segments_s"] > figures["half_segments_s"] > 0

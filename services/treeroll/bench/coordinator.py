@@ -14,6 +14,7 @@ from treeroll.bench.child import Child, first_and_other_cores, pinned
 from treeroll.bench.result import Column, Result
 from treeroll.bench.rounds import Variant, run_rounds
 from treeroll.client import connect_async
+from treeroll.clock import monotonic
 from treeroll.errors import InvalidInput, TreerollError
 from treeroll.generator.outbox import MAX_SEGMENTS
 
@@ -207,9 +208,11 @@ class Bench:
         }
 
     async def _rewrite(self) -> None:
+        """One rewrite; where that is over in no time, long enough for segments to come."""
         self._redis.bgrewriteaof()
+        ends_at = monotonic() + SETTLE_S
         async with asyncio.timeout(LONGEST_REWRITE_S):
-            while redis_tools.rewriting(self._redis):
+            while redis_tools.rewriting(self._redis) or monotonic() < ends_at:
                 await asyncio.sleep(POLL_S)
                 await self._top_up(self._work.seconds)
 
