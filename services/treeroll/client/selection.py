@@ -78,8 +78,8 @@ def _first(drawn: Sequence[Sample], selection: LeafSelection) -> list[Sample]:
         first = set(wanted)
         order = [*wanted, *(place for place in range(len(drawn)) if place not in first)]
     else:
-        vectors = [embedders.get(selection.diverse).embed(sample.completion_text) for sample in drawn]
-        order = diverse(selection.keep, [0.0] * len(drawn), vectors, 1.0, wanted)
+        texts = [embedders.get(selection.diverse).embed(sample.completion_text) for sample in drawn]
+        order = diverse(selection.keep, [0.0] * len(drawn), texts, 1.0, wanted)
     return [drawn[place] for place in order[: selection.keep]]
 
 

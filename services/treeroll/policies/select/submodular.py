@@ -3,13 +3,12 @@
 import math
 from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
-from itertools import combinations_with_replacement
 
-from treeroll.policies.embed.base import Vector, cosine
+from treeroll.policies.embed.base import Features, cosines
 
 
 def diverse(
-    keep: int, scores: Sequence[float], vectors: Sequence[Vector], weight: float, chosen: Sequence[int] = ()
+    keep: int, scores: Sequence[float], sets: Sequence[Features], weight: float, chosen: Sequence[int] = ()
 ) -> list[int]:
     """Indices of up to `keep` items, those `chosen` before first, then in the order of choice.
 
@@ -21,15 +20,15 @@ def diverse(
     marginal gain; its training is not here. Ours: this F; gains are recomputed only when they may be the highest, as
     they never rise; of equal gains the earlier item's comes first.
     """
-    alike = _alike(vectors)
-    covered = [0.0] * len(vectors)
+    alike = _alike(sets)
+    covered = [0.0] * len(sets)
     taken: list[int] = []
     for item in chosen[:keep]:
         taken.append(item)
         covered = [max(now, more) for now, more in zip(covered, alike[item], strict=True)]
     # Gains of which nothing is known yet are taken to be endless, and so come up first.
     first = set(taken)
-    heap = [(-math.inf, item) for item in range(len(vectors)) if item not in first]
+    heap = [(-math.inf, item) for item in range(len(sets)) if item not in first]
     heapify(heap)
     fresh: set[int] = set()
     while heap and len(taken) < keep:
@@ -45,9 +44,10 @@ def diverse(
     return taken
 
 
-def _alike(vectors: Sequence[Vector]) -> list[list[float]]:
-    """Cosines, 0 or more, of all pairs."""
-    alike = [[0.0] * len(vectors) for _ in vectors]
-    for one, other in combinations_with_replacement(range(len(vectors)), 2):
-        alike[one][other] = alike[other][one] = max(0.0, cosine(vectors[one], vectors[other]))
+def _alike(sets: Sequence[Features]) -> list[list[float]]:
+    """Cosines of all pairs."""
+    alike = [[1.0] * len(sets) for _ in sets]
+    for one, row in enumerate(cosines(sets)):
+        for other, cosine in enumerate(row, one + 1):
+            alike[one][other] = alike[other][one] = cosine
     return alike
