@@ -1,12 +1,14 @@
 """What allocators have in common that go by the success rates of tasks."""
 
-from typing import Final
+from typing import ClassVar, Final
 
 from pydantic import Field
 
 from treeroll.errors import InvalidInput
 from treeroll.policies import base
+from treeroll.policies.allocate.base import Outcome, TaskView
 from treeroll.policies.base import Limits
+from treeroll.policies.predict import registry as predictors
 from treeroll.policies.predict.registry import PredictorName
 
 # Most leaves of one task in Knapsack RL.
@@ -29,8 +31,35 @@ class RatedParams(base.Params):
     )
 
 
-def bounds(policy: str, params: RatedParams, limits: Limits) -> tuple[int, int]:
-    """Fewest and most leaves of a task; InvalidInput if the run's `leaves`, the mean, are not between them."""
+class RatedAllocator:
+    """What the run's `leaves`, the mean, and the parameters say.
+
+    Raises:
+        InvalidInput: `leaves` are not between `least` and `most`.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, params: RatedParams, limits: Limits) -> None:
+        self.least, self.most = _bounds(self.name, params, limits)
+        self.success: float | None = params.success
+        self.leaves = limits.leaves
+        self.predictor: PredictorName = params.predictor
+        self.prior = params.prior
+
+
+class RatedAllocation:
+    """What the predictor has learned in a run."""
+
+    def __init__(self, policy: RatedAllocator) -> None:
+        self._predictor = predictors.build(policy.predictor, policy.prior)
+
+    def learn(self, task: TaskView, outcome: Outcome) -> None:
+        """Tell the predictor."""
+        self._predictor.learn(task, outcome.successes, outcome.scored)
+
+
+def _bounds(policy: str, params: RatedParams, limits: Limits) -> tuple[int, int]:
     most = max(MOST, limits.leaves) if params.most is None else params.most
     if params.least > limits.leaves:
         raise InvalidInput(
