@@ -16,6 +16,7 @@ def test_every_allocator_answers_for_every_task(name: str) -> None:
     assert found["calls"] == (1 if allocator.asked == "submission" else 30)
     assert allocator.least * 30 <= found["leaves"] <= allocator.most * 30
     assert found["share_ms"] > 0
+    assert found["learn_us"] > 0
 
 
 def test_tasks_are_the_same_for_a_round_whatever_is_measured() -> None:

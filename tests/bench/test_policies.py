@@ -5,11 +5,12 @@ import gc
 import pytest
 
 from treeroll.bench.decisions import Clock, Lines
-from treeroll.bench.policies import LIMITS, SHAPES, figures, grow, measure
+from treeroll.bench.policies import SHAPES, figures, grow, limits_of, measure
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.base import Expansion
 
+LIMITS = limits_of()
 NAMES = [policy.name for policy in registry.POLICIES["branch"]]
 
 
@@ -23,7 +24,7 @@ def test_shapes_are_of_policies_that_exist() -> None:
 
 
 def test_every_call_of_a_policy_is_timed() -> None:
-    calls = grow("flat", 2, 1, Clock(), together=True)
+    calls = grow("flat", LIMITS, 2, 1, Clock(), together=True)
     # At each of two trees: a start, a call per node (64 paths of up to 6), and one when nothing runs.
     assert 2 * (1 + 64 + 1) < len(calls) <= 2 * (1 + 64 * 6 + 1)
     assert min(calls) > 0
@@ -63,20 +64,31 @@ def test_figures_are_microseconds_per_call() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_policy_works_more_for_a_tree_because_others_grow_beside_it(name: str) -> None:
-    alone, crowd = (grow(name, 4, 1, Lines(), together) for together in (False, True))
+    alone, crowd = (grow(name, LIMITS, 4, 1, Lines(), together) for together in (False, True))
     assert len(alone) == len(crowd)
     # Nodes arrive in another order, so a search among siblings may end one earlier or later.
     assert sum(crowd) == pytest.approx(sum(alone), rel=0.01)
 
 
 async def test_a_round_measures_both_crowds() -> None:
-    result = await measure(["treerpo", "deepsearch"], trees=2, rounds=1, note=lambda _: None, warm_ups=0)
+    result = await measure(["treerpo", "deepsearch"], LIMITS, trees=2, rounds=1, note=lambda _: None, warm_ups=0)
     assert result.table().row_count == 2
     for rounds in result.rounds.values():
         assert rounds[0]["events"] > 64
         assert 0 < rounds[0]["crowd_us"] <= rounds[0]["slowest_us"]
 
 
+def test_trees_are_as_wide_and_segments_as_long_as_asked() -> None:
+    wide = grow("dora", limits_of(leaves=100, segment_tokens=352), 1, 1, Clock(), together=True)
+    # At most a seventh of paths end in a segment, so whole levels wait several times, and all paths in all of them.
+    assert 1 + 6 * 100 * (6 / 7) ** 5 < len(wide) <= 1 + 6 * (100 + 1)
+
+
+async def test_a_policy_that_grows_another_number_of_leaves_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="branch policy 'spo' grows 64 leaves here, not 100"):
+        await measure(["dora", "spo"], limits_of(leaves=100), trees=1, rounds=1, note=lambda _: None)
+
+
 async def test_unknown_policies_are_refused_before_anything_is_measured() -> None:
     with pytest.raises(InvalidInput, match="'best'"):
-        await measure(["flat", "best"], trees=1, rounds=1, note=lambda _: None)
+        await measure(["flat", "best"], LIMITS, trees=1, rounds=1, note=lambda _: None)

@@ -17,7 +17,7 @@ from tests.support.processes import descendants, engines_below
 from treeroll.demo import TASKS_FILE
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(400)]
-TASKS, LEAVES = 60, 16
+TASKS, LEAVES = 120, 16
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from treeroll.core.rng import uniform
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.allocate.base import BudgetView, TaskView
-from treeroll.policies.allocate.value import gain, log_gain, value
+from treeroll.policies.allocate.value import gain, leaves_above, log_gain, value
 from treeroll.policies.base import Limits
 
 LEAVES = 16
@@ -128,6 +128,19 @@ def test_logarithms_of_gains_are_those_of_the_gains(rate):
     for leaves in (1, 2, 9, 60):
         assert log_gain(leaves, rate) == pytest.approx(math.log(gain(leaves, rate)), rel=1e-9)
     assert log_gain(100_000, rate) > -math.inf == log_gain(3, 0.0)
+
+
+@given(
+    st.floats(0, 1) | st.sampled_from([0.0, 1e-300, 1e-12, 0.5, 1 - 1e-12, 1.0]),
+    st.floats(-1000, 1000) | st.integers(1, 200),
+    st.integers(1, 200),
+    st.integers(0, 200),
+)
+def test_leaves_above_a_price_are_those_that_looking_at_each_of_them_finds(rate, bar, least, room):
+    if isinstance(bar, int):  # just the gain of so many leaves
+        bar = max(-1000.0, log_gain(bar, rate))
+    found = leaves_above(bar, rate, least, least + room)
+    assert found == next((n for n in range(least, least + room) if log_gain(n, rate) <= bar), least + room)
 
 
 def test_it_needs_tokens_to_price_and_says_so():

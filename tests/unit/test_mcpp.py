@@ -9,13 +9,16 @@ from hypothesis import strategies as st
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.allocate.base import BudgetView, Outcome, TaskView
-from treeroll.policies.allocate.mcpp import Ended, Future, Left, best_count
+from treeroll.policies.allocate.futures import Ended, Futures, Left
 from treeroll.policies.base import Limits
 
 COUNTS = (1, 4, 16)
 # Whole numbers, and slots that divide them without rounding.
 trees = st.builds(Ended, st.integers(0, 20), st.integers(0, 500), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
-futures = st.builds(Future, trees, st.lists(trees, max_size=5), st.just(1.0))
+# Simulations of this task and 0 to 5 later ones, as many in each.
+simulations = st.integers(1, 6).flatmap(
+    lambda tasks: st.lists(st.lists(trees, min_size=tasks, max_size=tasks), min_size=1, max_size=4)
+)
 
 
 def opened(counts=COUNTS, leaves=16, seed=1, **params):
@@ -33,10 +36,10 @@ def told(memory, rate=0.25, tokens=100, seconds=10.0, trees=20, leaves=8):
     return memory
 
 
-def played(future, plan, left):
+def played(tasks, plan, left):
     """Expected number solved if each task gets its count of the plan: one after the other, each where its turn is."""
     spent = busy = solved = 0.0
-    for tree, count in zip((future.this, *future.later), plan, strict=True):
+    for tree, count in zip(tasks, plan, strict=True):
         spent += count * tree.tokens
         starts, busy = busy, busy + count * tree.seconds / left.slots
         ends = starts + max(tree.seconds, count * tree.seconds / left.slots)
@@ -45,22 +48,46 @@ def played(future, plan, left):
     return solved
 
 
+def best_by_playing(drawn, left):
+    """The first count of the best plan."""
+    later = len(drawn[0]) - 1
+    worth = {
+        (count, each): math.fsum(played(tasks, [count] + [each] * later, left) for tasks in drawn)
+        for count in COUNTS
+        for each in COUNTS
+    }
+    return min(first for (first, _), solved in worth.items() if solved > max(worth.values()) - 1e-9)
+
+
 @given(
-    st.lists(futures, min_size=1, max_size=4),
+    simulations,
     st.integers(0, 20_000) | st.just(math.inf),
     st.integers(0, 100) | st.just(math.inf),
     st.sampled_from([1, 2, 8, 16, 64]),
 )
 def test_the_best_plan_is_the_one_that_playing_all_of_them_finds(drawn, tokens, seconds, slots):
-    left = Left(tokens, seconds, slots)
-    found = best_count(COUNTS, drawn, left)
-    worth = {
-        (count, later): math.fsum(played(future, [count] + [later] * len(future.later), left) for future in drawn)
-        for count in COUNTS
-        for later in COUNTS
-    }
-    best = [first for (first, _), solved in worth.items() if solved > max(worth.values()) - 1e-9]
-    assert found == min(best)
+    left = Left(tokens, seconds, slots, len(drawn[0]) - 1, 1.0)
+    futures = Futures(COUNTS, len(drawn))
+    for number, (this, *later) in enumerate(drawn):
+        futures.put(number, this, later)
+    assert futures.best_count(left, None) == best_by_playing(drawn, left)
+    # With a rate of its own, in all simulations.
+    own = [[this._replace(rate=0.25), *later] for this, *later in drawn]
+    assert futures.best_count(left, 0.25) == best_by_playing(own, left)
+    # A simulation that is drawn anew leaves nothing of the old one behind; later tasks may be more than are played.
+    futures.put(0, drawn[-1][0], [*drawn[-1][1:], drawn[0][0]])
+    assert futures.best_count(left, None) == best_by_playing([drawn[-1], *drawn[1:]], left)
+
+
+def test_a_drawn_task_stands_for_as_many_as_it_is_said_to():
+    tree = Ended(8.0, 100, 0.5)
+    futures = Futures(COUNTS, 1)
+    futures.put(0, tree, [tree, tree])
+    # All of twenty-one tasks can have four leaves, and nobody more.
+    for tokens, seconds in ((8400, math.inf), (math.inf, 28.0)):
+        alone, ten = (Left(tokens, seconds, 32, 2, each) for each in (1.0, 10.0))
+        assert futures.best_count(alone, None) == best_by_playing([[tree] * 3], alone) == 16
+        assert futures.best_count(ten, None) == best_by_playing([[tree] * 21], ten) == 4
 
 
 def test_plenty_of_both_gives_the_most_and_too_little_the_least():
@@ -114,7 +141,7 @@ def test_tasks_that_are_left_stand_behind_the_drawn_ones():
     assert lonely == [16]
 
 
-def test_draws_are_those_of_seed_and_turn():
+def test_draws_are_those_of_the_seed():
     def asked(seed):
         memory = told(told(opened(seed=seed), 0.1, 300, 40.0), 0.9, 50, 2.0)
         return [memory.allocate([task()], BudgetView(9000, 300.0, 100.0, 30, 16))[0] for _ in range(30)]

@@ -1,4 +1,4 @@
-"""What a decision costs while the real core grows trees of 64 leaves: one after another, and the same side by side.
+"""What a decision costs while the real core grows trees: one after another, and the same side by side.
 
 Time tells what a decision costs there; lines of Python tell why. A policy that does the same work for a tree, however
 many grow beside it, runs the same lines; what time it takes more is that of caches which others have filled meanwhile.
@@ -30,8 +30,9 @@ COLUMNS = (
     Column("events", "events/tree", 0),
 )
 LEAVES = 64
-# Two to the depth is the width: full binary trees just fit.
-LIMITS: Final = Limits(leaves=LEAVES, segment_tokens=32, max_depth=6, max_tokens=6 * 32)
+SEGMENT_TOKENS = 32
+# Two to the depth is the default width: full binary trees just fit.
+DEPTH = 6
 # Parameters that give each policy 64 leaves; of a policy that is not named here, its defaults.
 SHAPES: Final[Mapping[str, Mapping[str, object]]] = {
     "spo": {"fanouts": (4, 4, 4)},
@@ -46,42 +47,57 @@ SHAPES: Final[Mapping[str, Mapping[str, object]]] = {
     "tree_planner": {"samples": 32, "places": 16, "forks": 2},
     "pets_online": {"budgets": (LEAVES,) * 5},
 }
-# One token in so many ends a path: about one segment in eight.
-END_EVERY = 256
+# One segment in so many ends its path, about.
+END_EVERY = 8
+
+
+def limits_of(leaves: int = LEAVES, segment_tokens: int = SEGMENT_TOKENS) -> Limits:
+    """Trees as wide as that, of segments as long as that."""
+    return Limits(leaves, segment_tokens, DEPTH, DEPTH * segment_tokens)
 
 
 async def measure(
-    names: Sequence[str], trees: int, rounds: int, note: Callable[[str], None], warm_ups: int = 1
+    names: Sequence[str], limits: Limits, trees: int, rounds: int, note: Callable[[str], None], warm_ups: int = 1
 ) -> Result:
     """Each round grows the same `trees` one by one and side by side, twice: for the clock, and to count lines."""
     for name in names:
-        _build(name)
+        _build(name, limits)
 
     def variant(name: str) -> Variant:
         async def run(number: int) -> Figures:
-            alone, crowd = (grow(name, trees, number, Clock(), together) for together in (False, True))
-            alone_lines, crowd_lines = (grow(name, trees, number, Lines(), together) for together in (False, True))
+            alone, crowd = (grow(name, limits, trees, number, Clock(), together) for together in (False, True))
+            alone_lines, crowd_lines = (
+                grow(name, limits, trees, number, Lines(), together) for together in (False, True)
+            )
             return figures(alone, crowd, alone_lines, crowd_lines, trees)
 
         return run
 
     measured = await run_rounds({name: variant(name) for name in names}, rounds, note, warm_ups)
-    parameters = {"leaves": LEAVES, "max_depth": LIMITS.max_depth, "trees": trees, "policies": list(names)}
+    parameters = {
+        "leaves": limits.leaves,
+        "segment_tokens": limits.segment_tokens,
+        "max_depth": limits.max_depth,
+        "trees": trees,
+        "policies": list(names),
+    }
     return Result("policies", parameters, measured, COLUMNS)
 
 
-def grow(name: str, trees: int, seed: int, meter: Clock | Lines, together: bool) -> "array[int]":
+def grow(name: str, limits: Limits, trees: int, seed: int, meter: Clock | Lines, together: bool) -> "array[int]":
     """Grow so many trees, side by side or one by one; what the meter says of each call of the policy.
 
     Trees that have grown stay in memory, and nothing reads them any more.
     """
-    measured = MeasuredPolicy(_build(name), meter)
-    segment = registry.build("segment", "fixed", {"hold": measured.needs_hold}, LIMITS)
-    tests = registry.build("prune", "finish_tests", {"boxed": "off", "repetition": "off"}, LIMITS)
-    policies = Policies(segment, measured, tests, registry.build("advantage", "grpo", {}, LIMITS))
+    measured = MeasuredPolicy(_build(name, limits), meter)
+    segment = registry.build("segment", "fixed", {"hold": measured.needs_hold}, limits)
+    tests = registry.build("prune", "finish_tests", {"boxed": "off", "repetition": "off"}, limits)
+    policies = Policies(segment, measured, tests, registry.build("advantage", "grpo", {}, limits))
+    slots = trees * limits.leaves
     world = QuickWorld(
-        seed=seed, replicas=1, slots=trees * LEAVES, tasks=trees, limits=LIMITS, policies=policies, together=together
-    )
+        seed=seed, replicas=1, slots=slots, tasks=trees, limits=limits, policies=policies, together=together,
+        end_every=END_EVERY * limits.segment_tokens,
+    )  # fmt: skip
     world.run()
     return meter.calls
 
@@ -105,11 +121,11 @@ def figures(
     }
 
 
-def _build(name: str) -> Any:
-    """The policy, for trees of 64 leaves. InvalidInput if it makes fewer or more."""
-    policy = registry.build("branch", name, SHAPES.get(name, {}), LIMITS)
-    if policy.max_leaves != LEAVES:
-        raise InvalidInput(f"branch policy '{name}' grows {policy.max_leaves} leaves here, not {LEAVES}")
+def _build(name: str, limits: Limits) -> Any:
+    """The policy, for trees of so many leaves. InvalidInput if it makes fewer or more."""
+    policy = registry.build("branch", name, SHAPES.get(name, {}), limits)
+    if policy.max_leaves != limits.leaves:
+        raise InvalidInput(f"branch policy '{name}' grows {policy.max_leaves} leaves here, not {limits.leaves}")
     return policy
 
 
@@ -118,6 +134,7 @@ class QuickWorld(World):
     """Cheap tokens, and no audit: only the policy's time counts. Not `together`: one tree after another."""
 
     together: bool = True
+    end_every: int = END_EVERY * SEGMENT_TOKENS
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -126,7 +143,7 @@ class QuickWorld(World):
 
     def _token(self, seed: int, position: int) -> int:
         mixed = (seed ^ position * 0x9E3779B97F4A7C15) * 0xBF58476D1CE4E5B9 >> 29
-        return 2 + mixed % 50 if mixed % END_EVERY else EOS
+        return 2 + mixed % 50 if mixed % self.end_every else EOS
 
     def _audit(self) -> None:
         pass

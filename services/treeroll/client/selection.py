@@ -84,8 +84,8 @@ def _first(drawn: Sequence[Sample], selection: LeafSelection) -> list[Sample]:
         first = set(wanted)
         order = [*wanted, *(place for place in range(len(drawn)) if place not in first)]
     elif isinstance(selection.diverse, str):
-        vectors = [embedders.get(selection.diverse).embed(sample.completion_text) for sample in drawn]
-        order = diverse(selection.keep, [0.0] * len(drawn), vectors, 1.0, wanted)
+        texts = [embedders.get(selection.diverse).embed(sample.completion_text) for sample in drawn]
+        order = diverse(selection.keep, [0.0] * len(drawn), texts, 1.0, wanted)
     else:
         alike = cosines([sample.completion_text for sample in drawn], selection.diverse)
         order = covering(selection.keep, [0.0] * len(drawn), alike, 1.0, wanted)

@@ -18,7 +18,8 @@ def allocators(
     """Milliseconds an allocator takes to share leaves out over tasks.
 
     Those that are asked when tasks arrive answer once for all of them; the others are asked once for
-    each tree that starts, so their total is over as many calls.
+    each tree that starts, so their total is over as many calls. Before they are asked all learn of
+    256 trees that ended, as some of their work is done then.
 
     [bold]Examples[/bold]
 

@@ -1,24 +1,22 @@
 """Dual mirror descent: a price per token decides how many leaves each task is worth, as it comes."""
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
-from treeroll.policies.allocate.base import Allocation, BudgetView, Need, Outcome, TaskView
+from treeroll.policies.allocate.base import Allocation, BudgetView, Need, TaskView
 from treeroll.policies.allocate.greedy import filled
-from treeroll.policies.allocate.rated import RatedParams, bounds
-from treeroll.policies.allocate.value import log_gain
+from treeroll.policies.allocate.rated import RatedAllocation, RatedAllocator, RatedParams
+from treeroll.policies.allocate.value import leaves_above, log_gain
 from treeroll.policies.base import Limits
-from treeroll.policies.predict import registry as predictors
 
 # Rates of the tasks that the first price is for.
 USUAL: Final = tuple(percent / 100 for percent in range(5, 100, 5))
 
 
-class DualDescent:
+class DualDescent(RatedAllocator):
     """Each task, when its tree starts, gets leaves for as long as the next one gains more than it costs.
 
     A leaf costs its expected tokens times a price; the gain is that of `knapsack`'s value. After each task the price
@@ -54,23 +52,23 @@ class DualDescent:
         )
 
     def __init__(self, params: Params, limits: Limits) -> None:
-        self.least, self.most = bounds(self.name, params, limits)
-        self.success: float | None = params.success
-        self.leaves = limits.leaves
-        self.params = params
+        super().__init__(params, limits)
+        self.eta = params.eta
 
     def open(self, seed: int) -> Allocation:
         """A fresh memory for a run."""
         return DualDescentAllocation(self)
 
 
-class DualDescentAllocation:
-    """The price, and what the predictor has learned."""
+class DualDescentAllocation(RatedAllocation):
+    """The price."""
 
     def __init__(self, policy: DualDescent) -> None:
+        super().__init__(policy)
         self._policy = policy
-        self._predictor = predictors.build(policy.params.predictor, policy.params.prior)
-        self._eta = policy.params.eta
+        self._eta = policy.eta
+        # Logs of the gains that a leaf's price stays between.
+        self._lowest, self._highest = log_gain(policy.most, 0.5), log_gain(policy.least, 1 / 3)
         self._log_price: float | None = None  # of a token
 
     def allocate(self, tasks: Sequence[TaskView], budget: BudgetView) -> list[int]:
@@ -90,25 +88,17 @@ class DualDescentAllocation:
         self._log_price = log_price
         return given
 
-    def learn(self, task: TaskView, outcome: Outcome) -> None:
-        """Tell the predictor."""
-        self._predictor.learn(task, outcome.successes, outcome.scored)
-
     def _wanted(self, rate: float | None, bar: float) -> int:
         """Leaves up to the first whose gain is not above the bar."""
         policy = self._policy
-        if rate is None:
-            return policy.leaves
-        beyond = bisect_left(range(policy.least, policy.most), -bar, key=lambda leaves: -log_gain(leaves, rate))
-        return policy.least + beyond
+        return policy.leaves if rate is None else leaves_above(bar, rate, policy.least, policy.most)
 
     def _paced(self, log_price: float, eta: float, wanted: float, rho: float, cost: float) -> float:
         """The price after a task: higher if it wanted more than there is for one, else lower."""
-        lowest, highest = log_gain(self._policy.most, 0.5), log_gain(self._policy.least, 1 / 3)
         if rho <= 0:
-            return highest - math.log(cost)
+            return self._highest - math.log(cost)
         bar = log_price + math.log(cost) - eta * (1 - wanted / rho)
-        return min(highest, max(lowest, bar)) - math.log(cost)
+        return min(self._highest, max(self._lowest, bar)) - math.log(cost)
 
 
 def _first_bar(policy: DualDescent) -> float:

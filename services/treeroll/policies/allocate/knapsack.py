@@ -7,15 +7,14 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from treeroll.core.apportion import apportion
-from treeroll.policies.allocate.base import Allocation, BudgetView, Need, Outcome, TaskView
+from treeroll.policies.allocate.base import Allocation, BudgetView, Need, TaskView
 from treeroll.policies.allocate.greedy import EDGE, filled
-from treeroll.policies.allocate.rated import RatedParams, bounds
+from treeroll.policies.allocate.rated import RatedAllocation, RatedAllocator, RatedParams
 from treeroll.policies.allocate.value import enough
 from treeroll.policies.base import Limits
-from treeroll.policies.predict import registry as predictors
 
 
-class Knapsack:
+class Knapsack(RatedAllocator):
     """The tasks of a submission share `leaves` times their number by the value of a leaf, from `least` to `most` each.
 
     N leaves of a task whose leaves succeed at rate p are worth V(N, p) = (1 - p^N - (1 - p)^N) p (1 - p)^2: the chance
@@ -48,22 +47,20 @@ class Knapsack:
         )
 
     def __init__(self, params: Params, limits: Limits) -> None:
-        self.least, self.most = bounds(self.name, params, limits)
-        self.success: float | None = params.success
-        self.leaves = limits.leaves
-        self.params = params
+        super().__init__(params, limits)
+        self.confidence = params.confidence
 
     def open(self, seed: int) -> Allocation:
         """A fresh memory for a run."""
         return KnapsackAllocation(self)
 
 
-class KnapsackAllocation:
-    """What the predictor has learned."""
+class KnapsackAllocation(RatedAllocation):
+    """The sharing of a submission."""
 
     def __init__(self, policy: Knapsack) -> None:
+        super().__init__(policy)
         self._policy = policy
-        self._predictor = predictors.build(policy.params.predictor, policy.params.prior)
 
     def allocate(self, tasks: Sequence[TaskView], budget: BudgetView) -> list[int]:
         """Leaves for each task, `leaves` on average."""
@@ -74,13 +71,9 @@ class KnapsackAllocation:
             given[place] = leaves
         return given
 
-    def learn(self, task: TaskView, outcome: Outcome) -> None:
-        """Tell the predictor."""
-        self._predictor.learn(task, outcome.successes, outcome.scored)
-
     def _shared(self, rates: Sequence[float]) -> list[int]:
         policy = self._policy
-        return shared(rates, policy.leaves * len(rates), policy.least, policy.most, policy.params.confidence)
+        return shared(rates, policy.leaves * len(rates), policy.least, policy.most, policy.confidence)
 
 
 def shared(rates: Sequence[float], total: int, least: int, most: int, confidence: float) -> list[int]:

@@ -1,12 +1,15 @@
 """What allocators have in common that go by the success rates of tasks."""
 
-from typing import Final
+from typing import ClassVar, Final
 
 from pydantic import Field
 
 from treeroll.errors import InvalidInput
+from treeroll.policies.allocate.base import Outcome, TaskView
 from treeroll.policies.base import Limits
+from treeroll.policies.predict import registry as predictors
 from treeroll.policies.predict.params import PredictorParams, SuccessParams
+from treeroll.policies.predict.registry import PredictorName
 
 # Most leaves of one task in Knapsack RL.
 MOST: Final = 128
@@ -25,6 +28,30 @@ class HistoryParams(SuccessParams):
 
 class RatedParams(HistoryParams, PredictorParams):
     """Who says how often a task succeeds."""
+
+
+class RatedAllocator:
+    """What the run's `leaves`, the mean, and the parameters say."""
+
+    name: ClassVar[str]
+
+    def __init__(self, params: RatedParams, limits: Limits) -> None:
+        self.least, self.most = bounds(self.name, params, limits)
+        self.success: float | None = params.success
+        self.leaves = limits.leaves
+        self.predictor: PredictorName = params.predictor
+        self.prior = params.prior
+
+
+class RatedAllocation:
+    """What the predictor has learned in a run."""
+
+    def __init__(self, policy: RatedAllocator) -> None:
+        self._predictor = predictors.build(policy.predictor, policy.prior)
+
+    def learn(self, task: TaskView, outcome: Outcome) -> None:
+        """Tell the predictor."""
+        self._predictor.learn(task, outcome.successes, outcome.scored)
 
 
 def bounds(policy: str, params: HistoryParams, limits: Limits) -> tuple[int, int]:

@@ -26,6 +26,22 @@ def log_gain(leaves: int, rate: float) -> float:
     return larger + math.log1p((rarer / (1 - rarer)) ** (leaves - 1))
 
 
+def leaves_above(bar: float, rate: float, least: int, most: int) -> int:
+    """Of `least` to `most` leaves the first number whose log_gain is not above the bar; `most` if there is none."""
+    rarer = min(rate, 1 - rate)
+    if rarer <= 0:
+        return least
+    # log_gain falls by as much with every leaf, but for its last term, which is above 0: so no fewer than these. From
+    # two leaves on that term is worth one leaf at most, so what is looked for is near.
+    step, highest = -math.log1p(-rarer), 2 * math.log1p(-rate) + math.log(rate) + math.log(rarer)
+    # Logarithms are rounded, and where steps are tiny that is worth many leaves.
+    rounding = 1e-13 * (abs(highest) + abs(bar))
+    leaves = math.ceil(min(most, max(least, (highest - bar - rounding) / step - 1e-6)))
+    while leaves < most and log_gain(leaves, rate) > bar:
+        leaves += 1
+    return leaves
+
+
 def promise(rate: float) -> float:
     """Expected rise in success rate, to first order."""
     return rate * (1 - rate) ** 2

@@ -1,6 +1,8 @@
 """ETS: of a level's paths those go on whose scores and variety are worth the KV cache that they keep."""
 
+from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -13,9 +15,8 @@ from treeroll.policies.branch.ets_program import IntegerProgram
 from treeroll.policies.branch.level import LevelParams, LevelPolicy
 from treeroll.policies.branch.rebase import BySoftmax
 from treeroll.policies.embed import registry as embedders
-from treeroll.policies.embed.base import Embedder
+from treeroll.policies.embed.base import Embedder, Features
 from treeroll.policies.embed.clusters import average_linkage
-from treeroll.policies.embed.pairs import units
 
 # Of DORA, which takes over without an embedder: only its temperature matters then.
 NO_SIMILARITY = 0.01
@@ -62,19 +63,27 @@ class Ets(LevelPolicy):
     def __init__(self, params: Params, limits: Limits) -> None:
         embedder = embedders.get(params.embedder) if params.embedder is not None and params.coverage else None
         if params.coverage and embedder is None:
-            super().__init__(params, limits, ByDirection(params.temperature, NO_SIMILARITY, None))
+            super().__init__(params, limits, partial(ByDirection, params.temperature, NO_SIMILARITY, None))
         else:
-            super().__init__(params, limits, ByWorth(params, embedder), reads_text=embedder is not None)
+            program = None if embedder is None else IntegerProgram()
+            allocation = partial(ByWorth, params, embedder, program)
+            super().__init__(params, limits, allocation, reads_text=embedder is not None)
 
 
 class ByWorth:
-    """ETS's shares. No embedder: coverage does not count."""
+    """ETS's shares. No embedder and no program: coverage does not count."""
 
-    def __init__(self, params: Ets.Params, embedder: Embedder | None) -> None:
+    def __init__(self, params: Ets.Params, embedder: Embedder | None, program: IntegerProgram | None) -> None:
         self._params = params
         self._embedder = embedder
         self._by_softmax = BySoftmax(params.temperature)
-        self._program = None if embedder is None else IntegerProgram()
+        self._program = program
+        self._steps: dict[int, Features] = {}  # waiting node -> what its text has
+
+    def arrived(self, tree: Tree, node: Node) -> None:
+        """Reads its text."""
+        if self._embedder is not None:
+            self._steps[node.number] = self._embedder.embed(node.text or "")
 
     def shares(self, tree: Tree, waiting: Sequence[Node], scores: Sequence[float], width: int) -> list[int]:
         """Sums to `width`; 0 for paths that are not kept."""
@@ -85,6 +94,10 @@ class ByWorth:
         for path, share in zip(kept, self._by_softmax.shares(tree, [], kept_scores, width), strict=True):
             shares[path] = share
         return shares
+
+    def decided(self, onward: Sequence[int]) -> None:
+        """What goes on has another last step next time."""
+        self._steps.clear()
 
     def _kept(self, problem: Problem) -> list[int]:
         if self._program is None or not problem.clusters:
@@ -104,16 +117,15 @@ class ByWorth:
             leaves.append(number[leaf.number])
         weights = [node.n_tokens if self._params.cost == "tokens" else 1 for node in nodes]
         whole = sum(weights)
-        clusters = self._clusters([leaf.text or "" for leaf in waiting])
+        clusters = self._clusters([self._steps[leaf.number] for leaf in waiting]) if self._steps else []
         costs = [weight / whole for weight in weights]
         return Problem(parents, costs, leaves, shares, self._params.price, clusters, self._params.coverage)
 
-    def _clusters(self, steps: Sequence[str]) -> list[int]:
+    def _clusters(self, steps: Sequence[Features]) -> list[int]:
         """A label for each last step; none where there is nothing to tell apart."""
-        different = list(dict.fromkeys(steps))
-        if self._embedder is None or len(different) == 1:
+        sizes = Counter(steps)
+        if len(sizes) == 1:
             return []
-        vectors = units([self._embedder.embed(step) for step in different])
-        sizes = [steps.count(step) for step in different]
-        label = dict(zip(different, average_linkage(vectors, sizes, self._params.distance), strict=True))
+        labels = average_linkage(list(sizes), list(sizes.values()), self._params.distance)
+        label = dict(zip(sizes, labels, strict=True))
         return [label[step] for step in steps]

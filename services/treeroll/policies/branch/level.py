@@ -1,7 +1,7 @@
 """Growth by levels: the paths of a level wait for each other, and then share out the width that is left."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol, Self
 
 from pydantic import Field, model_validator
@@ -42,10 +42,18 @@ class LevelParams(ValueParams):
 
 
 class Allocation(Protocol):
-    """The rule of a level."""
+    """The rule of a level, and what it keeps of one tree's paths."""
+
+    def arrived(self, tree: Tree, node: Node) -> None:
+        """A path waits at the node: the time for what can be done before all are here, and would hold that up then."""
+        ...
 
     def shares(self, tree: Tree, waiting: Sequence[Node], scores: Sequence[float], width: int) -> list[int]:
         """How many paths each waiting one becomes, `width` of them (one per node, or more) in all; 0 ends it."""
+        ...
+
+    def decided(self, onward: Sequence[int]) -> None:
+        """Of the waiting nodes these go on, and the others end: what is kept of those is of no use any more."""
         ...
 
 
@@ -55,7 +63,9 @@ class LevelPolicy:
     needs_hold: ClassVar[bool] = True
     reads_tokens: ClassVar[bool] = False
 
-    def __init__(self, params: LevelParams, limits: Limits, allocation: Allocation, reads_text: bool = False) -> None:
+    def __init__(
+        self, params: LevelParams, limits: Limits, allocation: Callable[[], Allocation], reads_text: bool = False
+    ) -> None:
         self.max_leaves = limits.leaves
         self.reads_rewards = params.reads_rewards
         self.reads_values = params.reads_values
@@ -65,7 +75,7 @@ class LevelPolicy:
 
     def grow(self, tree: Tree) -> Growth:
         """A fresh memory for a new tree."""
-        return LevelGrowth(self._params, self._allocation, self.max_leaves)
+        return LevelGrowth(self._params, self._allocation(), self.max_leaves)
 
 
 class LevelGrowth:
@@ -96,6 +106,7 @@ class LevelGrowth:
         self._arrived += 1
         if node.status is NodeStatus.INNER:
             self._waiting.append(node.number)
+            self._allocation.arrived(tree, node)
         else:
             self._width -= 1
         enough = math.ceil(self._quorum * (self._arrived + self._awaited))
@@ -118,6 +129,7 @@ class LevelGrowth:
         width = self._width - self._awaited
         known = scores(self._values, waiting)
         shares = even(width, len(waiting)) if known is None else self._allocation.shares(tree, waiting, known, width)
+        self._allocation.decided([node.number for node, share in zip(waiting, shares, strict=True) if share])
         self._awaited += width
         return [
             Expansion(node.number, share - 1, decision=self._decision)

@@ -1,6 +1,7 @@
 """REBASE: a level's paths get continuations in proportion to exp(score / T)."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 from pydantic import Field
@@ -37,7 +38,7 @@ class Rebase(LevelPolicy):
         temperature: float = Field(0.2, gt=0, le=1e6, description="T; the smaller, the more goes to the best")
 
     def __init__(self, params: Params, limits: Limits) -> None:
-        super().__init__(params, limits, BySoftmax(params.temperature))
+        super().__init__(params, limits, partial(BySoftmax, params.temperature))
 
 
 class BySoftmax:
@@ -46,6 +47,12 @@ class BySoftmax:
     def __init__(self, temperature: float) -> None:
         self._temperature = temperature
 
+    def arrived(self, tree: Tree, node: Node) -> None:
+        """Shares need no more than scores."""
+
     def shares(self, tree: Tree, waiting: Sequence[Node], scores: Sequence[float], width: int) -> list[int]:
         """Sums to `width`; a better score never gets less."""
         return apportion(width, softmax(scores, self._temperature))
+
+    def decided(self, onward: Sequence[int]) -> None:
+        """Nothing is kept."""

@@ -11,7 +11,7 @@ from treeroll.policies import base
 from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
 from treeroll.policies.embed import registry as embedders
-from treeroll.policies.embed.base import Embedder, Vector, cosine
+from treeroll.policies.embed.base import Embedder, Features, cosine
 
 
 class TreePSRAG:
@@ -86,14 +86,14 @@ class TreePSRAGGrowth:
     def _distinct(self, siblings: list[Node]) -> list[int]:
         """Those that go on."""
         kept: list[int] = []
-        told: list[Vector] = []
+        told: list[Features] = []
         for node in siblings:
             if node.status is not NodeStatus.INNER:
                 continue
             if node.observation is not None:
-                vector = self._embedder.embed(node.observation.text)
-                if any(cosine(vector, other) >= self._params.similarity for other in told):
+                answer = self._embedder.embed(node.observation.text)
+                if any(cosine(answer, other) >= self._params.similarity for other in told):
                     continue
-                told.append(vector)
+                told.append(answer)
             kept.append(node.number)
         return kept

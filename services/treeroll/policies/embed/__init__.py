@@ -1,1 +1,1 @@
-"""Embedders: texts as vectors, so that a policy can say how alike two texts are."""
+"""Embedders: texts as sets of features, so that a policy can say how alike two texts are."""

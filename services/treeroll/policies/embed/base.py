@@ -1,17 +1,18 @@
-"""What an embedder is: text in, vector out."""
+"""What an embedder is: text in, set of features out."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-# Coordinates that are not zero, by their place.
-Vector = Mapping[int, float]
+# A set as a whole number: bit i is one if the text has feature i. One operation of C then compares two sets, whatever
+# their size, and that of all pairs of a level is what policies wait for.
+Features = int
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors whose cosine says how alike the texts are.
+    """Turns texts into sets of features whose cosine says how alike the texts are.
 
-    Pure: the same text gets the same vector, on any machine, at any time. Trees depend on it.
+    Pure: the same text gets the same set, on any machine, at any time. Trees depend on it.
     """
 
     @property
@@ -24,17 +25,20 @@ class Embedder(Protocol):
         """One line, for people."""
         ...
 
-    def embed(self, text: str) -> Vector:
-        """The text's vector, of finite numbers."""
+    def embed(self, text: str) -> Features:
+        """The text's features, one or more, none of a very high number: a set takes as many bits."""
         ...
 
 
-def cosine(one: Vector, other: Vector) -> float:
-    """Cosine of the angle between two vectors, exactly 1 for equal ones; 0 if either is zero."""
-    # The root of the product, not the product of the roots: that rounds to the norm itself where vectors are equal.
-    norms = math.sqrt(_dot(one, one) * _dot(other, other))
-    return _dot(one, other) / norms if norms else 0.0
+def cosine(one: Features, other: Features) -> float:
+    """Cosine of two sets as vectors of zeros and ones: |both| / sqrt(|one| |other|). Exactly 1 for equal ones."""
+    return (one & other).bit_count() / math.sqrt(one.bit_count() * other.bit_count())
 
 
-def _dot(one: Vector, other: Vector) -> float:
-    return math.fsum(value * other.get(place, 0.0) for place, value in one.items())
+def cosines(sets: Sequence[Features]) -> Iterator[list[float]]:
+    """For each set in turn, its cosines with those that come after it."""
+    sizes = [each.bit_count() for each in sets]
+    for place, one in enumerate(sets):
+        size, after = sizes[place], place + 1
+        later = zip(sets[after:], sizes[after:], strict=True)
+        yield [(one & other).bit_count() / math.sqrt(size * number) for other, number in later]

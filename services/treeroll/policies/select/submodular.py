@@ -3,16 +3,15 @@
 import math
 from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
-from itertools import combinations_with_replacement
 
-from treeroll.policies.embed.base import Vector, cosine
+from treeroll.policies.embed.base import Features, cosines
 
 
 def diverse(
-    keep: int, scores: Sequence[float], vectors: Sequence[Vector], weight: float, chosen: Sequence[int] = ()
+    keep: int, scores: Sequence[float], sets: Sequence[Features], weight: float, chosen: Sequence[int] = ()
 ) -> list[int]:
-    """As `covering`, items being as alike as the cosines of their vectors say."""
-    return covering(keep, scores, _alike(vectors), weight, chosen)
+    """As `covering`, items being as alike as the cosines of their sets of features say."""
+    return covering(keep, scores, _alike(sets), weight, chosen)
 
 
 def covering(
@@ -52,9 +51,10 @@ def covering(
     return taken
 
 
-def _alike(vectors: Sequence[Vector]) -> list[list[float]]:
-    """Cosines, 0 or more, of all pairs."""
-    alike = [[0.0] * len(vectors) for _ in vectors]
-    for one, other in combinations_with_replacement(range(len(vectors)), 2):
-        alike[one][other] = alike[other][one] = max(0.0, cosine(vectors[one], vectors[other]))
+def _alike(sets: Sequence[Features]) -> list[list[float]]:
+    """Cosines of all pairs."""
+    alike = [[1.0] * len(sets) for _ in sets]
+    for one, row in enumerate(cosines(sets)):
+        for other, cosine in enumerate(row, one + 1):
+            alike[one][other] = alike[other][one] = cosine
     return alike
