@@ -20,7 +20,7 @@ PROGRAM = IntegerProgram()
 def problems(draw, most=8):
     """Trees of any shape; whole numbers, so that equal choices are equal. Paths end where nothing is below."""
     parents = [0]
-    for number in range(1, draw(st.integers(2, 16))):
+    for number in range(1, draw(st.integers(2, 2 * most))):
         parents.append(draw(st.integers(0, number - 1)))
     ends = [node for node in range(len(parents)) if node and node not in parents[1:]]
     if len(ends) > most:
@@ -58,13 +58,13 @@ def close(value):
 
 
 @settings(max_examples=60)
-@given(problems())
+@given(problems(most=12))
 def test_the_program_finds_the_best_of_all_choices(problem):
     assert problem.value(PROGRAM.solve(problem)) == close(best(problem))
 
 
 @settings(max_examples=200)
-@given(problems())
+@given(problems(most=12))
 def test_the_pass_over_the_tree_finds_it_without_coverage(problem):
     problem = replace(problem, clusters=(), coverage=0.0)
     kept = closure(problem)
