@@ -11,10 +11,9 @@ from treeroll.config import RunConfig
 from treeroll.coordinator.budgets import total_tokens
 from treeroll.core.history import History
 from treeroll.errors import InvalidInput
-from treeroll.policies import registry
 from treeroll.policies.allocate.base import BudgetAllocator, Need
 from treeroll.policies.base import BranchPolicy, Limits
-from treeroll.policies.build import build_policies
+from treeroll.policies.build import build_named, build_policies
 from treeroll.records import CLIENT_SCORER
 
 
@@ -36,11 +35,8 @@ def allocator(
     """The run's allocator, None if every task gets `leaves`."""
     if not config.allocate:
         return None
-    name = str(config.allocate.get("name", ""))
-    params = {key: value for key, value in config.allocate.items() if key != "name"}
-    if not name:
-        raise InvalidInput(f"allocate has parameters ({', '.join(params)}) but no name; see `treeroll policies`")
-    built: BudgetAllocator = registry.build("allocate", name, params, limits)
+    built: BudgetAllocator = build_named("allocate", config.allocate, limits)
+    name = config.allocate["name"]
     if built.success is not None and config.scorer in (None, CLIENT_SCORER):
         raise InvalidInput(
             f"allocate policy '{name}' shares leaves out by how often tasks succeed, but scorer is {config.scorer!r}, "

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from treeroll.config import RunConfig
 from treeroll.core.pool import names
 from treeroll.errors import InvalidInput
-from treeroll.policies import registry
 from treeroll.policies.allocate.base import BudgetAllocator
 from treeroll.policies.base import BranchPolicy, Limits
+from treeroll.policies.build import build_named
 from treeroll.policies.models import named_models
 from treeroll.policies.route.base import RoutePolicy
 from treeroll.records import CLIENT_SCORER
@@ -46,11 +46,8 @@ def route_policy(config: RunConfig, limits: Limits, allocate: BudgetAllocator | 
     """Who says which model grows each task's tree, None if there is nothing to say."""
     if not config.route:
         return None
-    name = str(config.route.get("name", ""))
-    params = {key: value for key, value in config.route.items() if key != "name"}
-    if not name:
-        raise InvalidInput(f"route has parameters ({', '.join(params)}) but no name; see `treeroll policies`")
-    built: RoutePolicy = registry.build("route", name, params, limits)
+    built: RoutePolicy = build_named("route", config.route, limits)
+    name = config.route["name"]
     if config.model is not None:
         raise InvalidInput(
             f"model is '{config.model}', but route policy '{name}' says which model it is; set one of the two"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from treeroll.errors import InvalidInput
 from treeroll.policies import recipes, registry
@@ -43,6 +44,18 @@ def build_policies(
     for clash in clashes(policies, chosen, shape):
         raise InvalidInput(clash)
     return policies
+
+
+def build_named(kind: str, section: Mapping[str, object], limits: Limits) -> Any:
+    """The policy of a section that recipes do not have, such as {"name": "knapsack", "least": 4}.
+
+    Raises:
+        InvalidInput: it has no name, or policy or parameter are wrong.
+    """
+    params = {key: value for key, value in section.items() if key != "name"}
+    if not section.get("name"):
+        raise InvalidInput(f"{kind} has parameters ({', '.join(params)}) but no name; see `treeroll policies`")
+    return registry.build(kind, str(section["name"]), params, limits)
 
 
 def resolve(recipe_name: str, overrides: Mapping[str, Mapping[str, object]]) -> dict[str, Choice]:
