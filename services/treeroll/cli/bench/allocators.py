@@ -32,8 +32,10 @@ def allocators(
     from treeroll.bench.allocators import measure
     from treeroll.cli.bench.options import check_json, show
     from treeroll.cli.console import note
+    from treeroll.coordinator.gc_tuning import tune_gc
     from treeroll.policies.registry import POLICIES
 
     check_json(json_file)
     names = variants.split(",") if variants else [policy.name for policy in POLICIES["allocate"]]
+    tune_gc()
     show(asyncio.run(measure(names, tasks, rounds, note)), json_file)

@@ -41,16 +41,18 @@ class Sums:
 
     def __init__(self, simulations: int) -> None:
         self.rows: list[list[float]] = [[]] * simulations
-        self._most = 0.0
+        self._most: float | None = None  # of all sums, when somebody has asked
 
     def put(self, number: int, amounts: Sequence[float]) -> None:
         """What the tasks of a simulation take."""
         self.rows[number] = list(accumulate(amounts))
-        self._most = max((row[-1] for row in self.rows if row), default=0.0)
+        self._most = None
 
     def within(self, unit: float, limits: Sequence[float], ends: Sequence[int]) -> Sequence[int]:
         """How many tasks of each simulation, `end` at most, take no more than its limit, at `unit` times as much."""
         scale = (1 + ROUNDING) / unit
+        if self._most is None:
+            self._most = max((row[-1] for row in self.rows if row), default=0.0)
         if min(limits) * scale >= self._most:
             return ends
         return list(map(bisect_right, self.rows, [limit * scale for limit in limits], repeat(0), ends))
