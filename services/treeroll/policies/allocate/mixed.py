@@ -6,11 +6,10 @@ from typing import ClassVar, Literal
 
 from treeroll.core.apportion import apportion
 from treeroll.policies.allocate.base import Allocation, BudgetView, Need, Outcome, TaskView
-from treeroll.policies.allocate.rated import HistoryParams, bounds
-from treeroll.policies.base import Limits
+from treeroll.policies.allocate.rated import HistoryAllocator, HistoryParams
 
 
-class Mixed:
+class Mixed(HistoryAllocator):
     """The tasks of a submission share `leaves` times their number: `least` each, the rest in proportion to P(mixed).
 
     P(mixed) is the probability that of `leaves` more leaves some succeed and some fail, if the task's success rate has
@@ -33,22 +32,16 @@ class Mixed:
     class Params(HistoryParams):
         """Nothing of its own."""
 
-    def __init__(self, params: Params, limits: Limits) -> None:
-        self.least, self.most = bounds(self.name, params, limits)
-        self.success: float | None = params.success
-        self._leaves = limits.leaves
-        self._prior = params.prior
-
     def open(self, seed: int) -> Allocation:
         """Nothing to remember: the store has the history."""
         return self
 
     def allocate(self, tasks: Sequence[TaskView], budget: BudgetView) -> list[int]:
         """Leaves for each task, `leaves` on average."""
-        given = [self._leaves] * len(tasks)
+        given = [self.leaves] * len(tasks)
         known = sorted((task.task_id, place) for place, task in enumerate(tasks) if task.scored > 0)
         chances = [self._chance(tasks[place]) for _, place in known]
-        total, caps = self._leaves * len(known), [self.most] * len(known)
+        total, caps = self.leaves * len(known), [self.most] * len(known)
         for (_, place), leaves in zip(known, apportion(total, chances, self.least, caps), strict=True):
             given[place] = leaves
         return given
@@ -59,7 +52,7 @@ class Mixed:
     def _chance(self, task: TaskView) -> float:
         # Decayed counts are rounded, each for itself.
         failures = max(0.0, task.scored - task.successes)
-        return p_mixed(task.successes + self._prior, failures + self._prior, self._leaves)
+        return p_mixed(task.successes + self.prior, failures + self.prior, self.leaves)
 
 
 def p_mixed(successes: float, failures: float, leaves: int) -> float:

@@ -9,7 +9,6 @@ from treeroll.policies.allocate.base import Outcome, TaskView
 from treeroll.policies.base import Limits
 from treeroll.policies.predict import registry as predictors
 from treeroll.policies.predict.params import PredictorParams, SuccessParams
-from treeroll.policies.predict.registry import PredictorName
 
 # Most leaves of one task in Knapsack RL.
 MOST: Final = 128
@@ -30,17 +29,28 @@ class RatedParams(HistoryParams, PredictorParams):
     """Who says how often a task succeeds."""
 
 
-class RatedAllocator:
-    """What the run's `leaves`, the mean, and the parameters say."""
+class HistoryAllocator:
+    """What the parameters say, with the run's `leaves`, the mean of its tasks.
+
+    Raises:
+        InvalidInput: `leaves` are not between `least` and `most`.
+    """
 
     name: ClassVar[str]
 
-    def __init__(self, params: RatedParams, limits: Limits) -> None:
-        self.least, self.most = bounds(self.name, params, limits)
+    def __init__(self, params: HistoryParams, limits: Limits) -> None:
+        self.least, self.most = _bounds(self.name, params, limits)
         self.success: float | None = params.success
         self.leaves = limits.leaves
-        self.predictor: PredictorName = params.predictor
         self.prior = params.prior
+
+
+class RatedAllocator(HistoryAllocator):
+    """And who predicts."""
+
+    def __init__(self, params: RatedParams, limits: Limits) -> None:
+        super().__init__(params, limits)
+        self.predictor = params.predictor
 
 
 class RatedAllocation:
@@ -54,8 +64,7 @@ class RatedAllocation:
         self._predictor.learn(task, outcome.successes, outcome.scored)
 
 
-def bounds(policy: str, params: HistoryParams, limits: Limits) -> tuple[int, int]:
-    """Fewest and most leaves of a task; InvalidInput if the run's `leaves`, the mean, are not between them."""
+def _bounds(policy: str, params: HistoryParams, limits: Limits) -> tuple[int, int]:
     most = max(MOST, limits.leaves) if params.most is None else params.most
     if params.least > limits.leaves:
         raise InvalidInput(
