@@ -113,6 +113,12 @@ SETTINGS = {
         ),
         ({"width": 4, "iterations": 5, "roll_forward": 0, "successes": 16}, LIMITS),
     ],
+    ("branch", "mars2"): [
+        ({}, LIMITS),
+        ({"parallel": 4}, WIDE),
+        ({"models": ["", "large"], "parallel": 2}, LIMITS),
+        ({"models": ["small", "large"]}, LIMITS),
+    ],
     ("allocate", "mixed"): [({}, LIMITS), ({"least": 1, "most": 16, "prior": 0.5}, LIMITS)],
     ("allocate", "knapsack"): [({}, LIMITS), ({"predictor": "prompt", "least": 1, "most": 16, "prior": 2.0}, LIMITS)],
     ("allocate", "dual_descent"): [({}, LIMITS), ({"predictor": "prompt", "eta": 3.0, "most": 1024}, LIMITS)],

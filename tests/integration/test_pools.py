@@ -185,6 +185,41 @@ async def test_a_branch_policy_that_names_a_model_which_nobody_serves_is_refused
             await client.create_run("r", **RUN, branch={"name": "two_models"})
 
 
+MARS2: dict[str, Any] = {**RUN, "recipe": "mars2", "leaves": 10, "model": "small"}
+
+
+async def test_models_take_turns_to_answer_in_the_trees_of_mars2() -> None:
+    branch = {"models": ["small", "large"], "parallel": 2}
+    async with local_service(pools=("small", "large")) as service, await connect_async(service.address) as client:
+        for pool in ("small", "large"):
+            service.start_replica(pool, pool=pool)
+        trees = await trees_of(client, "m", tasks=8, **{**MARS2, "branch": branch})
+        audit = await client.audit()
+    assert not audit.violations
+    assert {(tree.status, tree.model, len(tree.samples)) for tree in trees} == {("complete", "small", 10)}
+    nodes = {node.node_id: node for tree in trees for node in tree.nodes}
+    assert all(node.replica_id == node.model for node in nodes.values() if node.depth)
+    # Answers that began within others', and of those some that another model had begun.
+    forks = [node for node in nodes.values() if node.depth > 1 and node.sibling_index]
+    crossed = {(nodes[fork.parent_id].model, fork.model) for fork in forks}
+    assert crossed >= {("small", "large"), ("large", "small")}
+    for sample in (sample for tree in trees for sample in tree.samples):
+        path = [nodes[name] for name in sample.path_node_ids]
+        blind = all(node.model == "small" and node.decision == "boundary" for node in path)
+        assert (sample.path_weight > 0) == blind
+        assert len(sample.advantages) == len(sample.completion_ids)
+
+
+async def test_mars2_with_a_model_that_nobody_serves_is_refused_and_needs_none() -> None:
+    async with local_service(pools=("small",)) as service, await connect_async(service.address) as client:
+        with pytest.raises(InvalidInput) as caught:
+            await client.create_run("m", **MARS2, branch={"models": ["small", "large"]})
+        assert str(caught.value).endswith(
+            "branch policy 'mars2' has branches served by 'small' and 'large', but this service serves 'small'"
+        )
+        await client.create_run("m", **MARS2)
+
+
 async def test_leaves_are_allotted_to_routed_tasks_too() -> None:
     tasks = list(read_tasks(TASKS_FILE, limit=8))
     async with local_service(pools=("small", "large")) as service, await connect_async(service.address) as client:

@@ -37,6 +37,7 @@ SMALL: dict[str, dict[str, object]] = {
     "treeps_rag": {"leaves": 16},
     "deepsearch": {"leaves": 12, "branch": {"width": 4, "terminals": 3}},
     "rest_mcts": {"leaves": 13, "branch": {"iterations": 6}},
+    "mars2": {"leaves": 8},
     "hyper": {"leaves": 12, "branch": {"warm_up": 6, "keep": 4, "pool": 12}},
     "rebase": {"leaves": 8, "branch": {"value": "steps"}},
     "dora": {"leaves": 8},

@@ -49,6 +49,7 @@ OTHERS = {
     "pets": {"initial": 3, "batch": 2, "gain": 0.05},
     "pets_online": {"budgets": [4, 6, 8, 10, 12]},
     "rest_mcts": {"width": 3, "iterations": 12, "roll_forward": 2, "successes": 6},
+    "mars2": {"models": ["", "large"], "parallel": 3},
 }
 
 

@@ -46,6 +46,7 @@ BRANCHES = {
     "cost_band": [None, {"value": "steps", "band": 1.0}],
     "depth_first": [None, {"width": 1024, "parallel": 1024}],
     "rest_mcts": [None, {"width": 1}, {"width": 2, "iterations": 5, "value": "success", "successes": 9}],
+    "mars2": [None, {"parallel": 4}, {"models": ["", "large"], "parallel": 2}],
 }
 SEGMENTS = {
     "fixed": [{}, {"hold": True}, {"aligned": False}],

@@ -32,6 +32,7 @@ REWARDED: dict[str, dict[str, dict[str, object]]] = {
     "ib_tpo": {"branch": {"initial": 3, "rounds": 6, "nodes": 1}},
     "deepsearch": {"branch": {"width": 2, "terminals": 4}},
     "rest_mcts": {"branch": {"width": 2, "iterations": 6, "successes": 4}},
+    "mars2": {"branch": {"models": ["", "large"], "parallel": 2}},
 }
 
 

@@ -48,8 +48,8 @@ def test_unknown_kinds_and_names_list_what_exists():
     )
     assert refusal("branch", "treeop", {}) == (
         "there is no branch policy 'treeop'; there is treepo, flat, spo, treerpo, tree_grpo, ib_tpo, treerl, arpo, "
-        "aepo, treeps_rag, echo, hbpo, deepsearch, rest_mcts, hyper, tree_planner, rebase, dora, ets, bavt, uct, "
-        "cost_band, depth_first, pets, pets_online, cascade"
+        "aepo, treeps_rag, echo, hbpo, deepsearch, rest_mcts, mars2, hyper, tree_planner, rebase, dora, ets, bavt, "
+        "uct, cost_band, depth_first, pets, pets_online, cascade"
     )
 
 
@@ -156,6 +156,7 @@ def test_the_treepo_recipe_has_the_papers_defaults():
             Limits(33, 256, 16, 4096),
             {"width": 3, "iterations": 16, "roll_forward": 3, "exploration": 0.7},
         ),
+        ("mars2", Limits(8, 1024, 32, 32768), {}),
     ],
 )
 def test_the_other_recipes_have_the_shapes_of_their_papers(name, limits, branch):

@@ -2,7 +2,9 @@
 
 from collections import Counter
 
-from treeroll.core.rng import gumbel, hash64, randint, shuffled, uniform
+import pytest
+
+from treeroll.core.rng import gumbel, hash64, randint, shuffled, student_t, uniform
 
 
 def test_a_draw_depends_on_its_seed_and_key_only() -> None:
@@ -29,3 +31,13 @@ def test_the_largest_gumbel_picks_in_proportion_to_weight() -> None:
 def test_shuffling_keeps_every_item() -> None:
     assert sorted(shuffled(list(range(50)), 3, "k")) == list(range(50))
     assert shuffled(list(range(50)), 3, "k") != list(range(50))
+
+
+# Quantiles of the tables: half of the draws of one degree of freedom are within 1, and so on.
+@pytest.mark.parametrize(
+    ("freedom", "within", "share"), [(1, 1.0, 0.5), (2, 1.886, 0.8), (5, 2.571, 0.95), (1e9, 1.0, 0.6827)]
+)
+def test_student_draws_have_the_tails_of_their_table(freedom: float, within: float, share: float) -> None:
+    draws = [student_t(freedom, 4, "t", i) for i in range(8000)]
+    assert sum(abs(draw) < within for draw in draws) / 8000 == pytest.approx(share, abs=0.02)
+    assert sum(draw > 0 for draw in draws) / 8000 == pytest.approx(0.5, abs=0.02)

@@ -33,6 +33,13 @@ def gumbel(seed: int, *key: Key) -> float:
     return -math.log(-math.log(max(uniform(seed, *key), 2.0**-54)))
 
 
+def student_t(freedom: float, seed: int, *key: Key) -> float:
+    """Draw from Student's t distribution with so many degrees of freedom, above 0: exact (Bailey 1994)."""
+    u, v = max(uniform(seed, *key, "radius"), 2.0**-54), uniform(seed, *key, "angle")
+    # u ** (-2 / freedom) - 1, which for many degrees is a small difference of numbers near 1.
+    return math.sqrt(freedom * math.expm1(-2 / freedom * math.log(u))) * math.cos(2 * math.pi * v)
+
+
 def shuffled(items: Sequence[T], seed: int, *key: Key) -> list[T]:
     """The items in a random order (sorted by one draw each)."""
     order = sorted(range(len(items)), key=lambda i: (uniform(seed, *key, i), i))

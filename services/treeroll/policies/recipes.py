@@ -184,6 +184,18 @@ _REST_MCTS = Recipe(
     advantage=Choice("rest_mcts"),
 )
 
+# 8 answers and their length are the release's. Ours: segments, for it has whole answers.
+_MARS2 = Recipe(
+    name="mars2",
+    summary="8 answers one after the other; Thompson sampling says where each begins, and which model gives it",
+    paper="MARS2, arXiv 2604.14564",
+    limits=Limits(leaves=8, segment_tokens=1024, max_depth=32, max_tokens=32768),
+    segment=Choice("fixed"),
+    branch=Choice("mars2"),
+    prune=ENDS_ONLY,
+    advantage=Choice("mars2"),
+)
+
 # The interval of 64 tokens, the first paths, the best of them and the largest pool are as notes of others have them,
 # because the paper was not read. Ours: the rest.
 _HYPER = Recipe(
@@ -252,6 +264,7 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
             _AEPO,
             _TREEPS_RAG,
             _REST_MCTS,
+            _MARS2,
             _HYPER,
             _TREE_PLANNER,
             _PETS,

@@ -45,6 +45,7 @@ from treeroll.policies.branch.flat import Flat
 from treeroll.policies.branch.hbpo import HBPO
 from treeroll.policies.branch.hyper import HyPER
 from treeroll.policies.branch.ib_tpo import IBTPO
+from treeroll.policies.branch.mars2 import MARS2
 from treeroll.policies.branch.pets import Pets
 from treeroll.policies.branch.pets_online import PetsOnline
 from treeroll.policies.branch.rebase import Rebase
@@ -89,6 +90,7 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
         HBPO,
         DeepSearch,
         RestMCTS,
+        MARS2,
         HyPER,
         TreePlanner,
         Rebase,
