@@ -3,8 +3,9 @@
 from collections import Counter
 
 import pytest
-from tests.support.grow import Driver, Outcome, discarded, endless, leaf
+from tests.support.grow import Driver, Outcome, discarded, endless, leaf, newest_first, round_robin
 
+from treeroll.core.rng import uniform
 from treeroll.core.tree import BranchReason, Decision
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
@@ -19,8 +20,10 @@ def build(leaves=8, **params):
     return registry.build("branch", "mars2", params, Limits(leaves, 10, DEPTH, 1000))
 
 
-def grow(world=None, reward=lambda path: 0.0, leaves=8, seed=7, **params):
-    return Driver(build(leaves, **params), world or endless(DEPTH), reward=reward, seed=seed).run()
+def grow(world=None, reward=lambda path: 0.0, leaves=8, seed=7, pick=None, **params):
+    return Driver(
+        build(leaves, **params), world or endless(DEPTH), pick or round_robin(), reward=reward, seed=seed
+    ).run()
 
 
 def begun(grown):
@@ -38,7 +41,7 @@ def draws(monkeypatch):
 
 
 def centers(grown, posteriors):
-    """Mean of the rewards that were told of a node, by its path."""
+    """Where the posterior of each inner node is centred, by the path of the node."""
     found = {grown.tree.path(number): posterior.parameters()[0] for number, posterior in posteriors.items()}
     return {path: center for path, center in found.items() if len(path) < DEPTH}
 
@@ -103,6 +106,20 @@ def test_answers_that_are_begun_together_do_not_read_each_other(draws):
     draws |= {(turn, 0, "below"): 1.0 for turn in range(8)}
     grown = grow(leaves=8, parallel=3)
     assert [[path for path, _ in batch] for batch in begun(grown)] == [[()] * 3, [(0,)] * 3, [(0,)] * 2]
+
+
+def test_equal_draws_go_to_the_first_child_whichever_came_first(draws):
+    draws[2, 0, "below"] = 1
+    for pick in (round_robin(), newest_first()):
+        assert begun(grow(leaves=3, parallel=2, pick=pick))[1] == [((0,), "")]
+
+
+def test_what_is_known_is_the_same_to_the_last_bit_whichever_answer_came_first():
+    def learned(pick):
+        grown = grow(reward=lambda path: uniform(3, *path), leaves=36, parallel=12, pick=pick)
+        return [posterior.parameters() for posterior in (grown.growth._new[0], *grown.growth._given)]
+
+    assert learned(round_robin()) == learned(newest_first())
 
 
 def test_the_first_answers_are_blind_and_all_others_have_read_them():

@@ -146,7 +146,9 @@ class MARS2Growth:
             new = self._new[node.number].draw(tree.seed, *key, "new")
             if new >= self._below[node.number].draw(tree.seed, *key, "below"):
                 break
-            children.sort(key=lambda child: child.sibling_index)
-            draws = [self._through[child.number].draw(tree.seed, *key, child.sibling_index) for child in children]
-            node = children[draws.index(max(draws))]
+            draws = {
+                child.sibling_index: self._through[child.number].draw(tree.seed, *key, child.sibling_index)
+                for child in children
+            }
+            node = max(children, key=lambda child: (draws[child.sibling_index], -child.sibling_index))
         return node
