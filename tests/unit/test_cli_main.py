@@ -113,6 +113,16 @@ def shown(name: str, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
+def test_the_list_of_policies_cuts_no_word_in_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert app.run(["policies"]) == 0
+    listed = capsys.readouterr().out
+    assert max(map(len, listed.splitlines())) <= 80
+    assert "…" not in listed
+
+
 def test_policies_show_has_everything_of_a_name_with_the_recipe_first(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown("treepo", capsys)
     headings = ("recipe treepo", "branch policy treepo", "advantage policy treepo")

@@ -3,6 +3,7 @@
 import sys
 import unicodedata
 from collections.abc import Sequence
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -63,12 +64,13 @@ def counted(count: int, noun: str) -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> Table:
-    """A compact table; a column whose name starts with ">" is right-aligned. Strings are shown as they are."""
+    """A compact table; a column whose name starts with ">" is right-aligned. Strings are shown whole, as they are."""
     grid = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
     grid.padding = (0, 2, 0, 0)
     grid.show_header = any(column.strip(">") for column in columns)
     for column in columns:
-        grid.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", header_style="dim")
+        justify: Literal["left", "right"] = "right" if column.startswith(">") else "left"
+        grid.add_column(column.lstrip(">"), justify=justify, header_style="dim", overflow="fold")
     for row in rows:
         grid.add_row(*(Text(plain(value)) if isinstance(value, str) else value for value in row))
     return grid
