@@ -47,8 +47,9 @@ async def _measure(arm: Arm, arena: Arena, seed: int) -> Figures:
 def _judge(bound: float, rounds: Sequence[Figures]) -> tuple[Verdict, str]:
     fewer, worst = middle(rounds, "fewer"), lowest(rounds, "fewer")
     than = f"{abs(fewer):.0f} % {'fewer' if fewer >= 0 else 'more'} tokens"
+    but = f", but {abs(worst):.0f} % more in the worst seed" if fewer >= bound and worst <= 0 else ""
     return holds(
-        fewer >= bound and worst > 0, f"{than} than a vote over independent samples takes to be as often right"
+        fewer >= bound and worst > 0, f"{than} than a vote over independent samples takes to be as often right{but}"
     )
 
 
