@@ -58,7 +58,7 @@ def allocator(
     if built.least < built.most and fewest == most:
         raise InvalidInput(
             f"allocate policy '{name}' gives a task {built.least} to {built.most} leaves, but the branch policy grows "
-            f"{most} whatever leaves says; choose one that follows leaves, such as treepo or flat"
+            f"{most} whatever leaves says; choose one that follows leaves: see `treeroll policies`"
         )
     return built
 

@@ -12,7 +12,9 @@ def run_budget(config: RunConfig, max_tokens: int, segment: SegmentPolicy) -> Bu
     """The caps of a run whose paths have at most so many tokens. InvalidInput names what clashes."""
     caps = config.budget
     if caps.tool_calls is not None and segment.tool is None:
-        raise InvalidInput("budget.tool_calls is set, but the segment policy has no tool; use one such as agent_step")
+        raise InvalidInput(
+            "budget.tool_calls is set, but the segment policy has no tool; use one that has: see `treeroll policies`"
+        )
     rate, burst = caps.tokens_per_second, caps.burst_tokens
     if burst is not None and burst < max_tokens:
         raise InvalidInput(
