@@ -4,6 +4,7 @@ import asyncio
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.support.local_service import local_service
 from tests.support.rollouts import trees_of
@@ -171,6 +172,10 @@ async def test_a_branch_policy_may_have_branches_of_another_model(monkeypatch: p
     for sample in (sample for tree in trees for sample in tree.samples):
         alone = {of[name] for name in sample.path_node_ids} == {"small"}
         assert (sample.path_weight > 0) == alone
+        ends = [*sample.path_offsets[1:], len(sample.completion_ids)]
+        made = [int(of[name] == "small") for name in sample.path_node_ids]
+        lengths = np.subtract(ends, sample.path_offsets)
+        assert sample.completion_mask.tolist() == np.repeat(made, lengths).tolist()
 
 
 async def test_a_branch_policy_that_names_a_model_which_nobody_serves_is_refused(

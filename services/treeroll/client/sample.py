@@ -44,7 +44,7 @@ class Sample:
     prompt_ids: Int32
     completion_ids: Int32
     completion_mask: Int32
-    """1: made by the model; 0: a tool's observation, or inserted by the branch policy."""
+    """1: made by `model`; 0: a tool's observation, inserted by the branch policy, or made by another model."""
     prompt_text: str
     completion_text: str
     logprobs: Float32
@@ -123,11 +123,13 @@ def _staleness(path: Path) -> int | None:
 
 
 def _mask(path: Path) -> Int32:
-    """0 on what is inserted and on observations, which begin and end the nodes that have any."""
+    """0 on what is inserted, on observations, which begin and end the nodes that have any, and on others' nodes."""
     mask, end = np.ones(sum(path.lengths), np.int32), 0
     for node, length in zip(path.nodes(), path.lengths, strict=True):
         if node.inserted_tokens:
             mask[end : end + node.inserted_tokens] = 0
+        if node.HasField("model"):
+            mask[end : end + length] = 0
         end += length
         if node.observation_tokens:
             mask[end - node.observation_tokens : end] = 0
