@@ -70,7 +70,7 @@ SETTINGS = {
         ({}, LIMITS),
         ({"temperature": 0.02, "value": "success"}, WIDE),
         ({"value": "steps"}, LIMITS),
-        ({"value": "judge"}, LIMITS),
+        ({"value": "judge", "gate": 0.4}, LIMITS),
     ],
     ("branch", "dora"): [({}, LIMITS), ({"similarity_temperature": 0.3, "value": "success"}, WIDE)],
     ("branch", "ets"): [
@@ -97,6 +97,7 @@ SETTINGS = {
         ({}, LIMITS),
         ({"parallel": 1, "width": 4, "tokens": 1}, LIMITS),
         ({"revive": 0.3}, LIMITS),
+        ({"gate": 0.7}, LIMITS),
     ],
     ("branch", "pets"): [
         ({}, LIMITS),

@@ -112,6 +112,7 @@ class BavtGrowth(RoundGrowth):
 
     def candidates(self, tree: Tree, waiting: list[Node]) -> list[Node]:
         """Those that are not pruned; all where only pruned ones could still become a leaf."""
+        waiting = super().candidates(tree, waiting)
         self._values.update(tree)
         kept = [node for node in waiting if not self._gained_less(tree, node, self._prune_below)]
         return kept if kept or tree.leaves else waiting

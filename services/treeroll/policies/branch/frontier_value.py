@@ -6,11 +6,41 @@ from typing import Literal
 
 from pydantic import Field
 
-from treeroll.core.tree import Node
+from treeroll.core.tree import Node, Tree
 from treeroll.policies import base
 from treeroll.policies.branch.steps import StepRates
 from treeroll.policies.branch.success import ExpectedSuccess
 from treeroll.policies.branch.value import Confidence, Judged, PathConfidence, ValueModel
+
+
+def scores(model: ValueModel, nodes: Sequence[Node]) -> list[float] | None:
+    """Scores of nodes, in their order; None if nothing is known of any. Ours: one unknown scores as the known do."""
+    values = [model.of(node) for node in nodes]
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    mean = math.fsum(known) / len(known)
+    return [mean if value is None else value for value in values]
+
+
+class Gate:
+    """Which of the waiting paths may go on: those that score no less than `least`; all, before anything is known."""
+
+    def __init__(self, values: ValueModel, least: float) -> None:
+        """`values` is its own."""
+        self._values = values
+        self._least = least
+
+    def open_to(self, tree: Tree, waiting: Sequence[Node]) -> list[Node]:
+        """In the order given. Where none passes and there is no leaf yet, the best one does, or the first of them."""
+        self._values.update(tree)
+        known = scores(self._values, waiting)
+        if known is None:
+            return list(waiting)
+        passing = [node for node, score in zip(waiting, known, strict=True) if score >= self._least]
+        if passing or tree.leaves:
+            return passing
+        return [waiting[known.index(max(known))]]
 
 
 class ValueParams(base.Params):
@@ -21,12 +51,15 @@ class ValueParams(base.Params):
     and below a node, with that of the node above as prior; `steps` the share of right ones among the arithmetic that
     the path has written; `judge` what the run's judge, a scorer of your own such as a process reward model, says of the
     path so far, from 0 to 1.
+
+    With a `gate`, paths whose score is below it do not go on, as long as others do or a leaf is there.
     """
 
     value: Literal["confidence", "path_confidence", "success", "steps", "judge"] = Field(
         "confidence", description="what the score of a node is"
     )
     success: float = Field(0.5, ge=-1e6, le=1e6, description="smallest reward that is a success")
+    gate: float | None = Field(None, ge=0, le=1, description="score below which a path does not go on; none: all may")
 
     @property
     def reads_rewards(self) -> bool:
@@ -43,6 +76,10 @@ class ValueParams(base.Params):
         """Whether scores come from the run's judge."""
         return self.value == "judge"
 
+    def gates(self) -> Gate | None:
+        """A fresh gate, for a tree; None without one."""
+        return None if self.gate is None else Gate(self.model(), self.gate)
+
     def model(self) -> ValueModel:
         """A fresh one, for a tree."""
         match self.value:
@@ -56,13 +93,3 @@ class ValueParams(base.Params):
                 return StepRates()
             case "judge":
                 return Judged()
-
-
-def scores(model: ValueModel, nodes: Sequence[Node]) -> list[float] | None:
-    """Scores of nodes, in their order; None if nothing is known of any. Ours: one unknown scores as the known do."""
-    values = [model.of(node) for node in nodes]
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    mean = math.fsum(known) / len(known)
-    return [mean if value is None else value for value in values]

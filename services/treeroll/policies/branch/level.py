@@ -91,6 +91,7 @@ class LevelGrowth:
         self._decision = Decision.RETROSPECTIVE if params.ordered else Decision.BOUNDARY
         self._allocation = allocation
         self._values = params.model()
+        self._gate = params.gates()
         self._width = width
         self._awaited = width  # live paths that have not arrived
         self._arrived = 0  # since the last decision, ended ones too
@@ -123,6 +124,8 @@ class LevelGrowth:
     def _decide(self, tree: Tree) -> list[Expansion]:
         waiting = [tree.nodes[number] for number in tree.in_path_order(self._waiting)]
         self._waiting, self._arrived = [], 0
+        if self._gate is not None and waiting:
+            waiting = self._gate.open_to(tree, waiting)
         if not waiting:
             return []
         self._values.update(tree)

@@ -83,6 +83,7 @@ class RoundGrowth:
         self._params = params
         self._choice = choice
         self._incumbent = incumbent
+        self._gate = params.gates()
         self._leaves = leaves
         self._begun = min(params.width, leaves)  # paths
         self._ended = 0
@@ -125,7 +126,7 @@ class RoundGrowth:
 
     def candidates(self, tree: Tree, waiting: list[Node]) -> list[Node]:
         """Which of the waiting may be chosen, in their order. Where none may, the tree ends."""
-        return waiting
+        return self._gate.open_to(tree, waiting) if self._gate is not None and waiting else waiting
 
     def go_on(self, tree: Tree, node: Node, forks: int) -> list[Expansion]:
         """A chosen path goes on, with so many forks."""
