@@ -33,7 +33,7 @@ LONGEST_REWRITE_S = 60.0
 # In one window; counting walks the live trees.
 LIVE_SAMPLES = 4
 # Segments a second that no coordinator will reach: as many tasks wait.
-FASTEST = 60_000
+FASTEST = 150_000
 # Fewer nodes weigh less than what the process allocates anyway.
 WEIGHABLE_NODES = 50_000
 
@@ -177,7 +177,7 @@ class Bench:
 
     async def _window(self, rewrite: bool = False) -> dict[str, float]:
         """Figures of one window, or of a rewrite from start to end; the load goes on as it is."""
-        await self._top_up(self._work.seconds)
+        await self._top_up(SETTLE_S + self._work.seconds)
         await asyncio.sleep(SETTLE_S)  # a submission holds up everything else for a moment
         redis_before = redis_tools.cpu_s(self._redis)
         load_before, before = await self._load.ask(cut=True), await self._coordinator.ask(cut=True)
