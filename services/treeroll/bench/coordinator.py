@@ -33,7 +33,7 @@ LONGEST_REWRITE_S = 60.0
 # In one window; counting walks the live trees.
 LIVE_SAMPLES = 4
 # Segments a second that no coordinator will reach: as many tasks wait.
-FASTEST = 150_000
+FASTEST = 60_000
 # Fewer nodes weigh less than what the process allocates anyway.
 WEIGHABLE_NODES = 50_000
 
