@@ -27,7 +27,7 @@ class Gate:
     """Which of the waiting paths may go on: those that score no less than `least`; all, before anything is known."""
 
     def __init__(self, values: ValueModel, least: float) -> None:
-        """`values` is its own."""
+        """`values` is brought up to date whenever paths are to pass."""
         self._values = values
         self._least = least
 
@@ -76,9 +76,9 @@ class ValueParams(base.Params):
         """Whether scores come from the run's judge."""
         return self.value == "judge"
 
-    def gates(self) -> Gate | None:
-        """A fresh gate, for a tree; None without one."""
-        return None if self.gate is None else Gate(self.model(), self.gate)
+    def gated(self, values: ValueModel) -> Gate | None:
+        """The gate of a tree, by values of this model; None without one."""
+        return None if self.gate is None else Gate(values, self.gate)
 
     def model(self) -> ValueModel:
         """A fresh one, for a tree."""

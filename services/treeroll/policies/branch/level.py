@@ -91,7 +91,7 @@ class LevelGrowth:
         self._decision = Decision.RETROSPECTIVE if params.ordered else Decision.BOUNDARY
         self._allocation = allocation
         self._values = params.model()
-        self._gate = params.gates()
+        self._gate = params.gated(self._values)
         self._width = width
         self._awaited = width  # live paths that have not arrived
         self._arrived = 0  # since the last decision, ended ones too

@@ -83,7 +83,7 @@ class RoundGrowth:
         self._params = params
         self._choice = choice
         self._incumbent = incumbent
-        self._gate = params.gates()
+        self._gate = params.gated(params.model())
         self._leaves = leaves
         self._begun = min(params.width, leaves)  # paths
         self._ended = 0
