@@ -16,8 +16,8 @@ from treeroll.core.effects import PersistNode
 from treeroll.core.events import SegmentReported
 from treeroll.core.ledger import Ledger
 from treeroll.core.live import LiveTree, TreeStatus
+from treeroll.core.node import BranchReason, Decision, Node, NodeStatus, Observation, Origin, StopReason
 from treeroll.core.run import Run, TaskSpec
-from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Observation, StopReason
 from treeroll.node_encoding import encode_node
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
@@ -25,7 +25,7 @@ from treeroll.policies.base import AdvantageEstimator
 from treeroll.store.base import StoredTree
 
 CLIENT_SCORER = "client"
-NOTHING = Observation(b"", "")
+EMPTY = Observation(b"", "")
 
 
 def run_record(run: Run) -> api.Run:
@@ -144,22 +144,11 @@ def node_record(effect: PersistNode) -> bytes:
     Serialised messages that follow each other are one message: what many nodes have in common is serialised once.
     """
     node, report = effect.node, effect.report
-    common = _common(
-        node.replica_id,
-        report.incarnation,
-        effect.attempt,
-        node.branch_reason,
-        node.decision,
-        node.status,
-        node.stop_reason,
-        node.group,
-        node.temperature,
-        node.max_tokens,
-        node.model,
-    )
+    common = _common(node.origin, node.status, node.stop_reason)
     text, payload = report.text, report.payload
-    if node.inserted is not None or node.observation is not None:
-        text, payload = _surrounded(text, payload, node.inserted or NOTHING, node.observation or NOTHING)
+    content = node.content
+    if content.inserted is not None or content.observation is not None:
+        text, payload = _surrounded(text, payload, content.inserted or EMPTY, content.observation or EMPTY)
     record = encode_node(
         node.number,
         node.parent,
@@ -196,30 +185,18 @@ def _rare(node: Node, report: SegmentReported) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _common(
-    replica_id: str,
-    incarnation: int,
-    attempt: int,
-    reason: BranchReason,
-    decision: Decision,
-    status: NodeStatus,
-    stop_reason: StopReason,
-    group: int,
-    temperature: float | None,
-    max_tokens: int | None,
-    model: str | None,
-) -> bytes:
+def _common(origin: Origin, status: NodeStatus, stop_reason: StopReason) -> bytes:
     """The part of a node's record that it has in common with many."""
     record = pb.Node(
-        replica_id=replica_id,
-        incarnation=incarnation,
-        attempt=attempt,
-        group=group,
-        temperature=temperature,
-        max_tokens=max_tokens,
-        model=model,
+        replica_id=origin.replica_id,
+        incarnation=origin.incarnation,
+        attempt=origin.attempt,
+        group=origin.group,
+        temperature=origin.temperature,
+        max_tokens=origin.max_tokens,
+        model=origin.model,
     )
-    record.branch_reason, record.decision = reason.value, decision.value
+    record.branch_reason, record.decision = origin.branch_reason.value, origin.decision.value
     record.status, record.stop_reason = status.value, stop_reason.value
     return record.SerializeToString()
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from treeroll.bench.coordinator import Point, Workload, filled, measure, points
+from treeroll.bench.coordinator import Point, Workload, measure, points
 from treeroll.bench.latency import Latencies, percentiles
 from treeroll.bench.load_messages import SegmentBytes, frame, report_bytes
 from treeroll.errors import InvalidInput
@@ -63,12 +63,6 @@ def test_points_are_all_combinations() -> None:
 
 
 @pytest.mark.slow
-def test_filling_ends_also_where_trees_end_as_fast_as_others_grow() -> None:
-    assert not filled(1000, 990, 3999)
-    assert filled(1000, 1000, 1000)
-    assert filled(1000, 990, 4000)
-
-
 async def test_it_measures_what_the_coordinator_acknowledges() -> None:
     notes: list[str] = []
     work = Workload(seconds=1.0, rewrite=True, rate=500.0)

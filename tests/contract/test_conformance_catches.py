@@ -5,7 +5,7 @@ import itertools
 import pytest
 from tests.support.conformance import caught
 
-from treeroll.core.tree import NodeStatus, StopReason
+from treeroll.core.node import NodeStatus, StopReason
 from treeroll.policies.advantage.grpo import Grpo
 from treeroll.policies.base import Delimiter, Verdict
 from treeroll.policies.placement.parent_affinity import ParentAffinity

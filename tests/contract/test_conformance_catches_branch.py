@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from tests.support.conformance import caught
 
 from treeroll.core.ledger import Ledger
-from treeroll.core.tree import BranchReason, Decision, NodeStatus
+from treeroll.core.node import BranchReason, Decision, NodeStatus
 from treeroll.policies import base
 from treeroll.policies.base import Expansion
 from treeroll.policies.branch.flat import Flat

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.grow import Driver, newest_first, ragged
 
+from treeroll.core.node import Decision, Node, NodeStatus
 from treeroll.core.rng import uniform
-from treeroll.core.tree import Decision, Node, NodeStatus, path_name
+from treeroll.core.tree import path_name
 from treeroll.policies import registry
 from treeroll.policies.base import Limits
 

@@ -11,10 +11,10 @@ from treeroll.core.budget import Budget
 from treeroll.core.effects import EmitTree
 from treeroll.core.events import AlarmRang, RunClosed, RunCreated, TasksSubmitted
 from treeroll.core.live import LiveTree, TreeStatus
+from treeroll.core.node import BranchReason
 from treeroll.core.run import TaskSpec
 from treeroll.core.runs import submit
 from treeroll.core.step import apply
-from treeroll.core.tree import BranchReason
 from treeroll.errors import RunClosed as RunClosedError
 from treeroll.testing.world import PROMPT_TOKENS, World, fingerprint
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from treeroll.core.live import LiveTree, TreeStatus
-from treeroll.core.tree import BranchReason, Node
+from treeroll.core.node import BranchReason, Node
 from treeroll.policies import registry
 from treeroll.policies.base import Limits
 from treeroll.policies.build import build_policies

@@ -3,7 +3,7 @@
 import pytest
 
 from treeroll.core.live import TreeStatus
-from treeroll.core.tree import NodeStatus, StopReason
+from treeroll.core.node import NodeStatus, StopReason
 from treeroll.testing.world import PROMPT_TOKENS, World, fingerprint
 
 # Tokens 2 to 6 end a segment, one token in ten; so does "9 1", which straddles two tokens or ends one.

@@ -10,7 +10,8 @@ from treeroll.core.credit import TreeShape, path_weights
 from treeroll.core.effects import Effect, PersistNode, StartBranch
 from treeroll.core.events import SegmentReported
 from treeroll.core.live import TreeStatus
-from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, StopReason, Tree
+from treeroll.core.node import BranchReason, Decision, Node, NodeStatus, StopReason
+from treeroll.core.tree import Tree
 from treeroll.policies import registry
 from treeroll.policies.base import Expansion, Limits
 from treeroll.policies.build import Policies

@@ -5,8 +5,8 @@ import pytest
 from treeroll.core.alarm import alarm
 from treeroll.core.events import AlarmRang, RunCancelled
 from treeroll.core.live import TreeStatus
+from treeroll.core.node import Decision
 from treeroll.core.step import step
-from treeroll.core.tree import Decision
 from treeroll.testing.world import World
 
 LEAVES, SEEDS = 8, range(10)

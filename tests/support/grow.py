@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from treeroll.core import rng
-from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, StopReason, Tree, path_name
+from treeroll.core.node import BranchReason, Content, Decision, Node, NodeStatus, Origin, StopReason
+from treeroll.core.tree import Tree, path_name
 from treeroll.policies.base import BranchPolicy, Expansion, Growth
 
 PROMPT_TOKENS = 5
@@ -133,11 +134,9 @@ class Driver:
             path_logprob_sum=parent.path_logprob_sum + segment.logprob_sum,
             status=segment.status,
             stop_reason=segment.reason,
-            branch_reason=branch.reason,
-            decision=branch.decision,
-            group=branch.group,
             fanout=1 if inner else 0,
-            text=segment.text,
+            origin=Origin(branch_reason=branch.reason, decision=branch.decision, group=branch.group),
+            content=Content(text=segment.text),
         )
         self.tree.add(node)
         if inner:

@@ -1,8 +1,10 @@
 """Trees whose nodes have tokens, made by hand."""
 
 from array import array
+from dataclasses import replace
 
-from treeroll.core.tree import Node, NodeStatus, Observation, Tokens, Tree
+from treeroll.core.node import Content, Node, NodeStatus, Observation, Origin, Tokens
+from treeroll.core.tree import Tree
 
 PROMPT_TOKENS = 5
 
@@ -19,9 +21,7 @@ def add_step(tree, parent, entropies, observation="", *, sibling=0, status=NodeS
         tree, parent, [-1.0] * len(entropies) + [0.0] * len(observation),
         entropies=[*entropies, *[0.0] * len(observation)], sibling=sibling, status=status,
     )  # fmt: skip
-    node.observation = told
-    for name, value in values.items():
-        setattr(node, name, value)
+    node.content, node.origin = replace(node.content, observation=told), Origin(**values)
     return node
 
 
@@ -31,7 +31,9 @@ def add_node(tree, parent, logprobs, *, ids=None, entropies=(), cut=None, siblin
     start, depth = (above.total, above.depth + 1) if cut is None else (above.token_start + cut, above.depth)
     node = Node(
         len(tree.nodes), parent, sibling, depth, start, len(logprobs), sum(logprobs), min(logprobs), status=status,
-        tokens=Tokens(array("i", ids or range(10, 10 + len(logprobs))), array("f", logprobs), array("f", entropies)),
+        content=Content(
+            Tokens(array("i", ids or range(10, 10 + len(logprobs))), array("f", logprobs), array("f", entropies))
+        ),
     )  # fmt: skip
     tree.add(node)
     if cut is not None:

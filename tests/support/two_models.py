@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from treeroll.core.tree import Node, NodeStatus, Tree
+from treeroll.core.node import Node, NodeStatus
+from treeroll.core.tree import Tree
 from treeroll.policies import base
 from treeroll.policies.base import Expansion, Limits
 

@@ -5,7 +5,7 @@ import math
 import pytest
 from tests.support.tokens import add_step, planted
 
-from treeroll.core.tree import BranchReason, Decision, NodeStatus
+from treeroll.core.node import BranchReason, Decision, NodeStatus
 from treeroll.policies import registry
 from treeroll.policies.base import Limits
 from treeroll.policies.branch.aepo import AEPO, from_prompt

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from treeroll.core.tree import NodeStatus
+from treeroll.core.node import NodeStatus
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.base import Limits

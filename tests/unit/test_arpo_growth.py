@@ -5,8 +5,8 @@ import math
 import pytest
 from tests.support.tokens import add_step, planted
 
+from treeroll.core.node import BranchReason, Decision, NodeStatus
 from treeroll.core.rng import uniform
-from treeroll.core.tree import BranchReason, Decision, NodeStatus
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.base import Limits

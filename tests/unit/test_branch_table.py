@@ -3,7 +3,7 @@
 import pytest
 
 from treeroll.core.branch import BRANCH_TABLE, Branch, BranchEvent, BranchState, Outcome
-from treeroll.core.tree import BranchReason, Decision
+from treeroll.core.node import BranchReason, Decision
 from treeroll.errors import BrokenInvariant
 
 

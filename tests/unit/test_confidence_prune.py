@@ -5,7 +5,7 @@ from array import array
 
 import pytest
 
-from treeroll.core.tree import NodeStatus, StopReason, Tokens
+from treeroll.core.node import NodeStatus, StopReason, Tokens
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.base import Ended, Limits, Segment

@@ -3,7 +3,7 @@
 import pytest
 from tests.support.grow import Driver, Outcome, endless, leaf
 
-from treeroll.core.tree import Decision, NodeStatus, StopReason
+from treeroll.core.node import Decision, NodeStatus, StopReason
 from treeroll.policies import registry
 from treeroll.policies.base import Limits
 from treeroll.policies.branch.deepsearch import _updated

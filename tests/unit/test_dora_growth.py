@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.grow import Driver, Outcome, leaf
 
-from treeroll.core.tree import NodeStatus
+from treeroll.core.node import NodeStatus
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.base import Limits

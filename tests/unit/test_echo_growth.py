@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from tests.support.tokens import add_node, planted
 
-from treeroll.core.tree import BranchReason, Decision, NodeStatus
+from treeroll.core.node import BranchReason, Decision, NodeStatus
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.base import Limits

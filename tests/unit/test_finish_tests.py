@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treeroll.core.tree import NodeStatus, StopReason
+from treeroll.core.node import NodeStatus, StopReason
 from treeroll.errors import InvalidInput
 from treeroll.policies.base import Ended, Limits, Segment
 from treeroll.policies.prune.finish_tests import FinishTests

@@ -5,7 +5,8 @@ import math
 import pytest
 from tests.support.grow import PROMPT_TOKENS
 
-from treeroll.core.tree import Node, NodeStatus, Observation, Tree
+from treeroll.core.node import Content, Node, NodeStatus, Observation
+from treeroll.core.tree import Tree
 from treeroll.policies.branch.frontier_value import ValueParams, scores
 from treeroll.policies.branch.success import ExpectedSuccess
 
@@ -52,7 +53,7 @@ def test_values_follow_new_leaves():
 def test_an_unknown_score_is_the_mean_of_the_known():
     tree = tree_of((0, "inner"), (0, "inner"), (0, "inner"))
     for node, text in zip(tree.nodes[1:], ["1+1=2 ", "", "1+1=3 "], strict=True):
-        node.text = text
+        node.content = Content(text=text)
     model = ValueParams(value="steps").model()
     model.update(tree)
     assert scores(model, tree.nodes[1:]) == [1.0, 0.5, 0.0]
@@ -66,8 +67,10 @@ def test_the_confidence_of_a_path_is_over_its_sampled_tokens_whatever_their_segm
     model.update(tree)
     assert model.of(tree.nodes[1]) == pytest.approx(math.exp(-0.1))
     # Ten tokens, of which a tool's answer is six: nobody was sure or unsure of those.
-    observation = Observation(bytes(4 * 6), "=14\n")
-    tree.add(Node(2, 1, 0, 2, 35, 10, logprob_sum=-4.0, path_logprob_sum=-7.0, observation=observation))
+    answer = Content(observation=Observation(bytes(4 * 6), "=14\n"))
+    tree.add(
+        Node(2, 1, 0, 2, 35, 10, logprob_sum=-4.0, path_logprob_sum=-7.0, content=answer)
+    )
     tree.add(Node(3, 2, 0, 3, 45, 1, logprob_sum=-0.0, path_logprob_sum=-7.0))
     model.update(tree)
     assert [model.of(node) for node in tree.nodes[2:]] == pytest.approx([math.exp(-7 / 34), math.exp(-7 / 35)])

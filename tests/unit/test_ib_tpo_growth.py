@@ -5,7 +5,7 @@ import math
 import pytest
 from tests.support.grow import Driver, Outcome, endless, leaf
 
-from treeroll.core.tree import Decision, StopReason
+from treeroll.core.node import Decision, StopReason
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.base import Limits

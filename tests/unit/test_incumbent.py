@@ -6,7 +6,8 @@ import pytest
 from tests.support.grow import PROMPT_TOKENS, Driver, Outcome, leaf
 from tests.unit.test_round_growths import DEPTH, NAMES, chosen
 
-from treeroll.core.tree import Node, NodeStatus, Tree
+from treeroll.core.node import Content, Node, NodeStatus
+from treeroll.core.tree import Tree
 from treeroll.policies import registry
 from treeroll.policies.base import Limits
 from treeroll.policies.branch.frontier_value import ValueParams
@@ -50,7 +51,7 @@ def test_without_a_reward_to_beat_all_may_go_on(reward):
 
 def test_of_an_unknown_value_the_best_is_hoped():
     tree = tree_of(0.5, reward=1.0)
-    tree.nodes[2].text = "no arithmetic"
+    tree.nodes[2].content = Content(text="no arithmetic")
     steps = ValueParams(value="steps").model()
     assert [node.number for node in Incumbent(steps, 0.0, MAX_TOKENS).hopeful(tree, tree.nodes[2:])] == [2]
 

@@ -15,7 +15,7 @@ from treeroll.coordinator.specs import check_inserts
 from treeroll.coordinator.tools import ToolDesk
 from treeroll.core.effects import PersistNode
 from treeroll.core.events import SegmentReported
-from treeroll.core.tree import Node, NodeStatus, Observation
+from treeroll.core.node import Content, Node, NodeStatus, Observation, Origin
 from treeroll.cut_nodes import split_nodes
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import InvalidInput
@@ -75,14 +75,15 @@ def written(node: Node, token_ids: list[int], text: str) -> pb.Node:
         entropies=float32(*[0.5] * len(token_ids)), weight_versions=[pb.WeightSpan(version=2, tokens=len(token_ids))],
     )  # fmt: skip
     report = SegmentReported("r", 1, 1, len(token_ids), text=text, payload=payload.SerializeToString(), cached_tokens=4)
-    effect = PersistNode(SimpleNamespace(), node, 1, report)  # type: ignore[arg-type]
+    effect = PersistNode(SimpleNamespace(), node, report)  # type: ignore[arg-type]
     return pb.Node.FromString(records.node_record(effect))
 
 
 def tree() -> pb.Tree:
     """A hint, three tokens and an answer, cut behind two of the three."""
     hint, answer = Observation(int32(31, 32), "in"), Observation(int32(61), "=")
-    first = Node(1, 0, 0, 1, 3, 6, status=NodeStatus.LEAF, inserted=hint, observation=answer, max_tokens=9)
+    first = Node(1, 0, 0, 1, 3, 6, status=NodeStatus.LEAF, origin=Origin(max_tokens=9))
+    first.content = Content(inserted=hint, observation=answer)
     other = Node(2, 1, 1, 1, 7, 1, status=NodeStatus.LEAF)
     leaf = written(other, [43], "x")
     leaf.parent_chars = 4

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 from tests.support.grow import Driver, Outcome, discarded, endless, leaf, newest_first, round_robin
 
+from treeroll.core.node import BranchReason, Decision
 from treeroll.core.rng import uniform
-from treeroll.core.tree import BranchReason, Decision
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.base import Limits

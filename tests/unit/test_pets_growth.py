@@ -5,8 +5,8 @@ from fractions import Fraction
 import pytest
 from tests.support.grow import Driver, Outcome, discarded, leaf
 
+from treeroll.core.node import Decision
 from treeroll.core.rng import randint
-from treeroll.core.tree import Decision
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.allocate.majority import leader_chance, leader_gain

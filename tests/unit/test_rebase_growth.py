@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.grow import Driver, Outcome, endless, leaf, ragged
 
-from treeroll.core.tree import Decision
+from treeroll.core.node import Decision
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.base import Limits

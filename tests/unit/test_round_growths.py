@@ -5,7 +5,8 @@ import math
 import pytest
 from tests.support.grow import PROMPT_TOKENS, Driver, Outcome, endless, leaf
 
-from treeroll.core.tree import Decision, Node, Tree
+from treeroll.core.node import Decision, Node
+from treeroll.core.tree import Tree
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.base import Limits

@@ -3,7 +3,8 @@
 import pytest
 from tests.support.grow import Driver, Outcome, endless, leaf
 
-from treeroll.core.tree import Node, NodeStatus, Tree
+from treeroll.core.node import Node, NodeStatus
+from treeroll.core.tree import Tree
 from treeroll.policies import registry
 from treeroll.policies.base import Limits
 from treeroll.policies.branch.settled import Settled, SettledParams

@@ -5,7 +5,7 @@ import math
 import pytest
 from tests.support.tokens import add_step, planted
 
-from treeroll.core.tree import NodeStatus
+from treeroll.core.node import NodeStatus
 from treeroll.policies.branch.step_entropy import StepEntropyParams, entropy_change, step_entropy
 
 # A vocabulary of two: entropies in units of ln 2.

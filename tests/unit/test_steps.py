@@ -3,7 +3,8 @@
 import pytest
 from tests.support.grow import PROMPT_TOKENS
 
-from treeroll.core.tree import Node, NodeStatus, Tree
+from treeroll.core.node import Content, Node, NodeStatus
+from treeroll.core.tree import Tree
 from treeroll.policies.branch.steps import StepRates
 
 
@@ -13,7 +14,7 @@ def rates(*texts, ended=False):
     for number, text in enumerate(texts, 1):
         last = ended and number == len(texts)
         status = NodeStatus.LEAF if last else NodeStatus.INNER
-        tree.add(Node(number, number - 1, 0, number, 0, 1, text=text, status=status))
+        tree.add(Node(number, number - 1, 0, number, 0, 1, content=Content(text=text), status=status))
         assert model.update(tree) == {number}
     return [model.of(node) for node in tree.nodes[1:]]
 
@@ -58,6 +59,6 @@ def test_what_is_a_step_and_when_it_is_right(text, value):
 def test_branches_of_a_tree_have_a_common_past_and_nothing_else():
     tree, model = Tree.planted("tree", 7, PROMPT_TOKENS), StepRates()
     for number, (parent, text) in enumerate([(0, "1+1=2, 2+"), (1, "2=4 "), (1, "2=5 "), (0, "1+1=1 ")], 1):
-        tree.add(Node(number, parent, 0, 1, 0, 1, text=text))
+        tree.add(Node(number, parent, 0, 1, 0, 1, content=Content(text=text)))
     model.update(tree)
     assert [model.of(node) for node in tree.nodes] == [None, 1.0, 1.0, 0.5, 0.0]

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from tests.support.grow import Driver, endless, leaf, newest_first, ragged
 
-from treeroll.core.tree import Decision
+from treeroll.core.node import Decision
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.base import Limits

@@ -1,11 +1,12 @@
 """Tree-Planner: where answers part, and where new ones begin."""
 
 from array import array
+from dataclasses import replace
 
 import pytest
 from tests.support.tokens import add_node, planted
 
-from treeroll.core.tree import Decision, NodeStatus, Observation
+from treeroll.core.node import Decision, NodeStatus, Observation
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.base import Limits
@@ -88,7 +89,7 @@ def test_a_place_within_a_tools_answer_is_none():
     growth = registry.build("branch", "tree_planner", {"samples": 2}, LIMITS).grow(tree)
     for sibling, said in enumerate([8, 9]):
         node = add_node(tree, 0, [-0.1] * 3, ids=[1, 2, said], sibling=sibling, status=NodeStatus.INNER)
-        node.observation = Observation(bytes(4), "")
+        node.content = replace(node.content, observation=Observation(bytes(4), ""))
         add_node(tree, node.number, [-0.1], ids=[3])
     assert growth.on_idle(tree) == []
 

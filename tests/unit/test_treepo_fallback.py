@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from treeroll.core.tree import StopReason
+from treeroll.core.node import StopReason
 from treeroll.policies.base import Limits
 from treeroll.policies.branch.treepo_fallback import Leaf, SegmentStats, in_order, plan_round, segments_kept
 from treeroll.policies.branch.treepo_params import TreePOParams

@@ -3,7 +3,7 @@
 import pytest
 from tests.support.grow import INNER, Driver, Outcome, discarded, endless, leaf, newest_first
 
-from treeroll.core.tree import BranchReason, StopReason
+from treeroll.core.node import BranchReason, StopReason
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.base import Limits

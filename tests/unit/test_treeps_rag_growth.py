@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 from tests.support.tokens import add_step, planted
 
-from treeroll.core.tree import Decision, NodeStatus
+from treeroll.core.node import Decision, NodeStatus
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.base import Limits

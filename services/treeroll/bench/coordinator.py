@@ -22,13 +22,11 @@ LEAVES = 16
 # Prompt and segments such that every segment has the wanted tokens: boundaries fall at 1 modulo the block.
 BLOCK, PROMPT_TOKENS = 32, 33
 DEMO_CONTEXT = 1024  # the service refuses replicas with less than its model's
-# Of a tree's whole life, about: without early ends 2 + 4 + 8 + 16 + 16 ... nodes, so 0.47 of the last count.
+# Of the nodes that a tree has at its end, what it has on average over its life.
 MEAN_SHARE = 0.47
 SETTLE_S = 1.0
 POLL_S = 0.1
 STUCK_S = 20.0
-# After this many times the wanted live nodes their number no longer grows.
-LIVES = 4
 LONGEST_REWRITE_S = 60.0
 # In one window; counting walks the live trees.
 LIVE_SAMPLES = 4
@@ -72,10 +70,14 @@ class Workload:
     """One more window during a rewrite of the append-only file."""
 
     @property
+    def widths(self) -> list[int]:
+        """Nodes of a tree at depth 1, 2, ..., about: without early ends."""
+        return [min(2**depth, LEAVES) for depth in range(1, self.max_depth + 1)]
+
+    @property
     def nodes_per_tree(self) -> int:
         """About, at its end."""
-        width = [min(2**depth, LEAVES) for depth in range(1, self.max_depth + 1)]
-        return sum(width)
+        return sum(self.widths)
 
     def live_trees(self, live_nodes: int) -> int:
         """Trees that hold so many nodes at any moment, about."""
@@ -132,22 +134,30 @@ class Bench:
         self._tasks += count
 
     async def _fill(self) -> dict[str, Any]:
-        """Grow until the point's nodes are live, then let it settle if that was soon. Returns figures from before."""
-        await self._submit(self._trees)
-        await self._top_up(SETTLE_S)
-        before = now = await self._coordinator.ask()
+        """Plant trees as others get one level deeper, so that their ages are as in a service that has run for long:
+        planted at once, they would all be widest, and end, at the same time. Returns figures from before."""
+        work, trees = self._work, self._trees
+        before = await self._coordinator.ask()
         await self._load.ask(rate=None)
-        while (
-            not filled(self._point.live_nodes, now["live_nodes"], now["segments"] - before["segments"])
-            or now["at_s"] < before["at_s"] + SETTLE_S
-        ):
+        wanted = float(before["segments"])
+        for depth in range(1, work.max_depth + 1):
+            await self._submit(math.ceil(trees * depth / work.max_depth) - self._tasks)
+            wanted += sum(work.widths[:depth]) * trees / work.max_depth
+            await self._made(wanted)
+        return before
+
+    async def _made(self, segments: float) -> None:
+        """Wait until there are so many, or no tree is left to make them."""
+        now = await self._coordinator.ask()
+        moved_at = now["at_s"]
+        while now["segments"] < segments and now["live_nodes"]:
             await asyncio.sleep(POLL_S)
             await self._load.ask()  # raises if it has ended
             seen, now = now, await self._coordinator.ask()
-            if now["segments"] == seen["segments"] and now["at_s"] > before["at_s"] + STUCK_S:
+            if now["segments"] > seen["segments"]:
+                moved_at = now["at_s"]
+            elif now["at_s"] > moved_at + STUCK_S:
                 raise TreerollError(f"the load stands still with {now['live_nodes']} live nodes")
-            await self._top_up(2 * POLL_S)
-        return before
 
     async def _top_up(self, seconds: float) -> None:
         """Enough waiting tasks for so long, however fast it is, also if all trees of an age end in it."""
@@ -215,11 +225,6 @@ class Bench:
             while redis_tools.rewriting(self._redis) or monotonic() < ends_at:
                 await asyncio.sleep(POLL_S)
                 await self._top_up(self._work.seconds)
-
-
-def filled(wanted: int, live: int, made: int) -> bool:
-    """As many nodes live as wanted, or so many were made that trees end as fast as others grow: what is then."""
-    return live >= wanted or made >= LIVES * wanted
 
 
 def _per_second(before: Mapping[str, Any], after: Mapping[str, Any], figure: str) -> float:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from treeroll.core.tree import Node, Tree
+from treeroll.core.node import Node
+from treeroll.core.tree import Tree
 from treeroll.policies.base import Expansion, Growth
 from treeroll.testing.observed import ObservedPolicy
 

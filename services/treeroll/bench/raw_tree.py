@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from treeroll.bench.meter import Meter
 from treeroll.bench.raw_engine import Completion
+from treeroll.core.node import BranchReason, Decision, Node, NodeStatus, Origin, StopReason
 from treeroll.core.rng import hash64
-from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, StopReason, Tree
+from treeroll.core.tree import Tree
 from treeroll.policies.base import Ended, Expansion, Growth, Segment
 from treeroll.policies.build import Policies
 from treeroll.tokenizer import Tokenizer
@@ -84,10 +85,8 @@ class RawTree:
             path_logprob_sum=parent.path_logprob_sum + logprob_sum,
             status=status,
             stop_reason=reason,
-            branch_reason=piece.reason,
-            decision=piece.decision,
-            group=piece.group,
             fanout=1 if status is NodeStatus.INNER else 0,
+            origin=Origin(branch_reason=piece.reason, decision=piece.decision, group=piece.group),
         )
 
     def _verdict(self, parent: Node, done: Completion) -> tuple[NodeStatus, StopReason]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from treeroll.core.tree import Observation
+from treeroll.core.node import Observation
 from treeroll.tokenizer import Tokenizer
 from treeroll.tools.base import Tool
 

@@ -8,6 +8,7 @@ from treeroll.core.fleet import Replica
 from treeroll.core.grow import cut_branch, settle_tree
 from treeroll.core.live import LiveTree
 from treeroll.core.masks import lacking, mask, next_doomed, refusal, release_throttled
+from treeroll.core.node import Origin, shared_origin
 from treeroll.core.patience import end_waits
 from treeroll.core.pool import Pool
 from treeroll.core.queues import take_slot
@@ -117,13 +118,26 @@ def _grant_or_mask(state: State, replica: Replica, live: LiveTree, branch: Branc
         tokens.reserve(need)
     branch.reserved = need
     branch.apply(BranchEvent.GRANT)
-    branch.attempt = branch.failures + 1
-    branch.grant, branch.replica_id, branch.incarnation = state.next_grant, replica.replica_id, replica.incarnation
+    branch.grant, branch.origin = state.next_grant, _origin(replica, live, branch)
     state.next_grant += 1
     state.grants[branch.grant] = (live, branch)
     live.served.setdefault((replica.replica_id, replica.incarnation), branch.grant)
     take_slot(state, replica, branch)
     return [start_effect(live, branch)]
+
+
+def _origin(replica: Replica, live: LiveTree, branch: Branch) -> Origin:
+    return shared_origin(
+        replica.replica_id,
+        replica.incarnation,
+        branch.failures + 1,
+        branch.reason,
+        branch.decision,
+        branch.group,
+        branch.temperature,
+        branch.max_tokens,
+        None if branch.model == live.task.model else branch.model,
+    )
 
 
 def _cut_for_budget(state: State) -> list[Effect]:

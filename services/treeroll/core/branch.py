@@ -12,7 +12,8 @@ OneOutcomePerBranch: every grant ends in exactly one outcome; `BRANCH_TABLE` is 
 from dataclasses import dataclass
 
 from treeroll.core.ledger import Ledger
-from treeroll.core.tree import TAIL_CHARS, BranchReason, Decision, Kind, Observation
+from treeroll.core.node import OF_PROMPT, BranchReason, Decision, Kind, Observation, Origin
+from treeroll.core.tree import TAIL_CHARS
 from treeroll.errors import BrokenInvariant
 
 
@@ -73,8 +74,9 @@ class Branch:
     `total` is the length, prompt included, `depth` the number of boundaries passed, `logprob_sum` that of the sampled
     tokens. `sibling_index` is the index its first node takes below the start. `boundaries` are the total lengths where
     segments end on its path, for depth 1, 2, ... `inserted` comes before its first sampled token, and is durable with
-    it. `reserved` are tokens that accounts still hold for the running grant, `claims` those accounts of things counted
-    that hold one for it. `tail` is the end of its completion text, None until a replica has said it.
+    it. `grant` and `origin` are those of the last grant and its nodes. `reserved` are tokens that accounts still hold
+    for the running grant, `claims` those accounts of things counted that hold one for it. `tail` is the end of its
+    completion text, None until a replica has said it.
     """
 
     number: int
@@ -87,18 +89,16 @@ class Branch:
     decision: Decision
     boundaries: list[int]
     state: BranchState = BranchState.PENDING
-    attempt: int = 0
     grant: int = 0
-    replica_id: str = ""
-    incarnation: int = 0
+    origin: Origin = OF_PROMPT
     home: str | None = None
     model: str = ""  # the pool that serves it
     reserved: int = 0
     claims: tuple[Ledger, ...] = ()
     seed: int = 0
-    group: int = 0  # its nodes' label, see Node.group
+    group: int = 0  # its nodes' label, see Origin
     temperature: float | None = None  # what it samples at; None: the run's
-    max_tokens: int | None = None  # see Node.max_tokens
+    max_tokens: int | None = None  # see Origin
     inserted: Observation | None = None  # None once it is in a node
     started: bool = False  # has a node of its own
     failures: int = 0  # grants the engine refused or a replica lost

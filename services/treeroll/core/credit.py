@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from treeroll.core.live import LiveTree
-from treeroll.core.tree import Node, Tree
+from treeroll.core.node import Node
+from treeroll.core.tree import Tree
 from treeroll.cuts import split
 from treeroll.policies.base import AdvantageEstimator, CreditTree
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from treeroll.core.events import SegmentReported
 from treeroll.core.live import LiveTree
+from treeroll.core.node import Node, Observation
 from treeroll.core.run import Run, TaskSpec
-from treeroll.core.tree import Node, Observation
 from treeroll.policies.base import Delimiter
 
 
@@ -26,11 +26,10 @@ class PersistTasks:
 
 @dataclass(slots=True)
 class PersistNode:
-    """A node is final; `attempt` is its branch's, and `report` brought it."""
+    """A node is final; `report` brought it."""
 
     live: LiveTree
     node: Node
-    attempt: int
     report: SegmentReported
 
 

@@ -19,23 +19,23 @@ from treeroll.core.effects import (
 from treeroll.core.events import EndKind, LeafScored, PathJudged, SegmentReported
 from treeroll.core.live import LiveTree, TreeStatus
 from treeroll.core.masks import unblock
+from treeroll.core.node import LEAF, Node, Origin
 from treeroll.core.patience import await_others, decide
 from treeroll.core.queues import enqueue, free_slot
 from treeroll.core.reserve import note_ended
 from treeroll.core.segment import INNER, add_node, check_boundary, read_tokens
 from treeroll.core.shares import charge_end
 from treeroll.core.state import State
-from treeroll.core.tree import LEAF, Node
 from treeroll.errors import BrokenInvariant
 
-# Looked up for every segment, see tree.LEAF.
+# Looked up for every segment, see node.LEAF.
 RUNNING, STOPPING = BranchState.RUNNING, BranchState.STOPPING
 
 
 def report_segment(state: State, event: SegmentReported) -> list[Effect]:
     """Take one segment of a running branch, and its end if it has one."""
     entry = state.grants.get(event.grant)
-    if entry is None or entry[1].replica_id != event.replica_id or entry[1].incarnation != event.incarnation:
+    if entry is None or not _comes_from(event, entry[1].origin):
         state.fenced += 1
         return []
     live, branch = entry
@@ -54,7 +54,7 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
     node = None
     if event.n_tokens:
         node = add_node(state, live, branch, event, tokens)
-        effects.append(PersistNode(live, node, branch.attempt, event))
+        effects.append(PersistNode(live, node, event))
         if branch.claims:
             spend_claims(branch, node)
     if event.end is not None or (node is not None and node.status is not INNER):
@@ -64,6 +64,10 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
     if live.active == 0 or live.grown:
         effects += settle_tree(state, live)
     return effects
+
+
+def _comes_from(event: SegmentReported, origin: Origin) -> bool:
+    return origin.replica_id == event.replica_id and origin.incarnation == event.incarnation
 
 
 def _settle(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
@@ -91,10 +95,10 @@ def _account_prefix(live: LiveTree, branch: Branch, cached: int) -> None:
     counters = live.run.counters
     counters.cached_tokens += cached
     counters.recomputed_tokens += recomputed
-    if branch.tip or branch.attempt > 1:
+    if branch.tip or branch.origin.attempt > 1:
         live.recomputed += recomputed
     # The root is left out: its prompt is rarely aligned, so copies there recompute up to a block.
-    if branch.tip and not branch.started and branch.attempt == 1:
+    if branch.tip and not branch.started and branch.origin.attempt == 1:
         counters.fork_requests += 1
         counters.fork_recomputed_tokens += recomputed
 
@@ -106,7 +110,7 @@ def _end_branch(
     ended_path = node is not None and node.status is not INNER
     if ended_path and event.end is None:
         branch.apply(BranchEvent.STOP)
-        return [StopBranch(branch.replica_id, branch.incarnation, branch.grant)]
+        return [StopBranch(branch.origin.replica_id, branch.origin.incarnation, branch.grant)]
     if ended_path:
         release_grant(state, live, branch, BranchEvent.FINISH)
     elif event.end is EndKind.HOLD:
@@ -210,7 +214,7 @@ def cut_tree(state: State, live: LiveTree, reason: str, error: str) -> list[Effe
         elif branch.state is BranchState.RUNNING:
             branch.apply(BranchEvent.STOP)
             live.n_censored += 1
-            effects.append(StopBranch(branch.replica_id, branch.incarnation, branch.grant))
+            effects.append(StopBranch(branch.origin.replica_id, branch.origin.incarnation, branch.grant))
     close_held(live)
     return effects + settle_tree(state, live)
 

@@ -36,7 +36,7 @@ def take_slot(state: State, replica: Replica, branch: Branch) -> None:
 
 def free_slot(state: State, branch: Branch) -> None:
     """The branch runs on its replica no more."""
-    replica = state.replicas.get(branch.replica_id)
+    replica = state.replicas.get(branch.origin.replica_id)
     if replica is None or branch.grant not in replica.grants:
         return
     replica.grants.remove(branch.grant)

@@ -6,13 +6,14 @@ from functools import partial
 from treeroll.core.branch import Branch
 from treeroll.core.events import EndKind, SegmentReported
 from treeroll.core.live import LiveTree
+from treeroll.core.node import NOTHING, Content, Node, NodeStatus, Observation, StopReason, Tokens
 from treeroll.core.state import State
-from treeroll.core.tree import TAIL_CHARS, Node, NodeStatus, Observation, StopReason, Tokens, path_name
+from treeroll.core.tree import TAIL_CHARS, path_name
 from treeroll.errors import BrokenInvariant
 from treeroll.policies.base import Ended, Segment
 
 ENDED = {EndKind.EOS: Ended.EOS, EndKind.LENGTH: Ended.LIMIT}
-# Looked up for every segment, see tree.LEAF.
+# Looked up for every segment, see node.LEAF.
 INNER, NO_STOP, NOT_ENDED = NodeStatus.INNER, StopReason.NONE, Ended.NO
 
 
@@ -73,6 +74,9 @@ def add_node(state: State, live: LiveTree, branch: Branch, event: SegmentReporte
     else:
         status, reason, fanout = verdict.status, verdict.reason, 0
     logprob_sum = branch.logprob_sum + event.logprob_sum
+    spec, content = live.run.spec, NOTHING
+    if tokens is not None or inserted is not None or observation is not None or spec.reads_text:
+        content = Content(tokens, text if spec.reads_text else None, inserted, observation)
     node = Node(
         len(tree.nodes),
         branch.tip,
@@ -85,19 +89,10 @@ def add_node(state: State, live: LiveTree, branch: Branch, event: SegmentReporte
         logprob_sum,
         status,
         reason,
-        branch.reason,
-        branch.decision,
-        branch.group,
-        branch.replica_id,
-        event.grant,
         fanout,
-        tokens,
-        observation,
-        branch.temperature,
-        text if live.run.spec.reads_text else None,
-        inserted,
-        branch.max_tokens,
-        None if branch.model == live.task.model else branch.model,
+        branch.grant,
+        branch.origin,
+        content,
     )
     if tokens is not None:
         _surround(tokens, inserted, observation)

@@ -3,13 +3,13 @@
 from treeroll.core.branch import Branch
 from treeroll.core.effects import StartBranch
 from treeroll.core.live import LiveTree
+from treeroll.core.node import Node
 from treeroll.core.rng import hash64
-from treeroll.core.tree import Node
 
 
 def start_effect(live: LiveTree, branch: Branch) -> StartBranch:
     """Everything a replica needs to serve the branch from its last durable node."""
-    spec = live.run.spec
+    spec, origin = live.run.spec, branch.origin
     tip = live.tree.nodes[branch.tip]
     known = _known_by_replica(live, branch, tip)
     # No engine made an observation, so a replica has it only of branches that began behind it.
@@ -18,8 +18,8 @@ def start_effect(live: LiveTree, branch: Branch) -> StartBranch:
     if not known and tip.number:
         stored = tuple(node.number for node in live.tree.lineage(tip.number))
     return StartBranch(
-        replica_id=branch.replica_id,
-        incarnation=branch.incarnation,
+        replica_id=origin.replica_id,
+        incarnation=origin.incarnation,
         grant=branch.grant,
         run=live.run,
         tree_id=live.tree_id,
@@ -33,7 +33,7 @@ def start_effect(live: LiveTree, branch: Branch) -> StartBranch:
         boundaries=branch.boundaries[branch.depth :],
         hold=spec.segment.hold,
         # With engine seeds per request, no grant of a branch may re-use the noise of an earlier one.
-        seed=hash64(branch.seed, branch.attempt, branch.depth) if spec.sampling.per_request_seed else branch.seed,
+        seed=hash64(branch.seed, origin.attempt, branch.depth) if spec.sampling.per_request_seed else branch.seed,
         priority=-branch.depth,
         delimiter=spec.segment.delimiter,
         temperature=branch.temperature,
@@ -47,10 +47,11 @@ def _known_by_replica(live: LiveTree, branch: Branch, tip: Node) -> int:
 
     After a failure the prefix is sent whole: should the replica not have what we think, trying again would not help.
     """
-    first = live.served.get((branch.replica_id, branch.incarnation), 0)
+    origin = branch.origin
+    first = live.served.get((origin.replica_id, origin.incarnation), 0)
     if branch.failures or not first or first == branch.grant:
         return 0
     if not tip.number:
         return first
     # Grants only grow: one from before the first that this incarnation got was another incarnation's.
-    return tip.grant if tip.replica_id == branch.replica_id and tip.grant >= first else 0
+    return tip.grant if tip.replica_id == origin.replica_id and tip.grant >= first else 0

@@ -11,9 +11,9 @@ from treeroll.core.bucket import Bucket
 from treeroll.core.fleet import Replica
 from treeroll.core.ledger import Ledger
 from treeroll.core.live import LiveTree
+from treeroll.core.node import Observation, Tokens
 from treeroll.core.pool import Pool
 from treeroll.core.run import Run
-from treeroll.core.tree import Observation, Tokens
 from treeroll.errors import BrokenInvariant
 from treeroll.policies.base import PlacementPolicy
 from treeroll.tools.base import Tool

@@ -11,7 +11,8 @@ from typing import ClassVar, Final, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
-from treeroll.core.tree import BranchReason, Decision, Kind, Node, NodeStatus, StopReason, Tokens, Tree
+from treeroll.core.node import BranchReason, Decision, Kind, Node, NodeStatus, StopReason, Tokens
+from treeroll.core.tree import Tree
 from treeroll.errors import InvalidInput
 from treeroll.tools.base import Tool
 

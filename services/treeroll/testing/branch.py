@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from treeroll.core.live import LiveTree
-from treeroll.core.tree import Decision
+from treeroll.core.node import Decision
 from treeroll.policies import registry
 from treeroll.policies.base import Limits
 from treeroll.policies.build import Policies

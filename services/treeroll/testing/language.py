@@ -4,8 +4,8 @@ import struct
 from array import array
 from dataclasses import dataclass
 
+from treeroll.core.node import Node, Observation, Tokens
 from treeroll.core.rng import hash64, uniform
-from treeroll.core.tree import Node, Observation, Tokens
 from treeroll.tools.base import Tool
 
 EOS = 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
 
-from treeroll.core.tree import NodeStatus, StopReason, Tokens
+from treeroll.core.node import NodeStatus, StopReason, Tokens
 from treeroll.policies.base import Ended, Limits, Segment, Verdict
 from treeroll.testing.case import LIMITS, Case
 

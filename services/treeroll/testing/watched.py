@@ -4,7 +4,8 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
 
-from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tree
+from treeroll.core.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.core.tree import Tree
 from treeroll.policies.base import MAX_TEMPERATURE_SCALE, Expansion, Growth
 from treeroll.testing.case import Case
 from treeroll.testing.observed import ObservedPolicy

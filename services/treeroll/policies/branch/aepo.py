@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tree
+from treeroll.core.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.core.tree import Tree
 from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.step_entropy import StepEntropyParams, entropy_change, step_entropy
 from treeroll.policies.branch.width import MAX_FANOUT

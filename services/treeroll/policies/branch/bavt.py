@@ -6,8 +6,9 @@ from typing import ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 
+from treeroll.core.node import Decision, Node
 from treeroll.core.rng import gumbel
-from treeroll.core.tree import Decision, Node, Tree, path_name
+from treeroll.core.tree import Tree, path_name
 from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.frontier_value import scores
 from treeroll.policies.branch.incumbent import Incumbent

@@ -5,7 +5,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from treeroll.core.tree import Node, Tree
+from treeroll.core.node import Node
+from treeroll.core.tree import Tree
 from treeroll.policies.base import Limits
 from treeroll.policies.branch.rounds import Choice, RoundParams, RoundPolicy
 

@@ -5,7 +5,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, StopReason, Tree
+from treeroll.core.node import BranchReason, Decision, Node, NodeStatus, StopReason
+from treeroll.core.tree import Tree
 from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.settled import Settled, SettledParams
 from treeroll.policies.branch.success import SuccessRates

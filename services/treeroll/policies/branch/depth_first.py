@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from treeroll.core.tree import Node, Tree
+from treeroll.core.node import Node
+from treeroll.core.tree import Tree
 from treeroll.policies.base import Limits
 from treeroll.policies.branch.rounds import Choice, RoundParams, RoundPolicy
 

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
-from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tokens, Tree
+from treeroll.core.node import BranchReason, Decision, Node, NodeStatus, Tokens
+from treeroll.core.tree import Tree
 from treeroll.errors import InvalidInput
 from treeroll.policies import base, signals
 from treeroll.policies.base import Expansion, Growth, Limits

@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from treeroll.core.tree import Node, Tree
+from treeroll.core.node import Node
+from treeroll.core.tree import Tree
 from treeroll.policies.base import Limits
 from treeroll.policies.branch.dora import ByDirection
 from treeroll.policies.branch.ets_problem import Problem, closure, greedy

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from treeroll.core.tree import BranchReason, Node, NodeStatus, Tree
+from treeroll.core.node import BranchReason, Node, NodeStatus
+from treeroll.core.tree import Tree
 from treeroll.errors import InvalidInput
 from treeroll.policies.base import MAX_TEMPERATURE_SCALE, Expansion, Growth, Limits
 from treeroll.policies.branch.width import within_leaves

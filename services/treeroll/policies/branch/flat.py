@@ -2,7 +2,8 @@
 
 from typing import ClassVar
 
-from treeroll.core.tree import BranchReason, Node, NodeStatus, Tree
+from treeroll.core.node import BranchReason, Node, NodeStatus
+from treeroll.core.tree import Tree
 from treeroll.policies import base
 from treeroll.policies.base import Expansion, Limits
 

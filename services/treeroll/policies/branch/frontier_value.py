@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from treeroll.core.tree import Node, Tree
+from treeroll.core.node import Node
+from treeroll.core.tree import Tree
 from treeroll.policies import base
 from treeroll.policies.branch.steps import StepRates
 from treeroll.policies.branch.success import ExpectedSuccess

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Final
 from pydantic import Field, field_validator
 
 from treeroll.core.apportion import even
-from treeroll.core.tree import BranchReason, Node, NodeStatus, Tree
+from treeroll.core.node import BranchReason, Node, NodeStatus
+from treeroll.core.tree import Tree
 from treeroll.errors import InvalidInput
 from treeroll.policies import base
 from treeroll.policies.base import Expansion, Growth, Limits

@@ -5,7 +5,8 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from treeroll.core.tree import BranchReason, Node, NodeStatus, Tree
+from treeroll.core.node import BranchReason, Node, NodeStatus
+from treeroll.core.tree import Tree
 from treeroll.policies import base
 from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.value import Confidence

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 
 from treeroll.core import rng
-from treeroll.core.tree import Node, Tree, path_name
+from treeroll.core.node import Node
+from treeroll.core.tree import Tree, path_name
 from treeroll.policies.branch.value import ValueModel
 
 

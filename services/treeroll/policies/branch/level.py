@@ -7,7 +7,8 @@ from typing import ClassVar, Protocol, Self
 from pydantic import Field, model_validator
 
 from treeroll.core.apportion import even
-from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tree
+from treeroll.core.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.core.tree import Tree
 from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.frontier_value import ValueParams, scores
 

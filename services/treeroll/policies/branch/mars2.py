@@ -5,7 +5,8 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
-from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tree
+from treeroll.core.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.core.tree import Tree
 from treeroll.policies import base
 from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.mean_posterior import MeanPosterior

@@ -5,7 +5,8 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tree
+from treeroll.core.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.core.tree import Tree
 from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.answers import AnswerParams
 from treeroll.policies.branch.width import MAX_FANOUT, within_leaves

@@ -7,7 +7,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from treeroll.core.apportion import apportion, softmax
-from treeroll.core.tree import Node, Tree
+from treeroll.core.node import Node
+from treeroll.core.tree import Tree
 from treeroll.policies.base import Limits
 from treeroll.policies.branch.level import LevelParams, LevelPolicy
 

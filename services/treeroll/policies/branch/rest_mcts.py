@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tree
+from treeroll.core.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.core.tree import Tree
 from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.settled import Settled, SettledParams
 from treeroll.policies.branch.success import SuccessRates

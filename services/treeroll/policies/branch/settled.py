@@ -5,7 +5,8 @@ Off by default, so that growths are as published.
 
 from pydantic import Field
 
-from treeroll.core.tree import Node, Tree
+from treeroll.core.node import Node
+from treeroll.core.tree import Tree
 from treeroll.policies import base
 from treeroll.policies.branch.success import SuccessRates
 from treeroll.policies.branch.width import MAX_FANOUT

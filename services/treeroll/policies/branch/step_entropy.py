@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from pydantic import Field
 
-from treeroll.core.tree import Node, Tree
+from treeroll.core.node import Node
+from treeroll.core.tree import Tree
 from treeroll.policies import base
 
 

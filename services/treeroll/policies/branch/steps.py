@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from treeroll.core.tree import Node, NodeStatus, Tree
+from treeroll.core.node import Node, NodeStatus
+from treeroll.core.tree import Tree
 from treeroll.tools.calculator import Calculator
 
 # A step is an expression of two numbers or more, "=", and a number; ">" ends a call that the calculator answers. All

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
-from treeroll.core.tree import Node, Tree
+from treeroll.core.node import Node
+from treeroll.core.tree import Tree
 
 # Scored leaves that the success of the node above counts for.
 PRIOR_LEAVES: Final = 1.0

@@ -6,7 +6,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from treeroll.core import rng
-from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tree
+from treeroll.core.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.core.tree import Tree
 from treeroll.policies import base
 from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.width import MAX_FANOUT, within_leaves

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from treeroll.core import rng
 from treeroll.core.apportion import softmax
-from treeroll.core.tree import StopReason
+from treeroll.core.node import StopReason
 from treeroll.policies.base import Limits
 from treeroll.policies.branch.treepo_params import TreePOParams
 

@@ -10,7 +10,8 @@ taken. Steps are decided in order and only when complete, so the order of arriva
 from collections import defaultdict
 from collections.abc import Callable
 
-from treeroll.core.tree import BranchReason, Node, NodeStatus, Tree
+from treeroll.core.node import BranchReason, Node, NodeStatus
+from treeroll.core.tree import Tree
 from treeroll.policies.base import Expansion, Limits
 from treeroll.policies.branch import treepo_budget as budget
 from treeroll.policies.branch.treepo_params import TreePOParams

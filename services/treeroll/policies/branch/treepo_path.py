@@ -7,7 +7,8 @@ each sharing what is missing evenly over its branches.
 """
 
 from treeroll.core.apportion import even
-from treeroll.core.tree import BranchReason, Node, NodeStatus, Tree
+from treeroll.core.node import BranchReason, Node, NodeStatus
+from treeroll.core.tree import Tree
 from treeroll.policies.base import Expansion, Limits
 from treeroll.policies.branch import treepo_budget as budget
 from treeroll.policies.branch.treepo_params import TreePOParams

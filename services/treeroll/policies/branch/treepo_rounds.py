@@ -1,6 +1,7 @@
 """Fallback rounds of one TreePO tree: from its finished paths to expansions."""
 
-from treeroll.core.tree import BranchReason, Decision, Node, NodeStatus, Tree, path_name
+from treeroll.core.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.core.tree import Tree, path_name
 from treeroll.policies.base import Expansion, Limits
 from treeroll.policies.branch import treepo_budget as budget
 from treeroll.policies.branch.treepo_fallback import Leaf, Restart, SegmentStats, plan_round

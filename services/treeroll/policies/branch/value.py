@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Protocol
 
-from treeroll.core.tree import Node, Tree
+from treeroll.core.node import Node
+from treeroll.core.tree import Tree
 
 
 class ValueModel(Protocol):

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from treeroll.core.tree import NodeStatus, StopReason
+from treeroll.core.node import NodeStatus, StopReason
 from treeroll.errors import InvalidInput
 from treeroll.policies import signals
 from treeroll.policies.base import Limits, Segment, Verdict

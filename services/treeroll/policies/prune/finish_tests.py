@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from treeroll.core.tree import NodeStatus, StopReason
+from treeroll.core.node import NodeStatus, StopReason
 from treeroll.errors import InvalidInput
 from treeroll.policies import base
 from treeroll.policies.base import Ended, Limits, Segment, Verdict
