@@ -56,8 +56,7 @@ def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
     task = at_start(state, run, task)
     seed = hash64(run.spec.seed, task.task_id, task.epoch)
     tree = Tree.planted(task.tree_id, seed, len(task.prompt_ids) // 4)
-    longest = min(replica.max_model_len, tree.root.n_tokens + run.spec.max_tokens)
-    boundaries = run.spec.segment.boundaries(tree.root.n_tokens, replica.block_size, longest)
+    boundaries = _boundaries(run, tree.root.n_tokens, replica)
     state.order += 1
     growth = run.spec.growth_of(task).grow(tree)
     patient = growth if isinstance(growth, Patient) and growth.timeout_s is not None else None
@@ -70,3 +69,12 @@ def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
     run.growing += 1
     expand(state, live, live.growth.start(tree))
     return live
+
+
+def _boundaries(run: Run, prompt_tokens: int, replica: Replica) -> list[int]:
+    """Trees whose prompts are equally long share a list, which is in caches then whatever tree a segment is of."""
+    longest = min(replica.max_model_len, prompt_tokens + run.spec.max_tokens)
+    key = prompt_tokens, replica.block_size, longest
+    if key not in run.boundaries:
+        run.boundaries[key] = run.spec.segment.boundaries(*key)
+    return run.boundaries[key]

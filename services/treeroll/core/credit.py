@@ -30,7 +30,7 @@ class TreeShape:
             [node.sampled for node in nodes],
             [node.logprob_sum for node in nodes],
             live.tree.in_path_order(live.tree.leaves),
-            [node.group for node in nodes],
+            [node.origin.group for node in nodes],
         )
         if live.tree.cuts:
             shape._split(live.tree)

@@ -276,7 +276,11 @@ def unsampled_tokens(live: LiveTree) -> int:
             if known:
                 break
             number, kept = node.parent, node.token_start - nodes[node.parent].token_start
-    return sum(len(node.own[max(0, sampled.get(node.number, 0) - node.own.start) :]) for node in nodes)
+    wasted = 0
+    for node in nodes:
+        if (kept := sampled.get(node.number, 0)) < node.n_tokens:
+            wasted += len(node.own[max(0, kept - node.own.start) :])
+    return wasted
 
 
 def score_leaf(state: State, event: LeafScored) -> list[Effect]:

@@ -4,7 +4,7 @@ A coordinator holds millions of nodes, so a node holds what decisions read and n
 """
 
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 
@@ -98,7 +98,8 @@ class Origin:
     The attempt `attempt` at their branch, on this incarnation of the replica. `group` is the label that the branch
     policy gave the branch, for credit to compare leaves by; labels start at 1, and 0 is none. `temperature` is what the
     branch samples at, `max_tokens` the most completion tokens that it may come to, each None if it is the run's.
-    `model` serves it, None if it is the tree's.
+    `model` serves it, None if it is the tree's. `weightless`: the branch was started otherwise than by a fresh sample
+    of the run's policy, see `path_weights`.
     """
 
     replica_id: str = ""
@@ -110,12 +111,11 @@ class Origin:
     temperature: float | None = None
     max_tokens: int | None = None
     model: str | None = None
+    weightless: bool = field(init=False)
 
-    @property
-    def weightless(self) -> bool:
-        """Whether the branch was started otherwise than by a fresh sample of the run's policy: see `path_weights`."""
+    def __post_init__(self) -> None:
         own = (self.temperature, self.max_tokens, self.model)
-        return self.decision is Decision.RETROSPECTIVE or own != (None, None, None)
+        object.__setattr__(self, "weightless", self.decision is Decision.RETROSPECTIVE or own != (None, None, None))
 
 
 # Takes its arguments by position. Two that are equal are one object as long as either is in use lately, so that
@@ -187,7 +187,7 @@ class Node:
 
     @property
     def weightless(self) -> bool:
-        """Whether its branch was started otherwise than by a fresh sample of the run's policy: see `path_weights`."""
+        """See Origin; so is one that begins with an inserted text."""
         return self.content.inserted is not None or self.origin.weightless
 
     @property

@@ -158,6 +158,8 @@ class Run:
     charged: float = 0.0
     ended: int = 0  # trees that had started
     ended_tokens: int = 0  # what they took
+    # Prompt tokens, block size, longest total -> where segments end, see SegmentPolicy.boundaries.
+    boundaries: dict[tuple[int, int, int], list[int]] = field(default_factory=dict)
     allocation: Allocation | None = None
     history: History = field(default_factory=History)
     routing: Routing | None = None
