@@ -75,6 +75,19 @@ async def test_a_report_that_cannot_be_read_ends_the_session_and_is_not_acknowle
         assert service.coordinator.state.replicas == {}
 
 
+async def test_a_report_says_how_full_the_kv_cache_is() -> None:
+    async with local_service() as service:
+        report = wire.Report(seq=1, kv_usage=0.75)
+        speaking = asyncio.create_task(say(service, hello(), wire.ReplicaMessage(report=report)))
+
+        async def heard() -> bool:
+            replica = service.coordinator.state.replicas.get("r0")
+            return replica is not None and replica.kv_usage == 0.75
+
+        await eventually(heard)
+        speaking.cancel()
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [

@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from treeroll.core.effects import StartBranch
-from treeroll.core.events import ReplicaJoined, RunCreated, TasksSubmitted
+from treeroll.core.events import ReplicaHeard, ReplicaJoined, RunCreated, TasksSubmitted
 from treeroll.core.run import RunSpec, Sampling, TaskSpec
 from treeroll.core.state import CoreSettings, State
 from treeroll.core.step import step
@@ -56,3 +56,14 @@ def test_a_branch_that_moves_gets_its_prefix_whole() -> None:
     assert (moved.prefix_grant, len(moved.prefix_ids) // 4, moved.prefix_tokens) == (0, 5, 5)
     # The copies that follow it find the prompt in what their replica has by then.
     assert {(start.prefix_grant, start.prefix_ids) for start in others} == {(moved.grant, b"")}
+
+
+def test_a_new_tree_waits_until_its_replica_has_room_for_kv() -> None:
+    state = fleet("parent_affinity", 4)
+    step(state, ReplicaHeard("r0", 1, 0.81), 0.0)
+    task = TaskSpec("u", 0, "second", struct.pack("<5i", *range(5)), "", "d")
+    assert [
+        effect for effect in step(state, TasksSubmitted("run", [task]), 0.0) if isinstance(effect, StartBranch)
+    ] == []
+    starts = [effect for effect in step(state, ReplicaHeard("r0", 1, 0.8), 0.0) if isinstance(effect, StartBranch)]
+    assert [start.tree_id for start in starts] == ["second"] * 4

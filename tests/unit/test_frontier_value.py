@@ -68,9 +68,7 @@ def test_the_confidence_of_a_path_is_over_its_sampled_tokens_whatever_their_segm
     assert model.of(tree.nodes[1]) == pytest.approx(math.exp(-0.1))
     # Ten tokens, of which a tool's answer is six: nobody was sure or unsure of those.
     answer = Content(observation=Observation(bytes(4 * 6), "=14\n"))
-    tree.add(
-        Node(2, 1, 0, 2, 35, 10, logprob_sum=-4.0, path_logprob_sum=-7.0, content=answer)
-    )
+    tree.add(Node(2, 1, 0, 2, 35, 10, logprob_sum=-4.0, path_logprob_sum=-7.0, content=answer))
     tree.add(Node(3, 2, 0, 3, 45, 1, logprob_sum=-0.0, path_logprob_sum=-7.0))
     model.update(tree)
     assert [model.of(node) for node in tree.nodes[2:]] == pytest.approx([math.exp(-7 / 34), math.exp(-7 / 35)])

@@ -253,6 +253,14 @@ async def test_heartbeats_come_with_load_even_while_reports_flow() -> None:
         await true(lambda: coordinator.beats_of("r0")[-1].generated_tokens == 4 * (225 - len(PROMPT)))
 
 
+async def test_the_report_of_the_last_end_says_that_the_kv_cache_is_free() -> None:
+    async with FakeCoordinator(heartbeat_s=60.0) as coordinator, served(coordinator):
+        await coordinator.ended(*coordinator.start_many("r0", PROMPT, AHEAD, 4, ignore_eos=True))
+        usages = [report.kv_usage for _, report in coordinator.reports]
+        assert max(usages[:-1]) > 0
+        assert usages[-1] == 0.0
+
+
 async def test_a_paused_replica_reports_nothing_until_it_is_resumed() -> None:
     async with FakeCoordinator() as coordinator, served(coordinator):
         coordinator.send("r0", wire.Commands(paused=True))

@@ -146,6 +146,9 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             await self._coordinator.post(Item([ReplicaLost(*replica, str(error))]))
             return
         session.reported_tokens += sum(event.n_tokens + event.dropped_tokens for event in events)
+        taken: list[Event] = [*events]
+        if report.HasField("kv_usage"):
+            taken.append(ReplicaHeard(*replica, report.kv_usage))
 
         def done(error: TreerollError | None) -> None:
             if error is None:
@@ -155,5 +158,5 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             log.error("replica %s is dropped: %s", replica[0], error)
             self._coordinator.post_nowait(Item([ReplicaLost(*replica, str(error))]))
 
-        await self._coordinator.post(Item(list[Event](events), done))
+        await self._coordinator.post(Item(taken, done))
         session.seen_seq = report.seq

@@ -139,7 +139,10 @@ class Replica:
 
     def next_report(self) -> wire.Report | None:
         """The next report to send on the present call."""
-        return self._outbox.next_report()
+        report = self._outbox.next_report()
+        if report is not None and not report.HasField("kv_usage"):  # sent again it stays as it was
+            report.kv_usage = self._engine.stats().kv_usage
+        return report
 
     def heartbeat(self) -> wire.Heartbeat:
         """Load of the engine."""

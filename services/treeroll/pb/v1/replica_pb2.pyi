@@ -58,12 +58,14 @@ class Hello(_message.Message):
     def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., weight_version: _Optional[int] = ..., last_seq: _Optional[int] = ..., live_grants: _Optional[_Iterable[int]] = ..., kept_trees: _Optional[_Iterable[str]] = ..., pool: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ...) -> None: ...
 
 class Report(_message.Message):
-    __slots__ = ("seq", "segments")
+    __slots__ = ("seq", "segments", "kv_usage")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    KV_USAGE_FIELD_NUMBER: _ClassVar[int]
     seq: int
     segments: _containers.RepeatedCompositeFieldContainer[Segment]
-    def __init__(self, seq: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[Segment, _Mapping]]] = ...) -> None: ...
+    kv_usage: float
+    def __init__(self, seq: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[Segment, _Mapping]]] = ..., kv_usage: _Optional[float] = ...) -> None: ...
 
 class Segment(_message.Message):
     __slots__ = ("grant", "tokens", "text", "cached_tokens", "end", "tail", "node", "logprob_sum", "logprob_min")
