@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from treeroll import clock
+from treeroll.coordinator.gc_tuning import YoungCollector
 from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.starts import StartOrders
 from treeroll.core.alarm import alarm
@@ -93,6 +94,7 @@ class Coordinator:
     on_emit: Callable[[str], None] = lambda run_id: None
     sessions: dict[tuple[str, int], CommandSink] = field(default_factory=dict)
     violations: Counter[str] = field(default_factory=Counter)
+    _garbage: YoungCollector = field(default_factory=YoungCollector)
     _alarm: asyncio.TimerHandle | None = None
     _alarm_at: float | None = None
     _inbox: asyncio.Queue[Item] = field(default_factory=asyncio.Queue)
@@ -135,6 +137,7 @@ class Coordinator:
                 if item.waited:
                     self._room.release()
             await self._tick(items)
+            self._garbage.took(weight)
             if unfinished(self.state) and self._inbox.empty():
                 self.post_nowait(Item([]))
             self._set_alarm()
