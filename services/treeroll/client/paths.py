@@ -7,8 +7,8 @@ what is kept, the garbage collector walks again and again.
 import json
 from collections.abc import Sequence
 from functools import reduce
-from itertools import chain, islice
-from operator import attrgetter, or_
+from itertools import chain, count, islice
+from operator import attrgetter, lt, or_
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,30 +62,32 @@ class Segments(NamedTuple):
     """Of token ids, in bytes."""
 
 
-_row = attrgetter("number", "parent", "token_ids", "logprobs")
+_number, _parent = attrgetter("number"), attrgetter("parent")
+_token_ids, _logprobs = attrgetter("token_ids"), attrgetter("logprobs")
 
 
 def segments_of(tree: common_pb2.Tree) -> Segments:
     """BrokenInvariant unless nodes are numbered 0, 1, 2 ... and every sampled token has a logprob."""
-    rows = list(map(_row, tree.nodes))
-    place: Sequence[int] = range(len(rows))
-    if [row[0] for row in rows] != list(place):  # depth first
-        place = sorted(place, key=lambda at: rows[at][0])
-        rows = [rows[at] for at in place]
-    numbers, parents, token_ids, logprobs = zip(*rows, strict=True) if rows else ((),) * 4
-    if numbers != tuple(range(len(rows))):
-        raise BrokenInvariant("TreeWellFormed", f"nodes of tree {tree.tree_id} are missing or there twice")
+    nodes = list(tree.nodes)
+    numbers = list(map(_number, nodes))
+    place: Sequence[int] = range(len(nodes))
+    if numbers != list(place):  # depth first
+        if sorted(numbers) != list(place):
+            raise BrokenInvariant("TreeWellFormed", f"nodes of tree {tree.tree_id} are missing or there twice")
+        place = sorted(place, key=numbers.__getitem__)
+        nodes = [nodes[at] for at in place]
+    token_ids, logprobs = list(map(_token_ids, nodes)), list(map(_logprobs, nodes))
     sizes = list(map(len, token_ids))
-    if sizes[1:] != list(map(len, logprobs))[1:] or reduce(or_, sizes, 0) % 4:
-        for at in place:
-            check_lengths(tree.tree_id, tree.nodes[at])
-    return Segments(place, parents, token_ids, logprobs, sizes)
+    if sizes[1:] != list(map(len, logprobs))[1:] or reduce(or_, set(sizes), 0) % 4:
+        for node in nodes:
+            check_lengths(tree.tree_id, node)
+    return Segments(place, list(map(_parent, nodes)), token_ids, logprobs, sizes)
 
 
 class Paths:
     """All paths of a tree, in the order of its leaves."""
 
-    __slots__ = ("extra", "lengths", "message", "numbers", "place", "shared", "version")
+    __slots__ = ("extra", "message", "numbers", "place", "shared", "sizes", "version")
 
     def __init__(self, tree: common_pb2.Tree, segments: Segments, version: int | None) -> None:
         """`version` is the trainer's. BrokenInvariant for a tree that contradicts itself."""
@@ -95,31 +97,43 @@ class Paths:
         """Columns that all samples have in common."""
         self.extra: dict[str, Any] = json.loads(tree.extra_json) if tree.extra_json else {}
         self.place = segments.place
-        self.lengths = [size // 4 for size in segments.sizes]
+        self.sizes = segments.sizes
         self.numbers = self._down(segments.parents)
         self._check_versions()
 
     def __getitem__(self, index: int) -> Path:
         numbers = self.numbers[index]
-        return Path(self, numbers, [self.lengths[number] for number in numbers], self.message.leaves[index])
+        return Path(self, numbers, [self.sizes[number] // 4 for number in numbers], self.message.leaves[index])
 
     def _down(self, parents: Sequence[int]) -> list[tuple[int, ...]]:
         """Numbers from depth 1 to each leaf; refuses nodes before their parents, and leaves that are no nodes."""
-        numbers: Sequence[int] = range(len(parents))
-        if self.message.has_cuts:  # parts of a node are numbered after it
-            numbers = sorted(numbers, key=lambda number: self.message.nodes[self.place[number]].token_start)
-        paths: list[tuple[int, ...] | None] = [(), *[None] * (len(parents) - 1)]
-        for number in islice(numbers, 1, None):
-            above = paths[parents[number]] if parents[number] < len(paths) else None
-            if above is None:
+        self._check_order(parents)
+        found: list[tuple[int, ...]] = []
+        for number in map(_leaf, self.message.leaves):
+            if not 0 < number < len(parents):
+                detail = f"leaf {number} of tree {self.message.tree_id} is no node of it"
+                raise BrokenInvariant("TreeWellFormed", detail)
+            up = []
+            while number:
+                up.append(number)
+                number = parents[number]
+            found.append(tuple(up[::-1]))
+        return found
+
+    def _check_order(self, parents: Sequence[int]) -> None:
+        """Every way up ends at the root."""
+        if not self.message.has_cuts:
+            if all(map(lt, islice(parents, 1, None), count(1))):
+                return
+            order: Sequence[int] = range(len(parents))
+        else:  # parts of a node are numbered after it
+            order = sorted(range(len(parents)), key=lambda number: self.message.nodes[self.place[number]].token_start)
+        seen = {0}
+        for number in islice(order, 1, None):
+            if parents[number] not in seen:
                 detail = f"node {number} of tree {self.message.tree_id} comes before its parent {parents[number]}"
                 raise BrokenInvariant("TreeWellFormed", detail)
-            paths[number] = (*above, number)
-        leaves = [credit.leaf for credit in self.message.leaves]
-        for leaf in leaves:
-            if not 0 < leaf < len(parents):
-                raise BrokenInvariant("TreeWellFormed", f"leaf {leaf} of tree {self.message.tree_id} is no node of it")
-        return [paths[leaf] or () for leaf in leaves]
+            seen.add(number)
 
     def _check_versions(self) -> None:
         """An unknown version is an error, never a default."""
@@ -130,6 +144,8 @@ class Paths:
                 detail = f"no node on path {self[index].names()[-1]} names the weight version that made it"
                 raise BrokenInvariant("StalenessBound", detail)
 
+
+_leaf, _advantages = attrgetter("leaf"), attrgetter("advantages")
 
 TokenColumns = tuple[Int32, Float32, Float32 | None]
 """completion_ids, logprobs and advantages of one path."""
@@ -143,28 +159,27 @@ def token_columns(paths: Paths, segments: Segments) -> list[TokenColumns]:
     order = list(chain.from_iterable(paths.numbers))
     ids = int32s(b"".join(map(segments.token_ids.__getitem__, order)))
     logprobs = float32s(b"".join(map(segments.logprobs.__getitem__, order)))
-    lengths = list(map(paths.lengths.__getitem__, order))
-    credits = [credit.advantages for credit in paths.message.leaves]
-    advantages = _spread(paths, credits, lengths)
+    sizes = list(map(segments.sizes.__getitem__, order))
+    credits = list(map(_advantages, paths.message.leaves))
+    advantages = _spread(paths, credits, sizes)
+    rest, start = iter(sizes), 0
     found: list[TokenColumns] = []
-    node = start = 0
     for numbers, credit in zip(paths.numbers, credits, strict=True):
-        after = node + len(numbers)
-        end = start + sum(lengths[node:after])
+        end = start + sum(islice(rest, len(numbers))) // 4
         found.append((ids[start:end], logprobs[start:end], advantages[start:end] if credit else None))
-        node, start = after, end
+        start = end
     return found
 
 
-def _spread(paths: Paths, credits: list[bytes], lengths: list[int]) -> Float32:
+def _spread(paths: Paths, credits: list[bytes], sizes: list[int]) -> Float32:
     """One advantage per path node, over the node's tokens; zeros hold the places of those that do not exist."""
-    sizes = [8 * len(numbers) for numbers in paths.numbers]
-    if list(map(len, credits)) != sizes:
-        credits = [credit or bytes(size) for credit, size in zip(credits, sizes, strict=True)]
-        for index, (credit, size) in enumerate(zip(credits, sizes, strict=True)):
-            if len(credit) != size:
-                detail = f"{len(credit) // 8} advantages for {size // 8} path nodes"
+    rooms = [8 * len(numbers) for numbers in paths.numbers]
+    if list(map(len, credits)) != rooms:
+        credits = [credit or bytes(room) for credit, room in zip(credits, rooms, strict=True)]
+        for index, (credit, room) in enumerate(zip(credits, rooms, strict=True)):
+            if len(credit) != room:
+                detail = f"{len(credit) // 8} advantages for {room // 8} path nodes"
                 raise BrokenInvariant("TreeWellFormed", f"leaf {paths[index].names()[-1]} has {detail}")
     # One number for all is three times as fast.
-    times = lengths[0] if lengths.count(lengths[0]) == len(lengths) else lengths
+    times = sizes[0] // 4 if sizes.count(sizes[0]) == len(sizes) else [size // 4 for size in sizes]
     return np.frombuffer(b"".join(credits), np.float64).astype(np.float32).repeat(times)

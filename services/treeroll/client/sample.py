@@ -171,12 +171,16 @@ def samples_of(tree: common_pb2.Tree, *, current_version: int | None = None) -> 
     segments = segments_of(tree)
     paths = Paths(tree, segments, current_version)
     paths.shared = _shared(tree) | {"prompt_ids": int32s(segments.token_ids[0])}
-    return [
-        _sample(
-            {"_paths": paths, "index": index, "completion_ids": ids, "logprobs": logprobs, "advantages": advantages}
-        )
-        for index, (ids, logprobs, advantages) in enumerate(token_columns(paths, segments))
-    ]
+    samples = []
+    for index, (ids, logprobs, advantages) in enumerate(token_columns(paths, segments)):
+        sample: Any = Sample.__new__(Sample)  # attributes one by one: a dictionary of its own would cost twice as much
+        sample._paths = paths
+        sample.index = index
+        sample.completion_ids = ids
+        sample.logprobs = logprobs
+        sample.advantages = advantages
+        samples.append(sample)
+    return samples
 
 
 def _shared(tree: common_pb2.Tree) -> dict[str, Any]:
@@ -200,9 +204,3 @@ def _shared(tree: common_pb2.Tree) -> dict[str, Any]:
         "tokenizer_hash": tree.tokenizer_hash,
         "answer": tree.answer if tree.HasField("answer") else None,
     }
-
-
-def _sample(columns: dict[str, Any]) -> Sample:
-    sample = Sample.__new__(Sample)
-    sample.__dict__ = columns
-    return sample
