@@ -118,8 +118,8 @@ class Origin:
         object.__setattr__(self, "weightless", self.decision is Decision.RETROSPECTIVE or own != (None, None, None))
 
 
-# Takes its arguments by position. Two that are equal are one object as long as either is in use lately, so that
-# what is worked out of one can be kept by its identity.
+# Equal arguments, by position, give the same object unless thousands of others came between: nodes share it, and what
+# is worked out of it can be kept by its identity.
 shared_origin = lru_cache(maxsize=4096)(Origin)
 OF_PROMPT = shared_origin()
 
