@@ -173,7 +173,8 @@ def samples_of(tree: common_pb2.Tree, *, current_version: int | None = None) -> 
     paths.shared = _shared(tree) | {"prompt_ids": int32s(segments.token_ids[0])}
     samples = []
     for index, (ids, logprobs, advantages) in enumerate(token_columns(paths, segments)):
-        sample: Any = Sample.__new__(Sample)  # attributes one by one: a dictionary made for them would be one object more
+        # One by one: a dictionary made for them would be one object more.
+        sample: Any = Sample.__new__(Sample)
         sample._paths = paths
         sample.index = index
         sample.completion_ids = ids
