@@ -10,7 +10,7 @@ import pytest
 
 from treeroll.bench.engine import RAW, EngineBench, add_efficiency
 from treeroll.bench.meter import Meter
-from treeroll.bench.models import ARCHITECTURES, find_model
+from treeroll.bench.models import ARCHITECTURES, CONTEXT, context_of, find_model
 from treeroll.bench.prompts import Kind, Workload
 from treeroll.bench.raw_engine import Completion
 from treeroll.demo import MODEL_DIR
@@ -158,7 +158,14 @@ def test_a_named_architecture_becomes_a_model_directory(name: str, tmp_path: Pat
     assert config["hidden_size"] % config["num_attention_heads"] == 0
     tokenizer = Tokenizer.load(model.path)
     assert tokenizer.vocab_size == config["vocab_size"]
-    assert tokenizer.max_model_len == 32768
+    assert tokenizer.max_model_len == CONTEXT
+
+
+def test_a_named_architecture_has_no_longer_context_than_its_kv_cache(tmp_path: Path) -> None:
+    # vLLM refuses to start where one path does not fit.
+    model = find_model("25m", tmp_path, context_of(blocks=512, block_size=32))
+    assert Tokenizer.load(model.path).max_model_len == 511 * 32
+    assert context_of(blocks=1 << 20, block_size=32) == CONTEXT
 
 
 def test_a_model_that_is_neither_a_directory_nor_a_name_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,11 @@ from typing import Any, Literal, NamedTuple
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import InvalidInput
 
-# Qwen2 throughout: what the demo model is, and what a 7B model of that family is.
+# Longest context of a named architecture, in tokens; shorter where the KV cache has no room for one such path.
+CONTEXT = 32768
+
+# Qwen2 throughout: what the demo model is, and what a 7B model of that family is. Of random weights all tokens are
+# equally likely, so samples that end by themselves have `vocab_size` tokens on average, and a long tail.
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "tiny": {
         "hidden_size": 128,
@@ -18,9 +22,19 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "num_key_value_heads": 4,
         "vocab_size": 100,
         "tie_word_embeddings": True,
-        "max_position_embeddings": 32768,
         "rope_theta": 10000.0,
         "dtype": "float32",
+    },
+    "25m": {
+        "hidden_size": 512,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 8,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+        "vocab_size": 256,
+        "tie_word_embeddings": True,
+        "rope_theta": 10000.0,
+        "dtype": "bfloat16",
     },
     "0.5b": {
         "hidden_size": 896,
@@ -30,7 +44,6 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "num_key_value_heads": 2,
         "vocab_size": 151936,
         "tie_word_embeddings": True,
-        "max_position_embeddings": 32768,
         "rope_theta": 1000000.0,
         "dtype": "bfloat16",
     },
@@ -42,7 +55,6 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "num_key_value_heads": 4,
         "vocab_size": 152064,
         "tie_word_embeddings": False,
-        "max_position_embeddings": 32768,
         "rope_theta": 1000000.0,
         "dtype": "bfloat16",
     },
@@ -69,18 +81,27 @@ class Model(NamedTuple):
     load_format: Literal["auto", "dummy"]
 
 
-def find_model(name: str, folder: Path) -> Model:
-    """The model of this directory or architecture; the latter is written to `folder`. InvalidInput if it is neither."""
+def find_model(name: str, folder: Path, context: int = CONTEXT) -> Model:
+    """The model of this directory or architecture; the latter is written to `folder`. InvalidInput if it is neither.
+
+    `context` is that of an architecture, in tokens.
+    """
     if name in ARCHITECTURES:
-        return write_dummy(name, folder)
+        return write_dummy(name, folder, context)
     if not Path(name).is_dir():
         raise InvalidInput(f"--model {name} is no directory, and none of {', '.join(ARCHITECTURES)}")
     return Model(Path(name), "auto")
 
 
-def write_dummy(name: str, folder: Path) -> Model:
+def context_of(blocks: int | None, block_size: int) -> int:
+    """Longest path that these KV blocks can hold, in tokens; vLLM keeps one of them empty. None: as many as needed."""
+    return CONTEXT if blocks is None else min(CONTEXT, (blocks - 1) * block_size)
+
+
+def write_dummy(name: str, folder: Path, context: int) -> Model:
     """A model directory of this architecture: configuration, the demo model's character tokenizer, and no weights."""
-    (folder / "config.json").write_text(json.dumps(COMMON | ARCHITECTURES[name], indent=1))
+    config = COMMON | ARCHITECTURES[name] | {"max_position_embeddings": context}
+    (folder / "config.json").write_text(json.dumps(config, indent=1))
     (folder / "model.safetensors").write_bytes(NO_WEIGHTS)  # a model directory has one
     for file in TOKENIZER_FILES:
         shutil.copy(MODEL_DIR / file, folder / file)

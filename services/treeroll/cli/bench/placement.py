@@ -27,7 +27,7 @@ def placement(
         str | None,
         typer.Option(
             metavar="PATH|NAME",
-            help="Model directory, or tiny, 0.5b or 7b: a Qwen2 of that size with random weights.",
+            help="Model directory, or tiny, 25m, 0.5b or 7b: a Qwen2 of that size with random weights.",
             rich_help_panel=ENGINE,
             show_default="the demo model",
         ),
@@ -59,7 +59,7 @@ def placement(
     import tempfile
     from pathlib import Path
 
-    from treeroll.bench.models import find_model
+    from treeroll.bench.models import context_of, find_model
     from treeroll.bench.placement import PlacementBench
     from treeroll.bench.prompts import Workload
     from treeroll.bench.raw_engine import default_block_size
@@ -87,7 +87,7 @@ def placement(
     }
     block_size = default_block_size()
     with tempfile.TemporaryDirectory(prefix="treeroll-model-") as folder:
-        found = find_model(model or str(MODEL_DIR), Path(folder))
+        found = find_model(model or str(MODEL_DIR), Path(folder), context_of(blocks, block_size))
         generator = GeneratorConfig(
             model=found.path,
             load_format=found.load_format,

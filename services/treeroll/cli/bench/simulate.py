@@ -68,7 +68,7 @@ def simulate(
         str | None,
         typer.Option(
             metavar="PATH|NAME",
-            help="Use the times of vLLM here, measured with this model: a directory, demo, tiny, 0.5b or 7b.",
+            help="Use the times of vLLM here, measured with this model: a directory, demo, tiny, 25m, 0.5b or 7b.",
             rich_help_panel=ENGINE,
             show_default="an assumed GPU",
         ),
