@@ -169,5 +169,5 @@ def test_a_named_architecture_has_no_longer_context_than_its_kv_cache(tmp_path: 
 
 
 def test_a_model_that_is_neither_a_directory_nor_a_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="none of tiny"):
+    with pytest.raises(InvalidInput, match="none of demo, tiny"):
         find_model(str(tmp_path / "absent"), tmp_path)

@@ -82,14 +82,16 @@ class Model(NamedTuple):
 
 
 def find_model(name: str, folder: Path, context: int = CONTEXT) -> Model:
-    """The model of this directory or architecture; the latter is written to `folder`. InvalidInput if it is neither.
+    """The demo model, an architecture, which is written to `folder`, or a directory. InvalidInput if it is none.
 
     `context` is that of an architecture, in tokens.
     """
+    if name == "demo":
+        return Model(MODEL_DIR, "auto")
     if name in ARCHITECTURES:
         return write_dummy(name, folder, context)
     if not Path(name).is_dir():
-        raise InvalidInput(f"--model {name} is no directory, and none of {', '.join(ARCHITECTURES)}")
+        raise InvalidInput(f"--model {name} is no directory, and none of demo, {', '.join(ARCHITECTURES)}")
     return Model(Path(name), "auto")
 
 

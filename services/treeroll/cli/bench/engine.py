@@ -25,14 +25,13 @@ def engine(
         ),
     ] = "fixed",
     model: Annotated[
-        str | None,
+        str,
         typer.Option(
             metavar="PATH|NAME",
-            help="Model directory, or tiny, 25m, 0.5b or 7b: a Qwen2 of that size with random weights.",
+            help="Model directory, demo, or tiny, 25m, 0.5b or 7b: a Qwen2 of that size with random weights.",
             rich_help_panel=ENGINE,
-            show_default="the demo model",
         ),
-    ] = None,
+    ] = "25m",
     slots: Annotated[int, typer.Option(min=1, help="Requests decoded at a time.", rich_help_panel=ENGINE)] = 256,
     blocks: Annotated[
         int | None,
@@ -60,7 +59,7 @@ def engine(
 
       treeroll bench engine --slots 32 --blocks 512     slots and KV are scarce
 
-      treeroll bench engine --workload tasks --max-depth 4 --segment-tokens 32
+      treeroll bench engine --workload tasks --model demo --max-depth 4 --segment-tokens 32
 
       treeroll bench engine --model 7b --prompt-tokens 1000 --segment-tokens 512 --slots 128     needs a GPU
     """
@@ -75,7 +74,6 @@ def engine(
     from treeroll.cli.bench.options import check_json, show
     from treeroll.cli.bench.running import unless_interrupted
     from treeroll.cli.console import note
-    from treeroll.demo import MODEL_DIR
     from treeroll.generator.config import GeneratorConfig
     from treeroll.policies.base import Limits
     from treeroll.tokenizer import Tokenizer
@@ -88,13 +86,13 @@ def engine(
         "segment_tokens": segment_tokens,
         "max_depth": max_depth,
         "workload": workload,
-        "model": model or "demo",
+        "model": model,
         "slots": slots,
         "blocks": blocks,
     }
     block_size = default_block_size()
     with tempfile.TemporaryDirectory(prefix="treeroll-model-") as folder:
-        found = find_model(model or str(MODEL_DIR), Path(folder), context_of(blocks, block_size))
+        found = find_model(model, Path(folder), context_of(blocks, block_size))
         generator = GeneratorConfig(
             model=found.path,
             load_format=found.load_format,

@@ -24,14 +24,13 @@ def placement(
     max_depth: Annotated[int, typer.Option(min=1, help="Segments per sample.", rich_help_panel=TREES)] = 8,
     replicas: Annotated[int, typer.Option(min=2, help="Engines per service.", rich_help_panel=ENGINE)] = 2,
     model: Annotated[
-        str | None,
+        str,
         typer.Option(
             metavar="PATH|NAME",
-            help="Model directory, or tiny, 25m, 0.5b or 7b: a Qwen2 of that size with random weights.",
+            help="Model directory, demo, or tiny, 25m, 0.5b or 7b: a Qwen2 of that size with random weights.",
             rich_help_panel=ENGINE,
-            show_default="the demo model",
         ),
-    ] = None,
+    ] = "demo",
     slots: Annotated[int, typer.Option(min=1, help="Requests decoded at a time.", rich_help_panel=ENGINE)] = 16,
     blocks: Annotated[
         int | None,
@@ -66,7 +65,6 @@ def placement(
     from treeroll.cli.bench.options import check_json, show
     from treeroll.cli.bench.running import unless_interrupted
     from treeroll.cli.console import note
-    from treeroll.demo import MODEL_DIR
     from treeroll.generator.config import GeneratorConfig
     from treeroll.policies.base import Limits
     from treeroll.tokenizer import Tokenizer
@@ -81,13 +79,13 @@ def placement(
         "segment_tokens": segment_tokens,
         "max_depth": max_depth,
         "replicas": replicas,
-        "model": model or "demo",
+        "model": model,
         "slots": slots,
         "blocks": blocks,
     }
     block_size = default_block_size()
     with tempfile.TemporaryDirectory(prefix="treeroll-model-") as folder:
-        found = find_model(model or str(MODEL_DIR), Path(folder), context_of(blocks, block_size))
+        found = find_model(model, Path(folder), context_of(blocks, block_size))
         generator = GeneratorConfig(
             model=found.path,
             load_format=found.load_format,

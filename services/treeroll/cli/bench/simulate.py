@@ -126,10 +126,8 @@ def simulate(
     steps = gpu_like(step_ms / 1e3, knee, prefill_us / 1e6)
     if fit is not None:
         from treeroll.bench.simulate_fit import fit_vllm
-        from treeroll.demo import MODEL_DIR
 
-        model = str(MODEL_DIR) if fit == "demo" else fit
-        steps = asyncio.run(unless_interrupted(fit_vllm(model, slots, note)))
+        steps = asyncio.run(unless_interrupted(fit_vllm(fit, slots, note)))
     limits = Limits(leaves, segment_tokens, max_depth, segment_tokens * max_depth)
     workload = Workload(0, limits, prompt_tokens, LogNormal(median_tokens, sigma), sync)
     latency = Latency(0.0, commit_ms / 1e3, segment_us / 1e6)
