@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections import deque
 from typing import Any
 
 import grpc
@@ -44,7 +45,8 @@ class Branch:
 
 
 class LoadReplica:
-    """One session. Reports at most `most` segments at a time, drawn at random from branches with credit.
+    """One session. Reports at most `most` segments at a time, of branches with credit in turn: in an engine, which
+    decodes all of them in every step, branches that begin together reach their boundaries together.
 
     Saturating, it has `in_flight` reports on their way; paced, its owner calls `report` when one is due. `end_share` is
     the probability that a segment ends with EOS.
@@ -71,7 +73,7 @@ class LoadReplica:
         self._random = random.Random(replica_id)  # noqa: S311 - noise, not secrets
         self._end_share = end_share
         self._branches: dict[int, Branch] = {}
-        self._ready: list[Branch] = []
+        self._ready: deque[Branch] = deque()
         self._carried: dict[int, list[Branch]] = {}  # report -> branches in it, once per segment
         self._credit = 1
         self._seq = 0
@@ -149,9 +151,7 @@ class LoadReplica:
         chosen: list[Branch] = []
         frames: list[bytes] = []
         while ready and len(chosen) < most:
-            at = int(self._random.random() * len(ready))
-            ready[at], ready[-1] = ready[-1], ready[at]
-            branch = ready.pop()
+            branch = ready.popleft()
             branch.queued = False
             self._cut(branch, frames)
             chosen.append(branch)

@@ -9,8 +9,8 @@ from treeroll.policies.base import Limits
 
 
 class ParentAffinity:
-    """The replica that generated the prefix holds its KV: queue there. A new tree, or a prefix whose replica is gone,
-    goes to whichever replica is free first.
+    """The replica that generated the prefix holds its KV: queue there. A prefix whose replica is gone goes to whichever
+    replica is free first.
 
     A replica with a free slot takes what queues at another only if that one leads by far: a short queue moves on soon,
     and its branches then find their prefix cached.
@@ -24,7 +24,7 @@ class ParentAffinity:
         """When idle replicas help."""
 
         steal_margin: float | None = Field(
-            0.25, ge=0, description="lead in branches, as a share of slots, above which others take over; none is never"
+            0.5, ge=0, description="lead in branches, as a share of slots, above which others take over; none is never"
         )
 
     def __init__(self, params: Params, limits: Limits) -> None:
