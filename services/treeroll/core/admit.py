@@ -19,10 +19,10 @@ from treeroll.core.tree import Tree
 from treeroll.policies.base import Patient
 
 
-def admit_tree(state: State, pool: Pool, effects: list[Effect]) -> bool:
-    """Plant the pool's next task where the fewest leaves are still to come, at a replica that can hold a new prefix.
+def admit_tree(state: State, pool: Pool, freest: Replica, effects: list[Effect]) -> bool:
+    """Plant the pool's next task at the replica with the most room among those that can hold a new prefix.
 
-    False if there is none, or no place for it.
+    False if there is none, or no place for it. `freest` has the most room of all in the pool.
     """
     limit = state.settings.live_trees or pool.room.slots
     if state.draining or pool.trees >= limit:
@@ -31,10 +31,10 @@ def admit_tree(state: State, pool: Pool, effects: list[Effect]) -> bool:
     if run is None:
         return False
     hold = state.settings.kv_hold
-    replica = pool.room.calmest.first(pool.replicas)
-    if replica is not None and replica.kv_usage > hold:
+    replica: Replica | None = freest
+    if freest.kv_usage > hold:
         open_ = (r for r in pool.replicas.values() if r.free > 0 and r.kv_usage <= hold)
-        replica = max(open_, key=lambda r: (r.slots - r.promised, r.replica_id), default=None)
+        replica = max(open_, key=lambda r: (r.free, r.replica_id), default=None)
     if replica is None:
         return False
     while run is not None:
@@ -58,12 +58,10 @@ def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
     tree = Tree.planted(task.tree_id, seed, len(task.prompt_ids) // 4)
     boundaries = _boundaries(run, tree.root.n_tokens, replica)
     state.order += 1
-    policy = run.spec.growth_of(task)
-    growth = policy.grow(tree)
+    growth = run.spec.growth_of(task).grow(tree)
     patient = growth if isinstance(growth, Patient) and growth.timeout_s is not None else None
-    live = LiveTree(run, task, tree, growth, boundaries, state.order, replica, policy.max_leaves)
+    live = LiveTree(run, task, tree, growth, boundaries, state.order, replica.replica_id)
     live.planted_at, live.patient = state.now, patient
-    state.pools[replica.model].room.promise(replica, live.to_come)
     open_tree(live)
     charge_start(run, live)
     state.trees[tree.tree_id] = live

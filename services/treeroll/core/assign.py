@@ -64,11 +64,11 @@ def _fill_pool(state: State, pool: Pool, effects: list[Effect]) -> None:
     """Waiting forks first, each where its prefix is; then what anyone may take, each time to the most room."""
     while True:
         _serve_queues(state, pool, effects)
-        replica = pool.room.freest.first(pool.replicas)
+        replica = pool.room.freest(pool.replicas)
         if replica is None:
             return
         work = pool.anywhere.pop()
-        if work is None and admit_tree(state, pool, effects):
+        if work is None and admit_tree(state, pool, replica, effects):
             continue  # its first branches are queued now
         work = work or _steal(state, pool, replica)
         if work is None:

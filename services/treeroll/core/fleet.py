@@ -1,7 +1,6 @@
 """Replicas as the core sees them, and which of them have room or too much to do."""
 
 import heapq
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from treeroll.core.work import WorkQueue
@@ -19,7 +18,6 @@ class Replica:
     heard_at: float
     model: str = ""  # its pool
     kv_usage: float = 0.0
-    promised: int = 0  # leaves still to come of the trees that were planted here
     grants: set[int] = field(default_factory=set)
     queue: WorkQueue = field(default_factory=WorkQueue)
     in_crowd: bool = False
@@ -36,40 +34,10 @@ class Replica:
 
 
 @dataclass(slots=True)
-class Ranking:
-    """Replicas with a free slot by some figure, highest first, found without looking at each.
-
-    Entries that are out of date are skipped: say when a replica's figure has changed, or whether it has a free slot.
-    """
-
-    figure: Callable[[Replica], int]
-    heap: list[tuple[int, str]] = field(default_factory=list)
-
-    def changed(self, replica: Replica) -> None:
-        """The replica's figure is another now, or it has a slot again."""
-        if replica.free > 0:
-            heapq.heappush(self.heap, (-self.figure(replica), replica.replica_id))
-
-    def first(self, replicas: dict[str, Replica]) -> Replica | None:
-        """The replica with the highest figure, None if none has a free slot."""
-        if len(self.heap) > 64 + 4 * len(replicas):
-            self.heap = [(-self.figure(replica), name) for name, replica in replicas.items() if replica.free > 0]
-            heapq.heapify(self.heap)
-        while self.heap:
-            figure, name = self.heap[0]
-            replica = replicas.get(name)
-            if replica is not None and replica.free > 0 and self.figure(replica) == -figure:
-                return replica
-            heapq.heappop(self.heap)
-        return None
-
-
-@dataclass(slots=True)
 class Room:
-    """Replicas with free slots: by how many there are, and by how little is still to come there."""
+    """Replicas by free slots, most first, found without looking at each. Entries that are out of date are skipped."""
 
-    freest: Ranking = field(default_factory=lambda: Ranking(lambda replica: replica.free))
-    calmest: Ranking = field(default_factory=lambda: Ranking(lambda replica: replica.slots - replica.promised))
+    heap: list[tuple[int, str]] = field(default_factory=list)
     free: int = 0  # of all replicas together
     slots: int = 0
 
@@ -86,13 +54,21 @@ class Room:
     def changed(self, replica: Replica, by: int) -> None:
         """The replica has `by` more free slots than before."""
         self.free += by
-        self.freest.changed(replica)
-        self.calmest.changed(replica)
+        if replica.free > 0:
+            heapq.heappush(self.heap, (-replica.free, replica.replica_id))
 
-    def promise(self, replica: Replica, leaves: int) -> None:
-        """So many more leaves are to come there."""
-        replica.promised += leaves
-        self.calmest.changed(replica)
+    def freest(self, replicas: dict[str, Replica]) -> Replica | None:
+        """The replica with the most free slots, None if none has any."""
+        if len(self.heap) > 64 + 4 * len(replicas):
+            self.heap = [(-replica.free, name) for name, replica in replicas.items() if replica.free > 0]
+            heapq.heapify(self.heap)
+        while self.heap:
+            free, name = self.heap[0]
+            replica = replicas.get(name)
+            if replica is not None and replica.free == -free:
+                return replica
+            heapq.heappop(self.heap)
+        return None
 
 
 @dataclass(slots=True)

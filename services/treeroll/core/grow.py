@@ -21,7 +21,7 @@ from treeroll.core.live import LiveTree, TreeStatus
 from treeroll.core.masks import unblock
 from treeroll.core.node import LEAF, Node, Origin
 from treeroll.core.patience import await_others, decide
-from treeroll.core.queues import enqueue, expect_fewer, free_slot
+from treeroll.core.queues import enqueue, free_slot
 from treeroll.core.reserve import note_ended
 from treeroll.core.segment import INNER, add_node, check_boundary, read_tokens
 from treeroll.core.shares import charge_end
@@ -128,7 +128,6 @@ def _grown_by(state: State, live: LiveTree, node: Node, effects: list[Effect]) -
     """Let scorer and policy see a new node."""
     if node.status is LEAF:
         live.run.counters.leaves += 1
-        expect_fewer(state, live, 1)
         if live.run.spec.scores_here:
             effects.append(ScoreLeaf(live, node.number))
     if live.cut:
@@ -255,7 +254,6 @@ def _finish(state: State, live: LiveTree) -> list[Effect]:
     run.counters.wasted_tokens += unsampled_tokens(live)
     run.growing -= 1
     state.pools[live.task.model].trees -= 1
-    expect_fewer(state, live, live.to_come)
     charge_end(live)
     if run.capped:
         note_ended(live)

@@ -108,12 +108,6 @@ def _of_pool(state: State, pool: Pool) -> Iterator[Finding]:
         waiting = any(entry[-1].state is BranchState.PENDING for entry in replica.queue.heap)
         if waiting and replica.free > 0 and replica.replica_id not in pool.served_next:
             yield "Bounded", f"replica {replica.replica_id} has free slots, yet branches wait for it"
-        promised = sum(live.to_come for live in state.trees.values() if live.host is replica)
-        if promised != replica.promised:
-            yield (
-                "Bounded",
-                f"replica {replica.replica_id} is promised {replica.promised} leaves, its trees owe {promised}",
-            )
         if replica.free < 0:
             yield "Bounded", f"replica {replica.replica_id} has {len(replica.grants)} branches on {replica.slots} slots"
         strangers = [grant for grant in replica.grants if state.grants[grant][1].model != pool.name]

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from treeroll.core.branch import Branch
 from treeroll.core.bucket import Bucket
@@ -10,9 +9,6 @@ from treeroll.core.ledger import Ledger
 from treeroll.core.run import Run, TaskSpec
 from treeroll.core.tree import Tree
 from treeroll.policies.base import Growth, Patient
-
-if TYPE_CHECKING:
-    from treeroll.core.fleet import Replica
 
 
 class TreeStatus(StrEnum):
@@ -35,10 +31,9 @@ class LiveTree:
     growth: Growth
     # Total lengths where segments end, for depth 1, 2, ...
     boundaries: list[int]
-    # Order of admission, 1, 2, 3 ..., the replica that the first branches go to, and the leaves that may still come.
+    # Order of admission, 1, 2, 3 ..., and the replica that the tree's first branches go to.
     admitted: int = 0
-    host: "Replica | None" = None
-    to_come: int = 0
+    home: str = ""
     ledger: Ledger = field(default_factory=Ledger)
     # Where its grants reserve tokens: its own ledger, its run's, and what else its run's budget asks for.
     accounts: tuple[Ledger | Bucket, ...] = ()

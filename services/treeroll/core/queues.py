@@ -11,8 +11,7 @@ def enqueue(state: State, live: LiveTree, branch: Branch) -> None:
     """Put a pending branch in the queue of the replica that placement chooses, in the branch's pool."""
     pool = state.pools[branch.model]
     # Where nothing generated its prefix yet, the tree's first branches stay together.
-    host = live.host.replica_id if live.host else ""
-    parent = live.tree.nodes[branch.tip].replica_id or branch.home or host
+    parent = live.tree.nodes[branch.tip].replica_id or branch.home or live.home
     branch.home = state.settings.placement.home(parent if parent in pool.replicas else "", pool.ready, pool.turn)
     pool.turn += 1
     replica = pool.replicas.get(branch.home) if branch.home else None
@@ -45,13 +44,6 @@ def free_slot(state: State, branch: Branch) -> None:
     pool.room.changed(replica, 1)
     if len(replica.queue):
         pool.served_next[replica.replica_id] = None
-
-
-def expect_fewer(state: State, live: LiveTree, leaves: int) -> None:
-    """Of the leaves that were to come where the tree was planted, so many are here, or will not come any more."""
-    live.to_come -= leaves
-    if live.host is not None:
-        state.pools[live.host.model].room.promise(live.host, -leaves)
 
 
 def requeue(state: State, queue: WorkQueue) -> None:

@@ -9,8 +9,8 @@ from treeroll.policies.base import Limits
 
 
 class ParentAffinity:
-    """The replica that generated the prefix holds its KV: queue there. A prefix whose replica is gone goes to whichever
-    replica is free first.
+    """The replica that generated the prefix holds its KV: queue there. A new tree, or a prefix whose replica is gone,
+    goes to whichever replica is free first.
 
     A replica with a free slot takes what queues at another only if that one leads by far: a short queue moves on soon,
     and its branches then find their prefix cached.
