@@ -1,14 +1,17 @@
 """`treeroll bench coordinator` on tiny sizes: what it sends is the protocol, and its figures are right in kind."""
 
+import asyncio
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
 from treeroll.bench.coordinator import Point, Workload, measure, points
 from treeroll.bench.latency import Latencies, percentiles
 from treeroll.bench.load_messages import SegmentBytes, frame, report_bytes
-from treeroll.errors import InvalidInput
+from treeroll.bench.load_replica import LoadReplica
+from treeroll.errors import InvalidInput, TreerollError
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 
@@ -34,6 +37,46 @@ def test_reports_made_of_bytes_are_reports() -> None:
     assert sum(span.tokens for span in node.weight_versions) == 64
     assert first.logprob_sum == pytest.approx(np.frombuffer(node.logprobs, "<f4").sum())
     assert not third.node
+
+
+class ScriptedCall:
+    """The coordinator's side of a session: what it says is given, what it hears is kept."""
+
+    def __init__(self, says: list[wire.CoordinatorMessage]) -> None:
+        self._says = says
+        self.heard: list[wire.ReplicaMessage] = []
+
+    async def write(self, message: Any) -> None:
+        self.heard.append(
+            message if isinstance(message, wire.ReplicaMessage) else wire.ReplicaMessage.FromString(message)
+        )
+
+    async def read(self) -> Any:
+        return self._says.pop(0) if self._says else grpc.aio.EOF
+
+    async def details(self) -> str:
+        return "the script has ended"
+
+
+def test_a_load_replica_reports_its_branches_in_turn() -> None:
+    starts = [
+        wire.StartBranch(grant=n, prefix_tokens=33, prompt_tokens=33, boundaries=[97, 161, 225]) for n in (1, 2, 3)
+    ]
+    welcome = wire.CoordinatorMessage(welcome=wire.Welcome(run_ahead=2, heartbeat_s=1))
+    call = ScriptedCall([welcome, wire.CoordinatorMessage(commands=wire.Commands(starts=starts))])
+    replica = LoadReplica(
+        "r", slots=4, block_size=32, max_model_len=1024, most=2, in_flight=3, end_share=0.0, parts=SegmentBytes(),
+        latencies=Latencies(),
+    )  # fmt: skip
+
+    async def session() -> None:
+        await replica.join(lambda: call)
+        await replica.run()
+
+    with pytest.raises(TreerollError, match="the script has ended"):
+        asyncio.run(session())
+    reports = [[segment.grant for segment in message.report.segments] for message in call.heard[1:]]
+    assert reports == [[1, 2], [3, 1], [2, 3]]
 
 
 def test_percentiles_count_a_message_as_often_as_it_has_segments() -> None:
