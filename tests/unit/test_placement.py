@@ -32,7 +32,7 @@ def test_only_the_baseline_does_not_steal():
     def margin(name, **params):
         return registry.build("placement", name, params, Limits(1, 1, 1, 1)).steal_margin
 
-    assert margin("parent_affinity") == 0.25
+    assert margin("parent_affinity") == 0.5
     assert margin("parent_affinity", steal_margin=None) is None
     assert margin("least_loaded") == 0.0
     assert margin("round_robin") is None
