@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from tests.support.eventually import eventually_sync
 
@@ -167,11 +166,6 @@ def acts(*names: str) -> list[ScoreRequest]:
 async def test_pool_without_ray_says_so() -> None:
     with pytest.raises(Unavailable, match="ray"):
         await ScorerPool().start()
-
-
-async def test_scorers_yield_their_cores_to_engines(pool: ScorerPool) -> None:
-    (found,) = await pool.score(acts("pid"), timeout_s=10.0)
-    assert psutil.Process(int(found.value or 0)).nice() > psutil.Process().nice()
 
 
 async def test_pool_scores_many_with_several_scorers(pool: ScorerPool) -> None:

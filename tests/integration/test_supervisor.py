@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import psutil
 import pytest
 from tests.support.eventually import eventually
 from tests.support.fake_coordinator import FakeCoordinator
@@ -87,12 +86,6 @@ async def test_a_killed_replica_is_lost_and_comes_back_as_the_next_incarnation()
         assert lost == [("r0", 1)]
         assert supervisor.restarts == 1
         await coordinator.ended(coordinator.start("r0", PROMPT, BOUNDARIES))
-
-
-async def test_a_replica_yields_its_core_no_more_than_the_service_does() -> None:
-    async with FakeCoordinator() as coordinator, supervised(coordinator, Lost()) as supervisor:
-        pid = await supervisor.actors["r0"].pid.remote()
-        assert psutil.Process(pid).nice() == psutil.Process().nice()
 
 
 async def test_a_replica_that_does_not_answer_is_replaced() -> None:

@@ -25,8 +25,6 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # Ray's default is 15: an engine's every step would then wait for whatever else wants its core.
-    "RAY_worker_niceness": "0",
 }
 
 _temporary: list[str] = []

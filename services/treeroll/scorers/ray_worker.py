@@ -18,14 +18,12 @@ from treeroll.scorers.worker import WorkerLost
 BATCH_S = 1.0  # a batch ends with the item during which this passes, so that slow items do not hold up the rest
 START_TIMEOUT_S = 120.0  # of an actor: Ray may have to start a Python process on a busy machine
 GRACE_S = 30.0  # on top of all the time a batch may take by its own clocks
-NICENESS = 15  # a reward can wait for a core; an engine's step cannot
 
 
 class ScorerActor:
     """Ray's end: a thin process that watches the one in which scorers run."""
 
     def __init__(self) -> None:
-        os.nice(NICENESS)
         self._process = ScorerProcess()
 
     def pid(self) -> int:
