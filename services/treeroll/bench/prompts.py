@@ -66,7 +66,7 @@ class Workload:
             raise InvalidInput(
                 f"a prompt and {self.limits.max_depth} segments of {self.limits.segment_tokens} tokens make {longest},"
                 f" the model's context is {self.tokenizer.max_model_len}; lower --max-depth, --segment-tokens or"
-                " --prompt-tokens, or measure --model tiny, whose context is what --blocks hold"
+                " --prompt-tokens, raise --blocks, or take --model tiny"
             )
 
 
