@@ -6,6 +6,8 @@ import weakref
 import pytest
 
 from treeroll.coordinator.gc_tuning import EVENTS, YoungCollector
+from treeroll.core.branch import Branch
+from treeroll.core.node import BranchReason, Decision, Node
 
 
 class Knot:
@@ -44,3 +46,12 @@ def test_what_has_been_seen_once_is_not_walked_again() -> None:
     assert known() is not None
     gc.collect()
     assert known() is None
+
+
+@pytest.mark.parametrize(
+    "made",
+    [Node(1, 0, 0, 1, 5, 64), Branch(1, 0, 5, 0, 0.0, 0, BranchReason.FORK, Decision.BOUNDARY, [69])],
+    ids=["node", "branch"],
+)
+def test_what_there_are_millions_of_is_never_walked(made: object) -> None:
+    assert not gc.is_tracked(made)

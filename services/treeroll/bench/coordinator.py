@@ -28,8 +28,6 @@ SETTLE_S = 1.0
 POLL_S = 0.1
 STUCK_S = 20.0
 LONGEST_REWRITE_S = 60.0
-# In one window; counting walks the live trees.
-LIVE_SAMPLES = 4
 # Segments a second that no coordinator will reach: as many tasks wait.
 FASTEST = 60_000
 # Fewer nodes weigh less than what the process allocates anyway.
@@ -149,22 +147,25 @@ class Bench:
 
     async def _made(self, segments: float) -> None:
         """Wait until there are so many, or no tree is left to make them."""
-        now = await self._look()
+        now = await self._coordinator.ask()
         moved_at = now["at_s"]
-        while now["segments"] < segments and now["live_nodes"]:
+        while (live_nodes := await self._count()) and now["segments"] < segments:
             await asyncio.sleep(POLL_S)
             await self._load.ask()  # raises if it has ended
-            seen, now = now, await self._look()
+            seen, now = now, await self._coordinator.ask()
             if now["segments"] > seen["segments"]:
                 moved_at = now["at_s"]
             elif now["at_s"] > moved_at + STUCK_S:
-                raise TreerollError(f"the load stands still with {now['live_nodes']} live nodes")
+                raise TreerollError(f"the load stands still with {live_nodes} live nodes")
 
-    async def _look(self) -> dict[str, Any]:
-        """Figures of now. A process keeps memory that it once used, so the most nodes so far are remembered with it."""
-        now: dict[str, Any] = await self._coordinator.ask()
-        self._most_nodes = max(self._most_nodes, now["live_nodes"])
-        return now
+    async def _count(self) -> int:
+        """Live nodes. Walks all trees, so no window contains it.
+
+        A process keeps memory that it once used, so the most nodes so far are remembered with it.
+        """
+        live_nodes: int = (await self._coordinator.ask(count=True))["live_nodes"]
+        self._most_nodes = max(self._most_nodes, live_nodes)
+        return live_nodes
 
     async def _top_up(self, seconds: float) -> None:
         """Enough waiting tasks for so long, however fast it is, also if all trees of an age end in it."""
@@ -196,16 +197,16 @@ class Bench:
         """Figures of one window, or of a rewrite from start to end; the load goes on as it is."""
         await self._top_up(SETTLE_S + self._work.seconds)
         await asyncio.sleep(SETTLE_S)  # a submission holds up everything else for a moment
+        live_before = await self._count()
         redis_before = redis_tools.cpu_s(self._redis)
         load_before, before = await self._load.ask(cut=True), await self._coordinator.ask(cut=True)
-        live_nodes = []
         if rewrite:
             await self._rewrite()
-        for _ in range(0 if rewrite else LIVE_SAMPLES):
-            await asyncio.sleep(self._work.seconds / LIVE_SAMPLES)
-            live_nodes.append((await self._look())["live_nodes"])
+        else:
+            await asyncio.sleep(self._work.seconds)
         load_after, after = await self._load.ask(cut=True), await self._coordinator.ask(cut=True)
         redis_after = redis_tools.cpu_s(self._redis)
+        live_after = await self._count()
         segments = after["segments"] - before["segments"]
         if not segments or not after["waiting_tasks"]:
             raise TreerollError(f"{segments} segments in a window, {after['waiting_tasks']} tasks left: no saturation")
@@ -218,7 +219,7 @@ class Bench:
             "redis_cpu_us": 1e6 * (redis_after - redis_before) / segments,
             "load_cpu_us": 1e6 * (load_after["cpu_s"] - load_before["cpu_s"]) / segments,
             "segments_per_report": segments / max(after["reports"] - before["reports"], 1),
-            "live_nodes": sum(live_nodes) / max(len(live_nodes), 1),
+            "live_nodes": (live_before + live_after) / 2,
             "rss_bytes": after["rss_bytes"],
             **after["latency"],
             **{f"trip_{name}": value for name, value in load_after["round_trip"].items()},

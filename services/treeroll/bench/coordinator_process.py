@@ -86,12 +86,14 @@ class Service:
         for job in self._jobs:
             if job.done():
                 await job  # raises what ended it
+        trees = self._coordinator.state.trees.values()
+        if command.get("count"):
+            return {"live_nodes": sum(len(live.tree.nodes) for live in trees)}
         return {
             "at_s": time.monotonic(),
             "cpu_s": time.process_time(),
             "segments": self._plane.segments,
             "reports": self._plane.reports,
-            "live_nodes": sum(len(live.tree.nodes) for live in self._coordinator.state.trees.values()),
             "waiting_tasks": self._coordinator.state.waiting_tasks,
             "rss_bytes": resident_bytes(),
             "latency": self._plane.latencies.cut() if command.get("cut") else {},

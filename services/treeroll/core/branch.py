@@ -9,7 +9,7 @@ A branch is the right to one chain of nodes, and at most one engine request (a g
 OneOutcomePerBranch: every grant ends in exactly one outcome; `BRANCH_TABLE` is the only place where states change.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from treeroll.core.ledger import Ledger
 from treeroll.core.node import OF_PROMPT, BranchReason, Decision, Kind, Observation, Origin
@@ -66,8 +66,7 @@ BRANCH_TABLE: dict[tuple[BranchState, BranchEvent], tuple[BranchState, Outcome |
 }
 
 
-@dataclass(slots=True)
-class Branch:
+class Branch(Struct, gc=False):
     """One branch of a tree.
 
     `tip` is its last durable node (the node it starts from, until it has one of its own). Of its durable sequence,
@@ -77,6 +76,8 @@ class Branch:
     it. `grant` and `origin` are those of the last grant and its nodes. `reserved` are tokens that accounts still hold
     for the running grant, `claims` those accounts of things counted that hold one for it. `tail` is the end of its
     completion text, None until a replica has said it.
+
+    A Struct for the same reason as Node, with the same condition.
     """
 
     number: int

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 
+from msgspec import Struct
+
 
 class Kind(StrEnum):
     """A StrEnum that hashes like the string it is; the hash of other enums is a Python function, and slow."""
@@ -141,8 +143,7 @@ class Content:
 NOTHING = Content()
 
 
-@dataclass(slots=True)
-class Node:
+class Node(Struct, gc=False):
     """One segment of `n_tokens` tokens that begins at position `token_start` of the sequence.
 
     The first of them may be `inserted` by the policy, the last of them an `observation`. `tokens` count both in, with
@@ -150,6 +151,8 @@ class Node:
 
     logprob_sum and logprob_min are over this segment's sampled tokens (nats); path_logprob_sum covers the whole
     completion up to and including this node. `grant` made it.
+
+    A Struct without garbage collection, which would visit every new one: it must never be part of a cycle.
     """
 
     number: int

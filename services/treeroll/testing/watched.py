@@ -1,6 +1,6 @@
 """A branch policy under observation: what it decides must be well formed, and it must leave the tree alone."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
@@ -12,7 +12,7 @@ from treeroll.testing.observed import ObservedPolicy
 
 # A tree that starts this many branches for each leaf it may have replaces discarded paths for ever.
 BRANCHES_PER_LEAF = 32
-NODE = attrgetter(*(field.name for field in fields(Node)))
+NODE = attrgetter(*Node.__struct_fields__)
 
 
 @dataclass(frozen=True, slots=True)
