@@ -13,6 +13,7 @@ from treeroll.bench.meter import Meter
 from treeroll.bench.models import ARCHITECTURES, CONTEXT, context_of, find_model
 from treeroll.bench.prompts import Kind, Workload
 from treeroll.bench.raw_engine import Completion
+from treeroll.bench.rounds import Rounds
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import InvalidInput
 from treeroll.generator.config import GeneratorConfig, SimulatedLatency
@@ -129,7 +130,9 @@ def test_prompts_are_equal_in_length_for_all_variants_and_never_whole_blocks() -
 def test_efficiency_is_one_when_speed_follows_from_sharing_alone() -> None:
     flat = {"samples": 8, "samples_per_s": 2.0, "generated_tokens": 800}
     tree = {"samples": 8, "samples_per_s": 4.0, "generated_tokens": 400}
-    assert add_efficiency({"flat": [flat], "tree": [tree]})["tree"][0]["efficiency"] == 1.0
+    rounds = Rounds({"flat": [flat], "tree": [tree]})
+    add_efficiency(rounds)
+    assert rounds["tree"][0]["efficiency"] == rounds["flat"][0]["efficiency"] == 1.0
 
 
 def test_only_the_first_computation_of_a_prompt_is_no_recomputation() -> None:

@@ -68,7 +68,8 @@ class EngineBench:
         """Start what the variants need, and measure. Everything is stopped at the end, whatever happens."""
         async with self._running(note) as variants:
             measured = await run_rounds(variants, rounds, note)
-        return Result("engine", self.parameters, add_efficiency(measured), COLUMNS, list(REMARKS))
+        add_efficiency(measured)
+        return Result("engine", self.parameters, measured, COLUMNS, list(REMARKS))
 
     @asynccontextmanager
     async def _running(self, note: Callable[[str], None]) -> AsyncIterator[dict[str, Variant]]:
@@ -101,14 +102,13 @@ class EngineBench:
         return meter.figures()
 
 
-def add_efficiency(measured: Rounds) -> Rounds:
-    """Figures with the sharing efficiency against `flat` of the same round, where it ran."""
+def add_efficiency(measured: Rounds) -> None:
+    """Complete figures by the sharing efficiency against `flat` of the same round, where it ran."""
     if "flat" not in measured:
-        return measured
-    return {
-        name: [
+        return
+    flats = measured["flat"]
+    for name, found in measured.items():
+        measured[name] = [
             {**figures, "efficiency": sharing_efficiency(figures, flat)}
-            for figures, flat in zip(found, measured["flat"], strict=True)
+            for figures, flat in zip(found, flats, strict=True)
         ]
-        for name, found in measured.items()
-    }

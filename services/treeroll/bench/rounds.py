@@ -1,27 +1,54 @@
 """Interleaved rounds, A B C A B C, after a warm-up: a machine that drifts meets every variant alike."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from treeroll.errors import TreerollError
 
 Figures = Mapping[str, float]
 """What one round of one variant measured: figure -> value."""
-Rounds = dict[str, list[Figures]]
-"""Variant -> its figures, round by round. Round i of every variant ran close in time: compare those."""
 Variant = Callable[[int], Awaitable[Figures]]
 """Runs one round. Its argument is the round's number, 0 for a warm-up: for seeds, equal for all variants."""
+
+
+class Rounds(dict[str, list[Figures]]):
+    """Variant -> its figures, round by round. Round i of every variant ran close in time: compare those."""
+
+    cut_short = ""
+    """Why there are fewer rounds than were asked for."""
 
 
 async def run_rounds(
     variants: Mapping[str, Variant], rounds: int, note: Callable[[str], None], warm_ups: int = 1
 ) -> Rounds:
-    """Measure every variant `rounds` times. The figures of warm-ups are thrown away. `note` gets one line per round."""
-    measured: Rounds = {name: [] for name in variants}
+    """Measure every variant `rounds` times. The figures of warm-ups are thrown away. `note` gets one line per round.
+
+    Where a later round than the first fails or is interrupted, the rounds before it are returned, see `cut_short`.
+    """
+    measured = Rounds({name: [] for name in variants})
     for number in [*[0] * warm_ups, *range(1, rounds + 1)]:
-        for name, variant in variants.items():
-            note(f"{f'round {number}/{rounds}' if number else 'warm-up'}: {name}")
-            figures = await variant(number)
-            if number:
-                measured[name].append(figures)
+        figures = {}
+        try:
+            for name, variant in variants.items():
+                note(f"{f'round {number}/{rounds}' if number else 'warm-up'}: {name}")
+                figures[name] = await variant(number)
+        except (TreerollError, asyncio.CancelledError) as error:
+            if number < 2:
+                raise
+            measured.cut_short = _why(error, f"round {number} of {rounds}")
+            return measured
+        if number:
+            for name, found in figures.items():
+                measured[name].append(found)
     return measured
+
+
+def _why(error: BaseException, where: str) -> str:
+    task = asyncio.current_task()
+    if not isinstance(error, asyncio.CancelledError) or task is None:
+        return f"{where} failed: {error}"
+    task.uncancel()  # it has ended as it was asked to, with a result
+    return f"{where} was interrupted"
 
 
 def median(values: Sequence[float]) -> float:

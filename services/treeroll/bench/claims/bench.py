@@ -89,7 +89,7 @@ async def measure(
 
     `generator` are settings of the engine; the model is the claims'.
     """
-    rounds: Rounds = {claim.name: [] for claim in claims}
+    rounds = Rounds({claim.name: [] for claim in claims})
     for model, path in MODELS.items():
         able = [claim for claim in claims if claim.model == model and claim.missing() is None]
         if not able:

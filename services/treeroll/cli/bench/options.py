@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
 WIDE = 200
 
-RoundsOption = Annotated[int, typer.Option("--rounds", min=1, help="Measured rounds of each variant.")]
+RoundsOption = Annotated[
+    int, typer.Option("--rounds", min=1, help="Measured rounds of each variant; Ctrl-C shows those so far.")
+]
 JsonOption = Annotated[
     Path | None,
     typer.Option("--json", metavar="FILE", help="Write every round's figures as JSON.", show_default=False),
@@ -26,8 +28,9 @@ def check_json(path: Path | None) -> None:
 
 
 def show(result: "Result", json_file: Path | None) -> None:
-    """Print the table and remarks; write the JSON if asked for."""
+    """Print the table and remarks; write the JSON if asked for. TreerollError if there are fewer rounds than wanted."""
     from treeroll.cli.console import note, out
+    from treeroll.errors import TreerollError
 
     console = out()
     if not console.is_terminal:
@@ -38,3 +41,5 @@ def show(result: "Result", json_file: Path | None) -> None:
     if json_file is not None:
         result.write(json_file)
         note(f"every round is in {json_file}")
+    if result.rounds.cut_short:
+        raise TreerollError(f"{result.rounds.cut_short}; the table is of the rounds before it")

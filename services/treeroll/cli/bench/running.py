@@ -1,24 +1,30 @@
 """Running a benchmark that has processes of its own: the first Ctrl-C takes them down and ends, the second kills."""
 
+import asyncio
 import multiprocessing
 import os
-from collections.abc import Awaitable
-from typing import NoReturn, TypeVar
+from collections.abc import Coroutine
+from typing import Any, NoReturn, TypeVar
 
-from treeroll.cli.interrupts import Interrupted, Interrupts
+from treeroll.cli.interrupts import Interrupts
 
 T = TypeVar("T")
 
 INTERRUPTED = 130
 
 
-async def unless_interrupted(work: Awaitable[T]) -> T:
-    """The work's result; after a signal it is cancelled, has cleaned up, and KeyboardInterrupt is raised."""
-    try:
-        with Interrupts(_stop_at_once) as interrupts:
-            return await interrupts.unless_asked(work)
-    except Interrupted:
-        raise KeyboardInterrupt from None
+async def unless_interrupted(work: Coroutine[Any, Any, T]) -> T:
+    """The work's result. After a signal it is cancelled and cleans up; KeyboardInterrupt if it then has no result."""
+    with Interrupts(_stop_at_once) as interrupts:
+        measuring, asked = asyncio.create_task(work), asyncio.create_task(interrupts.asked.wait())
+        await asyncio.wait([measuring, asked], return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        if not measuring.done():
+            measuring.cancel()
+        try:
+            return await measuring
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
 
 
 def _stop_at_once() -> NoReturn:
