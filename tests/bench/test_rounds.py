@@ -78,4 +78,6 @@ def test_a_benchmark_that_was_cut_short_shows_what_it_has_and_then_fails(
     with pytest.raises(TreerollError, match="round 3 of 5 failed: the load stands still; the table is of the rounds"):
         show(Result("example", {}, rounds, [Column("speed", "speed")]), tmp_path / "figures.json")
     assert "1.5 (1.0-2.0)" in capsys.readouterr().out
-    assert json.loads((tmp_path / "figures.json").read_text())["rounds"]["second"] == [{"speed": 10}, {"speed": 20}]
+    written = json.loads((tmp_path / "figures.json").read_text())
+    assert written["rounds"]["second"] == [{"speed": 10}, {"speed": 20}]
+    assert written["cut_short"] == rounds.cut_short

@@ -64,6 +64,7 @@ class Result:
             "versions": versions(),
             "parameters": dict(self.parameters),
             "rounds": {name: [dict(figures) for figures in found] for name, found in self.rounds.items()},
+            "cut_short": self.rounds.cut_short,
             "remarks": self.remarks,
         }
 
