@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from treeroll.chat.messages import Message, check_messages
+from treeroll.checks import check_text, kind
 from treeroll.errors import InvalidInput
 
 log = logging.getLogger(__name__)
-
-Message = Mapping[str, Any]
 
 PROMPT_FORMS = ("prompt", "messages", "prompt_ids")
 MAX_ID_CHARS = 256
@@ -45,7 +45,7 @@ class Task:
     """Anything else that is JSON; handed to the scorer and back with every sample."""
 
     def __post_init__(self) -> None:
-        _check_text("id", self.id)
+        check_text("id", self.id)
         if len(self.id) > MAX_ID_CHARS:
             raise InvalidInput(f"'id' has {len(self.id)} characters, at most {MAX_ID_CHARS} are allowed")
         forms = [name for name in PROMPT_FORMS if getattr(self, name) is not None]
@@ -54,41 +54,13 @@ class Task:
             raise InvalidInput(f"{found}; give exactly one of 'prompt', 'messages' and 'prompt_ids'")
         _PROMPT_CHECKS[forms[0]](getattr(self, forms[0]))
         if self.answer is not None:
-            _check_text("answer", self.answer, may_be_empty=True)
+            check_text("answer", self.answer, may_be_empty=True)
         _check_json(self.extra)
-
-
-def _check_text(name: str, value: Any, *, may_be_empty: bool = False) -> None:
-    if not isinstance(value, str):
-        hint = "; chat messages belong under 'messages'" if name == "prompt" and isinstance(value, list) else ""
-        raise InvalidInput(f"'{name}' must be text, got {_kind(value)}{hint}")
-    if not value and not may_be_empty:
-        raise InvalidInput(f"'{name}' is empty")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidInput(f"'{name}' holds half a surrogate pair, which is no valid Unicode text") from None
-
-
-def _check_messages(messages: Any) -> None:
-    if not isinstance(messages, Sequence) or isinstance(messages, str | bytes):
-        raise InvalidInput(f"'messages' must be a list, got {_kind(messages)}")
-    if not messages:
-        raise InvalidInput("'messages' is empty")
-    for position, message in enumerate(messages):
-        if not isinstance(message, Mapping):
-            raise InvalidInput(
-                f"'messages[{position}]' must be an object with 'role' and 'content', got {_kind(message)}"
-            )
-        for key in ("role", "content"):
-            if key not in message:
-                raise InvalidInput(f"'messages[{position}]' has no '{key}'")
-            _check_text(f"messages[{position}].{key}", message[key], may_be_empty=key == "content")
 
 
 def _check_prompt_ids(ids: Any) -> None:
     if not isinstance(ids, Sequence) or isinstance(ids, str | bytes):
-        raise InvalidInput(f"'prompt_ids' must be a list of token ids, got {_kind(ids)}")
+        raise InvalidInput(f"'prompt_ids' must be a list of token ids, got {kind(ids)}")
     if not ids:
         raise InvalidInput("'prompt_ids' is empty")
     for position, token in enumerate(ids):
@@ -97,8 +69,8 @@ def _check_prompt_ids(ids: Any) -> None:
 
 
 _PROMPT_CHECKS: dict[str, Callable[[Any], None]] = {
-    "prompt": lambda value: _check_text("prompt", value),
-    "messages": _check_messages,
+    "prompt": lambda value: check_text("prompt", value),
+    "messages": check_messages,
     "prompt_ids": _check_prompt_ids,
 }
 
@@ -114,22 +86,6 @@ def _check_json(extra: Mapping[str, Any]) -> None:
             raise InvalidInput(f"extra field '{key}' cannot be written as JSON; {hint}") from None
 
 
-def _kind(value: Any) -> str:
-    """A value's type in the words of a JSON author."""
-    return _KINDS.get(type(value), type(value).__name__)
-
-
-_KINDS = {
-    type(None): "null",
-    bool: "a boolean",
-    int: "a number",
-    float: "a number",
-    str: "text",
-    list: "a list",
-    dict: "an object",
-}
-
-
 def task_from(row: Mapping[str, Any], default_id: str) -> Task:
     """A task from a mapping as users write it.
 
@@ -137,7 +93,7 @@ def task_from(row: Mapping[str, Any], default_id: str) -> Task:
     `default_id` is used when `id` is absent. Raises InvalidInput naming the field.
     """
     if not isinstance(row, Mapping):
-        raise InvalidInput(f"a task must be an object with fields, got {_kind(row)}")
+        raise InvalidInput(f"a task must be an object with fields, got {kind(row)}")
     known = {key: row[key] for key in ("id", *PROMPT_FORMS, "answer") if row.get(key) is not None}
     task_id = known.get("id", default_id)
     prompt_ids: Any = known.get("prompt_ids")
@@ -155,7 +111,7 @@ def _answer_text(answer: Any) -> str | None:
     if answer is None or isinstance(answer, str):
         return answer
     if not isinstance(answer, int | float) or isinstance(answer, bool):
-        raise InvalidInput(f"'answer' must be text or a number, got {_kind(answer)}")
+        raise InvalidInput(f"'answer' must be text or a number, got {kind(answer)}")
     if not math.isfinite(answer):
         raise InvalidInput(f"'answer' must be finite, got {answer}")
     return str(answer)
@@ -242,7 +198,7 @@ def _json_row(line: bytes) -> "Mapping[str, Any] | InvalidInput":
         return InvalidInput(f"not valid UTF-8 (byte {error.start + 1})")
     except (ValueError, RecursionError) as error:
         return InvalidInput(f"not usable JSON ({error})")
-    return row if isinstance(row, dict) else InvalidInput(f"a task must be an object with fields, got {_kind(row)}")
+    return row if isinstance(row, dict) else InvalidInput(f"a task must be an object with fields, got {kind(row)}")
 
 
 def _parquet(path: Path) -> "Iterator[tuple[str, Mapping[str, Any] | InvalidInput]]":

@@ -1,6 +1,6 @@
 """Prompts to token ids, once, in one place. Completions are never tokenised again.
 
-Plain text needs only the `tokenizers` library; chat messages load transformers for its template renderer.
+Plain text needs only the `tokenizers` library; chat messages are made text by `treeroll.chat.template`.
 """
 
 import json
@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from treeroll.chat.template import ChatTemplate
 from treeroll.errors import InvalidInput
 
 _HASHED_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
@@ -48,10 +49,9 @@ class Tokenizer:
             raise InvalidInput(f"{self.model_dir / 'tokenizer.json'} is not a tokenizer: {error}") from None
 
     @cached_property
-    def _chat(self) -> Any:
-        from transformers import AutoTokenizer
-
-        return AutoTokenizer.from_pretrained(str(self.model_dir), local_files_only=True)
+    def chat(self) -> ChatTemplate:
+        """The model's chat template."""
+        return ChatTemplate(self.model_dir)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -107,10 +107,7 @@ class Tokenizer:
 
     def encode_messages(self, messages: list[dict[str, Any]]) -> tuple[list[int], str]:
         """Ids and text of chat messages under the model's template, with the generation prompt."""
-        try:
-            text = self._chat.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        except Exception as error:  # jinja and transformers raise many types
-            raise InvalidInput(f"the model's chat template refuses the messages: {error}") from None
+        text = self.chat.render(messages)
         return list(self._fast.encode(text, add_special_tokens=False).ids), text
 
     def decode(self, ids: list[int]) -> str:
