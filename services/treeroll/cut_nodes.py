@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from treeroll.cuts import Head, Split, split
 from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.tree.cuts import Head, Split, split
 
 BYTES = 4  # of a token id, a logprob or an entropy
 

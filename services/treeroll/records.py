@@ -16,13 +16,13 @@ from treeroll.core.effects import PersistNode
 from treeroll.core.events import SegmentReported
 from treeroll.core.ledger import Ledger
 from treeroll.core.live import LiveTree, TreeStatus
-from treeroll.core.node import BranchReason, Decision, Node, NodeStatus, Observation, Origin, StopReason
 from treeroll.core.run import Run, TaskSpec
 from treeroll.node_encoding import encode_node
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
-from treeroll.policies.base import AdvantageEstimator
+from treeroll.policy.base import AdvantageEstimator
 from treeroll.store.base import StoredTree
+from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus, Observation, Origin, StopReason
 
 CLIENT_SCORER = "client"
 EMPTY = Observation(b"", "")

@@ -36,7 +36,7 @@ from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.fleet import fleet_tokenizer, with_common_context
 from treeroll.pb.v1 import replica_pb2_grpc
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
 from treeroll.store.base import Store
 from treeroll.tokenizer import Tokenizer
 

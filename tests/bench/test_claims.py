@@ -21,7 +21,7 @@ from treeroll.config import RunConfig, parse
 from treeroll.coordinator.specs import run_spec
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import InvalidInput
-from treeroll.policies.allocate.base import TaskView
+from treeroll.policy.allocate import TaskView
 from treeroll.tasks import read_tasks
 
 SIMULATED = {"engine": "simulated", "slots": 64, "block_size": 32, "simulated": {"step_s": 0.0}}

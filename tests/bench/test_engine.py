@@ -20,7 +20,7 @@ from treeroll.generator.config import GeneratorConfig, SimulatedLatency
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.engine import EngineRequest, SamplingSettings
 from treeroll.generator.simulated_engine import SimulatedEngine
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
 from treeroll.tokenizer import Tokenizer
 
 BLOCK = 32

@@ -9,7 +9,7 @@ from treeroll.bench.prompts import Workload
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import InvalidInput
 from treeroll.generator.config import GeneratorConfig, SimulatedLatency
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
 from treeroll.tokenizer import Tokenizer
 
 LIMITS = Limits(leaves=4, segment_tokens=32, max_depth=3, max_tokens=96)

@@ -8,7 +8,7 @@ from treeroll.bench.decisions import Clock, Lines
 from treeroll.bench.policies import SHAPES, figures, grow, limits_of, measure
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Expansion
+from treeroll.policy.base import Expansion
 
 LIMITS = limits_of()
 NAMES = [policy.name for policy in registry.POLICIES["branch"]]

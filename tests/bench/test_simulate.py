@@ -20,7 +20,7 @@ from treeroll.errors import InvalidInput
 from treeroll.generator.config import SimulatedLatency
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.simulated_engine import SimulatedEngine
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
 
 TREES = 24
 WORKLOAD = Workload(1, Limits(4, 64, 5, 320), 100, LogNormal(150, 1.0), "level")

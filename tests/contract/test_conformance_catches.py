@@ -5,14 +5,14 @@ import itertools
 import pytest
 from tests.support.conformance import caught
 
-from treeroll.core.node import NodeStatus, StopReason
 from treeroll.policies.advantage.grpo import Grpo
-from treeroll.policies.base import Delimiter, Verdict
 from treeroll.policies.placement.parent_affinity import ParentAffinity
 from treeroll.policies.prune.confidence import Confidence
 from treeroll.policies.prune.finish_tests import FinishTests
 from treeroll.policies.segment.delimiter import Delimited
 from treeroll.policies.segment.fixed import FixedTokens
+from treeroll.policy.base import Delimiter, Verdict
+from treeroll.tree.node import NodeStatus, StopReason
 
 CALLS = itertools.count()
 

@@ -8,12 +8,12 @@ from pydantic import BaseModel
 from tests.support.conformance import caught
 
 from treeroll.core.ledger import Ledger
-from treeroll.core.node import BranchReason, Decision, NodeStatus
-from treeroll.policies import base
-from treeroll.policies.base import Expansion
 from treeroll.policies.branch.flat import Flat
 from treeroll.policies.branch.tree_grpo import TreeGRPO
+from treeroll.policy import base
+from treeroll.policy.base import Expansion
 from treeroll.testing import CHECKS
+from treeroll.tree.node import BranchReason, Decision, NodeStatus
 
 INNER = NodeStatus.INNER
 

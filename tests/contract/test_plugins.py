@@ -7,8 +7,8 @@ from tests.support.distribution import install
 
 from treeroll.errors import InvalidInput
 from treeroll.policies import plugins, registry
-from treeroll.policies.base import Limits
 from treeroll.policies.build import build_policies
+from treeroll.policy.base import Limits
 
 LIMITS = Limits(leaves=8, segment_tokens=10, max_depth=4, max_tokens=100)
 # A policy class; tests change words of it.
@@ -71,7 +71,7 @@ def test_nothing_is_imported_for_a_run_that_does_not_ask(site):
         ("Other = 1", "cannot be loaded: AttributeError"),
         ("Mine = 1", "is no class"),
         (SOURCE.replace('"none"', "None"), "has no paper, one line of text"),
-        (SOURCE + "    Params = dict", "has no Params, a subclass of treeroll.policies.base.Params"),
+        (SOURCE + "    Params = dict", "has no Params, a subclass of treeroll.policy.Params"),
         (SOURCE.replace('name = "mine"', 'name = "yours"'), "calls itself 'yours'; entry point and class must agree"),
         (SOURCE + "    def __init__(self): pass", "cannot be built: TypeError"),
         (SOURCE + "    def __init__(self, params, limits): pass\n    max_leaves = property()", "has no 'max_leaves'"),

@@ -3,7 +3,7 @@
 import pytest
 
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
 from treeroll.testing import CHECKS, LIMITS
 
 WIDE = Limits(leaves=64, segment_tokens=32, max_depth=3, max_tokens=96)

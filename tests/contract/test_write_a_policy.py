@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from treeroll.cli.main import app
 from treeroll.policies import plugins
-from treeroll.policies.base import Limits
 from treeroll.policies.build import build_policies
+from treeroll.policy.base import Limits
 from treeroll.testing.world import World
 
 DOC = Path(__file__).parents[2] / "docs" / "write-a-policy.md"

@@ -13,11 +13,11 @@ from tests.support.rollouts import mean_rewards, rollout, trees_of
 
 from treeroll.cli.results.reader import ResultReader
 from treeroll.client import Node, connect_async
-from treeroll.core.tree import TAIL_CHARS
 from treeroll.demo import TOOL_MODEL_DIR
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.vllm_engine import VllmEngine
 from treeroll.tools.registry import get
+from treeroll.tree.tree import TAIL_CHARS
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 

@@ -11,12 +11,12 @@ from treeroll.client import connect_async
 from treeroll.client.async_run import AsyncRun
 from treeroll.client.records import TreeRecord
 from treeroll.config import CoordinatorConfig
-from treeroll.core.tree import TAIL_CHARS
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import InvalidInput
 from treeroll.generator.config import SimulatedLatency
 from treeroll.tasks import read_tasks
 from treeroll.tools import registry
+from treeroll.tree.tree import TAIL_CHARS
 
 
 class Counter:

@@ -12,8 +12,8 @@ import pytest
 from treeroll.core.budget import Budget, overshoot
 from treeroll.core.events import RunCancelled
 from treeroll.core.live import TreeStatus
-from treeroll.policies.base import Limits
 from treeroll.policies.build import Policies, build_policies
+from treeroll.policy.base import Limits
 from treeroll.testing.world import World
 
 HISTORIES, CHUNKS = 10_000, 10

@@ -10,7 +10,7 @@ from tests.support.credit import LIMITS
 from tests.support.credit_by_definition import DEFINITIONS, by_definition
 
 from treeroll.policies import registry
-from treeroll.policies.base import CreditTree
+from treeroll.policy.base import CreditTree
 
 SCALES = {
     "binary": (0.0, 1.0),

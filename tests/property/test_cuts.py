@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treeroll.cuts import split
+from treeroll.tree.cuts import split
 
 PROMPT = 3
 

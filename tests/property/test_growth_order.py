@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.grow import Driver, newest_first, ragged
 
-from treeroll.core.node import Decision, Node, NodeStatus
-from treeroll.core.rng import uniform
-from treeroll.core.tree import path_name
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
+from treeroll.tree.node import Decision, Node, NodeStatus
+from treeroll.tree.rng import uniform
+from treeroll.tree.tree import path_name
 
 DEPTH = 5
 LIMITS = Limits(leaves=8, segment_tokens=10, max_depth=DEPTH, max_tokens=100)

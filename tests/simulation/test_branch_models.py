@@ -9,13 +9,13 @@ from tests.support.two_models import TwoModels, TwoModelsGrowth
 from treeroll import records
 from treeroll.core.credit import TreeShape, path_weights
 from treeroll.core.effects import Effect, PersistNode, StartBranch
-from treeroll.core.tree import Tree
 from treeroll.errors import BrokenInvariant
 from treeroll.pb.v1 import common_pb2 as pb
-from treeroll.policies.base import Expansion, Limits
 from treeroll.policies.build import Policies, build_policies
+from treeroll.policy.base import Expansion, Limits
 from treeroll.testing import NotConformant, check_branch_policy
 from treeroll.testing.world import World
+from treeroll.tree.tree import Tree
 
 LIMITS = Limits(leaves=8, segment_tokens=32, max_depth=5, max_tokens=160)
 

@@ -11,12 +11,12 @@ from treeroll.core.budget import Budget
 from treeroll.core.effects import EmitTree
 from treeroll.core.events import AlarmRang, RunClosed, RunCreated, TasksSubmitted
 from treeroll.core.live import LiveTree, TreeStatus
-from treeroll.core.node import BranchReason
 from treeroll.core.run import TaskSpec
 from treeroll.core.runs import submit
 from treeroll.core.step import apply
 from treeroll.errors import RunClosed as RunClosedError
 from treeroll.testing.world import PROMPT_TOKENS, World, fingerprint
+from treeroll.tree.node import BranchReason
 
 COMPLETE, PARTIAL, FAILED = TreeStatus.COMPLETE, TreeStatus.PARTIAL, TreeStatus.FAILED
 AGENT: dict[str, dict[str, object]] = {"segment": {"name": "agent_step"}}

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from treeroll.core.live import LiveTree, TreeStatus
-from treeroll.core.node import BranchReason, Node
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
 from treeroll.policies.build import build_policies
+from treeroll.policy.base import Limits
 from treeroll.testing.world import World
+from treeroll.tree.node import BranchReason, Node
 
 LIMITS = Limits(leaves=6, segment_tokens=32, max_depth=6, max_tokens=192)
 

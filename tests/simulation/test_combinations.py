@@ -9,9 +9,9 @@ from treeroll.core.credit import TreeShape, credit_leaves
 from treeroll.core.live import LiveTree, TreeStatus
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
 from treeroll.policies.build import Policies, build_policies
 from treeroll.policies.recipes import RECIPES
+from treeroll.policy.base import Limits
 from treeroll.testing.world import World
 
 # None: the recipe's own; the others fit where those have too many leaves.

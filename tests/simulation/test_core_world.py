@@ -3,8 +3,8 @@
 import pytest
 
 from treeroll.core.live import TreeStatus
-from treeroll.core.node import NodeStatus, StopReason
 from treeroll.testing.world import PROMPT_TOKENS, World, fingerprint
+from treeroll.tree.node import NodeStatus, StopReason
 
 # Tokens 2 to 6 end a segment, one token in ten; so does "9 1", which straddles two tokens or ends one.
 DELIMITED: dict[str, object] = {"name": "delimiter", "texts": ["9 1"], "token_ids": [2, 3, 4, 5, 6]}

@@ -10,14 +10,14 @@ from treeroll.core.credit import TreeShape, path_weights
 from treeroll.core.effects import Effect, PersistNode, StartBranch
 from treeroll.core.events import SegmentReported
 from treeroll.core.live import TreeStatus
-from treeroll.core.node import BranchReason, Decision, Node, NodeStatus, StopReason
-from treeroll.core.tree import Tree
 from treeroll.policies import registry
-from treeroll.policies.base import Expansion, Limits
 from treeroll.policies.build import Policies
+from treeroll.policy.base import Expansion, Limits
 from treeroll.testing.language import EOS, encode, ids_of
 from treeroll.testing.serving import Serving
 from treeroll.testing.world import PROMPT_TOKENS, World, fingerprint
+from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus, StopReason
+from treeroll.tree.tree import Tree
 
 LIMITS = Limits(leaves=32, segment_tokens=32, max_depth=4, max_tokens=128)
 LIMIT = 70  # ends in the third segment

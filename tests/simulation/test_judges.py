@@ -6,10 +6,10 @@ import pytest
 
 from treeroll.core.events import PathJudged, RunCancelled
 from treeroll.core.live import LiveTree, TreeStatus
-from treeroll.core.node import NodeStatus
 from treeroll.core.step import step
-from treeroll.core.tree import Tree
 from treeroll.testing.world import World, fingerprint
+from treeroll.tree.node import NodeStatus
+from treeroll.tree.tree import Tree
 
 RECIPES = ("rebase", "dora", "ets", "bavt", "uct", "cost_band", "depth_first")
 

@@ -8,7 +8,7 @@ from treeroll.core.state import CoreSettings, State
 from treeroll.core.step import step
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
 from treeroll.testing.world import World, fingerprint
 
 

@@ -12,9 +12,9 @@ from treeroll.core.live import TreeStatus
 from treeroll.core.routing import SENT_AT_ONCE
 from treeroll.errors import BrokenInvariant
 from treeroll.policies import registry
-from treeroll.policies.allocate.base import BudgetView, Outcome, TaskView
-from treeroll.policies.base import Limits
-from treeroll.policies.route.base import ModelView
+from treeroll.policy.allocate import BudgetView, Outcome, TaskView
+from treeroll.policy.base import Limits
+from treeroll.policy.route import ModelView
 from treeroll.testing.world import World, fingerprint
 
 Told = tuple[str, str, Outcome]

@@ -5,9 +5,9 @@ import pytest
 from treeroll.core.alarm import alarm
 from treeroll.core.events import AlarmRang, RunCancelled
 from treeroll.core.live import TreeStatus
-from treeroll.core.node import Decision
 from treeroll.core.step import step
 from treeroll.testing.world import World
+from treeroll.tree.node import Decision
 
 LEAVES, SEEDS = 8, range(10)
 

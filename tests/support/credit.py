@@ -5,7 +5,7 @@ import math
 import pytest
 
 from treeroll.policies import registry
-from treeroll.policies.base import CreditTree, Limits
+from treeroll.policy.base import CreditTree, Limits
 
 LIMITS = Limits(8, 10, 4, 100)
 TOKENS = 10

@@ -11,7 +11,7 @@ from statistics import fmean, pstdev, stdev
 
 from tests.support.credit import LIMITS
 
-from treeroll.policies.base import CreditTree
+from treeroll.policy.base import CreditTree
 
 Node = tuple[int, ...]
 Rewards = dict[Node, float]

@@ -8,7 +8,7 @@ from treeroll.assembly import complete
 from treeroll.client.records import TreeRecord
 from treeroll.pb.v1 import common_pb2
 from treeroll.policies import registry
-from treeroll.policies.base import CreditTree
+from treeroll.policy.base import CreditTree
 
 
 def token_ids(number: int, count: int) -> list[int]:

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from treeroll.core import rng
-from treeroll.core.node import BranchReason, Content, Decision, Node, NodeStatus, Origin, StopReason
-from treeroll.core.tree import Tree, path_name
-from treeroll.policies.base import BranchPolicy, Expansion, Growth
+from treeroll.policy.base import BranchPolicy, Expansion, Growth
+from treeroll.tree import rng
+from treeroll.tree.node import BranchReason, Content, Decision, Node, NodeStatus, Origin, StopReason
+from treeroll.tree.tree import Tree, path_name
 
 PROMPT_TOKENS = 5
 Path = tuple[int, ...]

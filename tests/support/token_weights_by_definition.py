@@ -6,7 +6,7 @@ from statistics import fmean, variance
 
 from tests.support.credit_by_definition import Node, Rewards, edge, nodes_of
 
-from treeroll.policies.base import CreditTree
+from treeroll.policy.base import CreditTree
 
 
 def standard(rows: list[list[float]], mask: list[list[int]]) -> list[list[float]]:

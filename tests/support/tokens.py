@@ -3,8 +3,8 @@
 from array import array
 from dataclasses import replace
 
-from treeroll.core.node import Content, Node, NodeStatus, Observation, Origin, Tokens
-from treeroll.core.tree import Tree
+from treeroll.tree.node import Content, Node, NodeStatus, Observation, Origin, Tokens
+from treeroll.tree.tree import Tree
 
 PROMPT_TOKENS = 5
 

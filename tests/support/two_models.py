@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from treeroll.core.node import Node, NodeStatus
-from treeroll.core.tree import Tree
-from treeroll.policies import base
-from treeroll.policies.base import Expansion, Limits
+from treeroll.policy import base
+from treeroll.policy.base import Expansion, Limits
+from treeroll.tree.node import Node, NodeStatus
+from treeroll.tree.tree import Tree
 
 
 class TwoModels:

@@ -5,10 +5,10 @@ import math
 import pytest
 from tests.support.tokens import add_step, planted
 
-from treeroll.core.node import BranchReason, Decision, NodeStatus
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
 from treeroll.policies.branch.aepo import AEPO, from_prompt
+from treeroll.policy.base import Limits
+from treeroll.tree.node import BranchReason, Decision, NodeStatus
 
 # Entropy of one unit, with a vocabulary of three.
 UNIT = math.log(3)

@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from treeroll.core.node import NodeStatus
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
 from treeroll.policies.segment.turns import turn_caps
+from treeroll.policy.base import Limits
 from treeroll.testing.world import World
+from treeroll.tree.node import NodeStatus
 
 LIMITS = Limits(leaves=8, segment_tokens=32, max_depth=6, max_tokens=400)
 TEXT = "{used} used, {left} left: {regime}"

@@ -9,9 +9,9 @@ import pytest
 from treeroll.core.budget import Budget
 from treeroll.core.events import RunClosed, RunCreated, TasksSubmitted
 from treeroll.errors import BrokenInvariant
-from treeroll.policies.allocate.base import BudgetView, Outcome, TaskView
-from treeroll.policies.base import Limits
 from treeroll.policies.build import build_policies
+from treeroll.policy.allocate import BudgetView, Outcome, TaskView
+from treeroll.policy.base import Limits
 from treeroll.testing.world import SEGMENT_TOKENS, World
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treeroll.core.apportion import apportion, even, softmax
 from treeroll.errors import InvalidInput
+from treeroll.tree.apportion import apportion, even, softmax
 
 weights_lists = st.lists(st.floats(0, 1e300, allow_subnormal=True), min_size=1, max_size=12)
 

@@ -5,11 +5,11 @@ import math
 import pytest
 from tests.support.tokens import add_step, planted
 
-from treeroll.core.node import BranchReason, Decision, NodeStatus
-from treeroll.core.rng import uniform
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
+from treeroll.tree.node import BranchReason, Decision, NodeStatus
+from treeroll.tree.rng import uniform
 
 # Entropy of one unit, with a vocabulary of three.
 UNIT = math.log(3)
@@ -73,10 +73,10 @@ def test_slots_go_by_path_whoever_comes_first():
 def test_a_step_with_more_entropy_than_the_first_is_likelier_to_branch(monkeypatch, change, draw, branches):
     tree = planted()
     growth = growth_of(tree, leaves=2, initial=1)
-    monkeypatch.setattr("treeroll.core.rng.uniform", lambda *key: 1.0)
+    monkeypatch.setattr("treeroll.tree.rng.uniform", lambda *key: 1.0)
     wave(tree, growth, 0, entropy=10.0)
     assert forks(growth.on_idle(tree)) == [(1, 0)]
-    monkeypatch.setattr("treeroll.core.rng.uniform", lambda *key: draw)
+    monkeypatch.setattr("treeroll.tree.rng.uniform", lambda *key: draw)
     wave(tree, growth, 1, entropy=10.0 + change)
     assert forks(growth.on_idle(tree)) == [(2, int(branches))]
 

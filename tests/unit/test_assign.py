@@ -10,8 +10,8 @@ from treeroll.core.run import RunSpec, Sampling, TaskSpec
 from treeroll.core.state import CoreSettings, State
 from treeroll.core.step import step
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
 from treeroll.policies.build import build_policies
+from treeroll.policy.base import Limits
 
 
 def fleet(placement: str, leaves: int, **params: object) -> State:

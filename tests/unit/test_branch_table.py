@@ -3,8 +3,8 @@
 import pytest
 
 from treeroll.core.branch import BRANCH_TABLE, Branch, BranchEvent, BranchState, Outcome
-from treeroll.core.node import BranchReason, Decision
 from treeroll.errors import BrokenInvariant
+from treeroll.tree.node import BranchReason, Decision
 
 
 def branch(state: BranchState) -> Branch:

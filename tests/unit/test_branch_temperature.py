@@ -11,7 +11,7 @@ from treeroll.core.credit import TreeShape, path_weights
 from treeroll.core.effects import Effect, PersistNode, StartBranch
 from treeroll.core.run import Sampling
 from treeroll.pb.v1 import common_pb2 as pb
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
 from treeroll.store.memory import MemoryStore
 from treeroll.testing.world import World
 

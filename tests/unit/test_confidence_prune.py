@@ -5,10 +5,10 @@ from array import array
 
 import pytest
 
-from treeroll.core.node import NodeStatus, StopReason, Tokens
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Ended, Limits, Segment
+from treeroll.policy.base import Ended, Limits, Segment
+from treeroll.tree.node import NodeStatus, StopReason, Tokens
 
 LIMITS = Limits(leaves=4, segment_tokens=8, max_depth=4, max_tokens=32)
 OFF = {"min_confidence": None, "decline_confidence": None, "spike": None}

@@ -6,7 +6,7 @@ import pytest
 
 from treeroll.core.credit import TreeShape, credit_leaves, path_weights
 from treeroll.errors import InvalidInput
-from treeroll.policies.base import CreditTree
+from treeroll.policy.base import CreditTree
 
 
 class Echo:

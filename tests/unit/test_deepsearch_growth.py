@@ -3,10 +3,10 @@
 import pytest
 from tests.support.grow import Driver, Outcome, endless, leaf
 
-from treeroll.core.node import Decision, NodeStatus, StopReason
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
 from treeroll.policies.branch.deepsearch import _updated
+from treeroll.policy.base import Limits
+from treeroll.tree.node import Decision, NodeStatus, StopReason
 
 DEPTH = 3
 

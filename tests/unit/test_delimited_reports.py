@@ -11,8 +11,8 @@ from treeroll.core.state import CoreSettings, State
 from treeroll.core.step import step
 from treeroll.errors import BrokenInvariant
 from treeroll.policies import registry
-from treeroll.policies.base import Delimiter, Limits
 from treeroll.policies.build import build_policies
+from treeroll.policy.base import Delimiter, Limits
 
 # A prompt of 5 tokens and up to 3 segments: paths end at 105.
 LIMITS = Limits(leaves=1, segment_tokens=32, max_depth=3, max_tokens=100)

@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.grow import Driver, Outcome, leaf
 
-from treeroll.core.node import NodeStatus
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
 from treeroll.policies.branch import dora
 from treeroll.policies.branch.dora import uniqueness
 from treeroll.policies.branch.rebase import BySoftmax
 from treeroll.policies.embed.base import cosine
 from treeroll.policies.embed.ngrams import HashedNgrams
+from treeroll.policy.base import Limits
+from treeroll.tree.node import NodeStatus
 
 COPY, OTHER = "first double the number, then take one away", "guess and check small primes until it fits"
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treeroll.core.rng import uniform
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.allocate.base import BudgetView, TaskView
 from treeroll.policies.allocate.value import gain, leaves_above, log_gain, value
-from treeroll.policies.base import Limits
+from treeroll.policy.allocate import BudgetView, TaskView
+from treeroll.policy.base import Limits
+from treeroll.tree.rng import uniform
 
 LEAVES = 16
 COST = 100  # tokens of a leaf

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 from tests.support.tokens import add_node, planted
 
-from treeroll.core.node import BranchReason, Decision, NodeStatus
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
 from treeroll.policies.branch.echo import Echo, width
+from treeroll.policy.base import Limits
+from treeroll.tree.node import BranchReason, Decision, NodeStatus
 
 LIMITS = Limits(leaves=8, segment_tokens=8, max_depth=4, max_tokens=32)
 SHORT = {"answers": 1, "min_depth": 2, "entropy_window": 2, "group_window": 2}

@@ -4,8 +4,8 @@ import pytest
 from tests.support.grow import Driver, Outcome, leaf
 
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
 from treeroll.policies.branch.ets_program import IntegerProgram
+from treeroll.policy.base import Limits
 
 ONE, TWO = "add the two numbers first", "multiply before anything else"
 

@@ -5,7 +5,7 @@ from tests.support.grow import Driver, discarded, endless, leaf, newest_first, r
 
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
 
 
 def build(kind, leaves=600, depth=3, **params):

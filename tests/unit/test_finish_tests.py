@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treeroll.core.node import NodeStatus, StopReason
 from treeroll.errors import InvalidInput
-from treeroll.policies.base import Ended, Limits, Segment
 from treeroll.policies.prune.finish_tests import FinishTests
 from treeroll.policies.prune.repetition import repeats
+from treeroll.policy.base import Ended, Limits, Segment
+from treeroll.tree.node import NodeStatus, StopReason
 
 LIMITS = Limits(leaves=4, segment_tokens=10, max_depth=5, max_tokens=50)
 LOOP = "and then we add the two numbers, " * 8

@@ -5,10 +5,10 @@ import math
 import pytest
 from tests.support.grow import PROMPT_TOKENS
 
-from treeroll.core.node import Content, Node, NodeStatus, Observation
-from treeroll.core.tree import Tree
 from treeroll.policies.branch.frontier_value import ValueParams, scores
 from treeroll.policies.branch.success import ExpectedSuccess
+from treeroll.tree.node import Content, Node, NodeStatus, Observation
+from treeroll.tree.tree import Tree
 
 
 def tree_of(*nodes):

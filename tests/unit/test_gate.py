@@ -6,7 +6,7 @@ import pytest
 from tests.support.grow import Driver, Outcome, leaf
 
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
 
 DEPTH = 3
 

@@ -7,7 +7,7 @@ import pytest
 
 from treeroll.coordinator.gc_tuning import EVENTS, YoungCollector
 from treeroll.core.branch import Branch
-from treeroll.core.node import BranchReason, Decision, Node
+from treeroll.tree.node import BranchReason, Decision, Node
 
 
 class Knot:

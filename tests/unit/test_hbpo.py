@@ -7,7 +7,7 @@ from tests.support.credit import close, leaf_values
 
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import CreditTree, Limits
+from treeroll.policy.base import CreditTree, Limits
 
 PAPER = {"max_length": 4096}
 # 4 cos(pi x / 8192) at budgets whose angles are 11.25, 22.5 and 45 degrees.

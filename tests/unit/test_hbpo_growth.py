@@ -8,7 +8,7 @@ from tests.support.tokens import planted
 from treeroll.core.credit import TreeShape, path_weights
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
 from treeroll.testing.language import encode
 from treeroll.testing.world import PROMPT_TOKENS, World
 

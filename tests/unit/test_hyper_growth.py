@@ -7,7 +7,7 @@ from tests.support.grow import Driver, Outcome, discarded, leaf
 
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
 
 DEPTH = 3
 

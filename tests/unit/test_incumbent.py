@@ -6,13 +6,13 @@ import pytest
 from tests.support.grow import PROMPT_TOKENS, Driver, Outcome, leaf
 from tests.unit.test_round_growths import DEPTH, NAMES, chosen
 
-from treeroll.core.node import Content, Node, NodeStatus
-from treeroll.core.tree import Tree
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
 from treeroll.policies.branch.frontier_value import ValueParams
 from treeroll.policies.branch.incumbent import Incumbent
 from treeroll.policies.branch.value import Confidence
+from treeroll.policy.base import Limits
+from treeroll.tree.node import Content, Node, NodeStatus
+from treeroll.tree.tree import Tree
 
 MAX_TOKENS = 100
 

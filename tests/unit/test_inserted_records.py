@@ -15,7 +15,6 @@ from treeroll.coordinator.specs import check_inserts
 from treeroll.coordinator.tools import ToolDesk
 from treeroll.core.effects import PersistNode
 from treeroll.core.events import SegmentReported
-from treeroll.core.node import Content, Node, NodeStatus, Observation, Origin
 from treeroll.cut_nodes import split_nodes
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import InvalidInput
@@ -25,6 +24,7 @@ from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.store.audit import tree_findings
 from treeroll.tokenizer import Tokenizer
+from treeroll.tree.node import Content, Node, NodeStatus, Observation, Origin
 
 PROMPT = [21, 22, 23]
 TOKENIZER = Tokenizer.load(MODEL_DIR)

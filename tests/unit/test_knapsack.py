@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.allocate.base import BudgetView, Outcome, TaskView
 from treeroll.policies.allocate.greedy import filled
 from treeroll.policies.allocate.knapsack import shared
 from treeroll.policies.allocate.value import enough, gain, value
-from treeroll.policies.base import Limits
+from treeroll.policy.allocate import BudgetView, Outcome, TaskView
+from treeroll.policy.base import Limits
 
 BUDGET = BudgetView(None, None, 100.0, 10, 8)
 mixed_rates = st.floats(1e-8, 1 - 1e-8) | st.sampled_from([1e-8, 1e-4, 1 / 3, 0.5, 1 - 1e-4, 1 - 1e-8])

@@ -5,13 +5,13 @@ from collections import Counter
 import pytest
 from tests.support.grow import Driver, Outcome, discarded, endless, leaf, newest_first, round_robin
 
-from treeroll.core.node import BranchReason, Decision
-from treeroll.core.rng import uniform
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
 from treeroll.policies.branch.mean_posterior import MeanPosterior
-from treeroll.policies.models import named_models
+from treeroll.policy.base import Limits
+from treeroll.policy.models import named_models
+from treeroll.tree.node import BranchReason, Decision
+from treeroll.tree.rng import uniform
 
 DEPTH = 3
 

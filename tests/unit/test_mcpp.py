@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.allocate.base import BudgetView, Outcome, TaskView
 from treeroll.policies.allocate.futures import Ended, Futures, Left
-from treeroll.policies.base import Limits
+from treeroll.policy.allocate import BudgetView, Outcome, TaskView
+from treeroll.policy.base import Limits
 
 COUNTS = (1, 4, 16)
 # Whole numbers, and slots that divide them without rounding.

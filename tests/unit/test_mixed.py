@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from treeroll.policies import registry
-from treeroll.policies.allocate.base import BudgetView, TaskView
 from treeroll.policies.allocate.mixed import p_mixed
-from treeroll.policies.base import Limits
+from treeroll.policy.allocate import BudgetView, TaskView
+from treeroll.policy.base import Limits
 
 BUDGET = BudgetView(None, None, 100.0, 10, 8)
 counts = st.integers(0, 30)

@@ -7,11 +7,11 @@ from fractions import Fraction
 
 import pytest
 
-from treeroll.core.rng import uniform
 from treeroll.errors import InvalidInput
 from treeroll.policies.allocate.majority import majority_curve
 from treeroll.policies.allocate.pets_offline import Draws, PetsOffline, best_rise
 from treeroll.policies.allocate.pets_online import PetsOnline, fitted, patterns
+from treeroll.tree.rng import uniform
 
 
 def enumerated(shares, samples):

@@ -5,14 +5,14 @@ from fractions import Fraction
 import pytest
 from tests.support.grow import Driver, Outcome, discarded, leaf
 
-from treeroll.core.node import Decision
-from treeroll.core.rng import randint
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.allocate.majority import leader_chance, leader_gain
 from treeroll.policies.allocate.pets_offline import PetsOffline
 from treeroll.policies.allocate.pets_online import PetsOnline
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
+from treeroll.tree.node import Decision
+from treeroll.tree.rng import randint
 
 POOLS = [["a"] * 64, ["a"] * 60 + ["b"] * 4, ["a"] * 36 + ["b"] * 28, ["a"] * 30 + ["b"] * 20 + ["c"] * 14]
 PATTERNS = ("aaaa", "aaab", "aabb", "aabc", "abcd")

@@ -1,7 +1,7 @@
 """Which replica's queue a branch joins."""
 
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
 
 REPLICAS = ["a", "b", "c"]
 

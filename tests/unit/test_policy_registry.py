@@ -9,10 +9,10 @@ import pytest
 import treeroll.policies
 from treeroll.errors import InvalidInput
 from treeroll.policies import recipes, registry
-from treeroll.policies.base import Limits
 from treeroll.policies.branch.flat import Flat
 from treeroll.policies.branch.treepo import TreePO
 from treeroll.policies.build import build_policies, resolve
+from treeroll.policy.base import Limits
 
 LIMITS = Limits(leaves=8, segment_tokens=10, max_depth=4, max_tokens=100)
 # Wide enough for the defaults of every policy.

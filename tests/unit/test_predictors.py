@@ -4,12 +4,12 @@ import math
 
 import pytest
 
-from treeroll.core.rng import randint, uniform
-from treeroll.policies.allocate.base import TaskView
 from treeroll.policies.predict import registry
 from treeroll.policies.predict.calibration import Bin, Calibration, Prediction, calibration
 from treeroll.policies.predict.history import History
 from treeroll.policies.predict.prompt import FIRST, Prompt, features
+from treeroll.policy.allocate import TaskView
+from treeroll.tree.rng import randint, uniform
 
 
 def task(text="2 + 2 =", successes=0.0, scored=0.0):

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.grow import Driver, Outcome, endless, leaf, ragged
 
-from treeroll.core.node import Decision
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
 from treeroll.policies.branch.rebase import BySoftmax
+from treeroll.policy.base import Limits
+from treeroll.tree.node import Decision
 
 DEPTH = 3
 

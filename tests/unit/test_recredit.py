@@ -9,7 +9,7 @@ from treeroll import records
 from treeroll.core.credit import TreeShape
 from treeroll.core.effects import Effect, PersistNode, PersistReward
 from treeroll.pb.v1 import common_pb2 as pb
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
 from treeroll.store.base import StoredTree
 from treeroll.testing.language import logprob_of
 from treeroll.testing.world import World

@@ -5,10 +5,10 @@ import math
 import pytest
 from tests.support.grow import Driver, Outcome, discarded, endless, leaf
 
-from treeroll.core.node import Decision, StopReason
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
+from treeroll.tree.node import Decision, StopReason
 
 DEPTH = 5
 

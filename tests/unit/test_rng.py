@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from treeroll.core.rng import gumbel, hash64, randint, shuffled, student_t, uniform
+from treeroll.tree.rng import gumbel, hash64, randint, shuffled, student_t, uniform
 
 
 def test_a_draw_depends_on_its_seed_and_key_only() -> None:

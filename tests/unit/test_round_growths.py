@@ -5,12 +5,12 @@ import math
 import pytest
 from tests.support.grow import PROMPT_TOKENS, Driver, Outcome, endless, leaf
 
-from treeroll.core.node import Decision, Node
-from treeroll.core.tree import Tree
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
 from treeroll.policies.branch.bavt import Bavt, Drawn
+from treeroll.policy.base import Limits
+from treeroll.tree.node import Decision, Node
+from treeroll.tree.tree import Tree
 
 DEPTH = 4
 NAMES = ("bavt", "uct", "cost_band", "depth_first")

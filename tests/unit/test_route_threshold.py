@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from treeroll.policies.allocate.base import BudgetView, Outcome, TaskView
-from treeroll.policies.base import Limits
 from treeroll.policies.registry import build
-from treeroll.policies.route.base import ModelView, Routing
+from treeroll.policy.allocate import BudgetView, Outcome, TaskView
+from treeroll.policy.base import Limits
+from treeroll.policy.route import ModelView, Routing
 
 SMALL, LARGE = ModelView(500.0, 9000.0, 8), ModelView(2000.0, 10_000.0, 4)
 

@@ -6,8 +6,8 @@ import pytest
 
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Delimiter, Limits
 from treeroll.policies.build import build_policies
+from treeroll.policy.base import Delimiter, Limits
 
 LIMITS = Limits(leaves=8, segment_tokens=64, max_depth=3, max_tokens=1000)
 

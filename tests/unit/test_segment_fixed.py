@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treeroll.policies.base import Limits
 from treeroll.policies.segment.fixed import FixedTokens
+from treeroll.policy.base import Limits
 
 
 def boundaries(prompt, block, model_len=100_000, segment=64, depth=4, tokens=10_000, **params):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
 
 
 def build(name="per_depth", max_depth=4, **params):

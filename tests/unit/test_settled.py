@@ -3,12 +3,12 @@
 import pytest
 from tests.support.grow import Driver, Outcome, endless, leaf
 
-from treeroll.core.node import Node, NodeStatus
-from treeroll.core.tree import Tree
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
 from treeroll.policies.branch.settled import Settled, SettledParams
 from treeroll.policies.branch.success import SuccessRates
+from treeroll.policy.base import Limits
+from treeroll.tree.node import Node, NodeStatus
+from treeroll.tree.tree import Tree
 
 LIMITS = Limits(64, 10, 3, 1000)
 

@@ -5,8 +5,8 @@ import math
 import pytest
 from tests.support.tokens import add_step, planted
 
-from treeroll.core.node import NodeStatus
 from treeroll.policies.branch.step_entropy import StepEntropyParams, entropy_change, step_entropy
+from treeroll.tree.node import NodeStatus
 
 # A vocabulary of two: entropies in units of ln 2.
 BITS = StepEntropyParams(window=3, vocabulary=2)

@@ -3,9 +3,9 @@
 import pytest
 from tests.support.grow import PROMPT_TOKENS
 
-from treeroll.core.node import Content, Node, NodeStatus
-from treeroll.core.tree import Tree
 from treeroll.policies.branch.steps import StepRates
+from treeroll.tree.node import Content, Node, NodeStatus
+from treeroll.tree.tree import Tree
 
 
 def rates(*texts, ended=False):

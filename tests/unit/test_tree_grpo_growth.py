@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 from tests.support.grow import Driver, endless, leaf, newest_first, ragged
 
-from treeroll.core.node import Decision
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
+from treeroll.tree.node import Decision
 
 DEPTH = 4
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 from tests.support.tokens import add_node, planted
 
-from treeroll.core.node import Decision, NodeStatus, Observation
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
 from treeroll.policies.branch.tree_planner import partings
+from treeroll.policy.base import Limits
+from treeroll.tree.node import Decision, NodeStatus, Observation
 
 LIMITS = Limits(leaves=64, segment_tokens=8, max_depth=4, max_tokens=32)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tests.support.tokens import add_node, planted
 
-from treeroll.core.node import Observation
+from treeroll.tree.node import Observation
 
 
 def test_the_tokens_before_a_place_are_the_last_of_its_path_that_were_sampled():

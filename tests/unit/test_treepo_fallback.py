@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from treeroll.core.node import StopReason
-from treeroll.policies.base import Limits
 from treeroll.policies.branch.treepo_fallback import Leaf, SegmentStats, in_order, plan_round, segments_kept
 from treeroll.policies.branch.treepo_params import TreePOParams
+from treeroll.policy.base import Limits
+from treeroll.tree.node import StopReason
 
 LIMITS = Limits(leaves=16, segment_tokens=10, max_depth=6, max_tokens=60)
 

@@ -3,10 +3,10 @@
 import pytest
 from tests.support.grow import INNER, Driver, Outcome, discarded, endless, leaf, newest_first
 
-from treeroll.core.node import BranchReason, StopReason
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
+from treeroll.tree.node import BranchReason, StopReason
 
 
 def grow(world, leaves=16, depth=6, kind="treepo", hold=False, pick=newest_first(), **params):  # noqa: B008

@@ -5,10 +5,10 @@ from itertools import permutations
 import pytest
 from tests.support.tokens import add_step, planted
 
-from treeroll.core.node import Decision, NodeStatus
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
+from treeroll.tree.node import Decision, NodeStatus
 
 LIMITS = Limits(leaves=27, segment_tokens=8, max_depth=3, max_tokens=64)
 

@@ -3,10 +3,10 @@
 import pytest
 from tests.support.tokens import add_node, planted
 
-from treeroll.core.node import Decision, NodeStatus
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
+from treeroll.tree.node import Decision, NodeStatus
 
 LIMITS = Limits(leaves=64, segment_tokens=8, max_depth=4, max_tokens=32)
 

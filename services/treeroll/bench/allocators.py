@@ -8,8 +8,8 @@ from typing import Any, Final
 from treeroll.bench.result import Column, Result
 from treeroll.bench.rounds import Figures, Variant, run_rounds
 from treeroll.policies import registry
-from treeroll.policies.allocate.base import BudgetAllocator, BudgetView, Outcome, TaskView
-from treeroll.policies.base import Limits
+from treeroll.policy.allocate import BudgetAllocator, BudgetView, Outcome, TaskView
+from treeroll.policy.base import Limits
 
 COLUMNS = (
     Column("share_ms", "ms for all tasks", 2),

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from treeroll.core.node import Node
-from treeroll.core.tree import Tree
-from treeroll.policies.base import Expansion, Growth
+from treeroll.policy.base import Expansion, Growth
 from treeroll.testing.observed import ObservedPolicy
+from treeroll.tree.node import Node
+from treeroll.tree.tree import Tree
 
 Decide = Callable[..., list[Expansion]]
 

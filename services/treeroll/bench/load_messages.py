@@ -8,11 +8,11 @@ import random
 
 import numpy as np
 
-from treeroll.core.tree import TAIL_CHARS
 from treeroll.demo import MODEL_DIR
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.tokenizer import hash_of
+from treeroll.tree.tree import TAIL_CHARS
 from treeroll.varint import varint
 
 CHARS_PER_TOKEN = 4

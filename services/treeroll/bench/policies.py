@@ -14,8 +14,8 @@ from treeroll.bench.result import Column, Result
 from treeroll.bench.rounds import Figures, Variant, run_rounds
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
 from treeroll.policies.build import Policies
+from treeroll.policy.base import Limits
 from treeroll.testing.language import EOS
 from treeroll.testing.world import World
 

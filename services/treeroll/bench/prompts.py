@@ -7,7 +7,7 @@ from typing import Literal
 
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import InvalidInput
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
 from treeroll.tasks import Task, read_tasks
 from treeroll.tokenizer import Tokenizer
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 from treeroll.bench.meter import Meter
 from treeroll.bench.raw_engine import Completion
-from treeroll.core.node import BranchReason, Decision, Node, NodeStatus, Origin, StopReason
-from treeroll.core.rng import hash64
-from treeroll.core.tree import Tree
-from treeroll.policies.base import Ended, Expansion, Growth, Segment
 from treeroll.policies.build import Policies
+from treeroll.policy.base import Ended, Expansion, Growth, Segment
 from treeroll.tokenizer import Tokenizer
+from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus, Origin, StopReason
+from treeroll.tree.rng import hash64
+from treeroll.tree.tree import Tree
 
 
 @dataclass(frozen=True, slots=True)

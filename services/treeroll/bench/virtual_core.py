@@ -12,14 +12,14 @@ from treeroll.core.branch import Outcome
 from treeroll.core.effects import Effect, EmitTree, PersistNode, StartBranch, StopBranch
 from treeroll.core.events import EndKind, ReplicaJoined, RunClosed, RunCreated, SegmentReported, TasksSubmitted
 from treeroll.core.live import TreeStatus
-from treeroll.core.rng import randint
 from treeroll.core.run import RunSpec, Sampling, TaskSpec
 from treeroll.core.state import CoreSettings, State
 from treeroll.core.step import apply
 from treeroll.errors import BrokenInvariant
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
 from treeroll.policies.build import build_policies
+from treeroll.policy.base import Limits
+from treeroll.tree.rng import randint
 
 RUN = "run"
 RUN_AHEAD = 2

@@ -11,9 +11,9 @@ from treeroll.config import RunConfig
 from treeroll.coordinator.budgets import total_tokens
 from treeroll.core.history import History
 from treeroll.errors import InvalidInput
-from treeroll.policies.allocate.base import BudgetAllocator, Need
-from treeroll.policies.base import BranchPolicy, Limits
 from treeroll.policies.build import build_named, build_policies
+from treeroll.policy.allocate import BudgetAllocator, Need
+from treeroll.policy.base import BranchPolicy, Limits
 from treeroll.records import CLIENT_SCORER
 
 

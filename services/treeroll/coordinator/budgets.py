@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from treeroll.config import RunConfig
 from treeroll.core.budget import Budget
 from treeroll.errors import InvalidInput
-from treeroll.policies.base import SegmentPolicy
+from treeroll.policy.base import SegmentPolicy
 
 
 def run_budget(config: RunConfig, max_tokens: int, segment: SegmentPolicy) -> Budget:

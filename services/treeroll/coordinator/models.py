@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from treeroll.config import RunConfig
 from treeroll.core.pool import names
 from treeroll.errors import InvalidInput
-from treeroll.policies.allocate.base import BudgetAllocator
-from treeroll.policies.base import BranchPolicy, Limits
 from treeroll.policies.build import build_named
-from treeroll.policies.models import named_models
-from treeroll.policies.route.base import RoutePolicy
+from treeroll.policy.allocate import BudgetAllocator
+from treeroll.policy.base import BranchPolicy, Limits
+from treeroll.policy.models import named_models
+from treeroll.policy.route import RoutePolicy
 from treeroll.records import CLIENT_SCORER
 
 

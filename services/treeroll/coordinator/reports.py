@@ -5,10 +5,10 @@ from array import array
 from google.protobuf.message import DecodeError
 
 from treeroll.core.events import EndKind, SegmentReported
-from treeroll.core.node import Tokens
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
+from treeroll.tree.node import Tokens
 
 END_KINDS = {
     wire.END_REASON_EOS: EndKind.EOS,

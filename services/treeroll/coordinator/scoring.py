@@ -7,10 +7,10 @@ import logging
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.core.events import LeafScored, PathJudged
 from treeroll.core.live import LiveTree
-from treeroll.core.node import NodeStatus
 from treeroll.cut_nodes import path_text
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.scorers.base import ScoreItem, ScoreRequest, ScoringService
+from treeroll.tree.node import NodeStatus
 
 log = logging.getLogger(__name__)
 

@@ -13,18 +13,18 @@ from treeroll.coordinator.allocation import allocator, growth_by_leaves
 from treeroll.coordinator.budgets import run_budget, total_tokens
 from treeroll.coordinator.models import check_branch_models, route_policy, run_models
 from treeroll.core.history import History
-from treeroll.core.rng import hash64
 from treeroll.core.run import RunSpec, Sampling, TaskSpec
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.policies import recipes
-from treeroll.policies.base import BranchPolicy, Inserts, Limits, ReadsValues
 from treeroll.policies.build import build_policies
 from treeroll.policies.clashes import entropy_clashes
+from treeroll.policy.base import BranchPolicy, Inserts, Limits, ReadsValues
 from treeroll.records import CLIENT_SCORER
 from treeroll.scorers.base import MAX_REWARD
 from treeroll.scorers.registry import check as check_scorer
 from treeroll.tokenizer import Tokenizer
+from treeroll.tree.rng import hash64
 
 RUN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MAX_TASK_ID_CHARS = 256

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from treeroll.core.node import Observation
 from treeroll.tokenizer import Tokenizer
 from treeroll.tools.base import Tool
+from treeroll.tree.node import Observation
 
 
 class ToolDesk:

@@ -4,8 +4,8 @@ from treeroll.core.branch import Branch
 from treeroll.core.bucket import Bucket
 from treeroll.core.ledger import Ledger
 from treeroll.core.live import LiveTree
-from treeroll.core.node import LEAF, BranchReason, Node
 from treeroll.core.run import Run
+from treeroll.tree.node import LEAF, BranchReason, Node
 
 # What is counted one by one, in accounts that only exist where there is a cap.
 COUNTED = ("leaves", "expansions", "tool_calls")

@@ -10,13 +10,13 @@ from treeroll.core.fleet import Replica
 from treeroll.core.grow import settle_tree
 from treeroll.core.live import LiveTree
 from treeroll.core.pool import Pool
-from treeroll.core.rng import hash64
 from treeroll.core.routing import next_task
 from treeroll.core.run import Run, TaskSpec
 from treeroll.core.shares import charge_start, next_run
 from treeroll.core.state import State
-from treeroll.core.tree import Tree
-from treeroll.policies.base import Patient
+from treeroll.policy.base import Patient
+from treeroll.tree.rng import hash64
+from treeroll.tree.tree import Tree
 
 
 def admit_tree(state: State, pool: Pool, freest: Replica, effects: list[Effect]) -> bool:

@@ -7,7 +7,7 @@ from treeroll.core.live import LiveTree
 from treeroll.core.run import Run, TaskSpec
 from treeroll.core.state import State
 from treeroll.errors import BrokenInvariant
-from treeroll.policies.allocate.base import BudgetView, Outcome, TaskView
+from treeroll.policy.allocate import BudgetView, Outcome, TaskView
 
 
 def at_submission(state: State, run: Run, tasks: list[TaskSpec]) -> list[TaskSpec]:

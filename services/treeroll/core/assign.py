@@ -8,7 +8,6 @@ from treeroll.core.fleet import Replica
 from treeroll.core.grow import cut_branch, settle_tree
 from treeroll.core.live import LiveTree
 from treeroll.core.masks import lacking, mask, next_doomed, refusal, release_throttled
-from treeroll.core.node import Origin, shared_origin
 from treeroll.core.patience import end_waits
 from treeroll.core.pool import Pool
 from treeroll.core.queues import take_slot
@@ -16,6 +15,7 @@ from treeroll.core.run import RunState
 from treeroll.core.runs import end_cancelled, end_overdue
 from treeroll.core.start import start_effect
 from treeroll.core.state import State
+from treeroll.tree.node import Origin, shared_origin
 
 # Effects of endings in one call.
 END_LIMIT = 2000

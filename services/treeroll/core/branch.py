@@ -12,9 +12,9 @@ OneOutcomePerBranch: every grant ends in exactly one outcome; `BRANCH_TABLE` is 
 from msgspec import Struct
 
 from treeroll.core.ledger import Ledger
-from treeroll.core.node import OF_PROMPT, BranchReason, Decision, Kind, Observation, Origin
-from treeroll.core.tree import TAIL_CHARS
 from treeroll.errors import BrokenInvariant
+from treeroll.tree.node import OF_PROMPT, BranchReason, Decision, Kind, Observation, Origin
+from treeroll.tree.tree import TAIL_CHARS
 
 
 class BranchState(Kind):

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from treeroll.core.live import LiveTree
-from treeroll.core.node import Node
-from treeroll.core.tree import Tree
-from treeroll.cuts import split
-from treeroll.policies.base import AdvantageEstimator, CreditTree
+from treeroll.policy.base import AdvantageEstimator, CreditTree
+from treeroll.tree.cuts import split
+from treeroll.tree.node import Node
+from treeroll.tree.tree import Tree
 
 
 @dataclass(slots=True)

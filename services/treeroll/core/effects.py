@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from treeroll.core.events import SegmentReported
 from treeroll.core.live import LiveTree
-from treeroll.core.node import Node, Observation
 from treeroll.core.run import Run, TaskSpec
-from treeroll.policies.base import Delimiter
+from treeroll.policy.base import Delimiter
+from treeroll.tree.node import Node, Observation
 
 
 @dataclass(slots=True)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from treeroll.core.node import Kind
 from treeroll.core.run import RunSpec, TaskSpec
+from treeroll.tree.node import Kind
 
 
 class EndKind(Kind):

@@ -3,13 +3,13 @@
 from treeroll.core.boundaries import narrowed
 from treeroll.core.branch import Branch, BranchEvent
 from treeroll.core.live import LiveTree
-from treeroll.core.node import BranchReason, Decision, Node
 from treeroll.core.queues import enqueue
-from treeroll.core.rng import hash64
 from treeroll.core.state import State
-from treeroll.core.tree import CUT, path_name
 from treeroll.errors import BrokenInvariant
-from treeroll.policies.base import Expansion
+from treeroll.policy.base import Expansion
+from treeroll.tree.node import BranchReason, Decision, Node
+from treeroll.tree.rng import hash64
+from treeroll.tree.tree import CUT, path_name
 
 # Looked up for every expansion, see node.LEAF.
 RETROSPECTIVE = Decision.RETROSPECTIVE

@@ -19,7 +19,6 @@ from treeroll.core.effects import (
 from treeroll.core.events import EndKind, LeafScored, PathJudged, SegmentReported
 from treeroll.core.live import LiveTree, TreeStatus
 from treeroll.core.masks import unblock
-from treeroll.core.node import LEAF, Node, Origin
 from treeroll.core.patience import await_others, decide
 from treeroll.core.queues import enqueue, free_slot
 from treeroll.core.reserve import note_ended
@@ -27,6 +26,7 @@ from treeroll.core.segment import INNER, add_node, check_boundary, read_tokens
 from treeroll.core.shares import charge_end
 from treeroll.core.state import State
 from treeroll.errors import BrokenInvariant
+from treeroll.tree.node import LEAF, Node, Origin
 
 # Looked up for every segment, see node.LEAF.
 RUNNING, STOPPING = BranchState.RUNNING, BranchState.STOPPING

@@ -7,8 +7,8 @@ from treeroll.core.branch import Branch
 from treeroll.core.bucket import Bucket
 from treeroll.core.ledger import Ledger
 from treeroll.core.run import Run, TaskSpec
-from treeroll.core.tree import Tree
-from treeroll.policies.base import Growth, Patient
+from treeroll.policy.base import Growth, Patient
+from treeroll.tree.tree import Tree
 
 
 class TreeStatus(StrEnum):

@@ -5,7 +5,7 @@ import heapq
 from treeroll.core.expand import expand
 from treeroll.core.live import LiveTree
 from treeroll.core.state import State
-from treeroll.policies.base import Expansion
+from treeroll.policy.base import Expansion
 
 
 def decide(state: State, live: LiveTree, expansions: list[Expansion]) -> None:

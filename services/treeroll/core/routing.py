@@ -8,7 +8,7 @@ from treeroll.core.pool import Pool
 from treeroll.core.run import ModelUse, Run, TaskSpec
 from treeroll.core.state import State
 from treeroll.errors import BrokenInvariant
-from treeroll.policies.route.base import ModelView
+from treeroll.policy.route import ModelView
 
 # Tasks that one call sends elsewhere at most, so that a step stays short.
 SENT_AT_ONCE = 1000

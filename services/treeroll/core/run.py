@@ -10,9 +10,9 @@ from treeroll.core.history import History
 from treeroll.core.ledger import Ledger
 from treeroll.core.tree_costs import TreeCosts
 from treeroll.core.waiting import Waiting
-from treeroll.policies.allocate.base import Allocation, BudgetAllocator, TaskView
-from treeroll.policies.base import AdvantageEstimator, BranchPolicy, PrunePolicy, SegmentPolicy
-from treeroll.policies.route.base import RoutePolicy, Routing
+from treeroll.policy.allocate import Allocation, BudgetAllocator, TaskView
+from treeroll.policy.base import AdvantageEstimator, BranchPolicy, PrunePolicy, SegmentPolicy
+from treeroll.policy.route import RoutePolicy, Routing
 
 
 class RunState(StrEnum):

@@ -12,8 +12,8 @@ from treeroll.core.live import LiveTree, TreeStatus
 from treeroll.core.run import ModelUse, Run, RunSpec, RunState, TaskSpec
 from treeroll.core.shares import catch_up
 from treeroll.core.state import State
-from treeroll.core.tree import Tree
 from treeroll.errors import RunClosed, RunConflict, TaskConflict, UnknownRun
+from treeroll.tree.tree import Tree
 
 
 def get(state: State, run_id: str) -> Run:

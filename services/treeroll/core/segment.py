@@ -6,11 +6,11 @@ from functools import partial
 from treeroll.core.branch import Branch
 from treeroll.core.events import EndKind, SegmentReported
 from treeroll.core.live import LiveTree
-from treeroll.core.node import NOTHING, Content, Node, NodeStatus, Observation, StopReason, Tokens
 from treeroll.core.state import State
-from treeroll.core.tree import TAIL_CHARS, path_name
 from treeroll.errors import BrokenInvariant
-from treeroll.policies.base import Ended, Segment
+from treeroll.policy.base import Ended, Segment
+from treeroll.tree.node import NOTHING, Content, Node, NodeStatus, Observation, StopReason, Tokens
+from treeroll.tree.tree import TAIL_CHARS, path_name
 
 ENDED = {EndKind.EOS: Ended.EOS, EndKind.LENGTH: Ended.LIMIT}
 # Looked up for every segment, see node.LEAF.

@@ -3,8 +3,8 @@
 from treeroll.core.branch import Branch
 from treeroll.core.effects import StartBranch
 from treeroll.core.live import LiveTree
-from treeroll.core.node import Node
-from treeroll.core.rng import hash64
+from treeroll.tree.node import Node
+from treeroll.tree.rng import hash64
 
 
 def start_effect(live: LiveTree, branch: Branch) -> StartBranch:

@@ -11,12 +11,12 @@ from treeroll.core.bucket import Bucket
 from treeroll.core.fleet import Replica
 from treeroll.core.ledger import Ledger
 from treeroll.core.live import LiveTree
-from treeroll.core.node import Observation, Tokens
 from treeroll.core.pool import Pool
 from treeroll.core.run import Run
 from treeroll.errors import BrokenInvariant
-from treeroll.policies.base import PlacementPolicy
+from treeroll.policy.base import PlacementPolicy
 from treeroll.tools.base import Tool
+from treeroll.tree.node import Observation, Tokens
 
 # A branch whose grant does not fit an account: what it needs of that, and a number that orders equal needs.
 Masked = tuple[int, int, LiveTree, Branch]

@@ -1,12 +1,12 @@
 """From configuration to an engine."""
 
-from treeroll.core.rng import hash64
 from treeroll.errors import InvalidInput
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.engine import Engine
 from treeroll.generator.simulated_engine import SimulatedEngine
 from treeroll.tokenizer import Tokenizer
+from treeroll.tree.rng import hash64
 
 CPU_BLOCK_SIZE = 32
 # What the simulated engine's cache holds per GiB; as a 7B model with grouped-query attention in bfloat16 does, about.

@@ -3,10 +3,10 @@
 from array import array
 from collections.abc import Iterable, Sequence
 
-from treeroll.core.tree import TAIL_CHARS
 from treeroll.errors import InvalidInput
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.pb.v1 import replica_pb2 as wire
+from treeroll.tree.tree import TAIL_CHARS
 
 
 class GrantSequence:

@@ -10,13 +10,13 @@ from itertools import count
 from typing import Any
 
 from treeroll import __version__
-from treeroll.core.rng import uniform
 from treeroll.errors import EngineError, InvalidInput
 from treeroll.generator.config import SimulatedLatency
 from treeroll.generator.engine import Delta, EngineInfo, EngineRequest, EngineStats, check_fits
 from treeroll.generator.simulated_cache import BlockCache
 from treeroll.generator.simulated_request import SimulatedRequest
 from treeroll.generator.simulated_text import Writer, chain_of
+from treeroll.tree.rng import uniform
 
 LETTERS = "0123456789+-*=:,. \n\\{}CNSTabcdefghiknoprstuwxy"
 

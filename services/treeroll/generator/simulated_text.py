@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from treeroll.core.rng import hash64, randint, uniform
+from treeroll.tree.rng import hash64, randint, uniform
 
 _CHAIN = re.compile(r"-?\d+(?:[-+*]-?\d+)*")
 _TERM = re.compile(r"([-+*]?)(-?\d+)")

@@ -6,9 +6,9 @@ from typing import Any
 
 from treeroll.errors import InvalidInput
 from treeroll.policies import recipes, registry
-from treeroll.policies.base import AdvantageEstimator, BranchPolicy, Limits, PrunePolicy, SegmentPolicy
 from treeroll.policies.clashes import clashes
 from treeroll.policies.recipe import Choice
+from treeroll.policy.base import AdvantageEstimator, BranchPolicy, Limits, PrunePolicy, SegmentPolicy
 
 # Sections of a recipe that a run may override.
 SECTIONS = ("segment", "branch", "prune", "advantage")

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from treeroll.policies import registry
-from treeroll.policies.base import Limits, ReadsEntropies
 from treeroll.policies.branch.fanout_growth import FanoutPolicy
 from treeroll.policies.prune.finish_tests import FinishTests
 from treeroll.policies.recipe import Choice
+from treeroll.policy.base import Limits, ReadsEntropies
 
 if TYPE_CHECKING:
     from treeroll.policies.build import Policies

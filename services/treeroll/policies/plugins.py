@@ -13,8 +13,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from treeroll.errors import InvalidInput, TreerollError
-from treeroll.policies.base import Limits
-from treeroll.policies.shape import DECIDES, class_flaws, object_flaws
+from treeroll.policy.base import Limits
+from treeroll.policy.shape import DECIDES, class_flaws, object_flaws
 
 GROUP: Final = "treeroll.policies"
 

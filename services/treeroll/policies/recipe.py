@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
 
 NO_PARAMS: Final[Mapping[str, object]] = MappingProxyType({})
 

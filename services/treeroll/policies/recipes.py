@@ -6,10 +6,10 @@ from types import MappingProxyType
 from typing import Final
 
 from treeroll.errors import InvalidInput
-from treeroll.policies.base import Limits
 from treeroll.policies.recipe import Choice, Recipe
 from treeroll.policies.registry import echo
 from treeroll.policies.search_recipes import SEARCHES
+from treeroll.policy.base import Limits
 
 # 14 segments of 512 tokens, the best of the paper's shapes; treepo and flat share it, so that they compare.
 PAPER_LIMITS: Final = Limits(leaves=16, segment_tokens=512, max_depth=14, max_tokens=14 * 512)

@@ -30,7 +30,6 @@ from treeroll.policies.allocate.knapsack import Knapsack
 from treeroll.policies.allocate.mcpp import MCPP
 from treeroll.policies.allocate.mixed import Mixed
 from treeroll.policies.allocate.uniform import Uniform
-from treeroll.policies.base import Limits
 from treeroll.policies.branch.aepo import AEPO
 from treeroll.policies.branch.arpo import ARPO
 from treeroll.policies.branch.bavt import Bavt
@@ -69,6 +68,7 @@ from treeroll.policies.segment.delimiter import Delimited
 from treeroll.policies.segment.fixed import FixedTokens
 from treeroll.policies.segment.full_rollout import FullRollout
 from treeroll.policies.segment.per_depth import PerDepth
+from treeroll.policy.base import Limits
 
 # A policy class has ClassVars name, summary and paper, a parameter model Params, and takes (params, limits).
 PolicyClass = type[Any]

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from treeroll.policies.base import Limits
 from treeroll.policies.recipe import Choice, Recipe
+from treeroll.policy.base import Limits
 
 # Ours, for searches whose sources do not grow trees of segments.
 _LIMITS: Final = Limits(leaves=16, segment_tokens=256, max_depth=16, max_tokens=16 * 256)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from treeroll.core.budget import overshoot
-from treeroll.core.node import BranchReason, NodeStatus
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.tree.node import BranchReason, NodeStatus
 
 Finding = tuple[str, str]
 

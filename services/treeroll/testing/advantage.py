@@ -5,9 +5,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from treeroll.core.rng import randint, shuffled, uniform
-from treeroll.policies.base import CreditTree, Limits
+from treeroll.policy.base import CreditTree, Limits
 from treeroll.testing.case import LIMITS, Case
+from treeroll.tree.rng import randint, shuffled, uniform
 
 SEEDS: Final = range(40)
 Credit = dict[int, tuple[float, ...]]

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, Final
 
-from treeroll.core.rng import randint, shuffled, uniform
-from treeroll.policies.allocate.base import BudgetView, Outcome, TaskView
-from treeroll.policies.base import Limits
+from treeroll.policy.allocate import BudgetView, Outcome, TaskView
+from treeroll.policy.base import Limits
 from treeroll.testing.case import LIMITS, Case
 from treeroll.testing.tasks import HISTORIES, OUTCOMES, SECONDS, TEXTS, TOKENS
+from treeroll.tree.rng import randint, shuffled, uniform
 
 SEED: Final = 11
 NEEDS: Final = ((), ("tokens",), ("seconds",), ("tokens", "seconds"))

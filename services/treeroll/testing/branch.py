@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from treeroll.core.live import LiveTree
-from treeroll.core.node import Decision
 from treeroll.policies import registry
-from treeroll.policies.base import Limits
 from treeroll.policies.build import Policies
+from treeroll.policy.base import Limits
 from treeroll.testing.case import LIMITS, Case, NotConformant
 from treeroll.testing.watched import WatchedPolicy
 from treeroll.testing.world import World, fingerprint
+from treeroll.tree.node import Decision
 
 TASKS = 3
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from treeroll.errors import TreerollError
-from treeroll.policies.base import Limits
-from treeroll.policies.shape import class_flaws, object_flaws
+from treeroll.policy.base import Limits
+from treeroll.policy.shape import class_flaws, object_flaws
 
 LIMITS: Final = Limits(leaves=16, segment_tokens=32, max_depth=4, max_tokens=128)
 """The run that policies are tried in, unless a check is given another."""

@@ -4,9 +4,9 @@ import struct
 from array import array
 from dataclasses import dataclass
 
-from treeroll.core.node import Node, Observation, Tokens
-from treeroll.core.rng import hash64, uniform
 from treeroll.tools.base import Tool
+from treeroll.tree.node import Node, Observation, Tokens
+from treeroll.tree.rng import hash64, uniform
 
 EOS = 1
 CALL_ENDS = range(7, 10)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from treeroll.policies.base import ReadsValues
-from treeroll.policies.models import named_models
+from treeroll.policy.base import ReadsValues
+from treeroll.policy.models import named_models
 
 
 @dataclass(frozen=True, slots=True)

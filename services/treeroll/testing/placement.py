@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Any, Final
 
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
 from treeroll.testing.case import LIMITS, Case
 
 FLEETS: Final[tuple[list[str], ...]] = ([], ["r0"], ["r0", "r1", "r2"])

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
 
-from treeroll.core.node import NodeStatus, StopReason, Tokens
-from treeroll.policies.base import Ended, Limits, Segment, Verdict
+from treeroll.policy.base import Ended, Limits, Segment, Verdict
 from treeroll.testing.case import LIMITS, Case
+from treeroll.tree.node import NodeStatus, StopReason, Tokens
 
 TEXTS: Final = ("", "2 + 2 = 4", "\\boxed{4}", "}{\\boxed{{", "again and " * 100, "\x00\ud800")
 TAILS: Final = ("", "the answer is \\bo")

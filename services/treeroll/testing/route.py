@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any, Final
 
-from treeroll.core.rng import randint, uniform
-from treeroll.policies.allocate.base import BudgetView, TaskView
-from treeroll.policies.base import Limits
-from treeroll.policies.route.base import ModelView
+from treeroll.policy.allocate import BudgetView, TaskView
+from treeroll.policy.base import Limits
+from treeroll.policy.route import ModelView
 from treeroll.testing.case import LIMITS, Case
 from treeroll.testing.tasks import HISTORIES, OUTCOMES, SECONDS, TEXTS, TOKENS
+from treeroll.tree.rng import randint, uniform
 
 SEED: Final = 11
 # What a tree of a model is expected to take: next to nothing, some, more than most budgets.

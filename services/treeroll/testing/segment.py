@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise, product
 from typing import Any, Final
 
-from treeroll.policies.base import Delimiter, Inserts, Limits
+from treeroll.policy.base import Delimiter, Inserts, Limits
 from treeroll.testing.case import LIMITS, Case
 
 PROMPTS: Final = (1, 15, 16, 17, 100)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from treeroll.policies.allocate.base import Outcome
+from treeroll.policy.allocate import Outcome
 
 TEXTS: Final = ("", "2 + 2 =", "word " * 3000, "\x00\ud800")
 # Successes of scored leaves: none yet, extremes, decayed counts, and more than all by what rounding does to them.

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from treeroll.core.node import BranchReason, Decision, Node, NodeStatus
-from treeroll.core.tree import Tree
-from treeroll.policies.base import MAX_TEMPERATURE_SCALE, Expansion, Growth
+from treeroll.policy.base import MAX_TEMPERATURE_SCALE, Expansion, Growth
 from treeroll.testing.case import Case
 from treeroll.testing.observed import ObservedPolicy
+from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.tree.tree import Tree
 
 # A tree that starts this many branches for each leaf it may have replaces discarded paths for ever.
 BRANCHES_PER_LEAF = 32

@@ -38,15 +38,14 @@ from treeroll.core.events import (
 )
 from treeroll.core.invariants import violations
 from treeroll.core.live import LiveTree
-from treeroll.core.rng import hash64, uniform
 from treeroll.core.run import RunSpec, Sampling, TaskSpec
 from treeroll.core.state import CoreSettings, State
 from treeroll.core.step import step
 from treeroll.policies import registry
-from treeroll.policies.base import Limits, ReadsValues
 from treeroll.policies.build import Policies, build_policies
-from treeroll.policies.models import named_models
-from treeroll.policies.route.base import RoutePolicy
+from treeroll.policy.base import Limits, ReadsValues
+from treeroll.policy.models import named_models
+from treeroll.policy.route import RoutePolicy
 from treeroll.testing.language import (
     EOS,
     NOTHING,
@@ -60,6 +59,7 @@ from treeroll.testing.language import (
     token_at,
 )
 from treeroll.testing.serving import Serving
+from treeroll.tree.rng import hash64, uniform
 
 BLOCK = 16
 PROMPT_TOKENS = 20

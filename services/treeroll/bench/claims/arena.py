@@ -8,8 +8,8 @@ from typing import Any
 from treeroll.bench.service import BenchService
 from treeroll.client import TreeRecord
 from treeroll.clock import monotonic
-from treeroll.core.rng import shuffled
 from treeroll.tasks import Task
+from treeroll.tree.rng import shuffled
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from treeroll.bench.result import Column
 from treeroll.bench.rounds import Figures
 from treeroll.client import TreeRecord
 from treeroll.policies import registry
-from treeroll.policies.allocate.base import Allocation, BudgetView, Outcome, TaskView
-from treeroll.policies.base import Limits
+from treeroll.policy.allocate import Allocation, BudgetView, Outcome, TaskView
+from treeroll.policy.base import Limits
 
 SLOTS: Final = 16
 SECONDS_PER_TOKEN: Final = 0.01

@@ -10,8 +10,8 @@ from treeroll.bench.result import Column
 from treeroll.bench.rounds import Figures
 from treeroll.boxed import last_boxed
 from treeroll.client import TreeRecord
-from treeroll.core.rng import shuffled
 from treeroll.policies.allocate.pets_offline import PetsOffline
+from treeroll.tree.rng import shuffled
 
 # Orders in which the pools are drawn from; the source has 10.
 ORDERS = 4

@@ -6,9 +6,9 @@ from treeroll.bench.claims.arena import Arena, Arm
 from treeroll.bench.claims.claim import Claim, Plot, Verdict, holds, lowest, middle
 from treeroll.bench.result import Column
 from treeroll.bench.rounds import Figures
-from treeroll.policies.allocate.base import TaskView
 from treeroll.policies.predict import registry
 from treeroll.policies.predict.calibration import Prediction, calibration
+from treeroll.policy.allocate import TaskView
 
 ALL = Arm("flat, 4 leaves, all tasks", "flat", 4)
 BINS = 5

@@ -75,7 +75,7 @@ def engine(
     from treeroll.cli.bench.running import unless_interrupted
     from treeroll.cli.console import note
     from treeroll.generator.config import GeneratorConfig
-    from treeroll.policies.base import Limits
+    from treeroll.policy.base import Limits
     from treeroll.tokenizer import Tokenizer
 
     check_json(json_file)

@@ -119,7 +119,7 @@ def simulate(
     from treeroll.cli.bench.options import check_json, show
     from treeroll.cli.bench.running import unless_interrupted
     from treeroll.cli.console import note
-    from treeroll.policies.base import Limits
+    from treeroll.policy.base import Limits
 
     check_json(json_file)
     round_trips_s = _milliseconds(round_trips)

@@ -7,10 +7,10 @@ from typing import ClassVar
 from pydantic import Field
 
 from treeroll.errors import InvalidInput
-from treeroll.policies import base
 from treeroll.policies.advantage.moments import deviation, mean
 from treeroll.policies.advantage.scored_tree import on_whole_paths
-from treeroll.policies.base import CreditTree, Limits
+from treeroll.policy import base
+from treeroll.policy.base import CreditTree, Limits
 
 EPSILON = 1e-6
 

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from treeroll.policies import base
 from treeroll.policies.advantage.moments import deviation, mean, others_gap
-from treeroll.policies.base import CreditTree, Limits
+from treeroll.policy import base
+from treeroll.policy.base import CreditTree, Limits
 
 EPSILON = 1e-9
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from treeroll.policies.advantage.moments import mean
-from treeroll.policies.base import CreditTree
+from treeroll.policy.base import CreditTree
 
 
 class ScoredTree:

@@ -2,10 +2,10 @@
 
 from typing import ClassVar
 
-from treeroll.policies import base
 from treeroll.policies.advantage.moments import deviation, mean
 from treeroll.policies.advantage.scored_tree import ScoredTree
-from treeroll.policies.base import CreditTree, Limits
+from treeroll.policy import base
+from treeroll.policy.base import CreditTree, Limits
 
 # Deviations up to this are no contrast, as in the release.
 SMALLEST_SPREAD = 1e-8

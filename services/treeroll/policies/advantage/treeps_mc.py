@@ -4,9 +4,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from treeroll.policies import base
 from treeroll.policies.advantage.scored_tree import ScoredTree
-from treeroll.policies.base import CreditTree, Limits
+from treeroll.policy import base
+from treeroll.policy.base import CreditTree, Limits
 
 
 class TreePSMonteCarlo:

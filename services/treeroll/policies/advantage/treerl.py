@@ -5,10 +5,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from treeroll.policies import base
 from treeroll.policies.advantage.moments import mean, others_gap
 from treeroll.policies.advantage.scored_tree import ScoredTree
-from treeroll.policies.base import CreditTree, Limits
+from treeroll.policy import base
+from treeroll.policy.base import CreditTree, Limits
 
 # Differences below this are none, as in the release.
 SMALLEST_STEP = 1e-8

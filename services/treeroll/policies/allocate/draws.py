@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 
-from treeroll.core.rng import uniform
+from treeroll.tree.rng import uniform
 
 
 class StandingDraws:

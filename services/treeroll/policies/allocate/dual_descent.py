@@ -6,11 +6,11 @@ from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
-from treeroll.policies.allocate.base import Allocation, BudgetView, Need, TaskView
 from treeroll.policies.allocate.greedy import filled
 from treeroll.policies.allocate.rated import RatedAllocation, RatedAllocator, RatedParams
 from treeroll.policies.allocate.value import leaves_above, log_gain
-from treeroll.policies.base import Limits
+from treeroll.policy.allocate import Allocation, BudgetView, Need, TaskView
+from treeroll.policy.base import Limits
 
 # Rates of the tasks that the first price is for.
 USUAL: Final = tuple(percent / 100 for percent in range(5, 100, 5))

@@ -6,12 +6,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from treeroll.core.apportion import apportion
-from treeroll.policies.allocate.base import Allocation, BudgetView, Need, TaskView
 from treeroll.policies.allocate.greedy import EDGE, filled
 from treeroll.policies.allocate.rated import RatedAllocation, RatedAllocator, RatedParams
 from treeroll.policies.allocate.value import enough
-from treeroll.policies.base import Limits
+from treeroll.policy.allocate import Allocation, BudgetView, Need, TaskView
+from treeroll.policy.base import Limits
+from treeroll.tree.apportion import apportion
 
 
 class Knapsack(RatedAllocator):

@@ -6,13 +6,13 @@ from typing import ClassVar, Final, Literal
 
 from pydantic import Field, field_validator
 
-from treeroll.core.rng import hash64
-from treeroll.policies import base
-from treeroll.policies.allocate.base import Allocation, BudgetView, Need, Outcome, TaskView
 from treeroll.policies.allocate.draws import StandingDraws
 from treeroll.policies.allocate.futures import Ended, Futures, Left
 from treeroll.policies.allocate.rated import MAX_LEAVES
-from treeroll.policies.base import Limits
+from treeroll.policy import base
+from treeroll.policy.allocate import Allocation, BudgetView, Need, Outcome, TaskView
+from treeroll.policy.base import Limits
+from treeroll.tree.rng import hash64
 
 # Later tasks drawn per simulation; each stands for as many as it takes to make up all that are left.
 DRAWN: Final = 16

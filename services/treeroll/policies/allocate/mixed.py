@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from treeroll.core.apportion import apportion
-from treeroll.policies.allocate.base import Allocation, BudgetView, Need, Outcome, TaskView
 from treeroll.policies.allocate.rated import HistoryAllocator, HistoryParams
+from treeroll.policy.allocate import Allocation, BudgetView, Need, Outcome, TaskView
+from treeroll.tree.apportion import apportion
 
 
 class Mixed(HistoryAllocator):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from treeroll.core.rng import hash64
 from treeroll.errors import InvalidInput
+from treeroll.tree.rng import hash64
 
 # How far a sample's confidence may make it count for less, or more, than one.
 WEIGHTS: Final = (0.1, 10.0)

@@ -5,10 +5,10 @@ from typing import ClassVar, Final
 from pydantic import Field
 
 from treeroll.errors import InvalidInput
-from treeroll.policies.allocate.base import Outcome, TaskView
-from treeroll.policies.base import Limits
 from treeroll.policies.predict import registry as predictors
 from treeroll.policies.predict.params import PredictorParams, SuccessParams
+from treeroll.policy.allocate import Outcome, TaskView
+from treeroll.policy.base import Limits
 
 # Most leaves of one task in Knapsack RL.
 MOST: Final = 128

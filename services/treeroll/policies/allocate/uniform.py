@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from treeroll.policies import base
-from treeroll.policies.allocate.base import Allocation, BudgetView, Need, Outcome, TaskView
-from treeroll.policies.base import Limits
+from treeroll.policy import base
+from treeroll.policy.allocate import Allocation, BudgetView, Need, Outcome, TaskView
+from treeroll.policy.base import Limits
 
 
 class Uniform:

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from treeroll.core.node import BranchReason, Decision, Node, NodeStatus
-from treeroll.core.tree import Tree
-from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.step_entropy import StepEntropyParams, entropy_change, step_entropy
-from treeroll.policies.branch.width import MAX_FANOUT
+from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.width import MAX_FANOUT
+from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.tree.tree import Tree
 
 
 class AEPO:

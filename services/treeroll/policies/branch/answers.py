@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from treeroll.boxed import last_boxed
-from treeroll.policies import base
+from treeroll.policy import base
 
 
 class AnswerParams(base.Params):

@@ -6,13 +6,13 @@ from typing import ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 
-from treeroll.core.node import Decision, Node
-from treeroll.core.rng import gumbel
-from treeroll.core.tree import Tree, path_name
-from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.frontier_value import scores
 from treeroll.policies.branch.incumbent import Incumbent
 from treeroll.policies.branch.rounds import RoundGrowth, RoundParams, RoundPolicy
+from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.tree.node import Decision, Node
+from treeroll.tree.rng import gumbel
+from treeroll.tree.tree import Tree, path_name
 
 LEAST_VALUE: Final = 1e-3  # so that what is worth nothing can be drawn at all
 GREEDY_BELOW: Final = 0.02  # part of the budget with which nothing is drawn any more

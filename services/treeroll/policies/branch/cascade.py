@@ -4,10 +4,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from treeroll.core.node import BranchReason, Decision, Node, NodeStatus
-from treeroll.core.tree import Tree
-from treeroll.policies import base
-from treeroll.policies.base import Expansion, Limits
+from treeroll.policy import base
+from treeroll.policy.base import Expansion, Limits
+from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.tree.tree import Tree
 
 
 class Cascade:

@@ -5,10 +5,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from treeroll.core.node import Node
-from treeroll.core.tree import Tree
-from treeroll.policies.base import Limits
 from treeroll.policies.branch.rounds import Choice, RoundParams, RoundPolicy
+from treeroll.policy.base import Limits
+from treeroll.tree.node import Node
+from treeroll.tree.tree import Tree
 
 
 class CostBand(RoundPolicy):

@@ -5,12 +5,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from treeroll.core.node import BranchReason, Decision, Node, NodeStatus, StopReason
-from treeroll.core.tree import Tree
-from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.settled import Settled, SettledParams
 from treeroll.policies.branch.success import SuccessRates
-from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
+from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.width import MAX_FANOUT, within_leaves
+from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus, StopReason
+from treeroll.tree.tree import Tree
 
 # A path that was cut off has no answer to be confident of.
 UNFINISHED = (StopReason.LENGTH, StopReason.DEPTH)

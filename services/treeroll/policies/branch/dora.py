@@ -9,14 +9,14 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from treeroll.core.apportion import apportion, softmax
-from treeroll.core.node import Node
-from treeroll.core.tree import Tree
-from treeroll.policies.base import Limits
 from treeroll.policies.branch.level import LevelParams, LevelPolicy
 from treeroll.policies.branch.rebase import BySoftmax
 from treeroll.policies.embed import registry as embedders
 from treeroll.policies.embed.base import Embedder, Features, cosines
+from treeroll.policy.base import Limits
+from treeroll.tree.apportion import apportion, softmax
+from treeroll.tree.node import Node
+from treeroll.tree.tree import Tree
 
 
 class Dora(LevelPolicy):

@@ -6,12 +6,13 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
-from treeroll.core.node import BranchReason, Decision, Node, NodeStatus, Tokens
-from treeroll.core.tree import Tree
 from treeroll.errors import InvalidInput
-from treeroll.policies import base, signals
-from treeroll.policies.base import Expansion, Growth, Limits
-from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
+from treeroll.policies import signals
+from treeroll.policy import base
+from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.width import MAX_FANOUT, within_leaves
+from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus, Tokens
+from treeroll.tree.tree import Tree
 
 
 class Echo:

@@ -7,9 +7,6 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from treeroll.core.node import Node
-from treeroll.core.tree import Tree
-from treeroll.policies.base import Limits
 from treeroll.policies.branch.dora import ByDirection
 from treeroll.policies.branch.ets_problem import Problem, closure, greedy
 from treeroll.policies.branch.ets_program import IntegerProgram
@@ -18,6 +15,9 @@ from treeroll.policies.branch.rebase import BySoftmax
 from treeroll.policies.embed import registry as embedders
 from treeroll.policies.embed.base import Embedder, Features
 from treeroll.policies.embed.clusters import average_linkage
+from treeroll.policy.base import Limits
+from treeroll.tree.node import Node
+from treeroll.tree.tree import Tree
 
 # Of DORA, which takes over without an embedder: only its temperature matters then.
 NO_SIMILARITY = 0.01

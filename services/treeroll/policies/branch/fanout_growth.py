@@ -6,11 +6,11 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from treeroll.core.node import BranchReason, Node, NodeStatus
-from treeroll.core.tree import Tree
 from treeroll.errors import InvalidInput
-from treeroll.policies.base import MAX_TEMPERATURE_SCALE, Expansion, Growth, Limits
-from treeroll.policies.branch.width import within_leaves
+from treeroll.policy.base import MAX_TEMPERATURE_SCALE, Expansion, Growth, Limits
+from treeroll.policy.width import within_leaves
+from treeroll.tree.node import BranchReason, Node, NodeStatus
+from treeroll.tree.tree import Tree
 
 TemperatureStep = Annotated[
     float,

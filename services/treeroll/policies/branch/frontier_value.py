@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from treeroll.core.node import Node
-from treeroll.core.tree import Tree
-from treeroll.policies import base
 from treeroll.policies.branch.steps import StepRates
 from treeroll.policies.branch.success import ExpectedSuccess
 from treeroll.policies.branch.value import Confidence, Judged, PathConfidence, ValueModel
+from treeroll.policy import base
+from treeroll.tree.node import Node
+from treeroll.tree.tree import Tree
 
 
 def scores(model: ValueModel, nodes: Sequence[Node]) -> list[float] | None:

@@ -5,12 +5,12 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field, field_validator
 
-from treeroll.core.apportion import even
-from treeroll.core.node import BranchReason, Node, NodeStatus
-from treeroll.core.tree import Tree
 from treeroll.errors import InvalidInput
-from treeroll.policies import base
-from treeroll.policies.base import Expansion, Growth, Limits
+from treeroll.policy import base
+from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.tree.apportion import even
+from treeroll.tree.node import BranchReason, Node, NodeStatus
+from treeroll.tree.tree import Tree
 
 FIELD: Final = "{budget}"
 # Far above any context in use.

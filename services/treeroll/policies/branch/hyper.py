@@ -5,12 +5,12 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from treeroll.core.node import BranchReason, Node, NodeStatus
-from treeroll.core.tree import Tree
-from treeroll.policies import base
-from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.value import Confidence
-from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
+from treeroll.policy import base
+from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.width import MAX_FANOUT, within_leaves
+from treeroll.tree.node import BranchReason, Node, NodeStatus
+from treeroll.tree.tree import Tree
 
 
 class HyPER:

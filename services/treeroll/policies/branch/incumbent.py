@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from treeroll.core import rng
-from treeroll.core.node import Node
-from treeroll.core.tree import Tree, path_name
 from treeroll.policies.branch.value import ValueModel
+from treeroll.tree import rng
+from treeroll.tree.node import Node
+from treeroll.tree.tree import Tree, path_name
 
 
 class Incumbent:

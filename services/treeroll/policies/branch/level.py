@@ -6,11 +6,11 @@ from typing import ClassVar, Protocol, Self
 
 from pydantic import Field, model_validator
 
-from treeroll.core.apportion import even
-from treeroll.core.node import BranchReason, Decision, Node, NodeStatus
-from treeroll.core.tree import Tree
-from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.frontier_value import ValueParams, scores
+from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.tree.apportion import even
+from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.tree.tree import Tree
 
 
 class LevelParams(ValueParams):

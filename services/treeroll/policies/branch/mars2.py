@@ -5,12 +5,12 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
-from treeroll.core.node import BranchReason, Decision, Node, NodeStatus
-from treeroll.core.tree import Tree
-from treeroll.policies import base
-from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.mean_posterior import MeanPosterior
-from treeroll.policies.branch.width import MAX_FANOUT
+from treeroll.policy import base
+from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.width import MAX_FANOUT
+from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.tree.tree import Tree
 
 
 class MARS2:

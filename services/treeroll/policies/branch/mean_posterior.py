@@ -3,7 +3,7 @@
 import math
 from typing import Final
 
-from treeroll.core.rng import Key, student_t
+from treeroll.tree.rng import Key, student_t
 
 # The prior of treequest's AB-MCTS-A, for rewards of 0 to 1: mean 0, worth one reward (kappa); variance 0.1 (tau^2),
 # worth one reward (nu).

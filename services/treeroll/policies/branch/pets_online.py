@@ -5,11 +5,11 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from treeroll.core.node import BranchReason, Decision, Node, NodeStatus
-from treeroll.core.tree import Tree
-from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.answers import AnswerParams
-from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
+from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.width import MAX_FANOUT, within_leaves
+from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.tree.tree import Tree
 
 # How often each answer occurs among the first samples: all alike, three, two and two, two, none.
 PATTERNS: Final = ((4,), (3, 1), (2, 2), (2, 1, 1), (1, 1, 1, 1))

@@ -6,13 +6,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from treeroll.core.node import BranchReason, Decision, Node, NodeStatus
-from treeroll.core.tree import Tree
-from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.settled import Settled, SettledParams
 from treeroll.policies.branch.success import SuccessRates
 from treeroll.policies.branch.value import Confidence, PathConfidence, ValueModel
-from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
+from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.width import MAX_FANOUT, within_leaves
+from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.tree.tree import Tree
 
 # Added to the value of a child that nothing was backed up through.
 UNVISITED_BONUS = 1.0

@@ -5,12 +5,12 @@ from typing import ClassVar, Protocol
 
 from pydantic import Field
 
-from treeroll.core.node import BranchReason, Decision, Node, NodeStatus
-from treeroll.core.tree import Tree
-from treeroll.policies.base import Expansion, Growth, Limits
 from treeroll.policies.branch.frontier_value import ValueParams
 from treeroll.policies.branch.incumbent import Incumbent
-from treeroll.policies.branch.width import MAX_FANOUT
+from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.width import MAX_FANOUT
+from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.tree.tree import Tree
 
 
 class RoundParams(ValueParams):

@@ -5,11 +5,11 @@ Off by default, so that growths are as published.
 
 from pydantic import Field
 
-from treeroll.core.node import Node
-from treeroll.core.tree import Tree
-from treeroll.policies import base
 from treeroll.policies.branch.success import SuccessRates
-from treeroll.policies.branch.width import MAX_FANOUT
+from treeroll.policy import base
+from treeroll.policy.width import MAX_FANOUT
+from treeroll.tree.node import Node
+from treeroll.tree.tree import Tree
 
 
 class SettledParams(base.Params):

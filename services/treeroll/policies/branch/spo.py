@@ -5,10 +5,10 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from treeroll.errors import InvalidInput
-from treeroll.policies import base
-from treeroll.policies.base import Limits
 from treeroll.policies.branch.fanout_growth import FanoutPolicy, TemperatureStep
-from treeroll.policies.branch.width import MAX_FANOUT
+from treeroll.policy import base
+from treeroll.policy.base import Limits
+from treeroll.policy.width import MAX_FANOUT
 
 
 class SPO(FanoutPolicy):

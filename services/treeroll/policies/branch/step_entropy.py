@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 from pydantic import Field
 
-from treeroll.core.node import Node
-from treeroll.core.tree import Tree
-from treeroll.policies import base
+from treeroll.policy import base
+from treeroll.tree.node import Node
+from treeroll.tree.tree import Tree
 
 
 class StepEntropyParams(base.Params):

@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from treeroll.core.node import Node, NodeStatus
-from treeroll.core.tree import Tree
 from treeroll.tools.calculator import Calculator
+from treeroll.tree.node import Node, NodeStatus
+from treeroll.tree.tree import Tree
 
 # A step is an expression of two numbers or more, "=", and a number; ">" ends a call that the calculator answers. All
 # repeats are bounded, so that no text takes long.

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
-from treeroll.core.node import Node
-from treeroll.core.tree import Tree
+from treeroll.tree.node import Node
+from treeroll.tree.tree import Tree
 
 # Scored leaves that the success of the node above counts for.
 PRIOR_LEAVES: Final = 1.0

@@ -5,12 +5,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from treeroll.core import rng
-from treeroll.core.node import BranchReason, Decision, Node, NodeStatus
-from treeroll.core.tree import Tree
-from treeroll.policies import base
-from treeroll.policies.base import Expansion, Growth, Limits
-from treeroll.policies.branch.width import MAX_FANOUT, within_leaves
+from treeroll.policy import base
+from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.width import MAX_FANOUT, within_leaves
+from treeroll.tree import rng
+from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.tree.tree import Tree
 
 
 class TreeGRPO:

@@ -2,12 +2,12 @@
 
 from typing import ClassVar
 
-from treeroll.core.tree import Tree
 from treeroll.errors import InvalidInput
-from treeroll.policies.base import Growth, Limits
 from treeroll.policies.branch.treepo_level import LevelGrowth
 from treeroll.policies.branch.treepo_params import TreePOParams
 from treeroll.policies.branch.treepo_path import PathGrowth
+from treeroll.policy.base import Growth, Limits
+from treeroll.tree.tree import Tree
 
 
 class TreePO:

@@ -6,8 +6,8 @@ width nor passes its slot on.
 
 from dataclasses import dataclass
 
-from treeroll.core import rng
 from treeroll.policies.branch.treepo_params import TreePOParams
+from treeroll.tree import rng
 
 
 def initial_divergence(params: TreePOParams, width: int, seed: int) -> int:

@@ -11,11 +11,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from treeroll.core import rng
-from treeroll.core.apportion import softmax
-from treeroll.core.node import StopReason
-from treeroll.policies.base import Limits
 from treeroll.policies.branch.treepo_params import TreePOParams
+from treeroll.policy.base import Limits
+from treeroll.tree import rng
+from treeroll.tree.apportion import softmax
+from treeroll.tree.node import StopReason
 
 # Finish-reason priorities of the release. Its "unclosed answer" (6) has no stop reason here; the rest counts as
 # "unfinished".

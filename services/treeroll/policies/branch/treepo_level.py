@@ -10,13 +10,13 @@ taken. Steps are decided in order and only when complete, so the order of arriva
 from collections import defaultdict
 from collections.abc import Callable
 
-from treeroll.core.node import BranchReason, Node, NodeStatus
-from treeroll.core.tree import Tree
-from treeroll.policies.base import Expansion, Limits
 from treeroll.policies.branch import treepo_budget as budget
 from treeroll.policies.branch.treepo_params import TreePOParams
 from treeroll.policies.branch.treepo_rounds import Rounds, ended_as_sample, starts_fallback
 from treeroll.policies.branch.treepo_split import PathStats, split, temperature
+from treeroll.policy.base import Expansion, Limits
+from treeroll.tree.node import BranchReason, Node, NodeStatus
+from treeroll.tree.tree import Tree
 
 
 class LevelGrowth:

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from treeroll.policies.base import Params
+from treeroll.policy.base import Params
 
 Sync = Literal["level", "path"]
 Divergence = Literal["by_fixed_div", "by_random_div"]

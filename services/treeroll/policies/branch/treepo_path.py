@@ -6,13 +6,13 @@ alone. Quota that a path leaves unused by ending early is not passed to others; 
 each sharing what is missing evenly over its branches.
 """
 
-from treeroll.core.apportion import even
-from treeroll.core.node import BranchReason, Node, NodeStatus
-from treeroll.core.tree import Tree
-from treeroll.policies.base import Expansion, Limits
 from treeroll.policies.branch import treepo_budget as budget
 from treeroll.policies.branch.treepo_params import TreePOParams
 from treeroll.policies.branch.treepo_rounds import Rounds
+from treeroll.policy.base import Expansion, Limits
+from treeroll.tree.apportion import even
+from treeroll.tree.node import BranchReason, Node, NodeStatus
+from treeroll.tree.tree import Tree
 
 
 class PathGrowth:

@@ -1,11 +1,11 @@
 """Fallback rounds of one TreePO tree: from its finished paths to expansions."""
 
-from treeroll.core.node import BranchReason, Decision, Node, NodeStatus
-from treeroll.core.tree import Tree, path_name
-from treeroll.policies.base import Expansion, Limits
 from treeroll.policies.branch import treepo_budget as budget
 from treeroll.policies.branch.treepo_fallback import Leaf, Restart, SegmentStats, plan_round
 from treeroll.policies.branch.treepo_params import TreePOParams
+from treeroll.policy.base import Expansion, Limits
+from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.tree.tree import Tree, path_name
 
 
 class Rounds:

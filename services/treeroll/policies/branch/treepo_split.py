@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from treeroll.core.apportion import apportion, softmax
 from treeroll.policies.branch.treepo_params import Split, TreePOParams
+from treeroll.tree.apportion import apportion, softmax
 
 
 @dataclass(slots=True)

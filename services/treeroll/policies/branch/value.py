@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Protocol
 
-from treeroll.core.node import Node
-from treeroll.core.tree import Tree
+from treeroll.tree.node import Node
+from treeroll.tree.tree import Tree
 
 
 class ValueModel(Protocol):

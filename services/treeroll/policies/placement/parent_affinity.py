@@ -4,8 +4,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from treeroll.policies import base
-from treeroll.policies.base import Limits
+from treeroll.policy import base
+from treeroll.policy.base import Limits
 
 
 class ParentAffinity:

@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from treeroll.policies import base
-from treeroll.policies.base import Limits
+from treeroll.policy import base
+from treeroll.policy.base import Limits
 
 
 class RoundRobin:

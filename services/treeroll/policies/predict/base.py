@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from treeroll.policies.allocate.base import TaskView
+from treeroll.policy.allocate import TaskView
 
 
 class SuccessPredictor(Protocol):

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from treeroll.policies.allocate.base import TaskView
+from treeroll.policy.allocate import TaskView
 
 
 class History:

@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from treeroll.policies import base
 from treeroll.policies.predict.registry import PredictorName
+from treeroll.policy import base
 
 
 class SuccessParams(base.Params):

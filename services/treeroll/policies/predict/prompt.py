@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import ClassVar, Final
 from zlib import crc32
 
-from treeroll.policies.allocate.base import TaskView
+from treeroll.policy.allocate import TaskView
 
 PLACES: Final = 1 << 14
 # A prompt ends with its question, and reading all of a long one would cost more than it tells.

@@ -5,11 +5,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from treeroll.core.node import NodeStatus, StopReason
 from treeroll.errors import InvalidInput
 from treeroll.policies import signals
-from treeroll.policies.base import Limits, Segment, Verdict
 from treeroll.policies.prune.finish_tests import FinishTests
+from treeroll.policy.base import Limits, Segment, Verdict
+from treeroll.tree.node import NodeStatus, StopReason
 
 UNSURE = (StopReason.LOW_CONFIDENCE, StopReason.TAIL_DECLINE, StopReason.ENTROPY_SPIKE)
 

@@ -5,11 +5,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from treeroll.core.node import NodeStatus, StopReason
 from treeroll.errors import InvalidInput
-from treeroll.policies import base
-from treeroll.policies.base import Ended, Limits, Segment, Verdict
 from treeroll.policies.prune.repetition import repeats
+from treeroll.policy import base
+from treeroll.policy.base import Ended, Limits, Segment, Verdict
+from treeroll.tree.node import NodeStatus, StopReason
 
 # \boxed{...} with up to two nested levels of braces. Possessive, so hostile text cannot make it backtrack.
 _BRACES = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*+\})*+\})*+\}"

@@ -5,11 +5,11 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
-from treeroll.policies.allocate.base import BudgetView, Outcome, TaskView
-from treeroll.policies.base import Limits
 from treeroll.policies.predict import registry as predictors
 from treeroll.policies.predict.params import PredictorParams
-from treeroll.policies.route.base import ModelView, Routing
+from treeroll.policy.allocate import BudgetView, Outcome, TaskView
+from treeroll.policy.base import Limits
+from treeroll.policy.route import ModelView, Routing
 
 
 class Threshold:

@@ -5,9 +5,9 @@ from typing import ClassVar, Final
 from pydantic import Field
 
 from treeroll.errors import InvalidInput
-from treeroll.policies import base
-from treeroll.policies.base import Delimiter, Limits
 from treeroll.policies.segment.turns import HIGH, LOW, MEDIUM, Turns, check_template
+from treeroll.policy import base
+from treeroll.policy.base import Delimiter, Limits
 from treeroll.tools import registry as tools
 
 # More calls than any path will make: a remark about so many has every digit.

@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from treeroll.errors import InvalidInput
-from treeroll.policies import base
-from treeroll.policies.base import Delimiter, Limits
+from treeroll.policy import base
+from treeroll.policy.base import Delimiter, Limits
 
 MAX_DELIMITERS = 16
 Text = Annotated[str, Field(min_length=1, max_length=32)]

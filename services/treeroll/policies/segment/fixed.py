@@ -4,9 +4,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from treeroll.policies import base
-from treeroll.policies.base import Limits
 from treeroll.policies.segment.align import align
+from treeroll.policy import base
+from treeroll.policy.base import Limits
 
 
 class FixedTokens:

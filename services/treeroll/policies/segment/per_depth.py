@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from treeroll.errors import InvalidInput
-from treeroll.policies import base
-from treeroll.policies.base import Limits
 from treeroll.policies.segment.align import align
+from treeroll.policy import base
+from treeroll.policy.base import Limits
 
 
 class PerDepth:

@@ -1,7 +1,7 @@
 """The promise every branch policy makes: no tree has more leaves than the run asked for."""
 
 from treeroll.errors import InvalidInput
-from treeroll.policies.base import Limits
+from treeroll.policy.base import Limits
 
 # Far above any fan-out in use; keeps one decision's work small.
 MAX_FANOUT = 1024

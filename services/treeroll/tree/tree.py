@@ -3,7 +3,7 @@
 from array import array
 from dataclasses import dataclass, field
 
-from treeroll.core.node import LEAF, PRUNED, Node, Tokens
+from treeroll.tree.node import LEAF, PRUNED, Node, Tokens
 
 # Characters of path text before a segment that a finish test sees, so that an answer may straddle a boundary.
 TAIL_CHARS = 256

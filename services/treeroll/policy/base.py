@@ -11,10 +11,10 @@ from typing import ClassVar, Final, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
-from treeroll.core.node import BranchReason, Decision, Kind, Node, NodeStatus, StopReason, Tokens
-from treeroll.core.tree import Tree
 from treeroll.errors import InvalidInput
 from treeroll.tools.base import Tool
+from treeroll.tree.node import BranchReason, Decision, Kind, Node, NodeStatus, StopReason, Tokens
+from treeroll.tree.tree import Tree
 
 # Sampling far from the run's distribution is noise: ten times its temperature is all that an expansion may ask for.
 MAX_TEMPERATURE_SCALE: Final = 10.0

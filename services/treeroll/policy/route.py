@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from treeroll.policies.allocate.base import BudgetView, Outcome, TaskView
+from treeroll.policy.allocate import BudgetView, Outcome, TaskView
 
 
 @dataclass(frozen=True, slots=True)

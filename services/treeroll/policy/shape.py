@@ -28,9 +28,9 @@ def class_flaws(policy: Any) -> Iterator[str]:
             yield f"has no {attribute}, one line of text"
     params = getattr(policy, "Params", None)
     if not (isinstance(params, type) and issubclass(params, BaseModel)):
-        yield "has no Params, a subclass of treeroll.policies.base.Params"
+        yield "has no Params, a subclass of treeroll.policy.Params"
     elif params.model_config.get("extra") != "forbid" or not params.model_config.get("frozen"):
-        yield "has Params that are not frozen or take unknown keys; derive them from treeroll.policies.base.Params"
+        yield "has Params that are not frozen or take unknown keys; derive them from treeroll.policy.Params"
 
 
 def object_flaws(kind: str, policy: object) -> Iterator[str]:

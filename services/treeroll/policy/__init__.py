@@ -1,0 +1,64 @@
+"""The door: what a policy is, by kind, and the records that policies and the core exchange.
+
+Stability: what is listed here is public. A policy of another distribution may import it, and a change to it is named
+in CHANGELOG.md; whatever else the modules hold may change without notice.
+"""
+
+from treeroll.policy.allocate import Allocation, BudgetAllocator, BudgetView, Need, Outcome, TaskView
+from treeroll.policy.base import (
+    MAX_TEMPERATURE_SCALE,
+    AdvantageEstimator,
+    BranchPolicy,
+    CreditTree,
+    Delimiter,
+    Ended,
+    Expansion,
+    Growth,
+    Inserts,
+    Limits,
+    Params,
+    Patient,
+    PlacementPolicy,
+    PrunePolicy,
+    ReadsEntropies,
+    ReadsValues,
+    Segment,
+    SegmentPolicy,
+    Verdict,
+)
+from treeroll.policy.models import NamesModels
+from treeroll.policy.route import ModelView, RoutePolicy, Routing
+from treeroll.policy.width import within_leaves
+
+__all__ = [
+    "MAX_TEMPERATURE_SCALE",
+    "AdvantageEstimator",
+    "Allocation",
+    "BranchPolicy",
+    "BudgetAllocator",
+    "BudgetView",
+    "CreditTree",
+    "Delimiter",
+    "Ended",
+    "Expansion",
+    "Growth",
+    "Inserts",
+    "Limits",
+    "ModelView",
+    "NamesModels",
+    "Need",
+    "Outcome",
+    "Params",
+    "Patient",
+    "PlacementPolicy",
+    "PrunePolicy",
+    "ReadsEntropies",
+    "ReadsValues",
+    "RoutePolicy",
+    "Routing",
+    "Segment",
+    "SegmentPolicy",
+    "TaskView",
+    "Verdict",
+    "within_leaves",
+]
