@@ -12,9 +12,9 @@ from treeroll.policies import registry
 from treeroll.policies.branch import dora
 from treeroll.policies.branch.dora import uniqueness
 from treeroll.policies.branch.rebase import BySoftmax
-from treeroll.policies.embed.base import cosine
-from treeroll.policies.embed.ngrams import HashedNgrams
 from treeroll.policy.base import Limits
+from treeroll.similarity.embedder import cosine
+from treeroll.similarity.ngrams import HashedNgrams
 from treeroll.tree.node import NodeStatus
 
 COPY, OTHER = "first double the number, then take one away", "guess and check small primes until it fits"

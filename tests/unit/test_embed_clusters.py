@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treeroll.policies.embed.base import cosine, cosines
-from treeroll.policies.embed.clusters import average_linkage
+from treeroll.similarity.clusters import average_linkage
+from treeroll.similarity.embedder import cosine, cosines
 
 SETS = st.lists(st.integers(1, 2**12 - 1), min_size=1, max_size=12)
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from treeroll.errors import InvalidInput
-from treeroll.policies.embed import registry
-from treeroll.policies.embed.base import cosine
-from treeroll.policies.embed.ngrams import FACTORS, PLACES, SHIFT
+from treeroll.similarity import registry
+from treeroll.similarity.embedder import cosine
+from treeroll.similarity.ngrams import FACTORS, PLACES, SHIFT
 
 NGRAMS = registry.get("ngrams")
 WORDS = ["".join(random.Random(word).choices("aeioulnrstdhcmp", k=2 + word % 7)) for word in range(300)]
@@ -96,7 +96,7 @@ def test_case_and_white_space_make_no_difference():
 
 
 def test_sets_are_the_same_in_every_process():
-    code = "from treeroll.policies.embed.registry import get; print(get('ngrams').embed('add the two numbers'))"
+    code = "from treeroll.similarity.registry import get; print(get('ngrams').embed('add the two numbers'))"
     found = {
         subprocess.run(
             [sys.executable, "-c", code],

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from treeroll.policies.embed.base import cosine
-from treeroll.policies.select.submodular import diverse
+from treeroll.similarity.embedder import cosine
+from treeroll.similarity.submodular import diverse
 
 sets = st.integers(1, 63)
 instances = st.lists(st.tuples(st.integers(0, 8), sets), min_size=1, max_size=7)

@@ -67,11 +67,11 @@ def _print(parts: list[Any]) -> None:
 
 def _everything() -> list[Any]:
     from treeroll.cli.console import table
-    from treeroll.policies.embed import registry as embedders
     from treeroll.policies.predict import registry as predictors
     from treeroll.policies.recipes import RECIPES
     from treeroll.policies.registry import describe
     from treeroll.scorers.registry import summaries
+    from treeroll.similarity import registry as embedders
     from treeroll.tools import registry as tools
 
     recipes = [

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from treeroll.client.likeness import Encode, cosines
 from treeroll.client.sample import Sample
 from treeroll.errors import InvalidInput
-from treeroll.policies.embed import registry as embedders
-from treeroll.policies.select.submodular import covering, diverse
+from treeroll.similarity import registry as embedders
+from treeroll.similarity.submodular import covering, diverse
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class LeafSelection:
     wherever and whenever it is delivered; a tree with fewer leaves keeps all, where TreeRL's release stops; and
     `drop_duplicates` leaves out answers that another leaf counted with it gives token by token; and with `diverse`, the
     others are not drawn: each is the one that makes all scored leaves' texts most like one of those kept
-    (`treeroll.policies.select.submodular`), and only ties are drawn. `diverse` is the name of an embedder, or a
+    (`treeroll.similarity.submodular`), and only ties are drawn. `diverse` is the name of an embedder, or a
     function of your own from n texts to n vectors, such as `SentenceTransformer(path).encode`.
     """
 

@@ -11,9 +11,9 @@ from pydantic import Field
 
 from treeroll.policies.branch.level import LevelParams, LevelPolicy
 from treeroll.policies.branch.rebase import BySoftmax
-from treeroll.policies.embed import registry as embedders
-from treeroll.policies.embed.base import Embedder, Features, cosines
 from treeroll.policy.base import Limits
+from treeroll.similarity import registry as embedders
+from treeroll.similarity.embedder import Embedder, Features, cosines
 from treeroll.tree.apportion import apportion, softmax
 from treeroll.tree.node import Node
 from treeroll.tree.tree import Tree

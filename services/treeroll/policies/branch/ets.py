@@ -12,10 +12,10 @@ from treeroll.policies.branch.ets_problem import Problem, closure, greedy
 from treeroll.policies.branch.ets_program import IntegerProgram
 from treeroll.policies.branch.level import LevelParams, LevelPolicy
 from treeroll.policies.branch.rebase import BySoftmax
-from treeroll.policies.embed import registry as embedders
-from treeroll.policies.embed.base import Embedder, Features
-from treeroll.policies.embed.clusters import average_linkage
 from treeroll.policy.base import Limits
+from treeroll.similarity import registry as embedders
+from treeroll.similarity.clusters import average_linkage
+from treeroll.similarity.embedder import Embedder, Features
 from treeroll.tree.node import Node
 from treeroll.tree.tree import Tree
 

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from treeroll.policies.embed import registry as embedders
-from treeroll.policies.embed.base import Embedder, Features, cosine
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.width import MAX_FANOUT, within_leaves
+from treeroll.similarity import registry as embedders
+from treeroll.similarity.embedder import Embedder, Features, cosine
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
 

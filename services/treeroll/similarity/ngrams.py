@@ -3,7 +3,7 @@
 import struct
 from typing import ClassVar, Final
 
-from treeroll.policies.embed.base import Features
+from treeroll.similarity.embedder import Features
 
 GRAM: Final = 3
 # A power of two. Of the 750 different runs in a thousand characters chance would lose 29 % at 1024 places, 4 % at 8192.

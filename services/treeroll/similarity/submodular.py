@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
 
-from treeroll.policies.embed.base import Features, cosines
+from treeroll.similarity.embedder import Features, cosines
 
 
 def diverse(

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from treeroll.errors import InvalidInput
-from treeroll.policies.embed.base import Embedder
-from treeroll.policies.embed.ngrams import HashedNgrams
+from treeroll.similarity.embedder import Embedder
+from treeroll.similarity.ngrams import HashedNgrams
 
 EMBEDDERS: Final[Mapping[str, Embedder]] = {embedder.name: embedder for embedder in (HashedNgrams(),)}
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from treeroll.policies.embed.base import Features, cosines
+from treeroll.similarity.embedder import Features, cosines
 
 
 def average_linkage(sets: Sequence[Features], sizes: Sequence[int], distance: float) -> list[int]:

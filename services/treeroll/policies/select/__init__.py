@@ -1,1 +1,0 @@
-"""Choosing a few of many."""
