@@ -226,7 +226,7 @@ def test_samples_table() -> None:
     assert first["completion_ids"] == [21, 22, 31, 32, 33]
     assert first["advantages"] == [0.25, 0.25, -1.5, -1.5, -1.5]
     assert (second["advantages"], second["reward"], second["staleness"]) == (None, None, None)
-    assert first["rewards"] == [("math", 1.0)]
+    assert first["rewards"] == [{"scorer": "math", "value": 1.0}]
     assert json.loads(first["extra"]) == {"level": 2}
 
 

@@ -1,7 +1,7 @@
 """Arrow tables of samples and nodes: one fixed schema each, so that parts written one by one fit together.
 
-Token columns are lists (int32 ids, float32 figures), `extra` is a JSON string. The schemas carry
-`treeroll.schema_version`.
+Token columns are lists (int32 ids, float32 figures), `extra` is a JSON string. No column is a map, which Hugging Face
+`datasets` cannot read. The schemas carry `treeroll.schema_version`.
 """
 
 import json
@@ -43,7 +43,7 @@ SAMPLE_SCHEMA = pa.schema(
         pa.field("top_p", pa.float32(), nullable=False),
         pa.field("top_k", pa.int32(), nullable=False),
         pa.field("reward", pa.float64()),
-        pa.field("rewards", pa.map_(pa.string(), pa.float64()), nullable=False),
+        pa.field("rewards", pa.list_(pa.struct({"scorer": pa.string(), "value": pa.float64()})), nullable=False),
         pa.field("reward_status", pa.string(), nullable=False),
         pa.field("advantages", _FLOATS),
         pa.field("path_node_ids", pa.list_(pa.string()), nullable=False),
@@ -120,7 +120,9 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "weight_versions": lambda spans: [span._asdict() for span in spans],
 }
 _NODE_CONVERSIONS = _CONVERSIONS | {"rewards": lambda rewards: [reward._asdict() for reward in rewards]}
-_SAMPLE_CONVERSIONS = _CONVERSIONS | {"rewards": lambda rewards: list(rewards.items())}
+_SAMPLE_CONVERSIONS = _CONVERSIONS | {
+    "rewards": lambda rewards: [{"scorer": scorer, "value": value} for scorer, value in rewards.items()]
+}
 
 
 def samples_table(samples: Sequence[Sample]) -> pa.Table:

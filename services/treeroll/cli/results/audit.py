@@ -171,7 +171,7 @@ def _credit_findings(sample: Row, where: str) -> Iterator[Finding]:
     reward, advantages = sample["reward"], sample["advantages"]
     if (reward is None) == (sample["reward_status"] == "ok") or (reward is not None and not math.isfinite(reward)):
         yield "RewardOnce", f"{where} has reward {reward} with status {sample['reward_status']}"
-    if reward is not None and reward not in dict(sample["rewards"]).values():
+    if reward is not None and reward not in [given["value"] for given in sample["rewards"]]:
         yield "RewardOnce", f"{where} has a reward that no scorer gave"
     if (advantages is None) != (reward is None) or (advantages is not None and len(advantages) != tokens):
         yield "RewardOnce", f"{where} has a reward without one advantage per token, or the reverse"
