@@ -10,6 +10,7 @@ import pytest
 from tests.support.fake_service import failed_tree, sample_tree
 
 from treeroll.client.batch import BatchData, Failure
+from treeroll.client.credit import RewardDesk
 from treeroll.client.stream import BatchOptions, Claim
 from treeroll.client.tensors import padded
 from treeroll.errors import InvalidInput
@@ -21,7 +22,7 @@ def batch_of(*trees: common_pb2.Tree) -> BatchData:
         rollout_pb2.Delivery(lease_id=f"l{place}", delivery_seq=place, times_delivered=1, tree=tree)
         for place, tree in enumerate(trees, 1)
     ]
-    return BatchData(Claim(cast(Any, None), deliveries))
+    return BatchData(Claim(cast(Any, None), deliveries, RewardDesk(cast(Any, None), "r")))
 
 
 def two_trees() -> BatchData:

@@ -250,3 +250,10 @@ def test_empty_tables_keep_their_schema() -> None:
     assert samples_table([]).schema.equals(SAMPLE_SCHEMA)
     assert nodes_table([]).num_rows == 0
     assert pa.concat_tables([samples_table([]), samples_table(samples_of(sample_tree()))]).num_rows == 2
+
+
+def test_people_can_see_what_a_sample_has() -> None:
+    (sample, *_) = samples_of(sample_tree())
+    columns = {column.name for column in dataclasses.fields(Sample)}
+    assert columns <= set(dir(sample))
+    assert "renew" in dir(sample)

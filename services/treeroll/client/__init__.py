@@ -1,10 +1,11 @@
 """What a trainer imports. Needs neither vllm nor torch nor ray; torch is imported by `Batch.to_torch` alone."""
 
 from treeroll.client.async_client import AsyncClient, connect_async
-from treeroll.client.async_run import AsyncBatches, AsyncRun, RewardCounts
+from treeroll.client.async_run import AsyncBatches, AsyncRun
 from treeroll.client.batch import AsyncBatch, Batch, Failure
 from treeroll.client.client import Client, connect
 from treeroll.client.clipping import ClipRange
+from treeroll.client.credit import RewardCounts
 from treeroll.client.edges import edge_samples
 from treeroll.client.factors import TokenFactor
 from treeroll.client.records import Delivery, Ledger, Node, Reward, Sample, TreeRecord, WeightSpan

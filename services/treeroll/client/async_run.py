@@ -2,25 +2,18 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakSet
 
 from treeroll.client.batch import AsyncBatch
 from treeroll.client.channel import Channel
+from treeroll.client.credit import NodeReward, RewardCounts, RewardDesk
 from treeroll.client.records import TreeRecord
 from treeroll.client.status import RunStatus
 from treeroll.client.stream import BatchOptions, Stream
-from treeroll.client.wire import reward_reports, submit_requests
+from treeroll.client.wire import submit_requests
 from treeroll.pb.v1 import common_pb2, rollout_pb2
 from treeroll.tasks import Task
-
-
-class RewardCounts(NamedTuple):
-    """What became of reported rewards."""
-
-    applied: int
-    repeated: int
-    """Equal to what was there: nothing done."""
 
 
 class AsyncRun:
@@ -71,22 +64,10 @@ class AsyncRun:
         return TreeRecord.from_proto(await self._channel.call("GetTree", request, common_pb2.Tree))
 
     async def report_rewards(
-        self, rewards: Iterable[tuple[str, str, float]], scorer: str = "client", version: int = 1
+        self, rewards: Iterable[NodeReward], scorer: str = "client", version: int = 1
     ) -> RewardCounts:
-        """Write rewards of nodes, as (tree id, path or node id, value), late and again. All or none are applied.
-
-        Any node but the prompt, of trees that have ended. In force for credit is the newest version of the run's own
-        scorer, or of "client" if the run has none; `get_tree` shows the new credit.
-
-        Raises InvalidInput naming the node of a value that is not finite, RewardConflict if the node has another value
-        of this scorer and version, UnknownTree, UnknownNode.
-        """
-        reports = reward_reports(rewards, scorer, version)
-        if not reports:
-            return RewardCounts(0, 0)
-        request = rollout_pb2.ReportRewardsRequest(run_id=self.run_id, rewards=reports)
-        reply = await self._channel.call("ReportRewards", request, rollout_pb2.ReportRewardsReply)
-        return RewardCounts(reply.applied, reply.repeated)
+        """Write rewards of nodes; see `Run.report_rewards`."""
+        return await RewardDesk(self._channel, self.run_id).report(rewards, scorer, version)
 
     def batches(
         self,

@@ -1,11 +1,20 @@
 """Batch: some finished trees, flattened for a trainer, and the right to acknowledge them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from treeroll.client.credit import (
+    NodeReward,
+    RewardCounts,
+    node_rewards,
+    overruled,
+    renew_record,
+    renew_samples,
+    untrained,
+)
 from treeroll.client.records import Delivery, Sample, TreeRecord, samples_in, samples_of
 from treeroll.client.tensors import Array, Training, padded
 from treeroll.errors import InvalidInput
@@ -16,6 +25,12 @@ if TYPE_CHECKING:
 
     from treeroll.client.loop import LoopThread
     from treeroll.client.stream import Claim
+
+UNTRAINED = "none of the %d samples in a batch of run '%s' is trained on: %s"
+OVERRULED = (
+    "rewards of scorer '%s', version %d, are not in force for %d samples of run '%s': the run has a scorer of its own, "
+    "or there is a newer version"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +92,15 @@ class BatchData:
         return list(self._claim.lost)
 
     def to_numpy(self, pad_id: int = 0, **training: Unpack[Training]) -> dict[str, Array]:
-        """Padded arrays; `treeroll.client.tensors` has names, shapes, dtypes and options. InvalidInput when empty."""
-        return padded(self.samples, pad_id, **training)
+        """Padded arrays; `treeroll.client.tensors` has names, shapes, dtypes and options. InvalidInput when empty.
+
+        The first batch of an iterator without any token to train on is logged, with the reason.
+        """
+        arrays = padded(self.samples, pad_id, **training)
+        if not arrays["completion_mask"].any():
+            desk, samples = self._claim.desk, self.samples
+            desk.warn_once(UNTRAINED, len(samples), desk.run_id, untrained(samples))
+        return arrays
 
     def to_torch(
         self, pad_id: int = 0, *, device: Any = None, **training: Unpack[Training]
@@ -109,6 +131,34 @@ class BatchData:
         pq.write_table(samples_table(self.samples), unfinished)
         unfinished.replace(path)
 
+    async def _report(
+        self, rewards: Sequence[NodeReward], scorer: str, version: int
+    ) -> tuple[RewardCounts, list[common_pb2.Tree]]:
+        counts = await self._claim.desk.report(rewards, scorer, version)
+        named = {tree_id for tree_id, _, _ in rewards}
+        return counts, await self._claim.desk.trees([tree.tree_id for tree, _ in self._read if tree.tree_id in named])
+
+    async def _current(self) -> list[common_pb2.Tree]:
+        return await self._claim.desk.trees([tree.tree_id for tree, _ in self._read])
+
+    def _renew(self, trees: Iterable[common_pb2.Tree]) -> None:
+        """In the caller's thread, as all reading of records is."""
+        places = {tree.tree_id: place for place, (tree, _) in enumerate(self._read)}
+        for tree in trees:
+            place = places[tree.tree_id]
+            samples = self._read[place][1]
+            renew_samples(samples, tree)
+            self._read[place] = tree, samples
+            if "trees" in self.__dict__:
+                renew_record(self.trees[place], tree)
+
+    def _reported(
+        self, rewards: Sequence[NodeReward], scorer: str, version: int, trees: Iterable[common_pb2.Tree]
+    ) -> None:
+        self._renew(trees)
+        if count := overruled(self.samples, rewards):
+            self._claim.desk.warn_once(OVERRULED, scorer, version, count, self._claim.desk.run_id)
+
 
 class Batch(BatchData):
     """A batch for synchronous code."""
@@ -122,14 +172,30 @@ class Batch(BatchData):
 
         Raises LeaseLost naming the trees whose lease moved on; all others are acknowledged.
         """
-        self._settle(self._claim.ack)
+        self._loop.run(self._claim.ack())
 
     def release(self) -> None:
         """Give the trees back at once, for another consumer of the group; no effect after `ack`."""
-        self._settle(self._claim.release)
+        self._loop.run(self._claim.release())
 
-    def _settle(self, how: Callable[[], Any]) -> None:
-        self._loop.run(how())
+    def report_rewards(
+        self, rewards: Iterable[float | None] | Iterable[NodeReward], scorer: str = "client", version: int = 1
+    ) -> RewardCounts:
+        """Write rewards back, and give samples and trees here the credit that follows: `to_torch` has it then.
+
+        One number per sample in the order of `samples`, None for no reward; or, as for `Run.report_rewards`, which has
+        the errors, (tree id, path or node id, value), for other nodes too. Also InvalidInput for another number of
+        rewards than samples. Only credit changes (`reward`, `rewards`, `reward_status`, `advantages`, `n_scored`), in
+        the sample objects that are there. Repeating it has no other effect.
+        """
+        named = node_rewards(rewards, self.samples)
+        counts, trees = self._loop.run(self._report(named, scorer, version))
+        self._reported(named, scorer, version, trees)
+        return counts
+
+    def refresh(self) -> None:
+        """Give samples and trees here the credit in force, after rewards of theirs were written back elsewhere."""
+        self._renew(self._loop.run(self._current()))
 
 
 class AsyncBatch(BatchData):
@@ -142,3 +208,16 @@ class AsyncBatch(BatchData):
     async def release(self) -> None:
         """As `Batch.release`."""
         await self._claim.release()
+
+    async def report_rewards(
+        self, rewards: Iterable[float | None] | Iterable[NodeReward], scorer: str = "client", version: int = 1
+    ) -> RewardCounts:
+        """As `Batch.report_rewards`."""
+        named = node_rewards(rewards, self.samples)
+        counts, trees = await self._report(named, scorer, version)
+        self._reported(named, scorer, version, trees)
+        return counts
+
+    async def refresh(self) -> None:
+        """As `Batch.refresh`."""
+        self._renew(await self._current())

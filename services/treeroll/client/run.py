@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from weakref import WeakSet
 
-from treeroll.client.async_run import AsyncRun, RewardCounts
+from treeroll.client.async_run import AsyncRun
 from treeroll.client.batch import Batch
+from treeroll.client.credit import NodeReward, RewardCounts
 from treeroll.client.loop import LoopThread
 from treeroll.client.records import TreeRecord
 from treeroll.client.status import RunStatus
@@ -64,13 +65,13 @@ class Run:
         """One tree as it is now. Raises UnknownTree."""
         return self._loop.run(self._run.get_tree(tree_id))
 
-    def report_rewards(
-        self, rewards: Iterable[tuple[str, str, float]], scorer: str = "client", version: int = 1
-    ) -> RewardCounts:
+    def report_rewards(self, rewards: Iterable[NodeReward], scorer: str = "client", version: int = 1) -> RewardCounts:
         """Write rewards of nodes, as (tree id, path or node id, value), late and again. All or none are applied.
 
-        Any node but the prompt, of trees that have ended. In force for credit is the newest version of the run's own
-        scorer, or of "client" if the run has none; `get_tree` shows the new credit.
+        Any node but the prompt, of trees that have ended. A path is sibling indices from the root down, e.g. "0.1.0",
+        as in `Node.path`; node ids are `Sample.sample_id` (of its leaf), `Sample.path_node_ids` and `Node.node_id`. In
+        force for credit is the newest version of the run's own scorer, or of "client" if the run has none. Batches that
+        are there already take the new credit in by `Batch.refresh`; `Batch.report_rewards` does both.
 
         Raises InvalidInput naming the node of a value that is not finite, RewardConflict if the node has another value
         of this scorer and version, UnknownTree, UnknownNode.

@@ -13,6 +13,8 @@ from treeroll.pb.v1 import common_pb2
 
 SCHEMA_VERSION = 1
 
+# Columns that rewards written back may change.
+CREDIT = ("n_scored", "reward", "rewards", "reward_status", "advantages")
 # Stop reasons of a path that was cut by a cap, not ended by the model.
 TRUNCATED = frozenset({"length", "depth"})
 
@@ -106,6 +108,14 @@ class Sample:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             self.__dict__[name] = value
             return value
+
+    def __dir__(self) -> Iterable[str]:
+        return [*super().__dir__(), *(column.name for column in fields(self))]
+
+    def renew(self, fresh: "Sample") -> None:
+        """Take over the credit of the same path, read later. All other columns stay, whoever wrote them."""
+        for name in CREDIT:
+            setattr(self, name, getattr(fresh, name))
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and other processes: all columns, without the tree they are made from."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from treeroll.client.ahead import Ahead
 from treeroll.client.channel import Channel
+from treeroll.client.credit import RewardDesk
 from treeroll.client.leases import RELEASE_S, Leases
 from treeroll.client.piece import Piece
 from treeroll.client.records import samples_in, tree_id_of
@@ -60,8 +61,9 @@ class BatchOptions:
 class Claim:
     """The leased trees of one batch: settled once, by acknowledging them or by giving them back."""
 
-    def __init__(self, leases: Leases, deliveries: Sequence[rollout_pb2.Delivery]) -> None:
+    def __init__(self, leases: Leases, deliveries: Sequence[rollout_pb2.Delivery], desk: RewardDesk) -> None:
         self._leases = leases
+        self.desk = desk
         self._ids = {delivery.lease_id: tree_id_of(delivery) for delivery in deliveries}
         self.deliveries = deliveries
         self.settled = False
@@ -96,6 +98,7 @@ class Stream:
         self._run_id = run_id
         self._options = options
         self._leases = Leases(channel, run_id, options.group, consumer, options.lease_s)
+        self._desk = RewardDesk(channel, run_id)
         self._last: Claim | None = None
         self._piece = Piece()
         self._ahead = Ahead(self._leases, self._piece)
@@ -114,7 +117,7 @@ class Stream:
             held = await self._gather()
             if not held:
                 return None
-            claim = Claim(self._leases, list(held.values()))
+            claim = Claim(self._leases, list(held.values()), self._desk)
             self._last = claim
             if self._options.allow_empty or any(samples_in(delivery) for delivery in claim.deliveries):
                 if self._options.prefetch:

@@ -171,7 +171,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         stored = await self._coordinator.store.load_tree(request.tree_id)
         if stored is None:
             raise UnknownTree(f"there is no tree '{request.tree_id}'")
-        tree = records.assemble(stored)
+        tree = await asyncio.to_thread(records.assemble, stored)
         if request.tree_id in self._coordinator.state.trees:
             tree.status = "growing"
         return tree

@@ -1,7 +1,7 @@
 """Rewards written back by clients: late, again, and for any node of a tree."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from treeroll import records
 from treeroll.coordinator.loop import Coordinator
@@ -11,7 +11,7 @@ from treeroll.errors import InvalidInput, RewardConflict, UnknownNode, UnknownTr
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.store.audit import ENDED
-from treeroll.store.base import Commit
+from treeroll.store.base import Commit, StoredTree
 
 
 class RewardDesk:
@@ -33,8 +33,8 @@ class RewardDesk:
             commit, reply = Commit(), api.ReportRewardsReply()
             for report in request.rewards:
                 self._add(*trees[report.tree_id], report, commit, reply)
-            for tree_id in commit.rewards:
-                self._recredit(trees[tree_id][0], run, commit)
+            changed = [trees[tree_id][0] for tree_id in commit.rewards]
+            commit.trees |= await asyncio.to_thread(_recredited, changed, run)
             if commit:
                 await self._coordinator.call(extra=commit)
         return reply
@@ -42,15 +42,8 @@ class RewardDesk:
     async def _load(self, request: api.ReportRewardsRequest) -> dict[str, tuple[pb.Tree, int]]:
         """Trees, and how many nodes are stored of each."""
         ids = sorted({report.tree_id for report in request.rewards})
-        trees = {}
-        for tree_id, stored in zip(ids, await self._coordinator.store.load_trees(ids), strict=True):
-            tree = records.assemble(stored) if stored else None
-            if stored is None or tree is None or tree.run_id != request.run_id:
-                raise UnknownTree(f"run '{request.run_id}' has no tree '{tree_id}'")
-            if tree.status not in ENDED:
-                raise InvalidInput(f"tree '{tree_id}' has not ended; report its rewards once it is delivered")
-            trees[tree_id] = tree, len(stored.nodes)
-        return trees
+        found = await self._coordinator.store.load_trees(ids)
+        return await asyncio.to_thread(_assembled, request.run_id, ids, found)
 
     def _add(
         self, tree: pb.Tree, stored: int, report: api.RewardReport, commit: Commit, reply: api.ReportRewardsReply
@@ -81,7 +74,25 @@ class RewardDesk:
         commit.rewards.setdefault(report.tree_id, {})[key] = row
         reply.applied += 1
 
-    def _recredit(self, tree: pb.Tree, run: Run, commit: Commit) -> None:
-        """The stored credit follows the rewards."""
+
+def _assembled(
+    run_id: str, tree_ids: Sequence[str], found: Sequence[StoredTree | None]
+) -> dict[str, tuple[pb.Tree, int]]:
+    trees = {}
+    for tree_id, stored in zip(tree_ids, found, strict=True):
+        tree = records.assemble(stored) if stored else None
+        if stored is None or tree is None or tree.run_id != run_id:
+            raise UnknownTree(f"run '{run_id}' has no tree '{tree_id}'")
+        if tree.status not in ENDED:
+            raise InvalidInput(f"tree '{tree_id}' has not ended; report its rewards once it is delivered")
+        trees[tree_id] = tree, len(stored.nodes)
+    return trees
+
+
+def _recredited(trees: Iterable[pb.Tree], run: Run) -> dict[str, bytes]:
+    """Headers by tree id: the stored credit follows the rewards."""
+    headers = {}
+    for tree in trees:
         records.recredit(tree, run.spec.scorer, run.spec.advantage)
-        commit.trees[tree.tree_id] = records.header_of(tree)
+        headers[tree.tree_id] = records.header_of(tree)
+    return headers
