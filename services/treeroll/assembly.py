@@ -53,6 +53,11 @@ def _with_rewards(stored: Stored) -> list[bytes]:
     return nodes
 
 
+def assemble(stored: Stored) -> pb.Tree:
+    """The whole tree: nodes in depth-first order with rewards, paths, intervals and values."""
+    return complete(pb.Tree.FromString(joined(stored)))
+
+
 def complete(tree: pb.Tree) -> pb.Tree:
     """The same tree: nodes, until now by number, split and in depth-first order with paths, intervals and values."""
     split_nodes(tree)

@@ -1,6 +1,6 @@
 """`treeroll bench feed` on tiny sizes: every token comes through, both ways."""
 
-from treeroll import records
+from treeroll.assembly import assemble
 from treeroll.bench.feed import measure
 from treeroll.bench.finished_trees import FinishedTrees, TreeShape
 from treeroll.client.sample import samples_of
@@ -13,7 +13,7 @@ def test_made_trees_keep_every_promise_of_grown_ones() -> None:
     commit = FinishedTrees(shape, variety=2).commit("run", 0, 3)
     for tree_id, rows in commit.nodes.items():
         stored = StoredTree(commit.trees[tree_id], [record for _, record in rows], {})
-        tree = records.assemble(stored)
+        tree = assemble(stored)
         assert list(tree_findings(tree)) == []
         samples = samples_of(tree)
         assert len(samples) == 8

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.support.two_models import TwoModels, TwoModelsGrowth
 
-from treeroll import records
+from treeroll.coordinator import records
 from treeroll.core.credit import TreeShape, path_weights
 from treeroll.core.effects import Effect, PersistNode, StartBranch
 from treeroll.errors import BrokenInvariant

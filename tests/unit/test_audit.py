@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from treeroll import records
+from treeroll.coordinator import records
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.store.audit import audit, tree_findings
 from treeroll.store.audit_caps import Caps

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from treeroll import records
+from treeroll.coordinator import records
 from treeroll.coordinator.starts import StartOrders
 from treeroll.core.credit import TreeShape, path_weights
 from treeroll.core.effects import Effect, PersistNode, StartBranch

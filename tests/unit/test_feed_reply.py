@@ -2,8 +2,7 @@
 
 from tests.unit.test_assembly import stored
 
-from treeroll import records
-from treeroll.assembly import joined
+from treeroll.assembly import assemble, joined
 from treeroll.feed.reply import Reply
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
@@ -28,7 +27,7 @@ def test_deliveries_read_as_they_were_added() -> None:
 
 def test_a_caller_that_did_not_ask_for_stored_trees_gets_whole_ones() -> None:
     _, read = written(stored(), as_stored=False)
-    assert read.deliveries[0].tree == records.assemble(stored())
+    assert read.deliveries[0].tree == assemble(stored())
 
 
 def test_a_task_that_ended_without_a_tree_is_delivered_with_its_error() -> None:

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from treeroll import records
 from treeroll.assembly import complete
 from treeroll.client.node import nodes_of
 from treeroll.client.sample import samples_of
+from treeroll.coordinator import records
 from treeroll.coordinator.specs import check_inserts
 from treeroll.coordinator.tools import ToolDesk
 from treeroll.core.effects import PersistNode

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from treeroll import records
+from treeroll.assembly import assemble
+from treeroll.coordinator import records
 from treeroll.core.credit import TreeShape
 from treeroll.core.effects import Effect, PersistNode, PersistReward
 from treeroll.pb.v1 import common_pb2 as pb
@@ -55,7 +56,7 @@ def test_records_and_core_agree_on_shape_and_credit(recipe: str) -> None:
     for name, live in world.finished.items():
         header = records.final_header(live, records.task_header(live.run, live.task, "", ""))
         stored = StoredTree(header.SerializeToString(), world.nodes[name], world.rewards[name])
-        tree = records.assemble(stored)
+        tree = assemble(stored)
         there, here = records.shape_of(tree), TreeShape.of(live)
         # Records have a float32 of each token, so their sums differ in the last digits.
         assert there.logprob_sums == pytest.approx(here.logprob_sums, rel=1e-5)

@@ -9,12 +9,12 @@ from functools import cache
 
 from treeroll.config import RunConfig
 from treeroll.coordinator.budgets import total_tokens
+from treeroll.coordinator.records import CLIENT_SCORER
 from treeroll.core.history import History
 from treeroll.errors import InvalidInput
 from treeroll.policies.build import build_named, build_policies
 from treeroll.policy.allocate import BudgetAllocator, Need
 from treeroll.policy.base import BranchPolicy, Limits
-from treeroll.records import CLIENT_SCORER
 
 
 def success_history(config: RunConfig, stored: dict[str, str]) -> History:

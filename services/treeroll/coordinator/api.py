@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 
 import grpc
 
-from treeroll import __version__, clock, records
+from treeroll import __version__, clock
+from treeroll.assembly import assemble
 from treeroll.config import RunConfig
+from treeroll.coordinator import records
 from treeroll.coordinator.allocation import success_history
 from treeroll.coordinator.budgets import check_deadline
 from treeroll.coordinator.loop import Coordinator
@@ -171,7 +173,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         stored = await self._coordinator.store.load_tree(request.tree_id)
         if stored is None:
             raise UnknownTree(f"there is no tree '{request.tree_id}'")
-        tree = await asyncio.to_thread(records.assemble, stored)
+        tree = await asyncio.to_thread(assemble, stored)
         if request.tree_id in self._coordinator.state.trees:
             tree.status = "growing"
         return tree

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from treeroll.config import RunConfig
+from treeroll.coordinator.records import CLIENT_SCORER
 from treeroll.core.pool import names
 from treeroll.errors import InvalidInput
 from treeroll.policies.build import build_named
@@ -10,7 +11,6 @@ from treeroll.policy.allocate import BudgetAllocator
 from treeroll.policy.base import BranchPolicy, Limits
 from treeroll.policy.models import named_models
 from treeroll.policy.route import RoutePolicy
-from treeroll.records import CLIENT_SCORER
 
 
 def run_models(config: RunConfig, route: RoutePolicy | None, pools: Sequence[str]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """One tick's effects as one commit."""
 
-from treeroll import records
+from treeroll.coordinator import records
 from treeroll.core.effects import (
     Effect,
     EmitTree,

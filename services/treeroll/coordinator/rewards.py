@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
-from treeroll import records
+from treeroll.assembly import assemble
+from treeroll.coordinator import records
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.specs import check_reward
 from treeroll.core.run import Run
@@ -80,7 +81,7 @@ def _assembled(
 ) -> dict[str, tuple[pb.Tree, int]]:
     trees = {}
     for tree_id, stored in zip(tree_ids, found, strict=True):
-        tree = records.assemble(stored) if stored else None
+        tree = assemble(stored) if stored else None
         if stored is None or tree is None or tree.run_id != run_id:
             raise UnknownTree(f"run '{run_id}' has no tree '{tree_id}'")
         if tree.status not in ENDED:

@@ -12,6 +12,7 @@ from treeroll.config import RunConfig, parse
 from treeroll.coordinator.allocation import allocator, growth_by_leaves
 from treeroll.coordinator.budgets import run_budget, total_tokens
 from treeroll.coordinator.models import check_branch_models, route_policy, run_models
+from treeroll.coordinator.records import CLIENT_SCORER
 from treeroll.core.history import History
 from treeroll.core.run import RunSpec, Sampling, TaskSpec
 from treeroll.errors import InvalidInput
@@ -20,7 +21,6 @@ from treeroll.policies import recipes
 from treeroll.policies.build import build_policies
 from treeroll.policies.clashes import entropy_clashes
 from treeroll.policy.base import BranchPolicy, Inserts, Limits, ReadsValues
-from treeroll.records import CLIENT_SCORER
 from treeroll.scorers.base import MAX_REWARD
 from treeroll.scorers.registry import check as check_scorer
 from treeroll.tokenizer import Tokenizer

@@ -4,8 +4,7 @@ As messages they would be copied into the reply, and once more, with room that i
 serialised; that took longer than reading them.
 """
 
-from treeroll import records
-from treeroll.assembly import pieces
+from treeroll.assembly import assemble, pieces
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.store.base import Lease, StoredTree
@@ -36,7 +35,7 @@ class Reply:
             tree_id=lease.tree_id,
             samples=len(pb.Tree.FromString(tree.header).leaves),
         ).SerializeToString()
-        body = pieces(tree) if self._stored else [records.assemble(tree).SerializeToString()]
+        body = pieces(tree) if self._stored else [assemble(tree).SerializeToString()]
         size = sum(map(len, body))
         head += _TREE + varint(size)
         self._pieces += (_DELIVERIES, varint(len(head) + size), head, *body)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from treeroll import records
+from treeroll.assembly import assemble
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.store.audit_caps import Caps
@@ -47,7 +47,7 @@ async def _audit_run(store: Store, run: api.Run, report: AuditReport) -> None:
         if stored is None:
             report.violations.append(("NoAckedLoss", f"run {run.run_id}: tree {tree_id} of a task is missing"))
             continue
-        tree = records.assemble(stored)
+        tree = assemble(stored)
         report.trees += 1
         report.nodes += len(tree.nodes)
         report.violations += tree_findings(tree)

@@ -5,7 +5,7 @@ Promises:
  - what `commit` has returned for is what every later read sees, after a crash too, within the durability mode;
  - the feed of a run is an ordered log; each consumer group has its own cursor, leases and acknowledgements.
 
-Blobs are opaque here: serialised protobuf messages that `records.py` makes and reads.
+Blobs are opaque here: serialised protobuf messages that `coordinator/records.py` makes and reads.
 """
 
 from dataclasses import dataclass, field

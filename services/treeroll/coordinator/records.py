@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from treeroll.assembly import complete, joined, write_values
+from treeroll.assembly import write_values
 from treeroll.core.credit import Credit, TreeShape, credit_leaves
 from treeroll.core.effects import PersistNode
 from treeroll.core.events import SegmentReported
@@ -21,7 +21,6 @@ from treeroll.node_encoding import encode_node
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.policy.base import AdvantageEstimator
-from treeroll.store.base import StoredTree
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus, Observation, Origin, StopReason
 
 CLIENT_SCORER = "client"
@@ -212,11 +211,6 @@ def reward_record(scorer: str, version: int, value: float | None, error: str) ->
     if value is not None:
         reward.value = value
     return reward.SerializeToString()
-
-
-def assemble(stored: StoredTree) -> pb.Tree:
-    """The whole tree: nodes in depth-first order with rewards, paths, intervals and values."""
-    return complete(pb.Tree.FromString(joined(stored)))
 
 
 def shape_of(tree: pb.Tree) -> TreeShape:
