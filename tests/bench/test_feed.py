@@ -1,9 +1,9 @@
 """`treeroll bench feed` on tiny sizes: every token comes through, both ways."""
 
-from treeroll.assembly import assemble
 from treeroll.bench.feed import measure
 from treeroll.bench.finished_trees import FinishedTrees, TreeShape
 from treeroll.client.sample import samples_of
+from treeroll.records.assemble import assemble
 from treeroll.store.audit import tree_findings
 from treeroll.store.base import StoredTree
 

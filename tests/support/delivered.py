@@ -4,11 +4,11 @@ import numpy as np
 from tests.support.credit import LIMITS
 from tests.support.fake_service import PROMPT, node, sample_tree
 
-from treeroll.assembly import complete
 from treeroll.client.records import TreeRecord
 from treeroll.pb.v1 import common_pb2
 from treeroll.policies import registry
 from treeroll.policy.base import CreditTree
+from treeroll.records.assemble import complete
 
 
 def token_ids(number: int, count: int) -> list[int]:

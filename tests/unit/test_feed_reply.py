@@ -1,11 +1,11 @@
 """Replies of the feed, written by hand, against the messages they stand for."""
 
-from tests.unit.test_assembly import stored
+from tests.unit.test_assemble import stored
 
-from treeroll.assembly import assemble, joined
 from treeroll.feed.reply import Reply
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.records.assemble import assemble, joined
 from treeroll.store.base import Lease, StoredTree
 
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from treeroll.assembly import complete
 from treeroll.client.node import nodes_of
 from treeroll.client.sample import samples_of
 from treeroll.coordinator import records
@@ -15,13 +14,14 @@ from treeroll.coordinator.specs import check_inserts
 from treeroll.coordinator.tools import ToolDesk
 from treeroll.core.effects import PersistNode
 from treeroll.core.events import SegmentReported
-from treeroll.cut_nodes import split_nodes
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import InvalidInput
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.sequence import Sequences
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
+from treeroll.records.assemble import complete
+from treeroll.records.split import split_nodes
 from treeroll.store.audit import tree_findings
 from treeroll.tokenizer import Tokenizer
 from treeroll.tree.node import Content, Node, NodeStatus, Observation, Origin

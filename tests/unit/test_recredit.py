@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from treeroll.assembly import assemble
 from treeroll.coordinator import records
 from treeroll.core.credit import TreeShape
 from treeroll.core.effects import Effect, PersistNode, PersistReward
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.policy.base import Limits
+from treeroll.records.assemble import assemble
 from treeroll.store.base import StoredTree
 from treeroll.testing.language import logprob_of
 from treeroll.testing.world import World

@@ -11,18 +11,16 @@ import numpy as np
 from treeroll.demo import MODEL_DIR
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
+from treeroll.records.wire import tag, varint
 from treeroll.tokenizer import hash_of
 from treeroll.tree.tree import TAIL_CHARS
-from treeroll.varint import varint
 
 CHARS_PER_TOKEN = 4
 # Different bodies of each length to draw from.
 VARIETY = 64
 VOCABULARY = 90
 
-_SEQ = b"\x08"  # Report.seq
-_SEGMENTS = b"\x12"  # Report.segments
-_REPORT = b"\x12"  # ReplicaMessage.report
+_SEQ, _SEGMENTS, _REPORT = tag(wire.Report, "seq"), tag(wire.Report, "segments"), tag(wire.ReplicaMessage, "report")
 
 
 class SegmentBytes:

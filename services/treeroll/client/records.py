@@ -7,10 +7,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from treeroll.assembly import complete
 from treeroll.client.node import Node, Reward, WeightSpan, nodes_of
 from treeroll.client.sample import SCHEMA_VERSION, Sample, samples_of
 from treeroll.pb.v1 import common_pb2, rollout_pb2
+from treeroll.records.assemble import complete
 
 __all__ = [
     "SCHEMA_VERSION",

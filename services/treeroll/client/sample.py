@@ -8,8 +8,8 @@ import numpy as np
 
 from treeroll.client.node import Float32, Int32, Reward, float32s, int32s, rewards_of
 from treeroll.client.paths import Path, Paths, segments_of, token_columns
-from treeroll.cut_nodes import split_nodes
 from treeroll.pb.v1 import common_pb2
+from treeroll.records.split import split_nodes
 
 SCHEMA_VERSION = 1
 

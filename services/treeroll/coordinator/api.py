@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import grpc
 
 from treeroll import __version__, clock
-from treeroll.assembly import assemble
 from treeroll.config import RunConfig
 from treeroll.coordinator import records
 from treeroll.coordinator.allocation import success_history
@@ -35,6 +34,7 @@ from treeroll.feed.feed import Feed
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.pb.v1 import rollout_pb2_grpc
+from treeroll.records.assemble import assemble
 from treeroll.store.audit import audit
 from treeroll.tokenizer import Tokenizer
 

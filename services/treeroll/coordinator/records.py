@@ -10,17 +10,17 @@ from functools import lru_cache
 
 import numpy as np
 
-from treeroll.assembly import write_values
 from treeroll.core.credit import Credit, TreeShape, credit_leaves
 from treeroll.core.effects import PersistNode
 from treeroll.core.events import SegmentReported
 from treeroll.core.ledger import Ledger
 from treeroll.core.live import LiveTree, TreeStatus
 from treeroll.core.run import Run, TaskSpec
-from treeroll.node_encoding import encode_node
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.policy.base import AdvantageEstimator
+from treeroll.records.assemble import write_values
+from treeroll.records.wire import encode_node
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus, Observation, Origin, StopReason
 
 CLIENT_SCORER = "client"

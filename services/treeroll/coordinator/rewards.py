@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
-from treeroll.assembly import assemble
 from treeroll.coordinator import records
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.specs import check_reward
@@ -11,6 +10,7 @@ from treeroll.core.run import Run
 from treeroll.errors import InvalidInput, RewardConflict, UnknownNode, UnknownTree
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.records.assemble import assemble
 from treeroll.store.audit import ENDED
 from treeroll.store.base import Commit, StoredTree
 

@@ -7,8 +7,8 @@ import logging
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.core.events import LeafScored, PathJudged
 from treeroll.core.live import LiveTree
-from treeroll.cut_nodes import path_text
 from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.records.split import path_text
 from treeroll.scorers.base import ScoreItem, ScoreRequest, ScoringService
 from treeroll.tree.node import NodeStatus
 

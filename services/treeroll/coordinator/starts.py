@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from treeroll.coordinator.session import sampling_command, start_command
 from treeroll.core.effects import StartBranch
-from treeroll.cut_nodes import path_text, path_tokens
 from treeroll.errors import StoreError
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
+from treeroll.records.split import path_text, path_tokens
 from treeroll.store.base import Store
 from treeroll.tree.tree import TAIL_CHARS
 

@@ -4,15 +4,11 @@ As messages they would be copied into the reply, and once more, with room that i
 serialised; that took longer than reading them.
 """
 
-from treeroll.assembly import assemble, pieces
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.records.assemble import assemble, pieces
+from treeroll.records.wire import DELIVERY_TREE, REPLY_DELIVERIES, varint
 from treeroll.store.base import Lease, StoredTree
-from treeroll.varint import varint
-
-# Protobuf's wire format: field number and type 2, a length follows.
-_DELIVERIES = b"\x0a"  # LeaseTreesReply.deliveries
-_TREE = b"\x2a"  # Delivery.tree
 
 
 class Reply:
@@ -37,8 +33,8 @@ class Reply:
         ).SerializeToString()
         body = pieces(tree) if self._stored else [assemble(tree).SerializeToString()]
         size = sum(map(len, body))
-        head += _TREE + varint(size)
-        self._pieces += (_DELIVERIES, varint(len(head) + size), head, *body)
+        head += DELIVERY_TREE + varint(size)
+        self._pieces += (REPLY_DELIVERIES, varint(len(head) + size), head, *body)
         self.size += size
 
     def serialised(self) -> bytes:

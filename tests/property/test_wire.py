@@ -3,10 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treeroll.node_encoding import encode_node
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
-from treeroll.varint import encode_varint, varint
+from treeroll.records.wire import encode_node, encode_varint, varint
 
 UINT32 = st.one_of(st.integers(0, 300), st.sampled_from([127, 128, 16_383, 16_384]), st.integers(0, 2**32 - 1))
 NAMES = "number", "parent", "depth", "sibling_index", "token_start", "text"

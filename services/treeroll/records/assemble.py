@@ -10,14 +10,9 @@ from functools import lru_cache
 from itertools import chain
 from typing import Protocol
 
-from treeroll.cut_nodes import split_nodes
 from treeroll.pb.v1 import common_pb2 as pb
-from treeroll.varint import varint
-
-# Protobuf's wire format: field number and type 2, a length follows. Repeated fields may lie apart, and a message that
-# comes in parts is the concatenation of its parts: that is what lets records be joined unread.
-_NODES = b"\x42"  # Tree.nodes
-_REWARDS = b"\xc2\x01"  # Node.rewards
+from treeroll.records.split import split_nodes
+from treeroll.records.wire import NODE_REWARDS, TREE_NODES, varint
 
 
 class Stored(Protocol):
@@ -42,14 +37,14 @@ def pieces(stored: Stored) -> list[bytes]:
 @lru_cache(maxsize=4096)
 def _node_head(size: int) -> bytes:
     """What stands before a node of this many bytes."""
-    return _NODES + varint(size)
+    return TREE_NODES + varint(size)
 
 
 def _with_rewards(stored: Stored) -> list[bytes]:
     nodes = list(stored.nodes)
     for key, reward in sorted(stored.rewards.items()):
         number = int(key.partition(":")[0])
-        nodes[number] = b"".join((nodes[number], _REWARDS, varint(len(reward)), reward))
+        nodes[number] = b"".join((nodes[number], NODE_REWARDS, varint(len(reward)), reward))
     return nodes
 
 

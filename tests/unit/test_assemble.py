@@ -1,7 +1,7 @@
 """What a whole tree adds to its stored records."""
 
-from treeroll.assembly import complete, joined
 from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.records.assemble import complete, joined
 from treeroll.store.base import StoredTree
 
 
