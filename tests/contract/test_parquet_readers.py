@@ -9,15 +9,15 @@ import pyarrow.parquet as pq
 import pytest
 from tests.support.fake_service import sample_tree
 
-from treeroll.cli.results.directory import ResultDir
-from treeroll.cli.results.merge import merge
-from treeroll.cli.results.parts import PartWriter
-from treeroll.cli.results.session import Session
 from treeroll.client.batch import BatchData
 from treeroll.client.columns import NODE_SCHEMA, SAMPLE_SCHEMA
 from treeroll.client.records import TreeRecord
 from treeroll.client.stream import Claim
 from treeroll.pb.v1 import common_pb2, rollout_pb2
+from treeroll.results.directory import ResultDir
+from treeroll.results.merge import merge
+from treeroll.results.parts import PartWriter
+from treeroll.results.session import Session
 
 Rows = list[dict[str, Any]]
 

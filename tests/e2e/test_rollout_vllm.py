@@ -8,8 +8,8 @@ import pytest
 from tests.support.command import Command
 from tests.support.processes import is_engine
 
-from treeroll.cli.results.audit import audit_directory
 from treeroll.demo import TASKS_FILE
+from treeroll.results.audit import audit_directory
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(600)]
 

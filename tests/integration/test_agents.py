@@ -11,11 +11,11 @@ import pytest_asyncio
 from tests.support.local_service import LocalService, local_service
 from tests.support.rollouts import mean_rewards, rollout, trees_of
 
-from treeroll.cli.results.reader import ResultReader
 from treeroll.client import Node, connect_async
 from treeroll.demo import TOOL_MODEL_DIR
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.vllm_engine import VllmEngine
+from treeroll.results.reader import ResultReader
 from treeroll.tools.registry import get
 from treeroll.tree.tree import TAIL_CHARS
 

@@ -12,14 +12,14 @@ from tests.support.rollouts import grown_trees
 from treeroll.cli.console import clip, clip_start, counted, number, plain
 from treeroll.cli.drawing import draw
 from treeroll.cli.main import app
-from treeroll.cli.results.directory import ResultDir
-from treeroll.cli.results.merge import merge
-from treeroll.cli.results.parts import PartWriter
-from treeroll.cli.results.reader import ResultReader
-from treeroll.cli.results.session import Session
 from treeroll.cli.trees import build, from_results
 from treeroll.client import TreeRecord, connect
 from treeroll.errors import InvalidInput
+from treeroll.results.directory import ResultDir
+from treeroll.results.merge import merge
+from treeroll.results.parts import PartWriter
+from treeroll.results.reader import ResultReader
+from treeroll.results.session import Session
 
 
 def drawn(tree: TreeRecord, *, full: bool = False, color: bool = False) -> str:

@@ -89,7 +89,7 @@ def test_typed_errors_become_a_sentence_and_a_code(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("treeroll.cli.results.audit.audit_directory", fail)
+    monkeypatch.setattr("treeroll.results.audit.audit_directory", fail)
     assert app.run(["audit", "--from", "x"]) == code
     assert error_of(capsys) == " ".join(str(error).split())
 

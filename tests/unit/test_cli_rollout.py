@@ -15,14 +15,14 @@ from tests.support.rollouts import request, rollout
 
 from treeroll.cli.interrupts import Interrupted, Interrupts, heeded, unless
 from treeroll.cli.preflight import make_plan
-from treeroll.cli.results import parts
-from treeroll.cli.results.audit import audit_directory
-from treeroll.cli.results.directory import Mode, ResultDir
-from treeroll.cli.results.reader import ResultReader
 from treeroll.client import connect_async
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import InvalidInput, TreerollError, Unavailable
 from treeroll.generator.config import SimulatedLatency
+from treeroll.results import parts
+from treeroll.results.audit import audit_directory
+from treeroll.results.directory import Mode, ResultDir
+from treeroll.results.reader import ResultReader
 
 SLOW = SimulatedLatency(step_s=0.002)
 

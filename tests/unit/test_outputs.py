@@ -17,20 +17,20 @@ import pytest
 from tests.support.rollouts import grown_trees
 
 from treeroll.cli.preflight import most_calls
-from treeroll.cli.results import directory as directory_module
-from treeroll.cli.results import merge as merge_module
-from treeroll.cli.results.audit import audit_directory
-from treeroll.cli.results.directory import Mode, ResultDir, write_json
-from treeroll.cli.results.earlier import Earlier
-from treeroll.cli.results.merge import merge
-from treeroll.cli.results.parts import PartWriter
-from treeroll.cli.results.reader import ResultReader
-from treeroll.cli.results.record import RunRecord
-from treeroll.cli.results.session import Figures, Session
-from treeroll.cli.summary import ClusteredMean, Facts, Tally, TreeFigures, summarize
 from treeroll.client.records import TreeRecord
 from treeroll.config import RunConfig
 from treeroll.errors import InvalidInput
+from treeroll.results import directory as directory_module
+from treeroll.results import merge as merge_module
+from treeroll.results.audit import audit_directory
+from treeroll.results.directory import Mode, ResultDir, write_json
+from treeroll.results.earlier import Earlier
+from treeroll.results.merge import merge
+from treeroll.results.parts import PartWriter
+from treeroll.results.reader import ResultReader
+from treeroll.results.record import RunRecord
+from treeroll.results.session import Figures, Session
+from treeroll.results.summary import ClusteredMean, Facts, Tally, TreeFigures, summarize
 
 RECORD = RunRecord(
     {"recipe": "treepo", "leaves": 8, "seed": 5}, "tasks.jsonl", "abc", "/models/demo", "simulated", None, "run-1"

@@ -38,7 +38,7 @@ def audit(address: Address = None, directory: FromDir = None, as_json: AsJson = 
     if address is not None and directory is None:
         findings = _of_service(address)
     elif directory is not None and address is None:
-        from treeroll.cli.results.audit import audit_directory
+        from treeroll.results.audit import audit_directory
 
         findings = Findings(*audit_directory(directory))
     else:

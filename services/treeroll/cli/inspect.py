@@ -34,8 +34,8 @@ def inspect(
     """
     from treeroll.cli import drawing, trees
     from treeroll.cli.console import out
-    from treeroll.cli.results.reader import ResultReader
     from treeroll.errors import InvalidInput
+    from treeroll.results.reader import ResultReader
 
     if (address is None) == (directory is None):
         raise InvalidInput("give either --address of a service or --from a result directory")

@@ -18,14 +18,14 @@ from treeroll.cli.outcome import INTERRUPTED, finish, report, software
 from treeroll.cli.preflight import Plan
 from treeroll.cli.progress import Display, make_display
 from treeroll.cli.reach import reach_async
-from treeroll.cli.results.directory import Mode, write_json
-from treeroll.cli.results.earlier import Earlier
-from treeroll.cli.results.parts import PartWriter
-from treeroll.cli.results.record import RunRecord
-from treeroll.cli.results.session import Session
 from treeroll.cli.session import RolloutSession, cancel_quietly
 from treeroll.client import AsyncClient, ServiceStatus, connect_async
 from treeroll.errors import CallerError, TreerollError, Unavailable, UnknownRun
+from treeroll.results.directory import Mode, write_json
+from treeroll.results.earlier import Earlier
+from treeroll.results.parts import PartWriter
+from treeroll.results.record import RunRecord
+from treeroll.results.session import Session
 from treeroll.tasks import Task
 
 # How often a long start says that it goes on.

@@ -8,12 +8,12 @@ from typing import Any
 from treeroll.cli.console import number, out, table
 from treeroll.cli.preflight import Plan, most_calls, resolved_policies
 from treeroll.cli.progress import Display, budget_line
-from treeroll.cli.results.directory import write_json
-from treeroll.cli.results.merge import merge
-from treeroll.cli.results.record import RunRecord
-from treeroll.cli.results.session import Sessions
-from treeroll.cli.summary import Facts, summarize
 from treeroll.errors import TreerollError
+from treeroll.results.directory import write_json
+from treeroll.results.merge import merge
+from treeroll.results.record import RunRecord
+from treeroll.results.session import Sessions
+from treeroll.results.summary import Facts, summarize
 
 INTERRUPTED = 130
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from treeroll.cli.console import note
-from treeroll.cli.results.directory import Mode, ResultDir
 from treeroll.cli.settings import SERVICE_SECTIONS, Settings
 from treeroll.cli.taskfile import PromptCheck, TaskFile, prompt_check
 from treeroll.config import RunConfig, parse
 from treeroll.errors import InvalidInput
+from treeroll.results.directory import Mode, ResultDir
 
 if TYPE_CHECKING:
     from treeroll.service import ServiceConfig

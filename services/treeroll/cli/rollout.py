@@ -131,9 +131,9 @@ def rollout(
     from treeroll.cli.console import note
     from treeroll.cli.job import execute
     from treeroll.cli.preflight import Request, make_plan
-    from treeroll.cli.results.directory import Mode
     from treeroll.cli.settings import rollout_settings
     from treeroll.errors import InvalidInput
+    from treeroll.results.directory import Mode
 
     if resume and overwrite:
         raise InvalidInput("--resume and --overwrite contradict each other; give one of them")

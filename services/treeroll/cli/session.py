@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 from treeroll.cli.interrupts import Interrupts
 from treeroll.cli.progress import Display, Snapshot
-from treeroll.cli.results.earlier import Written
-from treeroll.cli.results.session import Session
-from treeroll.cli.summary import Tally, TreeFigures
 from treeroll.client.records import TreeRecord
 from treeroll.errors import LeaseLost, RunClosed, TreerollError, Unavailable
+from treeroll.results.earlier import Written
+from treeroll.results.session import Session
+from treeroll.results.summary import Tally, TreeFigures
 from treeroll.tasks import Task
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from itertools import groupby
 from types import SimpleNamespace
 from typing import Any
 
-from treeroll.cli.results.reader import ResultReader
 from treeroll.errors import InvalidInput
+from treeroll.results.reader import ResultReader
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from treeroll.cli.results.directory import KINDS, ResultDir
-from treeroll.cli.results.reader import ResultReader
-from treeroll.cli.results.record import RunRecord
-from treeroll.cli.results.session import Sessions
+from treeroll.results.directory import KINDS, ResultDir
+from treeroll.results.reader import ResultReader
+from treeroll.results.record import RunRecord
+from treeroll.results.session import Sessions
 
 COMPLETE = "complete"
 

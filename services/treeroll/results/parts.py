@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from treeroll.cli.results.directory import ResultDir, settle
-from treeroll.cli.results.session import Session, dump
 from treeroll.client.columns import nodes_table, samples_table
 from treeroll.client.records import TreeRecord
+from treeroll.results.directory import ResultDir, settle
+from treeroll.results.session import Session, dump
 
 COMPRESSION = "zstd"
 

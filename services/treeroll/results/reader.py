@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from treeroll.cli.results.directory import KINDS, ResultDir
-from treeroll.cli.results.session import Session, Sessions, load
 from treeroll.errors import InvalidInput
+from treeroll.results.directory import KINDS, ResultDir
+from treeroll.results.session import Session, Sessions, load
 
 # Metadata of a merged file: parts with a smaller number are in it.
 NEXT_PART_KEY = b"treeroll.next_part"

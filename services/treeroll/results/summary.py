@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from treeroll.cli.results.session import Figures, Session, Sessions
 from treeroll.policies.segment.turns import percentile
+from treeroll.results.session import Figures, Session, Sessions
 
 # Failed tasks that are listed with their error; all are counted.
 LISTED_FAILURES = 100

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from treeroll.cli.summary import Tally, TreeFigures
+from treeroll.results.summary import Tally, TreeFigures
 
 SAMPLE_COLUMNS = ("tree_id", "status", "reward", "reward_status", "path_weight", "completion_text")
 

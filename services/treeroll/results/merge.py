@@ -7,13 +7,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from treeroll.cli.results.directory import KINDS, ResultDir, settle
-from treeroll.cli.results.figures import add_nodes, add_samples
-from treeroll.cli.results.parts import COMPRESSION, with_metadata
-from treeroll.cli.results.reader import NEXT_PART_KEY, ResultReader
-from treeroll.cli.results.session import Sessions, dump
-from treeroll.cli.summary import Tally
 from treeroll.client.columns import NODE_SCHEMA, SAMPLE_SCHEMA
+from treeroll.results.directory import KINDS, ResultDir, settle
+from treeroll.results.figures import add_nodes, add_samples
+from treeroll.results.parts import COMPRESSION, with_metadata
+from treeroll.results.reader import NEXT_PART_KEY, ResultReader
+from treeroll.results.session import Sessions, dump
+from treeroll.results.summary import Tally
 
 # Rows gather until they take this much memory; then they become a row group. A row group holds whole trees.
 ROW_GROUP_BYTES = 32 << 20

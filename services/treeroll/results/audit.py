@@ -7,8 +7,8 @@ from itertools import groupby, pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
-from treeroll.cli.results.directory import KINDS, ResultDir
-from treeroll.cli.results.reader import ResultReader
+from treeroll.results.directory import KINDS, ResultDir
+from treeroll.results.reader import ResultReader
 
 Finding = tuple[str, str]
 Row = dict[str, Any]
