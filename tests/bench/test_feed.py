@@ -3,8 +3,8 @@
 from treeroll.bench.feed import measure
 from treeroll.bench.finished_trees import FinishedTrees, TreeShape
 from treeroll.client.sample import samples_of
+from treeroll.coordinator.audit import tree_findings
 from treeroll.records.assemble import assemble
-from treeroll.store.audit import tree_findings
 from treeroll.store.base import StoredTree
 
 

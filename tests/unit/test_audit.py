@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from treeroll.coordinator import records
+from treeroll.coordinator.audit import audit, tree_findings
+from treeroll.coordinator.audit_caps import Caps
 from treeroll.pb.v1 import common_pb2 as pb
-from treeroll.store.audit import audit, tree_findings
-from treeroll.store.audit_caps import Caps
 from treeroll.store.base import Commit
 from treeroll.store.memory import MemoryStore
 

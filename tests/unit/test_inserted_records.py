@@ -10,6 +10,7 @@ import pytest
 from treeroll.client.node import nodes_of
 from treeroll.client.sample import samples_of
 from treeroll.coordinator import records
+from treeroll.coordinator.audit import tree_findings
 from treeroll.coordinator.specs import check_inserts
 from treeroll.coordinator.tools import ToolDesk
 from treeroll.core.effects import PersistNode
@@ -22,7 +23,6 @@ from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.records.assemble import complete
 from treeroll.records.split import split_nodes
-from treeroll.store.audit import tree_findings
 from treeroll.tokenizer import Tokenizer
 from treeroll.tree.node import Content, Node, NodeStatus, Observation, Origin
 

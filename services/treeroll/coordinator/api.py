@@ -11,6 +11,7 @@ from treeroll import __version__, clock
 from treeroll.config import RunConfig
 from treeroll.coordinator import records
 from treeroll.coordinator.allocation import success_history
+from treeroll.coordinator.audit import audit
 from treeroll.coordinator.budgets import check_deadline
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.rewards import RewardDesk
@@ -35,7 +36,6 @@ from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.pb.v1 import rollout_pb2_grpc
 from treeroll.records.assemble import assemble
-from treeroll.store.audit import audit
 from treeroll.tokenizer import Tokenizer
 
 MAX_TASKS_PER_CALL = 10_000

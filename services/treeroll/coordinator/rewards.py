@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
 from treeroll.coordinator import records
+from treeroll.coordinator.audit import ENDED
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.specs import check_reward
 from treeroll.core.run import Run
@@ -11,7 +12,6 @@ from treeroll.errors import InvalidInput, RewardConflict, UnknownNode, UnknownTr
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.records.assemble import assemble
-from treeroll.store.audit import ENDED
 from treeroll.store.base import Commit, StoredTree
 
 

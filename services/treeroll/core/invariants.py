@@ -1,4 +1,4 @@
-"""The named promises of the core as checks. Run after every step in tests; `store/audit.py` is the twin for stores."""
+"""The named promises of the core as checks, run after every step in tests; `coordinator/audit.py` has the stores'."""
 
 from collections.abc import Iterator
 

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from treeroll.coordinator.audit_caps import Caps
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.records.assemble import assemble
-from treeroll.store.audit_caps import Caps
 from treeroll.store.base import Store
 
 ENDED = ("complete", "partial", "failed")
