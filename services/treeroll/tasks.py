@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from treeroll.chat.messages import Message, check_messages
+from treeroll.chat.messages import Message, plain_messages
 from treeroll.checks import check_text, kind
 from treeroll.errors import InvalidInput
 
@@ -36,7 +36,8 @@ class Task:
     prompt: str | None = None
     """Plain text, tokenised as it is."""
     messages: Sequence[Message] | None = None
-    """Chat messages, each with text under `role` and `content`; the service applies the model's chat template."""
+    """Chat messages, each with text under `role` and `content`; the service applies the model's chat template. Kept
+    without null keys, see `treeroll.chat.messages`."""
     prompt_ids: Sequence[int] | None = None
     """Token ids, for a caller that tokenises itself."""
     answer: str | None = None
@@ -52,7 +53,12 @@ class Task:
         if len(forms) != 1:
             found = f"'{forms[0]}' and '{forms[1]}' are both there" if forms else "no prompt"
             raise InvalidInput(f"{found}; give exactly one of 'prompt', 'messages' and 'prompt_ids'")
-        _PROMPT_CHECKS[forms[0]](getattr(self, forms[0]))
+        if self.messages is not None:
+            object.__setattr__(self, "messages", plain_messages(self.messages))
+        elif self.prompt is not None:
+            check_text("prompt", self.prompt)
+        else:
+            _check_prompt_ids(self.prompt_ids)
         if self.answer is not None:
             check_text("answer", self.answer, may_be_empty=True)
         _check_json(self.extra)
@@ -66,13 +72,6 @@ def _check_prompt_ids(ids: Any) -> None:
     for position, token in enumerate(ids):
         if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token <= MAX_TOKEN_ID:
             raise InvalidInput(f"'prompt_ids[{position}]' must be a token id (0 or more), got {token!r}")
-
-
-_PROMPT_CHECKS: dict[str, Callable[[Any], None]] = {
-    "prompt": lambda value: check_text("prompt", value),
-    "messages": check_messages,
-    "prompt_ids": _check_prompt_ids,
-}
 
 
 def _check_json(extra: Mapping[str, Any]) -> None:

@@ -1,5 +1,10 @@
-"""Chat messages as clients write them."""
+"""Chat messages as clients write them, and as templates take them.
 
+A null key of an object in a message is an absent key, at any depth: Arrow and Parquet give every message all the keys
+that any message of the column has, and templates ask whether a key is there.
+"""
+
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,18 +14,59 @@ from treeroll.errors import InvalidInput
 Message = Mapping[str, Any]
 
 
-def check_messages(messages: Any) -> None:
-    """InvalidInput, naming message and key, unless it is a list of messages that have a role and content."""
+def plain_messages(messages: Any) -> list[dict[str, Any]]:
+    """The messages as JSON values, without null keys and without lists of no tool calls.
+
+    InvalidInput names message and key of what no message has: anything that is no JSON or no Unicode text, a message
+    without a role, or one without content that calls no tool.
+    """
     if not isinstance(messages, Sequence) or isinstance(messages, str | bytes):
         raise InvalidInput(f"'messages' must be a list, got {kind(messages)}")
     if not messages:
         raise InvalidInput("'messages' is empty")
-    for position, message in enumerate(messages):
-        if not isinstance(message, Mapping):
-            raise InvalidInput(
-                f"'messages[{position}]' must be an object with 'role' and 'content', got {kind(message)}"
-            )
-        for key in ("role", "content"):
-            if key not in message:
-                raise InvalidInput(f"'messages[{position}]' has no '{key}'")
-            check_text(f"messages[{position}].{key}", message[key], may_be_empty=key == "content")
+    return [_message(f"messages[{position}]", message) for position, message in enumerate(messages)]
+
+
+def _message(name: str, message: Any) -> dict[str, Any]:
+    if not isinstance(message, Mapping):
+        raise InvalidInput(f"'{name}' must be an object with 'role' and 'content', got {kind(message)}")
+    plain = plain_object(name, message)
+    if plain.get("tool_calls") == []:
+        del plain["tool_calls"]
+    for key in ("role", "content"):
+        if key in plain:
+            check_text(f"{name}.{key}", plain[key], may_be_empty=key == "content")
+        elif key == "role" or "tool_calls" not in plain:
+            raise InvalidInput(f"'{name}' has no '{key}'")
+    return plain
+
+
+def plain_object(name: str, value: Mapping[Any, Any]) -> dict[str, Any]:
+    """An object as a JSON value without null keys, at any depth. InvalidInput names what is no JSON."""
+    try:
+        return _object(name, value)
+    except RecursionError:
+        raise InvalidInput(f"'{name}' is nested too deeply") from None
+
+
+def _object(name: str, value: Mapping[Any, Any]) -> dict[str, Any]:
+    for key in value:
+        check_text(f"a key of {name}", key)
+    return {key: _plain(f"{name}.{key}", item) for key, item in value.items() if item is not None}
+
+
+def _plain(name: str, value: Any) -> Any:
+    match value:
+        case None | bool() | int():
+            return value
+        case str():
+            check_text(name, value, may_be_empty=True)
+            return value
+        case float() if math.isfinite(value):
+            return value
+        case Mapping():
+            return _object(name, value)
+        case list() | tuple():
+            return [_plain(f"{name}[{position}]", item) for position, item in enumerate(value)]
+    what = value if isinstance(value, float) else kind(value)
+    raise InvalidInput(f"'{name}' cannot be written as JSON, got {what}")

@@ -12,6 +12,7 @@ from treeroll.config import RunConfig, parse
 from treeroll.coordinator.allocation import allocator, growth_by_leaves
 from treeroll.coordinator.budgets import run_budget, total_tokens
 from treeroll.coordinator.models import check_branch_models, route_policy, run_models
+from treeroll.coordinator.prompts import prompt_of
 from treeroll.coordinator.records import CLIENT_SCORER
 from treeroll.core.history import History
 from treeroll.core.run import RunSpec, Sampling, TaskSpec
@@ -154,7 +155,7 @@ def task_spec(run_id: str, epoch: int, task: api.Task, tokenizer: Tokenizer) -> 
     where = f"task '{task.task_id}'"
     if not 1 <= len(task.task_id) <= MAX_TASK_ID_CHARS:
         raise InvalidInput(f"{where}: a task id has 1 to {MAX_TASK_ID_CHARS} characters")
-    ids, text = _prompt(task, tokenizer, where)
+    ids, text = prompt_of(task, tokenizer, where)
     tokenizer.check_prompt(ids, where)
     extra_json = _extra(task.extra_json, where)
     answer = task.answer if task.HasField("answer") else None
@@ -172,31 +173,6 @@ def task_spec(run_id: str, epoch: int, task: api.Task, tokenizer: Tokenizer) -> 
         answer=answer,
         extra_json=extra_json,
     )
-
-
-def _prompt(task: api.Task, tokenizer: Tokenizer, where: str) -> tuple[list[int], str]:
-    match task.WhichOneof("prompt"):
-        case "text":
-            return tokenizer.encode_text(task.text), task.text
-        case "prompt_ids":
-            if len(task.prompt_ids) % 4:
-                raise InvalidInput(f"{where}: prompt_ids is not a whole number of int32 values")
-            ids = [int(i) for i in np.frombuffer(task.prompt_ids, "<i4")]
-            tokenizer.check_prompt(ids, where)
-            return ids, tokenizer.decode(ids)
-        case "messages_json":
-            return tokenizer.encode_messages(_messages(task.messages_json, where))
-    raise InvalidInput(f"{where}: it has no prompt; give text, messages or prompt_ids")
-
-
-def _messages(raw: str, where: str) -> list[dict[str, object]]:
-    try:
-        messages = json.loads(raw)
-    except ValueError as error:
-        raise InvalidInput(f"{where}: messages are not JSON: {error}") from None
-    if not isinstance(messages, list) or not messages or not all(isinstance(m, dict) for m in messages):
-        raise InvalidInput(f"{where}: messages must be a non-empty list of objects")
-    return messages
 
 
 def _extra(raw: str, where: str) -> str:
