@@ -20,7 +20,7 @@ SCALES = {
     "any": None,
 }
 SETTINGS = {
-    "grpo": {},
+    "grpo": {"scale": ["std", "none"], "epsilon": [1e-6, 1e-4]},
     "rloo": {},
     "treepo": {
         "aggregate": ["average", "group_size"],
@@ -30,7 +30,8 @@ SETTINGS = {
     "tree_seg": {"eta": [1.0, 0.7]},
     "segpo": {},
     "treerl": {
-        "terms": ["global_local", "local", "global", "ancestors", "local_leaf"],
+        "terms": ["global_local", "local", "global", "ancestors", "local_leaf", "leaf"],
+        "average": ["leaves", "children"],
         "scale": ["sqrt", "leaves", "none"],
         "scaled": ["values", "sum"],
         "center": ["none", "step", "token"],
@@ -47,7 +48,12 @@ SETTINGS = {
     "treeps_mc": {"against": ["parent", "prompt", "both"]},
     "ib_tpo": {"ib_weight": [0.1, 1.0], "beta": [5.0, 0.5], "success": [0.5, 0.0]},
     "mars2": {"gamma": [0.5, 2.0], "sibling_share": [0.5, 0.0, 0.8]},
-    "deepsearch": {"success": [0.5, 0.0], "smallest_share": [0.1, 0.6], "temperature": [1.0, 2.5]},
+    "deepsearch": {
+        "success": [0.5, 0.0],
+        "smallest_share": [0.1, 0.6],
+        "temperature": [1.0, 2.5],
+        "scale": ["none", "std"],
+    },
     "rest_mcts": {"success": [0.5, 0.0]},
 }
 COMBINATIONS = {
@@ -55,6 +61,8 @@ COMBINATIONS = {
     for name, options in SETTINGS.items()
 }
 ESTIMATORS = [policy.name for policy in registry.POLICIES["advantage"]]
+# Their sources count segments, so that more of them are another tree; docs/algorithms.md says so of each.
+BY_SEGMENT = {"treepo", "tree_seg", "ib_tpo", "deepsearch", "rest_mcts"}
 
 
 def grown(seed: int, depth: int, width: int, end: float, scored: float, scale: str) -> CreditTree:
@@ -143,6 +151,63 @@ def test_the_order_in_which_leaves_are_listed_changes_nothing(name, tree, order)
         tree.groups,
     )
     assert estimator(name, {}).estimate(other) == estimator(name, {}).estimate(tree)
+
+
+def cut(tree: CreditTree, chance: random.Random) -> tuple[CreditTree, dict[int, list[int]]]:
+    """The tree with some segments of two tokens or more in two, and the new numbers of each node's parts.
+
+    Tokens keep their log probabilities, which are all alike within a segment. A leaf's reward stays at its end.
+    """
+    parts: dict[int, list[int]] = {0: [0]}
+    tokens, logprobs = {0: tree.n_tokens[0]}, {0: 0.0}
+    for node in sorted(tree.n_tokens.keys() - {0}):
+        whole = tree.n_tokens[node]
+        first = chance.randint(1, whole - 1) if whole > 1 and chance.random() < 0.5 else whole
+        parts[node] = []
+        for length in (first, whole - first):
+            if length:
+                parts[node].append(len(tokens))
+                logprobs[len(tokens)] = tree.logprob_sums[node] * length / whole
+                tokens[len(tokens)] = length
+    ends = {node: own[-1] for node, own in parts.items()}
+    return (
+        CreditTree(
+            {ends[leaf]: tuple(part for node in path for part in parts[node]) for leaf, path in tree.paths.items()},
+            {ends[leaf]: reward for leaf, reward in tree.rewards.items()},
+            tokens,
+            logprobs,
+            {ends[node]: reward for node, reward in tree.inner_rewards.items()},
+            {ends[leaf]: group for leaf, group in tree.groups.items()},
+        ),
+        parts,
+    )
+
+
+def worst_change(name: str, params: dict[str, object], tree: CreditTree, chance: random.Random) -> float:
+    """Most that any token's credit changes where segments are cut in two, as a share of 1 or of what it was."""
+    before = estimator(name, params).estimate(tree)
+    other, parts = cut(tree, chance)
+    after = estimator(name, params).estimate(other)
+    worst = 0.0
+    for leaf, values in before.items():
+        of_part = dict(zip(other.paths[parts[leaf][-1]], after[parts[leaf][-1]], strict=True))
+        for node, value in zip(tree.paths[leaf], values, strict=True):
+            worst = max(worst, *(abs(of_part[part] - value) / max(1.0, abs(value)) for part in parts[node]))
+    return worst
+
+
+@pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - BY_SEGMENT))
+@settings(max_examples=500)
+@given(tree=trees, choice=st.integers(0, 2**16), chance=st.randoms(use_true_random=False))
+def test_cutting_a_segment_in_two_changes_no_tokens_credit(name, tree, choice, chance):
+    params = COMBINATIONS[name][choice % len(COMBINATIONS[name])]
+    assert worst_change(name, params, tree, chance) <= 1e-9, params
+
+
+@pytest.mark.parametrize("name", sorted(BY_SEGMENT))
+def test_what_counts_segments_is_known_to(name):
+    changes = [worst_change(name, {}, grown(seed, 4, 3, 0.2, 1.0, "binary"), random.Random(seed)) for seed in range(20)]
+    assert max(changes) > 1e-3
 
 
 # The other two do not compare leaves only: one gives labels, and one has a term against a constant.

@@ -78,8 +78,10 @@ def norm(value: float, group: list[float], epsilon: float, spread=stdev) -> floa
 
 
 @per_leaf
-def grpo(rewards, path):
-    return norm(rewards[path], list(rewards.values()), 1e-6)
+def grpo(rewards, path, scale="std", epsilon=1e-6):
+    if scale == "none":
+        return rewards[path] - fmean(rewards.values())
+    return norm(rewards[path], list(rewards.values()), epsilon)
 
 
 @per_leaf
@@ -181,19 +183,20 @@ def segpo(rewards, tree):
 
 
 @definition
-def treerl(rewards, tree, terms="global_local", scale="sqrt", scaled="values", center="none"):
+def treerl(rewards, tree, terms="global_local", average="leaves", scale="sqrt", scaled="values", center="none"):
     def others_gap(values, path):
         others = [value for other, value in values.items() if other != path]
         return values[path] - fmean(others) if others else 0.0
 
     centred = {path: others_gap(rewards, path) for path in rewards}
+    worth = {"leaves": leaf_mean, "children": child_mean}[average]
     counted = {
         "none": {},
         "step": dict.fromkeys([(), *{edge(rewards, node) for node in nodes_of(rewards)}], 1),
         "token": {node: tree.n_tokens[node[-1]] for node in nodes_of(rewards)},
     }[center]
     weights = {node: count * len(below(rewards, node)) for node, count in counted.items()}
-    mean = sum(leaf_mean(centred, node) * weights[node] for node in counted) / max(sum(weights.values()), 1)
+    mean = sum(worth(centred, node) * weights[node] for node in counted) / max(sum(weights.values()), 1)
 
     def weight(node):
         leaves = len(below(rewards, node))
@@ -201,11 +204,16 @@ def treerl(rewards, tree, terms="global_local", scale="sqrt", scaled="values", c
 
     @cache
     def value(node):
-        return (leaf_mean(centred, node) - mean) * (weight(node) if scaled == "values" else 1)
+        return (worth(centred, node) - mean) * (weight(node) if scaled == "values" else 1)
 
     def along(path):
         found, last = [], None
         for node in prefixes(path):
+            head = edge(rewards, node)
+            if head != node:  # the same stretch
+                found.append(found[-1])
+                continue
+            above = [(), *(each for each in prefixes(node)[:-1] if edge(rewards, each) == each)]
             local = value(node) - value(node[:-1])
             if last is not None and abs(local) < 1e-8:
                 local = last
@@ -214,8 +222,9 @@ def treerl(rewards, tree, terms="global_local", scale="sqrt", scaled="values", c
                 "global": value(node),
                 "local": local,
                 "global_local": value(node) + local,
-                "ancestors": fmean([value(node) - value(node[:end]) for end in range(len(node))]),
+                "ancestors": fmean([value(node) - value(each) for each in above]),
                 "local_leaf": local + others_gap(centred, path),
+                "leaf": others_gap(centred, path),
             }[terms]
             found.append(total * (weight(node) if scaled == "sum" else 1))
         return found
@@ -309,7 +318,7 @@ def mars2(rewards, tree, gamma=0.5, sibling_share=0.5):
 
 
 @definition
-def deepsearch(rewards, tree, success=0.5, smallest_share=0.1, temperature=1.0, ceiling=1.0):
+def deepsearch(rewards, tree, success=0.5, smallest_share=0.1, temperature=1.0, ceiling=1.0, scale="none"):
     @cache
     def value(node):
         """Leaf by leaf, as the release updates a node."""
@@ -329,7 +338,10 @@ def deepsearch(rewards, tree, success=0.5, smallest_share=0.1, temperature=1.0, 
 
     def along(path):
         inner = [ceiling * math.tanh(value(node) / temperature) for node in prefixes(path)[:-1]]
-        return [norm(each, leaves, 1e-6, pstdev) for each in [*inner, value(path)]]
+        found = [*inner, value(path)]
+        if scale == "none":
+            return [each - fmean(leaves) for each in found]
+        return [norm(each, leaves, 1e-6, pstdev) for each in found]
 
     return {path: along(path) for path in rewards}
 

@@ -14,16 +14,25 @@ def test_correct_outcomes_are_summed_with_decay_and_overwrite_wrong_ones():
     assert paths[4] == close(tanh(1 / 2), tanh(-3 / 2), -1)
 
 
-def test_values_are_relative_to_the_leaves():
+@pytest.mark.parametrize(("scale", "std"), [("none", 1.0), ("std", 0.75**0.5)])
+def test_values_are_relative_to_the_leaves(scale, std):
     tree = credit_tree(["0", "10", "110", "111"], [1, 0, 0, 0])
-    mean, std = -0.5, 0.75**0.5
+    mean = -0.5
     one, eleven = tanh(-(2 / 3 + 1 / 2 + 1 / 2)), tanh(-3 / 2)
-    assert estimate("deepsearch", tree) == [
+    assert estimate("deepsearch", tree, scale=scale) == [
         close((1 - mean) / std),
         close((one - mean) / std, (-1 - mean) / std),
         close((one - mean) / std, (eleven - mean) / std, (-1 - mean) / std),
         close((one - mean) / std, (eleven - mean) / std, (-1 - mean) / std),
     ]
+
+
+def test_credit_is_the_releases_whose_scripts_do_not_divide():
+    # Computed by the release's rule: a node with two children, one of them right, beside a wrong answer.
+    tree = credit_tree(["00", "01", "1"], [1, 0, 0])
+    assert estimate("deepsearch", tree) == [close(0.916116, 1.333333), close(0.916116, -0.666667), close(-0.666667)]
+    divided = [close(0.971687, 1.414212), close(0.971687, -0.707106), close(-0.707106)]
+    assert estimate("deepsearch", tree, scale="std") == divided
 
 
 def test_outcomes_fade_no_further_than_the_smallest_share():

@@ -41,6 +41,7 @@ def test_dividing_by_the_number_of_leaves():
         ("ancestors", (0.2857, -0.1429, 0.5714 - 0.0952)),
         # Leave-one-out of leave-one-out rewards: 8/7 of them.
         ("local_leaf", (0.2857 + 0.6531, -0.2857 + 0.6531, 0.5714 + 0.6531)),
+        ("leaf", (0.6531, 0.6531, 0.6531)),
     ],
 )
 def test_terms(terms, expected):
@@ -70,6 +71,23 @@ def test_cutting_an_answer_into_more_segments_changes_no_credit():
     split, whole = credit_tree(["0000", "001", "1"], [1, 0, 0]), credit_tree(["00", "01", "1"], [1, 0, 0])
     above, leaf = estimate("treerl", whole)[0]
     assert estimate("treerl", split)[0] == close(above, above, leaf, leaf)
+
+
+def test_ancestors_are_stretches_between_forks():
+    # Computed by the release's rule, with the root of the number of leaves: 3 and 5 are one stretch of it.
+    tree = credit_tree(["000", "01", "1"], [1, 0, 0])
+    assert estimate("treerl", tree, terms="ancestors")[0] == close(0.176777, 0.911612, 0.911612)
+
+
+def test_values_may_be_means_of_childrens_values():
+    # R': 1, -.5, -.5, -.5 times 4/3 of the gaps; node 0 has two children, of which one has two leaves.
+    tree = credit_tree(["000", "001", "01", "1"], [1, 0, 0, 0])
+    good, bad = 1.0, -1 / 3
+    inner = (good + bad) / 2
+    outer = (inner + bad) / 2
+    assert estimate("treerl", tree, terms="global", scale="none", average="children")[0] == close(outer, inner, good)
+    by_leaves = (good + 2 * bad) / 3
+    assert estimate("treerl", tree, terms="global", scale="none")[0] == close(by_leaves, inner, good)
 
 
 def test_ragged_paths():

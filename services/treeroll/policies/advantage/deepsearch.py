@@ -1,7 +1,7 @@
 """DeepSearch's advantages: outcomes backed up with decay, squashed, relative to the leaves."""
 
 import math
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,16 +14,18 @@ EPSILON = 1e-6
 
 
 class DeepSearchAdvantage:
-    """A(n) = (x(n) - mean z) / (std z + 1e-6): x is tanh(v(n) / T) x C for an inner node, v for the path's leaf.
+    """A(n) = x(n) - mean z: x is tanh(v(n) / T) x C for an inner node, v for the path's leaf.
 
     z is 1 for a correct leaf and -1 for any other. v(n) sums g z over the leaves below n, g = (depth of n + 1) /
     (depth of the leaf + 1), but at least `smallest_share`; where one of them is correct, only the correct ones count,
     because in the release a correct outcome overwrites wrong ones and a wrong one never takes from a positive value.
-    Mean and population deviation are over the leaves. Temperature T and ceiling C are 1 by default.
+    The mean is over the leaves. Temperature T and ceiling C are 1 by default. `scale=std` divides by the leaves'
+    population deviation + 1e-6: the release's code has it, and both of its training scripts switch it off, because it
+    gives tasks that hardly ever succeed, or fail, a weight above that of others.
 
     Ours: correct is a reward of `success` or more; every scored leaf is backed up, where the release's search backs up
-    one per expansion; leaves that agree have no credit, where the release divides by 1e-6. Its penalty for overlong
-    answers is the scorer's to give.
+    one per expansion; leaves that agree have no credit. The release's penalty for overlong answers is the scorer's to
+    give.
     """
 
     name: ClassVar[str] = "deepsearch"
@@ -37,6 +39,7 @@ class DeepSearchAdvantage:
         smallest_share: float = Field(0.1, ge=0, le=1, description="least share of an outcome that reaches a node")
         temperature: float = Field(1.0, gt=0, le=1e6, description="divides an inner node's value before tanh (T)")
         ceiling: float = Field(1.0, gt=0, le=1e6, description="multiplies it after tanh (C)")
+        scale: Literal["none", "std"] = Field("none", description="deviation of the leaves to divide by")
 
     def __init__(self, params: Params, limits: Limits) -> None:
         self._params = params
@@ -49,11 +52,12 @@ class DeepSearchAdvantage:
         center, spread = mean(leaves), deviation(leaves)
         if spread == 0.0:
             return scored.along_paths(dict.fromkeys(scored.parents, 0.0))
+        scale = 1.0 if self._params.scale == "none" else spread + EPSILON
         squashed = {node: self._params.ceiling * math.tanh(v / self._params.temperature) for node, v in values.items()}
         credit = {}
         for leaf in tree.rewards:
             found = [squashed[node] for node in tree.paths[leaf][:-1]] + [values[leaf]]
-            credit[leaf] = tuple([(value - center) / (spread + EPSILON) for value in found])
+            credit[leaf] = tuple([(value - center) / scale for value in found])
         return credit
 
     def _backed_up(self, tree: CreditTree, scored: ScoredTree) -> dict[int, float]:

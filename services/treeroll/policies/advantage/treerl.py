@@ -17,18 +17,23 @@ SMALLEST_STEP = 1e-8
 class TreeRL:
     """A(n) = V(n) + (V(n) - V(p)): the global term, which is V(n) because leaves are centred, plus the local one.
 
-    R'_i = R_i minus the mean of the other leaves' rewards; V(n) = sum of R' over the leaves below n / their number.
+    R'_i = R_i minus the mean of the other leaves' rewards; V(n) = sum of R' over the leaves below n / their number, or
+    with `average=children` (the release's `average_one_generation`) the plain mean of the values of n's children.
     `scale` divides V(n) by the square root of the number of leaves below (the release's script), by the number, or not.
     As in the code, `scaled=values` divides before differences are taken; `sum` divides the finished sum instead. A
     local term of zero is replaced by that of the node before it on the path.
 
-    `terms`: `global`, `local`, both, `ancestors` (mean of V(n) - V(a) over all nodes a above n, the prompt included),
-    or `local_leaf` (local plus R' of the leaf, made leave-one-out once more, as in the code). `center` subtracts the
-    tree's mean value from every V first, over nodes (`step`) or over tokens (`token`), each leaf below counting once.
+    `terms`: `global` (the release's `use_value_only`), `local`, both (`use_state_value_reward`), `ancestors` (mean of
+    V(n) - V(a) over all a above n, the prompt included: `advantage_mix_allancestor`), `local_leaf` (local plus R' of
+    the leaf, made leave-one-out once more, as in the code: `use_orm_reward`), or `leaf` (the latter alone:
+    `use_chain_reward`). `center` subtracts the tree's mean value from every V first, over nodes (`step`) or over tokens
+    (`token`), each leaf below counting once. Nodes are stretches between forks, as the release's are: how often one of
+    them is cut into segments changes no credit.
 
     Ours: counts are of all scored leaves, where the release counts those selected for training, because selection is
-    the trainer's (`treeroll.client.selection`); `step` counts a stretch between forks once, as the release's nodes do.
-    The release's reward of -1 for leaves that did not stop by themselves is the scorer's to give.
+    the trainer's (`treeroll.client.selection`); `center` takes the same mean with both averages, where the release
+    takes it once per leaf from values that are no sums any more. The release's reward of -1 for leaves that did not
+    stop by themselves is the scorer's to give.
     """
 
     name: ClassVar[str] = "treerl"
@@ -38,8 +43,11 @@ class TreeRL:
     class Params(base.Params):
         """Which terms count and what they are divided by."""
 
-        terms: Literal["global_local", "local", "global", "ancestors", "local_leaf"] = Field(
+        terms: Literal["global_local", "local", "global", "ancestors", "local_leaf", "leaf"] = Field(
             "global_local", description="differences that are summed"
+        )
+        average: Literal["leaves", "children"] = Field(
+            "leaves", description="what a node's value is the mean of: the leaves below it, or its children's values"
         )
         scale: Literal["sqrt", "leaves", "none"] = Field("sqrt", description="root or number of leaves to divide by")
         scaled: Literal["values", "sum"] = Field("values", description="what is divided: node values, or their sum")
@@ -58,16 +66,18 @@ class TreeRL:
         if self._params.scaled == "values":
             values = {node: value * weights[node] for node, value in values.items()}
             weights = dict.fromkeys(weights, 1.0)
-        credit = {}
+        heads, credit = scored.edges(), {}
         for leaf in tree.rewards:
-            sums = self._terms(values, (0, *tree.paths[leaf]), leaves[leaf])
-            credit[leaf] = tuple([weights[node] * term for node, term in zip(tree.paths[leaf], sums, strict=True)])
+            stretches = [node for node in tree.paths[leaf] if heads[node] == node]
+            sums = self._terms([values[node] for node in (0, *stretches)], leaves[leaf])
+            terms = {node: weights[node] * term for node, term in zip(stretches, sums, strict=True)}
+            credit[leaf] = tuple([terms[heads[node]] for node in tree.paths[leaf]])
         return credit
 
     def _values(self, tree: CreditTree, scored: ScoredTree) -> tuple[dict[int, float], dict[int, float]]:
         """V of every node, and the second leave-one-out of every leaf."""
         gaps = dict(zip(tree.rewards, others_gap(list(tree.rewards.values())), strict=True))
-        values = scored.leaf_means(gaps)
+        values = scored.leaf_means(gaps) if self._params.average == "leaves" else scored.child_means(gaps)
         center = _center(self._params.center, tree, scored, values)
         values = {node: value - center for node, value in values.items()}
         return values, dict(zip(gaps, others_gap(list(gaps.values())), strict=True))
@@ -81,19 +91,20 @@ class TreeRL:
             case "leaves":
                 return 1 / leaves
 
-    def _terms(self, values: dict[int, float], path: tuple[int, ...], leaf: float) -> list[float]:
-        """One sum per node of the path after the prompt."""
-        found = [values[node] for node in path]
-        if self._params.terms == "global":
-            return found[1:]
-        if self._params.terms == "ancestors":
-            return [value - mean(found[:place]) for place, value in enumerate(found[1:], 1)]
+    def _terms(self, found: list[float], leaf: float) -> list[float]:
+        """One sum per stretch of a path, whose values follow that of the prompt."""
         local = _steps(found)
         match self._params.terms:
+            case "global":
+                return found[1:]
+            case "ancestors":
+                return [value - mean(found[:place]) for place, value in enumerate(found[1:], 1)]
             case "local":
                 return local
             case "local_leaf":
                 return [step + leaf for step in local]
+            case "leaf":
+                return [leaf] * len(local)
             case "global_local":
                 return [value + step for value, step in zip(found[1:], local, strict=True)]
 
