@@ -20,19 +20,20 @@ SMALLEST_SHARE = 0.1
 class DeepSearch:
     """Expands one node at a time into `width` segments, until `terminals` paths have been backed up.
 
-    Where no child of an expansion ends, the search goes down to the one with the best v + c * sqrt(ln N_parent / N),
-    without the second term where N is 0. Where some end, one of them is backed up (a correct one, else a wrong, else an
-    unfinished one; among them the one with the lowest mean surprisal), and the search goes on at the inner node of the
-    whole tree without children that has the best parent_weight * tanh v(parent) + own_weight * tanh v(n) +
-    depth_weight * bonus(depth / max_depth). A back-up adds max((depth_i + 1) / (depth_leaf + 1), 0.1) * z to every node
-    i of the path, z = +1 or -1; +1 replaces a negative value, and -1 leaves a positive one as it is. Defaults are the
-    release's; its entropy term is off there and absent here.
+    Where no child of an expansion ends, the search goes down to the one with the best Q + c * sqrt(ln N_parent / N),
+    without the second term where N_parent is 0. Where some end, one of them is backed up (a correct one, else a wrong,
+    else an unfinished one; among them the one with the lowest mean surprisal), and the search goes on at the inner node
+    of the whole tree without children that has the best parent_weight * tanh Q(parent) + own_weight * tanh Q(n) +
+    depth_weight * bonus(depth / max_depth). Q = v / N: a back-up adds max((depth_i + 1) / (depth_leaf + 1), 0.1) * z to
+    the v of every node i of the path, z = +1 or -1, where +1 replaces a negative v, and -1 leaves a positive one as it
+    is; N is how many back-ups went through a node, plus 1 for the expansion that made it, which the prompt has none of.
+    Defaults are the release's; its entropy term is off there and absent here.
 
     Every choice reads finished paths, so all nodes below the first segment are retrospective: their path weights are 0,
     and leaves are for training by the policy's own credit, not for estimates of the mean reward.
 
-    Ours: success is a reward of `success` or more; N counts back-ups; ties go to the first node in path order; a
-    discarded path is neither backed up nor a place to go on; `settled_after` takes settled subtrees off the frontier.
+    Ours: success is a reward of `success` or more; ties go to the first node in path order; a discarded path is neither
+    backed up nor a place to go on; `settled_after` takes settled subtrees off the frontier.
     """
 
     name: ClassVar[str] = "deepsearch"
@@ -78,8 +79,8 @@ class DeepSearchGrowth:
         self._wave: list[Node] = []  # children of the last expansion
         self._frontier: set[int] = set()  # inner nodes without children
         self._backed_up = 0
-        self._values: dict[int, float] = {}
-        self._visits: dict[int, int] = {}
+        self._values: dict[int, float] = {}  # v
+        self._visits: dict[int, int] = {}  # N
         self._rates = SuccessRates(params.success)
         self._settled = Settled(params, self._rates)
 
@@ -92,6 +93,7 @@ class DeepSearchGrowth:
         self._wave.append(node)
         if node.status is NodeStatus.INNER:
             self._frontier.add(node.number)
+            self._visits[node.number] = 1
         return []
 
     def on_idle(self, tree: Tree) -> list[Expansion]:
@@ -112,12 +114,16 @@ class DeepSearchGrowth:
         self._frontier.remove(node.number)
         return [Expansion(node.number, self._params.width - 1, BranchReason.FORK, Decision.RETROSPECTIVE)]
 
+    def _q(self, number: int) -> float:
+        """Q of a node; 0 before it has been visited."""
+        value = self._values.get(number, 0.0)
+        return value / self._visits[number] if value else 0.0
+
     def _uct(self, child: Node) -> float:
-        visits = self._visits.get(child.number, 0)
-        value = self._values.get(child.number, 0.0)
-        if not visits:
-            return value
-        return value + self._params.exploration * math.sqrt(math.log(self._visits[child.parent]) / visits)
+        q, above = self._q(child.number), self._visits.get(child.parent, 0)
+        if not above:
+            return q
+        return q + self._params.exploration * math.sqrt(math.log(above) / self._visits[child.number])
 
     def _best_of_frontier(self, tree: Tree) -> Node | None:
         nodes = [tree.nodes[number] for number in tree.in_path_order(list(self._frontier))]
@@ -125,9 +131,9 @@ class DeepSearchGrowth:
         return max(open_, key=self._frontier_score, default=None)
 
     def _frontier_score(self, node: Node) -> float:
-        params, values = self._params, self._values
-        score = params.parent_weight * math.tanh(values.get(node.parent, 0.0))
-        score += params.own_weight * math.tanh(values.get(node.number, 0.0))
+        params = self._params
+        score = params.parent_weight * math.tanh(self._q(node.parent))
+        score += params.own_weight * math.tanh(self._q(node.number))
         return score + params.depth_weight * self._bonus(node.depth)
 
     def _bonus(self, depth: int) -> float:
