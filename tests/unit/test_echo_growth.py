@@ -51,12 +51,22 @@ def test_an_answer_is_cut_before_its_first_unsure_token_and_the_rest_begins_at_t
         ([0.1, 0.1, 0.1, 3.4, 0.1, 0.1], {}),  # entropy below the threshold
         ([3.4, 3.4, 3.5, 3.5, 3.5, 3.5], {}),  # entropy was high before
         ([0.1, 0.1, 0.1, 3.5, 0.1, 0.1], {"confidence": 0.4}),  # confident all the same
-        ([0.1, 0.1, 0.1, 3.5, 0.1, 0.1], {"entropy_window": 4}),  # no full window before it
-        ([0.1, 0.1, 0.1, 3.5, 0.1, 0.1], {"group_window": 5}),
     ],
 )
 def test_each_part_of_the_test_must_hold(entropies, changes):
     assert grown(entropies, **changes) == [(0, None, 7)]
+
+
+@pytest.mark.parametrize("windows", [{"entropy_window": 4}, {"group_window": 5}, {}])
+def test_windows_may_be_partial_at_the_beginning_of_an_answer(windows):
+    assert grown([0.1, 0.1, 0.1, 3.5, 5.0, 0.1], **windows) == [(1, 3, 2), (0, None, 5)]
+
+
+def test_windows_and_depth_are_the_releases():
+    params = Echo.Params()
+    assert (params.min_depth, params.entropy_window, params.group_window) == (4, 4, 4)
+    # The first place there can be, with half of a window before it.
+    assert grown([0.1] * 4 + [3.5], [math.log(0.5)] * 5, min_depth=4, entropy_window=8, group_window=8)[0][:2] == (1, 4)
 
 
 def test_only_the_first_place_counts_even_if_its_width_is_one():
@@ -124,7 +134,7 @@ def test_more_leaves_than_the_run_wants_are_refused():
 
 def test_places_that_no_path_is_long_enough_for_are_refused():
     with pytest.raises(
-        InvalidInput, match=r"min_depth 32, .* no place before token 33, above max_tokens 32; lower them"
+        InvalidInput, match=r"min_depth 32 allows no place before token 33, above max_tokens 32; lower it"
     ):
         registry.build("branch", "echo", {**SHORT, "min_depth": 32}, LIMITS)
     registry.build("branch", "echo", {**SHORT, "min_depth": 31}, LIMITS)

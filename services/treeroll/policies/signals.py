@@ -16,21 +16,22 @@ def confidences(logprobs: Iterable[float]) -> list[float]:
 
 
 def means(values: Sequence[float], window: int) -> list[float]:
-    """At each value, the mean of the `window` values that end with it; nan, which no comparison holds for, before."""
+    """At each value, the mean of the `window` values that end with it, of all so far where there are fewer."""
     sums = list(accumulate(values, initial=0.0))
-    full = [(after - before) / window for before, after in zip(sums, sums[window:], strict=False)]
-    return [math.nan] * min(window - 1, len(values)) + full
+    partial = [sums[end] / end for end in range(1, min(window, len(sums)))]
+    return partial + [(after - before) / window for before, after in zip(sums, sums[window:], strict=False)]
 
 
 def rises(values: Sequence[float], window: int) -> list[float]:
-    """How far each value is above the mean of the `window` values before it; nan where there are fewer."""
-    return [value - mean for value, mean in zip(values, [math.nan, *means(values, window)], strict=False)]
+    """How far each value is above the mean of the `window` values before it, or of all before; 0 for the first."""
+    return [value - mean for value, mean in zip(values, [*values[:1], *means(values, window)], strict=False)]
 
 
 def falls(values: Sequence[float], window: int) -> list[bool]:
-    """Whether the mean of the last `window` values falls at each: what comes in is below what goes out."""
-    unknown = [False] * min(window, len(values))
-    return unknown + [new < old for old, new in zip(values, values[window:], strict=False)]
+    """Whether the mean of the last `window` values, or of all so far, falls at each; False for the first."""
+    # What comes in is below what goes out; where nothing goes out, below the mean so far.
+    partial = [value < mean for value, mean in zip(values[1:window], means(values, window), strict=False)]
+    return [False] * len(values[:1]) + partial + [new < old for old, new in zip(values, values[window:], strict=False)]
 
 
 def streaks(holds: Iterable[bool]) -> list[int]:

@@ -20,7 +20,8 @@ class Echo:
 
     That is the first token with `min_depth` completion tokens before it whose entropy H is at least `entropy` and at
     least `entropy_rise` above the mean of the `entropy_window` entropies before it, while the group confidence C, the
-    mean confidence of the last `group_window` tokens, is at most `confidence`. All windows must be full. Then
+    mean confidence of the last `group_window` tokens, is at most `confidence`. A window reaches back to the answer's
+    beginning at most. Then
     B = round(1 + entropy_weight (H - entropy_low) / (entropy_high - entropy_low) - confidence_weight (C - c) / c),
     held within 1..max_width, where c is `confidence`: B falls where the model is sure, whatever its entropy. B may be
     1, and then nothing starts. What is missing up to the run's leaves starts from the prompt in the same wave, so there
@@ -29,11 +30,11 @@ class Echo:
     A place is found by reading the finished answer, so it is retrospective, and so are the answers that fill up: path
     weights of all later answers are 0, and the first ones alone estimate the policy's mean reward.
 
-    Rule, weights and bounds are the release's, as are the thresholds of entropy; it compares them with entropies over
-    10 candidates, which cannot exceed ln 10 = 2.3, ours are upper bounds that can. Ours: how many answers come first,
-    the windows, `min_depth` and the least width of 1, which our sources do not give; a token's confidence, the
-    probability with which it was sampled, because a record holds no candidates; `confidence` on that scale. A discarded
-    answer is not cut, and none is replaced after the second wave.
+    Rule, windows, `min_depth`, weights and bounds are the release's, as are the thresholds of entropy; it compares them
+    with entropies over 10 candidates, which cannot exceed ln 10 = 2.3, ours are upper bounds that can. Ours: how many
+    answers come first; a token's confidence, the probability with which it was sampled, because a record holds no
+    candidates; `confidence` on that scale; an answer of `min_depth` tokens or fewer has no place, where the release
+    looks at its last token. A discarded answer is not cut, and none is replaced after the second wave.
 
     Ours, too: new answers sample the token at their place freely, so one begins as the old answer does with that
     token's own probability. The release gives them the best candidates but the old answer's token, one each. Nobody
@@ -53,12 +54,12 @@ class Echo:
         """How many answers, where they are cut, and how wide."""
 
         answers: int = Field(16, ge=1, le=MAX_FANOUT, description="whole answers that come first")
-        min_depth: int = Field(16, ge=1, description="completion tokens before the first place")
+        min_depth: int = Field(4, ge=1, description="completion tokens before the first place")
         entropy: float = Field(3.5, ge=0, description="least entropy of a place, nats")
         entropy_rise: float = Field(0.2, ge=0, description="least rise of entropy at a place, nats")
-        entropy_window: int = Field(16, ge=1, le=4096, description="tokens that an entropy is compared with")
+        entropy_window: int = Field(4, ge=1, le=4096, description="tokens that an entropy is compared with")
         confidence: float = Field(0.6, gt=0, le=1, description="most group confidence at a place")
-        group_window: int = Field(32, ge=1, le=4096, description="tokens in a group confidence")
+        group_window: int = Field(4, ge=1, le=4096, description="tokens in a group confidence")
         entropy_weight: float = Field(2.0, ge=0, le=1024, description="alpha, width that entropy adds")
         confidence_weight: float = Field(1.0, ge=0, le=1024, description="beta, width that confidence takes")
         entropy_low: float = Field(1.0, ge=0, description="H_lo, entropy that adds nothing, nats")
@@ -77,12 +78,10 @@ class Echo:
     def __init__(self, params: Params, limits: Limits) -> None:
         settings = f"answers {params.answers} and max_width {params.max_width}"
         within_leaves(self.name, settings, params.answers * params.max_width, limits)
-        earliest = max(params.min_depth, params.entropy_window, params.group_window - 1)
-        if earliest >= limits.max_tokens:
+        if params.min_depth >= limits.max_tokens:
             raise InvalidInput(
-                f"branch policy 'echo': min_depth {params.min_depth}, entropy_window {params.entropy_window} and "
-                f"group_window {params.group_window} allow no place before token {earliest + 1}, above max_tokens "
-                f"{limits.max_tokens}; lower them or allow longer paths"
+                f"branch policy 'echo': min_depth {params.min_depth} allows no place before token "
+                f"{params.min_depth + 1}, above max_tokens {limits.max_tokens}; lower it or allow longer paths"
             )
         self.max_leaves = limits.leaves
         self._params = params

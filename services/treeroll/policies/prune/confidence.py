@@ -21,12 +21,12 @@ class Confidence(FinishTests):
     `min_confidence`. 2 TAIL_DECLINE: that of the last `tail_window` has fallen with each of `decline_steps` tokens and
     is at most `decline_confidence`. 3 ENTROPY_SPIKE: each of `spike_steps` tokens has an entropy above the mean of the
     `entropy_window` before it, the last by more than `spike`. Any of them may be left out (none). A test holds for a
-    segment if it holds at any of its tokens; windows reach back along the path, and must be full.
+    segment if it holds at any of its tokens; windows reach back along the path, to its beginning at most.
 
-    Steps, `spike` and the choice of tests are the release's. Ours: the windows, which our sources do not give; the
-    confidence of a token, the probability with which it was sampled, because a record holds no candidates; and so its
-    thresholds, which have the order and the proportions of the release's 0.4 and 1.0, halved. Entropies are upper
-    bounds, from the `top_logprobs` that the run must ask for.
+    Windows, steps, `spike` and the choice of tests are the release's. Ours: the confidence of a token, the probability
+    with which it was sampled, because a record holds no candidates; and so its thresholds, an eighth of the release's
+    0.4 and 1.0: over windows this short a higher one ends paths at every unlikely word. Entropies are upper bounds,
+    from the `top_logprobs` that the run must ask for.
 
     The release decodes whole answers and cuts their text off afterwards. Ours: paths are judged when a segment has
     ended, and end with it, so short segments save tokens and one segment as long as the path saves none. What fails a
@@ -42,14 +42,14 @@ class Confidence(FinishTests):
     class Params(FinishTests.Params):
         """Which tests run, and their thresholds."""
 
-        group_window: int = Field(32, ge=1, le=4096, description="tokens in a group confidence")
-        min_confidence: float | None = Field(0.2, gt=0, le=1, description="a lower group confidence ends the path")
-        tail_window: int = Field(16, ge=1, le=4096, description="tokens in a tail confidence")
+        group_window: int = Field(4, ge=1, le=4096, description="tokens in a group confidence")
+        min_confidence: float | None = Field(0.05, gt=0, le=1, description="a lower group confidence ends the path")
+        tail_window: int = Field(8, ge=1, le=4096, description="tokens in a tail confidence")
         decline_steps: int = Field(3, ge=1, le=1024, description="tokens in a row at which tail confidence falls")
         decline_confidence: float | None = Field(
-            0.5, gt=0, le=1, description="a tail confidence that falls ends the path from here on"
+            0.125, gt=0, le=1, description="a tail confidence that falls ends the path from here on"
         )
-        entropy_window: int = Field(16, ge=1, le=4096, description="tokens that an entropy is compared with")
+        entropy_window: int = Field(4, ge=1, le=4096, description="tokens that an entropy is compared with")
         spike_steps: int = Field(3, ge=1, le=1024, description="tokens in a row with entropies above those before")
         spike: float | None = Field(0.5, ge=0, description="how far above, in nats, the last of them is")
         keep_as_leaf: bool = Field(True, description="whether such a path stays a sample, or is discarded")
@@ -57,14 +57,26 @@ class Confidence(FinishTests):
     def __init__(self, params: Params, limits: Limits) -> None:
         super().__init__(params, limits)
         self._tests = params
-        earliest = _earliest(params)
-        for test, tokens in earliest.items():
-            if tokens > limits.max_tokens:
+        # By test: tokens in a row that it looks at, and how far each of them looks back.
+        tests = {
+            "min_confidence": (1, params.group_window - 1),
+            "decline_confidence": (params.decline_steps, params.tail_window),
+            "spike": (params.spike_steps, params.entropy_window),
+        }
+        asked = {test: reach for test, reach in tests.items() if getattr(params, test) is not None}
+        if not asked:
+            raise InvalidInput(
+                f"prune policy 'confidence': {', '.join(tests)} are all none, so no test is left; set one of them or "
+                "use prune policy 'finish_tests'"
+            )
+        for test, (steps, _) in asked.items():
+            # Nothing falls or rises at the first token.
+            if test != "min_confidence" and steps + 1 > limits.max_tokens:
                 raise InvalidInput(
-                    f"prune policy 'confidence': {test} is first tested after {tokens} tokens, above max_tokens "
-                    f"{limits.max_tokens}; set it to none, shorten its window or allow longer paths"
+                    f"prune policy 'confidence': {test} is first tested after {steps + 1} tokens, above max_tokens "
+                    f"{limits.max_tokens}; set it to none, lower its steps or allow longer paths"
                 )
-        self._context = max(earliest.values()) - 1
+        self._context = max(steps - 1 + back for steps, back in asked.values())
 
     @property
     def entropy_needed(self) -> float | None:
@@ -114,19 +126,3 @@ class Confidence(FinishTests):
         rises = signals.rises(entropies, self._tests.entropy_window)
         risen = zip(signals.streaks(rise > 0 for rise in rises), rises, strict=True)
         return any(streak >= steps and rise > least for streak, rise in list(risen)[first:])
-
-
-def _earliest(params: Confidence.Params) -> dict[str, int]:
-    """How many tokens each test must have seen before it can hold, by its parameter; InvalidInput if there is none."""
-    tokens = {
-        "min_confidence": params.group_window,
-        "decline_confidence": params.tail_window + params.decline_steps,
-        "spike": params.entropy_window + params.spike_steps,
-    }
-    asked = {test: count for test, count in tokens.items() if getattr(params, test) is not None}
-    if not asked:
-        raise InvalidInput(
-            f"prune policy 'confidence': {', '.join(tokens)} are all none, so no test is left; set one of them or use "
-            "prune policy 'finish_tests'"
-        )
-    return asked
