@@ -9,6 +9,7 @@
     │   ├── RunClosed          tasks for a run that takes no more
     │   └── LeaseLost          the lease moved on; somebody else has the tree
     ├── Unavailable            the service or a part of it does not answer; retry
+    │   └── Drained            it starts no more trees until its drain is taken back
     ├── StoreError             the store refused or lost something
     │   └── StaleEpoch         another coordinator has taken over
     ├── EngineError            the engine failed
@@ -70,6 +71,10 @@ class Unavailable(TreerollError):
     """The service, or a part it needs, does not answer; try again."""
 
 
+class Drained(Unavailable):
+    """The service drains: it starts no more trees, and takes no tasks, until the drain is taken back."""
+
+
 class StoreError(TreerollError):
     """The store refused or lost something."""
 
@@ -99,6 +104,7 @@ GRPC_CODES: dict[type[TreerollError], str] = {
     Conflict: "ALREADY_EXISTS",
     RunClosed: "FAILED_PRECONDITION",
     LeaseLost: "FAILED_PRECONDITION",
+    Drained: "FAILED_PRECONDITION",  # not what clients try again
     Unavailable: "UNAVAILABLE",
     StaleEpoch: "ABORTED",
     StoreError: "UNAVAILABLE",

@@ -10,6 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.sessions import ReplicaPlane
 from treeroll.coordinator.starts import StartOrders
 from treeroll.coordinator.tools import ToolDesk
+from treeroll.core import runs
 from treeroll.core.events import ReplicaLost
 from treeroll.core.state import CoreSettings, State
 from treeroll.errors import InvalidInput, TreerollError, Unavailable
@@ -116,7 +118,7 @@ async def _serve_on(
     timeouts: dict[str, float] = {}
     scoring = Scoring(pool, timeouts)
     coordinator = make_coordinator(config, tokenizer, store, epoch, scoring)
-    feed = Feed(store, lambda run_id: coordinator.state.runs[run_id].total)
+    feed = Feed(store, partial(runs.outlook, coordinator.state))
     coordinator.on_emit = feed.notify
     replicas = ReplicaPlane(coordinator, config.coordinator.heartbeat_s, tokenizer)
     restarts: Counter[str] = Counter()

@@ -4,7 +4,7 @@ import pytest
 from tests.support.local_service import local_service
 
 from treeroll.client import connect_async
-from treeroll.errors import InvalidInput, RunClosed, RunConflict, TaskConflict, Unavailable, UnknownRun, UnknownTree
+from treeroll.errors import Drained, InvalidInput, RunClosed, RunConflict, TaskConflict, UnknownRun, UnknownTree
 
 RUN = {"recipe": "flat", "leaves": 2, "segment_tokens": 32, "max_depth": 4}
 TASK = {"id": "t1", "prompt": "Compute 1+2.\n", "answer": "3"}
@@ -80,7 +80,7 @@ async def test_a_draining_service_takes_no_tasks_and_says_so() -> None:
     async with local_service() as service, await connect_async(service.address, timeout_s=0.5) as client:
         run = await client.create_run("a", **RUN)
         assert (await client.drain()).draining
-        with pytest.raises(Unavailable, match="the service is draining"):
+        with pytest.raises(Drained, match="the service drains and takes no tasks"):
             await run.submit([TASK])
 
 

@@ -295,6 +295,9 @@ class FakeRollouts(rollout_pb2_grpc.RolloutsServicer):
     async def drain(self, _: Any) -> rollout_pb2.ServiceStatus:
         return await self.get_service(_)
 
+    async def undrain(self, _: Any) -> rollout_pb2.ServiceStatus:
+        return await self.get_service(_)
+
 
 def _rpc(method: str, handler: str) -> Any:
     """A servicer method: records the call, fails if a fault was ordered, maps typed errors as the real service does."""

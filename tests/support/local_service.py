@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from tests.support.eventually import eventually
 
@@ -12,6 +13,7 @@ from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.sessions import ReplicaPlane
+from treeroll.core import runs
 from treeroll.core.events import ReplicaLost
 from treeroll.demo import MODEL_DIR
 from treeroll.feed.feed import Feed
@@ -95,7 +97,7 @@ async def local_service(
     timeouts: dict[str, float] = {}
     scoring = Scoring(InlineScorers(), timeouts)
     core = make_coordinator(config, tokenizer, store, await store.open(), scoring)
-    feed = Feed(store, lambda run_id: core.state.runs[run_id].total)
+    feed = Feed(store, partial(runs.outlook, core.state))
     core.on_emit = feed.notify
     plane = ReplicaPlane(core, config.coordinator.heartbeat_s, tokenizer)
     rollouts = RolloutsApi(core, plane, feed, tokenizer, timeouts, {})

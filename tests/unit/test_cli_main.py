@@ -158,6 +158,8 @@ def test_status_and_drain_and_audit_of_a_service(capsys: pytest.CaptureFixture[s
         assert '"replica_id": "r0"' in capsys.readouterr().out
         assert app.run(["drain", "--address", service.address]) == 0
         assert "draining" in capsys.readouterr().out
+        assert app.run(["undrain", "--address", service.address]) == 0
+        assert "not draining" in capsys.readouterr().out
         assert app.run(["audit", "--address", service.address]) == FAILED  # the fake one always breaks a promise
         assert "X" in capsys.readouterr().out
 

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.malloc_tuning import tune_malloc
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.sessions import ReplicaPlane
+from treeroll.core import runs
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import TreerollError
 from treeroll.feed.feed import Feed
@@ -111,7 +113,7 @@ class Service:
         timeouts: dict[str, float] = {}
         scoring = Scoring(InlineScorers(), timeouts)
         coordinator = make_coordinator(config, tokenizer, store, await store.open(), scoring)
-        feed = Feed(store, lambda run_id: coordinator.state.runs[run_id].total)
+        feed = Feed(store, partial(runs.outlook, coordinator.state))
         coordinator.on_emit = feed.notify
         plane = TimedPlane(coordinator, config.coordinator.heartbeat_s, tokenizer)
         rollouts = RolloutsApi(coordinator, plane, feed, tokenizer, timeouts, {})

@@ -71,9 +71,14 @@ class AsyncClient:
         return AuditReport.from_proto(await self._channel.call("Audit", request, rollout_pb2.AuditReply))
 
     async def drain(self) -> ServiceStatus:
-        """Admit no new trees and finish the live ones; replicas go idle."""
+        """Admit no new trees and finish the live ones; see `Client.drain`."""
         request = rollout_pb2.DrainRequest()
         return ServiceStatus.from_proto(await self._channel.call("Drain", request, rollout_pb2.ServiceStatus))
+
+    async def undrain(self) -> ServiceStatus:
+        """Take a drain back: waiting tasks are grown, and new ones accepted."""
+        request = rollout_pb2.UndrainRequest()
+        return ServiceStatus.from_proto(await self._channel.call("Undrain", request, rollout_pb2.ServiceStatus))
 
     async def close(self) -> None:
         """Give back all leases of unfinished iterators and disconnect."""

@@ -32,7 +32,7 @@ class AsyncRun:
 
         Tasks travel in chunks of at most 256, each accepted whole or not at all. Repeating a submission has no effect.
         A mapping without `id` is called "task-<position>". Raises InvalidInput naming the task, TaskConflict if the id
-        exists in this epoch with other content, RunClosed.
+        exists in this epoch with other content, RunClosed, Drained.
         """
         tree_ids: list[str] = []
         for request in submit_requests(self.run_id, tasks, epoch):

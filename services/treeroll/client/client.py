@@ -61,8 +61,15 @@ class Client:
         return self._loop.run(self._client.audit())
 
     def drain(self) -> ServiceStatus:
-        """Admit no new trees and finish the live ones; replicas go idle."""
+        """Admit no new trees and finish the live ones; replicas go idle. Tasks that wait go on waiting.
+
+        `submit` raises Drained then, and so does `batches()` once it has given all that ended.
+        """
         return self._loop.run(self._client.drain())
+
+    def undrain(self) -> ServiceStatus:
+        """Take a drain back: waiting tasks are grown, and new ones accepted."""
+        return self._loop.run(self._client.undrain())
 
     def close(self) -> None:
         """Give back all leases of unfinished iterators and disconnect."""

@@ -42,7 +42,7 @@ class Run:
 
         Tasks travel in chunks of at most 256, each accepted whole or not at all. Repeating a submission has no effect.
         A mapping without `id` is called "task-<position>". Raises InvalidInput naming the task, TaskConflict if the id
-        exists in this epoch with other content, RunClosed.
+        exists in this epoch with other content, RunClosed, Drained.
         """
         tree_ids: list[str] = []
         for request in submit_requests(self.run_id, tasks, epoch):  # read in this thread: the iterable is the caller's
@@ -101,7 +101,7 @@ class Run:
         on: faster, but other consumers of the group do not get them meanwhile.
 
         lease_s: how long a tree stays ours after this process dies, 1..3600. Raises InvalidInput for values out of
-        range.
+        range. The iterator raises Drained when the service drains, and this group has everything that still ended.
         """
         options = BatchOptions(trees, group, consumer, lease_s, max_wait_s, allow_empty, prefetch)
         return Batches(self._run._stream(options), self._loop)

@@ -161,6 +161,8 @@ class RunStatus:
     """The same as a sentence."""
     deadline: float | None
     """When its time is over, in seconds since the Unix epoch; None if its budget has no time in it."""
+    drained: bool
+    """The service drains and nothing of the run grows: tasks wait, or may not come, until the drain is taken back."""
     caps: list[Cap]
     """On the whole run's use, those that are set."""
     models: list[ModelUse]

@@ -154,7 +154,7 @@ class Stream:
         held = {tree_id_of(delivery): delivery for delivery in ahead}
         while (missing := self._missing(held)) > 0:
             # Asked before leasing, so that no tree can end between the two answers.
-            ended = bool(held) and await self._ended()
+            ended = bool(held) and await self._came_to_an_end()
             late = bool(held) and give_up is not None and clock() >= give_up
             wait_s = self._wait_s(ended or late, bool(held), give_up)
             reply = await self._leases.take(min(missing, self._piece.trees), wait_s)
@@ -177,6 +177,8 @@ class Stream:
             wait_s = min(wait_s, max(give_up - asyncio.get_running_loop().time(), 0.0))
         return wait_s
 
-    async def _ended(self) -> bool:
+    async def _came_to_an_end(self) -> bool:
+        """Whether no more trees will end, for good or until a drain is taken back."""
         run = await self._channel.call("GetRun", rollout_pb2.GetRunRequest(run_id=self._run_id), rollout_pb2.Run)
-        return RunStatus.from_proto(run).ended
+        status = RunStatus.from_proto(run)
+        return status.ended or status.drained

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from treeroll import __version__, clock
+from treeroll import __version__, clock, errors
 from treeroll.config import RunConfig
 from treeroll.coordinator import records
 from treeroll.coordinator.allocation import success_history
@@ -18,7 +18,7 @@ from treeroll.coordinator.rewards import RewardDesk
 from treeroll.coordinator.sessions import ReplicaPlane
 from treeroll.coordinator.specs import check_inserts, run_config, run_spec, task_spec
 from treeroll.core import runs
-from treeroll.core.events import Drained, RunCancelled, RunClosed, RunCreated, TasksSubmitted
+from treeroll.core.events import Drained, RunCancelled, RunClosed, RunCreated, TasksSubmitted, Undrained
 from treeroll.core.history import History
 from treeroll.core.pool import Pool
 from treeroll.core.run import Run
@@ -27,7 +27,6 @@ from treeroll.errors import (
     InvalidInput,
     RunConflict,
     TreerollError,
-    Unavailable,
     UnknownTree,
     grpc_code,
 )
@@ -80,6 +79,11 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
     def _run(self, run_id: str) -> Run:
         return runs.get(self._coordinator.state, run_id)
 
+    def _record(self, run_id: str) -> api.Run:
+        record = records.run_record(self._run(run_id))
+        record.drained = runs.outlook(self._coordinator.state, run_id).drained
+        return record
+
     @typed
     async def CreateRun(self, request: api.CreateRunRequest, context: Any) -> api.Run:
         config = run_config(request.config_json, f"run '{request.run_id}'")
@@ -96,7 +100,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
                 raise RunConflict(f"run '{spec.run_id}' is of an earlier life of this service; choose another id")
         self._scorer_timeouts.setdefault(spec.run_id, config.scorer_timeout_s)
         await self._coordinator.call(RunCreated(spec, clock.wall()))
-        return records.run_record(self._run(spec.run_id))
+        return self._record(spec.run_id)
 
     async def _history(self, config: RunConfig) -> History:
         """What the run's allocator and route start with."""
@@ -108,13 +112,13 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
     async def GetRun(self, request: api.GetRunRequest, context: Any) -> api.Run:
         self._run(request.run_id)
         await self._coordinator.call()  # figures of what is durable: a tree that counts as finished can be leased
-        return records.run_record(self._run(request.run_id))
+        return self._record(request.run_id)
 
     @typed
     async def SubmitTasks(self, request: api.SubmitTasksRequest, context: Any) -> api.SubmitTasksReply:
         run = self._run(request.run_id)
         if self._coordinator.state.draining:
-            raise Unavailable("the service is draining and takes no tasks; submit to another one")
+            raise errors.Drained("the service drains and takes no tasks: submit to another one, or `treeroll undrain`")
         if len(request.tasks) > MAX_TASKS_PER_CALL:
             raise InvalidInput(f"{len(request.tasks)} tasks in one call; send at most {MAX_TASKS_PER_CALL}")
         specs = await asyncio.to_thread(
@@ -128,13 +132,13 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
     async def CloseRun(self, request: api.CloseRunRequest, context: Any) -> api.Run:
         await self._coordinator.call(RunClosed(request.run_id))
         self._feed.notify(request.run_id)
-        return records.run_record(self._run(request.run_id))
+        return self._record(request.run_id)
 
     @typed
     async def CancelRun(self, request: api.CancelRunRequest, context: Any) -> api.Run:
         await self._coordinator.call(RunCancelled(request.run_id))
         self._feed.notify(request.run_id)
-        return records.run_record(self._run(request.run_id))
+        return self._record(request.run_id)
 
     @typed
     async def LeaseTrees(self, request: api.LeaseTreesRequest, context: Any) -> bytes:
@@ -187,6 +191,13 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
     @typed
     async def Drain(self, request: api.DrainRequest, context: Any) -> api.ServiceStatus:
         await self._coordinator.call(Drained())
+        for run_id in self._coordinator.state.runs:
+            self._feed.notify(run_id)
+        return self._status()
+
+    @typed
+    async def Undrain(self, request: api.UndrainRequest, context: Any) -> api.ServiceStatus:
+        await self._coordinator.call(Undrained())
         return self._status()
 
     @typed

@@ -28,7 +28,7 @@ EMPTY = Observation(b"", "")
 
 
 def run_record(run: Run) -> api.Run:
-    """State and figures of a run."""
+    """State and figures of a run, but for `drained`, which is the service's state."""
     counters = run.counters
     return api.Run(
         run_id=run.spec.run_id,

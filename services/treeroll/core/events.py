@@ -133,6 +133,11 @@ class Drained:
 
 
 @dataclass(slots=True)
+class Undrained:
+    """Admit new trees again."""
+
+
+@dataclass(slots=True)
 class Ticked:
     """Time passed: leases may have run out."""
 
@@ -154,6 +159,7 @@ Event = (
     | LeafScored
     | PathJudged
     | Drained
+    | Undrained
     | Ticked
     | AlarmRang
 )

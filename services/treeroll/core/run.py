@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from treeroll.core.bucket import Bucket
 from treeroll.core.budget import NO_BUDGET, Budget
@@ -140,6 +141,19 @@ class ModelUse:
     whole_tokens: int = 0
 
 
+class Outlook(NamedTuple):
+    """What consumers of a run may still expect of it. Every task has one terminal event."""
+
+    total: int | None
+    """Terminal events in the end; None while tasks may come."""
+    ended: int
+    """So far."""
+    waiting: int
+    """Tasks whose trees have not started."""
+    drained: bool
+    """Nothing grows, and nothing will until the service's drain is taken back."""
+
+
 @dataclass(slots=True)
 class Run:
     """A run in progress."""
@@ -194,7 +208,12 @@ class Run:
         if not self.stop_reason:
             self.stop_reason, self.stop_detail = reason, detail
 
-    @property
-    def total(self) -> int | None:
-        """Terminal events this run will have had in the end, one per task; None while tasks may come."""
-        return None if self.state is RunState.OPEN else len(self.tasks)
+    def outlook(self, draining: bool) -> Outlook:
+        """What to expect of it in a service that drains or does not."""
+        may_come = self.state is RunState.OPEN or (self.state is RunState.CLOSED and len(self.waiting) > 0)
+        return Outlook(
+            total=None if self.state is RunState.OPEN else len(self.tasks),
+            ended=self.finished + self.failed,
+            waiting=len(self.waiting),
+            drained=draining and not self.growing and may_come,
+        )

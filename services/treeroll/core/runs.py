@@ -9,7 +9,7 @@ from treeroll.core.effects import Effect, EmitTree, PersistRun, PersistTasks, Pe
 from treeroll.core.grow import cut_tree
 from treeroll.core.history import History
 from treeroll.core.live import LiveTree, TreeStatus
-from treeroll.core.run import ModelUse, Run, RunSpec, RunState, TaskSpec
+from treeroll.core.run import ModelUse, Outlook, Run, RunSpec, RunState, TaskSpec
 from treeroll.core.shares import catch_up
 from treeroll.core.state import State
 from treeroll.errors import RunClosed, RunConflict, TaskConflict, UnknownRun
@@ -22,6 +22,11 @@ def get(state: State, run_id: str) -> Run:
         return state.runs[run_id]
     except KeyError:
         raise UnknownRun(f"there is no run '{run_id}'; create it first") from None
+
+
+def outlook(state: State, run_id: str) -> Outlook:
+    """What to expect of a run, or UnknownRun."""
+    return get(state, run_id).outlook(state.draining)
 
 
 def create(state: State, spec: RunSpec, now: float, wall: float) -> list[Effect]:

@@ -18,6 +18,7 @@ from treeroll.core.events import (
     SegmentReported,
     TasksSubmitted,
     Ticked,
+    Undrained,
 )
 from treeroll.core.grow import judge_path, report_segment, score_leaf
 from treeroll.core.state import State
@@ -67,4 +68,7 @@ def apply(state: State, event: Event, now: float) -> list[Effect]:
             return []
         case Drained():
             state.draining = True
+            return []
+        case Undrained():
+            state.draining = False
             return []

@@ -7,7 +7,8 @@ import asyncio
 from collections.abc import Callable
 
 from treeroll import clock
-from treeroll.errors import UnknownRun
+from treeroll.core.run import Outlook
+from treeroll.errors import Drained, UnknownRun
 from treeroll.feed.reply import Reply
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.store.base import Lease, Store
@@ -19,11 +20,12 @@ RECHECK_S = 0.5
 
 
 class Feed:
-    """Leases over one store. `total(run_id)` is how many trees a run will have in the end, None while open."""
+    """Leases over one store."""
 
-    def __init__(self, store: Store, total: Callable[[str], int | None]) -> None:
+    def __init__(self, store: Store, outlook: Callable[[str], Outlook]) -> None:
+        """`outlook` says of a run what may still come."""
         self._store = store
-        self._total = total
+        self._outlook = outlook
         self._news: dict[str, asyncio.Event] = {}
 
     def notify(self, run_id: str) -> None:
@@ -33,7 +35,10 @@ class Feed:
             event.set()
 
     async def lease(self, request: api.LeaseTreesRequest) -> bytes:
-        """Lease up to max_trees; waits up to wait_s for the first. Returns a serialised LeaseTreesReply."""
+        """Lease up to max_trees; waits up to wait_s for the first. Returns a serialised LeaseTreesReply.
+
+        Drained if the group has all that the run will have before a drain is taken back.
+        """
         deadline = clock.monotonic() + request.wait_s
         while True:
             news = self._news.setdefault(request.run_id, asyncio.Event())
@@ -75,8 +80,14 @@ class Feed:
         return reply.serialised()
 
     async def _exhausted(self, run_id: str, group: str) -> bool:
-        total = self._total(run_id)
-        if total is None:
+        outlook = self._outlook(run_id)
+        if outlook.total is None and not outlook.drained:
             return False
         # Counted in the store: a tree that ended a moment ago may not be durable, and so not in the feed, yet.
-        return (await self._store.group_state(run_id, group)).acknowledged == total
+        acknowledged = (await self._store.group_state(run_id, group)).acknowledged
+        if outlook.drained and acknowledged == outlook.ended:
+            raise Drained(
+                f"the service drains: {outlook.waiting} tasks of run '{run_id}' wait and are not grown; "
+                "`treeroll undrain` has them grown, or submit them to another service"
+            )
+        return acknowledged == outlook.total

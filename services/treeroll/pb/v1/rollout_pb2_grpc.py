@@ -106,6 +106,11 @@ class RolloutsStub:
                 request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.DrainRequest.SerializeToString,
                 response_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.ServiceStatus.FromString,
                 _registered_method=True)
+        self.Undrain = channel.unary_unary(
+                '/treeroll.v1.Rollouts/Undrain',
+                request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.UndrainRequest.SerializeToString,
+                response_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.ServiceStatus.FromString,
+                _registered_method=True)
 
 
 class RolloutsServicer:
@@ -135,7 +140,8 @@ class RolloutsServicer:
 
     def SubmitTasks(self, request, context):
         """Adds tasks. All or none of the request's tasks are accepted, and they are durable when this returns.
-        A task key seen before with equal content is a no-op; with other content ALREADY_EXISTS. UNAVAILABLE while draining.
+        A task key seen before with equal content is a no-op; with other content ALREADY_EXISTS. FAILED_PRECONDITION (Drained) while
+        draining.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,7 +162,8 @@ class RolloutsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def LeaseTrees(self, request, context):
-        """Leases finished trees to one consumer of a group; waits up to wait_s for the first one.
+        """Leases finished trees to one consumer of a group; waits up to wait_s for the first one. FAILED_PRECONDITION (Drained) when the
+        service drains and the group has acknowledged all that will end before the drain is taken back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -208,7 +215,14 @@ class RolloutsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Drain(self, request, context):
-        """Stops admitting new trees and finishes the live ones; replicas go idle.
+        """Stops admitting new trees and finishes the live ones; replicas go idle. Tasks that wait go on waiting.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Undrain(self, request, context):
+        """Takes a drain back: waiting tasks are grown, and new ones accepted. No effect on a service that does not drain.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -285,6 +299,11 @@ def add_RolloutsServicer_to_server(servicer, server):
             'Drain': grpc.unary_unary_rpc_method_handler(
                     servicer.Drain,
                     request_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.DrainRequest.FromString,
+                    response_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.ServiceStatus.SerializeToString,
+            ),
+            'Undrain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Undrain,
+                    request_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.UndrainRequest.FromString,
                     response_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.ServiceStatus.SerializeToString,
             ),
     }
@@ -666,6 +685,33 @@ class Rollouts:
             target,
             '/treeroll.v1.Rollouts/Drain',
             treeroll_dot_pb_dot_v1_dot_rollout__pb2.DrainRequest.SerializeToString,
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.ServiceStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Undrain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treeroll.v1.Rollouts/Undrain',
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.UndrainRequest.SerializeToString,
             treeroll_dot_pb_dot_v1_dot_rollout__pb2.ServiceStatus.FromString,
             options,
             channel_credentials,
