@@ -5,6 +5,7 @@ Plain text needs only the `tokenizers` library; chat messages are made text by `
 
 import json
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -107,7 +108,7 @@ class Tokenizer:
 
     def encode_messages(self, messages: list[dict[str, Any]]) -> tuple[list[int], str]:
         """Ids and text of chat messages under the model's template, with the generation prompt."""
-        text = self.chat.render(messages)
+        text = self.chat.render(messages, {}, date.today())
         return list(self._fast.encode(text, add_special_tokens=False).ids), text
 
     def decode(self, ids: list[int]) -> str:

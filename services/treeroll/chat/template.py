@@ -1,28 +1,230 @@
 """The chat template of a model directory, rendered by transformers: prompts are those that a trainer makes itself."""
 
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from treeroll.errors import InvalidInput
 
+# What a template asks for the date, as transformers calls it.
+DATE_FUNCTION = "strftime_now"
+# Characters of somebody else's error that are shown.
+SHOWN = 300
+
 
 @dataclass(frozen=True)
 class ChatTemplate:
-    """Makes one text of chat messages."""
+    """Makes one text of chat messages. Loaded when it is first used, or by `load`, which takes seconds."""
 
     model_dir: Path
+    file: Path | None = None
+    """Jinja source that stands in for the model's own template."""
 
     @cached_property
-    def _tokenizer(self) -> Any:
+    def sources(self) -> list[str]:
+        """Jinja source of every template there is, read without transformers; none for a model without.
+
+        InvalidInput for a file that cannot be read.
+        """
+        return _sources(self.model_dir) if self.file is None else [_read(self.file)]
+
+    @property
+    def reads_date(self) -> bool:
+        """Whether prompts depend on the day."""
+        try:
+            return any(DATE_FUNCTION in source for source in self.sources)
+        except InvalidInput:  # nothing will be rendered
+            return False
+
+    def load(self) -> None:
+        """Load what renders. InvalidInput if messages cannot be rendered at all, and why."""
+        _ = self._renderer
+
+    @property
+    def _renderer(self) -> "_Renderer":
+        if isinstance(self._loaded, str):
+            raise InvalidInput(self._loaded)
+        return self._loaded
+
+    @cached_property
+    def _loaded(self) -> "_Renderer | str":
+        # A failure is kept too: to find it again for every task would take as long every time.
+        try:
+            return _load(self)
+        except InvalidInput as error:
+            return str(error)
+
+    def check_kwargs(self, kwargs: Mapping[str, Any]) -> None:
+        """InvalidInput for a variable that the template never reads: it would be without effect."""
+        for name in kwargs:
+            if name not in (reads := self._renderer.reads):
+                near = get_close_matches(name, reads, 1)
+                hint = f"did you mean '{near[0]}'?" if near else "leave it out"
+                raise InvalidInput(f"chat_template_kwargs.{name} is set, but {self} never reads it; {hint}")
+
+    def render(self, messages: Sequence[Mapping[str, Any]], kwargs: Mapping[str, Any], day: date) -> str:
+        """The messages as one text that ends where the model is to go on.
+
+        That is in the last message if it is the assistant's, else behind the head of a new one. `kwargs` are further
+        variables of the template, `day` is what it takes for today. InvalidInput if the template refuses the messages,
+        changes what the model would continue, or never reads a variable.
+        """
+        self.check_kwargs(kwargs)
+        variables = {DATE_FUNCTION: day.strftime, **kwargs}
+        if messages[-1]["role"] == "assistant":
+            return self._continued(messages, variables)
+        return self._apply(messages, add_generation_prompt=True, **variables)
+
+    def _apply(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> str:
+        renderer = self._renderer
+        try:
+            return renderer.apply(messages, **options)
+        except Exception as error:  # jinja and transformers raise many types
+            raise InvalidInput(f"{self} refuses the messages: {_brief(error)}") from None
+
+    def _continued(self, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]) -> str:
+        place = f"messages[{len(messages) - 1}]"
+        prefill = _prefill(messages[-1], place)
+        try:
+            text = self._apply(messages, continue_final_message=True, **variables)
+        except InvalidInput as error:
+            if "continue_final_message" not in str(error):
+                raise
+            text = ""
+        if not _continues(text, prefill):
+            raise InvalidInput(
+                f"{self} does not leave '{place}' as it is, an assistant's message that the model would continue; end "
+                f"with another role's, or render the prompt yourself and send it under 'prompt' or 'prompt_ids'"
+            )
+        return text
+
+    def __str__(self) -> str:
+        return f"the chat template of {self.model_dir}" if self.file is None else f"the chat template {self.file}"
+
+
+def _prefill(message: Mapping[str, Any], place: str) -> str:
+    """The text that the model is to continue, without the white space around it, which templates may trim."""
+    text = str(message.get("content", "")).strip()
+    if text and "tool_calls" not in message:
+        return text
+    problem = "calls tools" if "tool_calls" in message else "has no text"
+    raise InvalidInput(
+        f"'{place}', the last message, is an assistant's, which the model would continue, but it {problem}; leave it "
+        f"out for a new answer"
+    )
+
+
+def _continues(text: str, prefill: str) -> bool:
+    """Whether the text ends in what is to be continued, and no empty thoughts were put before its thoughts."""
+    text = text.rstrip()
+    head = text.removesuffix(prefill)
+    return head != text and not (prefill.startswith("<think>") and head.rstrip().endswith("</think>"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Renderer:
+    apply: Callable[..., str]
+    """Messages to text, as `apply_chat_template` of the model's tokenizer."""
+    reads: frozenset[str]
+    """Names that the template asks for, all that it may be given among them."""
+
+
+def _sources(model_dir: Path) -> list[str]:
+    files = [model_dir / "chat_template.jinja", *sorted(model_dir.glob("additional_chat_templates/*.jinja"))]
+    if found := [_read(file) for file in files if file.is_file()]:
+        return found
+    config = model_dir / "tokenizer_config.json"
+    try:
+        inline = json.loads(_read(config)).get("chat_template") if config.is_file() else None
+    except (ValueError, AttributeError) as error:
+        raise InvalidInput(f"{config} cannot be read: {_brief(error)}") from None
+    named = inline if isinstance(inline, list) else [{"template": inline}] if inline else []
+    return [str(entry["template"]) for entry in named]
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{file} cannot be read: {_brief(error)}") from None
+
+
+def _load(template: ChatTemplate) -> _Renderer:
+    sources, model_dir = template.sources, template.model_dir
+    if not sources:
+        raise InvalidInput(
+            f"model {model_dir} has no chat template, so it takes no 'messages': there is none in chat_template.jinja, "
+            f"in additional_chat_templates/ or under 'chat_template' in tokenizer_config.json; set "
+            f"generator.chat_template to a file, or send text under 'prompt'"
+        )
+    reads = frozenset[str]().union(*(_reads(source, str(template)) for source in sources))
+    tokenizer = _tokenizer(template, {name for name in reads if name.endswith("_token")})
+    own = None if template.file is None else sources[0]
+    try:
+        tokenizer.get_chat_template(own)
+    except ValueError as error:  # several, and none of them is the default
+        raise InvalidInput(f"model {model_dir} has no default chat template: {_brief(error)}") from None
+
+    def apply(messages: Any, **options: Any) -> str:
+        return str(tokenizer.apply_chat_template(messages, chat_template=own, tokenize=False, **options))
+
+    _check_takes_text(apply, str(template))
+    return _Renderer(apply, reads)
+
+
+def _tokenizer(template: ChatTemplate, special: set[str]) -> Any:
+    """A tokenizer that knows the model's special tokens; its ids are not used.
+
+    AutoTokenizer imports torch. It is asked only if the template reads a special token that the model's files do not
+    name: the tokenizer's class may.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    model = str(template.model_dir)
+    try:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(model, local_files_only=True)
+        if special <= tokenizer.special_tokens_map.keys():
+            return tokenizer
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(str(self.model_dir), local_files_only=True)
+        return AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # whatever is wrong with the model's files
+        raise InvalidInput(f"{template} needs the tokenizer, which transformers cannot load: {_brief(error)}") from None
 
-    def render(self, messages: list[dict[str, Any]]) -> str:
-        """The messages as text, with the generation prompt. InvalidInput if the template refuses them."""
-        try:
-            return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-        except Exception as error:  # jinja and transformers raise many types
-            raise InvalidInput(f"the model's chat template refuses the messages: {error}") from None
+
+def _reads(source: str, name: str) -> set[str]:
+    from jinja2 import TemplateError, meta
+    from transformers.utils.chat_template_utils import _compile_jinja_template  # templates use extensions of theirs
+
+    try:
+        environment = _compile_jinja_template(source).environment
+        return set(meta.find_undeclared_variables(environment.parse(source)))
+    except TemplateError as error:
+        raise InvalidInput(f"{name} is not valid Jinja: {_brief(error)}{_line_of(error)}") from None
+
+
+def _line_of(error: Exception) -> str:
+    line = getattr(error, "lineno", None)
+    return "" if line is None else f" (line {line})"
+
+
+def _check_takes_text(apply: Callable[..., str], name: str) -> None:
+    """InvalidInput if the text of messages does not get into the prompt, as where content comes in parts."""
+    probe = "probe"
+    try:
+        text = apply([{"role": "user", "content": probe}], add_generation_prompt=True)
+    except Exception:  # it may want other messages; what it refuses it says itself
+        return
+    if probe not in text.lower():
+        raise InvalidInput(f"{name} leaves the text of messages out; send text under 'prompt'")
+
+
+def _brief(error: Exception) -> str:
+    """One line of an error, which may quote the whole prompt."""
+    line = " ".join(str(error).split()) or type(error).__name__
+    return line if len(line) <= SHOWN else f"{line[:SHOWN]} ..."
