@@ -6,6 +6,7 @@ treeroll serve ── this process: coordinator, feed, supervisor
 """
 
 import asyncio
+import logging
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -18,6 +19,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from pydantic import Field
 
+from treeroll.chat.template import ChatTemplate
 from treeroll.config import Config, CoordinatorConfig, ScorersConfig, StoreConfig
 from treeroll.coordinator.api import RolloutsApi, add_rollouts
 from treeroll.coordinator.gc_tuning import tune_gc
@@ -44,6 +46,8 @@ from treeroll.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from treeroll.generator.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
 
 MESSAGE_BYTES = 64 << 20
 INCARNATIONS_PER_EPOCH = 10_000
@@ -78,7 +82,7 @@ async def serve(config: ServiceConfig, on_ready: Callable[[str], None], stop: as
             store = await stack.enter_async_context(_store(config.store))
             stack.push_async_callback(store.close)
             epoch = await store.open()
-            await _start_ray(stack, config.generator)
+            await asyncio.gather(_start_ray(stack, config.generator), asyncio.to_thread(_load_chat, tokenizer.chat))
             await _serve_on(stack, config, tokenizer, store, epoch, on_ready, stop)
     except* TreerollError as failures:
         raise _first(failures) from None
@@ -89,6 +93,14 @@ def _first(failures: BaseExceptionGroup[TreerollError]) -> TreerollError:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error if isinstance(error, TreerollError) else TreerollError(str(error))
+
+
+def _load_chat(template: ChatTemplate) -> None:
+    """Load what renders messages, which takes seconds: the first task that has any would wait for it."""
+    try:
+        template.load()
+    except InvalidInput as error:
+        log.warning("tasks with 'messages' will be refused: %s", error)
 
 
 async def _start_ray(stack: AsyncExitStack, config: GeneratorConfig) -> None:

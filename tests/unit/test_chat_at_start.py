@@ -1,0 +1,55 @@
+"""A service that says it is ready has loaded what renders chat messages, or knows why it cannot."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.chat_models import CHATML, chat_model
+
+from treeroll import service
+from treeroll.config import StoreConfig
+from treeroll.generator.config import GeneratorConfig
+from treeroll.service import ServiceConfig, serve
+from treeroll.tokenizer import Tokenizer
+
+
+async def start(monkeypatch: pytest.MonkeyPatch, model: Path) -> Tokenizer:
+    """The tokenizer of a service of this model at the moment that it begins to listen."""
+    found: list[Tokenizer] = []
+
+    async def listen(stack: Any, config: Any, tokenizer: Tokenizer, *more: Any) -> None:
+        found.append(tokenizer)
+
+    async def no_ray(*_: Any) -> None:
+        pass
+
+    for name in ("tune_gc", "tune_malloc"):  # of a whole process
+        monkeypatch.setattr(service, name, lambda: None)
+    monkeypatch.setattr(service, "_serve_on", listen)
+    monkeypatch.setattr(service, "_start_ray", no_ray)
+    config = ServiceConfig(generator=GeneratorConfig(model=model, engine="none"), store=StoreConfig(url="memory"))
+    await serve(config, lambda address: None, asyncio.Event())
+    return found[0]
+
+
+async def test_the_template_is_loaded_before_anybody_can_connect(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tokenizer = await start(monkeypatch, chat_model(tmp_path, CHATML))
+    monkeypatch.setattr("treeroll.chat.template._load", None)  # it would be called now
+    assert tokenizer.encode_messages([{"role": "user", "content": "hi"}])[1] == "[user]hi[end][assistant]"
+
+
+@pytest.mark.parametrize(("template", "reason"), [(None, "has no chat template"), ("{% if", "is not valid Jinja")])
+async def test_a_model_without_a_usable_template_still_serves_text(
+    template: str | None,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tokenizer = await start(monkeypatch, chat_model(tmp_path, template))
+    assert tokenizer.encode_text("1+1")
+    assert f"tasks with 'messages' will be refused: {'model' if template is None else 'the'}" in caplog.text
+    assert reason in caplog.text
