@@ -1,5 +1,6 @@
 """Text of segments, incrementally: a character whose bytes straddle a boundary belongs to the later segment."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from treeroll.tokenizer import hash_of
 
 # Enough tokens before a branch to complete a split character and to know whether a space leads.
 PRIMING_TOKENS = 8
+BROKEN = "\N{REPLACEMENT CHARACTER}"
+# How tokenizers with byte fallback (Llama 2, Mistral, Gemma, Phi 3) write the tokens of single bytes.
+_BYTE = re.compile("<0x[0-9A-Fa-f]{2}>")
 
 
 class Detokenizer:
@@ -25,22 +29,56 @@ class Detokenizer:
         self.hash = hash_of(path.parent)
 
     def open(self, prefix_ids: Sequence[int]) -> "TextStream":
-        """A stream for tokens that follow this prefix."""
-        return TextStream(self.tokenizer, list(prefix_ids[-PRIMING_TOKENS:]))
+        """A stream for tokens that follow this prefix. It says what one that has taken the whole prefix would."""
+        start = max(0, len(prefix_ids) - PRIMING_TOKENS)
+        while start > 0 and not self._is_whole(prefix_ids[start]):
+            start -= 1
+        return TextStream(self.tokenizer, prefix_ids[start:])
+
+    def _is_whole(self, token_id: int) -> bool:
+        """Whether a token is text by itself, so that what comes before it cannot change what comes behind it."""
+        if _BYTE.fullmatch(self.tokenizer.id_to_token(token_id) or ""):
+            return False  # a run of such tokens is decoded as one
+        text = self.tokenizer.decode([token_id])
+        return bool(text) and BROKEN not in (text[0], text[-1])
 
 
 class TextStream:
-    """Decodes one branch. Special tokens give no text."""
+    """Decodes one branch. Special tokens give no text, bytes that are no character U+FFFD."""
 
-    def __init__(self, tokenizer: Any, priming: list[int]) -> None:
-        from tokenizers.decoders import DecodeStream
-
+    def __init__(self, tokenizer: Any, priming: Sequence[int]) -> None:
         self._tokenizer = tokenizer
-        self._stream: Any = DecodeStream(skip_special_tokens=True)
+        self._stream: Any = None
+        self._withheld: list[int] = []  # tokens whose text has not been said
+        self._spoken = False  # since the stream began
+        self._restart()
         # Stepped, not given at once: the stream must end up withholding exactly what the running branch withholds.
         self.step(priming)
 
     def step(self, token_ids: Sequence[int]) -> str:
         """Text that these tokens add; of a character that they only begin, nothing."""
         # One by one: a stream that is given several withholds them all if the last character is incomplete.
-        return "".join(self._stream.step(self._tokenizer, token_id) or "" for token_id in token_ids)
+        return "".join(map(self._take, token_ids))
+
+    def _take(self, token_id: int) -> str:
+        self._withheld.append(token_id)
+        try:
+            text = self._stream.step(self._tokenizer, token_id)
+        except Exception:  # the Rust library raises bare Exception
+            if not self._spoken:
+                raise
+            # Byte tokens in a row are one text or none: these are none together with those that were one before. What
+            # has been said stays said, so they are read anew, without those.
+            withheld = self._withheld
+            self._restart()
+            return self.step(withheld)
+        if not text:
+            return ""
+        self._withheld, self._spoken = [], True
+        return str(text)
+
+    def _restart(self) -> None:
+        from tokenizers.decoders import DecodeStream
+
+        self._stream = DecodeStream(skip_special_tokens=True)
+        self._withheld, self._spoken = [], False
