@@ -13,6 +13,7 @@
     ├── StoreError             the store refused or lost something
     │   └── StaleEpoch         another coordinator has taken over
     ├── EngineError            the engine failed
+    ├── BadOutput              the engine gave a request numbers that cannot be
     └── BrokenInvariant        a promise of ours was about to break: a bug
 
 Messages are one sentence: what is wrong, where, and what to do. `GRPC_CODES` is the only table from errors to gRPC.
@@ -87,6 +88,10 @@ class EngineError(TreerollError):
     """The engine failed; its replica cannot go on."""
 
 
+class BadOutput(TreerollError):
+    """What the engine says of a request's tokens cannot be; nothing of it may become a sample."""
+
+
 class BrokenInvariant(TreerollError):
     """A named promise would break. Carries the invariant's name."""
 
@@ -109,6 +114,7 @@ GRPC_CODES: dict[type[TreerollError], str] = {
     StaleEpoch: "ABORTED",
     StoreError: "UNAVAILABLE",
     EngineError: "INTERNAL",
+    BadOutput: "INTERNAL",
     BrokenInvariant: "INTERNAL",
     CallerError: "INVALID_ARGUMENT",
     TreerollError: "INTERNAL",

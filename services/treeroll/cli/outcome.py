@@ -99,6 +99,8 @@ def report(plan: Plan, summary: Mapping[str, Any], display: Display, *, interrup
         display.say(f"budget: {budget_line(caps)}")
     if summary["stop_reason"] in ("budget", "deadline"):
         display.say(f"note: {summary['stop_detail']}")
+    if summary["engine_errors"]:
+        display.say(f"note: {summary['engine_errors']} requests failed, the last because {summary['engine_error']}")
     if summary["failed_tasks"]:
         display.say(f"note: {summary['failed_tasks']} tasks ended without a sample; summary.json says why")
     if summary["partial_trees"]:

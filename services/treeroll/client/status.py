@@ -163,6 +163,10 @@ class RunStatus:
     """When its time is over, in seconds since the Unix epoch; None if its budget has no time in it."""
     drained: bool
     """The service drains and nothing of the run grows: tasks wait, or may not come, until the drain is taken back."""
+    engine_errors: int
+    """Requests that an engine refused, failed, or answered with numbers that cannot be."""
+    engine_error: str
+    """The latest of those errors as a sentence; "" without any."""
     caps: list[Cap]
     """On the whole run's use, those that are set."""
     models: list[ModelUse]

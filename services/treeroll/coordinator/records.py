@@ -54,6 +54,8 @@ def run_record(run: Run) -> api.Run:
         stop_reason=run.stop_reason,
         stop_detail=run.stop_detail,
         deadline=run.deadline,
+        engine_errors=counters.engine_errors,
+        engine_error=run.engine_error,
         models=[api.ModelUse(model=name, trees=use.trees, tokens=use.tokens) for name, use in run.uses.items()],
     )
 

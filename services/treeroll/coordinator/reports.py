@@ -1,6 +1,7 @@
 """Reports of replicas as events for the core."""
 
 from array import array
+from math import isfinite
 
 from google.protobuf.message import DecodeError
 
@@ -34,6 +35,10 @@ def segments_of(hello: wire.Hello, report: wire.Report) -> list[SegmentReported]
         if len(node) < tokens * TOKEN_BYTES:
             raise InvalidInput(
                 f"report {report.seq} of replica {replica_id} has a segment of {tokens} tokens in {len(node)} bytes"
+            )
+        if not isfinite(segment.logprob_sum):
+            raise InvalidInput(
+                f"report {report.seq} of replica {replica_id} has a segment whose logprobs sum to {segment.logprob_sum}"
             )
         event = SegmentReported(
             replica_id,

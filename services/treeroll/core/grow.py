@@ -117,7 +117,10 @@ def _end_branch(
         release_grant(state, live, branch, BranchEvent.HOLD)
         live.held[branch.tip] = branch.number
     elif event.end is EndKind.ERROR:
-        lose_grant(state, live, branch, event.error or "the engine refused the request")
+        error = event.error or "the engine refused the request"
+        live.run.counters.engine_errors += 1
+        live.run.engine_error = error
+        lose_grant(state, live, branch, error)
     elif event.end is not None:
         release_grant(state, live, branch, BranchEvent.CREDIT)
         enqueue(state, live, branch)

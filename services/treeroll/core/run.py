@@ -124,6 +124,7 @@ class Counters:
     regrants: int = 0
     lost_tokens_max: int = 0
     reward_errors: int = 0
+    engine_errors: int = 0
     leaves: int = 0
 
 
@@ -193,6 +194,7 @@ class Run:
     # Why it came short of its tasks: "cancelled", "deadline" or "budget", and a sentence; "" while it has not.
     stop_reason: str = ""
     stop_detail: str = ""
+    engine_error: str = ""  # the latest
 
     @property
     def virtual(self) -> float:

@@ -1,22 +1,27 @@
 """One branch on this replica: an engine request whose tokens become segments, and exactly one end."""
 
+import logging
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import pairwise
 
 from treeroll import clock
-from treeroll.errors import InvalidInput
+from treeroll.errors import BadOutput, EngineError, InvalidInput
 from treeroll.generator.delimiter import DelimiterScan
-from treeroll.generator.detokenizer import PRIMING_TOKENS, Detokenizer
-from treeroll.generator.engine import Delta, Engine, EngineRequest, SamplingSettings
+from treeroll.generator.detokenizer import Detokenizer
+from treeroll.generator.engine import Delta, Engine, EngineRequest, SamplingSettings, check_numbers
 from treeroll.generator.outbox import Outbox
 from treeroll.generator.segmenter import Cut, DelimitedSegmenter, Segmenter
 from treeroll.generator.sequence import GrantSequence
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 
+log = logging.getLogger(__name__)
+
 # How many delimited segments count as one of run-ahead credit: an engine may decode several before it says so.
 SHORT_SEGMENTS = 4
+MAX_ERROR_CHARS = 1000
 
 
 @dataclass(slots=True)
@@ -51,11 +56,12 @@ class Branch:
         self._tally = tally
         self._acknowledged = 0
         self._ending: wire.EndReason | None = None  # decided by us; the engine's flushed tokens are still to come
-        self._dropped = 0
+        self._generated = self._reported = 0  # tokens
         self._first = True
+        self._ended = False  # and its end reported
         self._cached_tokens: int | None = None
         self._started_at = clock.wall()
-        self._text = detokenizer.open(sequence.ids[-PRIMING_TOKENS:])
+        self._text = detokenizer.open(sequence.ids)
         self._held: Cut | None = None  # reported with the branch's end, as a held path must be
         self._segmenter = self._open_segmenter(run_ahead)
 
@@ -82,23 +88,31 @@ class Branch:
             self._ending = wire.END_REASON_STOPPED
 
     async def run(self) -> None:
-        """Decode until the branch ends. Raises EngineError when the engine is dead."""
+        """Decode until the branch ends. Raises EngineError when the engine is dead, and nothing else."""
         try:
             request = self._request()
             if not self._is_ending():
                 await self._decode(request)
-        except InvalidInput as error:
-            self._report(None, wire.END_REASON_ERROR, str(error))
-            return
-        if self._ending is not None:
-            self._report(self._held, self._ending)
+            if self._ending is not None:
+                self._report(self._held, self._ending)
+            elif not self._ended:
+                raise BadOutput("the engine's output stopped without an end")
+        except EngineError:
+            raise
+        except Exception as error:  # whatever it is, the other branches have no part in it
+            why = why_failed(error, self.request_id)
+            if not self._ended:
+                dropped = self._generated - self._reported
+                self._tally.dropped += dropped
+                self._outbox.put(failed(self.grant, why, dropped))
 
     async def _decode(self, request: EngineRequest) -> None:
-        async for delta in self._engine.generate(request):
-            self._take(delta)
-            if self._is_ending() and delta.finish is None:
-                # Also catches a stop that came before the engine knew the request.
-                await self._engine.abort([self.request_id])
+        async with aclosing(self._engine.generate(request)) as deltas:
+            async for delta in deltas:
+                self._take(delta)
+                if self._is_ending() and delta.finish is None:
+                    # Also catches a stop that came before the engine knew the request.
+                    await self._engine.abort([self.request_id])
 
     def _is_ending(self) -> bool:
         return self._ending is not None
@@ -137,11 +151,13 @@ class Branch:
             raise InvalidInput(f"grant {self.grant}: boundaries must grow from {first} to {last}, got {ends[:8]}")
 
     def _take(self, delta: Delta) -> None:
+        self._generated += len(delta.token_ids)
         self._tally.generated += len(delta.token_ids)
+        if self._ending is None or delta.cached_tokens is not None:
+            check_numbers(delta, self._prefix_tokens, self._start.sampling.top_logprobs > 0)
         if delta.cached_tokens is not None:
             self._cached_tokens = delta.cached_tokens
         if self._ending is not None:
-            self._dropped += len(delta.token_ids)
             return
         segmenter = self._segmenter
         cuts = segmenter.feed(delta, self._engine.weight_version)
@@ -185,16 +201,38 @@ class Branch:
             segment.logprob_sum, segment.logprob_min = sum(cut.logprobs), min(cut.logprobs)
             segment.node = _node(cut, self._started_at, self._sequence.parent_chars if self._first else None)
             segment.text = self._text.step(cut.token_ids) if cut.text is None else cut.text
-            self._sequence.extend(cut.token_ids, segment.text)
-            self._tally.reported += cut.tokens
         if self._first and self._cached_tokens is not None:
             segment.cached_tokens = self._cached_tokens
-        self._first = False
+        # Nothing below fails, so that a segment counts as reported, or as dropped, and never as both.
+        if cut is not None:
+            self._sequence.extend(cut.token_ids, segment.text)
+            self._reported += cut.tokens
+            self._tally.reported += cut.tokens
+        self._first, self._ended = False, end is not None
         if end is not None:
-            dropped = self._segmenter.pending + self._dropped
+            dropped = self._generated - self._reported
             self._tally.dropped += dropped
             segment.end.CopyFrom(wire.BranchEnd(reason=end, dropped_tokens=dropped, error=error))
         self._outbox.put(segment)
+
+
+def why_failed(error: Exception, request_id: str) -> str:
+    """One sentence for the branch's end. What nobody raised on purpose is logged with its traceback."""
+    if isinstance(error, InvalidInput):
+        return str(error)
+    if isinstance(error, BadOutput):
+        log.error("request %s: %s", request_id, error)
+        return str(error)
+    log.error("request %s failed", request_id, exc_info=error)
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return text[:MAX_ERROR_CHARS].encode(errors="replace").decode()
+
+
+def failed(grant: int, why: str, dropped_tokens: int = 0) -> wire.Segment:
+    """The end of a branch whose request failed."""
+    return wire.Segment(
+        grant=grant, end=wire.BranchEnd(reason=wire.END_REASON_ERROR, error=why, dropped_tokens=dropped_tokens)
+    )
 
 
 def _node(cut: Cut, started_at: float, parent_chars: int | None) -> bytes:

@@ -1,12 +1,15 @@
 """What a replica needs from an inference engine. vLLM and a simulated one pass the same contract tests."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Literal, Protocol
 
-from treeroll.errors import InvalidInput
+from treeroll.errors import BadOutput, InvalidInput
 
 Finish = Literal["eos", "length", "abort", "error"]
+# A logprob is at most 0 and an entropy at least 0, but for the rounding of float32.
+ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,28 @@ class Delta:
     """"eos" (a stop id, which is the last token), "length", "abort" (asked for) or "error" (the engine gave up)."""
 
 
+def check_numbers(delta: Delta, prefix_tokens: int, entropies: bool) -> None:
+    """BadOutput unless every token has a logprob, and an entropy where `entropies` are wanted, and all of them can be.
+
+    Broken logits show here first: their logprobs are nan, and a single one in a batch makes a whole training step nan.
+    """
+    if not 0 <= (delta.cached_tokens or 0) <= prefix_tokens:
+        raise BadOutput(
+            f"the engine found {delta.cached_tokens} tokens of a prefix of {prefix_tokens}, which cannot be"
+        )
+    if any(token < 0 for token in delta.token_ids):
+        raise BadOutput(f"the engine gave the token {min(delta.token_ids)}, which cannot be")
+    columns = [("logprob", delta.logprobs, -inf, ROUNDING)]
+    if entropies:
+        columns.append(("entropy", delta.entropies or (), -ROUNDING, inf))
+    for name, values, low, high in columns:
+        if len(values) != len(delta.token_ids):
+            raise BadOutput(f"the engine gave {len(delta.token_ids)} tokens and a {name} for {len(values)} of them")
+        for token, value in zip(delta.token_ids, values, strict=True):
+            if not (low < value < high):  # false for nan
+                raise BadOutput(f"the engine gave token {token} the {name} {value}, which cannot be")
+
+
 @dataclass(frozen=True, slots=True)
 class EngineStats:
     """Load of an engine."""
@@ -120,8 +145,8 @@ class Engine(Protocol):
     def weight_version(self) -> int:
         """Version of the weights in use; 0 is the model as loaded."""
 
-    def generate(self, request: EngineRequest) -> AsyncIterator[Delta]:
-        """Run a request; ends after the delta that has `finish`. Closing the iterator early aborts the request.
+    def generate(self, request: EngineRequest) -> AsyncGenerator[Delta, None]:
+        """Run a request; ends after the delta that has `finish`. Closing the generator early aborts the request.
 
         Raises InvalidInput if the engine refuses the request, EngineError if the engine is dead.
         """

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 
-from treeroll.errors import EngineError, InvalidInput, TreerollError
-from treeroll.generator.branch import Branch, Tally
+from treeroll.errors import EngineError, TreerollError
+from treeroll.generator.branch import Branch, Tally, failed, why_failed
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.engine import Engine
 from treeroll.generator.outbox import Outbox
@@ -179,11 +179,10 @@ class Replica:
             raise EngineError(f"replica {self.replica_id} does not run")
         try:
             sequence = self._sequences.open(start)
-        except InvalidInput as error:
-            end = wire.BranchEnd(reason=wire.END_REASON_ERROR, error=str(error))
-            self._outbox.put(wire.Segment(grant=start.grant, end=end))
+            branch = Branch(start, sequence, self._engine, self._detokenizer, self._outbox, self.tally, self._run_ahead)
+        except Exception as error:  # of this order alone: the others must start
+            self._outbox.put(failed(start.grant, why_failed(error, f"g{start.grant}")))
             return
-        branch = Branch(start, sequence, self._engine, self._detokenizer, self._outbox, self.tally, self._run_ahead)
         self._branches[start.grant] = branch
         self._group.create_task(self._run_branch(branch), name=branch.request_id)
 

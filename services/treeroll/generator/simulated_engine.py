@@ -5,7 +5,7 @@ For tests, capacity planning and demos of many replicas. Never chosen unless it 
 
 import asyncio
 from array import array
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from itertools import count
 from typing import Any
 
@@ -76,7 +76,7 @@ class SimulatedEngine:
         """There are no weights: always 0."""
         return 0
 
-    async def generate(self, request: EngineRequest) -> AsyncIterator[Delta]:
+    async def generate(self, request: EngineRequest) -> AsyncGenerator[Delta, None]:
         """See Engine."""
         live = self._admit(request)
         try:

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 from array import array
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 from treeroll.errors import EngineError, InvalidInput
@@ -112,7 +112,7 @@ class VllmEngine:
         """See Engine."""
         return 0
 
-    async def generate(self, request: EngineRequest) -> AsyncIterator[Delta]:
+    async def generate(self, request: EngineRequest) -> AsyncGenerator[Delta, None]:
         """See Engine."""
         from vllm.exceptions import GracefulHTTPError, VLLMClientError
         from vllm.inputs.engine import tokens_input

@@ -20,6 +20,7 @@ class Figures:
     fork_recomputed_tokens: int = 0
     regrants: int = 0
     lost_tokens_max: int = 0
+    engine_errors: int = 0
 
     @classmethod
     def of(cls, status: Any) -> "Figures":
@@ -51,12 +52,15 @@ class Session:
     stop_reason: str = ""
     stop_detail: str = ""
     """Why the run came short of its tasks, as in `RunStatus`."""
+    engine_error: str = ""
+    """The latest error of a request in an engine."""
 
     def read(self, status: Any) -> None:
         """Take over a newer `RunStatus`."""
         self.figures = Figures.of(status)
         self.caps = [asdict(cap) for cap in status.caps]
         self.stop_reason, self.stop_detail = status.stop_reason, status.stop_detail
+        self.engine_error = status.engine_error
 
 
 Sessions = dict[str, Session]

@@ -156,6 +156,7 @@ def summarize(tally: Tally, sessions: Sessions, facts: Facts) -> dict[str, Any]:
         "budget": {cap["resource"]: {"limit": cap["limit"], "spent": cap["spent"]} for cap in last.caps},
         "stop_reason": last.stop_reason,
         "stop_detail": last.stop_detail,
+        "engine_error": next((s.engine_error for s in reversed(sessions.values()) if s.engine_error), ""),
         "recipe": facts.run["recipe"],
         "policies": facts.policies,
         "run": facts.run,
