@@ -8,12 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.support.fake_service import sample_tree
+from tests.unit.test_batch import batch_of
 
-from treeroll.client.batch import BatchData
 from treeroll.client.columns import NODE_SCHEMA, SAMPLE_SCHEMA
 from treeroll.client.records import TreeRecord
-from treeroll.client.stream import Claim
-from treeroll.pb.v1 import common_pb2, rollout_pb2
+from treeroll.pb.v1 import common_pb2
 from treeroll.results.directory import ResultDir
 from treeroll.results.merge import merge
 from treeroll.results.parts import PartWriter
@@ -70,8 +69,7 @@ def written(tmp_path: Path) -> dict[str, Path]:
     for tree_id in ("t0", "t1"):
         writer.write([TreeRecord.from_proto(tree(tree_id, tree_id))], Session("run-1"))
     merge(directory, {"run-1": Session("run-1")})
-    deliveries = [rollout_pb2.Delivery(lease_id="l", tree=tree("t0", "t0"))]
-    BatchData(Claim(cast(Any, None), deliveries)).to_parquet(tmp_path / "batch.parquet")
+    batch_of(tree("t0", "t0")).to_parquet(tmp_path / "batch.parquet")
     return {
         "samples": directory.merged("samples"),
         "nodes": directory.merged("nodes"),

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from treeroll.client.node import Float32
-from treeroll.client.sample import Sample
 from treeroll.errors import InvalidInput
+from treeroll.records.fields import Float32, Sample
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,150 +1,76 @@
 """Arrow tables of samples and nodes: one fixed schema each, so that parts written one by one fit together.
 
-Token columns are lists (int32 ids, float32 figures), `extra` is a JSON string. No column is a map, which Hugging Face
-`datasets` cannot read. The schemas carry `treeroll.schema_version`.
+The columns are those of the table of fields. Mappings of a task's are JSON strings, and no column is a map, which
+Hugging Face `datasets` cannot read. The schemas carry `treeroll.schema_version`.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from treeroll.client.records import SCHEMA_VERSION, Node, Sample
+from treeroll.records.column import Column, DType
+from treeroll.records.fields import NODE_COLUMNS, SAMPLE_COLUMNS
 
-_METADATA = {b"treeroll.schema_version": str(SCHEMA_VERSION).encode()}
-_INTS = pa.list_(pa.int32())
-_FLOATS = pa.list_(pa.float32())
-
-SAMPLE_SCHEMA = pa.schema(
-    [
-        pa.field("schema_version", pa.int32(), nullable=False),
-        pa.field("sample_id", pa.string(), nullable=False),
-        pa.field("tree_id", pa.string(), nullable=False),
-        pa.field("task_id", pa.string(), nullable=False),
-        pa.field("group_id", pa.string(), nullable=False),
-        pa.field("epoch", pa.int32(), nullable=False),
-        pa.field("index", pa.int32(), nullable=False),
-        pa.field("group_size", pa.int32(), nullable=False),
-        pa.field("group", pa.int32(), nullable=False),
-        pa.field("n_scored", pa.int32(), nullable=False),
-        pa.field("n_censored", pa.int32(), nullable=False),
-        pa.field("prompt_ids", _INTS, nullable=False),
-        pa.field("completion_ids", _INTS, nullable=False),
-        pa.field("completion_mask", _INTS, nullable=False),
-        pa.field("prompt_text", pa.string(), nullable=False),
-        pa.field("completion_text", pa.string(), nullable=False),
-        pa.field("logprobs", _FLOATS, nullable=False),
-        pa.field("logprobs_mode", pa.string(), nullable=False),
-        pa.field("entropies", _FLOATS, nullable=False),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("temperature", pa.float32(), nullable=False),
-        pa.field("top_p", pa.float32(), nullable=False),
-        pa.field("top_k", pa.int32(), nullable=False),
-        pa.field("reward", pa.float64()),
-        pa.field("rewards", pa.list_(pa.struct({"scorer": pa.string(), "value": pa.float64()})), nullable=False),
-        pa.field("reward_status", pa.string(), nullable=False),
-        pa.field("advantages", _FLOATS),
-        pa.field("path_node_ids", pa.list_(pa.string()), nullable=False),
-        pa.field("path_offsets", _INTS, nullable=False),
-        pa.field("path_weight", pa.float64(), nullable=False),
-        pa.field("loss_weights", _FLOATS, nullable=False),
-        pa.field("min_weight_version", pa.int64(), nullable=False),
-        pa.field("max_weight_version", pa.int64(), nullable=False),
-        pa.field("staleness", pa.int64()),
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("stop_reason", pa.string(), nullable=False),
-        pa.field("is_truncated", pa.bool_(), nullable=False),
-        pa.field("tokenizer_hash", pa.string(), nullable=False),
-        pa.field("answer", pa.string()),
-        pa.field("extra", pa.string(), nullable=False),
-    ],
-    metadata=_METADATA,
-)
-
-NODE_SCHEMA = pa.schema(
-    [
-        pa.field("node_id", pa.string(), nullable=False),
-        pa.field("tree_id", pa.string(), nullable=False),
-        pa.field("parent_id", pa.string()),
-        pa.field("path", pa.string(), nullable=False),
-        pa.field("depth", pa.int32(), nullable=False),
-        pa.field("sibling_index", pa.int32(), nullable=False),
-        pa.field("token_start", pa.int32(), nullable=False),
-        pa.field("token_ids", _INTS, nullable=False),
-        pa.field("logprobs", _FLOATS, nullable=False),
-        pa.field("logprobs_mode", pa.string(), nullable=False),
-        pa.field("entropies", _FLOATS, nullable=False),
-        pa.field("weight_versions", pa.list_(pa.struct({"version": pa.int64(), "tokens": pa.int32()})), nullable=False),
-        pa.field("inserted_tokens", pa.int32(), nullable=False),
-        pa.field("observation_tokens", pa.int32(), nullable=False),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("temperature", pa.float32(), nullable=False),
-        pa.field("max_tokens", pa.int32()),
-        pa.field("top_p", pa.float32(), nullable=False),
-        pa.field("top_k", pa.int32(), nullable=False),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("branch_reason", pa.string(), nullable=False),
-        pa.field("decision", pa.string(), nullable=False),
-        pa.field("group", pa.int32(), nullable=False),
-        pa.field("select_prob", pa.float64()),
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("stop_reason", pa.string(), nullable=False),
-        pa.field("replica_id", pa.string(), nullable=False),
-        pa.field("incarnation", pa.int64(), nullable=False),
-        pa.field("attempt", pa.int32(), nullable=False),
-        pa.field("cached_tokens", pa.int32()),
-        pa.field("recomputed_tokens", pa.int32()),
-        pa.field("dropped_tokens", pa.int32(), nullable=False),
-        pa.field("started_at", pa.float64(), nullable=False),
-        pa.field("finished_at", pa.float64(), nullable=False),
-        pa.field(
-            "rewards",
-            pa.list_(
-                pa.struct({"scorer": pa.string(), "version": pa.int32(), "value": pa.float64(), "error": pa.string()})
-            ),
-            nullable=False,
-        ),
-        pa.field("value", pa.float64()),
-        pa.field("n_leaves", pa.int32(), nullable=False),
-        pa.field("tin", pa.int32(), nullable=False),
-        pa.field("tout", pa.int32(), nullable=False),
-    ],
-    metadata=_METADATA,
-)
-
-# Columns that Arrow cannot take as they are.
-_CONVERSIONS: dict[str, Callable[[Any], Any]] = {
-    "extra": json.dumps,
-    "weight_versions": lambda spans: [span._asdict() for span in spans],
+_REWARD = {"scorer": pa.string(), "version": pa.int32(), "value": pa.float64(), "error": pa.string()}
+_TYPES: Mapping[DType, pa.DataType] = {
+    DType.BOOL: pa.bool_(),
+    DType.INT32: pa.int32(),
+    DType.INT64: pa.int64(),
+    DType.FLOAT32: pa.float32(),
+    DType.FLOAT64: pa.float64(),
+    DType.STRING: pa.string(),
+    DType.TEXT: pa.string(),
+    DType.JSON: pa.string(),
+    DType.STRINGS: pa.list_(pa.string()),
+    DType.INT32S: pa.list_(pa.int32()),
+    DType.FLOAT32S: pa.list_(pa.float32()),
+    DType.SPANS: pa.list_(pa.struct({"version": pa.int64(), "tokens": pa.int32()})),
+    DType.REWARDS: pa.list_(pa.struct(_REWARD)),
+    DType.SCORES: pa.list_(pa.struct({"scorer": pa.string(), "value": pa.float64()})),
 }
-_NODE_CONVERSIONS = _CONVERSIONS | {"rewards": lambda rewards: [reward._asdict() for reward in rewards]}
-_SAMPLE_CONVERSIONS = _CONVERSIONS | {
-    "rewards": lambda rewards: [{"scorer": scorer, "value": value} for scorer, value in rewards.items()]
+
+# Values that Arrow cannot take as they are.
+_CONVERSIONS: Mapping[DType, Callable[[Any], Any]] = {
+    DType.JSON: json.dumps,
+    DType.SPANS: lambda spans: [span._asdict() for span in spans],
+    DType.REWARDS: lambda rewards: [reward._asdict() for reward in rewards],
+    DType.SCORES: lambda scores: [{"scorer": scorer, "value": value} for scorer, value in scores.items()],
 }
+
+
+def _schema(columns: Sequence[Column]) -> pa.Schema:
+    fields = [pa.field(column.name, _TYPES[column.dtype], nullable=column.nullable) for column in columns]
+    return pa.schema(fields, metadata={b"treeroll.schema_version": str(SCHEMA_VERSION).encode()})
+
+
+SAMPLE_SCHEMA = _schema(SAMPLE_COLUMNS)
+NODE_SCHEMA = _schema(NODE_COLUMNS)
 
 
 def samples_table(samples: Sequence[Sample]) -> pa.Table:
     """Samples as a table of SAMPLE_SCHEMA, one row each; no rows for no samples."""
-    return _table(samples, SAMPLE_SCHEMA, _SAMPLE_CONVERSIONS)
+    return _table(samples, SAMPLE_COLUMNS, SAMPLE_SCHEMA)
 
 
 def nodes_table(nodes: Sequence[Node]) -> pa.Table:
     """Nodes as a table of NODE_SCHEMA, one row each; no rows for no nodes."""
-    return _table(nodes, NODE_SCHEMA, _NODE_CONVERSIONS)
+    return _table(nodes, NODE_COLUMNS, NODE_SCHEMA)
 
 
-def _table(records: Sequence[Any], schema: pa.Schema, conversions: dict[str, Callable[[Any], Any]]) -> pa.Table:
-    columns = []
-    for column in schema:
-        values = [getattr(record, column.name) for record in records]
-        if column.type in (_INTS, _FLOATS):
-            columns.append(_ragged(values, column.type))
-            continue
-        convert = conversions.get(column.name)
-        columns.append(pa.array(map(convert, values) if convert else values, column.type))
-    return pa.Table.from_arrays(columns, schema=schema)
+def _table(records: Sequence[Any], columns: Sequence[Column], schema: pa.Schema) -> pa.Table:
+    arrays = [_array([getattr(record, column.name) for record in records], column.dtype) for column in columns]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _array(values: list[Any], dtype: DType) -> pa.Array:
+    if dtype in (DType.INT32S, DType.FLOAT32S):
+        return _ragged(values, _TYPES[dtype])
+    convert = _CONVERSIONS.get(dtype)
+    return pa.array(map(convert, values) if convert else values, _TYPES[dtype])
 
 
 def _ragged(rows: Sequence[np.ndarray[Any, Any] | None], kind: pa.ListType) -> pa.ListArray:

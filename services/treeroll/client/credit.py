@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 from treeroll.client.channel import Channel
 from treeroll.client.node import node_id
 from treeroll.client.records import TreeRecord, nodes_of
-from treeroll.client.sample import Sample, samples_of
+from treeroll.client.sample import samples_of
 from treeroll.client.wire import reward_reports
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import common_pb2, rollout_pb2
+from treeroll.records.fields import Sample
 
 log = logging.getLogger(__name__)
 

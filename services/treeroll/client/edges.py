@@ -5,14 +5,15 @@ from dataclasses import replace
 from itertools import pairwise
 from math import fsum
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from treeroll.client.node import Node
 from treeroll.client.records import TreeRecord
-from treeroll.client.sample import TRUNCATED, Sample, newest_rewards
+from treeroll.client.sample import TRUNCATED
 from treeroll.errors import InvalidInput
+from treeroll.records.fields import PER_TOKEN, Node, Sample
+from treeroll.records.read import newest
 
 
 def edge_samples(tree: TreeRecord) -> list[Sample]:
@@ -72,30 +73,31 @@ def _edge(sample: Sample, span: _Span, through: list[Sample], nodes: Mapping[str
     versions = [part.version for node in own for part in node.weight_versions]
     oldest = min(versions, default=sample.min_weight_version)
     tokens = span.tokens
+    own_tokens: dict[str, Any] = {name: _part(getattr(sample, name), tokens) for name in PER_TOKEN}
     return replace(
         sample,
+        **own_tokens,
         sample_id=own[-1].node_id,
         group=own[-1].group,
         prompt_ids=np.concatenate([sample.prompt_ids, sample.completion_ids[: tokens.start]]),
-        completion_ids=sample.completion_ids[tokens],
-        completion_mask=sample.completion_mask[tokens],
         prompt_text="".join([sample.prompt_text, *(node.text for node in above)]),
         completion_text="".join([node.text for node in own]),
-        logprobs=sample.logprobs[tokens],
-        entropies=sample.entropies[tokens],
         reward=fmean([leaf.reward for leaf in through if leaf.reward is not None]),
-        rewards=newest_rewards(own[-1].rewards),
-        advantages=None if sample.advantages is None else sample.advantages[tokens],
+        rewards=newest(own[-1].rewards),
         path_node_ids=[node.node_id for node in own],
         path_offsets=sample.path_offsets[span.first : span.after] - np.int32(tokens.start),
         path_weight=fsum(leaf.path_weight for leaf in through),
-        loss_weights=sample.loss_weights[tokens],
         min_weight_version=oldest,
         max_weight_version=max(versions, default=sample.max_weight_version),
         staleness=None if sample.staleness is None else sample.staleness + sample.min_weight_version - oldest,
         stop_reason=own[-1].stop_reason,
         is_truncated=own[-1].stop_reason in TRUNCATED,
     )
+
+
+def _part(values: Any, tokens: slice) -> Any:
+    """A per-token column of the edge, from that of the path; None where there is none."""
+    return None if values is None else values[tokens]
 
 
 def _check_same(edge: Sample, sample: Sample, span: _Span) -> None:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from treeroll.client.node import Float32
-from treeroll.client.sample import Sample
 from treeroll.client.weights import whitened
 from treeroll.errors import InvalidInput
+from treeroll.records.fields import Float32, Sample
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from treeroll.client.node import Float32, Int32, check_lengths, float32s, int32s, node_id
+from treeroll.client.node import check_lengths, node_id
 from treeroll.errors import BrokenInvariant
 from treeroll.pb.v1 import common_pb2
+from treeroll.records.fields import Float32, Int32
+from treeroll.records.read import float32s, int32s
 
 
 class Path(NamedTuple):
@@ -87,14 +89,13 @@ def segments_of(tree: common_pb2.Tree) -> Segments:
 class Paths:
     """All paths of a tree, in the order of its leaves."""
 
-    __slots__ = ("extra", "message", "numbers", "place", "shared", "sizes", "version")
+    __slots__ = ("extra", "message", "numbers", "place", "prompt_ids", "sizes", "version")
 
-    def __init__(self, tree: common_pb2.Tree, segments: Segments, version: int | None) -> None:
+    def __init__(self, tree: common_pb2.Tree, segments: Segments, prompt_ids: Int32, version: int | None) -> None:
         """`version` is the trainer's. BrokenInvariant for a tree that contradicts itself."""
         self.message = tree
         self.version = version
-        self.shared: dict[str, Any] = {}
-        """Columns that all samples have in common."""
+        self.prompt_ids = prompt_ids
         self.extra: dict[str, Any] = json.loads(tree.extra_json) if tree.extra_json else {}
         self.place = segments.place
         self.sizes = segments.sizes

@@ -1,16 +1,17 @@
 """What a trainer reads: trees, nodes, samples, deliveries. Pure: protobuf messages in, numpy columns out.
 
-`Node` and `Sample` live in modules of their own; import all records from here.
+`Node` and `Sample` are in the table of fields; import all records from here.
 """
 
 import json
 from dataclasses import dataclass
 from typing import Any
 
-from treeroll.client.node import Node, Reward, WeightSpan, nodes_of
-from treeroll.client.sample import SCHEMA_VERSION, Sample, samples_of
+from treeroll.client.node import nodes_of
+from treeroll.client.sample import samples_of
 from treeroll.pb.v1 import common_pb2, rollout_pb2
 from treeroll.records.assemble import complete
+from treeroll.records.fields import SCHEMA_VERSION, Node, Reward, Sample, WeightSpan
 
 __all__ = [
     "SCHEMA_VERSION",

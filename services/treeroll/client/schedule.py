@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from treeroll.client.node import Float32
 from treeroll.errors import InvalidInput
+from treeroll.records.fields import Float32
 
 Window = tuple[float, float]
 

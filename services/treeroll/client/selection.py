@@ -6,8 +6,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from treeroll.client.likeness import Encode, cosines
-from treeroll.client.sample import Sample
 from treeroll.errors import InvalidInput
+from treeroll.records.fields import Sample
 from treeroll.similarity import registry as embedders
 from treeroll.similarity.submodular import covering, diverse
 

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from treeroll.client.clipping import ClipRange, clip_ranges
 from treeroll.client.factors import TokenFactor, entropies_of, token_factors
-from treeroll.client.sample import Sample
 from treeroll.client.schedule import TokenSchedule, scheduled
 from treeroll.client.selection import LeafSelection, select_leaves
 from treeroll.client.weights import shared_once, whitened
 from treeroll.errors import InvalidInput
+from treeroll.records.fields import Sample
 
 Array = NDArray[Any]
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from treeroll.client.node import Float32
-from treeroll.client.sample import Sample
+from treeroll.records.fields import Float32, Sample
 
 # Added to the variance before the root, as in verl's trainers.
 EPSILON = 1e-8

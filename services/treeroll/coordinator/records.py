@@ -6,6 +6,7 @@ is computed when a tree is assembled.
 
 import struct
 from collections.abc import Iterable
+from dataclasses import fields
 from functools import lru_cache
 
 import numpy as np
@@ -25,6 +26,8 @@ from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus, Observa
 
 CLIENT_SCORER = "client"
 EMPTY = Observation(b"", "")
+# What an origin says of its nodes that records say, too.
+_OF_ORIGIN = [part.name for part in fields(Origin) if part.name in pb.Node.DESCRIPTOR.fields_by_name]
 
 
 def run_record(run: Run) -> api.Run:
@@ -188,17 +191,7 @@ def _rare(node: Node, report: SegmentReported) -> bytes:
 @lru_cache(maxsize=4096)
 def _common(origin: Origin, status: NodeStatus, stop_reason: StopReason) -> bytes:
     """The part of a node's record that it has in common with many."""
-    record = pb.Node(
-        replica_id=origin.replica_id,
-        incarnation=origin.incarnation,
-        attempt=origin.attempt,
-        group=origin.group,
-        temperature=origin.temperature,
-        max_tokens=origin.max_tokens,
-        model=origin.model,
-    )
-    record.branch_reason, record.decision = origin.branch_reason.value, origin.decision.value
-    record.status, record.stop_reason = status.value, stop_reason.value
+    record = pb.Node(status=status, stop_reason=stop_reason, **{name: getattr(origin, name) for name in _OF_ORIGIN})
     return record.SerializeToString()
 
 

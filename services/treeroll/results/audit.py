@@ -7,6 +7,8 @@ from itertools import groupby, pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
+from treeroll.records.column import DType
+from treeroll.records.fields import NODE_COLUMNS, PER_TOKEN, SAMPLE_COLUMNS
 from treeroll.results.directory import KINDS, ResultDir
 from treeroll.results.reader import ResultReader
 
@@ -16,37 +18,14 @@ Row = dict[str, Any]
 # Weights of boundary leaves are products of fractions.
 TOLERANCE = 1e-9
 
-NODE_COLUMNS = (
-    *("node_id", "tree_id", "parent_id", "path", "depth", "sibling_index", "token_start", "token_ids", "logprobs"),
-    *("entropies", "weight_versions", "inserted_tokens", "observation_tokens"),
-    *("status", "tin", "tout", "value", "n_leaves"),
-)
-SAMPLE_COLUMNS = (
-    *(
-        "sample_id",
-        "tree_id",
-        "task_id",
-        "epoch",
-        "index",
-        "group_size",
-        "prompt_ids",
-        "completion_ids",
-        "completion_mask",
-    ),
-    *(
-        "logprobs",
-        "entropies",
-        "loss_weights",
-        "advantages",
-        "reward",
-        "rewards",
-        "reward_status",
-        "path_node_ids",
-        "path_offsets",
-        "path_weight",
-    ),
-)
-PER_TOKEN = ("completion_mask", "logprobs", "loss_weights")
+# What promises are about: all but the texts of tasks and models.
+_TEXTS = (DType.TEXT, DType.JSON)
+_AUDITED = {
+    "nodes": [column.name for column in NODE_COLUMNS if column.dtype not in _TEXTS],
+    "samples": [column.name for column in SAMPLE_COLUMNS if column.dtype not in _TEXTS],
+}
+# Per-token columns that a sample may do without.
+_OPTIONAL = {"entropies", "advantages"}
 
 
 def audit_directory(path: Path) -> tuple[str, list[Finding]]:
@@ -55,7 +34,7 @@ def audit_directory(path: Path) -> tuple[str, list[Finding]]:
     findings: list[Finding] = []
     counts = dict.fromkeys(("trees", *KINDS), 0)
     tasks: dict[str, str] = {}
-    for nodes, samples in zip_longest(_trees(reader, "nodes", NODE_COLUMNS), _trees(reader, "samples", SAMPLE_COLUMNS)):
+    for nodes, samples in zip_longest(_trees(reader, "nodes"), _trees(reader, "samples")):
         if nodes is None or samples is None or nodes[0]["tree_id"] != samples[0]["tree_id"]:
             there = (nodes or samples or [{}])[0].get("tree_id")
             findings.append(("NoAckedLoss", f"from tree {there} on, samples and nodes are not of the same trees"))
@@ -69,8 +48,8 @@ def audit_directory(path: Path) -> tuple[str, list[Finding]]:
     return ", ".join(f"{count} {what}" for what, count in counts.items()), findings
 
 
-def _trees(reader: ResultReader, kind: str, columns: tuple[str, ...]) -> Iterator[list[Row]]:
-    for _, rows in groupby(reader.rows(kind, columns), key=lambda row: row["tree_id"]):
+def _trees(reader: ResultReader, kind: str) -> Iterator[list[Row]]:
+    for _, rows in groupby(reader.rows(kind, _AUDITED[kind]), key=lambda row: row["tree_id"]):
         yield list(rows)
 
 
@@ -166,7 +145,7 @@ def _sample_findings(sample: Row, index: int, group_size: int, nodes: dict[str, 
 def _credit_findings(sample: Row, where: str) -> Iterator[Finding]:
     tokens = len(sample["completion_ids"])
     for column in PER_TOKEN:
-        if len(sample[column]) != tokens:
+        if column not in _OPTIONAL and len(sample[column]) != tokens:
             yield "TreeWellFormed", f"{where} has {tokens} tokens but {len(sample[column])} of {column}"
     reward, advantages = sample["reward"], sample["advantages"]
     if (reward is None) == (sample["reward_status"] == "ok") or (reward is not None and not math.isfinite(reward)):

@@ -1,0 +1,253 @@
+"""The table of record fields: of every field of a node and of a sample its type, source and meaning.
+
+Whatever reads, stores, checks or describes records is made from it: client records, Parquet columns, audits of files,
+`docs/records.md` (`python -m treeroll.records.page`). A new field of a node is a field of its message and a row here.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from treeroll.records.column import (
+    DType,
+    Origin,
+    columns_of,
+    made_on_first_use,
+    of_credit,
+    of_node,
+    of_path,
+    of_task,
+    of_tree,
+    record,
+)
+
+SCHEMA_VERSION = 1
+
+Int32 = NDArray[np.int32]
+Float32 = NDArray[np.float32]
+
+BOOL, INT32, INT64, FLOAT32, FLOAT64 = DType.BOOL, DType.INT32, DType.INT64, DType.FLOAT32, DType.FLOAT64
+STRING, TEXT, JSON, STRINGS = DType.STRING, DType.TEXT, DType.JSON, DType.STRINGS
+INT32S, FLOAT32S, SPANS, REWARDS, SCORES = DType.INT32S, DType.FLOAT32S, DType.SPANS, DType.REWARDS, DType.SCORES
+
+
+class WeightSpan(NamedTuple):
+    """Consecutive tokens made by one weight version."""
+
+    version: int
+    tokens: int
+
+
+class Reward(NamedTuple):
+    """What one scorer version said about one node. `value` is None when the scorer failed; `error` then says why."""
+
+    scorer: str
+    version: int
+    value: float | None
+    error: str
+
+
+@record()
+class Node:
+    """One segment. The root holds the prompt, every other node its own tokens only. docs/records.md has the fields."""
+
+    node_id: str = of_path(STRING, "`<tree_id>:<path>`; the root's path is empty.")
+    tree_id: str = of_tree(STRING, "The tree it belongs to.")
+    parent_id: str | None = of_path(STRING, "Its parent; null for the root.", proto="Node.parent")
+    path: str = of_node(STRING, "Sibling indices from the root down, joined by dots.")
+    depth: int = of_node(INT32, "Segments between the root and this node.")
+    sibling_index: int = of_node(INT32, "0 is the branch that ran on through the boundary.")
+    token_start: int = of_node(
+        INT32, "Position of its first token in the whole sequence, prompt included.", unit="tokens"
+    )
+    token_ids: Int32 = of_node(INT32S, "Its tokens.", shape="N")
+    logprobs: Float32 = of_node(
+        FLOAT32S, "Of each token when it was sampled; empty for the root.", unit="nats", shape="N"
+    )
+    logprobs_mode: str = of_tree(STRING, '"processed" (of the distribution sampled from) or "raw".')
+    entropies: Float32 = of_node(
+        FLOAT32S,
+        "Top-k entropy estimate of each token; empty unless the run asked for `top_logprobs`.",
+        unit="nats",
+        shape="N",
+    )
+    weight_versions: list[WeightSpan] = of_node(
+        SPANS, "Spans that cover the sampled ones of token_ids in order; empty for the root."
+    )
+    inserted_tokens: int = of_node(
+        INT32,
+        "Of token_ids, at the beginning, so many were put there by the branch policy: otherwise as an observation.",
+        unit="tokens",
+    )
+    observation_tokens: int = of_node(
+        INT32,
+        "Of token_ids, at the end, so many are a tool's observation: not sampled, logprob 0, in no weight span.",
+        unit="tokens",
+    )
+    model: str = of_node(
+        STRING, "Which of the service's models made it: the tree's, or the branch's own; \"\" without names."
+    )
+    temperature: float = of_node(FLOAT32, "What its branch sampled at: the run's, or the branch's own.")
+    max_tokens: int | None = of_node(
+        INT32, "Most completion tokens that its branch may have come to; null: the run's.", unit="tokens"
+    )
+    top_p: float = of_tree(FLOAT32, "Nucleus sampling: the share of probability sampled from.")
+    top_k: int = of_tree(INT32, "So many most likely tokens were sampled from; 0: all.")
+    text: str = of_node(TEXT, "Its tokens as text, without special tokens.")
+    branch_reason: str = of_node(
+        STRING,
+        'Why the branch that made it was started: "prompt" (root), "initial", "fork", "fallback". All its nodes '
+        "say so.",
+    )
+    decision: str = of_node(STRING, '"boundary" or "retrospective": what the decision to start the branch had read.')
+    group: int = of_node(
+        INT32, "Label that growth gave the branch, from 1, for credit to compare leaves by; 0 is none."
+    )
+    select_prob: float | None = of_node(
+        FLOAT64, "Probability with which a sampling policy chose this node; null when the choice was not random."
+    )
+    status: str = of_node(STRING, '"inner", "leaf", "pruned" or "open".')
+    stop_reason: str = of_node(STRING, 'Of leaves: "eos", "answer", "length", "depth", ...; else empty.')
+    replica_id: str = of_node(STRING, "The replica that made it.")
+    incarnation: int = of_node(INT64, "Start number of that replica.")
+    attempt: int = of_node(INT32, "1 for the branch's first try, +1 for each re-grant after a loss.")
+    cached_tokens: int | None = of_node(
+        INT32,
+        "Prefix tokens found in the KV cache; null for a node that a running request reached by decoding on.",
+        unit="tokens",
+    )
+    recomputed_tokens: int | None = of_node(
+        INT32, "Prefix tokens that were computed again; null as cached_tokens is.", unit="tokens"
+    )
+    dropped_tokens: int = of_node(
+        INT32,
+        "Tokens past this node, reported with it and thrown away; overshoot of stopped branches is in the run's waste.",
+        unit="tokens",
+    )
+    started_at: float = of_node(
+        FLOAT64, "When its branch's request was made, since the epoch; for people only.", unit="s"
+    )
+    finished_at: float = of_node(
+        FLOAT64, "When its last token was reported, since the epoch; for people only.", unit="s"
+    )
+    rewards: list[Reward] = of_credit(
+        REWARDS,
+        "Those in force, at most one per scorer and version; value is null where the scorer failed, and error "
+        "says why.",
+        proto="Node.rewards",
+    )
+    value: float | None = of_credit(
+        FLOAT64, "Mean reward of the scored leaves at or below; null when none is scored.", proto="Node.value"
+    )
+    n_leaves: int = of_node(INT32, "Complete leaves at or below.")
+    tin: int = of_node(INT32, "Depth-first interval: q sees k exactly if tin[k] <= tin[q] < tout[k].")
+    tout: int = of_node(INT32, "End of that interval.")
+
+
+@made_on_first_use(but=frozenset({"index", "completion_ids", "logprobs", "advantages"}))
+@record(slots=False)
+class Sample:
+    """One path. C is the number of completion tokens; per-token columns are [C], int32 or float32.
+
+    Token ids, logprobs and advantages are made for the whole tree at once; all else on first use, because a trainer
+    pays for what it reads. docs/records.md has the fields.
+    """
+
+    schema_version: int = of_path(INT32, "Version of this table.")
+    sample_id: str = of_path(STRING, "`<tree_id>:<path of the leaf>`.")
+    tree_id: str = of_tree(STRING, "The tree it is a path of.")
+    task_id: str = of_task(STRING, "The task's id.")
+    group_id: str = of_tree(STRING, "What advantages are relative to: the tree.", proto="Tree.tree_id")
+    epoch: int = of_task(INT32, "Pass over the data set.")
+    index: int = of_path(INT32, "Position in the group, in path order: the same whatever the placement.")
+    group_size: int = of_path(INT32, "Samples of the tree.", proto="Tree.leaves")
+    group: int = of_node(
+        INT32,
+        "Label that growth gave the leaf's branch, from 1, for credit to compare leaves of one tree by; 0 is none.",
+    )
+    n_scored: int = of_credit(INT32, "Samples of the tree that have a reward.", proto="Tree.n_scored")
+    n_censored: int = of_tree(
+        INT32,
+        "Branches of the tree that were cut before they ended; the samples left favour short answers when it is not 0.",
+    )
+    prompt_ids: Int32 = of_path(INT32S, "Tokens of the prompt.", shape="P")
+    completion_ids: Int32 = of_path(INT32S, "Tokens after the prompt.", shape="C")
+    completion_mask: Int32 = of_path(
+        INT32S,
+        "1: made by `model`; 0: a tool's observation, inserted by the branch policy, or made by another model.",
+        shape="C",
+    )
+    prompt_text: str = of_task(TEXT, "The prompt as given, or rendered by the chat template.")
+    completion_text: str = of_path(TEXT, "The completion as text, without special tokens.")
+    logprobs: Float32 = of_path(FLOAT32S, "Of each completion token when it was sampled.", unit="nats", shape="C")
+    logprobs_mode: str = of_tree(STRING, '"processed" (of the distribution sampled from) or "raw".')
+    entropies: Float32 = of_path(
+        FLOAT32S,
+        "Top-k entropy estimate of each completion token; empty unless the run asked for `top_logprobs`.",
+        unit="nats",
+        shape="C",
+    )
+    model: str = of_tree(
+        STRING,
+        'Of the service\'s models the one that grew its tree; "" if there is only one, without a name. Branches '
+        "may be of another: the nodes of `path_node_ids` say theirs.",
+    )
+    temperature: float = of_tree(
+        FLOAT32, "The run's. Branches may have sampled at another: the nodes of `path_node_ids` say theirs."
+    )
+    top_p: float = of_tree(FLOAT32, "Nucleus sampling: the share of probability sampled from.")
+    top_k: int = of_tree(INT32, "So many most likely tokens were sampled from; 0: all.")
+    reward: float | None = of_credit(FLOAT64, 'In force for this leaf; null unless reward_status is "ok".')
+    rewards: dict[str, float | None] = of_credit(
+        SCORES, "The newest version of each scorer's value; null where it failed.", proto="Node.rewards"
+    )
+    reward_status: str = of_credit(STRING, '"ok", "missing" (nobody scored it) or "error" (a scorer failed).')
+    advantages: Float32 | None = of_credit(
+        FLOAT32S, "Per token, before batch whitening; null without a reward.", shape="C"
+    )
+    path_node_ids: list[str] = of_path(STRINGS, "Nodes from depth 1 to the leaf.")
+    path_offsets: Int32 = of_path(INT32S, "Where each of them starts in completion_ids.", unit="tokens")
+    path_weight: float = of_path(
+        FLOAT64,
+        "With it, averages over leaves are unbiased: the product of 1 / (children of the node that count). "
+        "Children count that a boundary decision started and that had no model, temperature, inserted text or "
+        "token limit of their own; below others it is 0.",
+        proto="LeafCredit.path_weight",
+    )
+    loss_weights: Float32 = of_path(FLOAT32S, "Per token; 1 by default.", shape="C")
+    min_weight_version: int = of_path(INT64, "Oldest weight version on the path.")
+    max_weight_version: int = of_path(INT64, "Newest weight version on the path.")
+    staleness: int | None = of_path(
+        INT64, "Trainer's version - min_weight_version; null when the trainer's version is not known."
+    )
+    status: str = of_tree(STRING, 'Of the tree: "complete" or "partial".')
+    stop_reason: str = of_node(STRING, 'Why the path ended: "eos", "answer", "length", "depth", ...')
+    is_truncated: bool = of_path(BOOL, "Cut by a length or depth cap.")
+    tokenizer_hash: str = of_tree(STRING, "Hash of the tokenizer files and chat template that made prompt_ids.")
+    answer: str | None = of_task(TEXT, "The task's answer, if it had one.")
+    extra: dict[str, Any] = of_task(JSON, "The task's other fields.", proto="Tree.extra_json")
+
+    def renew(self, fresh: "Sample") -> None:
+        """Take over the credit of the same path, read later. All other columns stay, whoever wrote them."""
+        for column in SAMPLE_COLUMNS:
+            if column.origin is Origin.CREDIT:
+                setattr(self, column.name, getattr(fresh, column.name))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and other processes: all columns, without the tree they are made from."""
+        return {column.name: getattr(self, column.name) for column in SAMPLE_COLUMNS}
+
+
+NODE_COLUMNS = columns_of(Node)
+SAMPLE_COLUMNS = columns_of(Sample)
+# Columns of a sample with one value per completion token; entropies and advantages may have none at all.
+PER_TOKEN = tuple(column.name for column in SAMPLE_COLUMNS if column.shape == "C")
+
+# Fields of messages that no record shows, and why.
+NOT_SHOWN = {
+    "Node.number": "a place in time; `path` is the same in every run",
+    "Node.parent_chars": "where a stored node begins inside its parent; nodes as they are shown never do",
+    "Tree.has_cuts": "whether stored nodes are split when they are read",
+    "LeafCredit.leaf": "the leaf's number; `sample_id` names it",
+}
