@@ -25,13 +25,13 @@ def add_step(tree, parent, entropies, observation="", *, sibling=0, status=NodeS
     return node
 
 
-def add_node(tree, parent, logprobs, *, ids=None, entropies=(), cut=None, sibling=0, status=NodeStatus.LEAF):
+def add_node(tree, parent, logprobs, *, ids=None, entropies=(), cut=None, sibling=0, status=NodeStatus.LEAF, group=0):
     """A node with these tokens behind its parent, or behind the parent's first `cut` tokens; returns it."""
     above = tree.nodes[parent]
     start, depth = (above.total, above.depth + 1) if cut is None else (above.token_start + cut, above.depth)
     node = Node(
         len(tree.nodes), parent, sibling, depth, start, len(logprobs), sum(logprobs), min(logprobs), status=status,
-        content=Content(
+        origin=Origin(group=group), content=Content(
             Tokens(array("i", ids or range(10, 10 + len(logprobs))), array("f", logprobs), array("f", entropies))
         ),
     )  # fmt: skip

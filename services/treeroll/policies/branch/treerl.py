@@ -21,9 +21,11 @@ class EPTree:
     """M answers run to their ends, each the trunk of a tree; then, L times, T new ones start at N places of each tree.
 
     The places are before the N sampled tokens of the tree with the lowest log probability, whichever nodes they are in
-    (the release's stand-in for entropy). The first token of a branch is never one of them, and nothing is that comes
-    after a token of `stop_token_ids` on its path. In all M * (1 + N * L * T) leaves; (M, N, L, T) = (6, 2, 1, 2), the
-    released script's, give 30, of which training takes 16.
+    (the release's stand-in for entropy). The first token of a branch that started at such a place is never one of them,
+    and nothing is that comes after a token of `stop_token_ids` on its path. The first token of a first answer may be:
+    new answers then start at the prompt, and belong to the tree of that answer. Nodes of tree m have group m, from 1.
+    In all M * (1 + N * L * T) leaves; (M, N, L, T) = (6, 2, 1, 2), the released script's, give 30, of which training
+    takes 16.
 
     A place is found by reading the finished continuation, so it is retrospective: path weights of later answers are 0,
     and the M first ones alone estimate the policy's mean reward.
@@ -70,18 +72,19 @@ class EPTreeGrowth:
         self._round = 0
         self._stops = frozenset(params.stop_token_ids)
         self._wanted = params.places * params.rounds  # most that any node can still give
-        self._best: dict[int, list[Candidate]] = {}  # tree, by its index below the prompt -> in order
+        self._best: dict[int, list[Candidate]] = {}  # tree, by its group -> in order
         self._closed: set[int] = set()  # nodes that end behind a stop token
 
     def start(self, tree: Tree) -> list[Expansion]:
         """The M answers."""
-        return [Expansion(tree.root.number, self._params.chains, BranchReason.INITIAL, resume=False)]
+        chains = range(1, self._params.chains + 1)
+        return [Expansion(tree.root.number, 1, BranchReason.INITIAL, group=chain, resume=False) for chain in chains]
 
     def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
         """Nothing to decide yet; a branch held at a boundary goes on."""
         if self._wanted and node.status is not NodeStatus.PRUNED:
             path = tree.path(node.number)
-            best = self._best.setdefault(path[0], [])
+            best = self._best.setdefault(node.group, [])
             for logprob, position in self._surprising(tree, node):
                 insort(best, (logprob, path, position, node.number))
             del best[self._wanted :]
@@ -102,7 +105,9 @@ class EPTreeGrowth:
     def _at(self, node: Node, position: int) -> Expansion:
         """New answers from before a token; the first token of a node follows its whole parent."""
         number, cut = (node.number, position) if position else (node.parent, None)
-        return Expansion(number, self._params.forks, BranchReason.FORK, Decision.RETROSPECTIVE, resume=False, cut=cut)
+        return Expansion(
+            number, self._params.forks, BranchReason.FORK, Decision.RETROSPECTIVE, node.group, resume=False, cut=cut
+        )
 
     def _surprising(self, tree: Tree, node: Node) -> Iterator[tuple[float, int]]:
         """Log probability and position of the node's most surprising tokens before any stop token."""
@@ -116,10 +121,11 @@ class EPTreeGrowth:
         stop = next((at for at, token in enumerate(tokens.ids) if token in self._stops), None) if self._stops else None
         if stop is not None:
             self._closed.add(node.number)
-        positions = range(int(_begins_branch(tree, node)), node.sampled if stop is None else stop + 1)
+        positions = range(int(self._begins_fork(tree, node)), node.sampled if stop is None else stop + 1)
         for position in nsmallest(self._wanted, positions, key=tokens.logprobs.__getitem__):
             yield tokens.logprobs[position], position
 
-
-def _begins_branch(tree: Tree, node: Node) -> bool:
-    return node.parent == 0 or node.sibling_index > 0 or node.token_start < tree.nodes[node.parent].total
+    def _begins_fork(self, tree: Tree, node: Node) -> bool:
+        """Whether its first token was sampled anew at a place; the M answers began nowhere but at the prompt."""
+        trunk = node.parent == 0 and node.sibling_index < self._params.chains
+        return not trunk and (node.sibling_index > 0 or node.token_start < tree.nodes[node.parent].total)
