@@ -71,12 +71,14 @@ SETTINGS = {
         ({"temperature": 0.02, "value": "success"}, WIDE),
         ({"value": "steps"}, LIMITS),
         ({"value": "judge", "gate": 0.4}, LIMITS),
+        ({"rounding": "source", "temperature": 1.0}, LIMITS),
     ],
     ("branch", "dora"): [({}, LIMITS), ({"similarity_temperature": 0.3, "value": "success"}, WIDE)],
     ("branch", "ets"): [
         ({}, LIMITS),
         ({"coverage": 0, "cost": "tokens", "value": "success"}, WIDE),
         ({"distance": 0.6, "cost": "tokens", "value": "steps"}, LIMITS),
+        ({"rounding": "source", "temperature": 1.0}, LIMITS),
     ],
     ("branch", "bavt"): [
         ({}, LIMITS),

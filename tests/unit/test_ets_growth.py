@@ -1,5 +1,7 @@
 """ETS on scripted worlds."""
 
+import math
+
 import pytest
 from tests.support.grow import Driver, Outcome, leaf
 
@@ -37,6 +39,22 @@ def test_like_steps_are_ended_and_their_width_goes_to_the_kept():
     dear = kept(texts, price=2.0)
     assert len(dear) == dear[2] == 2
     assert kept(texts, price=2.0, coverage=0) == {0: 4}
+
+
+def test_rounding_may_be_the_sources_and_is_rebases_where_nothing_is_priced():
+    def confidence(path):
+        logprobs = {0: math.log(0.8), 1: math.log(0.6), 2: math.log(0.6), 3: math.log(0.2)}
+        return leaf(text="") if len(path) == 4 else Outcome(text="step", logprob_sum=10 * logprobs[path[0]])
+
+    def shares(name, **params):
+        policy = registry.build("branch", name, params, Limits(4, 10, 4, 1000))
+        grown = Driver(policy, confidence, hold=True).run()
+        return [(grown.tree.path(step.node), step.forks) for step in grown.batches[5]]
+
+    free = {"price": 0.0, "coverage": 0.0}
+    assert shares("ets", **free, rounding="source") == [((0,), 2), ((1,), 0)]
+    assert shares("ets", embedder=None, rounding="source") == shares("rebase", rounding="source")
+    assert shares("ets", embedder=None) == shares("rebase") == [((0,), 1), ((1,), 0), ((2,), 0)]
 
 
 def test_the_distance_says_what_is_alike():

@@ -114,6 +114,14 @@ def test_what_mixed_tasks_do_not_need_goes_to_those_that_never_succeeded():
     assert allocated([(8, 16), (16, 16)], leaves=16) == [4, 28]
 
 
+def test_what_a_mixed_task_needs_counts_its_least_and_is_rounded_up():
+    # 1/16 needs 35.7 leaves and 7/16 4.001: 150 are left above the least of 2, and 150 - 34 - 3 are not needed. One
+    # implementation takes 35 and 4 beside the least, and so gives 111.
+    leaves = shared([1, 1, 1 / 16, 0, 7 / 16], 160, 2, 128, 0.9)
+    assert leaves[:2] == [2, 2]
+    assert leaves[3] == 2 + 113
+
+
 def test_without_mixed_tasks_all_goes_to_those_that_never_succeeded():
     assert allocated([(0, 9), (0, 9), (9, 9)]) == [11, 11, 2]
     assert allocated([(9, 9), (9, 9)]) == [8, 8]

@@ -83,9 +83,27 @@ def test_rewards_need_whole_levels(early, named):
         build(value="success", **early)
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(0, 300), st.floats(0.01, 2))
-def test_shares_sum_exactly_and_a_better_score_gets_no_less(scores, width, temperature):
-    shares = BySoftmax(temperature).shares(None, [], scores, width)
+def test_rounding_may_be_the_sources():
+    # Scores whose exponents are as 9.2, 4.1, 1.5, .7, .3 and .2 of 16.
+    scores = [0.2 * math.log(weight) for weight in (9.2, 4.1, 1.5, 0.7, 0.3, 0.2)]
+    assert BySoftmax(0.2, "exact").shares(None, [], scores, 16) == [9, 4, 2, 1, 0, 0]
+    assert BySoftmax(0.2, "source").shares(None, [], scores, 16) == [10, 4, 2, 0, 0, 0]
+    world = sure({0: 0.8, 1: 0.6, 2: 0.6, 3: 0.2})
+    # e^4, e^3, e^3, e^1 of four: 2.25, then 0.55 of one path that is left.
+    grown = grow(world, leaves=4, rounding="source")
+    assert [(step.node, step.forks) for step in grown.batches[5]] == [(1, 2), (2, 0)]
+    with pytest.raises(InvalidInput, match="rounding is 'nearest'"):
+        build(rounding="nearest")
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=30),
+    st.integers(0, 300),
+    st.floats(0.01, 2),
+    st.sampled_from(["exact", "source"]),
+)
+def test_shares_sum_exactly_and_a_better_score_gets_no_less(scores, width, temperature, rounding):
+    shares = BySoftmax(temperature, rounding).shares(None, [], scores, width)
     assert sum(shares) == width
     assert min(shares) >= 0
     ranked = sorted(zip(scores, shares, strict=True))

@@ -213,7 +213,7 @@ _HYPER = Recipe(
 _TREE_PLANNER = Recipe(
     name="tree_planner",
     summary="8 answers, then two more from each of the four places where most tokens are shared; 16 leaves",
-    paper="ours, after the idea of Tree-Planner (not read)",
+    paper="ours, after Tree-Planner, arXiv 2310.08582",
     limits=Limits(leaves=16, segment_tokens=4096, max_depth=1, max_tokens=4096),
     segment=Choice("full_rollout"),
     branch=Choice("tree_planner", MappingProxyType({"samples": 8, "places": 4, "forks": 2})),

@@ -40,6 +40,28 @@ def apportion(total: int, weights: Sequence[float], minimum: int = 0, caps: Sequ
     return shares
 
 
+def rounded_up(total: int, weights: Sequence[float]) -> list[int]:
+    """Whole shares of `total` that sum to it, rounded up one after another: the heaviest item first.
+
+    Each gets its share of what is left, rounded up, among those whose turn is still to come, so the heavy get more than
+    by `apportion`, and the lightest nothing. Equal weights go by place. This is REBASE's rule (arXiv 2408.00724) in
+    whole numbers: its floating point may miss `total`.
+
+    Raises:
+        InvalidInput: a weight is negative or not finite, or `total` is negative or has nobody to go to.
+    """
+    _check(total, weights, total, [total] * len(weights))
+    scaled, shares = _as_integers(weights), [0] * len(weights)
+    whole = sum(scaled)
+    for item in sorted(range(len(weights)), key=lambda item: (-scaled[item], item)):
+        if not total:
+            break
+        shares[item] = -(-total * scaled[item] // whole)
+        total -= shares[item]
+        whole -= scaled[item]
+    return shares
+
+
 def even(total: int, n: int) -> list[int]:
     """`total` in `n` parts that differ by one at most, larger parts first."""
     # What apportion gives for equal weights, without the arithmetic: growth asks for it at every node.

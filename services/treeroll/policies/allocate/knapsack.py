@@ -29,8 +29,11 @@ class Knapsack(RatedAllocator):
 
     Known from the paper's abstract and from three implementations of others that agree; the official code was not
     found. Ours: the solver, in place of a dynamic program; `least` counts in the value of the first leaf beyond it (in
-    one of those implementations it does not); what is left where nobody has room goes first to tasks of p = 0, then of
-    p = 1; rates within 1e-8 of 0 or 1 are 0 or 1; `prior`; ties go by task id, so the order of submission says nothing.
+    one of those implementations it does not), and towards what a mixed task needs, which is rounded up. One of them
+    reserves that need beside `least`, rounded down, and so leaves less to tasks of p = 0: over the rates 1, 1, 1/16, 0
+    and 7/16, 160 leaves and a `least` of 2 it has 111 for them above `least`, ours 113. What is left where nobody has
+    room goes first to tasks of p = 0, then of p = 1; rates within 1e-8 of 0 or 1 are 0 or 1; `prior`; ties go by task
+    id, so the order of submission says nothing.
     """
 
     name: ClassVar[str] = "knapsack"

@@ -7,20 +7,16 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from treeroll.policies.branch.dora import ByDirection
 from treeroll.policies.branch.ets_problem import Problem, closure, greedy
 from treeroll.policies.branch.ets_program import IntegerProgram
 from treeroll.policies.branch.level import LevelParams, LevelPolicy
-from treeroll.policies.branch.rebase import BySoftmax
+from treeroll.policies.branch.rebase import ROUNDING, BySoftmax, Rounding
 from treeroll.policy.base import Limits
 from treeroll.similarity import registry as embedders
 from treeroll.similarity.clusters import average_linkage
 from treeroll.similarity.embedder import Embedder, Features
 from treeroll.tree.node import Node
 from treeroll.tree.tree import Tree
-
-# Of DORA, which takes over without an embedder: only its temperature matters then.
-NO_SIMILARITY = 0.01
 
 
 class Ets(LevelPolicy):
@@ -37,7 +33,7 @@ class Ets(LevelPolicy):
     good but need not be the best; the limit is no clock, so that trees stay the same. Which of equally good choices is
     taken is the solver's business, and always the same for one version of it.
 
-    Decisions and leaves are as `rebase`'s, and so are the exact shares.
+    Decisions and leaves are as `rebase`'s, and so is `rounding`, of O_i and of what kept paths get.
 
     Ours: the embedder, which compares wording, where the source has a language model of mathematics: its distances are
     others. price 0 counts for nothing; the source puts a tiny reward on nodes then. `cost` tokens weighs nodes by their
@@ -56,6 +52,7 @@ class Ets(LevelPolicy):
         price: float = Field(1.0, ge=0, le=1e6, description="lambda_b, what all nodes together cost")
         coverage: float = Field(1.5, ge=0, le=1e6, description="lambda_d, what all clusters together are worth")
         distance: float = Field(0.05, ge=0, lt=1, description="cosine distance up to which clusters are merged")
+        rounding: Rounding = Field("exact", description=ROUNDING)
         cost: Literal["nodes", "tokens"] = Field("nodes", description="whether nodes cost the same, or by their tokens")
         embedder: str | None = Field(
             "ngrams", max_length=64, description="what compares steps: see `treeroll policies`"
@@ -64,7 +61,8 @@ class Ets(LevelPolicy):
     def __init__(self, params: Params, limits: Limits) -> None:
         embedder = embedders.get(params.embedder) if params.embedder is not None and params.coverage else None
         if params.coverage and embedder is None:
-            super().__init__(params, limits, partial(ByDirection, params.temperature, NO_SIMILARITY, None))
+            # DORA without its embedder is REBASE.
+            super().__init__(params, limits, partial(BySoftmax, params.temperature, params.rounding))
         else:
             program = None if embedder is None else IntegerProgram()
             allocation = partial(ByWorth, params, embedder, program)
@@ -77,7 +75,7 @@ class ByWorth:
     def __init__(self, params: Ets.Params, embedder: Embedder | None, program: IntegerProgram | None) -> None:
         self._params = params
         self._embedder = embedder
-        self._by_softmax = BySoftmax(params.temperature)
+        self._by_softmax = BySoftmax(params.temperature, params.rounding)
         self._program = program
         self._steps: dict[int, Features] = {}  # waiting node -> what its text has
 

@@ -26,15 +26,18 @@ class TreePlanner:
     A place is found by reading finished answers, so it is retrospective: path weights of later answers are 0, and the N
     first ones alone estimate the policy's mean reward.
 
-    Ours: the whole rule. From Tree-Planner, which was not read, is the idea of sampling whole plans and merging them
-    into a tree before deciding. The trie chooses places only: answers stay nodes of their own, also where their tokens
-    are equal. The prompt is no place, nor is one within what a tool answered. Equal savings go to the first place in
-    path order. Discarded answers are not in the trie.
+    From Tree-Planner's code is what comes first: whole plans are sampled at once, and merged into a tree by equal
+    beginnings, there of actions (lines of text), here of tokens. It then walks down that tree: at each fork the model
+    is asked which action to take, the environment carries it out, and what fails is left out and decided again. Nothing
+    is sampled anew there. Ours: all of that is left out, and new answers begin where the tree forks, at the places that
+    save most. The trie chooses places only: answers stay nodes of their own, also where their tokens are equal. The
+    prompt is no place, nor is one within what a tool answered. Equal savings go to the first place in path order.
+    Discarded answers are not in the trie.
     """
 
     name: ClassVar[str] = "tree_planner"
     summary: ClassVar[str] = "whole answers, then new ones from where those with equal beginnings part"
-    paper: ClassVar[str] = "ours, after the idea of Tree-Planner (not read)"
+    paper: ClassVar[str] = "ours, after Tree-Planner, arXiv 2310.08582"
     reads_rewards: ClassVar[bool] = False
     needs_hold: ClassVar[bool] = False
     reads_tokens: ClassVar[bool] = True
