@@ -123,6 +123,7 @@ SETTINGS = {
         ({"models": ["small", "large"]}, LIMITS),
     ],
     ("allocate", "mixed"): [({}, LIMITS), ({"least": 1, "most": 16, "prior": 0.5}, LIMITS)],
+    ("allocate", "neyman"): [({}, LIMITS), ({"least": 1, "most": 16, "prior": 3.0}, LIMITS)],
     ("allocate", "knapsack"): [({}, LIMITS), ({"predictor": "prompt", "least": 1, "most": 16, "prior": 2.0}, LIMITS)],
     ("allocate", "dual_descent"): [({}, LIMITS), ({"predictor": "prompt", "eta": 3.0, "most": 1024}, LIMITS)],
     ("route", "threshold"): [({}, LIMITS), ({"predictor": "prompt", "prior": 1.0, "large_tokens": 90_000}, LIMITS)],

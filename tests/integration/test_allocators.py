@@ -59,7 +59,7 @@ async def test_the_second_epoch_gives_leaves_to_tasks_that_are_sometimes_solved_
         ({"history_from": "nobody"}, "history_from: run 'nobody': it has no success history"),
         ({"allocate": {}, "history_from": "x"}, "history_from is 'x', but the run has no allocator and no route"),
         ({"allocate": {"least": 2}}, "allocate has parameters (least) but no name"),
-        ({"allocate": {"name": "knapsak"}}, "there is no allocate policy 'knapsak'; there is uniform, mixed, knapsack"),
+        ({"allocate": {"name": "knapsak"}}, "there is no allocate policy 'knapsak'; there is uniform, mixed, neyman"),
         ({"allocate": {"name": "knapsack", "leest": 2}}, "allocate policy 'knapsack' has no parameter 'leest'"),
         ({"allocate": {"name": "knapsack", "least": 9}}, "least 9 is above leaves 8"),
         ({"scorer": None}, "shares leaves out by how often tasks succeed, but scorer is None"),

@@ -82,6 +82,7 @@ def test_the_next_epoch_knows_how_often_tasks_succeeded() -> None:
         live = world.finished[f"{task.task_id}-0"]
         rewards = [reward for reward in live.tree.rewards.values() if reward is not None]
         assert (task.successes, task.scored) == (sum(rewards) / 2, len(rewards) / 2)
+        assert task.tokens == live.ledger.spent / 2 > 0
 
 
 def test_allocators_are_told_what_each_tree_took() -> None:

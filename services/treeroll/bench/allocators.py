@@ -49,7 +49,8 @@ def made(count: int, seed: int) -> list[TaskView]:
         scored = 0 if chance.random() < 0.1 else LIMITS.leaves
         rate = chance.random() ** 2 if chance.random() < 0.5 else chance.choice((0.0, 1.0))
         successes = sum(chance.random() < rate for _ in range(scored))
-        tasks.append(TaskView(f"task-{number}", f"Compute {number}+{seed}.\n", 400, successes, scored))
+        tokens = scored * TOKENS_PER_LEAF * chance.uniform(0.5, 1.5)
+        tasks.append(TaskView(f"task-{number}", f"Compute {number}+{seed}.\n", 400, successes, scored, tokens))
     return tasks
 
 

@@ -37,7 +37,7 @@ def told(state: State, live: LiveTree) -> tuple[str, str] | None:
         run.routing.learn(view, outcome, model)
     if threshold is None or not scored or (route is not None and route.rated not in (None, model)):
         return None
-    record = run.history.add(live.task.task_id, live.task.epoch, successes, len(scored))
+    record = run.history.add(live.task.task_id, live.task.epoch, successes, len(scored), live.ledger.spent)
     return live.task.task_id, record.written()
 
 
@@ -58,8 +58,8 @@ def _asked(state: State, run: Run, tasks: Sequence[TaskSpec], fresh: int) -> lis
 
 def task_view(run: Run, task: TaskSpec) -> TaskView:
     """The task as policies see it."""
-    successes, scored = run.history.of(task.task_id, task.epoch)
-    return TaskView(task.task_id, task.prompt_text, len(task.prompt_ids) // 4, successes, scored)
+    known = run.history.of(task.task_id, task.epoch)
+    return TaskView(task.task_id, task.prompt_text, len(task.prompt_ids) // 4, *known)
 
 
 def _promised(state: State, run: Run) -> int:

@@ -1,32 +1,42 @@
 """What is known of tasks from epochs before: how often their leaves succeeded, less the longer ago it was."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from treeroll.errors import InvalidInput
 
 
+class Counts(NamedTuple):
+    """`successes` of `scored` leaves succeeded, and their trees took `tokens` generated tokens."""
+
+    successes: float = 0.0
+    scored: float = 0.0
+    tokens: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`successes` of `scored` leaves succeeded, as they count in `epoch`."""
+    """Counts, as they count in `epoch`."""
 
     successes: float
     scored: float
     epoch: int
+    tokens: float = 0.0
 
     def at(self, epoch: int, decay: float) -> "Record":
         """As it counts in an epoch: `decay` times as much for each epoch in between."""
         share = decay ** max(0, epoch - self.epoch)
-        return Record(self.successes * share, self.scored * share, max(epoch, self.epoch))
+        return Record(self.successes * share, self.scored * share, max(epoch, self.epoch), self.tokens * share)
 
     def written(self) -> str:
         """For the store."""
-        return f"{self.successes!r} {self.scored!r} {self.epoch}"
+        return f"{self.successes!r} {self.scored!r} {self.epoch} {self.tokens!r}"
 
     @classmethod
     def read(cls, text: str) -> "Record":
-        """From the store."""
-        successes, scored, epoch = text.split()
-        return cls(float(successes), float(scored), int(epoch))
+        """From the store, where the first version wrote no tokens."""
+        successes, scored, epoch, *tokens = text.split()
+        return cls(float(successes), float(scored), int(epoch), *map(float, tokens))
 
 
 @dataclass(slots=True)
@@ -36,20 +46,19 @@ class History:
     decay: float = 0.5
     records: dict[str, Record] = field(default_factory=dict)
 
-    def of(self, task_id: str, epoch: int) -> tuple[float, float]:
-        """Successes and scored leaves of the epochs so far, as they count in this one; 0 of 0 without any."""
+    def of(self, task_id: str, epoch: int) -> Counts:
+        """Of the epochs so far, as they count in this one; 0 of 0 without any."""
         known = self.records.get(task_id)
         if known is None:
-            return 0.0, 0.0
+            return Counts()
         counted = known.at(epoch, self.decay)
-        return counted.successes, counted.scored
+        return Counts(counted.successes, counted.scored, counted.tokens)
 
-    def add(self, task_id: str, epoch: int, successes: int, scored: int) -> Record:
+    def add(self, task_id: str, epoch: int, successes: int, scored: int, tokens: int) -> Record:
         """Count a tree that ended. Trees of earlier epochs that end late count in the latest one."""
-        successes_before, scored_before = self.of(task_id, epoch)
-        known = self.records.get(task_id)
+        before, known = self.of(task_id, epoch), self.records.get(task_id)
         latest = max(epoch, known.epoch) if known else epoch
-        record = Record(successes_before + successes, scored_before + scored, latest)
+        record = Record(before.successes + successes, before.scored + scored, latest, before.tokens + tokens)
         self.records[task_id] = record
         return record
 
@@ -61,4 +70,4 @@ class History:
         read = {task_id: Record.read(text) for task_id, text in stored.items()}
         latest = max(record.epoch for record in read.values())
         counted = {task_id: record.at(latest, decay) for task_id, record in read.items()}
-        return cls(decay, {task_id: Record(one.successes, one.scored, -1) for task_id, one in counted.items()})
+        return cls(decay, {name: Record(one.successes, one.scored, -1, one.tokens) for name, one in counted.items()})

@@ -29,6 +29,7 @@ from treeroll.policies.allocate.dual_descent import DualDescent
 from treeroll.policies.allocate.knapsack import Knapsack
 from treeroll.policies.allocate.mcpp import MCPP
 from treeroll.policies.allocate.mixed import Mixed
+from treeroll.policies.allocate.neyman import Neyman
 from treeroll.policies.allocate.uniform import Uniform
 from treeroll.policies.branch.aepo import AEPO
 from treeroll.policies.branch.arpo import ARPO
@@ -123,7 +124,7 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
         RestMcts,
     ),
     "placement": (ParentAffinity, LeastLoaded, RoundRobin),
-    "allocate": (Uniform, Mixed, Knapsack, DualDescent, MCPP),
+    "allocate": (Uniform, Mixed, Neyman, Knapsack, DualDescent, MCPP),
     "route": (Threshold,),
 }
 

@@ -11,8 +11,8 @@ Need = Literal["tokens", "seconds"]
 class TaskView:
     """A task as allocators see it.
 
-    `successes` of `scored` leaves of its earlier epochs succeeded: decayed counts, so they are no integers; 0 of 0 is a
-    task without history.
+    `successes` of `scored` leaves of its earlier epochs succeeded, and their trees took `tokens` generated tokens in
+    all: decayed counts, so they are no integers; 0 of 0 is a task without history, and 0 tokens one that does not say.
     """
 
     task_id: str
@@ -20,6 +20,7 @@ class TaskView:
     prompt_tokens: int
     successes: float = 0.0
     scored: float = 0.0
+    tokens: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,9 @@ class Mixed(HistoryAllocator):
 
     Tasks without a history get `leaves`, and are left out of the sharing.
 
-    Ours, for the most samples with an advantage per token. It says beforehand, and softly, what DAPO's dynamic sampling
-    (arXiv 2503.14476) does afterwards, which throws whole groups without a difference away and samples others.
+    Ours, for the most samples with an advantage per token, hence for losses in which every sample weighs the same;
+    where every task does, see `neyman`. It says beforehand, and softly, what DAPO's dynamic sampling (arXiv 2503.14476)
+    does afterwards, which throws whole groups without a difference away and samples others.
     """
 
     name: ClassVar[str] = "mixed"
