@@ -5,7 +5,7 @@ from treeroll.core.bucket import Bucket
 from treeroll.core.ledger import Ledger
 from treeroll.core.live import LiveTree
 from treeroll.core.run import Run
-from treeroll.tree.node import LEAF, BranchReason, Node
+from treeroll.tree.node import BranchReason
 
 # What is counted one by one, in accounts that only exist where there is a cap.
 COUNTED = ("leaves", "expansions", "tool_calls")
@@ -46,16 +46,3 @@ def _needs(key: str, live: LiveTree, branch: Branch) -> bool:
             return live.run.spec.segment.tool is not None
         case _:  # any branch may end at a leaf
             return True
-
-
-def spend_claims(branch: Branch, node: Node) -> None:
-    """Settle what the branch's new node has used of its claims."""
-    used = {"expansions"}
-    if node.status is LEAF:
-        used.add("leaves")
-    if node.observation is not None:
-        used.add("tool_calls")
-    for ledger in branch.claims:
-        if ledger.key in used:
-            ledger.settle(1)
-    branch.claims = tuple(ledger for ledger in branch.claims if ledger.key not in used)

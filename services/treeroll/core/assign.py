@@ -10,9 +10,10 @@ from treeroll.core.live import LiveTree
 from treeroll.core.masks import lacking, mask, next_doomed, refusal, release_throttled
 from treeroll.core.patience import end_waits
 from treeroll.core.pool import Pool
-from treeroll.core.queues import take_slot
+from treeroll.core.queues import queue_wanted
 from treeroll.core.run import RunState
 from treeroll.core.runs import end_cancelled, end_overdue
+from treeroll.core.settle import settle
 from treeroll.core.start import start_effect
 from treeroll.core.state import State
 from treeroll.tree.node import Origin, shared_origin
@@ -63,6 +64,10 @@ def _fill(state: State) -> list[Effect]:
 def _fill_pool(state: State, pool: Pool, effects: list[Effect]) -> None:
     """Waiting forks first, each where its prefix is; then what anyone may take, each time to the most room."""
     while True:
+        if state.ended or state.refunded:
+            effects += settle(state)
+        if state.wanted:
+            queue_wanted(state)
         _serve_queues(state, pool, effects)
         replica = pool.room.freest(pool.replicas)
         if replica is None:
@@ -122,7 +127,7 @@ def _grant_or_mask(state: State, replica: Replica, live: LiveTree, branch: Branc
     state.next_grant += 1
     state.grants[branch.grant] = (live, branch)
     live.served.setdefault((replica.replica_id, replica.incarnation), branch.grant)
-    take_slot(state, replica, branch)
+    state.take_slot(replica, branch)
     return [start_effect(live, branch)]
 
 

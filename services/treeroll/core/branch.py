@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from treeroll.core.ledger import Ledger
 from treeroll.errors import BrokenInvariant
-from treeroll.tree.node import OF_PROMPT, BranchReason, Decision, Kind, Observation, Origin
+from treeroll.tree.node import LEAF, OF_PROMPT, BranchReason, Decision, Kind, Node, Observation, Origin
 from treeroll.tree.tree import TAIL_CHARS
 
 
@@ -120,6 +120,18 @@ class Branch(Struct, gc=False):
         self.inserted = text
         if self.tail is not None:
             self.tail = (self.tail + text.text)[-TAIL_CHARS:]
+
+    def spend_claims(self, node: Node) -> None:
+        """Settle what its new node has used of its claims."""
+        used = {"expansions"}
+        if node.status is LEAF:
+            used.add("leaves")
+        if node.observation is not None:
+            used.add("tool_calls")
+        for ledger in self.claims:
+            if ledger.key in used:
+                ledger.settle(1)
+        self.claims = tuple(ledger for ledger in self.claims if ledger.key not in used)
 
     def apply(self, event: BranchEvent) -> Outcome | None:
         """Move along the table; returns the grant's outcome if it ended here."""

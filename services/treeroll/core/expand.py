@@ -3,7 +3,6 @@
 from treeroll.core.boundaries import narrowed
 from treeroll.core.branch import Branch, BranchEvent
 from treeroll.core.live import LiveTree
-from treeroll.core.queues import enqueue
 from treeroll.core.state import State
 from treeroll.errors import BrokenInvariant
 from treeroll.policy.base import Expansion
@@ -25,7 +24,7 @@ def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
             if expansion.decision is RETROSPECTIVE:
                 branch.decision = RETROSPECTIVE
             live.active += 1
-            enqueue(state, live, branch)
+            state.wanted.append((live, branch))
         if not expansion.forks:
             continue
         node, model = tree.nodes[expansion.node], expansion.model or own
@@ -58,7 +57,7 @@ def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
             live.active += 1
             if expansion.reason is not BranchReason.INITIAL:
                 live.run.counters.forks += 1
-            enqueue(state, live, branch)
+            state.wanted.append((live, branch))
 
 
 def _fork(live: LiveTree, node: Node, expansion: Expansion) -> Branch:

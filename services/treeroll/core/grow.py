@@ -1,7 +1,5 @@
 """One tree's life: segments become nodes, policies answer, branches end, and at last the tree does."""
 
-from treeroll.core.accounts import spend_claims
-from treeroll.core.allot import told
 from treeroll.core.branch import Branch, BranchEvent, BranchState
 from treeroll.core.budget import STOP_LAG_TOKENS
 from treeroll.core.effects import (
@@ -9,7 +7,6 @@ from treeroll.core.effects import (
     EmitTree,
     ForgetTree,
     JudgePath,
-    PersistHistory,
     PersistNode,
     PersistReward,
     PersistTree,
@@ -18,12 +15,8 @@ from treeroll.core.effects import (
 )
 from treeroll.core.events import EndKind, LeafScored, PathJudged, SegmentReported
 from treeroll.core.live import LiveTree, TreeStatus
-from treeroll.core.masks import unblock
 from treeroll.core.patience import await_others, decide
-from treeroll.core.queues import enqueue, free_slot
-from treeroll.core.reserve import note_ended
 from treeroll.core.segment import INNER, add_node, check_boundary, read_tokens
-from treeroll.core.shares import charge_end
 from treeroll.core.state import State
 from treeroll.errors import BrokenInvariant
 from treeroll.tree.node import LEAF, Node, Origin
@@ -56,7 +49,7 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
         node = add_node(state, live, branch, event, tokens)
         effects.append(PersistNode(live, node, event))
         if branch.claims:
-            spend_claims(branch, node)
+            branch.spend_claims(node)
     if event.end is not None or (node is not None and node.status is not INNER):
         effects += _end_branch(state, live, branch, node, event)
     if node is not None:
@@ -123,7 +116,7 @@ def _end_branch(
         lose_grant(state, live, branch, error)
     elif event.end is not None:
         release_grant(state, live, branch, BranchEvent.CREDIT)
-        enqueue(state, live, branch)
+        state.wanted.append((live, branch))
     return []
 
 
@@ -161,14 +154,14 @@ def release_grant(state: State, live: LiveTree, branch: Branch, event: BranchEve
             ledger.refund(1)
         branch.claims = ()
     del state.grants[branch.grant]
-    free_slot(state, branch)
+    state.free_slot(branch)
     state.outcomes[str(outcome)] += 1
     if branch.state in (BranchState.DONE, BranchState.HELD):
         live.active -= 1
     if branch.state is BranchState.DONE:
         del live.branches[branch.number]
     if state.blocked:
-        unblock(state, live)
+        state.refunded.append(live)
 
 
 def lose_grant(state: State, live: LiveTree, branch: Branch, cause: str) -> None:
@@ -185,7 +178,7 @@ def lose_grant(state: State, live: LiveTree, branch: Branch, cause: str) -> None
         cut_branch(live, branch, "lost", f"a branch was lost {branch.failures} times, last because {cause}")
     else:
         live.run.counters.regrants += 1
-        enqueue(state, live, branch)
+        state.wanted.append((live, branch))
 
 
 def cut_branch(live: LiveTree, branch: Branch, reason: str, error: str) -> None:
@@ -257,14 +250,9 @@ def _finish(state: State, live: LiveTree) -> list[Effect]:
     run.counters.wasted_tokens += unsampled_tokens(live)
     run.growing -= 1
     state.pools[live.task.model].trees -= 1
-    charge_end(live)
-    if run.capped:
-        note_ended(live)
     del state.trees[live.tree_id]
-    effects: list[Effect] = [PersistTree(live), EmitTree(live)]
-    if (record := told(state, live)) is not None:
-        effects.append(PersistHistory(run, *record))
-    return effects + [ForgetTree(*replica, live.tree_id) for replica in live.served]
+    state.ended.append(live)
+    return [PersistTree(live), EmitTree(live), *(ForgetTree(*replica, live.tree_id) for replica in live.served)]
 
 
 def unsampled_tokens(live: LiveTree) -> int:

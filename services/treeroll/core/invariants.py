@@ -91,6 +91,8 @@ def _of_grants(state: State) -> Iterator[Finding]:
     for grant, (live, branch) in state.grants.items():
         if branch.grant != grant or branch.state not in (BranchState.RUNNING, BranchState.STOPPING):
             yield "OneOutcomePerBranch", f"tree {live.tree_id}: grant {grant} is served by a branch in {branch.state}"
+    if state.wanted or state.refunded or state.ended:
+        yield "OneOutcomePerBranch", "growth has left something to do that nobody took up"
     if state.blocked and not state.grants:
         yield "OneOutcomePerBranch", "branches wait for what others may return, and no other runs"
 

@@ -7,7 +7,6 @@ from treeroll.core.branch import Branch, BranchState
 from treeroll.core.bucket import Bucket
 from treeroll.core.ledger import Ledger
 from treeroll.core.live import LiveTree
-from treeroll.core.queues import enqueue
 from treeroll.core.run import Run
 from treeroll.core.state import Masked, State
 
@@ -53,7 +52,7 @@ def _retry(state: State, ledger: Ledger, waiting: list[Masked]) -> None:
         need, _, live, branch = heapq.heappop(waiting)
         if branch.state is PENDING:
             room -= 0 if last else need
-            enqueue(state, live, branch)
+            state.wanted.append((live, branch))
     if last and waiting:
         state.doomed.setdefault(ledger, deque()).extend(sorted(waiting, key=lambda entry: entry[1]))
     if last or not waiting:
@@ -69,7 +68,7 @@ def release_throttled(state: State) -> None:
             need, _, live, branch = heapq.heappop(waiting)
             if branch.state is PENDING:
                 room -= need
-                enqueue(state, live, branch)
+                state.wanted.append((live, branch))
         if not waiting:
             del state.throttled[bucket]
 

@@ -10,6 +10,7 @@ from treeroll.core.grow import cut_tree
 from treeroll.core.history import History
 from treeroll.core.live import LiveTree, TreeStatus
 from treeroll.core.run import ModelUse, Outlook, Run, RunSpec, RunState, TaskSpec
+from treeroll.core.settle import settle
 from treeroll.core.shares import catch_up
 from treeroll.core.state import State
 from treeroll.errors import RunClosed, RunConflict, TaskConflict, UnknownRun
@@ -72,12 +73,13 @@ def submit(state: State, run_id: str, tasks: list[TaskSpec]) -> list[Effect]:
         raise RunClosed(f"{over}; it takes no more tasks")
     if not fresh:
         return []
+    effects = settle(state)
     allotted = at_submission(state, run, list(fresh.values()))
     catch_up(state, run)
     for task in allotted:
         run.tasks[task.key] = (task.tree_id, task.digest)
         run.waiting.append(task)
-    return [PersistTasks(run, allotted)]
+    return [*effects, PersistTasks(run, allotted)]
 
 
 def close(state: State, run_id: str) -> list[Effect]:

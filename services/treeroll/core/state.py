@@ -85,11 +85,32 @@ class State:
     order: int = 0
     draining: bool = False
     sent: bool = False  # since the last look, a task was sent to another pool than the one that had a place
+    # What growth leaves to `settle` and `assign`, in order: pending branches that are in no queue yet, trees whose
+    # accounts got something back while others waited for it, and trees that ended.
+    wanted: list[tuple[LiveTree, Branch]] = field(default_factory=list)
+    refunded: list[LiveTree] = field(default_factory=list)
+    ended: list[LiveTree] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)  # grants by outcome
     fenced: int = 0  # reports of stale grants or incarnations, dropped
 
     def __post_init__(self) -> None:
         self.pools = {name: Pool(name) for name in self.settings.pools}
+
+    def take_slot(self, replica: Replica, branch: Branch) -> None:
+        """The branch runs on the replica from now on."""
+        replica.grants.add(branch.grant)
+        self.pools[branch.model].room.changed(replica, -1)
+
+    def free_slot(self, branch: Branch) -> None:
+        """The branch runs on its replica no more."""
+        replica = self.replicas.get(branch.origin.replica_id)
+        if replica is None or branch.grant not in replica.grants:
+            return
+        replica.grants.remove(branch.grant)
+        pool = self.pools[branch.model]
+        pool.room.changed(replica, 1)
+        if len(replica.queue):
+            pool.served_next[replica.replica_id] = None
 
     @property
     def waiting_tasks(self) -> int:
