@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from treeroll import forks as forks  # counts from here on
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -516,10 +517,10 @@ async def test_cancelling_a_waiting_consumer_ends_it(service: FakeService) -> No
         assert service.rollouts.unsettled("r") == []
 
 
-def child(code: str, service: FakeService) -> subprocess.Popen[str]:
+def child(code: str, service: FakeService, *arguments: str) -> subprocess.Popen[str]:
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": f"{root / 'services'}:{root}", "ADDRESS": service.address}
-    command = [sys.executable, "-c", textwrap.dedent(code)]
+    command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -582,19 +583,126 @@ def test_importing_the_client_imports_no_engine_and_no_cluster(service: FakeServ
     assert (process.returncode, stderr) == (0, "")
 
 
-def test_a_forked_child_is_told_to_connect_again_and_takes_nothing_from_its_parent(service: FakeService) -> None:
+# Every case in a process of its own that has not used gRPC yet, forked by one that has imported everything.
+FORKS = {
+    "a new client": ("client = treeroll.connect(address)", "connect"),
+    "an asynchronous client": ("client = treeroll.connect(address)", "lambda: asyncio.run(connect_async())"),
+    "after the parent's is closed": ("client = treeroll.connect(address); client.close()", "connect"),
+    "after the parent's is gone": ("connect(); gc.collect()", "connect"),
+    "after an asynchronous one": ("asyncio.run(connect_async())", "connect"),
+    "the parent's client": ("client = treeroll.connect(address)", "client.status"),
+    "the parent's run": ("run = treeroll.connect(address).create_run('r')", "run.status"),
+    "the parent's batches": ("batches = treeroll.connect(address).create_run('r').batches()", "lambda: next(batches)"),
+    "a child of a child": ("client = treeroll.connect(address)", "lambda: in_child(connect)"),
+    "a channel of others": (
+        "channel = grpc.insecure_channel(address); grpc.channel_ready_future(channel).result(30)",
+        "connect",
+    ),
+    "nothing before the fork": ("", "lambda: (connect(), in_child(connect))"),
+}
+FORKED = """
+    import asyncio, gc, json, multiprocessing, os, sys
+    import grpc, treeroll, treeroll.client
+    from treeroll.errors import CallerError
+
+    address = os.environ["ADDRESS"]
+    fork = multiprocessing.get_context("fork")
+
+    def in_child(work):
+        told = fork.SimpleQueue()
+        process = fork.Process(target=lambda: told.put(outcome(work)))
+        process.start()
+        process.join()
+        return told.get() if not told.empty() else f"exit {process.exitcode}"
+
+    def outcome(work):
+        try:
+            return work()
+        except CallerError as error:
+            return f"told: {error}"
+
+    def connect():
+        with treeroll.connect(address) as client:
+            return client.status().version
+
+    async def connect_async():
+        async with await treeroll.connect_async(address) as client:
+            return (await client.status()).version
+
+    def case(before, work):
+        names = dict(globals())
+        exec(before, names)
+        return in_child(eval(work, names))
+
+    print(json.dumps({how: in_child(lambda: case(*texts)) for how, texts in json.loads(sys.argv[1]).items()}))
+"""
+TOLD = (
+    "told: this process was forked from one that used gRPC, which does not survive fork: start it with the method "
+    "'spawn' or 'forkserver' of multiprocessing"
+)
+
+
+@pytest.fixture(scope="module")
+def told() -> dict[str, Any]:
+    """What the child of each case says."""
+    with FakeService() as service:
+        stdout, stderr = child(FORKED, service, json.dumps(FORKS)).communicate(timeout=100)
+    assert stdout, stderr
+    return cast(dict[str, Any], json.loads(stdout))
+
+
+@pytest.mark.parametrize("how", [how for how in FORKS if how != "nothing before the fork"])
+def test_a_forked_child_is_told_at_once_what_to_do(told: dict[str, Any], how: str) -> None:
+    assert str(told[how]).startswith(TOLD)
+
+
+def test_the_first_connection_may_come_after_the_fork(told: dict[str, Any]) -> None:
+    version, grandchild = told["nothing before the fork"]
+    assert version == "0.1.0"
+    assert grandchild.startswith(TOLD)  # its parent had connected
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_other_start_methods_work_beside_a_connected_parent(service: FakeService, method: str, tmp_path: Path) -> None:
+    script = tmp_path / "started.py"  # what is started so imports its parent's file
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import multiprocessing, os, treeroll
+
+            def version():
+                with treeroll.connect(os.environ["ADDRESS"]) as client:
+                    print(client.status().version, flush=True)
+
+            if __name__ == "__main__":
+                version()
+                process = multiprocessing.get_context("{method}").Process(target=version)
+                process.start()
+                process.join()
+                version()
+            """
+        )
+    )
+    process = child(f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')", service)
+    stdout, stderr = process.communicate(timeout=60)
+    assert stdout.split() == ["0.1.0"] * 3, stderr
+
+
+def test_a_forked_child_takes_nothing_from_its_parent(service: FakeService) -> None:
     process = child(
         """
-        import os, sys, treeroll
+        import gc, os, sys, treeroll
         run = treeroll.connect(os.environ["ADDRESS"]).create_run("r")
         run.submit([{"prompt": "x"}])
         batches = run.batches(trees=1)
         batch = next(batches)
         if os.fork() == 0:
             try:
-                run.status()
-            except treeroll.errors.TreerollError as error:
-                sys.exit(7 if "does not survive fork" in str(error) else 1)
+                batch.ack()
+            except treeroll.errors.CallerError:
+                del batches, batch
+                gc.collect()
+                sys.exit(7)
         _, status = os.wait()
         batch.ack()
         sys.exit(os.waitstatus_to_exitcode(status))
@@ -604,3 +712,4 @@ def test_a_forked_child_is_told_to_connect_again_and_takes_nothing_from_its_pare
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 7, stderr
     assert len(service.rollouts.acked("r")) == 1
+    assert not service.rollouts.requests("ReleaseTrees")

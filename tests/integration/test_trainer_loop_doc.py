@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import sys
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import pytest
@@ -11,13 +13,19 @@ import treeroll
 from treeroll.demo import TASKS_FILE
 
 DOC = Path(__file__).parents[2] / "docs" / "trainer-loop.md"
-BLOCKS = re.findall(r"^```python\n(.*?)^```", DOC.read_text(encoding="utf-8"), re.M | re.S)
+TEXTS = re.findall(r"^```python\n(.*?)^```", DOC.read_text(encoding="utf-8"), re.M | re.S)
+SCRIPT = "# train.py\n"
+BLOCKS = [text for text in TEXTS if not text.startswith(SCRIPT)]
 
 
-async def test_the_blocks_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = TASKS_FILE.read_text(encoding="utf-8").splitlines(keepends=True)[:6]
     (tmp_path / "tasks.jsonl").write_text("".join(lines), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+
+
+async def test_the_blocks_of_the_page_run(monkeypatch: pytest.MonkeyPatch) -> None:
     connect = treeroll.connect
     async with local_service() as service:
         service.start_replica("r0")
@@ -27,3 +35,18 @@ async def test_the_blocks_of_the_page_run(tmp_path: Path, monkeypatch: pytest.Mo
             await asyncio.to_thread(exec, code, {"__name__": f"block {place}"})
         runs = await asyncio.to_thread(lambda: connect(service.address).status().run_ids)
         assert {"math", "own-rewards"} <= set(runs)
+
+
+@pytest.mark.slow
+async def test_the_script_of_the_page_trains_from_workers(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (text,) = (text for text in TEXTS if text.startswith(SCRIPT))
+    async with local_service() as service:
+        service.start_replica("r0")
+        script = tmp_path / "train.py"
+        script.write_text(text.replace("localhost:7070", service.address), encoding="utf-8")
+        process = await asyncio.create_subprocess_exec(sys.executable, script, stdout=PIPE, stderr=PIPE)
+        stdout, stderr = await process.communicate()
+        assert len(stdout.splitlines()) == 6, stderr.decode()
+        service_run = service.coordinator.state.runs["workers"]
+        assert (await service.store.group_state("workers", "loader")).acknowledged == len(service_run.tasks) == 6

@@ -12,6 +12,7 @@ from treeroll.client.records import TreeRecord
 from treeroll.client.status import RunStatus
 from treeroll.client.stream import BatchOptions, Stream
 from treeroll.client.wire import submit_requests
+from treeroll.forks import generation
 from treeroll.pb.v1 import common_pb2, rollout_pb2
 from treeroll.tasks import Task
 
@@ -99,6 +100,7 @@ class AsyncBatches:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
+        self._made_in = generation()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __aiter__(self) -> "AsyncBatches":
@@ -129,5 +131,5 @@ class AsyncBatches:
     def __del__(self) -> None:
         # A finaliser cannot wait, and may run in any thread.
         loop = self._loop
-        if loop is not None and not self._stream.closed and not loop.is_closed():
+        if self._made_in == generation() and loop is not None and not self._stream.closed and not loop.is_closed():
             asyncio.run_coroutine_threadsafe(self._stream.close(), loop)

@@ -15,6 +15,8 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from treeroll import errors
+from treeroll.client import fork
+from treeroll.forks import generation
 from treeroll.pb.v1 import rollout_pb2_grpc
 
 MAX_MESSAGE_BYTES = 64 * 2**20
@@ -46,7 +48,8 @@ class Channel:
     def __init__(self, address: str, *, token: str | None = None, tls: Tls = None, timeout_s: float = 30.0) -> None:
         """`tls`: True for the system's roots, a path to a PEM file of roots, or ready credentials.
 
-        Raises InvalidInput for an address that is none, or a token that would travel unencrypted off this machine.
+        Raises InvalidInput for an address that is none, or a token that would travel unencrypted off this machine;
+        CallerError in a child that was forked from a process that used gRPC.
         """
         if not timeout_s > 0:
             raise errors.InvalidInput(f"timeout_s must be greater than 0, got {timeout_s}")
@@ -55,6 +58,8 @@ class Channel:
         if token and not tls and not is_local(address):
             raise errors.InvalidInput(f"a token for {address} would travel unencrypted; give tls= as well")
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        fork.check_opening()
+        self._made_in = generation()
         self._channel = _open(address, tls)
         stub: Any = rollout_pb2_grpc.RolloutsStub  # generated without types
         self._stub = stub(self._channel)
@@ -67,6 +72,7 @@ class Channel:
         `extra_s` is how long the service itself may wait by design; `within_s` replaces timeout_s. Raises the typed
         error that the service names, Unavailable after the last try.
         """
+        fork.check_use(self._made_in)
         clock = asyncio.get_running_loop().time
         deadline = clock() + (within_s or self.timeout_s) + extra_s
         backoff = FIRST_BACKOFF_S
@@ -84,8 +90,9 @@ class Channel:
             backoff = min(backoff * 2, MAX_BACKOFF_S)
 
     async def close(self) -> None:
-        """Close the connection; calls in flight are cancelled."""
-        await self._channel.close()
+        """Close the connection; calls in flight are cancelled. No effect in a forked child: it is the parent's."""
+        if self._made_in == generation():
+            await self._channel.close()
 
 
 def check_address(address: str) -> str:

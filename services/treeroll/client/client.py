@@ -16,7 +16,8 @@ def connect(address: str, *, token: str | None = None, tls: Tls = None, timeout_
 
     `token` is the client token, `tls` is True (system roots) or the path of a PEM file of roots; both are needed off
     this machine. Calls are repeated for up to timeout_s while the service does not answer (connecting: 3 s at most).
-    Raises Unavailable when nobody answers, InvalidInput for an address that is none.
+    Raises Unavailable when nobody answers, InvalidInput for an address that is none, CallerError in a process that was
+    forked from one that had connected: gRPC does not survive fork.
     """
     loop = shared_loop()
     return Client(loop.run(connect_async(address, token=token, tls=tls, timeout_s=timeout_s)), loop)

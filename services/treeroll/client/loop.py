@@ -7,12 +7,13 @@ while the caller computes.
 import asyncio
 import atexit
 import concurrent.futures
-import os
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from treeroll.client import fork
 from treeroll.errors import TreerollError
+from treeroll.forks import generation
 
 T = TypeVar("T")
 
@@ -26,7 +27,7 @@ class LoopThread:
     """An event loop in a daemon thread."""
 
     def __init__(self) -> None:
-        self._pid = os.getpid()
+        self._made_in = generation()
         self._background: set[concurrent.futures.Future[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="treeroll-client", daemon=True)
@@ -35,7 +36,7 @@ class LoopThread:
     @property
     def usable(self) -> bool:
         """Whether this process and thread may wait for the loop: a forked child has the object, but not the thread."""
-        return self._pid == os.getpid() and threading.current_thread() is not self._thread
+        return self._made_in == generation() and threading.current_thread() is not self._thread
 
     def run(self, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
         """Run on the loop and wait for the result. If this thread is interrupted, the work is cancelled.
@@ -44,7 +45,8 @@ class LoopThread:
         """
         if not self.usable:
             work.close()
-            raise TreerollError("a client does not survive fork, nor work on its own event loop; connect again there")
+            fork.check_use(self._made_in)
+            raise TreerollError("the synchronous client cannot be used on its own event loop; use connect_async there")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             self._wait(future, timeout_s)
@@ -55,7 +57,7 @@ class LoopThread:
 
     def start(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run on the loop without waiting, from any thread; for finalisers, which must not block."""
-        if self._pid != os.getpid():
+        if self._made_in != generation():
             work.close()
             return
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -77,20 +79,21 @@ class LoopThread:
                     raise TimeoutError
 
 
-_shared: tuple[int, LoopThread] | None = None
+_shared: LoopThread | None = None
 _lock = threading.Lock()
 
 
 def shared_loop() -> LoopThread:
     """The process's loop thread, started on first use; a forked child gets its own."""
     global _shared
+    fork.check_opening()  # before a lock that another thread may have held when this process was forked
     with _lock:
-        if _shared is None or _shared[0] != os.getpid():
-            _shared = (os.getpid(), LoopThread())
-        return _shared[1]
+        if _shared is None:
+            _shared = LoopThread()
+        return _shared
 
 
 @atexit.register
 def _finish() -> None:
     if _shared is not None:
-        _shared[1].finish(EXIT_S)
+        _shared.finish(EXIT_S)
