@@ -1,20 +1,22 @@
 """Prompts to token ids, once, in one place. Completions are never tokenised again.
 
-Plain text needs only the `tokenizers` library; chat messages are made text by `treeroll.chat.template`.
+Ids are those of transformers' AutoTokenizer, see `treeroll.model.facts`; chat messages are made text by
+`treeroll.chat.template`.
 """
 
-import json
+import logging
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
-from hashlib import sha256
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from treeroll.chat.template import ChatTemplate
 from treeroll.errors import InvalidInput
+from treeroll.model.encoders import PlainEncoder, prompt_encoder
+from treeroll.model.facts import ModelFacts, load_facts
 
-_HASHED_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,26 +30,23 @@ class Tokenizer:
     @classmethod
     def load(cls, model_dir: Path | str, context: int | None = None) -> "Tokenizer":
         """Check that the directory is a model; InvalidInput says what is missing."""
-        path = Path(model_dir)
-        if not path.is_dir():
-            raise InvalidInput(f"model path {path} is not a directory")
-        for name in ("config.json", "tokenizer.json"):
-            if not (path / name).is_file():
-                raise InvalidInput(f"model path {path} is no model: it has no {name}")
-        if not any(path.glob("*.safetensors")):
-            raise InvalidInput(f"model path {path} is no model: it has no .safetensors weights")
-        tokenizer = cls(path, context)
+        tokenizer = cls(Path(model_dir), context)
         _ = tokenizer.max_model_len, tokenizer._fast
+        if not any(tokenizer.model_dir.glob("*.safetensors")):
+            raise InvalidInput(f"model path {model_dir} is no model: it has no .safetensors weights")
         return tokenizer
 
     @cached_property
-    def _fast(self) -> Any:
-        from tokenizers import Tokenizer as FastTokenizer
+    def _facts(self) -> ModelFacts:
+        return load_facts(self.model_dir)
 
-        try:
-            return FastTokenizer.from_file(str(self.model_dir / "tokenizer.json"))
-        except Exception as error:  # the Rust library raises bare Exception
-            raise InvalidInput(f"{self.model_dir / 'tokenizer.json'} is not a tokenizer: {error}") from None
+    @cached_property
+    def _fast(self) -> Any:
+        return prompt_encoder(self._facts)
+
+    @cached_property
+    def _plain(self) -> PlainEncoder:
+        return PlainEncoder(self._facts)
 
     @cached_property
     def chat(self) -> ChatTemplate:
@@ -55,61 +54,66 @@ class Tokenizer:
         return ChatTemplate(self.model_dir)
 
     @cached_property
-    def config(self) -> dict[str, Any]:
-        """The model's config.json."""
-        return self._json("config.json")
-
-    def _json(self, name: str) -> dict[str, Any]:
-        try:
-            return dict(json.loads((self.model_dir / name).read_text()))
-        except (OSError, ValueError) as error:
-            raise InvalidInput(f"{self.model_dir / name} cannot be read: {error}") from None
-
-    @cached_property
     def max_model_len(self) -> int:
         """Tokens of prompt plus completion that the model, as configured, takes."""
-        try:
-            longest = int(self.config["max_position_embeddings"])
-            return min(longest, self.context or longest)
-        except (KeyError, TypeError, ValueError):
-            raise InvalidInput(f"{self.model_dir / 'config.json'} has no max_position_embeddings") from None
+        longest = self._facts.context or self.context
+        if longest is None:
+            raise InvalidInput(
+                f"{self.model_dir / 'config.json'} does not say how many tokens the model takes; set "
+                f"generator.max_model_len"
+            )
+        return min(longest, self.context or longest)
 
-    @cached_property
+    @property
     def eos_token_ids(self) -> list[int]:
-        """Token ids that end a completion: generation_config.json first, as Hugging Face does."""
-        has_generation = (self.model_dir / "generation_config.json").is_file()
-        found = self._json("generation_config.json").get("eos_token_id") if has_generation else None
-        found = self.config.get("eos_token_id") if found is None else found
-        return [] if found is None else [int(i) for i in (found if isinstance(found, list) else [found])]
+        """Token ids that end a completion: those of generation_config.json, config.json and the tokenizer."""
+        return list(self._facts.stop_ids)
 
     @cached_property
     def vocab_size(self) -> int:
         """Ids are below this."""
-        return int(self.config.get("vocab_size") or self._fast.get_vocab_size())
+        return self._facts.vocab_size or int(self._fast.get_vocab_size())
 
-    @cached_property
+    @property
     def hash(self) -> str:
         """16 hex digits of the tokenizer files and chat template: equal hashes give equal ids."""
-        return hash_of(self.model_dir)
+        return self._facts.hash
+
+    @cached_property
+    def _around_text(self) -> tuple[list[int], list[int]]:
+        """Special tokens before and after any text, as a rule a BOS and nothing. No EOS: the model is to go on."""
+        bare, full = self._ids("a"), list(self._fast.encode("a").ids)
+        at = next(at for at in range(len(full)) if full[at : at + len(bare)] == bare)
+        return full[:at], [token for token in full[at + len(bare) :] if token not in self._facts.stop_ids]
 
     def encode_text(self, text: str) -> list[int]:
-        """Plain text as it is, with the special tokens that the tokenizer adds to any text."""
-        return list(self._fast.encode(text).ids)
+        """Ids of a prompt as AutoTokenizer reads it, but without an EOS behind it or a second BOS before it."""
+        bare, (before, after) = self._ids(text), self._around_text
+        brought = next((n for n in range(len(before), 0, -1) if before[-n:] == bare[:n]), 0)
+        if brought:
+            name = self._fast.decode(before[-brought:], skip_special_tokens=False)
+            _say_once(f"{self.model_dir}: prompts that begin with {name!r} themselves do not get the tokenizer's too")
+        return [*before[: len(before) - brought], *bare, *after]
 
     def encode_continuation(self, text: str) -> list[int]:
-        """Text that goes on behind other tokens: without special tokens."""
-        return list(self._fast.encode(text, add_special_tokens=False).ids)
+        """Text of others that goes on behind other tokens: special tokens in it are spelt out."""
+        return self._plain.encode(text)
 
     def check_writes(self, text: str, where: str) -> None:
         """InvalidInput if the text as tokens is not the text: a character is unknown, or is read as something else."""
-        read = self.decode(self.encode_continuation(text))
+        before = self._plain.encode(".")  # as it is behind other tokens
+        read = self.decode([*before, *self._plain.encode(text)]).removeprefix(self.decode(before))
         if read != text:
             raise InvalidInput(f"{where}: the model's tokenizer cannot write {text[:200]!r}, it becomes {read[:200]!r}")
 
     def encode_messages(self, messages: list[dict[str, Any]]) -> tuple[list[int], str]:
         """Ids and text of chat messages under the model's template, with the generation prompt."""
         text = self.chat.render(messages, {}, date.today())
-        return list(self._fast.encode(text, add_special_tokens=False).ids), text
+        return self._ids(text), text
+
+    def _ids(self, text: str) -> list[int]:
+        """Ids of the text alone."""
+        return list(self._fast.encode(text, add_special_tokens=False).ids)
 
     def decode(self, ids: list[int]) -> str:
         """Text of ids, without special tokens (for people)."""
@@ -124,14 +128,14 @@ class Tokenizer:
                 f"{where}: the prompt has {len(ids)} tokens, the model's context is {self.max_model_len}"
             )
         if not 0 <= min(ids) <= max(ids) < self.vocab_size:
-            raise InvalidInput(f"{where}: prompt_ids must lie in 0..{self.vocab_size - 1}")
+            wrong = next(token for token in ids if not 0 <= token < self.vocab_size)
+            name = self._fast.id_to_token(wrong) if wrong >= 0 else None
+            said = f"{wrong} ({name!r} of the tokenizer)" if name else str(wrong)
+            raise InvalidInput(
+                f"{where}: the prompt has the token {said}, but ids of the model lie in 0..{self.vocab_size - 1}"
+            )
 
 
-def hash_of(model_dir: Path) -> str:
-    """16 hex digits of a model's tokenizer files and chat template."""
-    digest = sha256()
-    for name in _HASHED_FILES:
-        path = model_dir / name
-        if path.is_file():
-            digest.update(name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
+@lru_cache(maxsize=256)
+def _say_once(sentence: str) -> None:
+    log.warning(sentence)

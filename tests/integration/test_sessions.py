@@ -14,25 +14,26 @@ from treeroll.config import CoordinatorConfig
 from treeroll.demo import MODEL_DIR, TASKS_FILE
 from treeroll.generator.config import SimulatedLatency
 from treeroll.generator.session import SessionRefused
+from treeroll.model.facts import load_facts
 from treeroll.pb.v1 import common_pb2, replica_pb2_grpc
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.store.base import Commit
 from treeroll.store.memory import MemoryStore
 from treeroll.tasks import read_tasks
-from treeroll.tokenizer import hash_of
 
 RUN: dict[str, Any] = {"recipe": "flat", "leaves": 2, "segment_tokens": 32, "max_depth": 10, "scorer": "arith"}
 ENGINE = common_pb2.EngineInfo(engine="simulated", model="simulated", block_size=32, max_model_len=1024, slots=4)
 
 
 def hello(
-    incarnation: int = 1, pool: str = "", tokenizer_hash: str = hash_of(MODEL_DIR), **changes: Any
+    incarnation: int = 1, pool: str = "", tokenizer_hash: str | None = None, **changes: Any
 ) -> wire.ReplicaMessage:
     engine = common_pb2.EngineInfo()
     engine.CopyFrom(ENGINE)
     for name, value in changes.items():
         setattr(engine, name, value)
-    said = wire.Hello(replica_id="r0", incarnation=incarnation, engine=engine, pool=pool, tokenizer_hash=tokenizer_hash)
+    said = wire.Hello(replica_id="r0", incarnation=incarnation, engine=engine, pool=pool)
+    said.tokenizer_hash = load_facts(MODEL_DIR).hash if tokenizer_hash is None else tokenizer_hash
     return wire.ReplicaMessage(hello=said)
 
 

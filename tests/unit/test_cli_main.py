@@ -179,7 +179,10 @@ GOOD = ['{"id": "a", "prompt": "Compute 1+1.\\n"}', '{"id": "b", "prompt": "Comp
         ([*GOOD, '{"id": "c", "answer": "3"}'], "tasks.jsonl line 3: no prompt"),
         ([*GOOD, GOOD[0]], "tasks.jsonl line 3: id 'a' is taken already by line 1"),
         ([*GOOD, '{"id": "c", "prompt": "%s"}' % ("1+" * 600)], "task 'c': the prompt has 1200 tokens"),
-        ([*GOOD, '{"id": "c", "prompt_ids": [5, 100000]}'], "task 'c': prompt_ids must lie in 0..99"),
+        (
+            [*GOOD, '{"id": "c", "prompt_ids": [5, 100000]}'],
+            "task 'c': the prompt has the token 100000, but",
+        ),
         ([], "holds no task"),
     ],
 )

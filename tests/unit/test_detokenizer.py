@@ -19,6 +19,8 @@ def detokenizer(tmp_path_factory: pytest.TempPathFactory) -> Detokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     folder: Path = tmp_path_factory.mktemp("bytes")
     tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text('{"model_type": "gpt2"}')
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     return Detokenizer(folder)
 
 

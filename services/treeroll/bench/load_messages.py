@@ -9,10 +9,10 @@ import random
 import numpy as np
 
 from treeroll.demo import MODEL_DIR
+from treeroll.model.facts import load_facts
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.records.wire import tag, varint
-from treeroll.tokenizer import hash_of
 from treeroll.tree.tree import TAIL_CHARS
 
 CHARS_PER_TOKEN = 4
@@ -90,7 +90,7 @@ def hello(replica_id: str, slots: int, block_size: int, max_model_len: int) -> b
         engine="simulated", model="bench", block_size=block_size, max_model_len=max_model_len, slots=slots,
         kv_tokens=slots * max_model_len, logprobs_mode="processed",
     )  # fmt: skip
-    said = wire.Hello(replica_id=replica_id, incarnation=1, engine=engine, tokenizer_hash=hash_of(MODEL_DIR))
+    said = wire.Hello(replica_id=replica_id, incarnation=1, engine=engine, tokenizer_hash=load_facts(MODEL_DIR).hash)
     return wire.ReplicaMessage(hello=said).SerializeToString()
 
 

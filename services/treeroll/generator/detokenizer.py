@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from treeroll.errors import InvalidInput
-from treeroll.tokenizer import hash_of
+from treeroll.model.encoders import prompt_encoder
+from treeroll.model.facts import load_facts
 
 # Enough tokens before a branch to complete a split character and to know whether a space leads.
 PRIMING_TOKENS = 8
@@ -19,14 +19,10 @@ class Detokenizer:
     """The fast tokenizer of a model directory, used for decoding only."""
 
     def __init__(self, model_dir: Path | str) -> None:
-        from tokenizers import Tokenizer
-
-        path = Path(model_dir) / "tokenizer.json"
-        try:
-            self.tokenizer: Any = Tokenizer.from_file(str(path))
-        except Exception as error:  # the Rust library raises bare Exception
-            raise InvalidInput(f"{path} is not a tokenizer: {error}") from None
-        self.hash = hash_of(path.parent)
+        """InvalidInput if the directory is no model or its tokenizer cannot be used."""
+        facts = load_facts(Path(model_dir))
+        self.tokenizer: Any = prompt_encoder(facts)
+        self.hash = facts.hash
 
     def open(self, prefix_ids: Sequence[int]) -> "TextStream":
         """A stream for tokens that follow this prefix. It says what one that has taken the whole prefix would."""

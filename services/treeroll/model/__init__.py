@@ -1,0 +1,1 @@
+"""What a model directory in Hugging Face layout says of its model."""

@@ -1,0 +1,192 @@
+"""Sizes of a model and what ends its texts, wherever its family writes them."""
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.llama_model import edit, make_llama
+
+from treeroll.errors import InvalidInput
+from treeroll.model import child, facts
+from treeroll.model.facts import load_facts
+from treeroll.tokenizer import Tokenizer
+
+SAID = {
+    "tokenizer": "{}", "tokenizer_class": "LlamaTokenizer", "split_special_tokens": False, "bos_id": 1, "eos_id": 2,
+    "pad_id": None, "context": 512, "vocab_size": 471,
+}  # fmt: skip
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of which transformers says SAID."""
+    monkeypatch.setattr(facts, "_answer", lambda folder, content: SAID)
+    return make_llama(tmp_path / "model", weights=False)
+
+
+@pytest.mark.parametrize(
+    ("generation", "config", "tokenizer", "stops"),
+    [
+        ([2, 468], {"eos_token_id": 2}, 2, [2, 468]),
+        (None, {"eos_token_id": None}, 468, [468]),
+        (None, {"eos_token_id": 2}, 468, [2, 468]),
+        (2, {"eos_token_id": [2, 7]}, None, [2, 7]),
+        (None, {"eos_token_id": None, "text_config": {"eos_token_id": [5]}}, None, [5]),
+        (None, {"eos_token_id": None, "thinker_config": {"text_config": {"eos_token_id": 5}}}, 2, [5, 2]),
+        (None, {"eos_token_id": None, "llm_config": {"eos_token_id": 0}}, None, [0]),
+        (None, {"eos_token_id": None, "vision_config": {"eos_token_id": 9}}, 2, [2]),
+    ],
+)
+def test_stop_ids_are_what_any_of_the_files_name(
+    model: Path, monkeypatch: pytest.MonkeyPatch, generation: Any, config: dict[str, Any], tokenizer: Any, stops: Any
+) -> None:
+    monkeypatch.setattr(facts, "_answer", lambda folder, content: {**SAID, "eos_id": tokenizer})
+    edit(model / "config.json", **config)
+    edit(model / "generation_config.json", eos_token_id=generation)
+    assert list(load_facts(model).stop_ids) == stops
+    if generation is None:
+        (model / "generation_config.json").unlink()
+        assert list(load_facts(model).stop_ids) == stops
+
+
+def test_stop_ids_that_the_model_has_not_are_left_out_with_a_word(
+    model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    edit(model / "generation_config.json", eos_token_id=[2, 471, -1])
+    assert load_facts(model).stop_ids == (2,)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+    assert "eos_token_id 471 of generation_config.json is no token of the model" in caplog.text
+
+
+@pytest.mark.parametrize("wrong", ["</s>", [True], 2.0, {"a": 1}])
+def test_stop_ids_that_are_none_are_refused(model: Path, wrong: Any) -> None:
+    edit(model / "config.json", eos_token_id=wrong)
+    with pytest.raises(InvalidInput, match=r"eos_token_id of config.json must be token ids, got"):
+        load_facts(model)
+
+
+@pytest.mark.parametrize(
+    ("text", "context"),
+    [
+        ({"max_position_embeddings": 2048}, 2048),
+        ({"max_position_embeddings": None, "n_positions": 1024}, 1024),
+        ({"max_seq_len": 4096}, 4096),
+        ({"seq_length": 8192, "max_position_embeddings": 32768}, 8192),
+        ({"model_max_length": 131072, "max_position_embeddings": 8192}, 131072),
+        ({"max_position_embeddings": 1024, "rope_parameters": {"rope_type": "linear", "factor": 4.0}}, 4096),
+        ({"max_position_embeddings": 1024, "rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, 1024),
+        ({"max_position_embeddings": 1024, "rope_parameters": {"a": {"rope_type": "dynamic", "factor": 2.0}}}, 2048),
+        (
+            {
+                "max_position_embeddings": 1024,
+                "rope_parameters": {"rope_type": "linear", "factor": 8.0},
+                "model_type": "gemma3_text",
+            },
+            1024,
+        ),
+        ({"hidden_size": 64}, None),
+        ({"max_position_embeddings": 0, "n_positions": "many"}, None),
+    ],
+)
+def test_the_context_is_what_vllm_makes_of_the_configuration(text: dict[str, Any], context: int | None) -> None:
+    assert child._context(text) == context
+
+
+FAMILIES: dict[str, dict[str, Any]] = {
+    "gemma3": {"text_config": {"max_position_embeddings": 4096, "vocab_size": 999, "model_type": "gemma3_text"}},
+    "mistral3": {"text_config": {"max_position_embeddings": 4096, "vocab_size": 999, "model_type": "mistral"}},
+    "llama4": {"text_config": {"max_position_embeddings": 4096, "vocab_size": 999, "model_type": "llama4_text"}},
+    "qwen3_vl": {"text_config": {"max_position_embeddings": 4096, "vocab_size": 999, "model_type": "qwen3_vl_text"}},
+    "gpt2": {"n_positions": 4096, "vocab_size": 999},
+    "of_tomorrow": {"max_position_embeddings": 4096, "vocab_size": 999},
+    "of_tomorrow_with_eyes": {"text_config": {"max_position_embeddings": 4096, "vocab_size": 999}},
+}
+
+
+def test_context_and_vocabulary_are_found_in_every_family(tmp_path: Path) -> None:
+    for family, values in FAMILIES.items():
+        (tmp_path / family).mkdir()
+        (tmp_path / family / "config.json").write_text(json.dumps({"model_type": family, **values}))
+    script = (
+        "import runpy, sys; sys.modules['torch'] = None\n"
+        "child = runpy.run_path(sys.argv[1])\n"
+        "for folder in sys.argv[2:]:\n"
+        "    text = child['_text_config'](folder); print(child['_context'](text), text['vocab_size'])\n"
+    )
+    command = [sys.executable, "-c", script, child.__file__, *(str(tmp_path / family) for family in FAMILIES)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert dict(zip(FAMILIES, done.stdout.splitlines(), strict=True)) == dict.fromkeys(FAMILIES, "4096 999")
+
+
+def test_a_model_that_does_not_say_its_context_needs_it_configured(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts, "_answer", lambda folder, content: {**SAID, "context": None})
+    with pytest.raises(InvalidInput, match=r"how many tokens the model takes; set generator.max_model_len"):
+        _ = Tokenizer(model).max_model_len
+    assert Tokenizer(model, 300).max_model_len == 300
+
+
+def test_what_transformers_said_is_kept_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(facts, "_ask", lambda folder: asked.append(folder) or SAID)
+    model = make_llama(tmp_path / "model", weights=False)
+
+    def load() -> int:
+        facts._answer.cache_clear()  # as another process
+        load_facts(model)
+        return len(asked)
+
+    assert [load(), load()] == [1, 1]
+    edit(model / "config.json", vocab_size=999)
+    assert load() == 2
+    for kept in (tmp_path / "cache" / "treeroll" / "models").iterdir():
+        kept.write_text("{")  # cut short
+    assert load() == 3
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
+    assert load() == 4  # nowhere to keep it
+    facts._answer.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("config.json", None, "is no model: it has no config.json"),
+        ("tokenizer.json", None, "is no model: it has no tokenizer.json"),
+        ("config.json", "{", "config.json cannot be read"),
+        ("config.json", "[1]", "config.json cannot be read"),
+        ("generation_config.json", "{", "generation_config.json cannot be read"),
+    ],
+)
+def test_a_directory_that_is_no_model_is_refused(model: Path, name: str, content: str | None, sentence: str) -> None:
+    if content is None:
+        (model / name).unlink()
+    else:
+        (model / name).write_text(content)
+    with pytest.raises(InvalidInput, match=sentence):
+        load_facts(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("tokenizer.json", "{}", "its tokenizer cannot be used, transformers cannot load it"),
+        (
+            "tokenizer_config.json",
+            '{"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", null]}}',
+            "its tokenizer cannot be used, transformers cannot load it",
+        ),
+    ],
+)
+def test_a_tokenizer_that_transformers_does_not_load_is_refused_with_its_reason(
+    tmp_path: Path, name: str, content: str, sentence: str
+) -> None:
+    model = make_llama(tmp_path / "model", weights=False)
+    (model / name).write_text(content)
+    with pytest.raises(InvalidInput, match=sentence):
+        load_facts(model)
