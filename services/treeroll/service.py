@@ -37,7 +37,7 @@ from treeroll.core.state import CoreSettings, State
 from treeroll.errors import InvalidInput, TreerollError, Unavailable
 from treeroll.feed.feed import Feed
 from treeroll.generator.config import GeneratorConfig
-from treeroll.generator.fleet import fleet_tokenizer, with_common_context
+from treeroll.generator.fleet import fleet_tokenizer, say_stop_ids, stop_ids, with_common_context
 from treeroll.pb.v1 import replica_pb2_grpc
 from treeroll.policies import registry
 from treeroll.policy.base import Limits
@@ -74,6 +74,7 @@ async def serve(config: ServiceConfig, on_ready: Callable[[str], None], stop: as
             f"coordinator.host is {config.coordinator.host}; without TLS and tokens treeroll serves loopback only"
         )
     tokenizer = fleet_tokenizer(config.generator)
+    say_stop_ids(config.generator)
     config = config.model_copy(update={"generator": with_common_context(config.generator, tokenizer)})
     tune_gc()
     tune_malloc()
@@ -189,7 +190,7 @@ def make_coordinator(
     )
     state = State(core, next_grant=(epoch << 40) + 1)
     builder = CommitBuilder(tokenizer.hash, config.generator.logprobs_mode)
-    orders = StartOrders(store, {name: Tokenizer(pool.model).eos_token_ids for name, pool in fleet.items()})
+    orders = StartOrders(store, stop_ids(config.generator))
     return Coordinator(state, store, epoch, builder, orders, scoring.add)
 
 

@@ -119,6 +119,11 @@ class Tokenizer:
         """Text of ids, without special tokens (for people)."""
         return str(self._fast.decode(ids, skip_special_tokens=True))
 
+    def describe(self, token_id: int) -> str:
+        """An id with its name in the tokenizer, if it has one."""
+        name = self._fast.id_to_token(token_id) if token_id >= 0 else None
+        return f"{token_id}" if name is None else f"{token_id} {name!r}"
+
     def check_prompt(self, ids: list[int], where: str) -> None:
         """InvalidInput if the prompt is empty, has unknown ids, or leaves no room for one token."""
         if not ids:
@@ -129,10 +134,9 @@ class Tokenizer:
             )
         if not 0 <= min(ids) <= max(ids) < self.vocab_size:
             wrong = next(token for token in ids if not 0 <= token < self.vocab_size)
-            name = self._fast.id_to_token(wrong) if wrong >= 0 else None
-            said = f"{wrong} ({name!r} of the tokenizer)" if name else str(wrong)
             raise InvalidInput(
-                f"{where}: the prompt has the token {said}, but ids of the model lie in 0..{self.vocab_size - 1}"
+                f"{where}: the prompt has the token {self.describe(wrong)}, but ids of the model lie in "
+                f"0..{self.vocab_size - 1}"
             )
 
 

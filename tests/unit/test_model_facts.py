@@ -11,6 +11,8 @@ import pytest
 from tests.support.llama_model import edit, make_llama
 
 from treeroll.errors import InvalidInput
+from treeroll.generator.config import GeneratorConfig
+from treeroll.generator.fleet import endless, say_stop_ids, stop_ids
 from treeroll.model import child, facts
 from treeroll.model.facts import load_facts
 from treeroll.tokenizer import Tokenizer
@@ -24,8 +26,13 @@ SAID = {
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory of which transformers says SAID."""
-    monkeypatch.setattr(facts, "_answer", lambda folder, content: SAID)
-    return make_llama(tmp_path / "model", weights=False)
+    folder = make_llama(tmp_path / "model", weights=False)
+    monkeypatch.setattr(facts, "_answer", lambda *_: said(folder))
+    return folder
+
+
+def said(model: Path) -> dict[str, Any]:
+    return {**SAID, "tokenizer": (model / "tokenizer.json").read_text()}
 
 
 @pytest.mark.parametrize(
@@ -190,3 +197,24 @@ def test_a_tokenizer_that_transformers_does_not_load_is_refused_with_its_reason(
     (model / name).write_text(content)
     with pytest.raises(InvalidInput, match=sentence):
         load_facts(model)
+
+
+def test_a_service_says_what_ends_a_text(model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = GeneratorConfig(model=model, engine="simulated")
+    with caplog.at_level(logging.INFO):
+        say_stop_ids(config)
+    assert f"{model} ends texts with 2 '</s>', 468 '<|end|>'" in caplog.text
+    assert stop_ids(config) == {"": [2, 468]}
+    assert endless(config) is None
+
+
+def test_a_service_warns_of_a_model_whose_texts_nothing_ends(
+    model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(facts, "_answer", lambda folder, content: {**said(model), "eos_id": None})
+    edit(model / "config.json", eos_token_id=None)
+    edit(model / "generation_config.json", eos_token_id=None)
+    config = GeneratorConfig(model=model, engine="simulated")
+    say_stop_ids(config)
+    assert "so all paths run to max_tokens: set eos_token_id in its generation_config.json" in caplog.text
+    assert endless(config) in caplog.text

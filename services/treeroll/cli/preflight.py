@@ -71,7 +71,7 @@ def _local(settings: Settings) -> "tuple[ServiceConfig, PromptCheck]":
     from treeroll import clock
     from treeroll.coordinator.budgets import check_deadline
     from treeroll.coordinator.specs import check_inserts, run_spec
-    from treeroll.generator.fleet import fleet_tokenizer
+    from treeroll.generator.fleet import endless, fleet_tokenizer
     from treeroll.service import ServiceConfig
 
     sections = {**settings.service}
@@ -79,6 +79,9 @@ def _local(settings: Settings) -> "tuple[ServiceConfig, PromptCheck]":
     sections["generator"] = {"seed": settings.run.seed, **sections.get("generator", {})}
     service = parse(ServiceConfig, sections, "service configuration")
     tokenizer, pools = fleet_tokenizer(service.generator), tuple(service.generator.fleet())
+    for sentence in filter(None, map(endless, service.generator.fleet().values())):
+        if not settings.run.ignore_eos:
+            note(f"note: {sentence}")
     # As in the service we start: `--scorer python:module:function` means a module of the working directory, too.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())

@@ -48,7 +48,7 @@ class GeneratorReplica:
         Raises what made it impossible; the process then ends by itself: a dead engine must not look like a live one.
         """
         try:
-            self._replica = self._make()
+            self._replica = await self._make()
             await self._replica.run()
         except Exception as error:
             log.exception("replica %s ends", self._replica_id)
@@ -56,10 +56,10 @@ class GeneratorReplica:
             # Its class and message only: the chain behind it may hold what cannot be sent.
             raise EngineError(f"{type(error).__name__}: {error}") from None
 
-    def _make(self) -> Replica:
+    async def _make(self) -> Replica:
         # Not in the constructor: Ray would report no cause but that the actor died.
         config = self._config
-        detokenizer = Detokenizer(config.model)
+        detokenizer = await asyncio.to_thread(Detokenizer, config.model)
         engine = make_engine(config, detokenizer, self._replica_id, self._incarnation)
         return Replica(engine, detokenizer, self._replica_id, self._incarnation, self._coordinator_address, self._pool)
 

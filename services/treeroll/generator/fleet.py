@@ -1,8 +1,12 @@
 """What the models of one service must have in common."""
 
+import logging
+
 from treeroll.errors import InvalidInput
 from treeroll.generator.config import GeneratorConfig
 from treeroll.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
 
 
 def fleet_tokenizer(config: GeneratorConfig) -> Tokenizer:
@@ -27,3 +31,28 @@ def fleet_tokenizer(config: GeneratorConfig) -> Tokenizer:
 def with_common_context(config: GeneratorConfig, tokenizer: Tokenizer) -> GeneratorConfig:
     """The same configuration, with the tokenizer's context for all pools where there are several."""
     return config.model_copy(update={"max_model_len": tokenizer.max_model_len}) if config.pools else config
+
+
+def stop_ids(config: GeneratorConfig) -> dict[str, list[int]]:
+    """For each pool the ids that end a text of its model."""
+    return {name: Tokenizer(pool.model).eos_token_ids for name, pool in config.fleet().items()}
+
+
+def say_stop_ids(config: GeneratorConfig) -> None:
+    """Log which ids end a text of each model; a model without any is warned of."""
+    for pool in config.fleet().values():
+        tokenizer = Tokenizer(pool.model)
+        if stops := tokenizer.eos_token_ids:
+            log.info("%s ends texts with %s", pool.model, ", ".join(map(tokenizer.describe, stops)))
+        else:
+            log.warning("%s", endless(pool))
+
+
+def endless(pool: GeneratorConfig) -> str | None:
+    """What to do if nothing ends a text of the pool's model; None if something does."""
+    if Tokenizer(pool.model).eos_token_ids:
+        return None
+    return (
+        f"nothing says which token ends a text of {pool.model}, so all paths run to max_tokens: set eos_token_id in "
+        f"its generation_config.json or config.json, or eos_token in its tokenizer_config.json"
+    )

@@ -26,14 +26,13 @@ TOKENIZER_FILES = (
     "tokenizer*.json",
     "special_tokens_map.json",
     "added_tokens.json",
-    "chat_template*",
-    "additional_chat_templates/*",
     "vocab.*",
     "merges.txt",
     "*.model",
     "*.tiktoken",
     "tekken.json",
 )
+TEMPLATE_FILES = ("chat_template*", "additional_chat_templates/*")
 # Parts of a configuration that are that of the language model, where there are other parts.
 TEXT_PARTS = ("text_config", "llm_config", "language_config", "thinker_config", "decoder")
 CACHED_MODELS = 16
@@ -69,9 +68,9 @@ def load_facts(model_dir: Path) -> ModelFacts:
     for name in ("config.json", "tokenizer.json"):
         if not (model_dir / name).is_file():
             raise InvalidInput(f"model path {model_dir} is no model: it has no {name}")
-    files = _digest(model_dir, _tokenizer_files(model_dir))
     config = read_json(model_dir / "config.json")
-    answer = _answer(model_dir.resolve(), _digest(model_dir, [model_dir / "config.json"], files))
+    files = _digest(model_dir, TOKENIZER_FILES)
+    answer = _answer(model_dir.resolve(), _digest(model_dir, ("config.json",), files))
     if "refused" in answer:
         raise InvalidInput(f"model path {model_dir}: its tokenizer cannot be used, {answer['refused']}")
     return ModelFacts(
@@ -83,7 +82,7 @@ def load_facts(model_dir: Path) -> ModelFacts:
         context=answer["context"],
         vocab_size=answer["vocab_size"],
         stop_ids=tuple(_stop_ids(model_dir, config, answer["eos_id"], answer["vocab_size"])),
-        hash=sha256(f"{files} {answer['tokenizer_class']}".encode()).hexdigest()[:16],
+        hash=_digest(model_dir, TEMPLATE_FILES, files + answer["tokenizer_class"])[:16],
     )
 
 
@@ -95,14 +94,10 @@ def read_json(path: Path) -> dict[str, Any]:
         raise InvalidInput(f"{path} cannot be read: {error}") from None
 
 
-def _tokenizer_files(model_dir: Path) -> list[Path]:
-    found = {path for pattern in TOKENIZER_FILES for path in model_dir.glob(pattern) if path.is_file()}
-    return sorted(found)
-
-
-def _digest(model_dir: Path, files: Iterable[Path], more: str = "") -> str:
+def _digest(model_dir: Path, patterns: Iterable[str], more: str = "") -> str:
+    """Of the files that match and their names."""
     digest = sha256(more.encode())
-    for path in files:
+    for path in sorted({path for pattern in patterns for path in model_dir.glob(pattern) if path.is_file()}):
         name, content = path.relative_to(model_dir).as_posix().encode(), path.read_bytes()
         digest.update(b"%d %d " % (len(name), len(content)) + name + content)
     return digest.hexdigest()
