@@ -31,9 +31,9 @@ from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.sessions import ReplicaPlane
 from treeroll.coordinator.starts import StartOrders
 from treeroll.coordinator.tools import ToolDesk
-from treeroll.core import runs
-from treeroll.core.events import ReplicaLost
-from treeroll.core.state import CoreSettings, State
+from treeroll.core.model.events import ReplicaLost
+from treeroll.core.model.state import CoreSettings, State
+from treeroll.core.scheduling import runs
 from treeroll.errors import InvalidInput, TreerollError, Unavailable
 from treeroll.feed.feed import Feed
 from treeroll.generator.config import GeneratorConfig

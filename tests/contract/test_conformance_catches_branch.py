@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 from tests.support.conformance import caught
 
-from treeroll.core.ledger import Ledger
+from treeroll.core.model.ledger import Ledger
 from treeroll.policies.branch.flat import Flat
 from treeroll.policies.branch.tree_grpo import TreeGRPO
 from treeroll.policy import base

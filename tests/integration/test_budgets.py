@@ -16,7 +16,7 @@ from treeroll.client import AsyncRun, connect_async
 from treeroll.client.batch import Failure
 from treeroll.client.records import TreeRecord
 from treeroll.config import CoordinatorConfig
-from treeroll.core.budget import overshoot
+from treeroll.core.model.budget import overshoot
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import InvalidInput, TreerollError
 from treeroll.generator.config import SimulatedLatency

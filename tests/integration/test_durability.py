@@ -8,7 +8,7 @@ from tests.support.eventually import eventually
 from tests.support.local_service import local_service
 
 from treeroll.client import connect_async
-from treeroll.core.events import EndKind, SegmentReported
+from treeroll.core.model.events import EndKind, SegmentReported
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import BrokenInvariant, InvalidInput, RunConflict
 from treeroll.generator.config import SimulatedLatency

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from treeroll.core.budget import Budget, overshoot
-from treeroll.core.events import RunCancelled
-from treeroll.core.live import TreeStatus
+from treeroll.core.model.budget import Budget, overshoot
+from treeroll.core.model.events import RunCancelled
+from treeroll.core.model.live_tree import TreeStatus
 from treeroll.policies.build import Policies, build_policies
 from treeroll.policy.base import Limits
 from treeroll.testing.world import World

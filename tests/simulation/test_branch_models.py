@@ -7,8 +7,8 @@ import pytest
 from tests.support.two_models import TwoModels, TwoModelsGrowth
 
 from treeroll.coordinator import records
-from treeroll.core.credit import TreeShape, path_weights
-from treeroll.core.effects import Effect, PersistNode, StartBranch
+from treeroll.core.growth.credit import TreeShape, path_weights
+from treeroll.core.model.effects import Effect, PersistNode, StartBranch
 from treeroll.errors import BrokenInvariant
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.policies.build import Policies, build_policies

@@ -5,15 +5,14 @@ from typing import Any
 
 import pytest
 
-from treeroll.core.alarm import alarm
-from treeroll.core.assign import END_LIMIT, assign, unfinished
-from treeroll.core.budget import Budget
-from treeroll.core.effects import EmitTree
-from treeroll.core.events import AlarmRang, RunClosed, RunCreated, TasksSubmitted
-from treeroll.core.live import LiveTree, TreeStatus
-from treeroll.core.run import TaskSpec
-from treeroll.core.runs import submit
-from treeroll.core.step import apply
+from treeroll.core.model.budget import Budget
+from treeroll.core.model.effects import EmitTree
+from treeroll.core.model.events import AlarmRang, RunClosed, RunCreated, TasksSubmitted
+from treeroll.core.model.live_tree import LiveTree, TreeStatus
+from treeroll.core.model.run import TaskSpec
+from treeroll.core.scheduling.assign import END_LIMIT, assign, unfinished
+from treeroll.core.scheduling.runs import submit
+from treeroll.core.step import alarm, apply
 from treeroll.errors import RunClosed as RunClosedError
 from treeroll.testing.world import PROMPT_TOKENS, World, fingerprint
 from treeroll.tree.node import BranchReason

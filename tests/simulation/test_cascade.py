@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from treeroll.core.live import LiveTree, TreeStatus
+from treeroll.core.model.live_tree import LiveTree, TreeStatus
 from treeroll.policies import registry
 from treeroll.policies.build import build_policies
 from treeroll.policy.base import Limits

@@ -5,8 +5,8 @@ from itertools import product
 
 import pytest
 
-from treeroll.core.credit import TreeShape, credit_leaves
-from treeroll.core.live import LiveTree, TreeStatus
+from treeroll.core.growth.credit import TreeShape, credit_leaves
+from treeroll.core.model.live_tree import LiveTree, TreeStatus
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.build import Policies, build_policies

@@ -2,7 +2,7 @@
 
 import pytest
 
-from treeroll.core.live import TreeStatus
+from treeroll.core.model.live_tree import TreeStatus
 from treeroll.testing.world import PROMPT_TOKENS, World, fingerprint
 from treeroll.tree.node import NodeStatus, StopReason
 

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from treeroll.core.credit import TreeShape, path_weights
-from treeroll.core.effects import Effect, PersistNode, StartBranch
-from treeroll.core.events import SegmentReported
-from treeroll.core.live import TreeStatus
+from treeroll.core.growth.credit import TreeShape, path_weights
+from treeroll.core.model.effects import Effect, PersistNode, StartBranch
+from treeroll.core.model.events import SegmentReported
+from treeroll.core.model.live_tree import TreeStatus
 from treeroll.policies import registry
 from treeroll.policies.build import Policies
 from treeroll.policy.base import Expansion, Limits

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from treeroll.core.events import PathJudged, RunCancelled
-from treeroll.core.live import LiveTree, TreeStatus
+from treeroll.core.model.events import PathJudged, RunCancelled
+from treeroll.core.model.live_tree import LiveTree, TreeStatus
 from treeroll.core.step import step
 from treeroll.testing.world import World, fingerprint
 from treeroll.tree.node import NodeStatus

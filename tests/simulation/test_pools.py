@@ -2,9 +2,9 @@
 
 import pytest
 
-from treeroll.core.events import ReplicaJoined, ReplicaLost
-from treeroll.core.live import LiveTree, TreeStatus
-from treeroll.core.state import CoreSettings, State
+from treeroll.core.model.events import ReplicaJoined, ReplicaLost
+from treeroll.core.model.live_tree import LiveTree, TreeStatus
+from treeroll.core.model.state import CoreSettings, State
 from treeroll.core.step import step
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from treeroll.core.assign import unfinished
-from treeroll.core.budget import Budget
-from treeroll.core.events import RunCreated, TasksSubmitted
-from treeroll.core.live import TreeStatus
-from treeroll.core.routing import SENT_AT_ONCE
+from treeroll.core.model.budget import Budget
+from treeroll.core.model.events import RunCreated, TasksSubmitted
+from treeroll.core.model.live_tree import TreeStatus
+from treeroll.core.scheduling.assign import unfinished
+from treeroll.core.scheduling.routing import SENT_AT_ONCE
 from treeroll.errors import BrokenInvariant
 from treeroll.policies import registry
 from treeroll.policy.allocate import BudgetView, Outcome, TaskView

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from treeroll.core.events import RunCreated, TasksSubmitted
-from treeroll.core.run import Run
+from treeroll.core.model.events import RunCreated, TasksSubmitted
+from treeroll.core.model.run import Run
 from treeroll.testing.world import World
 
 

@@ -2,10 +2,9 @@
 
 import pytest
 
-from treeroll.core.alarm import alarm
-from treeroll.core.events import AlarmRang, RunCancelled
-from treeroll.core.live import TreeStatus
-from treeroll.core.step import step
+from treeroll.core.model.events import AlarmRang, RunCancelled
+from treeroll.core.model.live_tree import TreeStatus
+from treeroll.core.step import alarm, step
 from treeroll.testing.world import World
 from treeroll.tree.node import Decision
 

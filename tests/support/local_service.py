@@ -13,8 +13,8 @@ from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.sessions import ReplicaPlane
-from treeroll.core import runs
-from treeroll.core.events import ReplicaLost
+from treeroll.core.model.events import ReplicaLost
+from treeroll.core.scheduling import runs
 from treeroll.demo import MODEL_DIR
 from treeroll.feed.feed import Feed
 from treeroll.generator.config import GeneratorConfig, SimulatedLatency

@@ -6,8 +6,8 @@ from typing import Literal
 
 import pytest
 
-from treeroll.core.budget import Budget
-from treeroll.core.events import RunClosed, RunCreated, TasksSubmitted
+from treeroll.core.model.budget import Budget
+from treeroll.core.model.events import RunClosed, RunCreated, TasksSubmitted
 from treeroll.errors import BrokenInvariant
 from treeroll.policies.build import build_policies
 from treeroll.policy.allocate import BudgetView, Outcome, TaskView

@@ -4,10 +4,10 @@ import struct
 
 import pytest
 
-from treeroll.core.effects import StartBranch
-from treeroll.core.events import ReplicaHeard, ReplicaJoined, RunCreated, TasksSubmitted
-from treeroll.core.run import RunSpec, Sampling, TaskSpec
-from treeroll.core.state import CoreSettings, State
+from treeroll.core.model.effects import StartBranch
+from treeroll.core.model.events import ReplicaHeard, ReplicaJoined, RunCreated, TasksSubmitted
+from treeroll.core.model.run import RunSpec, Sampling, TaskSpec
+from treeroll.core.model.state import CoreSettings, State
 from treeroll.core.step import step
 from treeroll.policies import registry
 from treeroll.policies.build import build_policies

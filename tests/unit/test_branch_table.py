@@ -2,7 +2,7 @@
 
 import pytest
 
-from treeroll.core.branch import BRANCH_TABLE, Branch, BranchEvent, BranchState, Outcome
+from treeroll.core.model.branch import BRANCH_TABLE, Branch, BranchEvent, BranchState, Outcome
 from treeroll.errors import BrokenInvariant
 from treeroll.tree.node import BranchReason, Decision
 

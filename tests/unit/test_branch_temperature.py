@@ -7,9 +7,9 @@ import pytest
 
 from treeroll.coordinator import records
 from treeroll.coordinator.starts import StartOrders
-from treeroll.core.credit import TreeShape, path_weights
-from treeroll.core.effects import Effect, PersistNode, StartBranch
-from treeroll.core.run import Sampling
+from treeroll.core.growth.credit import TreeShape, path_weights
+from treeroll.core.model.effects import Effect, PersistNode, StartBranch
+from treeroll.core.model.run import Sampling
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.policy.base import Limits
 from treeroll.store.memory import MemoryStore

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from treeroll.core.credit import TreeShape, credit_leaves, path_weights
+from treeroll.core.growth.credit import TreeShape, credit_leaves, path_weights
 from treeroll.errors import InvalidInput
 from treeroll.policy.base import CreditTree
 

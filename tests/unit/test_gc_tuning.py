@@ -6,7 +6,7 @@ import weakref
 import pytest
 
 from treeroll.coordinator.gc_tuning import EVENTS, YoungCollector
-from treeroll.core.branch import Branch
+from treeroll.core.model.branch import Branch
 from treeroll.tree.node import BranchReason, Decision, Node
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from tests.support.tokens import planted
 
-from treeroll.core.credit import TreeShape, path_weights
+from treeroll.core.growth.credit import TreeShape, path_weights
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policy.base import Limits

@@ -2,7 +2,7 @@
 
 import pytest
 
-from treeroll.core.history import History, Record
+from treeroll.core.model.history import History, Record
 from treeroll.errors import InvalidInput
 
 

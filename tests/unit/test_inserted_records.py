@@ -13,8 +13,8 @@ from treeroll.coordinator import records
 from treeroll.coordinator.audit import tree_findings
 from treeroll.coordinator.specs import check_inserts
 from treeroll.coordinator.tools import ToolDesk
-from treeroll.core.effects import PersistNode
-from treeroll.core.events import SegmentReported
+from treeroll.core.model.effects import PersistNode
+from treeroll.core.model.events import SegmentReported
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import InvalidInput
 from treeroll.generator.detokenizer import Detokenizer

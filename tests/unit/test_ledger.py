@@ -2,9 +2,9 @@
 
 import pytest
 
-from treeroll.core.bucket import Bucket
-from treeroll.core.budget import Budget
-from treeroll.core.ledger import Ledger
+from treeroll.core.model.budget import Budget
+from treeroll.core.model.ledger import Ledger
+from treeroll.core.model.token_bucket import Bucket
 from treeroll.errors import BrokenInvariant
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from treeroll.coordinator import records
-from treeroll.core.credit import TreeShape
-from treeroll.core.effects import Effect, PersistNode, PersistReward
+from treeroll.core.growth.credit import TreeShape
+from treeroll.core.model.effects import Effect, PersistNode, PersistReward
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.policy.base import Limits
 from treeroll.records.assemble import assemble

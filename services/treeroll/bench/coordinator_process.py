@@ -24,7 +24,7 @@ from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.malloc_tuning import tune_malloc
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.sessions import ReplicaPlane
-from treeroll.core import runs
+from treeroll.core.scheduling import runs
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import TreerollError
 from treeroll.feed.feed import Feed

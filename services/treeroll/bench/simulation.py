@@ -14,7 +14,7 @@ from treeroll.bench.virtual_coordinator import Latency, VirtualCoordinator
 from treeroll.bench.virtual_core import RUN_AHEAD, Grown, VirtualCore, Workload
 from treeroll.bench.virtual_kv import VirtualKv
 from treeroll.bench.virtual_replica import Reports, VirtualReplica
-from treeroll.core.run import TaskSpec
+from treeroll.core.model.run import TaskSpec
 from treeroll.errors import BrokenInvariant, InvalidInput
 
 # Events between two looks at Ctrl-C.

@@ -13,8 +13,8 @@ from treeroll.bench.virtual_coordinator import Latency
 from treeroll.bench.virtual_core import Report, VirtualCore
 from treeroll.bench.virtual_kv import Span
 from treeroll.bench.virtual_replica import Request, VirtualReplica
-from treeroll.core.events import EndKind
-from treeroll.core.run import TaskSpec
+from treeroll.core.model.events import EndKind
+from treeroll.core.model.run import TaskSpec
 
 # More than any batch has paths: the engine queues what does not fit.
 NO_LIMIT = 1 << 20

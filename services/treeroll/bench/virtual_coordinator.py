@@ -8,7 +8,7 @@ from treeroll.bench.event_queue import EventQueue
 from treeroll.bench.virtual_core import Orders, Report, VirtualCore
 from treeroll.bench.virtual_kv import Span
 from treeroll.bench.virtual_replica import Request, VirtualReplica
-from treeroll.core.events import EndKind
+from treeroll.core.model.events import EndKind
 
 # As the real loop's.
 TICK_LIMIT = 8192

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from treeroll.bench.lengths import LogNormal, path_ends
 from treeroll.bench.virtual_kv import Span
 from treeroll.bench.virtual_replica import Request
-from treeroll.core.assign import assign
-from treeroll.core.branch import Outcome
-from treeroll.core.effects import Effect, EmitTree, PersistNode, StartBranch, StopBranch
-from treeroll.core.events import EndKind, ReplicaJoined, RunClosed, RunCreated, SegmentReported, TasksSubmitted
-from treeroll.core.live import TreeStatus
-from treeroll.core.run import RunSpec, Sampling, TaskSpec
-from treeroll.core.state import CoreSettings, State
+from treeroll.core.model.branch import Outcome
+from treeroll.core.model.effects import Effect, EmitTree, PersistNode, StartBranch, StopBranch
+from treeroll.core.model.events import EndKind, ReplicaJoined, RunClosed, RunCreated, SegmentReported, TasksSubmitted
+from treeroll.core.model.live_tree import TreeStatus
+from treeroll.core.model.run import RunSpec, Sampling, TaskSpec
+from treeroll.core.model.state import CoreSettings, State
+from treeroll.core.scheduling.assign import assign
 from treeroll.core.step import apply
 from treeroll.errors import BrokenInvariant
 from treeroll.policies import registry

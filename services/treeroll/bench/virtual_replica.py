@@ -11,7 +11,7 @@ from typing import Protocol
 
 from treeroll.bench.event_queue import EventQueue
 from treeroll.bench.virtual_kv import Span, VirtualKv
-from treeroll.core.events import EndKind
+from treeroll.core.model.events import EndKind
 
 # Steps are compared after divisions: differences below this are rounding.
 ROUNDING = 1e-6

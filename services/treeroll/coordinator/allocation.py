@@ -10,7 +10,7 @@ from functools import cache
 from treeroll.config import RunConfig
 from treeroll.coordinator.budgets import total_tokens
 from treeroll.coordinator.records import CLIENT_SCORER
-from treeroll.core.history import History
+from treeroll.core.model.history import History
 from treeroll.errors import InvalidInput
 from treeroll.policies.build import build_named, build_policies
 from treeroll.policy.allocate import BudgetAllocator, Need

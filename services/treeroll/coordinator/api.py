@@ -17,11 +17,11 @@ from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.rewards import RewardDesk
 from treeroll.coordinator.sessions import ReplicaPlane
 from treeroll.coordinator.specs import check_inserts, run_config, run_spec, task_spec
-from treeroll.core import runs
-from treeroll.core.events import Drained, RunCancelled, RunClosed, RunCreated, TasksSubmitted, Undrained
-from treeroll.core.history import History
-from treeroll.core.pool import Pool
-from treeroll.core.run import Run
+from treeroll.core.model.events import Drained, RunCancelled, RunClosed, RunCreated, TasksSubmitted, Undrained
+from treeroll.core.model.history import History
+from treeroll.core.model.pool import Pool
+from treeroll.core.model.run import Run
+from treeroll.core.scheduling import runs
 from treeroll.errors import (
     ERROR_METADATA_KEY,
     InvalidInput,

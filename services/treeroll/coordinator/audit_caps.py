@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from treeroll.core.budget import overshoot
+from treeroll.core.model.budget import overshoot
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.tree.node import BranchReason, NodeStatus

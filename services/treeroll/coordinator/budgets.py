@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from treeroll.config import RunConfig
-from treeroll.core.budget import Budget
+from treeroll.core.model.budget import Budget
 from treeroll.errors import InvalidInput
 from treeroll.policy.base import SegmentPolicy
 

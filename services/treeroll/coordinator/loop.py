@@ -16,9 +16,7 @@ from treeroll import clock
 from treeroll.coordinator.gc_tuning import YoungCollector
 from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.starts import StartOrders
-from treeroll.core.alarm import alarm
-from treeroll.core.assign import assign, unfinished
-from treeroll.core.effects import (
+from treeroll.core.model.effects import (
     DropReplica,
     Effect,
     EmitTree,
@@ -28,10 +26,11 @@ from treeroll.core.effects import (
     StartBranch,
     StopBranch,
 )
-from treeroll.core.events import AlarmRang, Event, TasksSubmitted, Ticked
-from treeroll.core.live import LiveTree
-from treeroll.core.state import State
-from treeroll.core.step import apply
+from treeroll.core.model.events import AlarmRang, Event, TasksSubmitted, Ticked
+from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.state import State
+from treeroll.core.scheduling.assign import assign, unfinished
+from treeroll.core.step import alarm, apply
 from treeroll.errors import BrokenInvariant, CallerError, StaleEpoch, TreerollError
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.store.base import Commit, Store

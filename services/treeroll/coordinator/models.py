@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from treeroll.config import RunConfig
 from treeroll.coordinator.records import CLIENT_SCORER
-from treeroll.core.pool import names
+from treeroll.core.model.pool import names
 from treeroll.errors import InvalidInput
 from treeroll.policies.build import build_named
 from treeroll.policy.allocate import BudgetAllocator

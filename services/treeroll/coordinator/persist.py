@@ -1,7 +1,7 @@
 """One tick's effects as one commit."""
 
 from treeroll.coordinator import records
-from treeroll.core.effects import (
+from treeroll.core.model.effects import (
     Effect,
     EmitTree,
     PersistHistory,
@@ -11,7 +11,7 @@ from treeroll.core.effects import (
     PersistTasks,
     PersistTree,
 )
-from treeroll.core.run import Run, TaskSpec
+from treeroll.core.model.run import Run, TaskSpec
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.store.base import Commit
 

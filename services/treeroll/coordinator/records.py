@@ -11,12 +11,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from treeroll.core.credit import Credit, TreeShape, credit_leaves
-from treeroll.core.effects import PersistNode
-from treeroll.core.events import SegmentReported
-from treeroll.core.ledger import Ledger
-from treeroll.core.live import LiveTree, TreeStatus
-from treeroll.core.run import Run, TaskSpec
+from treeroll.core.growth.credit import Credit, TreeShape, credit_leaves
+from treeroll.core.model.effects import PersistNode
+from treeroll.core.model.events import SegmentReported
+from treeroll.core.model.ledger import Ledger
+from treeroll.core.model.live_tree import LiveTree, TreeStatus
+from treeroll.core.model.run import Run, TaskSpec
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.policy.base import AdvantageEstimator

@@ -5,7 +5,7 @@ from math import isfinite
 
 from google.protobuf.message import DecodeError
 
-from treeroll.core.events import EndKind, SegmentReported
+from treeroll.core.model.events import EndKind, SegmentReported
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire

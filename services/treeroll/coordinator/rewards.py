@@ -7,7 +7,7 @@ from treeroll.coordinator import records
 from treeroll.coordinator.audit import ENDED
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.specs import check_reward
-from treeroll.core.run import Run
+from treeroll.core.model.run import Run
 from treeroll.errors import InvalidInput, RewardConflict, UnknownNode, UnknownTree
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api

@@ -5,8 +5,8 @@ import json
 import logging
 
 from treeroll.coordinator.loop import Coordinator, Item
-from treeroll.core.events import LeafScored, PathJudged
-from treeroll.core.live import LiveTree
+from treeroll.core.model.events import LeafScored, PathJudged
+from treeroll.core.model.live_tree import LiveTree
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.records.split import path_text
 from treeroll.scorers.base import ScoreItem, ScoreRequest, ScoringService

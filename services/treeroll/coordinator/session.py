@@ -4,8 +4,8 @@ import asyncio
 from dataclasses import dataclass, field
 
 from treeroll import clock
-from treeroll.core.effects import ForgetTree, StartBranch, StopBranch
-from treeroll.core.run import Sampling
+from treeroll.core.model.effects import ForgetTree, StartBranch, StopBranch
+from treeroll.core.model.run import Sampling
 from treeroll.pb.v1 import replica_pb2 as wire
 
 # Prefixes in one message; far below the limit of a message, so that the last one always fits.

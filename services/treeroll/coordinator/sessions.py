@@ -10,7 +10,7 @@ import grpc
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.reports import segments_of
 from treeroll.coordinator.session import ReplicaSession
-from treeroll.core.events import Event, ReplicaHeard, ReplicaJoined, ReplicaLost
+from treeroll.core.model.events import Event, ReplicaHeard, ReplicaJoined, ReplicaLost
 from treeroll.errors import InvalidInput, TreerollError, grpc_code
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire

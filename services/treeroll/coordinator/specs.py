@@ -14,8 +14,8 @@ from treeroll.coordinator.budgets import run_budget, total_tokens
 from treeroll.coordinator.models import check_branch_models, route_policy, run_models
 from treeroll.coordinator.prompts import prompt_of
 from treeroll.coordinator.records import CLIENT_SCORER
-from treeroll.core.history import History
-from treeroll.core.run import RunSpec, Sampling, TaskSpec
+from treeroll.core.model.history import History
+from treeroll.core.model.run import RunSpec, Sampling, TaskSpec
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.policies import recipes

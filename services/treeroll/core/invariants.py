@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from treeroll.core.branch import BranchState
-from treeroll.core.live import LiveTree
-from treeroll.core.pool import Pool
-from treeroll.core.run import Run
-from treeroll.core.state import State
+from treeroll.core.model.branch import BranchState
+from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.pool import Pool
+from treeroll.core.model.run import Run
+from treeroll.core.model.state import State
 
 Finding = tuple[str, str]  # invariant, one sentence
 

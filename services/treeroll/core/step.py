@@ -1,9 +1,8 @@
 """`step`: one event in, effects out. The only entry to the core for shells, simulators and tests."""
 
-from treeroll.core import replicas, runs
-from treeroll.core.assign import assign
-from treeroll.core.effects import Effect
-from treeroll.core.events import (
+from treeroll.core.growth.lifecycle import judge_path, report_segment, score_leaf
+from treeroll.core.model.effects import Effect
+from treeroll.core.model.events import (
     AlarmRang,
     Drained,
     Event,
@@ -20,8 +19,9 @@ from treeroll.core.events import (
     Ticked,
     Undrained,
 )
-from treeroll.core.grow import judge_path, report_segment, score_leaf
-from treeroll.core.state import State
+from treeroll.core.model.state import State
+from treeroll.core.scheduling import replicas, runs
+from treeroll.core.scheduling.assign import assign
 
 
 def step(state: State, event: Event, now: float) -> list[Effect]:
@@ -72,3 +72,16 @@ def apply(state: State, event: Event, now: float) -> list[Effect]:
         case Undrained():
             state.draining = False
             return []
+
+
+def alarm(state: State) -> float | None:
+    """When the core must be called although nothing happens: time brings budget, ends it, and ends waits.
+
+    On the clock of `now`; None if all waits for events. Ask after `assign`.
+    """
+    times = [bucket.ready_at(waiting[0][0]) for bucket, waiting in state.throttled.items()]
+    if state.ends:
+        times.append(state.ends[0][0])
+    if state.timeouts:
+        times.append(state.timeouts[0][0])
+    return min(times, default=None)

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 
 from treeroll import clock
-from treeroll.core.run import Outlook
+from treeroll.core.model.run import Outlook
 from treeroll.errors import Drained, UnknownRun
 from treeroll.feed.reply import Reply
 from treeroll.pb.v1 import rollout_pb2 as api

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from treeroll.core.live import LiveTree
+from treeroll.core.model.live_tree import LiveTree
 from treeroll.policies import registry
 from treeroll.policies.build import Policies
 from treeroll.policy.base import Limits

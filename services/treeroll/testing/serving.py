@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from treeroll.core.effects import StartBranch
-from treeroll.core.events import EndKind
+from treeroll.core.model.effects import StartBranch
+from treeroll.core.model.events import EndKind
 from treeroll.generator.delimiter import DelimiterScan
 from treeroll.testing.language import EOS, text_of
 

@@ -10,9 +10,9 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from treeroll.core.alarm import alarm
-from treeroll.core.budget import STOP_LAG_TOKENS, Budget
-from treeroll.core.effects import (
+from treeroll.core.invariants import violations
+from treeroll.core.model.budget import STOP_LAG_TOKENS, Budget
+from treeroll.core.model.effects import (
     Effect,
     EmitTree,
     ForgetTree,
@@ -22,7 +22,7 @@ from treeroll.core.effects import (
     StartBranch,
     StopBranch,
 )
-from treeroll.core.events import (
+from treeroll.core.model.events import (
     AlarmRang,
     EndKind,
     Event,
@@ -36,11 +36,10 @@ from treeroll.core.events import (
     TasksSubmitted,
     Ticked,
 )
-from treeroll.core.invariants import violations
-from treeroll.core.live import LiveTree
-from treeroll.core.run import RunSpec, Sampling, TaskSpec
-from treeroll.core.state import CoreSettings, State
-from treeroll.core.step import step
+from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.run import RunSpec, Sampling, TaskSpec
+from treeroll.core.model.state import CoreSettings, State
+from treeroll.core.step import alarm, step
 from treeroll.policies import registry
 from treeroll.policies.build import Policies, build_policies
 from treeroll.policy.base import Limits, ReadsValues

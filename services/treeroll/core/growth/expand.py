@@ -1,0 +1,124 @@
+"""Decisions become branches: forks where a node ends, cuts inside of it, and held branches that go on."""
+
+from treeroll.core.model.branch import Branch, BranchEvent
+from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.state import State
+from treeroll.errors import BrokenInvariant
+from treeroll.policy.base import Expansion
+from treeroll.tree.node import BranchReason, Decision, Node
+from treeroll.tree.rng import hash64
+from treeroll.tree.tree import CUT, path_name
+
+# Looked up for every expansion, see node.LEAF.
+RETROSPECTIVE = Decision.RETROSPECTIVE
+
+
+def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
+    """Turn decisions into branches. Sibling indices follow the order of the decisions."""
+    tree, own = live.tree, live.task.model
+    for expansion in expansions:
+        if live.held and expansion.resume and expansion.node in live.held:
+            branch = live.branches[live.held.pop(expansion.node)]
+            branch.apply(BranchEvent.RESUME)
+            if expansion.decision is RETROSPECTIVE:
+                branch.decision = RETROSPECTIVE
+            live.active += 1
+            state.wanted.append((live, branch))
+        if not expansion.forks:
+            continue
+        node, model = tree.nodes[expansion.node], expansion.model or own
+        if model != own:
+            if model not in state.pools:
+                raise BrokenInvariant(
+                    "TreeWellFormed", f"tree {live.tree_id}: a branch names {model!r}, which nobody serves"
+                )
+            state.sent = True
+        inserted = state.settings.encode(expansion.insert) if expansion.insert else None
+        for _ in range(expansion.forks):
+            branch = (
+                _fork(live, node, expansion) if expansion.cut is None else _cut(live, node, expansion.cut, expansion)
+            )
+            branch.group = expansion.group
+            if model:
+                branch.model, branch.seed = model, hash64(branch.seed, model)
+            if expansion.temperature_scale != 1.0:
+                branch.temperature = live.run.spec.sampling.temperature * expansion.temperature_scale
+            if inserted is not None:
+                branch.insert(inserted)
+            if expansion.max_tokens is not None and expansion.max_tokens < live.run.spec.max_tokens:
+                branch.max_tokens = expansion.max_tokens
+            branch.boundaries = _narrowed(live, branch)
+            if len(branch.boundaries) <= branch.depth:  # no room for a token
+                live.n_censored += 1
+                continue
+            live.branches[branch.number] = branch
+            live.started += 1
+            live.active += 1
+            if expansion.reason is not BranchReason.INITIAL:
+                live.run.counters.forks += 1
+            state.wanted.append((live, branch))
+
+
+def _fork(live: LiveTree, node: Node, expansion: Expansion) -> Branch:
+    """A branch that begins where the node ends."""
+    branch = Branch(
+        live.started,
+        node.number,
+        node.total,
+        node.depth,
+        node.path_logprob_sum,
+        node.fanout,
+        expansion.reason,
+        expansion.decision,
+        live.boundaries,
+    )
+    branch.seed = hash64(live.tree.seed, path_name(live.tree.path(node.number)), node.fanout)
+    branch.tail = None if node.number else ""
+    node.fanout += 1
+    return branch
+
+
+def _cut(live: LiveTree, node: Node, kept: int, expansion: Expansion) -> Branch:
+    """A branch that begins after the node's first `kept` tokens."""
+    tree = live.tree
+    if node.tokens is None or kept not in node.own[1:]:
+        detail = f"tree {live.tree_id}: node {node.number} of {node.n_tokens} tokens cannot be cut after {kept}"
+        raise BrokenInvariant("TreeWellFormed", detail)
+    index = tree.cuts.get((node.number, kept), 1)
+    tree.cuts[node.number, kept] = index + 1
+    branch = Branch(
+        live.started,
+        node.number,
+        node.token_start + kept,
+        node.depth - 1,
+        node.path_logprob_sum - sum(node.tokens.logprobs[kept:]),
+        index,
+        expansion.reason,
+        expansion.decision,
+        live.boundaries,
+    )
+    branch.seed = hash64(tree.seed, path_name((*tree.path(node.number), CUT - kept)), index)
+    return branch
+
+
+def _narrowed(live: LiveTree, branch: Branch) -> list[int]:
+    """The tree's boundaries, up to the branch's limit and without those that what is inserted has passed.
+
+    Total lengths for depth 1, 2, ...; none for the branch's next depth if it has no room for a token. Branches for
+    which nothing changes share the tree's list.
+    """
+    ends, depth = live.boundaries, branch.depth
+    if branch.max_tokens is not None:
+        ends = _limited(live, live.tree.root.n_tokens + branch.max_tokens)
+    if depth >= len(ends) or branch.position < ends[depth]:
+        return ends
+    return [*ends[:depth], *(end for end in ends[depth:] if end > branch.position)]
+
+
+def _limited(live: LiveTree, longest: int) -> list[int]:
+    ends = live.boundaries
+    if longest >= ends[-1]:
+        return ends
+    if live.run.spec.segment.delimiter is not None:
+        return [longest] * len(ends)
+    return [*(end for end in ends if end < longest), longest]

@@ -1,0 +1,304 @@
+"""One tree's life: segments become nodes, policies answer, branches end, and at last the tree does."""
+
+from treeroll.core.growth.segment import INNER, add_node, check_boundary, read_tokens
+from treeroll.core.growth.timeouts import await_others, decide
+from treeroll.core.model.branch import Branch, BranchEvent, BranchState
+from treeroll.core.model.budget import STOP_LAG_TOKENS
+from treeroll.core.model.effects import (
+    Effect,
+    EmitTree,
+    ForgetTree,
+    JudgePath,
+    PersistNode,
+    PersistReward,
+    PersistTree,
+    ScoreLeaf,
+    StopBranch,
+)
+from treeroll.core.model.events import EndKind, LeafScored, PathJudged, SegmentReported
+from treeroll.core.model.live_tree import LiveTree, TreeStatus
+from treeroll.core.model.state import State
+from treeroll.errors import BrokenInvariant
+from treeroll.tree.node import LEAF, Node, Origin
+
+# Looked up for every segment, see node.LEAF.
+RUNNING, STOPPING = BranchState.RUNNING, BranchState.STOPPING
+
+
+def report_segment(state: State, event: SegmentReported) -> list[Effect]:
+    """Take one segment of a running branch, and its end if it has one."""
+    entry = state.grants.get(event.grant)
+    if entry is None or not _comes_from(event, entry[1].origin):
+        state.fenced += 1
+        return []
+    live, branch = entry
+    if event.n_tokens and branch.state is RUNNING:
+        check_boundary(live, branch, event)
+    tokens = read_tokens(state, live, event) if live.run.spec.reads_tokens else None
+    if event.cached_tokens is not None:
+        _account_prefix(live, branch, event.cached_tokens)
+    _settle(live, branch, event)
+    if branch.state is STOPPING:
+        live.run.counters.wasted_tokens += event.n_tokens
+        if event.end is not None:
+            release_grant(state, live, branch, BranchEvent.END)
+        return settle_tree(state, live)
+    effects: list[Effect] = []
+    node = None
+    if event.n_tokens:
+        node = add_node(state, live, branch, event, tokens)
+        effects.append(PersistNode(live, node, event))
+        if branch.claims:
+            branch.spend_claims(node)
+    if event.end is not None or (node is not None and node.status is not INNER):
+        effects += _end_branch(state, live, branch, node, event)
+    if node is not None:
+        _grown_by(state, live, node, effects)
+    if live.active == 0 or live.grown:
+        effects += settle_tree(state, live)
+    return effects
+
+
+def _comes_from(event: SegmentReported, origin: Origin) -> bool:
+    return origin.replica_id == event.replica_id and origin.incarnation == event.incarnation
+
+
+def _settle(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
+    """Account for what the engine generated; what it decoded beyond its reservation is declared overshoot."""
+    tokens = event.n_tokens
+    if event.dropped_tokens:
+        tokens += event.dropped_tokens
+        live.run.counters.wasted_tokens += event.dropped_tokens
+    if tokens > branch.reserved:
+        excess = tokens - branch.reserved
+        for account in live.accounts:
+            account.exceed(excess)
+        branch.reserved += excess
+    for account in live.accounts:
+        account.settle(tokens)
+    branch.reserved -= tokens
+
+
+def _account_prefix(live: LiveTree, branch: Branch, cached: int) -> None:
+    """Count what the engine found of a request's prefix. Raises before anything has changed."""
+    recomputed = branch.position - cached
+    if recomputed < 0:
+        detail = f"tree {live.tree_id}: {cached} tokens of a prefix of {branch.position} are said to be cached"
+        raise BrokenInvariant("TreeWellFormed", detail)
+    counters = live.run.counters
+    counters.cached_tokens += cached
+    counters.recomputed_tokens += recomputed
+    if branch.tip or branch.origin.attempt > 1:
+        live.recomputed += recomputed
+    # The root is left out: its prompt is rarely aligned, so copies there recompute up to a block.
+    if branch.tip and not branch.started and branch.origin.attempt == 1:
+        counters.fork_requests += 1
+        counters.fork_recomputed_tokens += recomputed
+
+
+def _end_branch(
+    state: State, live: LiveTree, branch: Branch, node: Node | None, event: SegmentReported
+) -> list[Effect]:
+    """Move the branch along its table, by the verdict on its node and by what the replica says of its end."""
+    ended_path = node is not None and node.status is not INNER
+    if ended_path and event.end is None:
+        branch.apply(BranchEvent.STOP)
+        return [StopBranch(branch.origin.replica_id, branch.origin.incarnation, branch.grant)]
+    if ended_path:
+        release_grant(state, live, branch, BranchEvent.FINISH)
+    elif event.end is EndKind.HOLD:
+        release_grant(state, live, branch, BranchEvent.HOLD)
+        live.held[branch.tip] = branch.number
+    elif event.end is EndKind.ERROR:
+        error = event.error or "the engine refused the request"
+        live.run.counters.engine_errors += 1
+        live.run.engine_error = error
+        lose_grant(state, live, branch, error)
+    elif event.end is not None:
+        release_grant(state, live, branch, BranchEvent.CREDIT)
+        state.wanted.append((live, branch))
+    return []
+
+
+def _grown_by(state: State, live: LiveTree, node: Node, effects: list[Effect]) -> None:
+    """Let scorer and policy see a new node."""
+    if node.status is LEAF:
+        live.run.counters.leaves += 1
+        if live.run.spec.scores_here:
+            effects.append(ScoreLeaf(live, node.number))
+    if live.cut:
+        close_held(live)
+    elif live.run.spec.judge is not None and node.number in live.held:
+        live.judging += 1
+        effects.append(JudgePath(live, node.number))
+    else:
+        _ask(state, live, node)
+
+
+def _ask(state: State, live: LiveTree, node: Node) -> None:
+    """Show the policy a new node, and do what it says."""
+    if expansions := live.growth.on_node(live.tree, node):
+        decide(state, live, expansions)
+    elif live.patient is not None and node.number in live.held:
+        await_others(state, live)
+
+
+def release_grant(state: State, live: LiveTree, branch: Branch, event: BranchEvent) -> None:
+    """The running grant is over: refund what it did not use, record its outcome, free its slot."""
+    outcome = branch.apply(event)
+    for account in live.accounts:
+        account.refund(branch.reserved)
+    branch.reserved = 0
+    if branch.claims:
+        for ledger in branch.claims:
+            ledger.refund(1)
+        branch.claims = ()
+    del state.grants[branch.grant]
+    state.free_slot(branch)
+    state.outcomes[str(outcome)] += 1
+    if branch.state in (BranchState.DONE, BranchState.HELD):
+        live.active -= 1
+    if branch.state is BranchState.DONE:
+        del live.branches[branch.number]
+    if state.blocked:
+        state.refunded.append(live)
+
+
+def lose_grant(state: State, live: LiveTree, branch: Branch, cause: str) -> None:
+    """A replica died or the engine refused: bound what was lost, and grant again from the last durable node."""
+    ahead = branch.boundaries[min(branch.depth + state.settings.run_ahead, len(branch.boundaries)) - 1]
+    unreported = min(branch.reserved, ahead - branch.position + STOP_LAG_TOKENS)
+    live.lost_tokens_max += unreported
+    live.run.counters.lost_tokens_max += unreported
+    branch.failures += 1
+    release_grant(state, live, branch, BranchEvent.LOST)
+    if branch.state is BranchState.DONE:
+        return
+    if branch.failures >= state.settings.max_attempts:
+        cut_branch(live, branch, "lost", f"a branch was lost {branch.failures} times, last because {cause}")
+    else:
+        live.run.counters.regrants += 1
+        state.wanted.append((live, branch))
+
+
+def cut_branch(live: LiveTree, branch: Branch, reason: str, error: str) -> None:
+    """End a branch that is not running. From here on the policy is not asked again: the tree is partial."""
+    if branch.state is BranchState.PENDING:
+        live.active -= 1
+    branch.apply(BranchEvent.CUT)
+    del live.branches[branch.number]
+    live.n_censored += 1
+    live.cut = live.cut or reason
+    live.error = live.error or error
+
+
+def close_held(live: LiveTree) -> None:
+    """Nobody will resume these."""
+    for number in list(live.held.values()):
+        live.branches.pop(number).apply(BranchEvent.CUT)
+        live.n_censored += 1
+    live.held.clear()
+
+
+def cut_tree(state: State, live: LiveTree, reason: str, error: str) -> list[Effect]:
+    """End every branch of a tree now."""
+    effects: list[Effect] = []
+    live.cut, live.error = live.cut or reason, live.error or error
+    for branch in list(live.branches.values()):
+        if branch.state is BranchState.PENDING:
+            cut_branch(live, branch, reason, error)
+        elif branch.state is BranchState.RUNNING:
+            branch.apply(BranchEvent.STOP)
+            live.n_censored += 1
+            effects.append(StopBranch(branch.origin.replica_id, branch.origin.incarnation, branch.grant))
+    close_held(live)
+    return effects + settle_tree(state, live)
+
+
+def settle_tree(state: State, live: LiveTree) -> list[Effect]:
+    """Ask for more when nothing runs; end the tree when nothing comes and every leaf is scored.
+
+    A policy that reads rewards is asked once all leaves have theirs, so that the order of scoring cannot matter.
+    """
+    if live.active == 0 and not live.grown:
+        if live.judging and not live.cut:
+            return []
+        if live.run.spec.branch.reads_rewards and not live.scored and not live.cut:
+            return []
+        if not live.cut:
+            decide(state, live, live.growth.on_idle(live.tree))
+        if live.active == 0:
+            close_held(live)
+            live.grown = True
+    if live.grown and live.scored:
+        return _finish(state, live)
+    return []
+
+
+def _finish(state: State, live: LiveTree) -> list[Effect]:
+    run = live.run
+    if not live.tree.leaves:
+        live.status = TreeStatus.FAILED
+        without_room = live.n_censored and len(live.tree.nodes) == 1
+        why = "no path had room for a token" if without_room else "no path reached a complete leaf"
+        live.error = live.error or why
+        run.failed += 1
+    else:
+        live.status = TreeStatus.PARTIAL if live.cut else TreeStatus.COMPLETE
+        run.finished += 1
+    # Paths that end at a pruned node are reported tokens in no sample, as far as no sample shares them.
+    run.counters.wasted_tokens += unsampled_tokens(live)
+    run.growing -= 1
+    state.pools[live.task.model].trees -= 1
+    del state.trees[live.tree_id]
+    state.ended.append(live)
+    return [PersistTree(live), EmitTree(live), *(ForgetTree(*replica, live.tree_id) for replica in live.served)]
+
+
+def unsampled_tokens(live: LiveTree) -> int:
+    """Tokens that lie on no path to a leaf."""
+    nodes = live.tree.nodes
+    sampled = {0: nodes[0].n_tokens}  # node -> its tokens on such paths
+    for leaf in live.tree.leaves:
+        number, kept = leaf, nodes[leaf].n_tokens
+        while (known := sampled.get(number, 0)) < kept:
+            sampled[number] = kept
+            node = nodes[number]
+            if known:
+                break
+            number, kept = node.parent, node.token_start - nodes[node.parent].token_start
+    wasted = 0
+    for node in nodes:
+        if (kept := sampled.get(node.number, 0)) < node.n_tokens:
+            wasted += len(node.own[max(0, kept - node.own.start) :])
+    return wasted
+
+
+def score_leaf(state: State, event: LeafScored) -> list[Effect]:
+    """Record the outcome of scoring. RewardOnce: a second outcome for the same leaf changes nothing."""
+    live = state.trees.get(event.tree_id)
+    if live is None or event.node in live.tree.rewards:
+        return []
+    live.tree.rewards[event.node] = event.value
+    if event.value is None:
+        live.run.counters.reward_errors += 1
+    scorer = live.run.spec.scorer or ""
+    return [PersistReward(live, event.node, scorer, event.value, event.error), *settle_tree(state, live)]
+
+
+def judge_path(state: State, event: PathJudged) -> list[Effect]:
+    """Record what the judge said of a held path, and only then show the node to the policy."""
+    live = state.trees.get(event.tree_id)
+    if live is None or event.node in live.tree.values:
+        return []
+    value, error = event.value, event.error
+    if value is not None and not 0 <= value <= 1:
+        value, error = None, f"the judge says {value:g}, which is not from 0 to 1"
+    live.tree.values[event.node] = value
+    live.judging -= 1
+    if value is None:
+        live.run.counters.reward_errors += 1
+    if not live.cut:
+        _ask(state, live, live.tree.nodes[event.node])
+    judge = live.run.spec.judge or ""
+    return [PersistReward(live, event.node, judge, value, error), *settle_tree(state, live)]

@@ -1,0 +1,127 @@
+"""Segments become nodes: what a replica reported is checked, judged, answered by a tool, and added to its tree."""
+
+from array import array
+from functools import partial
+
+from treeroll.core.model.branch import Branch
+from treeroll.core.model.events import EndKind, SegmentReported
+from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.state import State
+from treeroll.errors import BrokenInvariant
+from treeroll.policy.base import Ended, Segment
+from treeroll.tree.node import NOTHING, Content, Node, NodeStatus, Observation, StopReason, Tokens
+from treeroll.tree.tree import TAIL_CHARS, path_name
+
+ENDED = {EndKind.EOS: Ended.EOS, EndKind.LENGTH: Ended.LIMIT}
+# Looked up for every segment, see node.LEAF.
+INNER, NO_STOP, NOT_ENDED = NodeStatus.INNER, StopReason.NONE, Ended.NO
+
+
+def check_boundary(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
+    """A segment ends at its boundary, or before it with EOS or a delimiter. Raises before anything has changed."""
+    limit = branch.boundaries[branch.depth] if branch.depth < len(branch.boundaries) else -1
+    total = branch.position + event.n_tokens
+    if total > limit or (total < limit and event.end is not EndKind.EOS and not _delimited(live, branch, event)):
+        name = path_name(live.tree.path(branch.tip))
+        detail = f"tree {live.tree_id} node below {name or 'the root'} ends at {total}, its boundary is {limit}"
+        raise BrokenInvariant("TreeWellFormed", detail)
+
+
+def _delimited(live: LiveTree, branch: Branch, event: SegmentReported) -> bool:
+    """Whether a delimiter may have ended a segment below its limit: any but the last one that a path may have."""
+    return (
+        live.run.spec.segment.delimiter is not None
+        and event.end is not EndKind.LENGTH
+        and branch.depth + 1 < len(branch.boundaries)
+    )
+
+
+def read_tokens(state: State, live: LiveTree, event: SegmentReported) -> Tokens | None:
+    """What the policies of such runs read. Raises before anything has changed."""
+    if not event.n_tokens:
+        return None
+    tokens = state.settings.read_tokens(event.payload)
+    counts = {len(tokens.ids), len(tokens.logprobs), len(tokens.entropies) or event.n_tokens}
+    if counts != {event.n_tokens}:
+        detail = f"tree {live.tree_id}: a segment of {event.n_tokens} tokens brings {sorted(counts)} ids and logprobs"
+        raise BrokenInvariant("TreeWellFormed", detail)
+    return tokens
+
+
+def add_node(state: State, live: LiveTree, branch: Branch, event: SegmentReported, tokens: Tokens | None) -> Node:
+    """Judge the segment, have its call answered if it ends with one, and make it the branch's new tip."""
+    tree, depth, start = live.tree, branch.depth + 1, branch.total
+    text, n_tokens, inserted = event.text, event.n_tokens, branch.inserted
+    if inserted is not None:
+        n_tokens += inserted.n_tokens
+    tail = event.tail if branch.tail is None else branch.tail
+    ended = NOT_ENDED if event.end is None else ENDED.get(event.end, NOT_ENDED)
+    completion_tokens = start + n_tokens - tree.nodes[0].n_tokens
+    segment = Segment(text, tail, ended, completion_tokens, depth, max_tokens=branch.max_tokens)
+    if tokens is not None:
+        segment.tokens, segment.recent = tokens, partial(tree.tokens_before, branch.tip, start)
+    verdict, observation = live.run.spec.prune.judge(segment), None
+    if verdict is None and event.end is EndKind.HOLD and live.run.spec.segment.tool is not None:
+        observation = _observe(state, live, segment, branch.boundaries[-1] - start - n_tokens)
+        if observation is None:
+            verdict = live.run.spec.prune.judge(segment)
+        else:
+            n_tokens, text = n_tokens + observation.n_tokens, text + observation.text
+    if verdict is None:
+        if segment.ended is not NOT_ENDED:
+            raise BrokenInvariant("TreeWellFormed", f"tree {live.tree_id}: a path ended by the engine got no verdict")
+        status, reason, fanout = INNER, NO_STOP, 1
+    else:
+        status, reason, fanout = verdict.status, verdict.reason, 0
+    logprob_sum = branch.logprob_sum + event.logprob_sum
+    spec, content = live.run.spec, NOTHING
+    if tokens is not None or inserted is not None or observation is not None or spec.reads_text:
+        content = Content(tokens, text if spec.reads_text else None, inserted, observation)
+    node = Node(
+        len(tree.nodes),
+        branch.tip,
+        0 if branch.started else branch.sibling_index,
+        depth,
+        start,
+        n_tokens,
+        event.logprob_sum,
+        event.logprob_min,
+        logprob_sum,
+        status,
+        reason,
+        fanout,
+        branch.grant,
+        branch.origin,
+        content,
+    )
+    if tokens is not None:
+        _surround(tokens, inserted, observation)
+    tree.add(node)
+    branch.inserted = None
+    branch.started, branch.tip, branch.total = True, node.number, start + n_tokens
+    branch.depth, branch.logprob_sum = depth, logprob_sum
+    branch.tail = text[-TAIL_CHARS:] if len(text) >= TAIL_CHARS else (tail + text)[-TAIL_CHARS:]
+    return node
+
+
+def _observe(state: State, live: LiveTree, segment: Segment, room: int) -> Observation | None:
+    """The answer to the segment's call; None if the tokens that the path has left do not let it go on: it ends."""
+    policy = live.run.spec.segment
+    observation = None
+    if policy.tool is not None:
+        observation = state.settings.observe(policy.tool, segment.tail + segment.text, policy.remark(segment.depth))
+    if observation is None or observation.n_tokens >= room:
+        segment.ended = Ended.LIMIT
+        return None
+    return observation
+
+
+def _surround(tokens: Tokens, before: Observation | None, behind: Observation | None) -> None:
+    """Take what nobody sampled into a node's tokens."""
+    for text, at in ((before, 0), (behind, len(tokens.ids) + (before.n_tokens if before else 0))):
+        if text is not None:
+            zeros = array("f", bytes(len(text.ids)))
+            tokens.ids[at:at] = array("i", text.ids)
+            tokens.logprobs[at:at] = zeros
+            if tokens.entropies:
+                tokens.entropies[at:at] = zeros

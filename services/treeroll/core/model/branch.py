@@ -1,0 +1,143 @@
+"""Branches and their life as a table.
+
+A branch is the right to one chain of nodes, and at most one engine request (a grant) at a time serves it:
+
+    PENDING --grant--> RUNNING --finish--> DONE
+       ^                 |  |---stop-----> STOPPING --end/lost--> DONE
+       |---credit, lost--|  |---hold-----> HELD --resume--> PENDING, --close--> DONE
+
+OneOutcomePerBranch: every grant ends in exactly one outcome; `BRANCH_TABLE` is the only place where states change.
+"""
+
+from msgspec import Struct
+
+from treeroll.core.model.ledger import Ledger
+from treeroll.errors import BrokenInvariant
+from treeroll.tree.node import LEAF, OF_PROMPT, BranchReason, Decision, Kind, Node, Observation, Origin
+from treeroll.tree.tree import TAIL_CHARS
+
+
+class BranchState(Kind):
+    """Where a branch stands."""
+
+    PENDING = "pending"  # a right, waiting for a slot
+    RUNNING = "running"  # granted to a replica
+    STOPPING = "stopping"  # told to end, its last report is awaited
+    HELD = "held"  # ended at a boundary, waiting for a decision
+    DONE = "done"
+
+
+class BranchEvent(Kind):
+    """What happens to a branch."""
+
+    GRANT = "grant"
+    FINISH = "finish"
+    STOP = "stop"
+    END = "end"
+    CREDIT = "credit"
+    LOST = "lost"
+    HOLD = "hold"
+    RESUME = "resume"
+    CUT = "cut"
+
+
+class Outcome(Kind):
+    """How a grant ended."""
+
+    FINISHED = "finished"  # reached a leaf by itself
+    STOPPED = "stopped"  # ended by us
+    EXPIRED = "expired"  # ended at a boundary without an answer, or held there
+    LOST = "lost"  # its replica died or refused it
+
+
+S, E = BranchState, BranchEvent
+BRANCH_TABLE: dict[tuple[BranchState, BranchEvent], tuple[BranchState, Outcome | None]] = {
+    (S.PENDING, E.GRANT): (S.RUNNING, None),
+    (S.PENDING, E.CUT): (S.DONE, None),
+    (S.RUNNING, E.FINISH): (S.DONE, Outcome.FINISHED),
+    (S.RUNNING, E.STOP): (S.STOPPING, None),
+    (S.RUNNING, E.CREDIT): (S.PENDING, Outcome.EXPIRED),
+    (S.RUNNING, E.LOST): (S.PENDING, Outcome.LOST),
+    (S.RUNNING, E.HOLD): (S.HELD, Outcome.EXPIRED),
+    (S.STOPPING, E.END): (S.DONE, Outcome.STOPPED),
+    (S.STOPPING, E.LOST): (S.DONE, Outcome.LOST),
+    (S.HELD, E.RESUME): (S.PENDING, None),
+    (S.HELD, E.CUT): (S.DONE, None),
+}
+
+
+class Branch(Struct, gc=False):
+    """One branch of a tree.
+
+    `tip` is its last durable node (the node it starts from, until it has one of its own). Of its durable sequence,
+    `total` is the length, prompt included, `depth` the number of boundaries passed, `logprob_sum` that of the sampled
+    tokens. `sibling_index` is the index its first node takes below the start. `boundaries` are the total lengths where
+    segments end on its path, for depth 1, 2, ... `inserted` comes before its first sampled token, and is durable with
+    it. `grant` and `origin` are those of the last grant and its nodes. `reserved` are tokens that accounts still hold
+    for the running grant, `claims` those accounts of things counted that hold one for it. `tail` is the end of its
+    completion text, None until a replica has said it.
+
+    A Struct for the same reason as Node, with the same condition.
+    """
+
+    number: int
+    tip: int
+    total: int
+    depth: int
+    logprob_sum: float
+    sibling_index: int
+    reason: BranchReason
+    decision: Decision
+    boundaries: list[int]
+    state: BranchState = BranchState.PENDING
+    grant: int = 0
+    origin: Origin = OF_PROMPT
+    home: str | None = None
+    model: str = ""  # the pool that serves it
+    reserved: int = 0
+    claims: tuple[Ledger, ...] = ()
+    seed: int = 0
+    group: int = 0  # its nodes' label, see Origin
+    temperature: float | None = None  # what it samples at; None: the run's
+    max_tokens: int | None = None  # see Origin
+    inserted: Observation | None = None  # None once it is in a node
+    started: bool = False  # has a node of its own
+    failures: int = 0  # grants the engine refused or a replica lost
+    tail: str | None = None
+
+    @property
+    def position(self) -> int:
+        """Length of the sequence that its next token is sampled behind."""
+        return self.total + self.inserted.n_tokens if self.inserted else self.total
+
+    @property
+    def need(self) -> int:
+        """Most tokens that it may still sample."""
+        return self.boundaries[-1] - self.position
+
+    def insert(self, text: Observation) -> None:
+        """Put some text before the first token that it samples."""
+        self.inserted = text
+        if self.tail is not None:
+            self.tail = (self.tail + text.text)[-TAIL_CHARS:]
+
+    def spend_claims(self, node: Node) -> None:
+        """Settle what its new node has used of its claims."""
+        used = {"expansions"}
+        if node.status is LEAF:
+            used.add("leaves")
+        if node.observation is not None:
+            used.add("tool_calls")
+        for ledger in self.claims:
+            if ledger.key in used:
+                ledger.settle(1)
+        self.claims = tuple(ledger for ledger in self.claims if ledger.key not in used)
+
+    def apply(self, event: BranchEvent) -> Outcome | None:
+        """Move along the table; returns the grant's outcome if it ended here."""
+        try:
+            self.state, outcome = BRANCH_TABLE[self.state, event]
+        except KeyError:
+            detail = f"branch {self.number} in state {self.state} cannot take event {event}"
+            raise BrokenInvariant("OneOutcomePerBranch", detail) from None
+        return outcome

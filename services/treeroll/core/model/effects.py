@@ -1,0 +1,162 @@
+"""What the core asks the shell to do: data, carried out only after the state it follows from is durable."""
+
+from dataclasses import dataclass
+
+from treeroll.core.model.events import SegmentReported
+from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.run import Run, TaskSpec
+from treeroll.policy.base import Delimiter
+from treeroll.tree.node import Node, Observation
+
+
+@dataclass(slots=True)
+class PersistRun:
+    """The run's record changed."""
+
+    run: Run
+
+
+@dataclass(slots=True)
+class PersistTasks:
+    """New tasks; each needs a tree header and an entry in the run's task index."""
+
+    run: Run
+    tasks: list[TaskSpec]
+
+
+@dataclass(slots=True)
+class PersistNode:
+    """A node is final; `report` brought it."""
+
+    live: LiveTree
+    node: Node
+    report: SegmentReported
+
+
+@dataclass(slots=True)
+class PersistTree:
+    """The tree's header changed (status, ledger)."""
+
+    live: LiveTree
+
+
+@dataclass(slots=True)
+class PersistReward:
+    """A leaf has a reward by the run's scorer, or a held node one by its judge, or an error instead of one."""
+
+    live: LiveTree
+    node: int
+    scorer: str
+    value: float | None
+    error: str
+
+
+@dataclass(slots=True)
+class PersistHistory:
+    """How often a task has succeeded so far, as `history.Record` writes it."""
+
+    run: Run
+    task_id: str
+    record: str
+
+
+@dataclass(slots=True)
+class EmitTree:
+    """The tree ended: write its credit and append it to the run's feed. Every task gets exactly one."""
+
+    live: LiveTree
+
+
+@dataclass(slots=True)
+class StartBranch:
+    """Start an engine request after a prefix of `prefix_tokens` tokens, and `inserted` ones that are in no node yet.
+
+    `boundaries` are absolute, from there on.
+
+    The prefix is one of: the beginning of what the replica has of `prefix_grant`, and behind it `prefix_ids` (int32
+    little-endian, `prefix_tail` their text) if a tool added some; `prefix_ids` (the prompt); the prompt and the nodes
+    `stored`, from depth 1 down, which the shell reads from the store. Each of these goes as far as the next begins.
+    `cut_from` is where the segment that the prefix ends inside of begins, 0 if it ends with a whole one. `temperature`
+    is the branch's own; None: the run's. `model` is the replica's pool.
+    """
+
+    replica_id: str
+    incarnation: int
+    grant: int
+    run: Run
+    tree_id: str
+    prefix_tokens: int
+    cut_from: int
+    prefix_grant: int
+    prefix_ids: bytes
+    prefix_tail: str
+    stored: tuple[int, ...]
+    prompt_tokens: int
+    boundaries: list[int]
+    hold: bool
+    seed: int
+    priority: int
+    delimiter: Delimiter | None = None
+    temperature: float | None = None
+    inserted: Observation | None = None
+    model: str = ""
+
+
+@dataclass(slots=True)
+class StopBranch:
+    """End an engine request."""
+
+    replica_id: str
+    incarnation: int
+    grant: int
+
+
+@dataclass(slots=True)
+class ForgetTree:
+    """The tree ended: the replica need not keep its sequences any more."""
+
+    replica_id: str
+    incarnation: int
+    tree_id: str
+
+
+@dataclass(slots=True)
+class DropReplica:
+    """The replica lost its lease: end its session, so that it learns and comes back as a new incarnation."""
+
+    replica_id: str
+    incarnation: int
+    cause: str
+
+
+@dataclass(slots=True)
+class ScoreLeaf:
+    """Ask the scorer pool for a leaf's reward."""
+
+    live: LiveTree
+    node: int
+
+
+@dataclass(slots=True)
+class JudgePath:
+    """Ask the scorer pool what the run's judge says of a path that is held at a node."""
+
+    live: LiveTree
+    node: int
+
+
+Effect = (
+    PersistRun
+    | PersistTasks
+    | PersistNode
+    | PersistTree
+    | PersistReward
+    | PersistHistory
+    | EmitTree
+    | StartBranch
+    | StopBranch
+    | ForgetTree
+    | DropReplica
+    | ScoreLeaf
+    | JudgePath
+)

@@ -1,0 +1,165 @@
+"""What can happen to the coordinator. Events are data; the shell makes them from messages, calls and clocks."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from treeroll.core.model.run import RunSpec, TaskSpec
+from treeroll.tree.node import Kind
+
+
+class EndKind(Kind):
+    """How the replica says a branch ended. Mirrors EndReason of replica.proto."""
+
+    EOS = "eos"
+    LENGTH = "length"
+    STOPPED = "stopped"
+    CREDIT = "credit"
+    HOLD = "hold"
+    ERROR = "error"
+
+
+@dataclass(slots=True)
+class RunCreated:
+    """A client created a run (or attaches to an equal one). `wall`: the time in seconds since the Unix epoch."""
+
+    spec: RunSpec
+    wall: float = 0.0
+
+
+@dataclass(slots=True)
+class TasksSubmitted:
+    """A client added tasks; all are validated and tokenised."""
+
+    run_id: str
+    tasks: list[TaskSpec]
+
+
+@dataclass(slots=True)
+class RunClosed:
+    """No more tasks will come."""
+
+    run_id: str
+
+
+@dataclass(slots=True)
+class RunCancelled:
+    """Stop growing."""
+
+    run_id: str
+
+
+@dataclass(slots=True)
+class ReplicaJoined:
+    """A replica said Hello. `slots` is how many branches it decodes at once.
+
+    `live_grants` are the grants it is still serving or has unacknowledged reports of (after a reconnect), `kept_trees`
+    the trees whose sequences it keeps. `model` names its pool.
+    """
+
+    replica_id: str
+    incarnation: int
+    slots: int
+    block_size: int
+    max_model_len: int
+    live_grants: frozenset[int] = frozenset()
+    kept_trees: frozenset[str] = frozenset()
+    model: str = ""
+
+
+@dataclass(slots=True)
+class ReplicaHeard:
+    """A heartbeat."""
+
+    replica_id: str
+    incarnation: int
+    kv_usage: float
+
+
+@dataclass(slots=True)
+class ReplicaLost:
+    """A replica died, or fell silent for longer than its lease."""
+
+    replica_id: str
+    incarnation: int
+    cause: str
+
+
+@dataclass(slots=True)
+class SegmentReported:
+    """One segment of a branch, and possibly the branch's end.
+
+    `tail` is the completion text before it, as far as a finish test may look back; it is read on the first segment of a
+    branch only. `payload` is whatever the shell needs to write the node's record; the core only hands it on.
+    """
+
+    replica_id: str
+    incarnation: int
+    grant: int
+    n_tokens: int
+    logprob_sum: float = 0.0
+    logprob_min: float = 0.0
+    text: str = ""
+    tail: str = ""
+    payload: Any = None
+    cached_tokens: int | None = None
+    end: EndKind | None = None
+    dropped_tokens: int = 0
+    error: str = ""
+
+
+@dataclass(slots=True)
+class LeafScored:
+    """A scorer is done with a leaf: a value, or an error and no value."""
+
+    tree_id: str
+    node: int
+    value: float | None
+    error: str = ""
+
+
+@dataclass(slots=True)
+class PathJudged:
+    """The judge is done with a held path: a value, or an error and no value."""
+
+    tree_id: str
+    node: int
+    value: float | None
+    error: str = ""
+
+
+@dataclass(slots=True)
+class Drained:
+    """Admit no new trees."""
+
+
+@dataclass(slots=True)
+class Undrained:
+    """Admit new trees again."""
+
+
+@dataclass(slots=True)
+class Ticked:
+    """Time passed: leases may have run out."""
+
+
+@dataclass(slots=True)
+class AlarmRang:
+    """A time has come at which the core wanted to be woken (`step.alarm`). It says nothing of leases."""
+
+
+Event = (
+    RunCreated
+    | TasksSubmitted
+    | RunClosed
+    | RunCancelled
+    | ReplicaJoined
+    | ReplicaHeard
+    | ReplicaLost
+    | SegmentReported
+    | LeafScored
+    | PathJudged
+    | Drained
+    | Undrained
+    | Ticked
+    | AlarmRang
+)

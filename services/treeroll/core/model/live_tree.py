@@ -1,0 +1,73 @@
+"""A tree while it grows: nodes, branches, account, and what is still owed before it can end."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from treeroll.core.model.branch import Branch
+from treeroll.core.model.ledger import Ledger
+from treeroll.core.model.run import Run, TaskSpec
+from treeroll.core.model.token_bucket import Bucket
+from treeroll.policy.base import Growth, Patient
+from treeroll.tree.tree import Tree
+
+
+class TreeStatus(StrEnum):
+    """What the record says about a tree."""
+
+    WAITING = "waiting"  # its task has no place yet
+    GROWING = "growing"
+    COMPLETE = "complete"
+    PARTIAL = "partial"  # cut by cancel, budget or deadline, with complete leaves
+    FAILED = "failed"  # ended without a complete leaf
+
+
+@dataclass(slots=True)
+class LiveTree:
+    """One growing tree."""
+
+    run: Run
+    task: TaskSpec
+    tree: Tree
+    growth: Growth
+    # Total lengths where segments end, for depth 1, 2, ...
+    boundaries: list[int]
+    # Order of admission, 1, 2, 3 ..., and the replica that the tree's first branches go to.
+    admitted: int = 0
+    home: str = ""
+    ledger: Ledger = field(default_factory=Ledger)
+    # Where its grants reserve tokens: its own ledger, its run's, and what else its run's budget asks for.
+    accounts: tuple[Ledger | Bucket, ...] = ()
+    # Branches that are not done, by number, and how many there ever were.
+    branches: dict[int, Branch] = field(default_factory=dict)
+    started: int = 0
+    # (replica, incarnation) -> the first grant of this tree that it got: it keeps the tree's sequences.
+    served: dict[tuple[str, int], int] = field(default_factory=dict)
+    # Numbers of branches by state that keeps the tree alive.
+    active: int = 0  # PENDING, RUNNING or STOPPING
+    held: dict[int, int] = field(default_factory=dict)  # node -> branch number
+    judging: int = 0  # held nodes that the policy has not seen yet, because the judge has not
+    status: TreeStatus = TreeStatus.GROWING
+    # Why it was cut: "" while whole; then "cancelled", "deadline", "budget" or "lost".
+    cut: str = ""
+    error: str = ""
+    n_censored: int = 0
+    charge: float = 0.0  # what its run was charged when it started
+    recomputed: int = 0  # tokens of prefixes that had been computed before
+    promised: float = 0.0  # what it was expected to take of its model, see core.routing
+    planted_at: float = 0.0  # seconds on the clock of `now`
+    lost_tokens_max: int = 0
+    grown: bool = False  # no branch will start any more
+    # The growth, if its held paths wait for so long only; until when they do (on the clock of `now`); a timer is set.
+    patient: Patient | None = None
+    times_out_at: float | None = None
+    timed: bool = False
+
+    @property
+    def tree_id(self) -> str:
+        """Id of the tree."""
+        return self.tree.tree_id
+
+    @property
+    def scored(self) -> bool:
+        """Every leaf has the outcome this run waits for."""
+        return not self.run.spec.scores_here or len(self.tree.rewards) == len(self.tree.leaves)

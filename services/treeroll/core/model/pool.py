@@ -1,0 +1,46 @@
+"""Pools: the replicas of one model, and what waits for them."""
+
+from bisect import insort
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from treeroll.core.model.fleet import Crowd, Replica, Room
+from treeroll.core.model.work_queue import WorkQueue
+
+
+@dataclass(slots=True)
+class Pool:
+    """The replicas of one model, and the branches that wait for one of them.
+
+    A branch never leaves its pool: another model's replicas neither have its prefix nor sample from its distribution.
+    """
+
+    name: str
+    replicas: dict[str, Replica] = field(default_factory=dict)
+    ready: list[str] = field(default_factory=list)  # names of replicas, sorted
+    room: Room = field(default_factory=Room)
+    # Replicas that may have both a free slot and branches queued for them; a set that keeps its order.
+    served_next: dict[str, None] = field(default_factory=dict)
+    # Replicas without a free slot whose queued branches others may take.
+    crowd: Crowd = field(default_factory=Crowd)
+    # Branches that any replica may take.
+    anywhere: WorkQueue = field(default_factory=WorkQueue)
+    turn: int = 0  # placements so far
+    trees: int = 0  # that grow here
+
+    def add(self, replica: Replica) -> None:
+        """A replica came."""
+        self.replicas[replica.replica_id] = replica
+        self.room.add(replica)
+        insort(self.ready, replica.replica_id)
+
+    def remove(self, replica: Replica) -> None:
+        """A replica went."""
+        del self.replicas[replica.replica_id]
+        self.room.remove(replica)
+        self.ready.remove(replica.replica_id)
+
+
+def names(pools: Iterable[str]) -> str:
+    """What pools serve, in a sentence."""
+    return " and ".join(f"'{name}'" if name else "one model without a name" for name in pools)

@@ -1,0 +1,253 @@
+"""Runs: a client's configured stream of work, its tasks and its account."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from treeroll.core.model.budget import NO_BUDGET, Budget
+from treeroll.core.model.history import History
+from treeroll.core.model.ledger import Ledger
+from treeroll.core.model.token_bucket import Bucket
+from treeroll.core.model.tree_costs import TreeCosts
+from treeroll.policy.allocate import Allocation, BudgetAllocator, TaskView
+from treeroll.policy.base import AdvantageEstimator, BranchPolicy, PrunePolicy, SegmentPolicy
+from treeroll.policy.route import RoutePolicy, Routing
+
+
+class RunState(StrEnum):
+    """Whether a run takes tasks, and whether it grows trees."""
+
+    OPEN = "open"
+    CLOSED = "closed"  # takes no more tasks
+    CANCELLED = "cancelled"  # grows no more trees either: a client said so, or its time is over
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are sampled, for every branch of a run, but for temperatures that branches have of their own."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    top_logprobs: int = 0
+    per_request_seed: bool = False
+    ignore_eos: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """A resolved run. Equal `config_json` means an equal run."""
+
+    run_id: str
+    config_json: str
+    seed: int
+    max_tokens: int
+    sampling: Sampling
+    segment: SegmentPolicy
+    branch: BranchPolicy
+    prune: PrunePolicy
+    advantage: AdvantageEstimator
+    scorer: str | None = None  # None and "client": trees are delivered unscored
+    judge: str | None = None  # the scorer of held paths, for a branch policy that reads values
+    budget: Budget = NO_BUDGET
+    # Share of the fleet while others want it too: twice the weight, twice the tokens.
+    weight: float = 1.0
+    # The pools that its trees may grow in, and who says in which: None for the only one.
+    models: tuple[str, ...] = ("",)
+    route: RoutePolicy | None = None
+    # None: all trees want the leaves of `branch`. With an allocator, `branch_for` is the growth of so many.
+    allocate: BudgetAllocator | None = None
+    branch_for: Callable[[int], BranchPolicy] | None = None
+    history: History | None = None  # what the run starts with
+
+    @property
+    def success(self) -> float | None:
+        """Smallest reward that is a success for whoever decides by successes; None if nobody does."""
+        deciders = (self.allocate, self.route)
+        return next((one.success for one in deciders if one is not None and one.success is not None), None)
+
+    def growth_of(self, task: "TaskSpec") -> BranchPolicy:
+        """What grows a task's tree: alike for all tasks but for the number of leaves."""
+        return self.branch_for(task.leaves) if self.branch_for and task.leaves else self.branch
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether the core must look into segments for the policies."""
+        return self.branch.reads_tokens or self.prune.reads_tokens
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether nodes must keep their text for the branch policy."""
+        return self.branch.reads_text
+
+    @property
+    def scores_here(self) -> bool:
+        """Whether our scorer pool rewards the leaves."""
+        return self.scorer not in (None, "client")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One tokenised task. `digest` identifies its content; `extra_json` goes to the scorer and back to the trainer."""
+
+    task_id: str
+    epoch: int
+    tree_id: str
+    prompt_ids: bytes  # int32 little-endian
+    prompt_text: str
+    digest: str
+    answer: str | None = None
+    extra_json: str = "{}"
+    # Leaves that an allocator gave it, and what that had seen; 0 and None: not asked.
+    leaves: int = 0
+    view: TaskView | None = None
+    model: str = ""  # the pool that its tree grows in, once it has started
+
+    @property
+    def key(self) -> str:
+        """Unique in a run."""
+        return f"{self.epoch}:{self.task_id}"
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Tasks in order. A route has sent some of them to a model: they wait for it, the others for whoever asks first."""
+
+    open: deque[TaskSpec] = field(default_factory=deque)
+    sent: dict[str, deque[TaskSpec]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.open) + sum(map(len, self.sent.values())) if self.sent else len(self.open)
+
+    def append(self, task: TaskSpec) -> None:
+        """A task came."""
+        self.open.append(task)
+
+    def send(self, task: TaskSpec, model: str) -> None:
+        """From now on the task waits for this model."""
+        self.sent.setdefault(model, deque()).append(task)
+
+    def may_have(self, model: str) -> bool:
+        """Whether a task is here that waits for the model, or may do so."""
+        return bool(self.open or self.sent.get(model))
+
+    def take(self, model: str) -> TaskSpec | None:
+        """The next task that waits for the model, or else for anybody."""
+        queue = self.sent.get(model) or self.open
+        return queue.popleft() if queue else None
+
+    def take_any(self) -> TaskSpec:
+        """The next task of all. Only while there is one."""
+        return next(queue for queue in (self.open, *self.sent.values()) if queue).popleft()
+
+
+@dataclass(slots=True)
+class Counters:
+    """Figures of a run that only grow."""
+
+    wasted_tokens: int = 0
+    cached_tokens: int = 0
+    recomputed_tokens: int = 0
+    forks: int = 0
+    fork_requests: int = 0
+    fork_recomputed_tokens: int = 0
+    regrants: int = 0
+    lost_tokens_max: int = 0
+    reward_errors: int = 0
+    engine_errors: int = 0
+    leaves: int = 0
+
+
+@dataclass(slots=True)
+class ModelUse:
+    """What one of a routed run's models did: trees started, and tokens of those that ended.
+
+    `promised` is what growing trees are expected to take in all, `whole` the trees that ended and were not cut.
+    """
+
+    trees: int = 0
+    tokens: int = 0
+    promised: float = 0.0
+    whole: int = 0
+    whole_tokens: int = 0
+
+
+class Outlook(NamedTuple):
+    """What consumers of a run may still expect of it. Every task has one terminal event."""
+
+    total: int | None
+    """Terminal events in the end; None while tasks may come."""
+    ended: int
+    """So far."""
+    waiting: int
+    """Tasks whose trees have not started."""
+    drained: bool
+    """Nothing grows, and nothing will until the service's drain is taken back."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A run in progress."""
+
+    spec: RunSpec
+    state: RunState = RunState.OPEN
+    ledger: Ledger = field(default_factory=Ledger)
+    counters: Counters = field(default_factory=Counters)
+    # Task key -> (tree_id, content digest), every task ever submitted.
+    tasks: dict[str, tuple[str, str]] = field(default_factory=dict)
+    waiting: Waiting = field(default_factory=Waiting)
+    growing: int = 0
+    finished: int = 0
+    failed: int = 0
+    # Tokens it is charged for: what ended trees took, and what growing ones are expected to.
+    charged: float = 0.0
+    ended: int = 0  # trees that had started
+    ended_tokens: int = 0  # what they took
+    # Prompt tokens, block size, longest total -> where segments end, see SegmentPolicy.boundaries.
+    boundaries: dict[tuple[int, int, int], list[int]] = field(default_factory=dict)
+    allocation: Allocation | None = None
+    history: History = field(default_factory=History)
+    routing: Routing | None = None
+    uses: dict[str, ModelUse] = field(default_factory=dict)  # of a run with a route, by model
+
+    # Accounts that only some budgets need, see core.accounts; `capped`: a grant may have to wait for any of them.
+    capped: bool = False
+    counts: tuple[Ledger, ...] = ()
+    bucket: Bucket | None = None
+    task_ledgers: dict[str, Ledger] = field(default_factory=dict)  # task id -> tokens of its trees
+    costs: TreeCosts = field(default_factory=TreeCosts)  # tokens of whole trees; leaves of those
+    leaf_costs: TreeCosts = field(default_factory=TreeCosts)
+    reserved: bool = False  # what is left is for the trees that grow, until one of them has ended
+    # When its time is over: on the clock of `now`, and in seconds since the Unix epoch.
+    ends_at: float | None = None
+    deadline: float | None = None
+    # Why it came short of its tasks: "cancelled", "deadline" or "budget", and a sentence; "" while it has not.
+    stop_reason: str = ""
+    stop_detail: str = ""
+    engine_error: str = ""  # the latest
+
+    @property
+    def virtual(self) -> float:
+        """Its virtual time in tokens: of the runs that want a slot, the one with the least of it is next."""
+        return self.charged / self.spec.weight
+
+    def tokens_per_tree(self) -> float:
+        """What a tree is expected to take: the mean so far; before there is one, as much as a single longest path."""
+        return self.ended_tokens / self.ended if self.ended else float(self.spec.max_tokens)
+
+    def stopped_by(self, reason: str, detail: str) -> None:
+        """Why the run came short, if that is not known already."""
+        if not self.stop_reason:
+            self.stop_reason, self.stop_detail = reason, detail
+
+    def outlook(self, draining: bool) -> Outlook:
+        """What to expect of it in a service that drains or does not."""
+        may_come = self.state is RunState.OPEN or (self.state is RunState.CLOSED and len(self.waiting) > 0)
+        return Outlook(
+            total=None if self.state is RunState.OPEN else len(self.tasks),
+            ended=self.finished + self.failed,
+            waiting=len(self.waiting),
+            drained=draining and not self.growing and may_come,
+        )

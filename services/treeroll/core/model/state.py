@@ -1,0 +1,118 @@
+"""Everything the coordinator knows about growing work. Only `core` functions change it."""
+
+from array import array
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from treeroll.core.model.branch import Branch
+from treeroll.core.model.fleet import Replica
+from treeroll.core.model.ledger import Ledger
+from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.pool import Pool
+from treeroll.core.model.run import Run
+from treeroll.core.model.token_bucket import Bucket
+from treeroll.errors import BrokenInvariant
+from treeroll.policy.base import PlacementPolicy
+from treeroll.tools.base import Tool
+from treeroll.tree.node import Observation, Tokens
+
+# A branch whose grant does not fit an account: what it needs of that, and a number that orders equal needs.
+Masked = tuple[int, int, LiveTree, Branch]
+
+
+def no_tokens(payload: Any) -> Tokens:
+    """For shells whose runs never read tokens."""
+    return Tokens(array("i"), array("f"), array("f"))
+
+
+def no_tools(tool: Tool, text: str, remark: str) -> Observation:
+    """For shells whose runs have no tools."""
+    raise BrokenInvariant("TreeWellFormed", f"nobody answers the calls of tool '{tool.name}'")
+
+
+def no_texts(text: str) -> Observation:
+    """For shells whose runs insert nothing."""
+    raise BrokenInvariant("TreeWellFormed", f"nobody tokenises the {len(text)} characters that a policy inserts")
+
+
+@dataclass(frozen=True, slots=True)
+class CoreSettings:
+    """Limits the core decides with. Times in seconds on the clock that `now` is read from.
+
+    `read_tokens` makes sense of a report's payload, for runs whose policies read tokens. `observe` has a tool answer
+    the call that a text ends with, and tokenises the answer with a remark behind it; `encode` tokenises what a policy
+    inserts. Both are pure functions, as tools are. `pools` are the names of the models that are served; "" is the only
+    one of a service that names none.
+    """
+
+    placement: PlacementPolicy
+    pools: tuple[str, ...] = ("",)
+    lease_s: float = 10.0
+    run_ahead: int = 2
+    max_attempts: int = 5
+    kv_hold: float = 0.8
+    live_trees: int | None = None
+    read_tokens: Callable[[Any], Tokens] = no_tokens
+    observe: Callable[[Tool, str, str], Observation] = no_tools
+    encode: Callable[[str], Observation] = no_texts
+
+
+@dataclass(slots=True)
+class State:
+    """The coordinator's memory of unfinished work."""
+
+    settings: CoreSettings
+    # Grants of different coordinator epochs must never be equal: the shell starts this at epoch << 40.
+    next_grant: int = 1
+    runs: dict[str, Run] = field(default_factory=dict)
+    trees: dict[str, LiveTree] = field(default_factory=dict)
+    replicas: dict[str, Replica] = field(default_factory=dict)
+    # By the name of their model; the replicas are those of `replicas`.
+    pools: dict[str, Pool] = field(init=False)
+    grants: dict[int, tuple[LiveTree, Branch]] = field(default_factory=dict)
+    # Branches that do not fit an account: now, but may after a refund; before some time has passed; ever.
+    blocked: dict[Ledger, list[Masked]] = field(default_factory=dict)
+    throttled: dict[Bucket, list[Masked]] = field(default_factory=dict)
+    doomed: dict[Ledger, deque[Masked]] = field(default_factory=dict)
+    # (when, run) of runs whose time will be over, a heap.
+    ends: list[tuple[float, str]] = field(default_factory=list)
+    # (when, tree) at which the waits of trees with a timeout are looked at, a heap.
+    timeouts: list[tuple[float, str]] = field(default_factory=list)
+    incarnations: dict[str, int] = field(default_factory=dict)  # highest seen, also of lost replicas
+    now: float = 0.0  # the latest that any event came with, seconds
+    order: int = 0
+    draining: bool = False
+    sent: bool = False  # since the last look, a task was sent to another pool than the one that had a place
+    # What growth leaves to `settle` and `assign`, in order: pending branches that are in no queue yet, trees whose
+    # accounts got something back while others waited for it, and trees that ended.
+    wanted: list[tuple[LiveTree, Branch]] = field(default_factory=list)
+    refunded: list[LiveTree] = field(default_factory=list)
+    ended: list[LiveTree] = field(default_factory=list)
+    outcomes: Counter[str] = field(default_factory=Counter)  # grants by outcome
+    fenced: int = 0  # reports of stale grants or incarnations, dropped
+
+    def __post_init__(self) -> None:
+        self.pools = {name: Pool(name) for name in self.settings.pools}
+
+    def take_slot(self, replica: Replica, branch: Branch) -> None:
+        """The branch runs on the replica from now on."""
+        replica.grants.add(branch.grant)
+        self.pools[branch.model].room.changed(replica, -1)
+
+    def free_slot(self, branch: Branch) -> None:
+        """The branch runs on its replica no more."""
+        replica = self.replicas.get(branch.origin.replica_id)
+        if replica is None or branch.grant not in replica.grants:
+            return
+        replica.grants.remove(branch.grant)
+        pool = self.pools[branch.model]
+        pool.room.changed(replica, 1)
+        if len(replica.queue):
+            pool.served_next[replica.replica_id] = None
+
+    @property
+    def waiting_tasks(self) -> int:
+        """Tasks without a tree yet."""
+        return sum(len(run.waiting) for run in self.runs.values())

@@ -1,0 +1,80 @@
+"""New trees: which task is next in a pool with room, and its tree's first branches."""
+
+from dataclasses import replace
+
+from treeroll.core.budget.accounts import open_tree
+from treeroll.core.growth.expand import expand
+from treeroll.core.growth.lifecycle import settle_tree
+from treeroll.core.model.effects import Effect
+from treeroll.core.model.fleet import Replica
+from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.pool import Pool
+from treeroll.core.model.run import Run, TaskSpec
+from treeroll.core.model.state import State
+from treeroll.core.scheduling.allocation import at_start
+from treeroll.core.scheduling.fair_share import charge_start, next_run
+from treeroll.core.scheduling.routing import next_task
+from treeroll.policy.base import Patient
+from treeroll.tree.rng import hash64
+from treeroll.tree.tree import Tree
+
+
+def admit_tree(state: State, pool: Pool, freest: Replica, effects: list[Effect]) -> bool:
+    """Plant the pool's next task at the replica with the most room among those that can hold a new prefix.
+
+    False if there is none, or no place for it. `freest` has the most room of all in the pool.
+    """
+    limit = state.settings.live_trees or pool.room.slots
+    if state.draining or pool.trees >= limit:
+        return False
+    run = next_run(state, pool)
+    if run is None:
+        return False
+    hold = state.settings.kv_hold
+    replica: Replica | None = freest
+    if freest.kv_usage > hold:
+        open_ = (r for r in pool.replicas.values() if r.free > 0 and r.kv_usage <= hold)
+        replica = max(open_, key=lambda r: (r.free, r.replica_id), default=None)
+    if replica is None:
+        return False
+    while run is not None:
+        if (task := next_task(state, run, pool)) is not None:
+            live = plant(state, run, task, replica)
+            if live.active == 0:  # no first branch has room for a token
+                effects += settle_tree(state, live)
+            return True
+        if run.waiting.may_have(pool.name):  # it sent many elsewhere, and has more to look at
+            return False
+        run = next_run(state, pool)
+    return False
+
+
+def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
+    """Start a tree in the replica's pool. Its seed depends on run seed, task and epoch only."""
+    if task.model != replica.model:
+        task = replace(task, model=replica.model)
+    task = at_start(state, run, task)
+    seed = hash64(run.spec.seed, task.task_id, task.epoch)
+    tree = Tree.planted(task.tree_id, seed, len(task.prompt_ids) // 4)
+    boundaries = _boundaries(run, tree.root.n_tokens, replica)
+    state.order += 1
+    growth = run.spec.growth_of(task).grow(tree)
+    patient = growth if isinstance(growth, Patient) and growth.timeout_s is not None else None
+    live = LiveTree(run, task, tree, growth, boundaries, state.order, replica.replica_id)
+    live.planted_at, live.patient = state.now, patient
+    open_tree(live)
+    charge_start(run, live)
+    state.trees[tree.tree_id] = live
+    state.pools[replica.model].trees += 1
+    run.growing += 1
+    expand(state, live, live.growth.start(tree))
+    return live
+
+
+def _boundaries(run: Run, prompt_tokens: int, replica: Replica) -> list[int]:
+    """Trees whose prompts are equally long share a list, which is in caches then whatever tree a segment is of."""
+    longest = min(replica.max_model_len, prompt_tokens + run.spec.max_tokens)
+    key = prompt_tokens, replica.block_size, longest
+    if key not in run.boundaries:
+        run.boundaries[key] = run.spec.segment.boundaries(*key)
+    return run.boundaries[key]

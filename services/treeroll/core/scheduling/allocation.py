@@ -1,0 +1,80 @@
+"""How many leaves each task's tree gets: an allocator is asked when tasks arrive or start, and told how trees ended."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.run import Run, TaskSpec
+from treeroll.core.model.state import State
+from treeroll.errors import BrokenInvariant
+from treeroll.policy.allocate import BudgetView, Outcome, TaskView
+
+
+def at_submission(state: State, run: Run, tasks: list[TaskSpec]) -> list[TaskSpec]:
+    """The tasks with their leaves, if the run's allocator shares them out when tasks arrive."""
+    allocator = run.spec.allocate
+    return tasks if allocator is None or allocator.asked != "submission" else _asked(state, run, tasks, len(tasks))
+
+
+def at_start(state: State, run: Run, task: TaskSpec) -> TaskSpec:
+    """The task with its leaves, if the run's allocator gives them when its tree starts."""
+    allocator = run.spec.allocate
+    return task if allocator is None or allocator.asked != "start" else _asked(state, run, [task], 1)[0]
+
+
+def told(state: State, live: LiveTree) -> tuple[str, str] | None:
+    """Tell allocator and route how a tree ended; what it adds to the history, to be stored: task id and record."""
+    run, view, model = live.run, live.task.view, live.task.model
+    if view is None:
+        return None
+    scored = [reward for reward in live.tree.rewards.values() if reward is not None]
+    threshold, route = run.spec.success, run.spec.route
+    successes = 0 if threshold is None else sum(reward >= threshold for reward in scored)
+    outcome = Outcome(successes, len(scored), live.ledger.spent, state.now - live.planted_at)
+    if run.allocation is not None:
+        run.allocation.learn(view, outcome)
+    if run.routing is not None:
+        run.routing.learn(view, outcome, model)
+    if threshold is None or not scored or (route is not None and route.rated not in (None, model)):
+        return None
+    record = run.history.add(live.task.task_id, live.task.epoch, successes, len(scored), live.ledger.spent)
+    return live.task.task_id, record.written()
+
+
+def _asked(state: State, run: Run, tasks: Sequence[TaskSpec], fresh: int) -> list[TaskSpec]:
+    """`fresh` of the tasks are not among the waiting ones."""
+    allocator = run.spec.allocate
+    if allocator is None:
+        return list(tasks)
+    if run.allocation is None:
+        run.allocation = allocator.open(run.spec.seed)
+    views = [task_view(run, task) for task in tasks]
+    leaves = run.allocation.allocate(views, budget_view(state, run, fresh))
+    if len(leaves) != len(tasks) or not all(allocator.least <= count <= allocator.most for count in leaves):
+        detail = f"run {run.spec.run_id}: {len(tasks)} tasks were given {leaves[:8]} leaves"
+        raise BrokenInvariant("TreeWellFormed", detail)
+    return [replace(task, leaves=n, view=view) for task, n, view in zip(tasks, leaves, views, strict=True)]
+
+
+def task_view(run: Run, task: TaskSpec) -> TaskView:
+    """The task as policies see it."""
+    known = run.history.of(task.task_id, task.epoch)
+    return TaskView(task.task_id, task.prompt_text, len(task.prompt_ids) // 4, *known)
+
+
+def _promised(state: State, run: Run) -> int:
+    """Tokens that the run's growing trees are expected to take yet."""
+    growing = (live for live in state.trees.values() if live.run is run)
+    return sum(max(0, round(live.charge) - live.ledger.spent) for live in growing)
+
+
+def budget_view(state: State, run: Run, fresh: int) -> BudgetView:
+    """What the run has left; `fresh` of the tasks that it is asked for are not among the waiting ones."""
+    limit, spent, leaves = run.ledger.cap, run.ledger.spent, run.counters.leaves
+    return BudgetView(
+        tokens_left=None if limit is None else max(0, limit - spent - _promised(state, run)),
+        seconds_left=None if run.ends_at is None else max(0.0, run.ends_at - state.now),
+        tokens_per_leaf=spent / leaves if leaves else float(run.spec.max_tokens),
+        tasks_left=len(run.waiting) + fresh,
+        slots=sum(state.pools[name].room.slots for name in run.spec.models),
+    )

@@ -1,0 +1,157 @@
+"""Work for free slots: waiting forks deepest first, then new trees, then what other replicas cannot get to."""
+
+from treeroll.core.budget.accounts import claims
+from treeroll.core.budget.blocked import lacking, mask, next_doomed, refusal, release_throttled
+from treeroll.core.growth.lifecycle import cut_branch, settle_tree
+from treeroll.core.growth.start_order import start_effect
+from treeroll.core.growth.timeouts import end_waits
+from treeroll.core.model.branch import Branch, BranchEvent, BranchState
+from treeroll.core.model.effects import Effect
+from treeroll.core.model.fleet import Replica
+from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.pool import Pool
+from treeroll.core.model.run import RunState
+from treeroll.core.model.state import State
+from treeroll.core.scheduling.admit import admit_tree
+from treeroll.core.scheduling.queues import queue_wanted
+from treeroll.core.scheduling.runs import end_cancelled, end_overdue
+from treeroll.core.scheduling.settle import settle
+from treeroll.tree.node import Origin, shared_origin
+
+# Effects of endings in one call.
+END_LIMIT = 2000
+
+
+def assign(state: State) -> list[Effect]:
+    """Fill free slots, and end what was cancelled or what no budget will ever start.
+
+    Ends come in slices of about END_LIMIT effects, so that no commit grows with the number of tasks: call again while
+    `unfinished`.
+    """
+    effects = end_overdue(state)
+    effects += end_cancelled(state, END_LIMIT)
+    if state.timeouts:
+        end_waits(state)
+    if state.throttled:
+        release_throttled(state)
+    effects += _fill(state)
+    while state.doomed and len(effects) < END_LIMIT:
+        while state.doomed and len(effects) < END_LIMIT:
+            effects += _cut_for_budget(state)
+        effects += _fill(state)
+    return effects
+
+
+def unfinished(state: State) -> bool:
+    """Whether `assign` has more to end than it did, or more tasks to send to their pools."""
+    if state.sent or any(run.state is RunState.CANCELLED and run.waiting for run in state.runs.values()):
+        return True
+    return bool(state.doomed)
+
+
+def _fill(state: State) -> list[Effect]:
+    """Every pool by itself; again if one of them has sent tasks to another, as often as there are pools."""
+    effects: list[Effect] = []
+    for _ in state.pools:
+        state.sent = False
+        for pool in state.pools.values():
+            _fill_pool(state, pool, effects)
+        if not state.sent:
+            break
+    return effects
+
+
+def _fill_pool(state: State, pool: Pool, effects: list[Effect]) -> None:
+    """Waiting forks first, each where its prefix is; then what anyone may take, each time to the most room."""
+    while True:
+        if state.ended or state.refunded:
+            effects += settle(state)
+        if state.wanted:
+            queue_wanted(state)
+        _serve_queues(state, pool, effects)
+        replica = pool.room.freest(pool.replicas)
+        if replica is None:
+            return
+        work = pool.anywhere.pop()
+        if work is None and admit_tree(state, pool, replica, effects):
+            continue  # its first branches are queued now
+        work = work or _steal(state, pool, replica)
+        if work is None:
+            return
+        effects += _grant_or_mask(state, replica, *work)
+
+
+def _serve_queues(state: State, pool: Pool, effects: list[Effect]) -> None:
+    """Every replica takes from its own queue as far as it has room."""
+    while pool.served_next:
+        name, _ = pool.served_next.popitem()
+        replica = pool.replicas.get(name)
+        if replica is None:
+            continue
+        while replica.free > 0 and (work := replica.queue.pop()) is not None:
+            effects += _grant_or_mask(state, replica, *work)
+        if len(replica.queue):
+            pool.crowd.add(replica)
+
+
+def _steal(state: State, pool: Pool, thief: Replica) -> tuple[LiveTree, Branch] | None:
+    """Take from the longest queue, if its replica has so much more to do that recomputing a prefix beats waiting."""
+    margin = state.settings.placement.steal_margin
+    if margin is None:
+        return None
+    while (victim := pool.crowd.longest(pool.replicas)) is not None:
+        if victim.load - thief.load <= margin * thief.slots:
+            return None
+        if (work := victim.queue.pop()) is not None:
+            return work
+    return None
+
+
+def _grant_or_mask(state: State, replica: Replica, live: LiveTree, branch: Branch) -> list[Effect]:
+    """Grant the branch to the replica, or set it aside while an account has no room for it."""
+    need = branch.need
+    if live.run.capped:
+        claimed = claims(live, branch)
+        account = lacking(state, live, need, claimed)
+        if account is not None:
+            mask(state, account, 1 if account in claimed else need, live, branch)
+            return []
+        for ledger in claimed:
+            ledger.reserve(1)
+        branch.claims = claimed
+    for tokens in live.accounts:
+        tokens.reserve(need)
+    branch.reserved = need
+    branch.apply(BranchEvent.GRANT)
+    branch.grant, branch.origin = state.next_grant, _origin(replica, live, branch)
+    state.next_grant += 1
+    state.grants[branch.grant] = (live, branch)
+    live.served.setdefault((replica.replica_id, replica.incarnation), branch.grant)
+    state.take_slot(replica, branch)
+    return [start_effect(live, branch)]
+
+
+def _origin(replica: Replica, live: LiveTree, branch: Branch) -> Origin:
+    return shared_origin(
+        replica.replica_id,
+        replica.incarnation,
+        branch.failures + 1,
+        branch.reason,
+        branch.decision,
+        branch.group,
+        branch.temperature,
+        branch.max_tokens,
+        None if branch.model == live.task.model else branch.model,
+    )
+
+
+def _cut_for_budget(state: State) -> list[Effect]:
+    """Cut the next of the branches that no refund will ever make room for."""
+    ledger, (need, _, live, branch) = next_doomed(state)
+    if branch.state is not BranchState.PENDING:
+        return []
+    why = refusal(ledger, need)
+    if ledger.key not in ("tree_tokens", "task_tokens"):
+        live.run.stopped_by("budget", why)
+    cut_branch(live, branch, "budget", why)
+    return settle_tree(state, live)

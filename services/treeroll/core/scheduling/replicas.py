@@ -1,0 +1,116 @@
+"""Replicas come, are heard, fall silent and go. A replica's lease on its branches lasts as long as it is heard."""
+
+from treeroll.core.growth.lifecycle import lose_grant, release_grant, settle_tree
+from treeroll.core.growth.start_order import start_effect
+from treeroll.core.model.branch import BranchEvent, BranchState
+from treeroll.core.model.effects import DropReplica, Effect, ForgetTree, StopBranch
+from treeroll.core.model.events import ReplicaJoined, ReplicaLost
+from treeroll.core.model.fleet import Replica
+from treeroll.core.model.pool import names
+from treeroll.core.model.state import State
+from treeroll.core.scheduling.queues import requeue
+from treeroll.errors import InvalidInput, StaleEpoch
+
+
+def join(state: State, event: ReplicaJoined, now: float) -> list[Effect]:
+    """A replica said Hello: first time, after a restart (its old branches are lost), or after a reconnect."""
+    name, known = event.replica_id, state.replicas.get(event.replica_id)
+    if event.incarnation < state.incarnations.get(name, 0):
+        newest = state.incarnations[name]
+        raise StaleEpoch(f"replica {name} incarnation {event.incarnation} is fenced: {newest} has been seen")
+    _check_alike(state, event)
+    if known is not None and known.incarnation == event.incarnation:
+        known.heard_at = now
+        return _reconcile(state, known, event)
+    if known is None and event.incarnation == state.incarnations.get(name):
+        raise StaleEpoch(f"replica {name} incarnation {event.incarnation} lost its lease; restart it")
+    effects = lose(state, ReplicaLost(name, known.incarnation, "it was restarted")) if known else []
+    state.incarnations[name] = event.incarnation
+    replica = Replica(
+        name, event.incarnation, event.slots, event.block_size, event.max_model_len, heard_at=now, model=event.model
+    )
+    state.replicas[name] = replica
+    state.pools[event.model].add(replica)
+    # What it may still have of an earlier coordinator is nobody's any more.
+    effects += [StopBranch(name, event.incarnation, grant) for grant in sorted(event.live_grants)]
+    return effects + [ForgetTree(name, event.incarnation, tree_id) for tree_id in sorted(event.kept_trees)]
+
+
+def _reconcile(state: State, replica: Replica, event: ReplicaJoined) -> list[Effect]:
+    """After a reconnect: say again what a broken call swallowed, stop what the replica should not be doing."""
+    live_grants, name, incarnation = event.live_grants, replica.replica_id, replica.incarnation
+    effects: list[Effect] = [
+        ForgetTree(name, incarnation, tree_id) for tree_id in sorted(event.kept_trees) if tree_id not in state.trees
+    ]
+    for grant in sorted(replica.grants - live_grants):
+        live, branch = state.grants[grant]
+        if branch.state is BranchState.STOPPING:  # its start was swallowed too: there is nothing to stop
+            release_grant(state, live, branch, BranchEvent.END)
+            effects += settle_tree(state, live)
+        else:
+            effects.append(start_effect(live, branch))
+    for grant in sorted(live_grants):
+        entry = state.grants.get(grant)
+        if entry is None or entry[1].state is BranchState.STOPPING:
+            effects.append(StopBranch(name, incarnation, grant))
+    return effects
+
+
+def _check_alike(state: State, event: ReplicaJoined) -> None:
+    """Boundaries are the same for all branches of a tree, and a tree may go on in another pool.
+
+    So all replicas have one context, and those of a pool, where prefixes are shared, one block size.
+    """
+    name, pool = event.replica_id, state.pools.get(event.model)
+    if pool is None:
+        raise InvalidInput(f"replica {name} is of pool '{event.model}', but the service serves {names(state.pools)}")
+    if min(event.slots, event.block_size, event.max_model_len) < 1:
+        raise InvalidInput(f"replica {name} says it has no slots, no block size or no context")
+    for other in state.replicas.values():
+        alike = other.model != event.model or other.block_size == event.block_size
+        if not alike or other.max_model_len != event.max_model_len:
+            raise InvalidInput(
+                f"replica {name} has block size {event.block_size} and context {event.max_model_len}, "
+                f"replica {other.replica_id} has {other.block_size} and {other.max_model_len}; they must be equal"
+                f"{'' if other.model == event.model else ' in context'}"
+            )
+    known = state.replicas.get(name)
+    if known is not None and known.incarnation == event.incarnation and known.model != event.model:
+        raise InvalidInput(f"replica {name} incarnation {event.incarnation} was in pool '{known.model}' before")
+
+
+def heard(state: State, replica_id: str, incarnation: int, now: float, kv_usage: float | None = None) -> None:
+    """Renew the replica's lease."""
+    replica = state.replicas.get(replica_id)
+    if replica is None or replica.incarnation != incarnation:
+        return
+    replica.heard_at = now
+    if kv_usage is not None:
+        replica.kv_usage = kv_usage
+
+
+def lose(state: State, event: ReplicaLost) -> list[Effect]:
+    """Take back everything the replica held. StaleFenced: an older incarnation's loss changes nothing."""
+    replica = state.replicas.get(event.replica_id)
+    if replica is None or replica.incarnation != event.incarnation:
+        return []
+    del state.replicas[event.replica_id]
+    state.pools[replica.model].remove(replica)
+    effects: list[Effect] = [DropReplica(replica.replica_id, replica.incarnation, event.cause)]
+    for grant in sorted(replica.grants):
+        live, branch = state.grants[grant]
+        lose_grant(state, live, branch, event.cause)
+        effects += settle_tree(state, live)
+    requeue(state, replica.queue)
+    return effects
+
+
+def expire(state: State, now: float) -> list[Effect]:
+    """Lose the replicas that were silent for longer than their lease."""
+    effects: list[Effect] = []
+    for replica in list(state.replicas.values()):
+        silent_s = now - replica.heard_at
+        if silent_s > state.settings.lease_s:
+            cause = f"it was silent for {silent_s:.1f} s"
+            effects += lose(state, ReplicaLost(replica.replica_id, replica.incarnation, cause))
+    return effects

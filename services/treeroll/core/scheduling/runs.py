@@ -1,0 +1,142 @@
+"""Runs and tasks: create, submit, close, cancel, run out of time. All idempotent by the caller's ids."""
+
+import heapq
+from datetime import UTC, datetime
+
+from treeroll.core.budget.accounts import open_run
+from treeroll.core.growth.lifecycle import cut_tree
+from treeroll.core.model.effects import Effect, EmitTree, PersistRun, PersistTasks, PersistTree
+from treeroll.core.model.history import History
+from treeroll.core.model.live_tree import LiveTree, TreeStatus
+from treeroll.core.model.run import ModelUse, Outlook, Run, RunSpec, RunState, TaskSpec
+from treeroll.core.model.state import State
+from treeroll.core.scheduling.allocation import at_submission
+from treeroll.core.scheduling.fair_share import catch_up
+from treeroll.core.scheduling.settle import settle
+from treeroll.errors import RunClosed, RunConflict, TaskConflict, UnknownRun
+from treeroll.tree.tree import Tree
+
+
+def get(state: State, run_id: str) -> Run:
+    """The run, or UnknownRun."""
+    try:
+        return state.runs[run_id]
+    except KeyError:
+        raise UnknownRun(f"there is no run '{run_id}'; create it first") from None
+
+
+def outlook(state: State, run_id: str) -> Outlook:
+    """What to expect of a run, or UnknownRun."""
+    return get(state, run_id).outlook(state.draining)
+
+
+def create(state: State, spec: RunSpec, now: float, wall: float) -> list[Effect]:
+    """Create a run, or attach to an equal one. `wall` is `now` in seconds since the Unix epoch."""
+    known = state.runs.get(spec.run_id)
+    if known is None:
+        uses = {name: ModelUse() for name in spec.models} if spec.route else {}
+        run = state.runs[spec.run_id] = Run(spec, history=spec.history or History(), uses=uses)
+        open_run(run, now)
+        _set_end(state, run, now, wall)
+        return [PersistRun(run)]
+    if known.spec.config_json != spec.config_json:
+        raise RunConflict(f"run '{spec.run_id}' exists with another configuration; choose another id")
+    return []
+
+
+def _set_end(state: State, run: Run, now: float, wall: float) -> None:
+    """A deadline is a time of day, and is turned once into one on the clock of `now`, which never jumps."""
+    budget = run.spec.budget
+    left = [] if budget.seconds is None else [budget.seconds]
+    if budget.deadline is not None:
+        left.append(budget.deadline - wall)
+    if left:
+        run.ends_at, run.deadline = now + min(left), wall + min(left)
+        heapq.heappush(state.ends, (run.ends_at, run.spec.run_id))
+
+
+def submit(state: State, run_id: str, tasks: list[TaskSpec]) -> list[Effect]:
+    """Accept all tasks or none. A task seen before with equal content is not added again."""
+    run = get(state, run_id)
+    fresh: dict[str, TaskSpec] = {}
+    for task in tasks:
+        known = run.tasks.get(task.key)
+        digest = known[1] if known else fresh[task.key].digest if task.key in fresh else None
+        if digest is None:
+            fresh[task.key] = task
+        elif digest != task.digest:
+            raise TaskConflict(
+                f"task '{task.task_id}' of epoch {task.epoch} exists in run '{run_id}' with other content"
+            )
+    if fresh and run.state is not RunState.OPEN:
+        over = run.stop_detail if run.stop_reason == "deadline" else f"run '{run_id}' is {run.state}"
+        raise RunClosed(f"{over}; it takes no more tasks")
+    if not fresh:
+        return []
+    effects = settle(state)
+    allotted = at_submission(state, run, list(fresh.values()))
+    catch_up(state, run)
+    for task in allotted:
+        run.tasks[task.key] = (task.tree_id, task.digest)
+        run.waiting.append(task)
+    return [*effects, PersistTasks(run, allotted)]
+
+
+def close(state: State, run_id: str) -> list[Effect]:
+    """Take no more tasks."""
+    run = get(state, run_id)
+    if run.state is RunState.OPEN:
+        run.state = RunState.CLOSED
+        return [PersistRun(run)]
+    return []
+
+
+def cancel(state: State, run_id: str) -> list[Effect]:
+    """Stop growing: trees end with what they have, waiting tasks fail."""
+    run = get(state, run_id)
+    return [] if run.state is RunState.CANCELLED else _stop(state, run, "cancelled", "the run was cancelled")
+
+
+def end_overdue(state: State) -> list[Effect]:
+    """Stop the runs whose time is over, as if they were cancelled then."""
+    effects: list[Effect] = []
+    while state.ends and state.ends[0][0] <= state.now:
+        _, run_id = heapq.heappop(state.ends)
+        run = state.runs[run_id]
+        done = run.state is RunState.CLOSED and not run.waiting and not run.growing
+        if run.state is not RunState.CANCELLED and not done:
+            effects += _stop(state, run, "deadline", _deadline_passed(run))
+    return effects
+
+
+def _deadline_passed(run: Run) -> str:
+    budget, at = run.spec.budget, datetime.fromtimestamp(run.deadline or 0.0, UTC).isoformat(timespec="seconds")
+    by_seconds = budget.seconds is not None and (budget.deadline is None or budget.deadline > (run.deadline or 0.0))
+    reason = f" ({budget.seconds:g} s after its creation)" if by_seconds else ""
+    return f"the run's deadline {at}{reason} passed"
+
+
+def _stop(state: State, run: Run, reason: str, why: str) -> list[Effect]:
+    """Cut the trees that are not fully grown; those that only wait for rewards are whole."""
+    run.state, run.stop_reason, run.stop_detail = RunState.CANCELLED, reason, why
+    effects: list[Effect] = [PersistRun(run)]
+    for live in [live for live in state.trees.values() if live.run is run and not live.grown]:
+        effects += cut_tree(state, live, reason, why)
+    return effects
+
+
+def end_cancelled(state: State, limit: int) -> list[Effect]:
+    """Terminal events of tasks that were waiting when their run was stopped, `limit` at a time."""
+    effects: list[Effect] = []
+    for run in state.runs.values():
+        while run.state is RunState.CANCELLED and run.waiting and len(effects) < limit:
+            effects += _fail_unplanted(run, run.waiting.take_any())
+    return effects
+
+
+def _fail_unplanted(run: Run, task: TaskSpec) -> list[Effect]:
+    tree = Tree.planted(task.tree_id, 0, len(task.prompt_ids) // 4)
+    live = LiveTree(run, task, tree, run.spec.branch.grow(tree), [], status=TreeStatus.FAILED, grown=True)
+    live.cut, live.error = run.stop_reason, f"{run.stop_detail} before this task started"
+    run.failed += 1
+    return [PersistTree(live), EmitTree(live)]

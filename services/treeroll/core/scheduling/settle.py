@@ -1,0 +1,23 @@
+"""The books after some events: what ended trees took is charged and learnt from, and refunds let others try again."""
+
+from treeroll.core.budget import completion_reserve
+from treeroll.core.budget.blocked import unblock
+from treeroll.core.model.effects import Effect, PersistHistory
+from treeroll.core.model.state import State
+from treeroll.core.scheduling import allocation, fair_share
+
+
+def settle(state: State) -> list[Effect]:
+    """Take up what growth has left to the books, in order: `assign` does, and whoever reads the books before that."""
+    effects: list[Effect] = []
+    ended, state.ended = state.ended, []
+    for live in ended:
+        fair_share.charge_end(live)
+        if live.run.capped:
+            completion_reserve.note_ended(live)
+        if (record := allocation.told(state, live)) is not None:
+            effects.append(PersistHistory(live.run, *record))
+    refunded, state.refunded = state.refunded, []
+    for live in refunded:
+        unblock(state, live)
+    return effects
