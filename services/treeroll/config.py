@@ -129,6 +129,15 @@ class RunConfig(Config):
         return self
 
 
+class TasksConfig(Config):
+    """How a task file is read: where its rows have what a task needs. Dots lead into objects."""
+
+    prompt: str | None = Field(default=None, min_length=1)
+    """Field with the prompt: text, chat messages or token ids; None: `prompt`, `messages` or `prompt_ids`."""
+    answer: str | None = Field(default=None, min_length=1)
+    """Field with the reference answer, such as `solution` or `reward_model.ground_truth`; None: `answer`."""
+
+
 class CoordinatorConfig(Config):
     """The coordinator and feed."""
 

@@ -1,8 +1,8 @@
-"""Tasks: what a client submits, and readers for the files they come in.
+"""Tasks: what a client submits, from rows as users have them.
 
-A task file holds one task per row: JSON lines (`.jsonl`, `.ndjson`, `.json`) or Parquet (`.parquet`, `.pq`). The fields
-that mean something are `id`, one of `prompt` / `messages` / `prompt_ids`, and `answer`; all others travel along as
-`extra`. A field that is null counts as absent. Every refusal is one sentence that names the file and the line or row.
+The fields of a row that mean something are `id`, one of `prompt` / `messages` / `prompt_ids`, and `answer`; all others
+travel along as `extra`. A field that is null counts as absent. Values that JSON has not are taken as
+`treeroll.rows.values` says.
 """
 
 import json
@@ -10,16 +10,21 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from decimal import Decimal
 from typing import Any
+
+import numpy as np
 
 from treeroll.chat.messages import Message, plain_messages
 from treeroll.checks import check_text, kind
 from treeroll.errors import InvalidInput
+from treeroll.rows.files import OneOrMore, Row, rows_of, source_name, task_files
+from treeroll.rows.values import Say, Told, is_missing, json_value, number_text
 
 log = logging.getLogger(__name__)
 
 PROMPT_FORMS = ("prompt", "messages", "prompt_ids")
+ONE_FORM = "'prompt', 'messages' and 'prompt_ids'"
 MAX_ID_CHARS = 256
 MAX_TOKEN_ID = 2**31 - 1
 
@@ -52,7 +57,7 @@ class Task:
         forms = [name for name in PROMPT_FORMS if getattr(self, name) is not None]
         if len(forms) != 1:
             found = f"'{forms[0]}' and '{forms[1]}' are both there" if forms else "no prompt"
-            raise InvalidInput(f"{found}; give exactly one of 'prompt', 'messages' and 'prompt_ids'")
+            raise InvalidInput(f"{found}; give exactly one of {ONE_FORM}")
         if self.messages is not None:
             object.__setattr__(self, "messages", plain_messages(self.messages))
         elif self.prompt is not None:
@@ -85,134 +90,181 @@ def _check_json(extra: Mapping[str, Any]) -> None:
             raise InvalidInput(f"extra field '{key}' cannot be written as JSON; {hint}") from None
 
 
-def task_from(row: Mapping[str, Any], default_id: str) -> Task:
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Where a row has its prompt and its answer; dots lead into objects, as in `reward_model.ground_truth`."""
+
+    prompt: str | None = None
+    """None: `prompt`, `messages` or `prompt_ids`. Text, chat messages or token ids, by what is there."""
+    answer: str | None = None
+    """None: `answer`."""
+
+    def taken(self) -> frozenset[str]:
+        """Fields of a row that do not travel along as extra."""
+        prompts = (self.prompt,) if self.prompt else PROMPT_FORMS
+        return frozenset({"id", *prompts, self.answer or "answer"})
+
+
+USUAL = Fields()
+
+
+def task_from(row: Mapping[str, Any], default_id: str, fields: Fields = USUAL, told: Told | None = None) -> Task:
     """A task from a mapping as users write it.
 
-    A number is accepted for `id` and `answer` and kept as text; numpy arrays are accepted for `prompt_ids`.
-    `default_id` is used when `id` is absent. Raises InvalidInput naming the field.
+    A number is accepted for `id` and `answer` and kept as its shortest decimal: 5.0 is "5". `default_id` is used when
+    `id` is absent. `told` hears of values that change their kind; None: logged as warnings. Raises InvalidInput naming
+    the field.
     """
     if not isinstance(row, Mapping):
         raise InvalidInput(f"a task must be an object with fields, got {kind(row)}")
-    known = {key: row[key] for key in ("id", *PROMPT_FORMS, "answer") if row.get(key) is not None}
-    task_id = known.get("id", default_id)
-    prompt_ids: Any = known.get("prompt_ids")
-    return Task(
-        id=str(task_id) if isinstance(task_id, int) and not isinstance(task_id, bool) else task_id,
-        prompt=known.get("prompt"),
-        messages=known.get("messages"),
-        prompt_ids=prompt_ids.tolist() if hasattr(prompt_ids, "tolist") else prompt_ids,
-        answer=_answer_text(known.get("answer")),
-        extra={key: value for key, value in row.items() if key not in ("id", *PROMPT_FORMS, "answer")},
-    )
+    told = told or Told(log.warning)
+    try:
+        return Task(
+            id=default_id if is_missing(row.get("id")) else _text("id", row["id"], told),
+            answer=_answer(row, fields.answer or "answer", told),
+            extra={key: json_value(row[key], key, told) for key in row if key not in fields.taken()},
+            **_prompt(row, fields, told),
+        )
+    except RecursionError:
+        raise InvalidInput("a field is nested too deeply") from None
 
 
-def _answer_text(answer: Any) -> str | None:
-    if answer is None or isinstance(answer, str):
-        return answer
-    if not isinstance(answer, int | float) or isinstance(answer, bool):
-        raise InvalidInput(f"'answer' must be text or a number, got {kind(answer)}")
-    if not math.isfinite(answer):
-        raise InvalidInput(f"'answer' must be finite, got {answer}")
-    return str(answer)
+def _prompt(row: Mapping[str, Any], fields: Fields, told: Told) -> dict[str, Any]:
+    """The prompt, by its form."""
+    names = (fields.prompt,) if fields.prompt else PROMPT_FORMS
+    there = [(name, value) for name in names if not is_missing(value := look_up(row, name))]
+    if not there:
+        raise InvalidInput(_no_prompt(row, fields))
+    if len(there) > 1:
+        raise InvalidInput(f"'{there[0][0]}' and '{there[1][0]}' are both there; give exactly one of {ONE_FORM}")
+    [(name, value)] = there
+    value = json_value(value, name, told)
+    return {_form_of(value) if name in ("prompt", fields.prompt) else name: value}
+
+
+def _form_of(value: Any) -> str:
+    if isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
+        return "messages"
+    if isinstance(value, list) and value and all(isinstance(entry, int) for entry in value):
+        return "prompt_ids"
+    return "prompt"
+
+
+def _no_prompt(row: Mapping[str, Any], fields: Fields) -> str:
+    others = [f"'{key}'" for key in row if key not in USUAL.taken() and not is_missing(row[key])]
+    has = f"; this row has {', '.join(others)}" if others else ""
+    if fields.prompt:
+        return f"no prompt: field '{fields.prompt}' is absent or null{has}"
+    hint = ", or say which field it is (--prompt-field, prompt_field=)" if others else ""
+    return f"no prompt; give exactly one of {ONE_FORM}{hint}{has}"
+
+
+def _answer(row: Mapping[str, Any], name: str, told: Told) -> str | None:
+    text = _text(name, look_up(row, name), told)
+    if text is not None and not isinstance(text, str):
+        raise InvalidInput(f"'{name}' must be text or a number, got {kind(text)}")
+    return text
+
+
+def _text(name: str, value: Any, told: Told) -> Any:
+    """A number or a time as text; anything else as it is."""
+    if isinstance(value, float | np.floating | Decimal) and not is_missing(value) and not math.isfinite(value):
+        raise InvalidInput(f"'{name}' must be finite, got {value}")
+    plain = value if isinstance(value, Decimal) and not is_missing(value) else json_value(value, name, told)
+    if isinstance(plain, bool) or not isinstance(plain, int | float | Decimal):
+        return plain
+    try:
+        return number_text(plain)
+    except ValueError:  # more digits than Python writes
+        raise InvalidInput(f"'{name}' is a number with too many digits; write it as text") from None
+
+
+def look_up(row: Mapping[str, Any], name: str) -> Any:
+    """A field's value, None if it is absent. A name with dots is a field of that name, or leads into objects."""
+    if name in row or "." not in name:
+        return row.get(name)
+    first, _, rest = name.partition(".")
+    inner = row.get(first)
+    return look_up(inner, rest) if isinstance(inner, Mapping) else None
 
 
 OnSkip = Callable[[InvalidInput], None]
 
 
 def read_tasks(
-    path: str | Path, *, skip_invalid: bool = False, limit: int | None = None, on_skip: OnSkip | None = None
+    path: OneOrMore,
+    *,
+    skip_invalid: bool = False,
+    limit: int | None = None,
+    on_skip: OnSkip | None = None,
+    prompt_field: str | None = None,
+    answer_field: str | None = None,
 ) -> list[Task]:
-    """All tasks of a file, checked before any is returned.
+    """All tasks of a file, a folder or a glob of files, or a list of them, checked before any is returned.
 
-    A row without `id` gets "task-<line number>" (Parquet: row number), counted from 1. With `skip_invalid` a bad row is
-    left out and handed to `on_skip` as the InvalidInput it would have raised; without `on_skip` it is logged as a
-    warning. `limit` stops after that many good tasks. Raises InvalidInput for a file that cannot be read, a bad row, an
-    id seen twice, or a file without any (valid) task.
+    A row without `id` gets "task-<line number>" (Parquet: row number), counted from 1, and on through the files. With
+    `skip_invalid` a bad row is left out and handed to `on_skip` as the InvalidInput it would have raised; without
+    `on_skip` it is logged as a warning. `limit` stops after that many good tasks. `prompt_field` and `answer_field` are
+    as in `Fields`. Raises InvalidInput for a file that cannot be read, a bad row, an id seen twice, a field that no row
+    has, or files without any (valid) task.
     """
-    return list(iter_tasks(path, skip_invalid=skip_invalid, limit=limit, on_skip=on_skip))
+    fields = Fields(prompt_field, answer_field)
+    return list(iter_tasks(path, skip_invalid=skip_invalid, limit=limit, on_skip=on_skip, fields=fields))
 
 
 def iter_tasks(
-    path: str | Path, *, skip_invalid: bool = False, limit: int | None = None, on_skip: OnSkip | None = None
+    path: OneOrMore,
+    *,
+    skip_invalid: bool = False,
+    limit: int | None = None,
+    on_skip: OnSkip | None = None,
+    fields: Fields = USUAL,
+    on_note: Say | None = None,
 ) -> Iterator[Task]:
-    """`read_tasks` one at a time, for files larger than memory: a bad row shows only when it is reached."""
+    """`read_tasks` one at a time, for files larger than memory: a bad row shows only when it is reached.
+
+    `on_note` hears, once per column, what values become that JSON has not; None: logged as warnings.
+    """
     if limit is not None and limit < 1:
         raise InvalidInput(f"limit must be 1 or more, got {limit}")
-    path = Path(path)
     report = on_skip or (lambda error: log.warning("skipped: %s", error))
-    seen: dict[str, str] = {}
-    for place, row in _rows(path):
+    reader = _Reader(fields, Told(on_note or log.warning))
+    for row in rows_of(task_files(path)):
         try:
-            task = _unique_task(path, place, row, seen)
+            task = reader.read(row)
         except InvalidInput as error:
             if not skip_invalid:
                 raise
             report(error)
             continue
         yield task
-        if limit is not None and len(seen) == limit:
+        if limit is not None and len(reader.seen) == limit:
             return
-    if not seen:
-        raise InvalidInput(f"{path} holds no {'valid ' if skip_invalid else ''}task")
+    if not reader.seen:
+        raise InvalidInput(f"{source_name(path)} holds no {'valid ' if skip_invalid else ''}task")
+    if fields.answer and not reader.answered:
+        raise InvalidInput(f"{source_name(path)}: no task has a field '{fields.answer}' to take its answer from")
 
 
-def _unique_task(path: Path, place: str, row: "Mapping[str, Any] | InvalidInput", seen: dict[str, str]) -> Task:
-    """Parse one row and note its id in `seen` (id -> place)."""
-    try:
-        if isinstance(row, InvalidInput):
-            raise row
-        task = task_from(row, default_id=f"task-{place.rpartition(' ')[2]}")
-        if task.id in seen:
-            raise InvalidInput(f"id {task.id!r} is taken already by {seen[task.id]}")
-    except InvalidInput as error:
-        raise InvalidInput(f"{path} {place}: {error}") from None
-    seen[task.id] = place
-    return task
+class _Reader:
+    """Tasks from rows, with what must be remembered between them."""
 
+    def __init__(self, fields: Fields, told: Told) -> None:
+        self.seen: dict[str, str] = {}  # id -> place
+        self.answered = False
+        self._fields = fields
+        self._told = told
 
-def _rows(path: Path) -> "Iterator[tuple[str, Mapping[str, Any] | InvalidInput]]":
-    """(place, row) for every row; a row that cannot be parsed comes as the error, so that the caller may skip it."""
-    suffix = path.suffix.lower()
-    if suffix not in _READERS:
-        raise InvalidInput(f"{path} must end in {', '.join(sorted(_READERS))}")
-    try:
-        yield from _READERS[suffix](path)
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {error.strerror or error}") from None
-
-
-def _json_lines(path: Path) -> "Iterator[tuple[str, Mapping[str, Any] | InvalidInput]]":
-    with path.open("rb") as lines:  # bytes: one line that is not UTF-8 must not hide the others
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield f"line {number}", _json_row(line)
-
-
-def _json_row(line: bytes) -> "Mapping[str, Any] | InvalidInput":
-    try:
-        row = json.loads(line.decode("utf-8-sig"))
-    except json.JSONDecodeError as error:
-        return InvalidInput(f"not valid JSON ({error.msg} at column {error.colno})")
-    except UnicodeDecodeError as error:
-        return InvalidInput(f"not valid UTF-8 (byte {error.start + 1})")
-    except (ValueError, RecursionError) as error:
-        return InvalidInput(f"not usable JSON ({error})")
-    return row if isinstance(row, dict) else InvalidInput(f"a task must be an object with fields, got {kind(row)}")
-
-
-def _parquet(path: Path) -> "Iterator[tuple[str, Mapping[str, Any] | InvalidInput]]":
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with path.open("rb") as source, pq.ParquetFile(source) as file:
-            number = 0
-            for batch in file.iter_batches(batch_size=1024):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"row {number}", row
-    except pa.ArrowInvalid as error:
-        raise InvalidInput(f"{path} is not a readable Parquet file: {' '.join(str(error).split())}") from None
-
-
-_READERS = {".jsonl": _json_lines, ".ndjson": _json_lines, ".json": _json_lines, ".parquet": _parquet, ".pq": _parquet}
+    def read(self, row: Row) -> Task:
+        """The row's task. InvalidInput names file and place."""
+        try:
+            if isinstance(row.value, InvalidInput):
+                raise row.value
+            task = task_from(row.value, f"task-{row.number}", self._fields, self._told)
+            if task.id in self.seen:
+                raise InvalidInput(f"id {task.id!r} is taken already by {self.seen[task.id]}")
+        except InvalidInput as error:
+            raise InvalidInput(f"{row.path} {row.place}: {error}") from None
+        self.seen[task.id] = row.place if row.alone else f"{row.path} {row.place}"
+        self.answered = self.answered or task.answer is not None
+        return task

@@ -68,9 +68,11 @@ def test_parquet_and_json_lines_give_the_same_tasks(tmp_path: Path) -> None:
         ),
         ({"prompt": ""}, "'prompt' is empty"),
         ({"prompt": 5}, "'prompt' must be text, got a number"),
+        ({"prompt": []}, "'prompt' must be text, got a list; chat messages belong under 'messages'"),
         (
-            {"prompt": [{"role": "user", "content": "x"}]},
-            "'prompt' must be text, got a list; chat messages belong under 'messages'",
+            {"question": "x", "conversations": [], "level": None},
+            "no prompt; give exactly one of 'prompt', 'messages' and 'prompt_ids', or say which field it is "
+            "(--prompt-field, prompt_field=); this row has 'question', 'conversations'",
         ),
         ('{"prompt": "\\ud800"}', "'prompt' holds half a surrogate pair, which is no valid Unicode text"),
         ({"prompt_ids": []}, "'prompt_ids' is empty"),
@@ -82,10 +84,9 @@ def test_parquet_and_json_lines_give_the_same_tasks(tmp_path: Path) -> None:
         ({"prompt": "x", "id": [1]}, "'id' must be text, got a list"),
         ({"prompt": "x", "answer": ["5"]}, "'answer' must be text or a number, got a list"),
         ({"prompt": "x", "answer": True}, "'answer' must be text or a number, got a boolean"),
-        ('{"prompt": "x", "answer": NaN}', "'answer' must be finite, got nan"),
         (
-            '{"prompt": "x", "score": NaN}',
-            "extra field 'score' cannot be written as JSON; NaN, infinities, dates and bytes are no JSON",
+            '{"prompt": "x", "answer": Infinity}',
+            "'answer' must be finite, got inf",
         ),
         ({"prompt": "x", "id": "a"}, "id 'a' is taken already by line 1"),
     ],
@@ -112,8 +113,9 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert refusal(write(tmp_path / "text.parquet", "no parquet")).startswith(
         "text.parquet is not a readable Parquet file"
     )
-    (tmp_path / "dir.jsonl").mkdir()
-    assert refusal(tmp_path / "dir.jsonl") == "dir.jsonl cannot be read: Is a directory"
+    (tmp_path / "dir").mkdir()
+    assert refusal(tmp_path / "dir").startswith("dir holds no file that ends in .jsonl")
+    assert refusal(tmp_path / "*.arrow") == "*.arrow matches no file"
     with pytest.raises(InvalidInput, match="holds no valid task"):
         read_tasks(write(tmp_path / "bad.jsonl", "oops"), skip_invalid=True, on_skip=lambda _: None)
 

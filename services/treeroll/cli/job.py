@@ -7,7 +7,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import chain
 from typing import Any
 
@@ -215,11 +215,12 @@ class Job:
         plan = self._plan
         record = RunRecord(
             run=plan.run.model_dump(mode="json"),
-            tasks=str(plan.tasks.path),
+            tasks=plan.tasks.name,
             tasks_sha256=plan.tasks.sha256,
             model=model,
             engine=engine.removesuffix("-cpu"),
             address=plan.address,
+            task_fields=asdict(plan.tasks.fields),
             run_id=_run_id(plan.directory.path.absolute().name),
         )
         if self._earlier.record is not None:

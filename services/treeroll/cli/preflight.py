@@ -13,6 +13,8 @@ from treeroll.cli.taskfile import PromptCheck, TaskFile, prompt_check
 from treeroll.config import RunConfig, parse
 from treeroll.errors import InvalidInput
 from treeroll.results.directory import Mode, ResultDir
+from treeroll.rows.files import OneOrMore
+from treeroll.tasks import Fields
 
 if TYPE_CHECKING:
     from treeroll.service import ServiceConfig
@@ -24,7 +26,7 @@ POLICY_SECTIONS = ("segment", "branch", "prune", "advantage")
 class Request:
     """What the user asked for."""
 
-    tasks: Path
+    tasks: OneOrMore
     out: Path
     mode: Mode
     address: str | None
@@ -62,6 +64,8 @@ def make_plan(request: Request) -> Plan:
         skip_invalid=request.skip_invalid,
         check_prompt=check_prompt,
         on_skip=lambda error: note(f"skipped: {error}"),
+        fields=Fields(request.settings.tasks.prompt, request.settings.tasks.answer),
+        on_note=lambda sentence: note(f"note: {sentence}"),
     )
     return Plan(request.settings.run, tasks, directory, request.mode, request.address, service)
 

@@ -10,7 +10,10 @@ TREES, SERVICE, OUTPUT = "Trees", "Service (without --address one is started her
 
 def rollout(
     tasks: Annotated[
-        Path, typer.Argument(metavar="TASKS", help="JSONL or Parquet; one task per row.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="TASKS", help="JSONL or Parquet, one task per row: files, folders, globs.", show_default=False
+        ),
     ],
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Where results go.", rich_help_panel=OUTPUT, show_default=False)
@@ -80,6 +83,24 @@ def rollout(
     replicas: Annotated[
         int | None, typer.Option(metavar="R", help="Engines to run.", rich_help_panel=SERVICE, show_default="1")
     ] = None,
+    prompt_field: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Field with the prompt, as text or chat messages.",
+            rich_help_panel=OUTPUT,
+            show_default="prompt, messages or prompt_ids",
+        ),
+    ] = None,
+    answer_field: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Field with the answer, e.g. reward_model.ground_truth.",
+            rich_help_panel=OUTPUT,
+            show_default="answer",
+        ),
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option(metavar="N", help="Only the first N good tasks.", rich_help_panel=OUTPUT, show_default=False),
@@ -97,7 +118,7 @@ def rollout(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="YAML, TOML or JSON with sections run, generator, coordinator, store, scorers. Flags win.",
+            help="YAML, TOML or JSON; sections run, generator, coordinator, store, scorers, tasks. Flags win.",
             show_default=False,
         ),
     ] = None,
@@ -119,7 +140,7 @@ def rollout(
 
       treeroll rollout tasks.jsonl --out runs/flat --recipe flat --replicas 2
 
-      treeroll rollout tasks.parquet --out runs/two --set run.branch.sync=path
+      treeroll rollout data/train-*.parquet --out runs/two --answer-field solution
 
       treeroll rollout tasks.jsonl --out runs/three --address 127.0.0.1:7070
 
@@ -150,9 +171,10 @@ def rollout(
         "budget_tokens": budget_tokens,
     }
     generator = {"model": str(model) if model else None, "engine": engine, "replicas": replicas}
-    settings = rollout_settings(config, sets or [], {"run": run, "generator": generator})
+    fields = {"prompt": prompt_field, "answer": answer_field}
+    settings = rollout_settings(config, sets or [], {"run": run, "generator": generator, "tasks": fields})
     request = Request(
-        tasks=tasks,
+        tasks=tasks[0] if len(tasks) == 1 else tasks,
         out=out,
         mode=Mode.RESUME if resume else Mode.OVERWRITE if overwrite else Mode.REFUSE,
         address=address,

@@ -24,8 +24,9 @@ FAILED = 1
 
 def run_service(sections: Sections, *, lifeline: bool) -> None:
     """Run until a signal or, with `lifeline`, the end of standard input. Raises what the service raises."""
-    if sections.pop("run", None):
-        note("note: section 'run' is for rollouts; serve does not use it")
+    for section in ("run", "tasks"):
+        if sections.pop(section, None):
+            note(f"note: section '{section}' is for rollouts; serve does not use it")
     import uvloop
 
     from treeroll.service import ServiceConfig

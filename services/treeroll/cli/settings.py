@@ -1,15 +1,15 @@
 """From a configuration file, `--set` and flags to one configuration. Flags win over `--set`, `--set` over the file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from treeroll.config import RunConfig, apply_overrides, parse, read_config_file
+from treeroll.config import RunConfig, TasksConfig, apply_overrides, parse, read_config_file
 from treeroll.errors import InvalidInput
 
 SERVICE_SECTIONS = ("generator", "coordinator", "store", "scorers")
-SECTIONS = ("run", *SERVICE_SECTIONS)
+SECTIONS = ("run", *SERVICE_SECTIONS, "tasks")
 
 Sections = dict[str, dict[str, Any]]
 
@@ -20,6 +20,7 @@ class Settings:
 
     run: RunConfig
     service: Sections
+    tasks: TasksConfig = field(default_factory=TasksConfig)
 
 
 def layered(file: Path | None, sets: Sequence[str], flags: Mapping[str, Mapping[str, Any]]) -> Sections:
@@ -41,4 +42,5 @@ def rollout_settings(file: Path | None, sets: Sequence[str], flags: Mapping[str,
     """Settings of `treeroll rollout`."""
     values = layered(file, sets, flags)
     run = parse(RunConfig, values.pop("run", {}), "section 'run'")
-    return Settings(run, values)
+    tasks = parse(TasksConfig, values.pop("tasks", {}), "section 'tasks'")
+    return Settings(run, values, tasks)

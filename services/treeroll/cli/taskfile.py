@@ -1,14 +1,16 @@
-"""The task file of a rollout: checked whole before anything starts, then read again as tasks are submitted."""
+"""The task files of a rollout: checked whole before anything starts, then read again as tasks are submitted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import file_digest
+from hashlib import file_digest, sha256
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
 from treeroll.errors import InvalidInput
-from treeroll.tasks import Task, iter_tasks
+from treeroll.rows.files import OneOrMore, source_name, task_files
+from treeroll.rows.values import Say
+from treeroll.tasks import USUAL, Fields, Task, iter_tasks
 
 OnSkip = Callable[[InvalidInput], None]
 
@@ -22,9 +24,12 @@ class PromptCheck(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TaskFile:
-    """A checked task file. It is read twice, so that memory grows with the ids of its tasks only."""
+    """Checked task files. They are read twice, so that memory grows with the ids of their tasks only."""
 
-    path: Path
+    name: str
+    """As the user gave it."""
+    files: Sequence[Path]
+    fields: Fields
     sha256: str
     count: int
     limit: int | None
@@ -34,19 +39,33 @@ class TaskFile:
 
     @classmethod
     def check(
-        cls, path: Path, *, limit: int | None, skip_invalid: bool, check_prompt: PromptCheck | None, on_skip: OnSkip
+        cls,
+        source: OneOrMore,
+        *,
+        limit: int | None,
+        skip_invalid: bool,
+        check_prompt: PromptCheck | None,
+        on_skip: OnSkip,
+        fields: Fields = USUAL,
+        on_note: Say | None = None,
     ) -> "TaskFile":
-        """Read all tasks once. InvalidInput names file and line, row or id; with `skip_invalid` `on_skip` gets it."""
+        """Read all tasks once. InvalidInput names file and line, row or id; with `skip_invalid` `on_skip` gets it.
+
+        `on_note` hears what values become that JSON has not.
+        """
         if limit is not None and limit < 1:
             raise InvalidInput(f"--limit must be 1 or more, got {limit}")
         unfit: set[str] = set()
         count = 0
-        for task in iter_tasks(path, skip_invalid=skip_invalid, on_skip=on_skip):
+        name = source_name(source)
+        files = task_files(source)
+        rows = iter_tasks(source, skip_invalid=skip_invalid, on_skip=on_skip, fields=fields, on_note=on_note)
+        for task in rows:
             if count == limit:
                 break
             try:
                 if check_prompt is not None:
-                    check_prompt(task, f"{path}: task '{task.id}'")
+                    check_prompt(task, f"{name}: task '{task.id}'")
                 count += 1
             except InvalidInput as error:
                 if not skip_invalid:
@@ -54,15 +73,28 @@ class TaskFile:
                 on_skip(error)
                 unfit.add(task.id)
         if not count:
-            raise InvalidInput(f"{path} holds no task that can run")
-        with path.open("rb") as file:
-            sha256 = file_digest(file, "sha256").hexdigest()
-        return cls(path, sha256, count, limit, skip_invalid, frozenset(unfit))
+            raise InvalidInput(f"{name} holds no task that can run")
+        return cls(name, files, fields, _digest(files), count, limit, skip_invalid, frozenset(unfit))
 
     def tasks(self) -> Iterator[Task]:
         """The good tasks, in order."""
-        rows = iter_tasks(self.path, skip_invalid=self.skip_invalid, on_skip=lambda error: None)
+        rows = iter_tasks(
+            self.files,
+            skip_invalid=self.skip_invalid,
+            on_skip=lambda error: None,
+            fields=self.fields,
+            on_note=lambda sentence: None,
+        )
         return islice((task for task in rows if task.id not in self.unfit), self.limit)
+
+
+def _digest(files: Sequence[Path]) -> str:
+    """SHA-256 of a file, or of several files' digests."""
+    digests = []
+    for path in files:
+        with path.open("rb") as file:
+            digests.append(file_digest(file, "sha256"))
+    return digests[0].hexdigest() if len(digests) == 1 else sha256(b"".join(d.digest() for d in digests)).hexdigest()
 
 
 def prompt_check(tokenizer: Any) -> PromptCheck:

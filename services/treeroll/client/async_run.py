@@ -14,7 +14,7 @@ from treeroll.client.stream import BatchOptions, Stream
 from treeroll.client.wire import submit_requests
 from treeroll.forks import generation
 from treeroll.pb.v1 import common_pb2, rollout_pb2
-from treeroll.tasks import Task
+from treeroll.tasks import Fields, Task
 
 
 class AsyncRun:
@@ -28,15 +28,25 @@ class AsyncRun:
     def __repr__(self) -> str:
         return f"<AsyncRun {self.run_id} at {self._channel.address}>"
 
-    async def submit(self, tasks: Iterable[Task | Mapping[str, Any]], epoch: int = 0) -> list[str]:
+    async def submit(
+        self,
+        tasks: Iterable[Task | Mapping[str, Any]],
+        epoch: int = 0,
+        *,
+        prompt_field: str | None = None,
+        answer_field: str | None = None,
+    ) -> list[str]:
         """Add tasks; returns the tree ids they will become, in order. They are durable when this returns.
 
         Tasks travel in chunks of at most 256, each accepted whole or not at all. Repeating a submission has no effect.
-        A mapping without `id` is called "task-<position>". Raises InvalidInput naming the task, TaskConflict if the id
-        exists in this epoch with other content, RunClosed, Drained.
+        A mapping without `id` is called "task-<position>"; `prompt_field` and `answer_field` say where mappings have
+        their prompt and answer, as in `treeroll.tasks.Fields`. What they hold that JSON cannot is taken as
+        `treeroll.rows.values` says, and logged once per column. Raises InvalidInput naming the task, TaskConflict if
+        the id exists in this epoch with other content, RunClosed, Drained.
         """
         tree_ids: list[str] = []
-        for request in submit_requests(self.run_id, tasks, epoch):
+        fields = Fields(prompt_field, answer_field)
+        for request in submit_requests(self.run_id, tasks, epoch, fields):
             tree_ids += await self._submit(request)
         return tree_ids
 

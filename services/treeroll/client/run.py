@@ -14,7 +14,7 @@ from treeroll.client.records import TreeRecord
 from treeroll.client.status import RunStatus
 from treeroll.client.stream import BatchOptions, Stream
 from treeroll.client.wire import submit_requests
-from treeroll.tasks import Task
+from treeroll.tasks import Fields, Task
 
 log = logging.getLogger(__name__)
 
@@ -37,15 +37,26 @@ class Run:
         """Name of the run."""
         return self._run.run_id
 
-    def submit(self, tasks: Iterable[Task | Mapping[str, Any]], epoch: int = 0) -> list[str]:
+    def submit(
+        self,
+        tasks: Iterable[Task | Mapping[str, Any]],
+        epoch: int = 0,
+        *,
+        prompt_field: str | None = None,
+        answer_field: str | None = None,
+    ) -> list[str]:
         """Add tasks; returns the tree ids they will become, in order. They are durable when this returns.
 
         Tasks travel in chunks of at most 256, each accepted whole or not at all. Repeating a submission has no effect.
-        A mapping without `id` is called "task-<position>". Raises InvalidInput naming the task, TaskConflict if the id
-        exists in this epoch with other content, RunClosed, Drained.
+        A mapping without `id` is called "task-<position>"; `prompt_field` and `answer_field` say where mappings have
+        their prompt and answer, as in `treeroll.tasks.Fields`. What they hold that JSON cannot is taken as
+        `treeroll.rows.values` says, and logged once per column. Raises InvalidInput naming the task, TaskConflict if
+        the id exists in this epoch with other content, RunClosed, Drained.
         """
         tree_ids: list[str] = []
-        for request in submit_requests(self.run_id, tasks, epoch):  # read in this thread: the iterable is the caller's
+        for request in submit_requests(
+            self.run_id, tasks, epoch, Fields(prompt_field, answer_field)
+        ):  # read in this thread: the iterable is the caller's
             tree_ids += self._loop.run(self._run._submit(request))
         return tree_ids
 

@@ -1,6 +1,7 @@
 """From what callers write to what travels: tasks in chunks, rewards, run configurations. Pure."""
 
 import json
+import logging
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +12,10 @@ import numpy as np
 from treeroll.config import RunConfig, parse
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import rollout_pb2
-from treeroll.tasks import Task, task_from
+from treeroll.rows.values import Told
+from treeroll.tasks import USUAL, Fields, Task, task_from
+
+log = logging.getLogger(__name__)
 
 # The coordinator takes a request at once, and everything else waits meanwhile; but each is a round trip, and long when
 # the coordinator is busy.
@@ -32,7 +36,7 @@ def create_run_request(run_id: str, values: Mapping[str, Any]) -> rollout_pb2.Cr
 
 
 def submit_requests(
-    run_id: str, tasks: Iterable[Task | Mapping[str, Any]], epoch: int
+    run_id: str, tasks: Iterable[Task | Mapping[str, Any]], epoch: int, fields: Fields = USUAL
 ) -> Iterator[rollout_pb2.SubmitTasksRequest]:
     """Tasks in order, in requests of at most 256 tasks and 16 MiB. A mapping without `id` is "task-<position>"."""
     if isinstance(tasks, Task | Mapping | str):
@@ -41,8 +45,9 @@ def submit_requests(
         raise InvalidInput(f"epoch must be 0 or more, got {epoch}")
     chunk: list[rollout_pb2.Task] = []
     size = 0
+    told = Told(log.warning)
     for position, task in enumerate(tasks, 1):
-        message = _task_message(task, position)
+        message = _task_message(task, position, fields, told)
         bytes_here = message.ByteSize()
         if chunk and (len(chunk) == MAX_CHUNK_TASKS or size + bytes_here > MAX_CHUNK_BYTES):
             yield rollout_pb2.SubmitTasksRequest(run_id=run_id, epoch=epoch, tasks=chunk)
@@ -53,10 +58,10 @@ def submit_requests(
         yield rollout_pb2.SubmitTasksRequest(run_id=run_id, epoch=epoch, tasks=chunk)
 
 
-def _task_message(task: Task | Mapping[str, Any], position: int) -> rollout_pb2.Task:
+def _task_message(task: Task | Mapping[str, Any], position: int, fields: Fields, told: Told) -> rollout_pb2.Task:
     if not isinstance(task, Task):
         try:
-            task = task_from(task, default_id=f"task-{position}")
+            task = task_from(task, f"task-{position}", fields, told)
         except InvalidInput as error:
             raise InvalidInput(f"task {position}: {error}") from None
     message = rollout_pb2.Task(task_id=task.id, answer=task.answer)

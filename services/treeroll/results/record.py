@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class RunRecord:
     address: str | None
     """Service that grew the trees; None: one that was started for it."""
     run_id: str
+    task_fields: dict[str, str | None] = field(default_factory=dict)
+    """Where the rows of the task file have what a task needs, as in `treeroll.tasks.Fields`."""
     version: int = VERSION
 
     @classmethod
@@ -57,6 +59,10 @@ class RunRecord:
             yield f"record version {self.version}, this is version {other.version}"
         if self.tasks_sha256 != other.tasks_sha256:
             yield f"other tasks: {other.tasks} is not what {self.tasks} was then"
+        for name in sorted(self.task_fields.keys() | other.task_fields.keys()):
+            before, after = self.task_fields.get(name), other.task_fields.get(name)
+            if before != after:
+                yield f"tasks.{name} = {json.dumps(before)}, now it is {json.dumps(after)}"
         for name in ("model", "engine"):
             if getattr(self, name) != getattr(other, name):
                 yield f"{name} {getattr(self, name)}, now it is {getattr(other, name)}"

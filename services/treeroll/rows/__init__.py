@@ -1,0 +1,1 @@
+"""Rows: what users' files and tables hold, as values that JSON can hold."""
