@@ -5,13 +5,12 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tests.support.local_service import local_service
-
 from treeroll.client import connect_async
 from treeroll.demo import TASKS_FILE
 from treeroll.store.embedded import EmbeddedRedis
 from treeroll.store.redis import RedisStore
 from treeroll.tasks import read_tasks
+from treeroll.testing.service import local_service
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tests.support.local_service import LocalService, local_service
 from tests.support.rollouts import mean_rewards, rollout, trees_of
 
 from treeroll.client import Node, connect_async
@@ -16,6 +15,7 @@ from treeroll.demo import TOOL_MODEL_DIR
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.vllm_engine import VllmEngine
 from treeroll.results.reader import ResultReader
+from treeroll.testing.service import LocalService, local_service
 from treeroll.tools.registry import get
 from treeroll.tree.tree import TAIL_CHARS
 

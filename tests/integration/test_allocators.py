@@ -4,13 +4,13 @@ import re
 from typing import Any
 
 import pytest
-from tests.support.local_service import local_service
 
 from treeroll.client import AsyncRun, connect_async
 from treeroll.client.records import TreeRecord
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import InvalidInput
 from treeroll.tasks import read_tasks
+from treeroll.testing.service import local_service
 
 RUN: dict[str, Any] = {
     "recipe": "flat", "leaves": 8, "segment_tokens": 32, "max_depth": 6, "scorer": "arith", "seed": 5,

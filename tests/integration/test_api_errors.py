@@ -1,10 +1,10 @@
 """What clients are told when they ask for what cannot be: typed errors, in one sentence."""
 
 import pytest
-from tests.support.local_service import local_service
 
 from treeroll.client import connect_async
 from treeroll.errors import Drained, InvalidInput, RunClosed, RunConflict, TaskConflict, UnknownRun, UnknownTree
+from treeroll.testing.service import local_service
 
 RUN = {"recipe": "flat", "leaves": 2, "segment_tokens": 32, "max_depth": 4}
 TASK = {"id": "t1", "prompt": "Compute 1+2.\n", "answer": "3"}

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tests.support.local_service import local_service
 from tests.support.rollouts import rollout
 
 from treeroll.demo import MODEL_DIR, TASKS_FILE
@@ -16,6 +15,7 @@ from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.engine import Delta, EngineRequest
 from treeroll.generator.simulated_engine import SimulatedEngine
 from treeroll.tasks import read_tasks
+from treeroll.testing.service import local_service
 from treeroll.tokenizer import Tokenizer
 
 TASKS, LEAVES = 6, 4

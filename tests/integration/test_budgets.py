@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.local_service import local_service
 from tests.support.rollouts import rollout
 
 from treeroll import clock
@@ -21,6 +20,7 @@ from treeroll.demo import TASKS_FILE
 from treeroll.errors import InvalidInput, TreerollError
 from treeroll.generator.config import SimulatedLatency
 from treeroll.tasks import read_tasks
+from treeroll.testing.service import local_service
 
 RUN: dict[str, Any] = {"recipe": "treepo", "leaves": 8, "segment_tokens": 32, "max_depth": 6, "scorer": "arith"}
 SLOTS = 32

@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.support.local_service import LocalService, local_service
 
 from treeroll.client import connect_async
 from treeroll.client.async_run import AsyncRun
@@ -13,6 +12,7 @@ from treeroll.config import CoordinatorConfig
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import InvalidInput
 from treeroll.tasks import read_tasks
+from treeroll.testing.service import LocalService, local_service
 
 RUN: dict[str, Any] = {
     "recipe": "treerl", "leaves": 10, "max_tokens": 128, "scorer": "arith", "seed": 5,

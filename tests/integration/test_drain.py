@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from tests.support.eventually import eventually
-from tests.support.local_service import LocalService, local_service
 
 from treeroll.client import AsyncClient, AsyncRun, connect_async
 from treeroll.config import CoordinatorConfig
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import Drained
 from treeroll.tasks import read_tasks
+from treeroll.testing.service import LocalService, local_service
 
 TASKS = 30
 RUN: dict[str, Any] = {"recipe": "flat", "leaves": 2, "segment_tokens": 32, "max_depth": 4, "scorer": "arith"}

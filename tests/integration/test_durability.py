@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from tests.support.eventually import eventually
-from tests.support.local_service import local_service
 
 from treeroll.client import connect_async
 from treeroll.core.model.events import EndKind, SegmentReported
@@ -15,6 +14,7 @@ from treeroll.generator.config import SimulatedLatency
 from treeroll.store.base import Commit
 from treeroll.store.memory import MemoryStore
 from treeroll.tasks import read_tasks
+from treeroll.testing.service import local_service
 
 RUN: dict[str, Any] = {"recipe": "flat", "leaves": 2, "segment_tokens": 32, "max_depth": 10, "scorer": "arith"}
 

@@ -3,11 +3,11 @@
 import re
 
 import pytest
-from tests.support.local_service import local_service
 from tests.support.rollouts import trees_of
 
 from treeroll.client import connect_async
 from treeroll.errors import InvalidInput
+from treeroll.testing.service import local_service
 
 RUN = {
     "leaves": 6, "segment_tokens": 32, "max_depth": 4, "scorer": "arith", "branch": {"value": "judge"},

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.local_service import local_service
 from tests.support.rollouts import trees_of
 from tests.support.two_models import TwoModels
 
@@ -16,6 +15,7 @@ from treeroll.demo import TASKS_FILE
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.tasks import read_tasks
+from treeroll.testing.service import local_service
 
 RUN: dict[str, Any] = {"recipe": "treepo", "leaves": 4, "segment_tokens": 32, "max_depth": 6, "scorer": "arith"}
 

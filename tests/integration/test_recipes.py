@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from tests.support.local_service import LocalService, local_service
 from tests.support.rollouts import mean_rewards, trees_of
 
 from treeroll.client import connect_async
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.vllm_engine import VllmEngine
 from treeroll.policies.recipes import RECIPES
+from treeroll.testing.service import LocalService, local_service
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 

@@ -6,13 +6,13 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from tests.support.local_service import LocalService, local_service
 
 import treeroll
 from treeroll.client import AsyncBatch, Batch, Sample, connect_async
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import InvalidInput
 from treeroll.tasks import read_tasks
+from treeroll.testing.service import LocalService, local_service
 
 RUN: dict[str, Any] = {"leaves": 8, "segment_tokens": 32, "max_depth": 8, "seed": 5, "scorer": "client"}
 GROWTHS: dict[str, dict[str, Any]] = {

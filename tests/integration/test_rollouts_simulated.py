@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from tests.support.eventually import eventually
-from tests.support.local_service import LocalService, local_service
 
 from treeroll.boxed import last_boxed
 from treeroll.client import AsyncRun, Node, Sample, connect_async
@@ -17,6 +16,7 @@ from treeroll.errors import LeaseLost, RewardConflict, UnknownNode
 from treeroll.generator.config import SimulatedLatency
 from treeroll.policies.allocate.majority import leader_gain
 from treeroll.tasks import read_tasks
+from treeroll.testing.service import LocalService, local_service
 
 RUN: dict[str, Any] = {
     "recipe": "treepo", "leaves": 8, "segment_tokens": 32, "max_depth": 10, "scorer": "arith", "seed": 5,

@@ -7,7 +7,6 @@ from typing import Any
 import grpc
 import pytest
 from tests.support.eventually import eventually
-from tests.support.local_service import LocalService, local_service
 
 from treeroll.client import connect_async
 from treeroll.config import CoordinatorConfig
@@ -20,6 +19,7 @@ from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.store.base import Commit
 from treeroll.store.memory import MemoryStore
 from treeroll.tasks import read_tasks
+from treeroll.testing.service import LocalService, local_service
 
 RUN: dict[str, Any] = {"recipe": "flat", "leaves": 2, "segment_tokens": 32, "max_depth": 10, "scorer": "arith"}
 ENGINE = common_pb2.EngineInfo(engine="simulated", model="simulated", block_size=32, max_model_len=1024, slots=4)

@@ -2,11 +2,11 @@
 
 import pytest
 from tests.support.eventually import eventually
-from tests.support.local_service import local_service
 
 from treeroll.client import AsyncRun, connect_async
 from treeroll.demo import TASKS_FILE
 from treeroll.tasks import Task, read_tasks
+from treeroll.testing.service import local_service
 
 # Small trees: what is half grown at the ends of a window must not matter.
 RUN = {"recipe": "treepo", "leaves": 2, "segment_tokens": 32, "max_depth": 3, "scorer": "arith"}

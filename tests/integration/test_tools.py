@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 import pytest
 from tests.support.eventually import eventually
-from tests.support.local_service import LocalService, local_service
 
 from treeroll.client import connect_async
 from treeroll.client.async_run import AsyncRun
@@ -15,6 +14,7 @@ from treeroll.demo import TASKS_FILE
 from treeroll.errors import InvalidInput
 from treeroll.generator.config import SimulatedLatency
 from treeroll.tasks import read_tasks
+from treeroll.testing.service import LocalService, local_service
 from treeroll.tools import registry
 from treeroll.tree.tree import TAIL_CHARS
 

@@ -7,10 +7,10 @@ from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import pytest
-from tests.support.local_service import local_service
 
 import treeroll
 from treeroll.demo import TASKS_FILE
+from treeroll.testing.service import local_service
 
 DOC = Path(__file__).parents[2] / "docs" / "trainer-loop.md"
 TEXTS = re.findall(r"^```python\n(.*?)^```", DOC.read_text(encoding="utf-8"), re.M | re.S)

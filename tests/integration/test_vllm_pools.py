@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.support.local_service import LocalService, local_service
 from tests.support.rollouts import trees_of
 from tests.support.two_models import TwoModels
 
@@ -17,6 +16,7 @@ from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.vllm_engine import VllmEngine
 from treeroll.policies import registry
 from treeroll.tasks import read_tasks
+from treeroll.testing.service import LocalService, local_service
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 

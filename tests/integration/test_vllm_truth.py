@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import pytest_asyncio
 import torch
-from tests.support.local_service import local_service
 from transformers import AutoModelForCausalLM
 
 from treeroll.client import connect_async
@@ -17,6 +16,7 @@ from treeroll.demo import MODEL_DIR, TASKS_FILE
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.vllm_engine import VllmEngine
 from treeroll.tasks import read_tasks
+from treeroll.testing.service import local_service
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 

@@ -5,8 +5,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.support.local_service import LocalService, local_service
-
 from treeroll.cli.job import execute
 from treeroll.cli.preflight import Request, make_plan
 from treeroll.cli.settings import rollout_settings
@@ -14,6 +12,7 @@ from treeroll.client import AsyncClient, TreeRecord, connect_async
 from treeroll.demo import TASKS_FILE
 from treeroll.results.directory import Mode
 from treeroll.tasks import read_tasks
+from treeroll.testing.service import LocalService, local_service
 
 RUN: dict[str, Any] = {"recipe": "treepo", "leaves": 8, "segment_tokens": 32, "scorer": "arith", "seed": 5}
 

@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from tests.support.eventually import eventually
-from tests.support.local_service import local_service
 from tests.support.rollouts import request, rollout
 
 from treeroll.cli.interrupts import Interrupted, Interrupts, heeded, unless
@@ -23,6 +22,7 @@ from treeroll.results import parts
 from treeroll.results.audit import audit_directory
 from treeroll.results.directory import Mode, ResultDir
 from treeroll.results.reader import ResultReader
+from treeroll.testing.service import local_service
 
 SLOW = SimulatedLatency(step_s=0.002)
 

@@ -212,7 +212,7 @@ class Run:
     routing: Routing | None = None
     uses: dict[str, ModelUse] = field(default_factory=dict)  # of a run with a route, by model
 
-    # Accounts that only some budgets need, see core.accounts; `capped`: a grant may have to wait for any of them.
+    # Accounts that only some budgets need, see budget.accounts; `capped`: a grant may have to wait for any of them.
     capped: bool = False
     counts: tuple[Ledger, ...] = ()
     bucket: Bucket | None = None

@@ -1,12 +1,25 @@
-"""The service in this process: coordinator, feed and gRPC over any store, with simulated replicas on the same loop."""
+"""A real service for the tests of a trainer: no Ray, no Redis, no model to load, and up in a fraction of a second.
+
+    from treeroll.testing.service import running_service
+
+    def test_my_trainer_learns():
+        with running_service(replicas=2) as address:
+            client = treeroll.connect(address)
+            ...
+
+Coordinator, feed and gRPC are those of `treeroll serve`. What is simulated is the engine: replicas write the demo
+model's language by chance (`generator.engine: simulated`), in this process, so what they say is nonsense that ends and
+can be scored. `local_service` is the same for asyncio, and shows its parts. Needs the extra `service`.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-
-from tests.support.eventually import eventually
 
 from treeroll.config import CoordinatorConfig
 from treeroll.coordinator.api import RolloutsApi
@@ -16,6 +29,7 @@ from treeroll.coordinator.sessions import ReplicaPlane
 from treeroll.core.model.events import ReplicaLost
 from treeroll.core.scheduling import runs
 from treeroll.demo import MODEL_DIR
+from treeroll.errors import Unavailable
 from treeroll.feed.feed import Feed
 from treeroll.generator.config import GeneratorConfig, SimulatedLatency
 from treeroll.generator.detokenizer import Detokenizer
@@ -68,13 +82,13 @@ class LocalService:
         return task
 
     async def joined(self, timeout_s: float = 20) -> None:
-        """Return once every replica that was started has been welcomed."""
+        """Return once every replica that was started has been welcomed. Unavailable after `timeout_s` seconds."""
         wanted = {task.get_name() for task in self.tasks[SERVICE_TASKS:] if not task.done()}
-
-        async def all_there() -> bool:
-            return wanted <= self.coordinator.state.replicas.keys()
-
-        await eventually(all_there, timeout_s)
+        deadline = time.monotonic() + timeout_s
+        while missing := wanted - self.coordinator.state.replicas.keys():
+            if time.monotonic() > deadline:
+                raise Unavailable(f"replicas {', '.join(sorted(missing))} have not joined within {timeout_s:g} s")
+            await asyncio.sleep(0.01)
 
     def lose(self, replica_id: str, incarnation: int) -> None:
         """What the supervisor says when a replica's process has died."""
@@ -115,3 +129,56 @@ async def local_service(
         await asyncio.gather(*tasks, return_exceptions=True)
         await server.stop(0.2)
         await store.close()
+
+
+@contextmanager
+def running_service(
+    replicas: int = 1,
+    *,
+    slots: int = 16,
+    latency: SimulatedLatency | None = None,
+    store: Store | None = None,
+    coordinator: CoordinatorConfig | None = None,
+) -> Iterator[str]:
+    """Run a service with simulated replicas on a thread of its own; gives the address that `treeroll.connect` takes.
+
+    Args:
+        replicas: How many of them, 1 or more; their names are r0, r1, ...
+        slots: Branches that each of them decodes at once.
+        latency: How long an engine's steps take, seconds; as fast as they can be unless given.
+        store: Where trees are kept; in memory unless given.
+        coordinator: Settings of the coordinator. The port should be 0, which is any that is free.
+
+    Raises:
+        Unavailable: the port is taken, or the replicas do not join.
+    """
+    ready: Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        async with local_service(store, coordinator) as service:
+            for number in range(replicas):
+                service.start_replica(f"r{number}", slots=slots, latency=latency)
+            await service.joined()
+            ready.set_result((service.address, asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+    def run() -> None:
+        try:
+            asyncio.run(main())
+        except BaseException as error:
+            if ready.done():
+                raise
+            ready.set_exception(error)
+
+    thread = threading.Thread(target=run, name="treeroll-service", daemon=True)
+    thread.start()
+    try:
+        address, loop, stop = ready.result()
+        try:
+            yield address
+        finally:
+            with suppress(RuntimeError):  # it has ended by itself
+                loop.call_soon_threadsafe(stop.set)
+    finally:
+        thread.join()
