@@ -6,21 +6,21 @@ from dataclasses import replace
 
 import pytest
 
-from treeroll.bench.event_queue import EventQueue
-from treeroll.bench.lengths import LogNormal, path_ends, uniform
 from treeroll.bench.simulate import SCHEDULES, SimulateBench
 from treeroll.bench.simulate_fit import measure
-from treeroll.bench.simulation import Cluster, Simulation
-from treeroll.bench.step_model import StepModel, fit, gpu_like
-from treeroll.bench.virtual_coordinator import Latency
-from treeroll.bench.virtual_core import Workload
-from treeroll.bench.virtual_kv import Span, VirtualKv
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import InvalidInput
 from treeroll.generator.config import SimulatedLatency
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.simulated_engine import SimulatedEngine
 from treeroll.policy.base import Limits
+from treeroll.simulation.cluster import Cluster, Simulation
+from treeroll.simulation.event_queue import EventQueue
+from treeroll.simulation.lengths import LogNormal, path_ends, uniform
+from treeroll.simulation.step_model import StepModel, fit, gpu_like
+from treeroll.simulation.virtual_coordinator import Latency
+from treeroll.simulation.virtual_core import Workload
+from treeroll.simulation.virtual_kv import Span, VirtualKv
 
 TREES = 24
 WORKLOAD = Workload(1, Limits(4, 64, 5, 320), 100, LogNormal(150, 1.0), "level")

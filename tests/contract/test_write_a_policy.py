@@ -14,7 +14,7 @@ from treeroll.cli.main import app
 from treeroll.policies import plugins
 from treeroll.policies.build import build_policies
 from treeroll.policy.base import Limits
-from treeroll.testing.world import World
+from treeroll.simulation.world import World
 
 DOC = Path(__file__).parents[2] / "docs" / "write-a-policy.md"
 POLICY, TEST = re.findall(r"^```python\n(.*?)^```", DOC.read_text(), re.M | re.S)

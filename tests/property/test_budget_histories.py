@@ -14,7 +14,7 @@ from treeroll.core.model.events import RunCancelled
 from treeroll.core.model.live_tree import TreeStatus
 from treeroll.policies.build import Policies, build_policies
 from treeroll.policy.base import Limits
-from treeroll.testing.world import World
+from treeroll.simulation.world import World
 
 HISTORIES, CHUNKS = 10_000, 10
 LIMITS = Limits(leaves=3, segment_tokens=16, max_depth=2, max_tokens=40)

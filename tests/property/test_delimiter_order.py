@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from treeroll.testing.world import World, fingerprint
+from treeroll.simulation.world import World, fingerprint
 
 delimiters = st.fixed_dictionaries({
     "name": st.just("delimiter"),

@@ -13,8 +13,8 @@ from treeroll.errors import BrokenInvariant
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.policies.build import Policies, build_policies
 from treeroll.policy.base import Expansion, Limits
+from treeroll.simulation.world import World
 from treeroll.testing import NotConformant, check_branch_policy
-from treeroll.testing.world import World
 from treeroll.tree.tree import Tree
 
 LIMITS = Limits(leaves=8, segment_tokens=32, max_depth=5, max_tokens=160)

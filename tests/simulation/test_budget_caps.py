@@ -14,7 +14,7 @@ from treeroll.core.scheduling.assign import END_LIMIT, assign, unfinished
 from treeroll.core.scheduling.runs import submit
 from treeroll.core.step import alarm, apply
 from treeroll.errors import RunClosed as RunClosedError
-from treeroll.testing.world import PROMPT_TOKENS, World, fingerprint
+from treeroll.simulation.world import PROMPT_TOKENS, World, fingerprint
 from treeroll.tree.node import BranchReason
 
 COMPLETE, PARTIAL, FAILED = TreeStatus.COMPLETE, TreeStatus.PARTIAL, TreeStatus.FAILED

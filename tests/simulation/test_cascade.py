@@ -8,7 +8,7 @@ from treeroll.core.model.live_tree import LiveTree, TreeStatus
 from treeroll.policies import registry
 from treeroll.policies.build import build_policies
 from treeroll.policy.base import Limits
-from treeroll.testing.world import World
+from treeroll.simulation.world import World
 from treeroll.tree.node import BranchReason, Node
 
 LIMITS = Limits(leaves=6, segment_tokens=32, max_depth=6, max_tokens=192)

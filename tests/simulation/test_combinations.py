@@ -12,7 +12,7 @@ from treeroll.policies import registry
 from treeroll.policies.build import Policies, build_policies
 from treeroll.policies.recipes import RECIPES
 from treeroll.policy.base import Limits
-from treeroll.testing.world import World
+from treeroll.simulation.world import World
 
 # None: the recipe's own; the others fit where those have too many leaves.
 BRANCHES = {

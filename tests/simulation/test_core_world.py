@@ -3,7 +3,7 @@
 import pytest
 
 from treeroll.core.model.live_tree import TreeStatus
-from treeroll.testing.world import PROMPT_TOKENS, World, fingerprint
+from treeroll.simulation.world import PROMPT_TOKENS, World, fingerprint
 from treeroll.tree.node import NodeStatus, StopReason
 
 # Tokens 2 to 6 end a segment, one token in ten; so does "9 1", which straddles two tokens or ends one.

@@ -13,9 +13,9 @@ from treeroll.core.model.live_tree import TreeStatus
 from treeroll.policies import registry
 from treeroll.policies.build import Policies
 from treeroll.policy.base import Expansion, Limits
-from treeroll.testing.language import EOS, encode, ids_of
-from treeroll.testing.serving import Serving
-from treeroll.testing.world import PROMPT_TOKENS, World, fingerprint
+from treeroll.simulation.language import EOS, encode, ids_of
+from treeroll.simulation.serving import Serving
+from treeroll.simulation.world import PROMPT_TOKENS, World, fingerprint
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus, StopReason
 from treeroll.tree.tree import Tree
 
@@ -207,7 +207,7 @@ def test_a_text_longer_than_a_segment_takes_its_boundary_and_one_that_fills_the_
 ) -> None:
     lengths = {WHOLE: 50, SHORT: LIMIT, HINT: 1}
     long = {text: struct.pack(f"<{count}i", *[EOS + 60] * count) for text, count in lengths.items()}
-    monkeypatch.setattr("treeroll.testing.world.encode", lambda text: type(encode(text))(long[text], text))
+    monkeypatch.setattr("treeroll.simulation.world.encode", lambda text: type(encode(text))(long[text], text))
     world = grown(end_share=0.0)
     for live in world.finished.values():
         assert live.n_censored == 2

@@ -7,7 +7,7 @@ import pytest
 from treeroll.core.model.events import PathJudged, RunCancelled
 from treeroll.core.model.live_tree import LiveTree, TreeStatus
 from treeroll.core.step import step
-from treeroll.testing.world import World, fingerprint
+from treeroll.simulation.world import World, fingerprint
 from treeroll.tree.node import NodeStatus
 from treeroll.tree.tree import Tree
 

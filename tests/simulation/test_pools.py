@@ -9,7 +9,7 @@ from treeroll.core.step import step
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policy.base import Limits
-from treeroll.testing.world import World, fingerprint
+from treeroll.simulation.world import World, fingerprint
 
 
 def grown_by(world: World, pool: str) -> list[tuple[object, ...]]:

@@ -15,7 +15,7 @@ from treeroll.policies import registry
 from treeroll.policy.allocate import BudgetView, Outcome, TaskView
 from treeroll.policy.base import Limits
 from treeroll.policy.route import ModelView
-from treeroll.testing.world import World, fingerprint
+from treeroll.simulation.world import World, fingerprint
 
 Told = tuple[str, str, Outcome]
 

@@ -7,7 +7,7 @@ import pytest
 
 from treeroll.core.model.events import RunCreated, TasksSubmitted
 from treeroll.core.model.run import Run
-from treeroll.testing.world import World
+from treeroll.simulation.world import World
 
 
 class Fleet(World):

@@ -5,7 +5,7 @@ import pytest
 from treeroll.core.model.events import AlarmRang, RunCancelled
 from treeroll.core.model.live_tree import TreeStatus
 from treeroll.core.step import alarm, step
-from treeroll.testing.world import World
+from treeroll.simulation.world import World
 from treeroll.tree.node import Decision
 
 LEAVES, SEEDS = 8, range(10)

@@ -8,7 +8,7 @@ from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.segment.turns import turn_caps
 from treeroll.policy.base import Limits
-from treeroll.testing.world import World
+from treeroll.simulation.world import World
 from treeroll.tree.node import NodeStatus
 
 LIMITS = Limits(leaves=8, segment_tokens=32, max_depth=6, max_tokens=400)

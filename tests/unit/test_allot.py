@@ -12,7 +12,7 @@ from treeroll.errors import BrokenInvariant
 from treeroll.policies.build import build_policies
 from treeroll.policy.allocate import BudgetView, Outcome, TaskView
 from treeroll.policy.base import Limits
-from treeroll.testing.world import SEGMENT_TOKENS, World
+from treeroll.simulation.world import SEGMENT_TOKENS, World
 
 
 @dataclass

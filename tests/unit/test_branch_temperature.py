@@ -12,8 +12,8 @@ from treeroll.core.model.effects import Effect, PersistNode, StartBranch
 from treeroll.core.model.run import Sampling
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.policy.base import Limits
+from treeroll.simulation.world import World
 from treeroll.store.memory import MemoryStore
-from treeroll.testing.world import World
 
 LIMITS = Limits(leaves=12, segment_tokens=32, max_depth=5, max_tokens=160)
 STEP = 0.5

@@ -9,8 +9,8 @@ from treeroll.core.growth.credit import TreeShape, path_weights
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policy.base import Limits
-from treeroll.testing.language import encode
-from treeroll.testing.world import PROMPT_TOKENS, World
+from treeroll.simulation.language import encode
+from treeroll.simulation.world import PROMPT_TOKENS, World
 
 LIMITS = Limits(leaves=10, segment_tokens=32, max_depth=4, max_tokens=128)
 BUDGETS = (20, 50, 100)

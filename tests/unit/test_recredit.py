@@ -11,9 +11,9 @@ from treeroll.core.model.effects import Effect, PersistNode, PersistReward
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.policy.base import Limits
 from treeroll.records.assemble import assemble
+from treeroll.simulation.language import logprob_of
+from treeroll.simulation.world import World
 from treeroll.store.base import StoredTree
-from treeroll.testing.language import logprob_of
-from treeroll.testing.world import World
 
 LIMITS = Limits(leaves=6, segment_tokens=32, max_depth=4, max_tokens=128)
 

@@ -16,8 +16,8 @@ from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.build import Policies
 from treeroll.policy.base import Limits
-from treeroll.testing.language import EOS
-from treeroll.testing.world import World
+from treeroll.simulation.language import EOS
+from treeroll.simulation.world import World
 
 COLUMNS = (
     Column("alone_us", "us/event, one by one", 1),

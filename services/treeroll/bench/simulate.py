@@ -6,9 +6,9 @@ from typing import Any
 
 from treeroll.bench.result import Column, Result
 from treeroll.bench.rounds import Figures, Variant, run_rounds
-from treeroll.bench.simulation import Cluster, Schedule, Simulation
-from treeroll.bench.virtual_core import Workload
 from treeroll.errors import InvalidInput
+from treeroll.simulation.cluster import Cluster, Schedule, Simulation
+from treeroll.simulation.virtual_core import Workload
 
 SCHEDULES: Mapping[str, Schedule] = {
     "tree": Schedule(),

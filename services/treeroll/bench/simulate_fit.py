@@ -12,11 +12,11 @@ from treeroll import clock
 from treeroll.bench.models import find_model
 from treeroll.bench.raw_engine import SEED, default_block_size, on_gpu
 from treeroll.bench.rounds import median
-from treeroll.bench.step_model import StepModel, fit
 from treeroll.generator.affinity import claim_cores
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.engine import Engine, EngineRequest, SamplingSettings
 from treeroll.generator.vllm_engine import VllmEngine
+from treeroll.simulation.step_model import StepModel, fit
 
 DECODED_TOKENS = 129
 PREFILL_SHARES = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0)

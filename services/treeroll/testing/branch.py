@@ -9,9 +9,9 @@ from treeroll.core.model.live_tree import LiveTree
 from treeroll.policies import registry
 from treeroll.policies.build import Policies
 from treeroll.policy.base import Limits
+from treeroll.simulation.world import World, fingerprint
 from treeroll.testing.case import LIMITS, Case, NotConformant
 from treeroll.testing.watched import WatchedPolicy
-from treeroll.testing.world import World, fingerprint
 from treeroll.tree.node import Decision
 
 TASKS = 3

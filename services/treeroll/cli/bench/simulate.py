@@ -110,16 +110,16 @@ def simulate(
     """
     import asyncio
 
-    from treeroll.bench.lengths import LogNormal
     from treeroll.bench.simulate import SCHEDULES, SimulateBench
-    from treeroll.bench.simulation import Cluster
-    from treeroll.bench.step_model import gpu_like
-    from treeroll.bench.virtual_coordinator import Latency
-    from treeroll.bench.virtual_core import Workload
     from treeroll.cli.bench.options import check_json, show
     from treeroll.cli.bench.running import unless_interrupted
     from treeroll.cli.console import note
     from treeroll.policy.base import Limits
+    from treeroll.simulation.cluster import Cluster
+    from treeroll.simulation.lengths import LogNormal
+    from treeroll.simulation.step_model import gpu_like
+    from treeroll.simulation.virtual_coordinator import Latency
+    from treeroll.simulation.virtual_core import Workload
 
     check_json(json_file)
     round_trips_s = _milliseconds(round_trips)

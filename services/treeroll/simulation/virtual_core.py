@@ -4,9 +4,6 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from treeroll.bench.lengths import LogNormal, path_ends
-from treeroll.bench.virtual_kv import Span
-from treeroll.bench.virtual_replica import Request
 from treeroll.core.model.branch import Outcome
 from treeroll.core.model.effects import Effect, EmitTree, PersistNode, StartBranch, StopBranch
 from treeroll.core.model.events import EndKind, ReplicaJoined, RunClosed, RunCreated, SegmentReported, TasksSubmitted
@@ -19,6 +16,9 @@ from treeroll.errors import BrokenInvariant
 from treeroll.policies import registry
 from treeroll.policies.build import build_policies
 from treeroll.policy.base import Limits
+from treeroll.simulation.lengths import LogNormal, path_ends
+from treeroll.simulation.virtual_kv import Span
+from treeroll.simulation.virtual_replica import Request
 from treeroll.tree.rng import randint
 
 RUN = "run"

@@ -9,9 +9,9 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from treeroll.bench.event_queue import EventQueue
-from treeroll.bench.virtual_kv import Span, VirtualKv
 from treeroll.core.model.events import EndKind
+from treeroll.simulation.event_queue import EventQueue
+from treeroll.simulation.virtual_kv import Span, VirtualKv
 
 # Steps are compared after divisions: differences below this are rounding.
 ROUNDING = 1e-6

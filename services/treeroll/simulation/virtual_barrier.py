@@ -8,13 +8,13 @@ another.
 from collections import deque
 from collections.abc import Callable
 
-from treeroll.bench.event_queue import EventQueue
-from treeroll.bench.virtual_coordinator import Latency
-from treeroll.bench.virtual_core import Report, VirtualCore
-from treeroll.bench.virtual_kv import Span
-from treeroll.bench.virtual_replica import Request, VirtualReplica
 from treeroll.core.model.events import EndKind
 from treeroll.core.model.run import TaskSpec
+from treeroll.simulation.event_queue import EventQueue
+from treeroll.simulation.virtual_coordinator import Latency
+from treeroll.simulation.virtual_core import Report, VirtualCore
+from treeroll.simulation.virtual_kv import Span
+from treeroll.simulation.virtual_replica import Request, VirtualReplica
 
 # More than any batch has paths: the engine queues what does not fit.
 NO_LIMIT = 1 << 20

@@ -4,11 +4,11 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from treeroll.bench.event_queue import EventQueue
-from treeroll.bench.virtual_core import Orders, Report, VirtualCore
-from treeroll.bench.virtual_kv import Span
-from treeroll.bench.virtual_replica import Request, VirtualReplica
 from treeroll.core.model.events import EndKind
+from treeroll.simulation.event_queue import EventQueue
+from treeroll.simulation.virtual_core import Orders, Report, VirtualCore
+from treeroll.simulation.virtual_kv import Span
+from treeroll.simulation.virtual_replica import Request, VirtualReplica
 
 # As the real loop's.
 TICK_LIMIT = 8192

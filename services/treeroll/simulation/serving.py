@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from treeroll.core.model.effects import StartBranch
 from treeroll.core.model.events import EndKind
 from treeroll.generator.delimiter import DelimiterScan
-from treeroll.testing.language import EOS, text_of
+from treeroll.simulation.language import EOS, text_of
 
 
 @dataclass

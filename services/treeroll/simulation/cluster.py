@@ -7,15 +7,15 @@ from collections import deque
 from dataclasses import dataclass
 
 from treeroll import clock
-from treeroll.bench.event_queue import EventQueue
-from treeroll.bench.step_model import StepModel
-from treeroll.bench.virtual_barrier import NO_LIMIT, VirtualBarrier
-from treeroll.bench.virtual_coordinator import Latency, VirtualCoordinator
-from treeroll.bench.virtual_core import RUN_AHEAD, Grown, VirtualCore, Workload
-from treeroll.bench.virtual_kv import VirtualKv
-from treeroll.bench.virtual_replica import Reports, VirtualReplica
 from treeroll.core.model.run import TaskSpec
 from treeroll.errors import BrokenInvariant, InvalidInput
+from treeroll.simulation.event_queue import EventQueue
+from treeroll.simulation.step_model import StepModel
+from treeroll.simulation.virtual_barrier import NO_LIMIT, VirtualBarrier
+from treeroll.simulation.virtual_coordinator import Latency, VirtualCoordinator
+from treeroll.simulation.virtual_core import RUN_AHEAD, Grown, VirtualCore, Workload
+from treeroll.simulation.virtual_kv import VirtualKv
+from treeroll.simulation.virtual_replica import Reports, VirtualReplica
 
 # Events between two looks at Ctrl-C.
 SLICE = 10_000

@@ -45,7 +45,7 @@ from treeroll.policies.build import Policies, build_policies
 from treeroll.policy.base import Limits, ReadsValues
 from treeroll.policy.models import named_models
 from treeroll.policy.route import RoutePolicy
-from treeroll.testing.language import (
+from treeroll.simulation.language import (
     EOS,
     NOTHING,
     Payload,
@@ -57,7 +57,7 @@ from treeroll.testing.language import (
     text_of,
     token_at,
 )
-from treeroll.testing.serving import Serving
+from treeroll.simulation.serving import Serving
 from treeroll.tree.rng import hash64, uniform
 
 BLOCK = 16
