@@ -30,6 +30,7 @@ POLICY = [
     "Expansion",
     "Growth",
     "Inserts",
+    "LeafCount",
     "Limits",
     "ModelView",
     "NamesModels",

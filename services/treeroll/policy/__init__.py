@@ -28,7 +28,7 @@ from treeroll.policy.base import (
 )
 from treeroll.policy.models import NamesModels
 from treeroll.policy.route import ModelView, RoutePolicy, Routing
-from treeroll.policy.width import within_leaves
+from treeroll.policy.width import LeafCount, within_leaves
 
 __all__ = [
     "MAX_TEMPERATURE_SCALE",
@@ -43,6 +43,7 @@ __all__ = [
     "Expansion",
     "Growth",
     "Inserts",
+    "LeafCount",
     "Limits",
     "ModelView",
     "NamesModels",

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from treeroll.policies.branch.step_entropy import StepEntropyParams, entropy_change
 from treeroll.policy.base import Expansion, Growth, Limits
-from treeroll.policy.width import MAX_FANOUT, within_leaves
+from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree import rng
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -52,7 +52,7 @@ class ARPO:
         weight: float = Field(0.2, ge=0, le=1e6, description="w, chance that each unit of entropy adds")
 
     def __init__(self, params: Params, limits: Limits) -> None:
-        within_leaves(self.name, f"initial {params.initial}", params.initial, limits)
+        within_leaves(self.name, LeafCount("initial", int, {"initial": params.initial}), limits)
         self.max_leaves = limits.leaves
         self._params = params
 

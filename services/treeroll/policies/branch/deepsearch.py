@@ -8,7 +8,7 @@ from pydantic import Field
 from treeroll.policies.branch.settled import Settled, SettledParams
 from treeroll.policies.branch.success import SuccessRates
 from treeroll.policy.base import Expansion, Growth, Limits
-from treeroll.policy.width import MAX_FANOUT, within_leaves
+from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus, StopReason
 from treeroll.tree.tree import Tree
 
@@ -59,9 +59,13 @@ class DeepSearch:
         success: float = Field(0.5, ge=-1e6, le=1e6, description="smallest reward that is a success")
 
     def __init__(self, params: Params, limits: Limits) -> None:
-        settings = f"width {params.width} and terminals {params.terminals}"
         # An expansion may end in as many paths as it has children, of which one is backed up.
-        self.max_leaves = within_leaves(self.name, settings, params.width * params.terminals, limits)
+        self.leaf_count = LeafCount(
+            "width * terminals",
+            lambda width, terminals: width * terminals,
+            {"width": params.width, "terminals": params.terminals},
+        )
+        self.max_leaves = within_leaves(self.name, self.leaf_count, limits)
         self._params = params
         self._limits = limits
 

@@ -10,7 +10,7 @@ from treeroll.errors import InvalidInput
 from treeroll.policies import signals
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
-from treeroll.policy.width import MAX_FANOUT, within_leaves
+from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus, Tokens
 from treeroll.tree.tree import Tree
 
@@ -76,8 +76,13 @@ class Echo:
             return self
 
     def __init__(self, params: Params, limits: Limits) -> None:
-        settings = f"answers {params.answers} and max_width {params.max_width}"
-        within_leaves(self.name, settings, params.answers * params.max_width, limits)
+        cut = LeafCount(
+            "answers * max_width",
+            lambda answers, max_width: answers * max_width,
+            {"answers": params.answers, "max_width": params.max_width},
+            least={"max_width": 2},
+        )
+        within_leaves(self.name, cut, limits)
         if params.min_depth >= limits.max_tokens:
             raise InvalidInput(
                 f"branch policy 'echo': min_depth {params.min_depth} allows no place before token "

@@ -1,14 +1,13 @@
 """Growth with a fixed number of children per depth: nothing is counted, compared or waited for."""
 
 from collections.abc import Sequence
-from math import prod
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from treeroll.errors import InvalidInput
 from treeroll.policy.base import MAX_TEMPERATURE_SCALE, Expansion, Growth, Limits
-from treeroll.policy.width import within_leaves
+from treeroll.policy.width import LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Node, NodeStatus
 from treeroll.tree.tree import Tree
 
@@ -19,7 +18,7 @@ TemperatureStep = Annotated[
 
 
 class FanoutPolicy:
-    """What policies of fixed fan-outs share; `settings` are those that made them, as people write them.
+    """What policies of fixed fan-outs share; `count` says which settings made them.
 
     With a `temperature_step` forks sample the hotter the deeper they start: at depth k at 1 + temperature_step * k
     times the run's temperature. Ours, after Dynamic-TreeRPO (arXiv 2509.23352), where the noise of image generation
@@ -34,10 +33,11 @@ class FanoutPolicy:
     reads_tokens: ClassVar[bool] = False
     reads_text: ClassVar[bool] = False
 
-    def __init__(self, fanouts: Sequence[int], settings: str, limits: Limits, temperature_step: float) -> None:
-        self.max_leaves = within_leaves(self.name, settings, prod(fanouts), limits)
+    def __init__(self, fanouts: Sequence[int], count: LeafCount, limits: Limits, temperature_step: float) -> None:
+        self.leaf_count = count
+        self.max_leaves = within_leaves(self.name, count, limits)
         self.fanouts = fanouts
-        self.settings = settings
+        self.settings = count.described()
         self._temperature_step = temperature_step
         if temperature_step:
             self._check_temperatures()

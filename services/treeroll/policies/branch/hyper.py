@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from treeroll.policies.branch.value import Confidence
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
-from treeroll.policy.width import MAX_FANOUT, within_leaves
+from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Node, NodeStatus
 from treeroll.tree.tree import Tree
 
@@ -55,7 +55,7 @@ class HyPER:
             return self
 
     def __init__(self, params: Params, limits: Limits) -> None:
-        within_leaves(self.name, f"warm_up {params.warm_up}", params.warm_up, limits)
+        within_leaves(self.name, LeafCount("warm_up", int, {"warm_up": params.warm_up}), limits)
         self.max_leaves = limits.leaves
         self._params = params
 

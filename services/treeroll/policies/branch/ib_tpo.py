@@ -12,7 +12,7 @@ from treeroll.policies.branch.settled import Settled, SettledParams
 from treeroll.policies.branch.success import SuccessRates
 from treeroll.policies.branch.value import Confidence
 from treeroll.policy.base import Expansion, Growth, Limits
-from treeroll.policy.width import MAX_FANOUT, within_leaves
+from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
 
@@ -54,9 +54,12 @@ class IBTPO:
         success: float = Field(0.5, ge=-1e6, le=1e6, description="smallest reward that is a success")
 
     def __init__(self, params: Params, limits: Limits) -> None:
-        settings = f"initial {params.initial}, rounds {params.rounds}, nodes {params.nodes} and forks {params.forks}"
-        made = params.initial + (params.rounds - 1) * params.nodes * params.forks
-        self.max_leaves = within_leaves(self.name, settings, made, limits)
+        self.leaf_count = LeafCount(
+            "initial + (rounds - 1) * nodes * forks",
+            lambda initial, rounds, nodes, forks: initial + (rounds - 1) * nodes * forks,
+            {"initial": params.initial, "rounds": params.rounds, "nodes": params.nodes, "forks": params.forks},
+        )
+        self.max_leaves = within_leaves(self.name, self.leaf_count, limits)
         self._params = params
 
     def grow(self, tree: Tree) -> Growth:

@@ -8,7 +8,7 @@ from pydantic import Field
 from treeroll.policies.allocate.majority import leader_gain
 from treeroll.policies.branch.answers import AnswerParams
 from treeroll.policy.base import Expansion, Growth, Limits
-from treeroll.policy.width import MAX_FANOUT, within_leaves
+from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
 
@@ -49,7 +49,7 @@ class Pets:
         )
 
     def __init__(self, params: Params, limits: Limits) -> None:
-        within_leaves(self.name, f"initial {params.initial}", params.initial, limits)
+        within_leaves(self.name, LeafCount("initial", int, {"initial": params.initial}), limits)
         self.max_leaves = limits.leaves
         self._params = params
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from treeroll.policies.branch.answers import AnswerParams
 from treeroll.policy.base import Expansion, Growth, Limits
-from treeroll.policy.width import MAX_FANOUT, within_leaves
+from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
 
@@ -50,8 +50,8 @@ class PetsOnline:
         )
 
     def __init__(self, params: Params, limits: Limits) -> None:
-        most = max(params.budgets)
-        self.max_leaves = within_leaves(self.name, f"budgets up to {most}", most, limits)
+        self.leaf_count = LeafCount("max(budgets)", max, {"budgets": params.budgets}, least={"budgets": FIRST})
+        self.max_leaves = within_leaves(self.name, self.leaf_count, limits)
         self._params = params
 
     def grow(self, tree: Tree) -> Growth:

@@ -10,7 +10,7 @@ from treeroll.policies.branch.settled import Settled, SettledParams
 from treeroll.policies.branch.success import SuccessRates
 from treeroll.policies.branch.value import Confidence, PathConfidence, ValueModel
 from treeroll.policy.base import Expansion, Growth, Limits
-from treeroll.policy.width import MAX_FANOUT, within_leaves
+from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
 
@@ -64,10 +64,13 @@ class RestMCTS:
         successes: int = Field(1, ge=1, le=MAX_FANOUT, description="successful paths after which the search stops")
 
     def __init__(self, params: Params, limits: Limits) -> None:
-        settings = f"width {params.width} and iterations {params.iterations}"
         # An expansion is of a path that goes on in one of its children.
-        made = 1 + (params.width - 1) * params.iterations
-        self.max_leaves = within_leaves(self.name, settings, made, limits)
+        self.leaf_count = LeafCount(
+            "1 + (width - 1) * iterations",
+            lambda width, iterations: 1 + (width - 1) * iterations,
+            {"width": params.width, "iterations": params.iterations},
+        )
+        self.max_leaves = within_leaves(self.name, self.leaf_count, limits)
         self._params = params
 
     def grow(self, tree: Tree) -> Growth:

@@ -1,5 +1,6 @@
 """SPO-tree: a list of fan-outs by depth (Segment Policy Optimization, arXiv 2505.23564)."""
 
+from math import prod
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -8,7 +9,7 @@ from treeroll.errors import InvalidInput
 from treeroll.policies.branch.fanout_growth import FanoutPolicy, TemperatureStep
 from treeroll.policy import base
 from treeroll.policy.base import Limits
-from treeroll.policy.width import MAX_FANOUT
+from treeroll.policy.width import MAX_FANOUT, LeafCount
 
 
 class SPO(FanoutPolicy):
@@ -42,4 +43,5 @@ class SPO(FanoutPolicy):
                 f"branch policy 'spo': fanouts has {len(fanouts)} entries, above max_depth {limits.max_depth}; "
                 "shorten fanouts or raise max_depth"
             )
-        super().__init__(fanouts, f"fanouts {','.join(map(str, fanouts))}", limits, params.temperature_step)
+        count = LeafCount("product of fanouts", prod, {"fanouts": fanouts})
+        super().__init__(fanouts, count, limits, params.temperature_step)

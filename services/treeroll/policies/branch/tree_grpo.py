@@ -7,7 +7,7 @@ from pydantic import Field
 
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
-from treeroll.policy.width import MAX_FANOUT, within_leaves
+from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree import rng
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -46,9 +46,12 @@ class TreeGRPO:
         rounds: int = Field(1, ge=0, le=MAX_FANOUT, description="L, rounds of draws")
 
     def __init__(self, params: Params, limits: Limits) -> None:
-        settings = f"chains {params.chains}, picks {params.picks} and rounds {params.rounds}"
-        made = params.chains * (1 + params.picks * params.rounds)
-        self.max_leaves = within_leaves(self.name, settings, made, limits)
+        self.leaf_count = LeafCount(
+            "chains * (1 + picks * rounds)",
+            lambda chains, picks, rounds: chains * (1 + picks * rounds),
+            {"chains": params.chains, "picks": params.picks, "rounds": params.rounds},
+        )
+        self.max_leaves = within_leaves(self.name, self.leaf_count, limits)
         self._params = params
 
     def grow(self, tree: Tree) -> Growth:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
-from treeroll.policy.width import MAX_FANOUT, within_leaves
+from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
 
@@ -51,8 +51,12 @@ class TreePlanner:
         forks: int = Field(2, ge=1, le=MAX_FANOUT, description="B, new answers at each")
 
     def __init__(self, params: Params, limits: Limits) -> None:
-        settings = f"samples {params.samples}, places {params.places} and forks {params.forks}"
-        self.max_leaves = within_leaves(self.name, settings, params.samples + params.places * params.forks, limits)
+        self.leaf_count = LeafCount(
+            "samples + places * forks",
+            lambda samples, places, forks: samples + places * forks,
+            {"samples": params.samples, "places": params.places, "forks": params.forks},
+        )
+        self.max_leaves = within_leaves(self.name, self.leaf_count, limits)
         self._params = params
 
     def grow(self, tree: Tree) -> Growth:

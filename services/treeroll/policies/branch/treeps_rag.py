@@ -8,7 +8,7 @@ from pydantic import Field
 
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
-from treeroll.policy.width import MAX_FANOUT, within_leaves
+from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.similarity import registry as embedders
 from treeroll.similarity.embedder import Embedder, Features, cosine
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
@@ -46,8 +46,14 @@ class TreePSRAG:
         embedder: str = Field("ngrams", max_length=64, description="what compares them: see `treeroll policies`")
 
     def __init__(self, params: Params, limits: Limits) -> None:
-        settings = f"fanout {params.fanout} at each of max_depth {limits.max_depth}"
-        self.max_leaves = within_leaves(self.name, settings, params.fanout**limits.max_depth, limits)
+        depth = limits.max_depth
+        self.leaf_count = LeafCount(
+            "fanout ** max_depth",
+            lambda fanout: int(fanout**depth),
+            {"fanout": params.fanout},
+            at=f" at each of max_depth {depth}",
+        )
+        self.max_leaves = within_leaves(self.name, self.leaf_count, limits)
         self._embedder = embedders.get(params.embedder)
         self._params = params
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
-from treeroll.policy.width import MAX_FANOUT, within_leaves
+from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
 
@@ -54,9 +54,12 @@ class EPTree:
         stop_token_ids: tuple[int, ...] = Field((), max_length=256, description="no places after one of these tokens")
 
     def __init__(self, params: Params, limits: Limits) -> None:
-        settings = f"chains {params.chains}, places {params.places}, rounds {params.rounds} and forks {params.forks}"
-        made = params.chains * (1 + params.places * params.rounds * params.forks)
-        self.max_leaves = within_leaves(self.name, settings, made, limits)
+        self.leaf_count = LeafCount(
+            "chains * (1 + places * rounds * forks)",
+            lambda chains, places, rounds, forks: chains * (1 + places * rounds * forks),
+            {"chains": params.chains, "places": params.places, "rounds": params.rounds, "forks": params.forks},
+        )
+        self.max_leaves = within_leaves(self.name, self.leaf_count, limits)
         self._params = params
 
     def grow(self, tree: Tree) -> Growth:

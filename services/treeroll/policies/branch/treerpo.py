@@ -7,7 +7,7 @@ from pydantic import Field
 from treeroll.policies.branch.fanout_growth import FanoutPolicy, TemperatureStep
 from treeroll.policy import base
 from treeroll.policy.base import Limits
-from treeroll.policy.width import MAX_FANOUT
+from treeroll.policy.width import MAX_FANOUT, LeafCount
 
 
 class TreeRPO(FanoutPolicy):
@@ -32,5 +32,11 @@ class TreeRPO(FanoutPolicy):
         temperature_step: TemperatureStep = 0.0
 
     def __init__(self, params: Params, limits: Limits) -> None:
-        settings = f"arity {params.arity} at each of max_depth {limits.max_depth}"
-        super().__init__((params.arity,) * limits.max_depth, settings, limits, params.temperature_step)
+        depth = limits.max_depth
+        count = LeafCount(
+            "arity ** max_depth",
+            lambda arity: int(arity**depth),
+            {"arity": params.arity},
+            at=f" at each of max_depth {depth}",
+        )
+        super().__init__((params.arity,) * depth, count, limits, params.temperature_step)
