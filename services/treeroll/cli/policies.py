@@ -117,6 +117,7 @@ def _recipe(name: str) -> Iterator[Any]:
     from dataclasses import asdict
 
     from treeroll.cli.console import table
+    from treeroll.cli.recipe_pages import leaves
     from treeroll.policies.recipes import RECIPES
 
     recipe = RECIPES[name]
@@ -128,6 +129,8 @@ def _recipe(name: str) -> Iterator[Any]:
         rows.append((section, choice.name, _settings(choice.params)))
     yield _heading(f"recipe {name}")
     yield _paragraph(recipe.summary)
+    yield _paragraph(leaves(recipe))
+    yield _paragraph(recipe.about)
     yield table("", ("section", "policy", "other than the policy's default"), rows)
     yield _paragraph(f"Source: {recipe.paper}")
 

@@ -20,11 +20,12 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a run uses unless it says otherwise."""
+    """What a run uses unless it says otherwise. `about`: which of its settings are the source's, and which are ours."""
 
     name: str
     summary: str
     paper: str
+    about: str
     limits: Limits
     segment: Choice
     branch: Choice

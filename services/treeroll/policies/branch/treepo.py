@@ -16,9 +16,17 @@ class TreePO:
     Width w is `limits.leaves`, segment length l `limits.segment_tokens`, depth d `limits.max_depth`. A tree goes
     through: first branches (b, or a random number), splits of each step's budget over its live paths, and, when no path
     is live and leaves are missing, fallback rounds. Defaults are the code's (b 2, fixed_avg, random, finished_first).
+    From paper and code are the first branches, the budget of a step, and that what an ended path would have had goes to
+    live ones; all splits and their temperatures; the leaf orders and cuts of fallback; and the token cap.
+
+    Forks are boundary decisions, so path weights make their leaves an unbiased average; fallback has read finished
+    paths, so it is retrospective, and its leaves have path weight 0.
 
     Ours, because sources are silent or broken there: the initial range works (in the release it is dead code); leaves
-    that min_tokens discards are replaced but at most `max_rounds` times; `sync` names when a split is taken.
+    that min_tokens discards are replaced but at most `max_rounds` times; paths are cut at segment ends only; the strict
+    leaf order is turned round, so that the best end comes first. Nothing couples the trees of a batch: with
+    `sync=level` the split of a step is taken once for the tree, without waiting for anybody, with `path` each path has
+    its quota.
     """
 
     name: ClassVar[str] = "treepo"
