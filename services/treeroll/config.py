@@ -142,7 +142,7 @@ class CoordinatorConfig(Config):
     """The coordinator and feed."""
 
     host: str = "127.0.0.1"
-    """Loopback only, until TLS and tokens are configured."""
+    """Loopback only (127.0.0.1 and the like, ::1, localhost), until TLS and tokens are configured."""
     port: int = Field(default=7070, ge=0, le=65535)
     """0: any free port."""
     heartbeat_s: float = Field(default=2.0, gt=0.0, le=60.0)
@@ -159,6 +159,11 @@ class CoordinatorConfig(Config):
     """No new tree starts on a replica whose KV cache is fuller than this share."""
     live_trees: int | None = Field(default=None, ge=1)
     """Most trees growing at once with each model; default: as many as its replicas have slots."""
+
+    @field_validator("host")
+    @classmethod
+    def _without_brackets(cls, host: str) -> str:
+        return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
     @model_validator(mode="after")
     def _heard_before_it_is_lost(self) -> "CoordinatorConfig":

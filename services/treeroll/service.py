@@ -19,6 +19,8 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from pydantic import Field
 
+from treeroll.addresses import is_loopback, join
+from treeroll.channels import listen, make_server
 from treeroll.chat.template import ChatTemplate
 from treeroll.config import Config, CoordinatorConfig, ScorersConfig, StoreConfig
 from treeroll.coordinator.api import RolloutsApi, add_rollouts
@@ -34,7 +36,7 @@ from treeroll.coordinator.tools import ToolDesk
 from treeroll.core.model.events import ReplicaLost
 from treeroll.core.model.state import CoreSettings, State
 from treeroll.core.scheduling import runs
-from treeroll.errors import InvalidInput, TreerollError, Unavailable
+from treeroll.errors import InvalidInput, TreerollError
 from treeroll.feed.feed import Feed
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.fleet import fleet_tokenizer, say_stop_ids, stop_ids, with_common_context
@@ -49,9 +51,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MESSAGE_BYTES = 64 << 20
 INCARNATIONS_PER_EPOCH = 10_000
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class ServiceConfig(Config):
@@ -69,7 +69,7 @@ async def serve(config: ServiceConfig, on_ready: Callable[[str], None], stop: as
     `on_ready` gets "HOST:PORT" once all replicas are ready. Raises InvalidInput for a configuration that cannot work,
     and Unavailable, StoreError or EngineError when a part gives up for good.
     """
-    if config.coordinator.host not in LOOPBACK:
+    if not is_loopback(config.coordinator.host):
         raise InvalidInput(
             f"coordinator.host is {config.coordinator.host}; without TLS and tokens treeroll serves loopback only"
         )
@@ -143,7 +143,7 @@ async def _serve_on(
     rollouts = RolloutsApi(coordinator, replicas, feed, tokenizer, timeouts, restarts)
     server, port = await start_server(config.coordinator, rollouts, replicas)
     stack.push_async_callback(server.stop, 1.0)
-    address = f"{config.coordinator.host}:{port}"
+    address = join(config.coordinator.host, port)
     # Engine seeds come from incarnations: a service that starts again on the same store must not sample the same noise.
     first_incarnation = (epoch - 1) * INCARNATIONS_PER_EPOCH + 1
     supervisor = Supervisor(config.generator, address, on_lost, first_incarnation)
@@ -197,18 +197,13 @@ def make_coordinator(
 async def start_server(
     config: CoordinatorConfig, rollouts: RolloutsApi, replicas: ReplicaPlane
 ) -> tuple[grpc.aio.Server, int]:
-    """Listen for clients and replicas. Unavailable if the port is taken."""
-    options = [("grpc.max_send_message_length", MESSAGE_BYTES), ("grpc.max_receive_message_length", MESSAGE_BYTES)]
-    server = grpc.aio.server(options=[*options, ("grpc.so_reuseport", 0)])
+    """Listen for clients and replicas. Unavailable if that cannot be, with the system's reason."""
+    server = make_server()
     add_rollouts(rollouts, server)
     replica_pb2_grpc.add_ReplicaPlaneServicer_to_server(replicas, server)
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    try:
-        port = server.add_insecure_port(f"{config.host}:{config.port}")
-    except RuntimeError:
-        taken = f"port {config.port} on {config.host} is taken; choose another with --port, or 0 for any"
-        raise Unavailable(taken) from None
+    port = listen(server, config.host, config.port)
     await server.start()
     await checks.set("", health_pb2.HealthCheckResponse.SERVING)
     return server, port

@@ -49,6 +49,24 @@ def test_the_score_is_what_the_server_answers(url: str, path: str, score: float)
     assert Judge.asked == [{"prompt": "1+2?", "completion": "It is 3.", "answer": "3", "extra": {"level": 2}}]
 
 
+@pytest.mark.parametrize("through", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+def test_a_server_on_this_machine_is_asked_without_a_proxy(
+    url: str, through: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY", "REQUEST_METHOD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(through, "http://127.0.0.1:9")
+    assert registry.build(url + "/sure").score(ITEM) == 0.75
+
+
+def test_a_server_elsewhere_is_asked_through_the_proxy(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY", "REQUEST_METHOD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", url)  # which gets the whole URL as path, and answers 503
+    with pytest.raises(ValueError, match=r"http://scorer\.example/sure answers 503"):
+        registry.build("http://scorer.example/sure").score(ITEM)
+
+
 @pytest.mark.parametrize(
     ("path", "said"), [("/true", "neither a number"), ("/text", "JSONDecodeError"), ("/away", "answers 503")]
 )

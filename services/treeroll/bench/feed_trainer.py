@@ -4,11 +4,10 @@ import asyncio
 import time
 from typing import Any
 
-import grpc
-
 import treeroll
 from treeroll.bench.child import answer_commands
-from treeroll.bench.feed_process import BARE_METHOD, MESSAGE_BYTES, RUN_ID
+from treeroll.bench.feed_process import BARE_METHOD, RUN_ID
+from treeroll.channels import open_blocking_channel
 from treeroll.errors import TreerollError
 
 
@@ -44,7 +43,7 @@ def read_bare(address: str) -> dict[str, Any]:
     """The same bytes, uninterpreted."""
     began, cpu = time.monotonic(), time.process_time()
     size = 0
-    with grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", MESSAGE_BYTES)]) as channel:
+    with open_blocking_channel(address) as channel:
         stream: Any = channel.unary_stream(BARE_METHOD)
         for message in stream(b""):
             size += len(message)

@@ -11,12 +11,12 @@ from treeroll.bench.child import answer_commands
 from treeroll.bench.latency import Latencies
 from treeroll.bench.load_messages import SegmentBytes
 from treeroll.bench.load_replica import LoadReplica
+from treeroll.channels import open_channel
 from treeroll.coordinator.gc_tuning import tune_gc
 from treeroll.pb.v1 import replica_pb2 as wire
 
 REPLICAS_PER_CHANNEL = 64
 SESSION = "/treeroll.v1.ReplicaPlane/Session"
-MESSAGE_BYTES = 64 << 20
 # Joining at the same time: more would only wait for each other.
 JOINING = 32
 # In one report when paced: the outbox of a replica does not fill up at half load.
@@ -110,13 +110,8 @@ class Load:
 
 
 def _channel(address: str) -> grpc.aio.Channel:
-    options = [
-        ("grpc.max_send_message_length", MESSAGE_BYTES),
-        ("grpc.max_receive_message_length", MESSAGE_BYTES),
-        # Else channels to one address share one connection.
-        ("grpc.use_local_subchannel_pool", 1),
-    ]
-    return grpc.aio.insecure_channel(address, options=options)
+    # Else channels to one address share one connection.
+    return open_channel(address, more=[("grpc.use_local_subchannel_pool", 1)])
 
 
 async def main() -> None:

@@ -5,7 +5,6 @@ Every call of the Rollouts service is idempotent, so every call is retried while
 """
 
 import asyncio
-import ipaddress
 import random
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -15,25 +14,16 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from treeroll import errors
+from treeroll.addresses import is_loopback, split
+from treeroll.channels import open_channel
 from treeroll.client import fork
 from treeroll.forks import generation
 from treeroll.pb.v1 import rollout_pb2_grpc
 
-MAX_MESSAGE_BYTES = 64 * 2**20
 FIRST_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 2.0
 # Longest wait for a first answer: long enough for a service that is just starting to listen, short for a mistyped port.
 CONNECT_S = 3.0
-
-_OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # gRPC's own reconnects back off to two minutes; a coordinator is back within seconds.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2000),
-    # A proxy meant for the internet must not come between a trainer and its service.
-    ("grpc.enable_http_proxy", 0),
-)
 
 # CANCELLED: what calls in flight get from a server that is being stopped; our own cancellations are no AioRpcError.
 _RETRIED = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
@@ -97,31 +87,26 @@ class Channel:
 
 def check_address(address: str) -> str:
     """The address, if it has the form HOST:PORT or unix:PATH; else InvalidInput."""
-    host, separator, port = address.rpartition(":")
-    if address.startswith("unix:") or (separator and host and port.isdecimal() and 0 < int(port) < 65536):
-        return address
-    raise errors.InvalidInput(f"address {address!r} must be HOST:PORT, e.g. 'localhost:7070'")
+    if not address.startswith("unix:"):
+        split(address)
+    return address
 
 
 def is_local(address: str) -> bool:
     """Whether traffic to the address stays on this machine."""
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return address.startswith("unix:") or host == "localhost"
+    return address.startswith("unix:") or is_loopback(split(address)[0])
 
 
 def _open(address: str, tls: Tls) -> grpc.aio.Channel:
     if not tls:
-        return grpc.aio.insecure_channel(address, options=_OPTIONS)
+        return open_channel(address)
     if isinstance(tls, str | Path):
         try:
             tls = grpc.ssl_channel_credentials(Path(tls).read_bytes())
         except OSError as error:
             raise errors.InvalidInput(f"tls certificate file {tls} cannot be read: {error.strerror}") from None
     credentials = grpc.ssl_channel_credentials() if tls is True else tls
-    return grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
+    return open_channel(address, credentials)
 
 
 def typed(error: grpc.aio.AioRpcError, address: str, method: str) -> errors.TreerollError:

@@ -8,22 +8,18 @@ from typing import Any, Protocol
 
 import grpc
 
+from treeroll.channels import Options, open_channel
 from treeroll.errors import Unavailable
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import replica_pb2_grpc
 
 log = logging.getLogger(__name__)
 
-MESSAGE_BYTES = 64 << 20
-CHANNEL_OPTIONS = [
-    ("grpc.max_send_message_length", MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+# A coordinator that is gone without a word is noticed.
+KEEPALIVE: Options = [
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # Its default grows to two minutes, far beyond our own backoff.
-    ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
 ]
 # Answers that another try will not change.
 REFUSALS = {
@@ -81,7 +77,7 @@ class Session:
 
     async def run(self) -> None:
         """Until the replica is drained. Raises SessionRefused; everything else is tried again."""
-        async with grpc.aio.insecure_channel(self._address, options=CHANNEL_OPTIONS) as channel:
+        async with open_channel(self._address, more=KEEPALIVE) as channel:
             stub: Any = replica_pb2_grpc.ReplicaPlaneStub(channel)
             while not self._peer.is_drained():
                 cause = await self._call(stub)

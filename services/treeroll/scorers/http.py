@@ -6,6 +6,7 @@ from urllib import request
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
+from treeroll.addresses import is_loopback
 from treeroll.errors import InvalidInput
 from treeroll.scorers.base import ScoreItem
 
@@ -17,7 +18,8 @@ class HttpScorer:
     """Posts one JSON object per item, `{"prompt", "completion", "answer", "extra"}`, to a URL.
 
     The answer is a JSON number, or an object with the number as `score`. Any status but 200 is an error of the item.
-    One connection per item; the item's timeout is the pool's.
+    One connection per item; the item's timeout is the pool's. Proxies of the environment are for servers elsewhere, not
+    for one on this machine.
     """
 
     version = 1
@@ -29,6 +31,8 @@ class HttpScorer:
             raise InvalidInput(f"scorer '{url[:200]}' must be of the form http://HOST[:PORT]/PATH")
         self.name = url
         self._url = url
+        proxies = request.ProxyHandler({} if is_loopback(parts.hostname) else None)
+        self._opener = request.build_opener(proxies)
 
     def score(self, item: ScoreItem) -> float:
         """The server's number. ValueError for an answer that is none, OSError if there is no answer."""
@@ -37,7 +41,7 @@ class HttpScorer:
             self._url, json.dumps(asked).encode(), {"Content-Type": "application/json"}
         )
         try:
-            with request.urlopen(post) as reply:  # noqa: S310 - as above
+            with self._opener.open(post) as reply:
                 return _number(json.loads(reply.read(MAX_ANSWER_BYTES)))
         except HTTPError as error:
             raise ValueError(f"{self._url} answers {error.code} {error.reason}") from None

@@ -21,6 +21,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
+from treeroll.addresses import join
 from treeroll.config import CoordinatorConfig
 from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.loop import Coordinator, Item
@@ -119,7 +120,7 @@ async def local_service(
     jobs = (core.run(), core.keep_time(), scoring.run(core))
     tasks = [asyncio.create_task(job) for job in jobs]
     try:
-        yield LocalService(f"127.0.0.1:{port}", core, plane, store, tokenizer, tasks)
+        yield LocalService(join(config.coordinator.host, port), core, plane, store, tokenizer, tasks)
         failed = [task for task in tasks[:SERVICE_TASKS] if task.done()]
         if failed:
             await failed[0]

@@ -1,0 +1,86 @@
+"""Channels: where gRPC connections begin and end, for clients, replicas and the service."""
+
+import errno
+import socket
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from treeroll.addresses import join
+from treeroll.errors import Unavailable
+
+MESSAGE_BYTES = 64 << 20
+Options = list[tuple[str, Any]]
+
+_MESSAGES: Options = [
+    ("grpc.max_send_message_length", MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+]
+_CHANNEL: Options = [
+    *_MESSAGES,
+    # A proxy meant for the internet must not come between a service, its replicas and its trainers.
+    ("grpc.enable_http_proxy", 0),
+    # gRPC's own reconnects back off to two minutes; a coordinator is back within seconds.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+]
+
+
+def open_channel(
+    address: str, credentials: grpc.ChannelCredentials | None = None, more: Options | None = None
+) -> grpc.aio.Channel:
+    """A channel to HOST:PORT or unix:PATH, which connects when it is first used."""
+    options = _CHANNEL + (more or [])
+    if credentials is None:
+        return grpc.aio.insecure_channel(address, options=options)
+    return grpc.aio.secure_channel(address, credentials, options=options)
+
+
+def open_blocking_channel(address: str) -> grpc.Channel:
+    """The same for code without an event loop."""
+    return grpc.insecure_channel(address, options=_CHANNEL)
+
+
+def make_server() -> grpc.aio.Server:
+    """A server that listens nowhere yet."""
+    return grpc.aio.server(options=[*_MESSAGES, ("grpc.so_reuseport", 0)])
+
+
+def listen(server: grpc.aio.Server, host: str, port: int) -> int:
+    """Have the server listen on a port, 0 for any that is free. Returns the port.
+
+    Raises Unavailable saying why the system does not allow that.
+    """
+    if port:
+        _probe(host, port)
+    try:
+        return server.add_insecure_port(join(host, port))
+    except RuntimeError as error:  # says no more than that it failed
+        _probe(host, port)
+        raise Unavailable(f"cannot listen on {join(host, port)}: {error}") from None
+
+
+def _probe(host: str, port: int) -> None:
+    """Unavailable unless the host has the port: gRPC gives no cause, and is content with one of a name's addresses."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise Unavailable(f"cannot listen on {join(host, port)}: {error.strerror}") from None
+    refusals = [_refusal(family, place) for family, *_, place in found]
+    failures = [refusal for refusal in refusals if refusal is not None]
+    if any(failure.errno == errno.EADDRINUSE for failure in failures):
+        raise Unavailable(f"port {port} on {host} is taken; choose another with --port, or 0 for any")
+    if failures and len(failures) == len(found):  # else one of them will do, as without IPv6
+        raise Unavailable(f"cannot listen on {join(host, port)}: {failures[0].strerror}")
+
+
+def _refusal(family: socket.AddressFamily, place: tuple[Any, ...]) -> OSError | None:
+    """Why the system does not give us this address and port."""
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except OSError as error:
+        return error
+    return None
