@@ -7,12 +7,13 @@ YAML, TOML or JSON; `--set a.b=c` overrides single keys. Errors name the key.
 import json
 import tomllib
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from treeroll.chat.variables import plain_kwargs
 from treeroll.errors import InvalidInput
 
 # Beyond this, sums of amounts would not fit the integers of records.
@@ -107,6 +108,10 @@ class RunConfig(Config):
     """Ask the engine for one seed per branch (slower; siblings still differ)."""
     ignore_eos: bool = False
     """Decode on through end-of-sequence tokens (benchmarks)."""
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Further variables for the chat template, such as enable_thinking; what a task sets itself comes first."""
+    chat_date: date | None = None
+    """The day that chat templates take for today; None: the day on which the run is created, if they ask for it."""
     segment: dict[str, Any] = Field(default_factory=dict)
     """Overrides of the recipe's segment policy: parameters, or `name` to swap it."""
     branch: dict[str, Any] = Field(default_factory=dict)
@@ -120,6 +125,14 @@ class RunConfig(Config):
     """What a task's results still count one epoch later, for allocators and routes."""
     history_from: str | None = None
     """Run whose tasks' results this run's allocator and route start with."""
+
+    @field_validator("chat_template_kwargs")
+    @classmethod
+    def _are_variables(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return plain_kwargs(kwargs)
+        except InvalidInput as error:
+            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
     def _one_budget_of_tokens(self) -> "RunConfig":

@@ -1,8 +1,8 @@
 """Tasks: what a client submits, from rows as users have them.
 
-The fields of a row that mean something are `id`, one of `prompt` / `messages` / `prompt_ids`, and `answer`; all others
-travel along as `extra`. A field that is null counts as absent. Values that JSON has not are taken as
-`treeroll.rows.values` says.
+The fields of a row that mean something are `id`, one of `prompt` / `messages` / `prompt_ids`, `answer`, and
+`chat_template_kwargs` beside `messages`; all others travel along as `extra`. A field that is null counts as absent.
+Values that JSON has not are taken as `treeroll.rows.values` says.
 """
 
 import json
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from treeroll.chat.messages import Message, plain_messages
+from treeroll.chat.variables import plain_kwargs
 from treeroll.checks import check_text, kind
 from treeroll.errors import InvalidInput
 from treeroll.rows.files import OneOrMore, Row, rows_of, source_name, task_files
@@ -49,6 +50,8 @@ class Task:
     """Reference answer for the scorer."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Anything else that is JSON; handed to the scorer and back with every sample."""
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Further variables for the chat template of `messages`, such as enable_thinking; they come before the run's."""
 
     def __post_init__(self) -> None:
         check_text("id", self.id)
@@ -60,6 +63,9 @@ class Task:
             raise InvalidInput(f"{found}; give exactly one of {ONE_FORM}")
         if self.messages is not None:
             object.__setattr__(self, "messages", plain_messages(self.messages))
+            object.__setattr__(self, "chat_template_kwargs", plain_kwargs(self.chat_template_kwargs))
+        elif self.chat_template_kwargs:
+            raise InvalidInput(f"'chat_template_kwargs' goes with 'messages', but this task has '{forms[0]}'")
         elif self.prompt is not None:
             check_text("prompt", self.prompt)
         else:
@@ -102,7 +108,7 @@ class Fields:
     def taken(self) -> frozenset[str]:
         """Fields of a row that do not travel along as extra."""
         prompts = (self.prompt,) if self.prompt else PROMPT_FORMS
-        return frozenset({"id", *prompts, self.answer or "answer"})
+        return frozenset({"id", *prompts, self.answer or "answer", "chat_template_kwargs"})
 
 
 USUAL = Fields()
@@ -123,6 +129,7 @@ def task_from(row: Mapping[str, Any], default_id: str, fields: Fields = USUAL, t
             id=default_id if is_missing(row.get("id")) else _text("id", row["id"], told),
             answer=_answer(row, fields.answer or "answer", told),
             extra={key: json_value(row[key], key, told) for key in row if key not in fields.taken()},
+            chat_template_kwargs=_kwargs(row, told),
             **_prompt(row, fields, told),
         )
     except RecursionError:
@@ -157,6 +164,11 @@ def _no_prompt(row: Mapping[str, Any], fields: Fields) -> str:
         return f"no prompt: field '{fields.prompt}' is absent or null{has}"
     hint = ", or say which field it is (--prompt-field, prompt_field=)" if others else ""
     return f"no prompt; give exactly one of {ONE_FORM}{hint}{has}"
+
+
+def _kwargs(row: Mapping[str, Any], told: Told) -> Any:
+    value = row.get(name := "chat_template_kwargs")
+    return {} if is_missing(value) else json_value(value, name, told)
 
 
 def _answer(row: Mapping[str, Any], name: str, told: Told) -> str | None:

@@ -5,6 +5,7 @@ Ids are those of transformers' AutoTokenizer, see `treeroll.model.facts`; chat m
 """
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property, lru_cache
@@ -106,9 +107,11 @@ class Tokenizer:
         if read != text:
             raise InvalidInput(f"{where}: the model's tokenizer cannot write {text[:200]!r}, it becomes {read[:200]!r}")
 
-    def encode_messages(self, messages: list[dict[str, Any]]) -> tuple[list[int], str]:
-        """Ids and text of chat messages under the model's template, with the generation prompt."""
-        text = self.chat.render(messages, {}, date.today())
+    def encode_messages(
+        self, messages: Sequence[Mapping[str, Any]], kwargs: Mapping[str, Any], day: date
+    ) -> tuple[list[int], str]:
+        """Ids and text of chat messages, see `ChatTemplate.render`."""
+        text = self.chat.render(messages, kwargs, day)
         return self._ids(text), text
 
     def _ids(self, text: str) -> list[int]:

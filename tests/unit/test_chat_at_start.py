@@ -1,6 +1,7 @@
 """A service that says it is ready has loaded what renders chat messages, or knows why it cannot."""
 
 import asyncio
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,10 @@ async def test_the_template_is_loaded_before_anybody_can_connect(
 ) -> None:
     tokenizer = await start(monkeypatch, chat_model(tmp_path, CHATML))
     monkeypatch.setattr("treeroll.chat.template._load", None)  # it would be called now
-    assert tokenizer.encode_messages([{"role": "user", "content": "hi"}])[1] == "[user]hi[end][assistant]"
+    assert (
+        tokenizer.encode_messages([{"role": "user", "content": "hi"}], {}, date.today())[1]
+        == "[user]hi[end][assistant]"
+    )
 
 
 @pytest.mark.parametrize(("template", "reason"), [(None, "has no chat template"), ("{% if", "is not valid Jinja")])

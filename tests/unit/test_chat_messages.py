@@ -1,20 +1,23 @@
 """Messages: what is accepted, what is left out, and the sentence for everything that no template should see."""
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from treeroll.coordinator.prompts import prompt_of
+from treeroll.coordinator.prompts import ChatSettings, prompt_of
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import rollout_pb2 as api
-from treeroll.tasks import Task, read_tasks
+from treeroll.tasks import Task, read_tasks, task_from
 from treeroll.tokenizer import Tokenizer
 
+CHAT = ChatSettings({}, date(2026, 2, 3))
 HALF = "\ud83d"
 CALL = {"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
 
@@ -57,6 +60,9 @@ BAD = [
         [user(a={"b": {HALF: None}})],
         "'a key of messages[0].a.b' holds half a surrogate pair, which is no valid Unicode text",
     ),
+]
+# Rows of tables have these, and are read as `treeroll.rows.values` says.
+NO_JSON = [
     ([user(score=float("nan"))], "'messages[0].score' cannot be written as JSON, got nan"),
     ([user(a=[{"b": float("-inf")}])], "'messages[0].a[0].b' cannot be written as JSON, got -inf"),
 ]
@@ -73,11 +79,11 @@ def test_a_bad_message_is_named_in_a_file_and_may_be_skipped(tmp_path: Path, mes
     assert [task.id for task in read_tasks(path, skip_invalid=True, on_skip=lambda _: None)] == ["good"]
 
 
-@pytest.mark.parametrize(("messages", "sentence"), BAD)
+@pytest.mark.parametrize(("messages", "sentence"), [*BAD, *NO_JSON])
 def test_the_service_refuses_the_same_whoever_sends_it(messages: Any, sentence: str) -> None:
     task = api.Task(task_id="t", messages_json=json.dumps(messages))
     with pytest.raises(InvalidInput) as caught:
-        prompt_of(task, Tokenizer(MODEL_DIR), "task 't'")
+        prompt_of(task, Tokenizer(MODEL_DIR), CHAT, "task 't'")
     assert str(caught.value) == f"task 't': {sentence}"
 
 
@@ -86,10 +92,10 @@ def test_the_service_refuses_the_same_whoever_sends_it(messages: Any, sentence: 
 )
 def test_what_cannot_be_read_is_an_error_of_the_caller(raw: str) -> None:
     with pytest.raises(InvalidInput, match=r"task 't': .*(not usable JSON|nested too deeply)"):
-        prompt_of(api.Task(task_id="t", messages_json=raw), Tokenizer(MODEL_DIR), "task 't'")
+        prompt_of(api.Task(task_id="t", messages_json=raw), Tokenizer(MODEL_DIR), CHAT, "task 't'")
 
 
-@pytest.mark.parametrize("value", [b"x", {1}, object()])
+@pytest.mark.parametrize("value", [b"x", {1}, object(), float("nan")])
 def test_values_that_no_json_has_are_named(value: Any) -> None:
     with pytest.raises(InvalidInput, match=r"'messages\[0\].a\[0\]' cannot be written as JSON, got "):
         Task("t", messages=[user(a=[value])])
@@ -128,3 +134,9 @@ def test_keys_that_parquet_gives_to_all_messages_are_those_of_each(tmp_path: Pat
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "tasks.parquet")
     assert "null" in json.dumps(pq.read_table(tmp_path / "tasks.parquet").to_pylist())
     assert [task.messages for task in read_tasks(tmp_path / "tasks.parquet")] == [row["messages"] for row in rows]
+
+
+def test_a_key_that_a_table_leaves_open_is_absent() -> None:
+    nothing = float("nan")
+    row = {"messages": np.array([{**user(), "name": nothing, "a": {"b": nothing}}, user(name="Ann")], dtype=object)}
+    assert task_from(row, "t").messages == [user(a={}), user(name="Ann")]

@@ -1,6 +1,7 @@
 """Where a rollout's settings and tasks come from, and what wins."""
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from treeroll.cli.settings import layered, rollout_settings
 from treeroll.cli.taskfile import TaskFile, prompt_check
+from treeroll.coordinator.prompts import ChatSettings
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import InvalidInput
 from treeroll.tokenizer import Tokenizer
@@ -53,7 +55,7 @@ def test_wrong_settings_are_named(tmp_path: Path, text: str, sets: list[str], me
 
 def check(path: Path, **changes: Any) -> TaskFile:
     options: dict[str, Any] = {"limit": None, "skip_invalid": False, "on_skip": lambda error: None}
-    options["check_prompt"] = prompt_check(Tokenizer.load(MODEL_DIR))
+    options["check_prompt"] = prompt_check(Tokenizer.load(MODEL_DIR), CHAT)
     return TaskFile.check(path, **{**options, **changes})
 
 
@@ -66,6 +68,7 @@ def rows(count: int) -> list[dict[str, Any]]:
     return [{"id": f"t{i}", "prompt": f"Compute {i}+1.\n", "level": i} for i in range(count)]
 
 
+CHAT = ChatSettings({}, date(2026, 2, 3))
 LONG = {"id": "long", "prompt": "1+" * 600}
 
 
@@ -103,7 +106,7 @@ def test_without_a_model_prompts_are_left_to_the_service(tmp_path: Path) -> None
         ([LONG], {}, "task 'long': the prompt has 1200 tokens, the model's context is 1024"),
         ([LONG], {"skip_invalid": True}, "holds no task that can run"),
         (rows(2), {"limit": 0}, "--limit must be 1 or more, got 0"),
-        (rows(1), {"check_prompt": prompt_check(Tokenizer.load(MODEL_DIR, 10))}, "the model's context is 10"),
+        (rows(1), {"check_prompt": prompt_check(Tokenizer.load(MODEL_DIR, 10), CHAT)}, "the model's context is 10"),
     ],
 )
 def test_tasks_that_cannot_run_are_refused(tmp_path: Path, lines: Any, changes: Any, message: str) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def test_ids_are_those_of_auto_tokenizer(name: str, models: dict[str, Path], exp
     tokenizer = Tokenizer.load(models[name])
     *texts, chat = expected[models[name]]
     assert [tokenizer.encode_text(text) for text in TEXTS] == texts
-    assert tokenizer.encode_messages(CHAT)[0] == chat
+    assert tokenizer.encode_messages(CHAT, {}, date.today())[0] == chat
     assert len(texts[1]) > 100
     assert texts[0][0] == BOS
 
@@ -159,7 +160,7 @@ def test_a_rendered_chat_as_text_has_the_ids_of_its_messages_and_that_is_said_on
 ) -> None:
     _say_once.cache_clear()
     tokenizer = Tokenizer.load(models["as saved"])
-    ids, text = tokenizer.encode_messages(CHAT)
+    ids, text = tokenizer.encode_messages(CHAT, {}, date.today())
     assert tokenizer.encode_text(text) == tokenizer.encode_text(text) == ids
     assert len([record for record in caplog.records if "prompts that begin with '<s>'" in record.getMessage()]) == 1
 

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from datetime import date
 from itertools import chain
 from typing import Any
 
@@ -55,9 +56,9 @@ class Job:
 
     def __init__(self, plan: Plan, display: Display) -> None:
         """Reads what is there to resume. InvalidInput if it does not belong to the plan."""
-        self._plan = plan
         self._display = display
         self._earlier = Earlier.of(plan.directory) if plan.mode is Mode.RESUME else Earlier()
+        self._plan = _dated_like(self._earlier.record, plan)
         self._sessions = dict(self._earlier.sessions)
         self._failures: dict[str, str] = {}
         self._service: LocalService | None = None
@@ -164,6 +165,9 @@ class Job:
             return record
         self._display.say(f"{counted(about.replicas, 'replica')} ready at {client.address} after {setup_s:.1f} s")
         run = await client.create_run(record.run_id, **self._plan.run.model_dump(mode="json", exclude_unset=True))
+        # A day that the prompts say is that of the rollout's first session.
+        day = (await run.status()).config.get("chat_date")
+        record = replace(record, run={**record.run, "chat_date": day})
         session = self._session(client, run, about, interrupts)
         await self._submit_and_stream(run, session, chain([first], missing), record)
         return record
@@ -226,6 +230,14 @@ class Job:
         if self._earlier.record is not None:
             self._earlier.record.check_resumed_by(record, plan.directory.path)
         return record
+
+
+def _dated_like(record: RunRecord | None, plan: Plan) -> Plan:
+    """The plan with the day of what it goes on with, unless it has one."""
+    day = record.run.get("chat_date") if record is not None else None
+    if day is None or plan.run.chat_date is not None:
+        return plan
+    return replace(plan, run=plan.run.model_copy(update={"chat_date": date.fromisoformat(day)}))
 
 
 def _run_id(name: str) -> str:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,7 @@ def _local(settings: Settings) -> "tuple[ServiceConfig, PromptCheck]":
     """Check what a service of our own will be given."""
     from treeroll import clock
     from treeroll.coordinator.budgets import check_deadline
+    from treeroll.coordinator.prompts import ChatSettings, with_chat_date
     from treeroll.coordinator.specs import check_inserts, run_spec
     from treeroll.generator.fleet import endless, fleet_tokenizer
     from treeroll.service import ServiceConfig
@@ -91,7 +93,8 @@ def _local(settings: Settings) -> "tuple[ServiceConfig, PromptCheck]":
         sys.path.insert(0, os.getcwd())
     check_inserts(run_spec("preflight", settings.run, tokenizer.vocab_size, pools=pools), tokenizer)
     check_deadline(settings.run, clock.wall())
-    return service, prompt_check(tokenizer)
+    dated = with_chat_date(settings.run, tokenizer.chat, date.fromtimestamp(clock.wall()))
+    return service, prompt_check(tokenizer, ChatSettings.of(dated.model_dump_json()))
 
 
 def _check_remote(request: Request) -> None:

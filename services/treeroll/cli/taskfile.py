@@ -97,12 +97,15 @@ def _digest(files: Sequence[Path]) -> str:
     return digests[0].hexdigest() if len(digests) == 1 else sha256(b"".join(d.digest() for d in digests)).hexdigest()
 
 
-def prompt_check(tokenizer: Any) -> PromptCheck:
-    """A check against the context and vocabulary of a model (`treeroll.tokenizer.Tokenizer`)."""
+def prompt_check(tokenizer: Any, chat: Any) -> PromptCheck:
+    """A check against the context and vocabulary of a model (`treeroll.tokenizer.Tokenizer`).
+
+    `chat` is how messages are rendered (`treeroll.coordinator.prompts.ChatSettings`).
+    """
 
     def check(task: Task, where: str) -> None:
         try:
-            ids = _ids(task, tokenizer)
+            ids = _ids(task, tokenizer, chat)
         except InvalidInput as error:
             raise InvalidInput(f"{where}: {error}") from None
         tokenizer.check_prompt(ids, where)
@@ -110,9 +113,9 @@ def prompt_check(tokenizer: Any) -> PromptCheck:
     return check
 
 
-def _ids(task: Task, tokenizer: Any) -> list[int]:
+def _ids(task: Task, tokenizer: Any, chat: Any) -> list[int]:
     if task.prompt is not None:
         return list(tokenizer.encode_text(task.prompt))
     if task.messages is not None:
-        return list(tokenizer.encode_messages([dict(message) for message in task.messages])[0])
+        return list(tokenizer.encode_messages(task.messages, {**chat.kwargs, **task.chat_template_kwargs}, chat.day)[0])
     return list(task.prompt_ids or ())

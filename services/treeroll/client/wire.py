@@ -68,7 +68,9 @@ def _task_message(task: Task | Mapping[str, Any], position: int, fields: Fields,
     if task.prompt is not None:
         message.text = task.prompt
     elif task.messages is not None:
-        message.messages_json = json.dumps([dict(entry) for entry in task.messages])
+        message.messages_json = json.dumps(task.messages)
+        if task.chat_template_kwargs:
+            message.chat_template_kwargs_json = json.dumps(task.chat_template_kwargs)
     elif task.prompt_ids is not None:
         message.prompt_ids = np.asarray(task.prompt_ids, "<i4").tobytes()
     if task.extra:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import date
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -14,13 +15,14 @@ from treeroll.coordinator.allocation import success_history
 from treeroll.coordinator.audit import audit
 from treeroll.coordinator.budgets import check_deadline
 from treeroll.coordinator.loop import Coordinator
+from treeroll.coordinator.prompts import ChatSettings, with_chat_date
 from treeroll.coordinator.rewards import RewardDesk
 from treeroll.coordinator.sessions import ReplicaPlane
 from treeroll.coordinator.specs import check_inserts, run_config, run_spec, task_spec
 from treeroll.core.model.events import Drained, RunCancelled, RunClosed, RunCreated, TasksSubmitted, Undrained
 from treeroll.core.model.history import History
 from treeroll.core.model.pool import Pool
-from treeroll.core.model.run import Run
+from treeroll.core.model.run import Run, TaskSpec
 from treeroll.core.scheduling import runs
 from treeroll.errors import (
     ERROR_METADATA_KEY,
@@ -87,7 +89,8 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
     @typed
     async def CreateRun(self, request: api.CreateRunRequest, context: Any) -> api.Run:
         config = run_config(request.config_json, f"run '{request.run_id}'")
-        # Checking a scorer may import user code: not on the event loop.
+        # Templates and scorers may have to be imported: not on the event loop.
+        config = await asyncio.to_thread(with_chat_date, config, self._tokenizer.chat, self._today(request.run_id))
         history = await self._history(config)
         pools = tuple(self._coordinator.state.pools)
         spec = await asyncio.to_thread(
@@ -101,6 +104,11 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         self._scorer_timeouts.setdefault(spec.run_id, config.scorer_timeout_s)
         await self._coordinator.call(RunCreated(spec, clock.wall()))
         return self._record(spec.run_id)
+
+    def _today(self, run_id: str) -> date:
+        """The day of a run that is there, which a client that asks for it again need not know; else this one."""
+        known = self._coordinator.state.runs.get(run_id)
+        return date.fromtimestamp(clock.wall()) if known is None else ChatSettings.of(known.spec.config_json).day
 
     async def _history(self, config: RunConfig) -> History:
         """What the run's allocator and route start with."""
@@ -121,12 +129,14 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
             raise errors.Drained("the service drains and takes no tasks: submit to another one, or `treeroll undrain`")
         if len(request.tasks) > MAX_TASKS_PER_CALL:
             raise InvalidInput(f"{len(request.tasks)} tasks in one call; send at most {MAX_TASKS_PER_CALL}")
-        specs = await asyncio.to_thread(
-            lambda: [task_spec(request.run_id, request.epoch, task, self._tokenizer) for task in request.tasks]
-        )
+        specs = await asyncio.to_thread(self._task_specs, request, run.spec.config_json)
         duplicates = sum(spec.key in run.tasks for spec in specs)
         await self._coordinator.call(TasksSubmitted(request.run_id, specs))
         return api.SubmitTasksReply(tree_ids=[spec.tree_id for spec in specs], duplicates=duplicates)
+
+    def _task_specs(self, request: api.SubmitTasksRequest, config_json: str) -> list[TaskSpec]:
+        chat = ChatSettings.of(config_json)
+        return [task_spec(request.run_id, request.epoch, task, self._tokenizer, chat) for task in request.tasks]
 
     @typed
     async def CloseRun(self, request: api.CloseRunRequest, context: Any) -> api.Run:

@@ -12,7 +12,7 @@ from treeroll.config import RunConfig, parse
 from treeroll.coordinator.allocation import allocator, growth_by_leaves
 from treeroll.coordinator.budgets import run_budget, total_tokens
 from treeroll.coordinator.models import check_branch_models, route_policy, run_models
-from treeroll.coordinator.prompts import prompt_of
+from treeroll.coordinator.prompts import ChatSettings, prompt_of
 from treeroll.coordinator.records import CLIENT_SCORER
 from treeroll.core.model.history import History
 from treeroll.core.model.run import RunSpec, Sampling, TaskSpec
@@ -150,25 +150,24 @@ def run_limits(config: RunConfig) -> Limits:
     return Limits(config.leaves or usual.leaves, segment_tokens, max_depth, config.max_tokens or max_tokens)
 
 
-def task_spec(run_id: str, epoch: int, task: api.Task, tokenizer: Tokenizer) -> TaskSpec:
-    """Tokenise and check one task. InvalidInput names it."""
+def task_spec(run_id: str, epoch: int, task: api.Task, tokenizer: Tokenizer, chat: ChatSettings) -> TaskSpec:
+    """Tokenise and check one task of a run with these chat settings. InvalidInput names it."""
     where = f"task '{task.task_id}'"
     if not 1 <= len(task.task_id) <= MAX_TASK_ID_CHARS:
         raise InvalidInput(f"{where}: a task id has 1 to {MAX_TASK_ID_CHARS} characters")
-    ids, text = prompt_of(task, tokenizer, where)
-    tokenizer.check_prompt(ids, where)
+    prompt = prompt_of(task, tokenizer, chat, where)
+    tokenizer.check_prompt(prompt.ids, where)
     extra_json = _extra(task.extra_json, where)
     answer = task.answer if task.HasField("answer") else None
-    prompt_ids = np.asarray(ids, "<i4").tobytes()
     digest = blake2b(digest_size=16)
-    for part in (prompt_ids, repr(answer).encode(), extra_json.encode()):
+    for part in (prompt.sent, repr(answer).encode(), extra_json.encode()):
         digest.update(len(part).to_bytes(8, "little") + part)
     return TaskSpec(
         task_id=task.task_id,
         epoch=epoch,
         tree_id=f"{hash64('tree', run_id, task.task_id, epoch):016x}",
-        prompt_ids=prompt_ids,
-        prompt_text=text,
+        prompt_ids=np.asarray(prompt.ids, "<i4").tobytes(),
+        prompt_text=prompt.text,
         digest=digest.hexdigest(),
         answer=answer,
         extra_json=extra_json,

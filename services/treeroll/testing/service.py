@@ -20,6 +20,7 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from treeroll.addresses import join
 from treeroll.config import CoordinatorConfig
@@ -56,6 +57,7 @@ class LocalService:
     replicas: ReplicaPlane
     store: Store
     tokenizer: Tokenizer
+    """Of the service's model, which all replicas are of."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start_replica(
@@ -68,7 +70,7 @@ class LocalService:
     ) -> asyncio.Task[None]:
         """A simulated replica; cancelling the task is its death."""
         engine = SimulatedEngine(
-            Detokenizer(MODEL_DIR).tokenizer,
+            Detokenizer(self.tokenizer.model_dir).tokenizer,
             slots=slots,
             max_model_len=1024,
             latency=latency or SimulatedLatency(step_s=0.0),
@@ -77,7 +79,8 @@ class LocalService:
 
     def serve_engine(self, engine: Engine, replica_id: str, incarnation: int = 1, pool: str = "") -> asyncio.Task[None]:
         """A replica over any engine, in this process."""
-        replica = Replica(engine, Detokenizer(MODEL_DIR), replica_id, incarnation, self.address, pool)
+        detokenizer = Detokenizer(self.tokenizer.model_dir)
+        replica = Replica(engine, detokenizer, replica_id, incarnation, self.address, pool)
         task = asyncio.create_task(replica.run(), name=replica_id)
         self.tasks.append(task)
         return task
@@ -101,14 +104,16 @@ async def local_service(
     store: Store | None = None,
     coordinator: CoordinatorConfig | None = None,
     pools: Sequence[str] = (),
+    model: Path = MODEL_DIR,
 ) -> AsyncIterator[LocalService]:
-    """Start everything but replicas; stop it all at the end. `pools` names models; all are the demo model."""
+    """Start everything but replicas; stop it all at the end. `pools` names models; all are the same one."""
+    shared = {"pools": {name: {"model": model} for name in pools}} if pools else {"model": model}
     config = ServiceConfig(
-        generator=GeneratorConfig(pools={name: {"model": MODEL_DIR} for name in pools}),
+        generator=GeneratorConfig.model_validate(shared),
         coordinator=coordinator or CoordinatorConfig(port=0, heartbeat_s=0.2, lease_s=2.0),
     )
     store = store or MemoryStore()
-    tokenizer = Tokenizer.load(MODEL_DIR)
+    tokenizer = Tokenizer.load(model)
     timeouts: dict[str, float] = {}
     scoring = Scoring(InlineScorers(), timeouts)
     core = make_coordinator(config, tokenizer, store, await store.open(), scoring)

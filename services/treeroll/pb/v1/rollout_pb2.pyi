@@ -185,20 +185,22 @@ class GetRunRequest(_message.Message):
     def __init__(self, run_id: _Optional[str] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("task_id", "text", "messages_json", "prompt_ids", "answer", "extra_json")
+    __slots__ = ("task_id", "text", "messages_json", "prompt_ids", "answer", "extra_json", "chat_template_kwargs_json")
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     MESSAGES_JSON_FIELD_NUMBER: _ClassVar[int]
     PROMPT_IDS_FIELD_NUMBER: _ClassVar[int]
     ANSWER_FIELD_NUMBER: _ClassVar[int]
     EXTRA_JSON_FIELD_NUMBER: _ClassVar[int]
+    CHAT_TEMPLATE_KWARGS_JSON_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     text: str
     messages_json: str
     prompt_ids: bytes
     answer: str
     extra_json: str
-    def __init__(self, task_id: _Optional[str] = ..., text: _Optional[str] = ..., messages_json: _Optional[str] = ..., prompt_ids: _Optional[bytes] = ..., answer: _Optional[str] = ..., extra_json: _Optional[str] = ...) -> None: ...
+    chat_template_kwargs_json: str
+    def __init__(self, task_id: _Optional[str] = ..., text: _Optional[str] = ..., messages_json: _Optional[str] = ..., prompt_ids: _Optional[bytes] = ..., answer: _Optional[str] = ..., extra_json: _Optional[str] = ..., chat_template_kwargs_json: _Optional[str] = ...) -> None: ...
 
 class SubmitTasksRequest(_message.Message):
     __slots__ = ("run_id", "epoch", "tasks")
