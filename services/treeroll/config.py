@@ -167,7 +167,9 @@ class CoordinatorConfig(Config):
     placement: str = "parent_affinity"
     """How branches choose replicas: see `treeroll policies`."""
     max_attempts: int = Field(default=5, ge=1, le=100)
-    """Grants of one branch before it ends as lost."""
+    """Requests of one branch that may fail in an engine before it ends as lost; replicas that die do not count."""
+    max_losses: int = Field(default=2, ge=2, le=1000)
+    """Replicas that may die with one task on them, the last with nothing else, before the task is quarantined."""
     kv_hold: float = Field(default=0.8, gt=0.0, le=1.0)
     """No new tree starts on a replica whose KV cache is fuller than this share."""
     live_trees: int | None = Field(default=None, ge=1)

@@ -136,9 +136,9 @@ async def _serve_on(
     replicas = ReplicaPlane(coordinator, config.coordinator.heartbeat_s, tokenizer)
     restarts: Counter[str] = Counter()
 
-    def on_lost(replica_id: str, incarnation: int) -> None:
+    def on_lost(replica_id: str, incarnation: int, cause: str) -> None:
         restarts[replica_id] += 1
-        coordinator.post_nowait(Item([ReplicaLost(replica_id, incarnation, "its process died")]))
+        coordinator.post_nowait(Item([ReplicaLost(replica_id, incarnation, cause)]))
 
     rollouts = RolloutsApi(coordinator, replicas, feed, tokenizer, timeouts, restarts)
     server, port = await start_server(config.coordinator, rollouts, replicas)
@@ -182,6 +182,7 @@ def make_coordinator(
         lease_s=settings.lease_s,
         run_ahead=settings.run_ahead,
         max_attempts=settings.max_attempts,
+        max_losses=settings.max_losses,
         kv_hold=settings.kv_hold,
         live_trees=settings.live_trees,
         read_tokens=read_tokens,

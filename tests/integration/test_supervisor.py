@@ -35,7 +35,8 @@ def ray_cluster() -> Iterator[None]:
 class Lost(list[tuple[str, int]]):
     """What on_lost was called with."""
 
-    def __call__(self, replica_id: str, incarnation: int) -> None:
+    def __call__(self, replica_id: str, incarnation: int, cause: str) -> None:
+        assert cause
         self.append((replica_id, incarnation))
 
 

@@ -60,7 +60,7 @@ def random_world(seed: int) -> World:
         end_share=chance.choice((0.003, 0.03, 0.1)),
         budget=budget,
         kill_share=chance.choice((0.0, 0.03, 0.15)),
-        max_attempts=chance.choice((2, 1000)),
+        max_losses=chance.choice((2, 1000)),
         tasks=chance.randint(1, 2),
         epochs=chance.randint(1, 2),
         policies=growth(number),

@@ -133,12 +133,12 @@ def test_a_budget_is_never_overrun_and_cut_trees_say_so(budget: int) -> None:
             assert "budget" in live.error
 
 
-def test_a_branch_that_is_lost_again_and_again_ends_its_tree_as_partial_or_failed() -> None:
-    world = World(kill_share=0.5, max_attempts=2, tasks=2)
+def test_trees_that_are_alone_whenever_replicas_die_are_quarantined() -> None:
+    world = World(kill_share=0.5, max_losses=2, tasks=2)
     trees = world.run()
     assert len(trees) == 2
     assert all(live.status in (TreeStatus.PARTIAL, TreeStatus.FAILED) for live in trees.values())
-    assert all("lost" in live.error for live in trees.values())
+    assert all("is quarantined" in live.error for live in trees.values())
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -243,7 +243,7 @@ def test_the_summary_follows_its_definitions() -> None:
     tally.add_tree(TreeFigures(10, [20, 30], [1.0, 0.0], [0.5, 0.5], distinct=2))
     tally.add_tree(TreeFigures(5, [25], [None], [1.0], reward_errors=1, partial=True, distinct=1))
     figures = Figures(generated_tokens=60, forks=1, lost_tokens_max=4, engine_errors=2)
-    first = Session("a", 1.0, 2.0, figures, engine_error="a logprob was nan")
+    first = Session("a", 1.0, 2.0, figures, engine_error="a logprob was nan", quarantined=["t7"])
     sessions = {"a": first, "b": Session("b", 1.0, 3.0, Figures(generated_tokens=15))}
     summary = summarize(tally, sessions, facts(failures=[("t9", "it was too long")]))
     assert summary["generated_tokens"] == 75
@@ -256,6 +256,7 @@ def test_the_summary_follows_its_definitions() -> None:
     assert summary["distinct_sample_fraction"] == 1.0
     assert (summary["trees"], summary["partial_trees"], summary["reward_errors"]) == (2, 1, 1)
     assert (summary["engine_errors"], summary["engine_error"]) == (2, "a logprob was nan")
+    assert summary["quarantined"] == ["t7"]
     assert summary["failures"] == [{"task_id": "t9", "error": "it was too long"}]
     json.dumps(summary, allow_nan=False)
 

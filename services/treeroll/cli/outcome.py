@@ -17,6 +17,9 @@ from treeroll.results.summary import Facts, summarize
 
 INTERRUPTED = 130
 
+# Tasks that a note names; summary.json has all.
+NAMED_TASKS = 10
+
 # What else is worth knowing of the software on this machine when it ran the service.
 PACKAGES = ("torch", "ray", "redis", "pyarrow", "numpy")
 
@@ -101,6 +104,9 @@ def report(plan: Plan, summary: Mapping[str, Any], display: Display, *, interrup
         display.say(f"note: {summary['stop_detail']}")
     if summary["engine_errors"]:
         display.say(f"note: {summary['engine_errors']} requests failed, the last because {summary['engine_error']}")
+    if quarantined := summary["quarantined"]:
+        named = ", ".join(quarantined[:NAMED_TASKS])
+        display.say(f"note: replicas died of {len(quarantined)} tasks, which were quarantined: {named}")
     if summary["failed_tasks"]:
         display.say(f"note: {summary['failed_tasks']} tasks ended without a sample; summary.json says why")
     if summary["partial_trees"]:

@@ -167,6 +167,8 @@ class RunStatus:
     """Requests that an engine refused, failed, or answered with numbers that cannot be."""
     engine_error: str
     """The latest of those errors as a sentence; "" without any."""
+    quarantined: list[str]
+    """Ids of tasks that replicas died of, in order; their trees were ended."""
     caps: list[Cap]
     """On the whole run's use, those that are set."""
     models: list[ModelUse]
@@ -186,6 +188,7 @@ class RunStatus:
         own: dict[str, Any] = {
             "deadline": run.deadline if run.HasField("deadline") else None,
             "models": [ModelUse(**_scalars(ModelUse, model)) for model in run.models],
+            "quarantined": list(run.quarantined),
             "caps": [Cap(**_scalars(Cap, cap)) for cap in run.caps],
             "ledger": Ledger.from_proto(run.ledger),
             "config": json.loads(run.config_json) if run.config_json else {},

@@ -236,14 +236,19 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         return status
 
     def _pool(self, pool: Pool) -> api.PoolStatus:
-        replicas = pool.replicas.values()
+        replicas = pool.members
+        queues = [
+            pool.anywhere,
+            *(replica.queue for replica in replicas),
+            *(cell.queue for cell in pool.quarantine.cells),
+        ]
         return api.PoolStatus(
             name=pool.name,
             engine=self._replicas.engines.get(pool.name),
             replicas=len(replicas),
-            slots=pool.room.slots,
+            slots=sum(replica.slots for replica in replicas),
             branches=sum(len(replica.grants) for replica in replicas),
-            waiting_branches=len(pool.anywhere) + sum(len(replica.queue) for replica in replicas),
+            waiting_branches=sum(map(len, queues)),
             live_trees=pool.trees,
         )
 

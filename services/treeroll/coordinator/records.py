@@ -59,6 +59,7 @@ def run_record(run: Run) -> api.Run:
         deadline=run.deadline,
         engine_errors=counters.engine_errors,
         engine_error=run.engine_error,
+        quarantined=run.quarantined,
         models=[api.ModelUse(model=name, trees=use.trees, tokens=use.tokens) for name, use in run.uses.items()],
     )
 

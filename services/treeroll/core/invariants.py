@@ -99,8 +99,9 @@ def _of_grants(state: State) -> Iterator[Finding]:
 
 def _of_pool(state: State, pool: Pool) -> Iterator[Finding]:
     room, replicas = pool.room, [r for r in state.replicas.values() if r.model == pool.name]
-    if {r.replica_id for r in replicas} != set(pool.replicas) or sorted(pool.replicas) != pool.ready:
+    if {r.replica_id for r in replicas} != {r.replica_id for r in pool.members} or sorted(pool.replicas) != pool.ready:
         yield "Bounded", f"pool '{pool.name}' lists {pool.ready}, its replicas are others"
+    replicas = list(pool.replicas.values())
     if (room.free, room.slots) != (sum(r.free for r in replicas), sum(r.slots for r in replicas)):
         yield "Bounded", f"{room.free} free of {room.slots} slots are counted, the replicas say otherwise"
     trees = sum(live.task.model == pool.name for live in state.trees.values())
@@ -116,5 +117,26 @@ def _of_pool(state: State, pool: Pool) -> Iterator[Finding]:
         strangers += [entry[-1].number for entry in replica.queue.heap if entry[-1].model != pool.name]
         if strangers:
             yield "TreeWellFormed", f"replica {replica.replica_id} of pool '{pool.name}' has branches of other pools"
+    yield from _of_quarantine(state, pool)
     if any(entry[-1].model != pool.name for entry in pool.anywhere.heap):
         yield "TreeWellFormed", f"branches of other pools wait in pool '{pool.name}'"
+
+
+def _of_quarantine(state: State, pool: Pool) -> Iterator[Finding]:
+    quarantine = pool.quarantine
+    known = {tree_id: cell for cell in quarantine.cells for tree_id in cell.trees}
+    if (
+        known != quarantine.of
+        or not known.keys() <= state.trees.keys()
+        or not quarantine.losses.keys() <= state.trees.keys()
+    ):
+        yield "Bounded", f"pool '{pool.name}' keeps suspects that grow no more, or not in one cell each"
+    queues = [pool.anywhere, *(replica.queue for replica in pool.members)]
+    if any(entry[-2].tree_id in known for queue in queues for entry in queue.heap):
+        yield "Bounded", f"branches of suspects wait in pool '{pool.name}' with all others"
+    if (ward := quarantine.ward) is None:
+        if known and pool.replicas:
+            yield "Bounded", f"suspects wait in pool '{pool.name}', and no replica is kept for them"
+        return
+    if ward.replica_id in pool.replicas or len(ward.queue) or not known:
+        yield "Bounded", f"replica {ward.replica_id} is a ward and takes others, or has no suspects to wait for"

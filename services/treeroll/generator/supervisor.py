@@ -18,9 +18,10 @@ from treeroll.generator.config import GeneratorConfig
 
 log = logging.getLogger(__name__)
 
-# A life shorter than this after it was ready counts as a failure to start.
-FAST_FAILURE_S = 30.0
-MAX_FAST_FAILURES = 3
+# A replica is given up after so many starts in a row that failed, or so many lives in a row that were shorter than this
+# once it was ready: more, because tasks that engines die of are found by the replicas that they kill.
+SHORT_LIFE_S = 30.0
+MAX_FAILED_STARTS, MAX_SHORT_LIVES = 3, 10
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.5, 30.0
 KILL_TIMEOUT_S = 10.0
 # A Ray actor runs this many of its methods at once; ours are few and short, except for serve().
@@ -51,14 +52,20 @@ class _Life:
 
 @dataclass(slots=True)
 class _Failures:
-    """Consecutive fast failures of one replica."""
+    """Consecutive failures of one replica to start, or to live for long."""
 
     count: int = 0
+    starts: int = 0  # the latest of them that were failures to start
     first_cause: str = ""
 
-    def add(self, cause: str) -> None:
+    def add(self, cause: str, started: bool) -> None:
         self.first_cause = self.first_cause or cause
         self.count += 1
+        self.starts = 0 if started else self.starts + 1
+
+    @property
+    def too_many(self) -> bool:
+        return self.starts >= MAX_FAILED_STARTS or self.count >= MAX_SHORT_LIVES
 
     @property
     def backoff_s(self) -> float:
@@ -71,13 +78,13 @@ class Supervisor:
 
     They are r0, r1, ... where pools have no names, else POOL-0, POOL-1, ...
 
-    One task owns it: `run()` until `stop()` is called or it is cancelled. `on_lost(replica_id, incarnation)` is called
-    in that task when an incarnation is gone for good, before the next one starts.
+    One task owns it: `run()` until `stop()` is called or it is cancelled. `on_lost(replica_id, incarnation, cause)` is
+    called in that task when an incarnation is gone for good, before the next one starts.
     """
 
     config: GeneratorConfig
     coordinator_address: str
-    on_lost: Callable[[str, int], None]
+    on_lost: Callable[[str, int, str], None]
     first_incarnation: int = 1
     """Must be above any that the coordinator has seen, if it outlives this supervisor."""
     failure: EngineError | None = None
@@ -142,11 +149,11 @@ class Supervisor:
             if self._stopping.is_set() or cause is None:
                 return
             log.warning("replica %s incarnation %d is lost: %s", life.seat.replica_id, incarnation, cause)
-            self.on_lost(life.seat.replica_id, incarnation)
-            if life.ready_at is not None and time.monotonic() - life.ready_at > FAST_FAILURE_S:
+            self.on_lost(life.seat.replica_id, incarnation, cause)
+            if life.ready_at is not None and time.monotonic() - life.ready_at > SHORT_LIFE_S:
                 failures = _Failures()
-            failures.add(cause)
-            if failures.count >= MAX_FAST_FAILURES:
+            failures.add(cause, started=life.ready_at is not None)
+            if failures.too_many:
                 self._give_up(life.seat.replica_id, failures)
                 return
             with contextlib.suppress(TimeoutError):

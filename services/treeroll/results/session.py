@@ -54,13 +54,15 @@ class Session:
     """Why the run came short of its tasks, as in `RunStatus`."""
     engine_error: str = ""
     """The latest error of a request in an engine."""
+    quarantined: list[str] = field(default_factory=list)
+    """Ids of tasks that replicas died of."""
 
     def read(self, status: Any) -> None:
         """Take over a newer `RunStatus`."""
         self.figures = Figures.of(status)
         self.caps = [asdict(cap) for cap in status.caps]
         self.stop_reason, self.stop_detail = status.stop_reason, status.stop_detail
-        self.engine_error = status.engine_error
+        self.engine_error, self.quarantined = status.engine_error, list(status.quarantined)
 
 
 Sessions = dict[str, Session]

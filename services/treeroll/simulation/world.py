@@ -93,7 +93,7 @@ class World:
     budget: Budget | None = None
     placement: str = "parent_affinity"
     kill_share: float = 0.0
-    max_attempts: int = 1000
+    max_losses: int = 1000
     tasks: int = 5
     epochs: int = 1
     policies: Policies | None = None
@@ -112,7 +112,7 @@ class World:
         pools = {**dict.fromkeys(named_models(policies.branch), self.replicas), **pools}
         self.state = State(
             CoreSettings(
-                place, tuple(pools), max_attempts=self.max_attempts,
+                place, tuple(pools), max_losses=self.max_losses,
                 read_tokens=read_tokens, observe=observe, encode=encode,
             )
         )  # fmt: skip

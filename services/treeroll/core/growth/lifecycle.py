@@ -113,7 +113,11 @@ def _end_branch(
         error = event.error or "the engine refused the request"
         live.run.counters.engine_errors += 1
         live.run.engine_error = error
-        lose_grant(state, live, branch, error)
+        lose_grant(state, live, branch)
+        branch.refusals += 1
+        if branch.refusals >= state.settings.max_attempts and branch.state is BranchState.PENDING:
+            why = f"{branch.refusals} requests of a branch failed, the last because {error}"
+            cut_branch(live, branch, "lost", why)
     elif event.end is not None:
         release_grant(state, live, branch, BranchEvent.CREDIT)
         state.wanted.append((live, branch))
@@ -164,7 +168,7 @@ def release_grant(state: State, live: LiveTree, branch: Branch, event: BranchEve
         state.refunded.append(live)
 
 
-def lose_grant(state: State, live: LiveTree, branch: Branch, cause: str) -> None:
+def lose_grant(state: State, live: LiveTree, branch: Branch) -> None:
     """A replica died or the engine refused: bound what was lost, and grant again from the last durable node."""
     ahead = branch.boundaries[min(branch.depth + state.settings.run_ahead, len(branch.boundaries)) - 1]
     unreported = min(branch.reserved, ahead - branch.position + STOP_LAG_TOKENS)
@@ -172,11 +176,7 @@ def lose_grant(state: State, live: LiveTree, branch: Branch, cause: str) -> None
     live.run.counters.lost_tokens_max += unreported
     branch.failures += 1
     release_grant(state, live, branch, BranchEvent.LOST)
-    if branch.state is BranchState.DONE:
-        return
-    if branch.failures >= state.settings.max_attempts:
-        cut_branch(live, branch, "lost", f"a branch was lost {branch.failures} times, last because {cause}")
-    else:
+    if branch.state is not BranchState.DONE:
         live.run.counters.regrants += 1
         state.wanted.append((live, branch))
 

@@ -103,6 +103,7 @@ class Branch(Struct, gc=False):
     inserted: Observation | None = None  # None once it is in a node
     started: bool = False  # has a node of its own
     failures: int = 0  # grants the engine refused or a replica lost
+    refusals: int = 0  # those that the engine refused
     tail: str | None = None
 
     @property

@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from treeroll.core.model.fleet import Crowd, Replica, Room
+from treeroll.core.model.quarantine import Quarantine
 from treeroll.core.model.work_queue import WorkQueue
 
 
 @dataclass(slots=True)
 class Pool:
-    """The replicas of one model, and the branches that wait for one of them.
+    """The replicas of one model but for the ward of its quarantine, and the branches that wait for one of them.
 
     A branch never leaves its pool: another model's replicas neither have its prefix nor sample from its distribution.
     """
@@ -25,8 +26,15 @@ class Pool:
     crowd: Crowd = field(default_factory=Crowd)
     # Branches that any replica may take.
     anywhere: WorkQueue = field(default_factory=WorkQueue)
+    quarantine: Quarantine = field(default_factory=Quarantine)
     turn: int = 0  # placements so far
     trees: int = 0  # that grow here
+
+    @property
+    def members(self) -> list[Replica]:
+        """All its replicas, with the ward."""
+        ward = self.quarantine.ward
+        return [*self.replicas.values(), *([] if ward is None else [ward])]
 
     def add(self, replica: Replica) -> None:
         """A replica came."""

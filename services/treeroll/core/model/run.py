@@ -227,6 +227,7 @@ class Run:
     stop_reason: str = ""
     stop_detail: str = ""
     engine_error: str = ""  # the latest
+    quarantined: list[str] = field(default_factory=list)  # ids of tasks that replicas died of
 
     @property
     def virtual(self) -> float:

@@ -52,6 +52,7 @@ class CoreSettings:
     lease_s: float = 10.0
     run_ahead: int = 2
     max_attempts: int = 5
+    max_losses: int = 2
     kv_hold: float = 0.8
     live_trees: int | None = None
     read_tokens: Callable[[Any], Tokens] = no_tokens
@@ -99,7 +100,9 @@ class State:
     def take_slot(self, replica: Replica, branch: Branch) -> None:
         """The branch runs on the replica from now on."""
         replica.grants.add(branch.grant)
-        self.pools[branch.model].room.changed(replica, -1)
+        pool = self.pools[branch.model]
+        if replica is not pool.quarantine.ward:
+            pool.room.changed(replica, -1)
 
     def free_slot(self, branch: Branch) -> None:
         """The branch runs on its replica no more."""
@@ -108,6 +111,8 @@ class State:
             return
         replica.grants.remove(branch.grant)
         pool = self.pools[branch.model]
+        if replica is pool.quarantine.ward:
+            return
         pool.room.changed(replica, 1)
         if len(replica.queue):
             pool.served_next[replica.replica_id] = None

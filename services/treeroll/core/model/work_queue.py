@@ -1,6 +1,7 @@
 """Branches that wait for a slot."""
 
 import heapq
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
 from treeroll.core.model.branch import Branch, BranchState
@@ -24,6 +25,15 @@ class WorkQueue:
             if branch.state is BranchState.PENDING:
                 return live, branch
         return None
+
+    def move(self, trees: Container[str], to: Callable[[str], "WorkQueue"]) -> None:
+        """Put the branches of these trees into the queues that are theirs."""
+        kept = [entry for entry in self.heap if entry[-2].tree_id not in trees]
+        for entry in self.heap if len(kept) < len(self.heap) else ():
+            if entry[-2].tree_id in trees:
+                heapq.heappush(to(entry[-2].tree_id).heap, entry)
+        heapq.heapify(kept)
+        self.heap = kept
 
     def __len__(self) -> int:
         return len(self.heap)

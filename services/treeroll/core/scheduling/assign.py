@@ -13,7 +13,7 @@ from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import RunState
 from treeroll.core.model.state import State
 from treeroll.core.scheduling.admit import admit_tree
-from treeroll.core.scheduling.queues import queue_wanted
+from treeroll.core.scheduling.queues import queue_wanted, requeue
 from treeroll.core.scheduling.runs import end_cancelled, end_overdue
 from treeroll.core.scheduling.settle import settle
 from treeroll.tree.node import Origin, shared_origin
@@ -69,6 +69,8 @@ def _fill_pool(state: State, pool: Pool, effects: list[Effect]) -> None:
         if state.wanted:
             queue_wanted(state)
         _serve_queues(state, pool, effects)
+        if (pool.quarantine.cells or pool.quarantine.ward) and _serve_ward(state, pool, effects):
+            continue
         replica = pool.room.freest(pool.replicas)
         if replica is None:
             return
@@ -92,6 +94,33 @@ def _serve_queues(state: State, pool: Pool, effects: list[Effect]) -> None:
             effects += _grant_or_mask(state, replica, *work)
         if len(replica.queue):
             pool.crowd.add(replica)
+
+
+def _serve_ward(state: State, pool: Pool, effects: list[Effect]) -> bool:
+    """Let the first cell of suspects grow where nothing else does. Returns whether the pool's replicas are others now.
+
+    The replica that has least to do becomes the ward, and is one like the others again when no cell is left.
+    """
+    quarantine = pool.quarantine
+    ward = quarantine.ward
+    if not quarantine.cells:
+        if ward is not None:
+            quarantine.ward = None
+            pool.add(ward)
+        return True
+    if ward is None:
+        ward = min(pool.replicas.values(), key=lambda r: (len(r.grants), r.replica_id), default=None)
+        if ward is None:
+            return False
+        pool.remove(ward)
+        quarantine.ward, ward.in_crowd = ward, False
+        requeue(state, ward.queue)
+        return True
+    cell = quarantine.cells[0]
+    if all(state.grants[grant][0].tree_id in cell.trees for grant in ward.grants):
+        while ward.free > 0 and (work := cell.queue.pop()) is not None:
+            effects += _grant_or_mask(state, ward, *work)
+    return False
 
 
 def _steal(state: State, pool: Pool, thief: Replica) -> tuple[LiveTree, Branch] | None:

@@ -26,6 +26,9 @@ def requeue(state: State, queue: WorkQueue) -> None:
 def _enqueue(state: State, live: LiveTree, branch: Branch) -> None:
     """Put a pending branch in the queue of the replica that placement chooses, in the branch's pool."""
     pool = state.pools[branch.model]
+    if pool.quarantine.of and (cell := pool.quarantine.of.get(live.tree_id)) is not None:
+        cell.queue.push(live, branch, _next_order(state, live))
+        return
     # Where nothing generated its prefix yet, the tree's first branches stay together.
     parent = live.tree.nodes[branch.tip].replica_id or branch.home or live.home
     branch.home = state.settings.placement.home(parent if parent in pool.replicas else "", pool.ready, pool.turn)

@@ -1,11 +1,12 @@
 """Replicas come, are heard, fall silent and go. A replica's lease on its branches lasts as long as it is heard."""
 
-from treeroll.core.growth.lifecycle import lose_grant, release_grant, settle_tree
+from treeroll.core.growth.lifecycle import cut_tree, lose_grant, release_grant, settle_tree
 from treeroll.core.growth.start_order import start_effect
 from treeroll.core.model.branch import BranchEvent, BranchState
 from treeroll.core.model.effects import DropReplica, Effect, ForgetTree, StopBranch
 from treeroll.core.model.events import ReplicaJoined, ReplicaLost
 from treeroll.core.model.fleet import Replica
+from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.pool import names
 from treeroll.core.model.state import State
 from treeroll.core.scheduling.queues import requeue
@@ -95,14 +96,31 @@ def lose(state: State, event: ReplicaLost) -> list[Effect]:
     if replica is None or replica.incarnation != event.incarnation:
         return []
     del state.replicas[event.replica_id]
-    state.pools[replica.model].remove(replica)
+    pool = state.pools[replica.model]
+    if replica is not pool.quarantine.ward:
+        pool.remove(replica)
     effects: list[Effect] = [DropReplica(replica.replica_id, replica.incarnation, event.cause)]
-    for grant in sorted(replica.grants):
-        live, branch = state.grants[grant]
-        lose_grant(state, live, branch, event.cause)
+    lost = [state.grants[grant] for grant in sorted(replica.grants)]
+    trees = list({live.tree_id: live for live, _ in lost}.values())
+    others = any(member is not replica for member in pool.members)
+    guilty = pool.quarantine.lost(replica, trees, others, state.settings.max_losses)
+    if pool.quarantine.of:
+        pool.quarantine.gather([pool.anywhere, *(member.queue for member in pool.members)])
+    for live, branch in lost:
+        lose_grant(state, live, branch)
         effects += settle_tree(state, live)
+    if guilty is not None and guilty.tree_id in state.trees:
+        effects += _condemn(state, guilty, pool.quarantine.losses[guilty.tree_id], event.cause)
     requeue(state, replica.queue)
     return effects
+
+
+def _condemn(state: State, live: LiveTree, losses: int, cause: str) -> list[Effect]:
+    """Replicas die of this tree: it ends."""
+    task_id = live.task.task_id
+    live.run.quarantined.append(task_id)
+    why = f"task '{task_id}' is quarantined: {losses} replicas were lost while it grew on them, the last alone: {cause}"
+    return cut_tree(state, live, "lost", why)
 
 
 def expire(state: State, now: float) -> list[Effect]:

@@ -12,6 +12,8 @@ def settle(state: State) -> list[Effect]:
     effects: list[Effect] = []
     ended, state.ended = state.ended, []
     for live in ended:
+        for pool in state.pools.values():
+            pool.quarantine.ended(live.tree_id)
         fair_share.charge_end(live)
         if live.run.capped:
             completion_reserve.note_ended(live)

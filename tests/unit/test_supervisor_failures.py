@@ -1,0 +1,21 @@
+"""How often a replica may fail before it is given up."""
+
+from treeroll.generator.supervisor import MAX_FAILED_STARTS, MAX_SHORT_LIVES, _Failures
+
+
+def test_starts_that_fail_in_a_row_give_a_replica_up_before_short_lives_do() -> None:
+    assert MAX_FAILED_STARTS < MAX_SHORT_LIVES
+    for started, most in ((False, MAX_FAILED_STARTS), (True, MAX_SHORT_LIVES)):
+        failures = _Failures()
+        for count in range(1, most + 1):
+            assert not failures.too_many
+            failures.add(f"cause {count}", started)
+        assert failures.too_many
+        assert failures.first_cause == "cause 1"
+
+
+def test_a_life_between_failed_starts_ends_their_row() -> None:
+    failures = _Failures()
+    for started in (False, False, True, False, False):
+        failures.add("cause", started)
+        assert not failures.too_many
