@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from pydantic import Field
 
 from treeroll.addresses import is_loopback, join
@@ -28,6 +27,7 @@ from treeroll.coordinator.gc_tuning import tune_gc
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.malloc_tuning import tune_malloc
 from treeroll.coordinator.persist import CommitBuilder
+from treeroll.coordinator.readiness import Readiness
 from treeroll.coordinator.reports import read_tokens
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.sessions import ReplicaPlane
@@ -140,8 +140,9 @@ async def _serve_on(
         restarts[replica_id] += 1
         coordinator.post_nowait(Item([ReplicaLost(replica_id, incarnation, cause)]))
 
+    readiness = Readiness(coordinator)
     rollouts = RolloutsApi(coordinator, replicas, feed, tokenizer, timeouts, restarts)
-    server, port = await start_server(config.coordinator, rollouts, replicas)
+    server, port = await start_server(config.coordinator, rollouts, replicas, readiness)
     stack.push_async_callback(server.stop, 1.0)
     address = join(config.coordinator.host, port)
     # Engine seeds come from incarnations: a service that starts again on the same store must not sample the same noise.
@@ -159,6 +160,7 @@ async def _serve_on(
         else:
             on_ready(address)
         await stop.wait()
+        readiness.stop()
         await supervisor.stop()
         for task in background:
             task.cancel()
@@ -196,17 +198,15 @@ def make_coordinator(
 
 
 async def start_server(
-    config: CoordinatorConfig, rollouts: RolloutsApi, replicas: ReplicaPlane
+    config: CoordinatorConfig, rollouts: RolloutsApi, replicas: ReplicaPlane, readiness: Readiness
 ) -> tuple[grpc.aio.Server, int]:
     """Listen for clients and replicas. Unavailable if that cannot be, with the system's reason."""
     server = make_server()
     add_rollouts(rollouts, server)
     replica_pb2_grpc.add_ReplicaPlaneServicer_to_server(replicas, server)
-    checks = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    await readiness.answer_on(server)
     port = listen(server, config.host, config.port)
     await server.start()
-    await checks.set("", health_pb2.HealthCheckResponse.SERVING)
     return server, port
 
 

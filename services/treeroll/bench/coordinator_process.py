@@ -22,6 +22,7 @@ from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.gc_tuning import tune_gc
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.malloc_tuning import tune_malloc
+from treeroll.coordinator.readiness import Readiness
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.sessions import ReplicaPlane
 from treeroll.core.scheduling import runs
@@ -118,7 +119,7 @@ class Service:
         plane = TimedPlane(coordinator, config.coordinator.heartbeat_s, tokenizer)
         rollouts = RolloutsApi(coordinator, plane, feed, tokenizer, timeouts, {})
         self._coordinator, self._plane = coordinator, plane
-        server, port = await start_server(config.coordinator, rollouts, plane)
+        server, port = await start_server(config.coordinator, rollouts, plane, Readiness(coordinator))
         self.stack.push_async_callback(server.stop, 0.1)
         for job in (coordinator.run(), coordinator.keep_time(), scoring.run(coordinator)):
             self._jobs.append(asyncio.create_task(job))

@@ -91,6 +91,7 @@ class Coordinator:
     orders: StartOrders
     score: Callable[[LiveTree, int], None]
     on_emit: Callable[[str], None] = lambda run_id: None
+    on_tick: Callable[[], None] = lambda: None
     sessions: dict[tuple[str, int], CommandSink] = field(default_factory=dict)
     violations: Counter[str] = field(default_factory=Counter)
     _garbage: YoungCollector = field(default_factory=YoungCollector)
@@ -183,6 +184,7 @@ class Coordinator:
                 commit.rewards.setdefault(tree_id, {}).update(rewards)
         if commit:
             await self.store.commit(commit, self.epoch)
+        self.on_tick()
         for item, error in outcomes:
             if item.done is not None:
                 item.done(error)

@@ -26,6 +26,7 @@ from treeroll.addresses import join
 from treeroll.config import CoordinatorConfig
 from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.loop import Coordinator, Item
+from treeroll.coordinator.readiness import Readiness
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.sessions import ReplicaPlane
 from treeroll.core.model.events import ReplicaLost
@@ -121,7 +122,7 @@ async def local_service(
     core.on_emit = feed.notify
     plane = ReplicaPlane(core, config.coordinator.heartbeat_s, tokenizer)
     rollouts = RolloutsApi(core, plane, feed, tokenizer, timeouts, {})
-    server, port = await start_server(config.coordinator, rollouts, plane)
+    server, port = await start_server(config.coordinator, rollouts, plane, Readiness(core))
     jobs = (core.run(), core.keep_time(), scoring.run(core))
     tasks = [asyncio.create_task(job) for job in jobs]
     try:

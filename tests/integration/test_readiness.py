@@ -1,0 +1,104 @@
+"""Health checks: liveness from the first moment, readiness only while new work would grow."""
+
+import asyncio
+
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.support.eventually import eventually
+
+from treeroll.channels import open_channel
+from treeroll.client import connect_async
+from treeroll.config import CoordinatorConfig
+from treeroll.coordinator.readiness import NOT_SERVING, ROLLOUTS, SERVING, Readiness
+from treeroll.coordinator.scoring import Scoring
+from treeroll.scorers.inline import InlineScorers
+from treeroll.service import ServiceConfig, make_coordinator
+from treeroll.store.memory import MemoryStore
+from treeroll.testing.service import LocalService, local_service
+from treeroll.tokenizer import Tokenizer
+
+
+async def ask(service: LocalService, name: str = ROLLOUTS) -> int:
+    async with open_channel(service.address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        return (await stub.Check(health_pb2.HealthCheckRequest(service=name))).status
+
+
+async def becomes(service: LocalService, status: int) -> None:
+    async def so() -> bool:
+        return await ask(service) == status
+
+    await eventually(so, 20)
+
+
+def test_the_name_of_readiness_is_the_one_that_probes_are_written_with() -> None:
+    assert ROLLOUTS == "treeroll.v1.Rollouts"
+
+
+async def test_a_service_is_alive_at_once_and_ready_with_its_first_replica() -> None:
+    async with local_service() as service:
+        assert (await ask(service, ""), await ask(service)) == (SERVING, NOT_SERVING)
+        service.start_replica("r0")
+        await becomes(service, SERVING)
+        assert await ask(service, "") == SERVING
+
+
+async def test_it_is_not_ready_when_no_replica_is_left_and_again_with_the_next() -> None:
+    async with local_service() as service:
+        one, _ = service.start_replica("r0"), service.start_replica("r1")
+        await service.joined()
+        one.cancel()
+        service.lose("r0", 1)
+        await service.coordinator.call()
+        assert await ask(service) == SERVING
+        service.lose("r1", 1)
+        await becomes(service, NOT_SERVING)
+        assert await ask(service, "") == SERVING
+        service.start_replica("r2")
+        await becomes(service, SERVING)
+
+
+async def test_every_pool_needs_a_replica() -> None:
+    async with local_service(pools=("small", "large")) as service:
+        service.start_replica("r0", pool="small")
+        await service.joined()
+        assert await ask(service) == NOT_SERVING
+        service.start_replica("r1", pool="large")
+        await becomes(service, SERVING)
+
+
+async def test_a_service_that_drains_is_not_ready_until_the_drain_is_taken_back() -> None:
+    async with local_service() as service, await connect_async(service.address) as client:
+        service.start_replica("r0")
+        await becomes(service, SERVING)
+        await client.drain()
+        assert (await ask(service, ""), await ask(service)) == (SERVING, NOT_SERVING)
+        await client.undrain()
+        assert await ask(service) == SERVING
+
+
+async def test_who_watches_is_told_of_every_change() -> None:
+    async with local_service() as service, open_channel(service.address) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=ROLLOUTS))
+        assert (await watch.read()).status == NOT_SERVING
+        service.start_replica("r0")
+        assert (await watch.read()).status == SERVING
+        service.lose("r0", 1)
+        assert (await watch.read()).status == NOT_SERVING
+        watch.cancel()
+
+
+async def test_a_service_that_stops_is_not_ready_again() -> None:
+    config = ServiceConfig(coordinator=CoordinatorConfig(port=0))
+    tokenizer = Tokenizer.load(config.generator.model)
+    store = MemoryStore()
+    coordinator = make_coordinator(config, tokenizer, store, await store.open(), Scoring(InlineScorers(), {}))
+    readiness = Readiness(coordinator)
+    coordinator.state.pools[""].replicas["r0"] = None  # type: ignore[assignment] # that there is one is all it looks at
+    readiness.look()
+    await asyncio.sleep(0)
+    asked = health_pb2.HealthCheckRequest(service=ROLLOUTS)
+    assert (await readiness._answers.Check(asked, None)).status == SERVING
+    readiness.stop()
+    readiness.look()
+    await asyncio.sleep(0)
+    assert (await readiness._answers.Check(asked, None)).status == NOT_SERVING
