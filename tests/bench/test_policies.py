@@ -72,7 +72,7 @@ def test_no_policy_works_more_for_a_tree_because_others_grow_beside_it(name: str
 
 async def test_a_round_measures_both_crowds() -> None:
     result = await measure(["treerpo", "deepsearch"], LIMITS, trees=2, rounds=1, note=lambda _: None, warm_ups=0)
-    assert result.table().row_count == 2
+    assert len(result.table().rows) == 2
     for rounds in result.rounds.values():
         assert rounds[0]["events"] > 64
         assert 0 < rounds[0]["crowd_us"] <= rounds[0]["slowest_us"]

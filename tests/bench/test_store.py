@@ -25,7 +25,7 @@ async def test_both_variants_write_nodes() -> None:
         assert figures[0]["nodes"] % 16 == 0
         assert figures[0]["nodes_s"] > 0
         assert figures[0]["redis_us"] >= 0
-    assert result.table().row_count == len(result.rounds)
+    assert len(result.table().rows) == len(result.rounds)
 
 
 async def test_a_commit_without_nodes_is_refused() -> None:

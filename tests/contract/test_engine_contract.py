@@ -17,7 +17,7 @@ from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.engine import Delta, Engine, EngineRequest, SamplingSettings
 from treeroll.generator.factory import make_engine
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 
 EOS = 1
 BLOCK = 32

@@ -11,7 +11,7 @@ from tests.support.command import Command
 from treeroll.client.columns import NODE_SCHEMA, SAMPLE_SCHEMA
 from treeroll.demo import MODEL_DIR, TASKS_FILE, TOOL_MODEL_DIR
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow]
 
 FAST = ("--engine", "simulated", "--segment-tokens", "32", "--leaves", "8", "--scorer", "arith")
 # A decode step takes long enough to press Ctrl-C in the middle.

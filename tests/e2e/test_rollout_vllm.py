@@ -11,7 +11,7 @@ from tests.support.processes import is_engine
 from treeroll.demo import TASKS_FILE
 from treeroll.results.audit import audit_directory
 
-pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
 
 def test_vllm_grows_scored_trees_and_shares_prefixes(tmp_path: Path) -> None:

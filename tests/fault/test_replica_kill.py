@@ -16,7 +16,7 @@ from tests.support.processes import descendants, engines_below
 
 from treeroll.demo import TASKS_FILE
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.vllm]
 TASKS, LEAVES = 120, 16
 
 

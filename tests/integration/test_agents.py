@@ -19,7 +19,7 @@ from treeroll.testing.service import LocalService, local_service
 from treeroll.tools.registry import get
 from treeroll.tree.tree import TAIL_CHARS
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.vllm, pytest.mark.asyncio(loop_scope="module")]
 
 SHAPE = {"max_depth": 6, "max_tokens": 250, "scorer": "arith", "segment": {"name": "agent_step"}}
 AGENTS: dict[str, dict[str, object]] = {

@@ -14,7 +14,7 @@ from treeroll.generator.vllm_engine import VllmEngine
 from treeroll.policies.recipes import RECIPES
 from treeroll.testing.service import LocalService, local_service
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.vllm, pytest.mark.asyncio(loop_scope="module")]
 
 # Small trees: the demo model's answers have about a hundred tokens.
 SHAPE = {"segment_tokens": 32, "max_depth": 4, "max_tokens": 128, "scorer": "arith"}

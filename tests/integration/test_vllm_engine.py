@@ -20,7 +20,7 @@ from treeroll.generator.ray_local import start_local_ray, stop_local_ray
 from treeroll.generator.supervisor import Supervisor
 from treeroll.pb.v1 import replica_pb2 as wire
 
-pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 TOKENIZER = Detokenizer(MODEL_DIR).tokenizer
 PROMPT = TOKENIZER.encode("Compute 839*47+512-66*71.\n").ids

@@ -18,7 +18,7 @@ from treeroll.policies import registry
 from treeroll.tasks import read_tasks
 from treeroll.testing.service import LocalService, local_service
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.vllm, pytest.mark.asyncio(loop_scope="module")]
 
 SHAPE = {"leaves": 8, "segment_tokens": 32, "max_depth": 4, "max_tokens": 128, "scorer": "arith"}
 

@@ -18,7 +18,7 @@ from treeroll.generator.vllm_engine import VllmEngine
 from treeroll.tasks import read_tasks
 from treeroll.testing.service import local_service
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.vllm, pytest.mark.asyncio(loop_scope="module")]
 
 
 @dataclass

@@ -5,13 +5,19 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from treeroll.bench.machine import commit, machine, versions
 from treeroll.bench.rounds import Rounds, median, ratios
 
-if TYPE_CHECKING:
-    from rich.table import Table
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What people are shown. A column whose title starts with ">" is right-aligned; cells may have several lines."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +41,14 @@ class Result:
     remarks: list[str] = field(default_factory=list)
     """Sentences printed below the table."""
 
-    def table(self) -> "Table":
+    def table(self) -> Table:
         """Variants down, figures across: median (lowest-highest), and medians of the rounds' ratios."""
-        from treeroll.cli.console import table
-
         titles = [f">{title}" for column in self.columns for title in _titles(column)]
         rows = [
             [name, *(cell for column in self.columns for cell in self._cells(name, column))] for name in self.rounds
         ]
         count = max((len(found) for found in self.rounds.values()), default=0)
-        return table(f"{self.bench}: median (lowest-highest) of {count} rounds", ["variant", *titles], rows)
+        return Table(f"{self.bench}: median (lowest-highest) of {count} rounds", ["variant", *titles], rows)
 
     def _cells(self, name: str, column: Column) -> list[str]:
         values = [figures[column.figure] for figures in self.rounds[name] if column.figure in figures]

@@ -11,9 +11,9 @@ from typing import Any
 from treeroll.bench.meter import Meter
 from treeroll.bench.prompts import Workload
 from treeroll.bench.raw_variants import NO_TESTS
-from treeroll.cli.local import LocalService
 from treeroll.client import AsyncBatch, AsyncClient, AsyncRun, TreeRecord, connect_async
 from treeroll.errors import Unavailable
+from treeroll.local_service import LocalService
 from treeroll.tasks import Task
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from treeroll.cli.console import counted
 from treeroll.cli.interrupts import Interrupted, Interrupts, unless
-from treeroll.cli.local import LocalService
 from treeroll.cli.outcome import INTERRUPTED, finish, report, software
 from treeroll.cli.preflight import Plan
 from treeroll.cli.progress import Display, make_display
@@ -22,6 +21,7 @@ from treeroll.cli.reach import reach_async
 from treeroll.cli.session import RolloutSession, cancel_quietly
 from treeroll.client import AsyncClient, ServiceStatus, connect_async
 from treeroll.errors import CallerError, TreerollError, Unavailable, UnknownRun
+from treeroll.local_service import LocalService
 from treeroll.results.directory import Mode, write_json
 from treeroll.results.earlier import Earlier
 from treeroll.results.parts import PartWriter

@@ -3,20 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from treeroll.bench.claims import deadline, headline, ib_tpo, knapsack, pets, predictor, pruning, search, treepo, turns
 from treeroll.bench.claims.arena import Arena
 from treeroll.bench.claims.claim import Claim
-from treeroll.bench.result import Result
+from treeroll.bench.result import Result, Table
 from treeroll.bench.rounds import Rounds
 from treeroll.bench.service import BenchService
 from treeroll.demo import MODEL_DIR, TOOL_MODEL_DIR
 from treeroll.errors import InvalidInput
 from treeroll.tasks import Task
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 CLAIMS: Final[Mapping[str, Claim]] = {
     claim.name: claim
@@ -49,24 +46,20 @@ class ClaimsResult(Result):
 
     claims: Sequence[Claim] = ()
 
-    def table(self) -> "Table":
+    def table(self) -> Table:
         """One row per claim."""
-        from rich.text import Text
-
-        from treeroll.cli.console import table
-
         rows = []
         for claim in self.claims:
             found = self.rounds[claim.name]
             verdict, why = claim.verdict(found)
             rows.append([
-                Text(f"{claim.name}\n{claim.paper}"), Text(f"{claim.says}\n\n{claim.conditions}"),
-                Text(claim.measured(found) if found else "-"),
-                Text(f"{verdict}: {why}\n"),
+                f"{claim.name}\n{claim.paper}", f"{claim.says}\n\n{claim.conditions}",
+                claim.measured(found) if found else "-",
+                f"{verdict}: {why}\n",
             ])  # fmt: skip
         seeds = max((len(found) for found in self.rounds.values()), default=0)
         titles = ["claim", "what the paper says, and where", "measured here", "verdict"]
-        return table(f"claims: median (lowest-highest) of {seeds} seeds", titles, rows)
+        return Table(f"claims: median (lowest-highest) of {seeds} seeds", titles, rows)
 
     def as_json(self) -> dict[str, Any]:
         """With the claims and verdicts beside every seed's figures."""

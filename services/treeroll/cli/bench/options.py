@@ -29,13 +29,16 @@ def check_json(path: Path | None) -> None:
 
 def show(result: "Result", json_file: Path | None) -> None:
     """Print the table and remarks; write the JSON if asked for. TreerollError if there are fewer rounds than wanted."""
-    from treeroll.cli.console import note, out
+    from rich.text import Text
+
+    from treeroll.cli.console import note, out, table
     from treeroll.errors import TreerollError
 
     console = out()
     if not console.is_terminal:
         console.width = WIDE  # a file has no edge to wrap at
-    console.print(result.table())
+    found = result.table()
+    console.print(table(found.title, found.columns, [[Text(cell) for cell in row] for row in found.rows]))
     for remark in result.remarks:
         console.print(remark, markup=False)
     if json_file is not None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from tests.support.eventually import eventually, eventually_sync
 
-from treeroll.cli.local import LocalService, last_error
 from treeroll.errors import InvalidInput, Unavailable
+from treeroll.local_service import LocalService, last_error
 
 READY = """
 import json, sys
@@ -57,7 +57,7 @@ async def test_a_service_that_dies_later_is_noticed(tmp_path: Path) -> None:
 
 
 async def test_a_service_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("treeroll.cli.local.STOP_S", 0.2)
+    monkeypatch.setattr("treeroll.local_service.STOP_S", 0.2)
     local = service(tmp_path, STUBBORN)
     await local.start()
     await local.stop()
