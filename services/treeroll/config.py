@@ -1,12 +1,10 @@
 """Configuration: one frozen model per process, bounds in the types, unknown keys refused.
 
-`RunConfig` is what a client sends with `create_run`; the others are sections of what `treeroll serve` reads. Files are
-YAML, TOML or JSON; `--set a.b=c` overrides single keys. Errors name the key.
+`RunConfig` is what a client sends with `create_run`; the others are sections of what `treeroll serve` reads. `--set
+a.b=c` overrides single keys. Errors name the key.
 """
 
 import json
-import tomllib
-from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -232,32 +230,6 @@ def describe(error: ValidationError, model: type[BaseModel] | None = None) -> st
     if first["type"] == "value_error" and isinstance(first["input"], dict):
         return message  # of a whole section: it names its keys
     return f"'{key}' {message[0].lower()}{message[1:]}, got {first['input']!r}"
-
-
-def read_config_file(path: Path) -> dict[str, Any]:
-    """Read YAML, TOML or JSON by suffix. InvalidInput names the file and, where known, the line."""
-    try:
-        text = path.read_text()
-    except OSError as error:
-        raise InvalidInput(f"configuration file {path} cannot be read: {error.strerror}") from None
-    try:
-        values = _PARSERS[path.suffix.lower()](text)
-    except KeyError:
-        raise InvalidInput(f"configuration file {path} must end in .yaml, .yml, .toml or .json") from None
-    except Exception as error:  # each parser has its own error type
-        raise InvalidInput(f"configuration file {path} is not valid: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise InvalidInput(f"configuration file {path} must hold a mapping at its top")
-    return values
-
-
-def _yaml(text: str) -> Any:
-    import yaml
-
-    return yaml.safe_load(text)
-
-
-_PARSERS: dict[str, Callable[[str], Any]] = {".yaml": _yaml, ".yml": _yaml, ".toml": tomllib.loads, ".json": json.loads}
 
 
 def apply_overrides(values: dict[str, Any], settings: list[str]) -> dict[str, Any]:

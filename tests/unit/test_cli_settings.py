@@ -1,6 +1,10 @@
 """Where a rollout's settings and tasks come from, and what wins."""
 
+import codecs
 import json
+import os
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -51,6 +55,97 @@ def test_wrong_settings_are_named(tmp_path: Path, text: str, sets: list[str], me
     file.write_text(text)
     with pytest.raises(InvalidInput, match=message):
         rollout_settings(file, sets, {})
+
+
+SUFFIXES = [".yaml", ".yml", ".toml", ".json"]
+TEXTS = {
+    ".yaml": "run:\n  # café\n  scorer: 'regex:é(\\d+)'\n",
+    ".yml": "run:\n  scorer: 'regex:é(\\d+)'\n",
+    ".toml": "# café\n[run]\nscorer = 'regex:é(\\d+)'\n",
+    ".json": '{"run": {\n"scorer": "regex:é(\\\\d+)"}}\n',
+}
+
+
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8], ids=["plain", "byte order mark"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n"], ids=["unix", "dos"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_settings_are_utf8(tmp_path: Path, suffix: str, ends: str, mark: bytes) -> None:
+    file = tmp_path / f"c{suffix}"
+    file.write_bytes(mark + TEXTS[suffix].replace("\n", ends).encode())
+    assert rollout_settings(file, [], {}).run.scorer == "regex:é(\\d+)"
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "C.UTF-8", "xx_XX.ISO-8859-1"])
+@pytest.mark.parametrize("utf8_mode", ["0", "1"])
+def test_settings_are_utf8_in_every_locale(tmp_path: Path, locale: str, utf8_mode: str) -> None:
+    code = [
+        "import sys",
+        "from pathlib import Path",
+        "from treeroll.cli.settings import read_settings",
+        "for name in sys.argv[1:]:",
+        "    assert read_settings(Path(name))['run']['scorer'][6] == chr(233)",
+    ]
+    names = []
+    for suffix in SUFFIXES:
+        (tmp_path / f"c{suffix}").write_text(TEXTS[suffix], encoding="utf-8")
+        names.append(str(tmp_path / f"c{suffix}"))
+    environment = os.environ | {"LC_ALL": locale, "PYTHONUTF8": utf8_mode, "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-c", "\n".join(code), *names], env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    ("encoding", "sentence"),
+    [
+        ("latin-1", r"is not valid: byte 0xe9 in line \d is not UTF-8; save it as UTF-8"),
+        ("cp1252", r"byte 0xe9 in line \d is not UTF-8"),
+        ("utf-16", "it is UTF-16 from line 1 on; save it as UTF-8"),
+    ],
+)
+def test_settings_of_another_encoding_are_refused_by_file_and_line(
+    tmp_path: Path, suffix: str, encoding: str, sentence: str
+) -> None:
+    file = tmp_path / f"c{suffix}"
+    file.write_bytes(TEXTS[suffix].encode(encoding))
+    with pytest.raises(InvalidInput, match=rf"configuration file .*c\{suffix} .*{sentence}"):
+        rollout_settings(file, [], {})
+
+
+def test_the_line_of_a_byte_that_is_not_utf8_is_counted(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_bytes(b"run:\n  # caf\xe9\n  leaves: 4\n")
+    with pytest.raises(InvalidInput, match="byte 0xe9 in line 2 is not UTF-8"):
+        rollout_settings(file, [], {})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("c.yaml", "run:\n  leaves: 4\n  seed: 1\n  leaves: 8\n", "key 'leaves' in line 4 is there twice"),
+        ("c.yaml", "run: {leaves: 4}\nrun: {seed: 1}\n", "key 'run' in line 2 is there twice"),
+        ("c.yaml", "run: {branch: [{a: 1, a: 2}]}", "key 'a' in line 1"),
+        ("c.yaml", "run:\n  recipe: fl\x07at\n", r"character U\+0007 in line 2 is not allowed in YAML"),
+        ("c.json", '{"run": {"leaves": 4, "leaves": 8}}', "key 'leaves' is there twice"),
+        ("c.toml", "[run]\nleaves = 4\nleaves = 8\n", r"is not valid: .*line 3"),
+        ("c.json", '{"run":\n {"leaves": }}', "is not valid: .*line 2"),
+        ("c.yaml", "run:\n  leaves: 4\n  - 5\n", "is not valid: .*line 3"),
+        ("c.ini", "run", r"must end in \.yaml, \.yml, \.toml or \.json"),
+    ],
+)
+def test_what_no_parser_should_take_is_refused(tmp_path: Path, name: str, text: str, sentence: str) -> None:
+    file = tmp_path / name
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidInput, match=sentence):
+        rollout_settings(file, [], {})
+
+
+def test_a_yaml_file_may_be_all_comments_and_merge_anchors(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("# nothing yet\n")
+    assert layered(file, [], {}) == {}
+    file.write_text("run: {branch: &a {x: 1}, prune: {<<: *a, y: 2}}\n")
+    assert layered(file, [], {})["run"]["prune"] == {"x": 1, "y": 2}
 
 
 def check(path: Path, **changes: Any) -> TaskFile:

@@ -224,7 +224,7 @@ class VllmEngine:
             return self._config.dtype
         # vLLM's own "auto" would load a float32 checkpoint as bfloat16.
         try:
-            model = json.loads((self._config.model / "config.json").read_text())
+            model = json.loads((self._config.model / "config.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InvalidInput(f"{self._config.model / 'config.json'} cannot be read: {error}") from None
         return "float32" if (model.get("dtype") or model.get("torch_dtype")) == "float32" else "auto"

@@ -102,7 +102,7 @@ def _text_config(model_dir: str) -> dict[str, Any]:
     try:
         config = AutoConfig.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False).get_text_config()
     except Exception:  # an architecture that transformers does not know may still be one that an engine knows
-        raw = json.loads(Path(model_dir, "config.json").read_text())
+        raw = json.loads(Path(model_dir, "config.json").read_text(encoding="utf-8"))
         return dict(next((raw[key] for key in ("text_config", "llm_config", "language_config") if key in raw), raw))
     # Attributes, not to_dict(): families keep these under names of their own, which the class maps.
     names = (*CONTEXT_KEYS, "vocab_size", "rope_parameters", "model_type")

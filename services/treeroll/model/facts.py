@@ -89,7 +89,7 @@ def load_facts(model_dir: Path) -> ModelFacts:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. InvalidInput if it is none."""
     try:
-        return dict(json.loads(path.read_text()))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise InvalidInput(f"{path} cannot be read: {error}") from None
 
