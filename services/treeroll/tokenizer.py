@@ -92,7 +92,7 @@ class Tokenizer:
         bare, (before, after) = self._ids(text), self._around_text
         brought = next((n for n in range(len(before), 0, -1) if before[-n:] == bare[:n]), 0)
         if brought:
-            name = self._fast.decode(before[-brought:], skip_special_tokens=False)
+            name = self.decode(before[-brought:])
             _say_once(f"{self.model_dir}: prompts that begin with {name!r} themselves do not get the tokenizer's too")
         return [*before[: len(before) - brought], *bare, *after]
 
@@ -119,8 +119,12 @@ class Tokenizer:
         return list(self._fast.encode(text, add_special_tokens=False).ids)
 
     def decode(self, ids: list[int]) -> str:
-        """Text of ids, without special tokens (for people)."""
-        return str(self._fast.decode(ids, skip_special_tokens=True))
+        """Text of ids with the names of special tokens, as it is in rendered messages."""
+        return str(self._fast.decode(ids, skip_special_tokens=False))
+
+    def decode_completion(self, ids: list[int]) -> str:
+        """The same of what a model has written, without what ends it and padding."""
+        return self.decode([token for token in ids if token not in self._facts.silent_ids])
 
     def describe(self, token_id: int) -> str:
         """An id with its name in the tokenizer, if it has one."""

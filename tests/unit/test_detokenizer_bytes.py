@@ -45,6 +45,8 @@ def detokenizer(request: pytest.FixtureRequest) -> Detokenizer:
 def saved(tokenizer: Tokenizer, factory: pytest.TempPathFactory) -> Detokenizer:
     folder: Path = factory.mktemp("bytes")
     tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text('{"model_type": "llama"}')
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "</s>"}')
     return Detokenizer(folder)
 
 

@@ -87,7 +87,7 @@ def test_text_of_segments_joins_to_the_whole_text() -> None:
         stream = detokenizer.open(detokenizer.tokenizer.encode("Compute 3+4-2.\n").ids)
         parts = [stream.step(ids[i : i + size]) for i in range(0, len(ids), size)]
         assert "".join(parts) == text
-        assert stream.step([1]) == "", "special tokens have no text"
+        assert stream.step([1]) == "", "the end of a text has no text"
 
 
 def byte_tokenizer() -> Tokenizer:
@@ -109,5 +109,5 @@ def test_a_character_across_a_boundary_belongs_to_the_later_segment() -> None:
 
 
 def test_a_model_without_tokenizer_is_refused(tmp_path: object) -> None:
-    with pytest.raises(InvalidInput, match="not a tokenizer"):
+    with pytest.raises(InvalidInput, match="is no model: it has no config"):
         Detokenizer(str(tmp_path))

@@ -7,15 +7,18 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.support.auto_tokenizer import auto_ids
 from tests.support.llama_model import BOS, EOS, edit, make_llama
 from tokenizers import processors
 
+from treeroll.coordinator.prompts import prompt_of
 from treeroll.errors import InvalidInput
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.model import facts
 from treeroll.model.facts import load_facts
+from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.tokenizer import Tokenizer, _say_once
 
 TEXTS = (
@@ -114,7 +117,7 @@ def test_a_token_that_the_model_has_no_row_for_is_refused_by_name(models: dict[s
 def test_replicas_decode_with_the_same_tokenizer(name: str, models: dict[str, Path]) -> None:
     detokenizer, tokenizer = Detokenizer(models[name]), Tokenizer.load(models[name])
     assert detokenizer.hash == tokenizer.hash
-    ids = tokenizer.encode_text("Once upon a time, 中")
+    _, *ids = tokenizer.encode_text("Once upon a time, 中")
     assert detokenizer.open([]).step(ids) == "Once upon a time, 中"
 
 
@@ -163,6 +166,32 @@ def test_a_rendered_chat_as_text_has_the_ids_of_its_messages_and_that_is_said_on
     ids, text = tokenizer.encode_messages(CHAT, {}, date.today())
     assert tokenizer.encode_text(text) == tokenizer.encode_text(text) == ids
     assert len([record for record in caplog.records if "prompts that begin with '<s>'" in record.getMessage()]) == 1
+
+
+def test_special_tokens_stay_in_the_text_but_for_those_that_end_it(models: dict[str, Path]) -> None:
+    tokenizer, detokenizer = Tokenizer.load(models["as saved"]), Detokenizer(models["as saved"])
+    think, done, end = 469, 470, 468
+    ids = [think, *tokenizer.encode_continuation("a b"), done, *tokenizer.encode_continuation(" 7"), end]
+    assert detokenizer.open(tokenizer.encode_text("Compute")).step(ids) == "<think>a b</think> 7"
+    assert tokenizer.decode_completion([*ids, EOS, 0]) == "<think>a b</think> 7"  # 0 is this model's padding
+    for cut in range(len(ids)):
+        whole = detokenizer.open(ids[:cut]).step(ids[cut:])
+        assert whole == detokenizer.open([]).step(ids).removeprefix(detokenizer.open([]).step(ids[:cut]))
+
+
+def test_the_text_of_a_prompt_is_the_same_in_all_its_forms(models: dict[str, Path]) -> None:
+    tokenizer = Tokenizer.load(models["as saved"])
+    ids, text = tokenizer.encode_messages(CHAT)
+    sent = np.asarray(ids, "<i4").tobytes()
+    messages = json.dumps(CHAT)
+    for task in (api.Task(prompt_ids=sent), api.Task(messages_json=messages), api.Task(text=text)):
+        assert prompt_of(task, tokenizer, "task") == (ids, text)
+
+
+def test_inserted_text_that_the_tokenizer_can_write_in_the_middle_of_a_text_passes(models: dict[str, Path]) -> None:
+    tokenizer = Tokenizer.load(models["as saved"])
+    for text in ("so", " so", "\n[2 calls left]\n", "</s>=4", "<think>", "中"):
+        tokenizer.check_writes(text, "policy")
 
 
 @pytest.fixture

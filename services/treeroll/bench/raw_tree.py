@@ -92,7 +92,7 @@ class RawTree:
     def _verdict(self, parent: Node, done: Completion) -> tuple[NodeStatus, StopReason]:
         text, tail = "", self._texts[parent.number]
         if self.tokenizer is not None:
-            text = self.tokenizer.decode(list(done.token_ids))
+            text = self.tokenizer.decode_completion(list(done.token_ids))
         self._texts[len(self.tree.nodes)] = tail + text
         last = parent.depth + 1 == len(self.boundaries)
         ended = Ended.EOS if done.stopped else Ended.LIMIT if last else Ended.NO

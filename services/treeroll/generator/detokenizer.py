@@ -22,6 +22,7 @@ class Detokenizer:
         """InvalidInput if the directory is no model or its tokenizer cannot be used."""
         facts = load_facts(Path(model_dir))
         self.tokenizer: Any = prompt_encoder(facts)
+        self._silent = facts.silent_ids
         self.hash = facts.hash
 
     def open(self, prefix_ids: Sequence[int]) -> "TextStream":
@@ -29,21 +30,22 @@ class Detokenizer:
         start = max(0, len(prefix_ids) - PRIMING_TOKENS)
         while start > 0 and not self._is_whole(prefix_ids[start]):
             start -= 1
-        return TextStream(self.tokenizer, prefix_ids[start:])
+        return TextStream(self.tokenizer, prefix_ids[start:], self._silent)
 
     def _is_whole(self, token_id: int) -> bool:
         """Whether a token is text by itself, so that what comes before it cannot change what comes behind it."""
         if _BYTE.fullmatch(self.tokenizer.id_to_token(token_id) or ""):
             return False  # a run of such tokens is decoded as one
-        text = self.tokenizer.decode([token_id])
+        text = "" if token_id in self._silent else self.tokenizer.decode([token_id], skip_special_tokens=False)
         return bool(text) and BROKEN not in (text[0], text[-1])
 
 
 class TextStream:
-    """Decodes one branch. Special tokens give no text, bytes that are no character U+FFFD."""
+    """Decodes one branch. `silent` tokens give no text, other special tokens their names, broken bytes U+FFFD."""
 
-    def __init__(self, tokenizer: Any, priming: Sequence[int]) -> None:
+    def __init__(self, tokenizer: Any, priming: Sequence[int], silent: frozenset[int] = frozenset()) -> None:
         self._tokenizer = tokenizer
+        self._silent = silent
         self._stream: Any = None
         self._withheld: list[int] = []  # tokens whose text has not been said
         self._spoken = False  # since the stream began
@@ -57,6 +59,8 @@ class TextStream:
         return "".join(map(self._take, token_ids))
 
     def _take(self, token_id: int) -> str:
+        if token_id in self._silent:
+            return ""
         self._withheld.append(token_id)
         try:
             text = self._stream.step(self._tokenizer, token_id)
@@ -76,5 +80,5 @@ class TextStream:
     def _restart(self) -> None:
         from tokenizers.decoders import DecodeStream
 
-        self._stream = DecodeStream(skip_special_tokens=True)
+        self._stream = DecodeStream(skip_special_tokens=False)
         self._withheld, self._spoken = [], False

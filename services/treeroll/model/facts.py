@@ -60,6 +60,11 @@ class ModelFacts:
     hash: str
     """16 hex digits: equal hashes give equal ids and chat templates."""
 
+    @property
+    def silent_ids(self) -> frozenset[int]:
+        """Tokens that give a completion no text: what ends it, and padding."""
+        return frozenset(self.stop_ids) | ({self.pad_id} if self.pad_id is not None else set())
+
 
 def load_facts(model_dir: Path) -> ModelFacts:
     """Facts of the model in this directory. InvalidInput if it is none, or its tokenizer cannot be used."""

@@ -94,7 +94,7 @@ class Node:
     )
     top_p: float = of_tree(FLOAT32, "Nucleus sampling: the share of probability sampled from.")
     top_k: int = of_tree(INT32, "So many most likely tokens were sampled from; 0: all.")
-    text: str = of_node(TEXT, "Its tokens as text, without special tokens.")
+    text: str = of_node(TEXT, "Its tokens as text, without those that end a text and padding.")
     branch_reason: str = of_node(
         STRING,
         'Why the branch that made it was started: "prompt" (root), "initial", "fork", "fallback". All its nodes '
@@ -179,7 +179,7 @@ class Sample:
         shape="C",
     )
     prompt_text: str = of_task(TEXT, "The prompt as given, or rendered by the chat template.")
-    completion_text: str = of_path(TEXT, "The completion as text, without special tokens.")
+    completion_text: str = of_path(TEXT, "The completion as text, without what ends it and padding.")
     logprobs: Float32 = of_path(FLOAT32S, "Of each completion token when it was sampled.", unit="nats", shape="C")
     logprobs_mode: str = of_tree(STRING, '"processed" (of the distribution sampled from) or "raw".')
     entropies: Float32 = of_path(

@@ -19,7 +19,7 @@ class Delimited:
     IB-TPO's reasoning steps are what lies between blank lines: that is the default, "\n\n". A path has at most
     max_depth segments, and the last of them runs to the end of the path, as does one in which no delimiter comes.
     `segment_tokens` bounds nothing, though TreePO's token cap and fallback window take it for the usual length of a
-    segment. Special tokens have no text: name them by their ids.
+    segment. What ends a text and padding have no text: name them by their ids.
 
     Ours: a text counts only where other than white space is before it in its segment, so that no step is blank; where a
     token holds a text and more, all of it is in the segment; a delimiter that would straddle two segments is none.
