@@ -1,9 +1,11 @@
 """What only the Redis store promises: settings it insists on, one trip per commit, and a schema others may read."""
 
 import asyncio
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from redis import Redis
@@ -97,11 +99,68 @@ def test_addresses_show_no_secrets() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "redis", "http://host", "redis://", "unix://", "redis://h:1/0?socket_timeout=soon"]
-)
-def test_bad_urls_are_refused(url: str) -> None:
-    with pytest.raises(InvalidInput, match="store URL"):
+    "url",
+    ["", "redis", "http://host", "redis://", "unix://", "redis://h:x/0", "redis://h:99999", "redis://h:0", "redis://[::1/0",
+     "redis://:pa#ss@h/0", "redis://:pa/ss@h/0", "redis://h/0#1", "//h/0"],
+)  # fmt: skip
+def test_what_is_no_redis_url_is_refused(url: str) -> None:
+    with pytest.raises(InvalidInput, match="the store URL must be redis://host:port/db"):
         RedisStore(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("redis://h/0?foo=1", "redis://h/0 has an unknown option 'foo'; options are client_name, db, "),
+        ("redis://h/0?Password=x", "unknown option 'Password'"),
+        ("redis://h/0?decode_responses=true", "unknown option 'decode_responses'"),
+        ("redis://h/0?protocol=3", "unknown option 'protocol'"),
+        ("redis://h/0?ssl_ca_certs=x", "has option 'ssl_ca_certs', which is for rediss://"),
+        ("unix:///run/r.sock?foo=1", "unknown option 'foo'"),
+        ("redis://h/0?socket_timeout=1&socket_timeout=2", "has option 'socket_timeout' twice"),
+        ("redis://h?db=", "has option 'db' without a value"),
+        ("redis://h:1/0?socket_timeout=soon", "has a bad option: Invalid value for 'socket_timeout'"),
+        ("redis://h/0?socket_keepalive=1&health_check_interval=x", "Invalid value for 'health_check_interval'"),
+        ("rediss://h/0?ssl_cert_reqs=perhaps", "has a bad option: "),
+        ("rediss://h/0?ssl_min_version=99", "has a bad option: "),
+        ("rediss://h/0?ssl_ca_certs=/nowhere/ca.pem", "names certificates that cannot be loaded: No such file"),
+    ],
+)
+def test_options_that_say_nothing_are_refused(url: str, sentence: str) -> None:
+    with pytest.raises(InvalidInput, match="the store URL .*" + re.escape(sentence)):
+        RedisStore(url)
+
+
+@pytest.mark.parametrize(
+    "where", ["redis://h/{}", "redis://h:6379/{}", "rediss://h/{}", "redis://h?db={}", "unix:///s?db={}"]
+)
+@pytest.mark.parametrize(
+    "database", ["foo", "-1", "+1", "1.0", "0x1", "1_0", "01", " 1", "%201", "1e3", "٣", "0/1", "1/"]
+)
+def test_a_database_must_be_a_number(where: str, database: str) -> None:
+    with pytest.raises(InvalidInput, match=r"the store URL .* has database '.*must be a number"):
+        RedisStore(where.format(database if "+" not in database else quote(database)))
+
+
+def test_a_database_is_named_once() -> None:
+    with pytest.raises(InvalidInput, match="names a database in its path and as option 'db'"):
+        RedisStore("redis://h/1?db=2")
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h", "redis://h/", "redis://h/0", "redis://h/15", "redis://[::1]:6379/3", "unix:///s"]
+)
+def test_urls_that_say_what_they_mean_are_taken(url: str) -> None:
+    assert RedisStore(url).address == url
+
+
+async def test_a_database_must_be_one_that_the_server_has(redis: Any, redis_server: EmbeddedRedis) -> None:
+    beyond = int(redis.config_get("databases")["databases"])
+    message = await refusal(RedisStore(f"{redis_server.url}?db={beyond}"))
+    assert "has no such database (DB index is out of range): name one that it has, from 0 on" in message
+    store = RedisStore(f"{redis_server.url}?db={beyond - 1}")
+    assert await store.open() > 0
+    await store.close()
 
 
 def test_unknown_durabilities_are_refused() -> None:

@@ -12,8 +12,9 @@ from treeroll.errors import StaleEpoch, StoreError
 from treeroll.store import keys, lease_id
 from treeroll.store.base import Commit, GroupState, Lease, StoredTree, missing_node
 from treeroll.store.commit_args import commit_args, hole
-from treeroll.store.redis_connection import Arg, Command, ask, connect, public_address, store_errors
+from treeroll.store.redis_connection import Arg, Command, ask, connect, store_errors
 from treeroll.store.redis_settings import check_durability, check_server
+from treeroll.store.redis_url import public_address
 from treeroll.store.scripts import script
 
 T = TypeVar("T")

@@ -5,7 +5,6 @@ import builtins
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import hiredis
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -13,14 +12,13 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import AuthenticationError, BusyLoadingError, ConnectionError, RedisError, TimeoutError
 
-from treeroll.errors import InvalidInput, StoreError
+from treeroll.errors import StoreError
 from treeroll.store.redis_replies import DirectParser
+from treeroll.store.redis_url import check_options
 
 Arg = str | bytes | int | float
 Command = Sequence[Arg]
 """Name and arguments."""
-
-SCHEMES = ("redis", "rediss", "unix")
 
 # Callers beyond this many wait for a free connection.
 _CONNECTIONS = 32
@@ -29,18 +27,9 @@ _CONNECTIONS = 32
 _LOGIN_HINTS = ("NOAUTH", "WRONGPASS", "invalid username-password", "invalid password")
 
 
-def public_address(url: str) -> str:
-    """The URL without user, password and options, for people. InvalidInput if it is not a Redis URL."""
-    parts = urlsplit(url)
-    if parts.scheme not in SCHEMES or not (parts.path if parts.scheme == "unix" else parts.hostname):
-        raise InvalidInput(
-            "the store URL must be redis://host:port/db, rediss://host:port/db or unix:///path/to/socket"
-        )
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
 def connect(url: str, timeout_s: float) -> Redis:
-    """A client whose connections open when first used. InvalidInput if the URL has a bad option."""
+    """A client whose connections open when first used. InvalidInput if the URL has a bad database or option."""
+    check_options(url)
     # Repeating a call is safe: commits are numbered, and the other scripts may run twice. A timeout is not repeated:
     # the server is busy, not gone.
     retry = Retry(ExponentialBackoff(cap=0.5, base=0.1), 3, (ConnectionError,))
@@ -50,11 +39,7 @@ def connect(url: str, timeout_s: float) -> Redis:
         "socket_timeout": timeout_s,
         "parser_class": DirectParser,
     }
-    try:
-        pool = BlockingConnectionPool.from_url(url, protocol=2, retry=retry, **options)
-    except (ValueError, TypeError) as error:
-        raise InvalidInput(f"the store URL {public_address(url)} has a bad option: {error}") from None
-    return Redis.from_pool(pool)
+    return Redis.from_pool(BlockingConnectionPool.from_url(url, protocol=2, retry=retry, **options))
 
 
 async def ask(redis: Redis, commands: Sequence[Command]) -> list[Any]:
@@ -103,6 +88,8 @@ def _sentence(address: str, error: Exception) -> str:
     detail = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, AuthenticationError) or any(hint in detail for hint in _LOGIN_HINTS):
         return f"{address} refused the login ({detail}): check user and password"
+    if "DB index" in detail:
+        return f"{address} has no such database ({detail}): name one that it has, from 0 on, or raise its `databases`"
     if isinstance(error, BusyLoadingError):
         return f"{address} is still loading its data: try again later"
     if isinstance(error, ConnectionError | TimeoutError | OSError):
