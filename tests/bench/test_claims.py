@@ -5,16 +5,19 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import stdev
+from types import SimpleNamespace
 
 import pytest
 
-from treeroll.bench.claims import deadline, knapsack, pruning, search, turns
+from treeroll.bench.claims import deadline, headline, ib_tpo, knapsack, predictor, pruning, search, treepo, turns
 from treeroll.bench.claims.arena import Arm
+from treeroll.bench.claims.arms import FLAT, POOL
 from treeroll.bench.claims.bench import CLAIMS, SHAPE, chosen, measure
-from treeroll.bench.claims.claim import Claim, Verdict
+from treeroll.bench.claims.claim import Claim, Verdict, pooled
 from treeroll.bench.claims.deadline import Static, Task, completed
 from treeroll.bench.claims.plots import draw
-from treeroll.bench.claims.statistics import Point, tokens_for, vote
+from treeroll.bench.claims.statistics import Gap, Point, paired, tokens_for, vote
 from treeroll.bench.claims.turns import Walk, capped
 from treeroll.bench.rounds import Figures
 from treeroll.config import RunConfig, parse
@@ -52,6 +55,51 @@ def test_a_cap_keeps_who_needed_no_more_turns_and_pays_for_the_others_up_to_it()
     assert capped(walks, 3) == (30 + 50 + 9, 2)
 
 
+def graded(scores: dict[str, list[float]]) -> list[SimpleNamespace]:
+    """Trees by task, whose score is what is listed."""
+    return [SimpleNamespace(task_id=task, score=score) for task, found in scores.items() for score in found]
+
+
+def test_a_difference_is_paired_by_task() -> None:
+    # Two hard tasks, two easy ones: arms that differ by little on each differ surely, whatever tasks differ by.
+    one = graded({"a": [0.1], "b": [0.2], "c": [0.9], "d": [1.0], "only here": [1.0]})
+    other = graded({"d": [0.8], "c": [0.9], "b": [0.1], "a": [0.0]})
+    gap = paired(one, other, score=lambda tree: tree.score)
+    assert gap.points == pytest.approx(10.0)
+    gaps = [10.0, 10.0, 0.0, 20.0]
+    assert gap.error == pytest.approx(stdev(gaps) / 2)
+    apart = stdev([10.0, 20.0, 90.0, 100.0]) / 2
+    assert gap.error < apart / 4
+    assert paired(other, one, score=lambda tree: tree.score).points == pytest.approx(-10.0)
+
+
+def test_epochs_of_a_task_are_one_task_and_a_single_task_tells_nothing() -> None:
+    one, other = graded({"a": [1.0, 0.0], "b": [1.0, 1.0]}), graded({"a": [0.0], "b": [0.0, 1.0]})
+    assert paired(one, other, score=lambda tree: tree.score) == Gap(50.0, 0.0)
+    assert paired(one[:1], other, score=lambda tree: tree.score) == Gap(100.0, 100.0)
+    assert paired([], other, score=lambda tree: tree.score) == Gap(0.0, 100.0)
+
+
+def test_the_difference_of_several_seeds_has_the_error_of_their_mean() -> None:
+    rounds = [{"gap": 3.0, "gap_error": 3.0}, {"gap": 1.0, "gap_error": 4.0}]
+    assert pooled(rounds, "gap") == Gap(2.0, 2.5)
+
+
+ARMS = [
+    FLAT, POOL, *headline.ARMS.values(), *(treepo._arm(width) for width in treepo.WIDTHS),
+    ib_tpo.TREE, ib_tpo.FEW, ib_tpo.MANY, knapsack.FIRST, knapsack.SECOND,
+    *(search._arm(recipe, 16) for recipe in ("dora", "rebase", "ets")),
+    pruning.ECHO, pruning.HYPER, pruning.HBPO, predictor.ALL,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
+def test_arms_are_compared_at_equal_lengths(arm: Arm) -> None:
+    settings = {**SHAPE, "recipe": arm.recipe, "leaves": arm.leaves, **arm.settings}
+    spec = run_spec("run", parse(RunConfig, settings, "arm"), 100)
+    assert spec.segment.boundaries(40, 16, 4096)[-1] == 40 + SHAPE["max_tokens"]
+
+
 def tasks(count: int, tokens: int, right: bool) -> list[Task]:
     """Tasks whose samples are all alike."""
     return [Task(TaskView(f"t{place}", "", 5), [(tokens, right)] * 16) for place in range(count)]
@@ -73,9 +121,12 @@ def test_a_task_without_a_right_sample_is_not_complete() -> None:
     [
         (knapsack.CLAIM, [{"more": 25.0}, {"more": 22.0}, {"more": 5.0}], Verdict.HOLDS),
         (knapsack.CLAIM, [{"more": 25.0}, {"more": 12.0}, {"more": 5.0}], Verdict.FAILS),
-        (search.DORA, [{"right_dora": 60.0, "right_rebase": 60.0, "fewer": 4.0}], Verdict.HOLDS),
-        (search.DORA, [{"right_dora": 59.0, "right_rebase": 60.0, "fewer": 4.0}], Verdict.FAILS),
-        (search.BAVT, [{"right_bavt": 60.0, "right_flat": 50.0, "share": 40.0}], Verdict.FAILS),
+        (search.DORA, [{"gap": 0.0, "gap_error": 2.0, "fewer": 4.0}], Verdict.HOLDS),
+        (search.DORA, [{"gap": 0.0, "gap_error": 3.0, "fewer": 4.0}], Verdict.UNDECIDED),
+        (search.DORA, [{"gap": 0.0, "gap_error": 3.0, "fewer": 4.0}] * 4, Verdict.HOLDS),
+        (search.DORA, [{"gap": -9.0, "gap_error": 4.0, "fewer": 4.0}], Verdict.FAILS),
+        (search.DORA, [{"gap": 9.0, "gap_error": 1.0, "fewer": 3.0}], Verdict.FAILS),
+        (search.BAVT, [{"gap": 10.0, "gap_error": 1.0, "share": 40.0}], Verdict.FAILS),
         (pruning.CLAIMS[1], [{"fewer": 30.0}, {"fewer": 26.0}, {"fewer": -1.0}], Verdict.FAILS),
         (pruning.CLAIMS[1], [{"fewer": 30.0}, {"fewer": 26.0}, {"fewer": 1.0}], Verdict.HOLDS),
         (deadline.CLAIM, [{"gain": 9.0, "gain_best": -0.5}], Verdict.FAILS),

@@ -22,9 +22,11 @@ CLAIMS: Final[Mapping[str, Claim]] = {
         *pruning.CLAIMS, deadline.CLAIM, predictor.CLAIM, turns.CLAIM,
     )
 }  # fmt: skip
-# What all arms share. Paths of the demo model have some 130 tokens: short segments let trees fork several times.
+# What all arms share, the length limit too: cut shorter, an arm would lose the hardest tasks, and a comparison of two
+# limits would be taken for one of two algorithms. Paths of the demo model have some 130 tokens, and the hardest tasks
+# the longest: short segments let trees fork several times.
 SHAPE: Final[Mapping[str, Any]] = {
-    "segment_tokens": 16, "max_depth": 12, "scorer": "arith", "segment": {"aligned": False},
+    "segment_tokens": 16, "max_depth": 16, "max_tokens": 256, "scorer": "arith", "segment": {"aligned": False},
 }  # fmt: skip
 
 MODELS: Final[Mapping[str, Path]] = {"demo": MODEL_DIR, "tools": TOOL_MODEL_DIR}

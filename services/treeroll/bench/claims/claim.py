@@ -1,11 +1,13 @@
 """A claim of a paper, what is measured of it, and the verdict."""
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from treeroll.bench.claims.arena import Arena
+from treeroll.bench.claims.statistics import Gap
 from treeroll.bench.result import Column
 from treeroll.bench.rounds import Figures, median
 from treeroll.errors import InvalidInput
@@ -17,6 +19,7 @@ class Verdict(StrEnum):
 
     HOLDS = "holds here"
     FAILS = "does not hold here"
+    UNDECIDED = "not to be told here"
     OTHER = "not comparable here"
     UNMEASURED = "not measured"
 
@@ -96,6 +99,37 @@ def middle(rounds: Sequence[Figures], figure: str) -> float:
 def holds(so: bool, why: str) -> tuple[Verdict, str]:
     """The verdict of a comparison."""
     return (Verdict.HOLDS if so else Verdict.FAILS), why
+
+
+# Points that "as often right" may be less, two standard errors of the difference included.
+MARGIN: Final = 5.0
+
+
+def gap_figures(name: str, gap: Gap) -> dict[str, float]:
+    """Two figures of a seed: the difference and its error."""
+    return {name: gap.points, f"{name}_error": gap.error}
+
+
+def pooled(rounds: Sequence[Figures], name: str) -> Gap:
+    """The difference over all seeds, which draw other tasks each."""
+    errors = [figures[f"{name}_error"] for figures in rounds]
+    return Gap(
+        math.fsum(figures[name] for figures in rounds) / len(rounds),
+        math.sqrt(math.fsum(error * error for error in errors)) / len(rounds),
+    )
+
+
+def told(gap: Gap) -> str:
+    """A difference in words, with its standard error."""
+    side = "above" if gap.points >= 0 else "below"
+    return f"{abs(gap.points):.1f} points {side} (standard error of the difference by task {gap.error:.1f})"
+
+
+def no_less_right(cheap: bool, gap: Gap, why: str) -> tuple[Verdict, str]:
+    """The verdict of a claim to be as often right, and cheap: what the error leaves open is not decided."""
+    if not cheap or gap.points + 2 * gap.error < 0:
+        return Verdict.FAILS, why
+    return (Verdict.HOLDS if gap.points - 2 * gap.error >= -MARGIN else Verdict.UNDECIDED), why
 
 
 def percent(part: float, whole: float) -> float:

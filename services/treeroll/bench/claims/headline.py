@@ -1,38 +1,46 @@
-"""Ours: effective samples per 1,000 engine tokens, of a combination, flat GRPO sampling and plain TreePO."""
+"""Ours: samples with an advantage per 1,000 engine tokens, of trees, flat GRPO sampling, and both with allocators."""
 
 from collections.abc import Sequence
 
 from treeroll.bench.claims.arena import Arena, Arm, Grown
 from treeroll.bench.claims.arms import LEAVES, TASKS
 from treeroll.bench.claims.claim import Claim, Plot, Verdict, holds, middle
-from treeroll.bench.claims.statistics import effective, effective_size
+from treeroll.bench.claims.statistics import distinct, effective, effective_size, mixed
 from treeroll.bench.result import Column
 from treeroll.bench.rounds import Figures
 
 BUDGET = 60_000
 # More than the budget lasts for, so that all arms spend it.
 EPOCHS = 4
-SHARED_OUT = {"allocate": {"name": "mixed"}}
 FLAT = "flat"
 TREEPO = "treepo"
 FAIR = "flat + mixed"  # no two samples share a token
+NEYMAN = "flat + neyman"
 COMBINED = "treepo + mixed"
+# What is counted, as titles have it. An allocator's figure means nothing without the weighting of the loss.
+COUNTS = {
+    "plain": "samples with an advantage, each weighing the same",
+    "corrected": "the same, as independent ones for the mean reward",
+    "groups": "tasks with an advantage, each weighing the same",
+}
 
 
-def _arm(name: str, recipe: str, *, shared_out: bool = False) -> Arm:
+def _arm(name: str, recipe: str, allocator: str | None = None) -> Arm:
     """An arm that spends the budget; shared out, after an epoch that everybody would have had before."""
-    before = Arm(f"{recipe}, before", recipe, LEAVES, tasks=TASKS, settings=SHARED_OUT)
+    # Without a history all allocators give the same, so one such epoch does for all of a recipe.
+    before = Arm(f"{recipe}, before", recipe, LEAVES, tasks=TASKS, settings={"allocate": {"name": "mixed"}})
     return Arm(
         f"{name}, {BUDGET:,} tokens", recipe, LEAVES, tasks=TASKS, epochs=EPOCHS, tokens=BUDGET,
-        settings=SHARED_OUT if shared_out else {}, after=before if shared_out else None,
+        settings={"allocate": {"name": allocator}} if allocator else {}, after=before if allocator else None,
     )  # fmt: skip
 
 
 ARMS = {
     FLAT: _arm(FLAT, "flat"),
     TREEPO: _arm(TREEPO, "treepo"),
-    FAIR: _arm(FAIR, "flat", shared_out=True),
-    COMBINED: _arm(COMBINED, "treepo", shared_out=True),
+    FAIR: _arm(FAIR, "flat", "mixed"),
+    NEYMAN: _arm(NEYMAN, "flat", "neyman"),
+    COMBINED: _arm(COMBINED, "treepo", "mixed"),
 }
 
 
@@ -40,49 +48,63 @@ async def _measure(arena: Arena, seed: int) -> Figures:
     figures: dict[str, float] = {}
     for name, arm in ARMS.items():
         grown = await arena.grow(arm, seed)
-        figures[f"{name}: plain"], figures[f"{name}: corrected"] = per_1000(grown)
-    for name in (FLAT, TREEPO):
-        for kind in ("plain", "corrected"):
-            figures[f"{kind} against {name}"] = figures[f"{COMBINED}: {kind}"] / figures[f"{name}: {kind}"]
-    figures["fair"] = figures[f"{FAIR}: plain"] / figures[f"{FLAT}: plain"]
+        for count, value in per_1000(grown).items():
+            figures[f"{name}: {count}"] = value
+        if name in (FLAT, TREEPO):
+            figures[f"{name}: distinct"] = sum(map(distinct, grown.trees)) / len(grown.trees)
+    for name, base in ((COMBINED, FLAT), (COMBINED, TREEPO), (FAIR, FLAT), (NEYMAN, FLAT)):
+        for count in COUNTS:
+            figures[f"{name} / {base}: {count}"] = figures[f"{name}: {count}"] / figures[f"{base}: {count}"]
     return figures
 
 
-def per_1000(grown: Grown) -> tuple[float, float]:
-    """Effective samples per 1,000 tokens, as they are and as independent ones."""
+def per_1000(grown: Grown) -> dict[str, float]:
+    """Of each count, per 1,000 tokens. The epoch before, of which allocators know, is in none of them."""
     found = [effective(tree) for tree in grown.trees]
     thousands = grown.tokens / 1000
-    return sum(map(len, found)) / thousands, sum(map(effective_size, found)) / thousands
+    return {
+        "plain": sum(map(len, found)) / thousands,
+        "corrected": sum(map(effective_size, found)) / thousands,
+        "groups": sum(map(mixed, grown.trees)) / thousands,
+    }
 
 
 def _judge(rounds: Sequence[Figures]) -> tuple[Verdict, str]:
-    flat, treepo = middle(rounds, f"plain against {FLAT}"), middle(rounds, f"plain against {TREEPO}")
-    corrected = middle(rounds, f"corrected against {FLAT}")
+    def ratio(name: str, base: str, count: str = "plain") -> float:
+        return middle(rounds, f"{name} / {base}: {count}")
+
+    flat, treepo = ratio(COMBINED, FLAT), ratio(COMBINED, TREEPO)
     return holds(
         flat >= 2 and treepo >= 1.3,
-        f"{COMBINED}: {flat:.2f} x flat and {treepo:.2f} x treepo, but {corrected:.2f} x flat if samples that share "
-        f"tokens count less; {FAIR}, where none do: {middle(rounds, 'fair'):.2f} x flat",
+        f"{COMBINED}: {flat:.2f} x flat and {treepo:.2f} x treepo by count, where every sample weighs the same, but "
+        f"{ratio(COMBINED, FLAT, 'corrected'):.2f} x flat as samples for the mean reward, and "
+        f"{ratio(COMBINED, FLAT, 'groups'):.2f} x flat where every task does; {FAIR}: {ratio(FAIR, FLAT):.2f} and "
+        f"{ratio(FAIR, FLAT, 'groups'):.2f} x, {NEYMAN}: {ratio(NEYMAN, FLAT):.2f} and "
+        f"{ratio(NEYMAN, FLAT, 'groups'):.2f} x flat where every sample, every task weighs the same. None of these "
+        "says what a token is worth to a gradient",
     )
 
 
 CLAIM = Claim(
     name="headline",
     paper="ours",
-    says="twice the effective samples per token of flat GRPO sampling, 1.3 times those of plain TreePO",
-    conditions=f"{BUDGET:,} tokens each, {LEAVES} leaves on average; mixed knows one epoch before",
+    says="twice the samples with an advantage per token of flat GRPO sampling, 1.3 times those of plain TreePO: "
+    "counts, copies and small advantages included, and no measure of training",
+    conditions=f"{BUDGET:,} tokens each, {LEAVES} leaves on average; allocators know one epoch before, whose tokens "
+    "and samples are not counted",
     columns=(
-        *(Column(f"{name}: {kind}", f"{name}, {kind}", 1) for name in ARMS for kind in ("plain", "corrected")),
+        *(Column(f"{name}: {count}", f"{name}, {title}", 1) for count, title in COUNTS.items() for name in ARMS),
+        *(Column(f"{name}: distinct", f"{name}, different texts of {LEAVES} samples", 1) for name in (FLAT, TREEPO)),
         *(
-            Column(f"{kind} against {name}", f"{COMBINED} / {name}, {kind}", 2)
-            for kind in ("plain", "corrected")
-            for name in (FLAT, TREEPO)
+            Column(f"{name} / {base}: {count}", f"{name} / {base}, {count}", 2)
+            for name, base in ((COMBINED, FLAT), (COMBINED, TREEPO), (FAIR, FLAT), (NEYMAN, FLAT))
+            for count in COUNTS
         ),
-        Column("fair", f"{FAIR} / {FLAT}", 2),
     ),
     measure=_measure,
     judge=_judge,
     plot=Plot(
-        "effective samples per 1,000 engine tokens", "",
-        {f"{name}, {kind}": [(None, f"{name}: {kind}")] for kind in ("plain", "corrected") for name in ARMS},
+        "samples with an advantage per 1,000 engine tokens", "",
+        {f"{name}, {count}": [(None, f"{name}: {count}")] for count in ("plain", "corrected") for name in ARMS},
     ),
 )  # fmt: skip

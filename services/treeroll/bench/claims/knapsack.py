@@ -30,14 +30,18 @@ def _effective(grown: Grown) -> float:
 
 def _judge(rounds: Sequence[Figures]) -> tuple[Verdict, str]:
     more = middle(rounds, "more")
-    return holds(more >= 20, f"{more:+.0f} % effective samples at the same number of samples")
+    return holds(
+        more >= 20,
+        f"{more:+.0f} % samples with an advantage at the same number of samples, every sample weighing the same",
+    )
 
 
 CLAIM = Claim(
     name="knapsack",
     paper="Knapsack RL, arXiv 2509.25849",
     says="20 to 40 % more samples whose gradient is not zero; up to 93 samples of one prompt",
-    conditions="math training runs. Here: the second epoch, success rates from the first, no training between",
+    conditions="math training runs. Here: the second epoch, success rates from the first, no training between; a "
+    "count, every sample weighing the same, that says nothing of the noise of a gradient",
     columns=(
         Column("uniform", "samples with an advantage, uniform, %", 0),
         Column("knapsack", "knapsack, %", 0),

@@ -22,11 +22,11 @@ HYPER = Arm(
     "hyper, up to 32 leaves", "hyper", 32, tasks=TASKS,
     settings={"segment": {"hold": True, "aligned": False}, "branch": {"warm_up": 16, "keep": 10, "pool": 20}},
 )  # fmt: skip
-# Budgets are about the quartiles of the lengths of the demo model's answers. It was never told a budget, and whatever
-# stands between a task and its answer it takes for a part of the task: so it is told none.
+# Budgets are about the quartiles of the lengths of the demo model's answers, and the limit of all arms. It was never
+# told a budget, and whatever stands between a task and its answer it takes for a part of the task: so it is told none.
 HBPO = Arm(
     "hbpo, 16 leaves", "hbpo", 16, tasks=TASKS,
-    settings={"segment": {}, "branch": {"budgets": [80, 120, 180, 192], "announcement": ""}},
+    settings={"segment": {}, "branch": {"budgets": [80, 120, 180, 256], "announcement": ""}},
 )  # fmt: skip
 
 

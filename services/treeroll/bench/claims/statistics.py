@@ -1,8 +1,9 @@
-"""What is counted of grown trees: effective samples, effective groups, votes."""
+"""What is counted of grown trees: samples with an advantage, mixed groups, votes, and differences between arms."""
 
+import math
 import random
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -18,7 +19,10 @@ DRAWS: Final = 40
 
 
 def effective(tree: TreeRecord) -> list[Sample]:
-    """The samples that have an advantage other than 0 on any token: the others do not change the policy."""
+    """The samples that have an advantage other than 0 on any token: the others do not change the policy.
+
+    A count, of copies too, and of advantages whatever their size: it says nothing of the noise of a gradient.
+    """
     return [
         sample
         for sample in tree.samples
@@ -28,6 +32,9 @@ def effective(tree: TreeRecord) -> list[Sample]:
 
 def effective_size(samples: Sequence[Sample]) -> float:
     """What samples of one tree are worth as independent ones, by the tokens that they share: from 1 to their number.
+
+    That is, for an estimate of the mean reward. What they are worth to a gradient it does not say: there tokens count
+    in which the model had a choice, and those that are shared carry the advantages of all samples below them.
 
     Ours: n^2 / sum over all pairs i, j of r_ij, the design effect of samples whose correlation is r_ij. As such we take
     the share of completion tokens that the two paths have in common, over the geometric mean of their lengths: 1 for a
@@ -76,6 +83,43 @@ def vote(found: Sequence[str]) -> str | None:
 def voted_right(tree: TreeRecord) -> bool:
     """Whether the majority of the leaves gives the task's answer."""
     return tree.answer is not None and vote(answers(tree.samples)) == tree.answer
+
+
+def distinct(tree: TreeRecord) -> int:
+    """How many different texts the samples are."""
+    return len({sample.completion_text for sample in tree.samples})
+
+
+class Gap(NamedTuple):
+    """A difference of two arms in percentage points, and its standard error."""
+
+    points: float
+    error: float
+
+
+def paired(
+    one: Sequence[TreeRecord], other: Sequence[TreeRecord], score: Callable[[TreeRecord], float] = voted_right
+) -> Gap:
+    """How much better one arm scores (0 to 1 a tree) than the other, over the tasks that both have grown.
+
+    The error is of the mean of the tasks' differences: what tasks have in common, their difficulty, cancels out, which
+    the errors of the two means would count twice. With fewer than two tasks it is 100 points.
+    """
+    mine, theirs = _by_task(one, score), _by_task(other, score)
+    gaps = [100 * (mine[task] - theirs[task]) for task in sorted(mine.keys() & theirs.keys())]
+    mean = math.fsum(gaps) / len(gaps) if gaps else 0.0
+    if len(gaps) < 2:
+        return Gap(mean, 100.0)
+    variance = math.fsum((gap - mean) ** 2 for gap in gaps) / (len(gaps) - 1)
+    return Gap(mean, math.sqrt(variance / len(gaps)))
+
+
+def _by_task(trees: Sequence[TreeRecord], score: Callable[[TreeRecord], float]) -> dict[str, float]:
+    """Mean score of each task's trees, of which an arm of several epochs has several."""
+    scores: dict[str, list[float]] = defaultdict(list)
+    for tree in trees:
+        scores[tree.task_id].append(score(tree))
+    return {task: math.fsum(found) / len(found) for task, found in scores.items()}
 
 
 class Point(NamedTuple):
