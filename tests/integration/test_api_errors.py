@@ -14,8 +14,52 @@ async def test_a_run_can_be_attached_to_but_not_changed() -> None:
     async with local_service() as service, await connect_async(service.address) as client:
         await client.create_run("a", **RUN)
         await client.create_run("a", **RUN)
-        with pytest.raises(RunConflict, match="run 'a' exists with another configuration"):
+        with pytest.raises(
+            RunConflict, match="exists with another configuration: leaves is 2 there and 3 here; choose"
+        ):
             await client.create_run("a", **{**RUN, "leaves": 3})
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "sentence"),
+    [
+        ({}, {"temperature": 0.5}, "temperature is 1.0 there and 0.5 here"),
+        ({"scorer": "exact"}, {}, 'scorer is "exact" there and null here'),
+        ({}, {"scorer": "regex:(é+)"}, 'scorer is null there and "regex:(é+)" here'),
+        ({}, {"budget": {"task_tokens": 900}}, "budget.task_tokens is null there and 900 here"),
+        (
+            {"recipe": "treepo"},
+            {"recipe": "treepo", "branch": {"sync": "path"}},
+            'branch.sync is not set there and "path" here',
+        ),
+        (
+            {"recipe": "treepo", "branch": {"sync": "level"}},
+            {"recipe": "treepo", "branch": {"sync": "path"}},
+            'branch.sync is "level" there and "path" here',
+        ),
+        ({}, {"temperature": 0.5, "seed": 3}, "seed is 0 there and 3 here, temperature is 1.0 there and 0.5 here"),
+        ({}, {"budget_tokens": 7000, "leaves": 4}, "leaves is 2 there and 4 here"),
+    ],
+)
+async def test_a_run_that_differs_names_what_differs(
+    first: dict[str, object], then: dict[str, object], sentence: str
+) -> None:
+    async with local_service() as service, await connect_async(service.address) as client:
+        await client.create_run("a", **{**RUN, **first})
+        with pytest.raises(RunConflict) as refused:
+            await client.create_run("a", **{**RUN, **then})
+        assert sentence in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+
+async def test_a_run_that_differs_in_much_names_some_of_it() -> None:
+    async with local_service() as service, await connect_async(service.address) as client:
+        await client.create_run("a", **RUN)
+        other = {"temperature": 0.5, "seed": 1, "weight": 2.0, "scorer": f"regex:{'x' * 500}", "top_p": 0.5, "top_k": 5}
+        more = {"ignore_eos": True, "history_decay": 0.1, "scorer_timeout_s": 3.0, "budget": {"seconds": 9.0}}
+        with pytest.raises(RunConflict, match="and 2 more keys differ; choose another id") as refused:
+            await client.create_run("a", **RUN | other | more)
+        assert len(str(refused.value)) < 1000
 
 
 async def test_an_unknown_run_or_tree_is_named() -> None:

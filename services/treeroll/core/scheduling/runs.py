@@ -1,7 +1,9 @@
 """Runs and tasks: create, submit, close, cancel, run out of time. All idempotent by the caller's ids."""
 
 import heapq
+import json
 from datetime import UTC, datetime
+from typing import Any
 
 from treeroll.core.budget.accounts import open_run
 from treeroll.core.growth.lifecycle import cut_tree
@@ -15,6 +17,10 @@ from treeroll.core.scheduling.fair_share import catch_up
 from treeroll.core.scheduling.settle import settle
 from treeroll.errors import RunClosed, RunConflict, TaskConflict, UnknownRun
 from treeroll.tree.tree import Tree
+
+# How much a conflict tells of what differs.
+TOLD_KEYS, TOLD_CHARS = 8, 80
+UNSET = "not set"
 
 
 def get(state: State, run_id: str) -> Run:
@@ -40,8 +46,37 @@ def create(state: State, spec: RunSpec, now: float, wall: float) -> list[Effect]
         _set_end(state, run, now, wall)
         return [PersistRun(run)]
     if known.spec.config_json != spec.config_json:
-        raise RunConflict(f"run '{spec.run_id}' exists with another configuration; choose another id")
+        differences = _differences(json.loads(known.spec.config_json), json.loads(spec.config_json))
+        raise RunConflict(
+            f"run '{spec.run_id}' exists with another configuration: {differences}; choose another id, or create it "
+            "with the same"
+        )
     return []
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:
+    """The keys that differ, as configurations write them, each with both values."""
+    old, new = _leaves(there), _leaves(here)
+    keys = [key for key in sorted(old.keys() | new.keys()) if old.get(key, UNSET) != new.get(key, UNSET)]
+    told = [f"{key} is {_told(old, key)} there and {_told(new, key)} here" for key in keys[:TOLD_KEYS]]
+    more = [f"and {len(keys) - TOLD_KEYS} more keys differ"] if len(keys) > TOLD_KEYS else []
+    return ", ".join(told + more)
+
+
+def _leaves(values: dict[str, Any], parent: str = "") -> dict[str, str]:
+    """Dotted key -> value as JSON, of all that is no mapping with keys."""
+    found: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            found |= _leaves(value, f"{parent}{key}.")
+        elif value != {}:
+            found[parent + key] = json.dumps(value, ensure_ascii=False)
+    return found
+
+
+def _told(values: dict[str, str], key: str) -> str:
+    text = values.get(key, UNSET)
+    return text if len(text) <= TOLD_CHARS else f"{text[:TOLD_CHARS]}…"
 
 
 def _set_end(state: State, run: Run, now: float, wall: float) -> None:
