@@ -14,7 +14,7 @@ from treeroll.core.model.run import RunState
 from treeroll.core.model.state import State
 from treeroll.core.scheduling.admit import admit_tree
 from treeroll.core.scheduling.queues import queue_wanted, requeue
-from treeroll.core.scheduling.runs import end_cancelled, end_overdue
+from treeroll.core.scheduling.runs import end_stopped
 from treeroll.core.scheduling.settle import settle
 from treeroll.tree.node import Origin, shared_origin
 
@@ -28,8 +28,7 @@ def assign(state: State) -> list[Effect]:
     Ends come in slices of about END_LIMIT effects, so that no commit grows with the number of tasks: call again while
     `unfinished`.
     """
-    effects = end_overdue(state)
-    effects += end_cancelled(state, END_LIMIT)
+    effects = end_stopped(state, END_LIMIT)
     if state.timeouts:
         end_waits(state)
     if state.throttled:

@@ -132,7 +132,13 @@ def cancel(state: State, run_id: str) -> list[Effect]:
     return [] if run.state is RunState.CANCELLED else _stop(state, run, "cancelled", "the run was cancelled")
 
 
-def end_overdue(state: State) -> list[Effect]:
+def end_stopped(state: State, limit: int) -> list[Effect]:
+    """Stop the runs whose time is over; then end the waiting tasks of stopped runs, about `limit` effects at a time."""
+    effects = _end_overdue(state)
+    return effects + _end_cancelled(state, limit)
+
+
+def _end_overdue(state: State) -> list[Effect]:
     """Stop the runs whose time is over, as if they were cancelled then."""
     effects: list[Effect] = []
     while state.ends and state.ends[0][0] <= state.now:
@@ -160,7 +166,7 @@ def _stop(state: State, run: Run, reason: str, why: str) -> list[Effect]:
     return effects
 
 
-def end_cancelled(state: State, limit: int) -> list[Effect]:
+def _end_cancelled(state: State, limit: int) -> list[Effect]:
     """Terminal events of tasks that were waiting when their run was stopped, `limit` at a time."""
     effects: list[Effect] = []
     for run in state.runs.values():
