@@ -1,6 +1,5 @@
 """The chat template of a model directory, rendered by transformers: prompts are those that a trainer makes itself."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from treeroll.errors import InvalidInput
+from treeroll.model.facts import load_facts, read_json
 
 # What a template asks for the date, as transformers calls it.
 DATE_FUNCTION = "strftime_now"
@@ -26,18 +26,15 @@ class ChatTemplate:
     """Jinja source that stands in for the model's own template."""
 
     @cached_property
-    def sources(self) -> list[str]:
-        """Jinja source of every template there is, read without transformers; none for a model without.
-
-        InvalidInput for a file that cannot be read.
-        """
-        return _sources(self.model_dir) if self.file is None else [_read(self.file)]
+    def sources(self) -> dict[str, str]:
+        """Jinja sources by name; none for a model without. InvalidInput for a file that cannot be read."""
+        return _sources(self.model_dir) if self.file is None else {"default": _read(self.file)}
 
     @property
     def reads_date(self) -> bool:
         """Whether prompts depend on the day."""
         try:
-            return any(DATE_FUNCTION in source for source in self.sources)
+            return any(DATE_FUNCTION in source for source in self.sources.values())
         except InvalidInput:  # nothing will be rendered
             return False
 
@@ -129,22 +126,22 @@ def _continues(text: str, prefill: str) -> bool:
 @dataclass(frozen=True, slots=True)
 class _Renderer:
     apply: Callable[..., str]
-    """Messages to text, as `apply_chat_template` of the model's tokenizer."""
+    """Messages to text, as `apply_chat_template` of the model's tokenizer does it."""
     reads: frozenset[str]
     """Names that the template asks for, all that it may be given among them."""
 
 
-def _sources(model_dir: Path) -> list[str]:
-    files = [model_dir / "chat_template.jinja", *sorted(model_dir.glob("additional_chat_templates/*.jinja"))]
-    if found := [_read(file) for file in files if file.is_file()]:
-        return found
+def _sources(model_dir: Path) -> dict[str, str]:
+    """Where transformers keeps them: files come before what the tokenizer's configuration says."""
+    files = {path.stem: path for path in sorted(model_dir.glob("additional_chat_templates/*.jinja"))}
+    if (default := model_dir / "chat_template.jinja").is_file():
+        files["default"] = default
+    if files:
+        return {name: _read(path) for name, path in files.items()}
     config = model_dir / "tokenizer_config.json"
-    try:
-        inline = json.loads(_read(config)).get("chat_template") if config.is_file() else None
-    except (ValueError, AttributeError) as error:
-        raise InvalidInput(f"{config} cannot be read: {_brief(error)}") from None
-    named = inline if isinstance(inline, list) else [{"template": inline}] if inline else []
-    return [str(entry["template"]) for entry in named]
+    inline = read_json(config).get("chat_template") if config.is_file() else None
+    named = inline if isinstance(inline, list) else [{"name": "default", "template": inline}] if inline else []
+    return {str(entry["name"]): str(entry["template"]) for entry in named}
 
 
 def _read(file: Path) -> str:
@@ -155,46 +152,27 @@ def _read(file: Path) -> str:
 
 
 def _load(template: ChatTemplate) -> _Renderer:
-    sources, model_dir = template.sources, template.model_dir
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    sources, special = template.sources, load_facts(template.model_dir).special_tokens
     if not sources:
         raise InvalidInput(
-            f"model {model_dir} has no chat template, so it takes no 'messages': there is none in chat_template.jinja, "
-            f"in additional_chat_templates/ or under 'chat_template' in tokenizer_config.json; set "
-            f"generator.chat_template to a file, or send text under 'prompt'"
+            f"model {template.model_dir} has no chat template, so it takes no 'messages': there is none in "
+            f"chat_template.jinja, in additional_chat_templates/ or under 'chat_template' in tokenizer_config.json; "
+            f"set generator.chat_template to a file, or send text under 'prompt'"
         )
-    reads = frozenset[str]().union(*(_reads(source, str(template)) for source in sources))
-    tokenizer = _tokenizer(template, {name for name in reads if name.endswith("_token")})
-    own = None if template.file is None else sources[0]
-    try:
-        tokenizer.get_chat_template(own)
-    except ValueError as error:  # several, and none of them is the default
-        raise InvalidInput(f"model {model_dir} has no default chat template: {_brief(error)}") from None
+    if "default" not in sources:
+        names = ", ".join(sorted(sources))
+        raise InvalidInput(f"{template} is not one but several, none of them 'default': {names}")
+    reads = frozenset[str]().union(*(_reads(source, str(template)) for source in sources.values()))
 
-    def apply(messages: Any, **options: Any) -> str:
-        return str(tokenizer.apply_chat_template(messages, chat_template=own, tokenize=False, **options))
+    def apply(messages: Any, *, tools: Any = None, **options: Any) -> str:
+        source = sources.get("tool_use", sources["default"]) if tools is not None else sources["default"]
+        rendered, _ = render_jinja_template([messages], chat_template=source, tools=tools, **{**special, **options})
+        return str(rendered[0])
 
     _check_takes_text(apply, str(template))
     return _Renderer(apply, reads)
-
-
-def _tokenizer(template: ChatTemplate, special: set[str]) -> Any:
-    """A tokenizer that knows the model's special tokens; its ids are not used.
-
-    AutoTokenizer imports torch. It is asked only if the template reads a special token that the model's files do not
-    name: the tokenizer's class may.
-    """
-    from transformers import PreTrainedTokenizerFast
-
-    model = str(template.model_dir)
-    try:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(model, local_files_only=True)
-        if special <= tokenizer.special_tokens_map.keys():
-            return tokenizer
-        from transformers import AutoTokenizer
-
-        return AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # whatever is wrong with the model's files
-        raise InvalidInput(f"{template} needs the tokenizer, which transformers cannot load: {_brief(error)}") from None
 
 
 def _reads(source: str, name: str) -> set[str]:

@@ -53,6 +53,7 @@ def facts(model_dir: str) -> dict[str, Any]:
         "tokenizer": fast.to_str(),
         "tokenizer_class": type(auto).__name__,
         "split_special_tokens": bool(getattr(auto, "split_special_tokens", False)),
+        "special_tokens": {name: str(token) for name, token in auto.special_tokens_map.items()},
         **{f"{name}_id": value if isinstance(value, int) else None for name, value in named.items()},
         "context": _context(text),
         "vocab_size": _whole(text.get("vocab_size")),

@@ -47,6 +47,8 @@ class ModelFacts:
     """AutoTokenizer's tokenizer as the `tokenizers` library writes it, without truncation, padding and chance."""
     split_special_tokens: bool
     """The tokenizer takes special tokens in a prompt for plain text."""
+    special_tokens: dict[str, str]
+    """By name, such as "eos_token": chat templates may ask for them."""
     bos_id: int | None
     eos_id: int | None
     """Of the tokenizer; see `stop_ids`."""
@@ -81,6 +83,7 @@ def load_facts(model_dir: Path) -> ModelFacts:
     return ModelFacts(
         tokenizer_json=answer["tokenizer"],
         split_special_tokens=answer["split_special_tokens"],
+        special_tokens=answer["special_tokens"],
         bos_id=answer["bos_id"],
         eos_id=answer["eos_id"],
         pad_id=answer["pad_id"],
