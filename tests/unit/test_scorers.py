@@ -49,6 +49,8 @@ def test_math_refuses_an_answer_it_cannot_read() -> None:
         ("I think \\boxed{ Paris }.", "Paris", 1.0),
         ("Paris \\boxed{Rome}", "Paris", 0.0),
         ("Paris \\boxed{Rome", "Paris", 0.0),
+        ("<think>Rome?</think>\nParis", "Paris", 1.0),
+        ("<think>\\boxed{Paris}</think> I do not know", "Paris", 0.0),
     ],
 )
 def test_exact(completion: str, answer: str, value: float) -> None:
@@ -66,6 +68,7 @@ def test_exact(completion: str, answer: str, value: float) -> None:
         ("\\boxed{ 12}", 0.0),
         ("\\boxed{12.0}", 0.0),
         ("\\boxed{12", 0.0),
+        ("<think>\\boxed{12}</think>I do not know", 0.0),
         ("12", 0.0),
         ("", 0.0),
         ("\\boxed{" + "9" * 10_000 + "}", 0.0),  # int() would refuse it

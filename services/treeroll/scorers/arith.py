@@ -3,6 +3,7 @@
 import re
 
 from treeroll.boxed import last_boxed
+from treeroll.scorers.answers import behind_thoughts
 from treeroll.scorers.base import ScoreItem, answer_of
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
@@ -19,4 +20,6 @@ class ArithScorer:
         answer = answer_of(item)
         if not _INTEGER.fullmatch(answer):
             raise ValueError(f"the task's answer {answer[:50]!r} is not an integer in plain digits")
-        return float(last_boxed(item.completion) == answer)  # text, as int() refuses long runs of digits
+        return float(
+            last_boxed(behind_thoughts(item.completion)) == answer
+        )  # text, as int() refuses long runs of digits

@@ -1,11 +1,15 @@
 """Equal text."""
 
 from treeroll.boxed import last_boxed
+from treeroll.scorers.answers import behind_thoughts
 from treeroll.scorers.base import ScoreItem, answer_of
 
 
 class ExactScorer:
-    r"""1.0 if the completion, or what its last \boxed{...} holds if it has one, equals the answer; both stripped."""
+    r"""1.0 if the completion, or what its last \boxed{...} holds if it has one, equals the answer; both stripped.
+
+    The model's thoughts, up to `</think>`, are not read.
+    """
 
     name = "exact"
     version = 1
@@ -13,6 +17,7 @@ class ExactScorer:
     def score(self, item: ScoreItem) -> float:
         """1.0 or 0.0. MissingInput without an answer."""
         answer = answer_of(item)
-        boxed = last_boxed(item.completion)
-        given = item.completion if boxed is None else boxed
+        completion = behind_thoughts(item.completion)
+        boxed = last_boxed(completion)
+        given = completion if boxed is None else boxed
         return float(given.strip() == answer)

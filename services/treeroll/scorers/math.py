@@ -2,26 +2,34 @@
 
 import importlib
 import logging
+from functools import lru_cache
 from typing import Any
 
 from treeroll.errors import InvalidInput
+from treeroll.scorers.answers import answer_in, answer_of_solution, behind_thoughts, boxed
 from treeroll.scorers.base import ScoreItem, answer_of
+from treeroll.scorers.judgeable import why_not_judgeable
 
-_MARKED = ("\\boxed", "$", "\\(", "\\[")  # what math-verify recognises as LaTeX
+BOXED = "boxed"
 
 
 class MathScorer:
-    """1.0 if math-verify finds an answer in the completion that equals the task's; 0.0 if it finds none or another.
+    r"""1.0 if the completion's answer equals the task's by math-verify; 0.0 if it is another or none is given.
 
-    Its own timeouts are off: they use SIGALRM, which works in the main thread only, and they turn a timeout into
-    "wrong". The worker's clock kills instead and reports an error.
+    Where an answer is looked for: `treeroll.scorers.answers`; with the form "boxed" in \boxed{...} only. An answer that
+    no computer algebra system would get done with is an error, as a timeout is.
+
+    math-verify's own timeouts are off: they use SIGALRM, which works in the main thread only, and they turn a timeout
+    into "wrong". The worker's clock kills instead and reports an error.
     """
 
-    name = "math"
     version = 1
 
-    def __init__(self) -> None:
-        """InvalidInput if math-verify is not installed."""
+    def __init__(self, form: str = "") -> None:
+        """InvalidInput for an unknown form, or if math-verify is not installed."""
+        if form not in ("", BOXED):
+            raise InvalidInput(f"scorer 'math' takes no argument but '{BOXED}', got '{form[:200]}'")
+        self.name = f"math:{form}" if form else "math"
         try:
             # Here, not at the top: importing sympy takes half a second and most processes never score.
             self._library: Any = importlib.import_module("math_verify")
@@ -29,17 +37,39 @@ class MathScorer:
             raise InvalidInput(f"scorer 'math' needs the package math-verify: {error}") from None
         # It warns that somebody else must enforce timeouts. Somebody does.
         logging.getLogger("math_verify").setLevel(logging.ERROR)
+        self._form = form
+        self._latex = [self._library.LatexExtractionConfig(boxed_match_priority=0)]
+        self._gold = lru_cache(maxsize=1024)(self._read_gold)  # a tree has one answer and many leaves
+
+    def check(self, item: ScoreItem) -> None:
+        """MissingInput without an answer, ValueError if the answer holds nothing to compare with."""
+        self._gold(answer_of(item))
 
     def score(self, item: ScoreItem) -> float:
-        """1.0 or 0.0. MissingInput without an answer, ValueError if the answer holds nothing to compare with."""
-        answer = answer_of(item)
-        gold = self._library.parse(_marked(answer), parsing_timeout=None)
-        if not gold:
+        """1.0 or 0.0. As `check`; ValueError, too, for a completion whose answer cannot be judged."""
+        gold = self._gold(answer_of(item))
+        given = self._answer(item)
+        if given is None:
+            return 0.0
+        if (why := why_not_judgeable(given)) is not None:
+            raise ValueError(f"the completion's answer cannot be judged: {why}")
+        return float(self._library.verify(gold, self._read(given), timeout_seconds=None))
+
+    def _answer(self, item: ScoreItem) -> str | None:
+        if self._form == BOXED:
+            return boxed(behind_thoughts(item.completion))
+        return answer_in(item.completion, item.prompt)
+
+    def _read_gold(self, answer: str) -> Any:
+        content = answer_of_solution(answer)
+        if (why := why_not_judgeable(content)) is not None:
+            raise ValueError(f"the task's answer {answer[:50]!r} cannot be judged: {why}")
+        gold = self._read(content)
+        words = all(isinstance(reading, str) for reading in gold)  # math-verify falls back to text, equal or not
+        if not gold or (words and len(content.split()) > 1):
             raise ValueError(f"math-verify finds nothing in the task's answer {answer[:50]!r}")
-        given = self._library.parse(item.completion, parsing_timeout=None)
-        return float(self._library.verify(gold, given, timeout_seconds=None))
+        return gold
 
-
-def _marked(answer: str) -> str:
-    """The answer as LaTeX that math-verify recognises: it ignores a bare `x^2+1`."""
-    return answer if any(mark in answer for mark in _MARKED) else f"\\boxed{{{answer}}}"
+    def _read(self, content: str) -> Any:
+        # Boxed, because math-verify ignores a bare `x^2+1`, and takes off units and currencies in a box.
+        return self._library.parse(f"\\boxed{{{content}}}", self._latex, parsing_timeout=None)

@@ -42,7 +42,10 @@ def _http(scheme: str, rest: str) -> Scorer:
 
 KINDS: dict[str, ScorerKind] = {
     "math": ScorerKind(
-        "math", "1 if math-verify finds the completion's answer equal to the task's, else 0", lambda _: MathScorer()
+        "math",
+        "1 if math-verify finds the completion's answer equal to the task's, else 0; math:boxed: in \\boxed{...} only",
+        MathScorer,
+        takes_argument=True,
     ),
     "exact": ScorerKind(
         "exact", "1 if the completion, or its last \\boxed{...}, is the task's answer, else 0", lambda _: ExactScorer()

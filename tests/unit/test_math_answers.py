@@ -1,0 +1,262 @@
+r"""Scorer math: answers are found where they are given, and nowhere else."""
+
+import pytest
+
+from treeroll.errors import InvalidInput
+from treeroll.scorers import registry
+from treeroll.scorers.answers import answer_in
+from treeroll.scorers.base import ScoreItem
+from treeroll.scorers.judgeable import why_not_judgeable
+
+MATH, BOXED = registry.build("math"), registry.build("math:boxed")
+
+
+def score(completion: str, answer: str, prompt: str = "", scorer: registry.Scorer = MATH) -> float:
+    return scorer.score(ScoreItem(prompt, completion, answer))
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "You asked for 16 + 9 and I do not know.",
+        "16 + 9 added with underscores denotes an integer.",
+        "16 + 9",
+        "16+9 =",
+        "(16 + 9)",
+        "**16 + 9**",
+        "5*5",
+        "5^2",
+        "50 / 2 is what I get",
+        "sqrt(625)",
+        "I do not know. There are 25 students.",
+        "I cannot answer: 25 and 16 are too hard for me.",
+        "To answer 16 + 9 one must add.",
+        "To answer: 16 + 9 must be added.",
+        "I will not answer. 25",
+        "The answer is unknown; I only see 25.",
+        "The answer is not 25.",
+        "The answer isn't 25.",
+        "The answer is not clear. 25?",
+        "I do not know what the answer is. 25 is a guess.",
+        "You asked for $16 + 9$ and I do not know.",
+        "You asked for \\(16+9\\), which I do not know.",
+        "What is $$16 + 9 = ?$$ I wonder.",
+        "<think>25. The answer is 25.</think>I do not know.",
+        "24, 25, 26",
+        "It costs $25 and then $30 more.",
+        "\\boxed{25",
+        "\\boxed{}",
+        "\\boxed{24}, \\boxed{25}",
+        "\\boxed{24 or 25}",
+        "The answer is 24 or 25.",
+        "The answer is either 24 or 25.",
+        "\\boxed{25} no, \\boxed{24}",
+        "",
+    ],
+)
+def test_no_answer_is_found_where_none_was_given(completion: str) -> None:
+    assert score(completion, "25", "What is 16 + 9?") == 0.0
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "\\boxed{25}",
+        "\\boxed{16 + 9}",
+        "\\boxed{\\boxed{25}}",
+        "\\boxed{24} no, \\boxed{25}",
+        "\\boxed{25}. I am sure: \\boxed{25}",
+        "$\\boxed{25}$",
+        "x = \\boxed{x = 25}",
+        "\\boxed{\\$25}",
+        "\\boxed{25 \\text{ apples}}",
+        "The answer is 25.",
+        "The answer is 16 + 9.",
+        "The answer is 16 + 9 = 25.",
+        "The answer is: **25**",
+        "the answer to your question (16 + 9) is 25, I think.",
+        "The answer is therefore 25 apples each.",
+        "The answer is 25 a day",
+        "The answer is 5 I guess. No, the answer is 25 I am sure",
+        "The answer is 25. I hope the answer is correct.",
+        "The answer is $25.",
+        "The answer is $25 per ticket and $30 per seat.",
+        "The answer is $x = 25$ because $5^2 = 25$.",
+        "Final Answer: The final answer is $25$. I hope it is correct.",
+        "**Final Answer**\n\n25",
+        "### Answer\n25 apples",
+        "Answer: 25\nAnd now something else: 31.",
+        "Answer: \\frac{50}{2}",
+        "16 + 9 = 25\n#### 25",
+        "<think>24?</think><answer>25</answer>",
+        "<answer>The answer is 25</answer>",
+        "<answer>\n$25$\n</answer>",
+        "<think>24?</think>The answer is 25.",
+        "so it is $25$.",
+        "so it is $5 \\cdot 5$.",
+        "so it is \\[ 25 \\]",
+        "so it is \\(25\\), which",
+        "$16 + 9 = 25$",
+        "25",
+        " 25.\n",
+        "**25**",
+        "$25$",
+    ],
+)
+def test_an_answer_is_found_however_it_is_given(completion: str) -> None:
+    assert score(completion, "25", "What is 16 + 9?") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer"),
+    [
+        ("\\boxed{1} and \\boxed{2}", "1, 2"),
+        ("The answers are 1 and 2.", "\\{1, 2\\}"),
+        ("The answers are $1$ and $2$.", "1, 2"),
+        ("The answer is (3, 4).", "(3,4)"),
+        ("The answer is \\frac{\\sqrt{3}}{2}, since", "\\frac{\\sqrt3}{2}"),
+        ("The answer is 1/2", "0.5"),
+        ("The answer is 1,234,567.", "1234567"),
+        ("The answer is -3.", "-3"),
+        ("The answer is 3x+2y for all x", "2y+3x"),
+        ("The answer is (C) because", "C"),
+        ("The answer is C. Not 25.", "\\text{C}"),
+        ("\\boxed{\\text{Paris}}", "Paris"),
+        ("The answer is 12 cm.", "12 \\text{ cm}"),
+        ("The answer is 25%.", "25\\%"),
+        ("-1/2", "-0.5"),
+    ],
+)
+def test_answers_of_all_kinds_are_read(completion: str, answer: str) -> None:
+    assert score(completion, answer) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("question", "completion"),
+    [
+        ("Q: 16 + 9?\nAnswer:", " 25\n\nQ: 3 + 4?"),
+        ("Q: 16 + 9? The answer is", " 25. I like it."),
+        ("Reason, then answer in <answer>", "25</answer>"),
+        ("So it is \\boxed{", "25}"),
+        ("... ####", " 25"),
+    ],
+)
+def test_a_prompt_may_open_what_the_completion_goes_on_with(question: str, completion: str) -> None:
+    assert score(completion, "25", question) == 1.0
+
+
+def test_a_number_of_the_question_is_quoted_only_as_a_whole() -> None:
+    question = "Which of 125 and 3.25 is larger than 90?"
+    assert answer_in("$125$", question) is None
+    assert answer_in("$25$", question) == "25"
+    assert answer_in("$3$", question) == "3"
+
+
+@pytest.mark.parametrize("completion", ["\\boxed{25}", "<think>x</think> so \\boxed{5 \\cdot 5}."])
+def test_math_boxed_takes_boxes(completion: str) -> None:
+    assert score(completion, "25", scorer=BOXED) == 1.0
+
+
+@pytest.mark.parametrize(
+    "completion",
+    ["25", "<think>\\boxed{25}</think>", "$25$", "The answer is 25", "<answer>25</answer>", "\\boxed{25", "#### 25"],
+)
+def test_math_boxed_takes_nothing_else(completion: str) -> None:
+    assert score(completion, "25", scorer=BOXED) == 0.0
+
+
+def test_math_has_no_other_form() -> None:
+    assert registry.check("math:boxed") == registry.ScorerLabel("math:boxed", 1)
+    with pytest.raises(InvalidInput, match="scorer 'math' takes no argument but 'boxed', got 'box'"):
+        registry.check("math:box")
+
+
+@pytest.mark.parametrize(
+    "gold",
+    [
+        "18.90",
+        "$18.90$",
+        "$18.90",
+        "\\$18.90",
+        "\\$18.9",
+        "$\\$18.90$",
+        "\\(18.90\\)",
+        "\\boxed{18.90}",
+        "\\boxed{\\$18.90}",
+        "It costs 2 times \\$9.45, or $18.90$.",
+        "Natalia sold <<48/2=24>>24 clips.\n#### 18.90",
+        "18.90 dollars \\boxed{18.90}",
+    ],
+)
+def test_a_gold_is_read_however_it_is_written(gold: str) -> None:
+    assert score("\\boxed{18.9}", gold) == 1.0
+    assert score("\\boxed{18.8}", gold) == 0.0
+
+
+@pytest.mark.parametrize("gold", ["$$", "\\boxed{}", "####", "(" * 30 + "5" + ")" * 30, "1 " * 600, "9^{9^{9}}"])
+def test_a_gold_that_cannot_be_read_is_an_error_before_any_completion(gold: str) -> None:
+    with pytest.raises(ValueError, match=r"finds nothing|cannot be judged"):
+        MATH.check(ScoreItem("", "", gold))
+    with pytest.raises(ValueError, match=r"finds nothing|cannot be judged"):
+        score("\\boxed{5}", gold)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "(" * 50 + "25" + ")" * 50,
+        "{" * 15 + "25" + "}" * 15,
+        "^".join("x" * 20),
+        "x^{" * 20 + "x" + "}" * 20,
+        "9^{9^{9}}",
+        "9**9**9",
+        "10^{1000000000}",
+        "2^(2^(2^(2^9)))",
+        "1000000!",
+        "(10!)!",
+        "2^{10!}",
+        "1 " * 16_000,
+        "1+" * 1000 + "1",
+    ],
+    ids=lambda answer: answer[:20],
+)
+def test_what_would_take_for_ever_is_refused_at_once(answer: str) -> None:
+    with pytest.raises(ValueError, match="the completion's answer cannot be judged: it"):
+        score(f"\\boxed{{{answer}}}", "25")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "\\left(\\frac{\\sqrt{3}}{2}\\right)^{\\frac{n(n+1)}{2}}",
+        "2^{2^{10}}",
+        "10^{100}",
+        "e^{x^2}",
+        "x^{2^{n}}",
+        "100!",
+        "\\binom{2n}{n}",
+        "\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}",
+        ",".join(map(str, range(100))),
+        "3!!",
+    ],
+)
+def test_ordinary_answers_are_judged(answer: str) -> None:
+    assert why_not_judgeable(answer) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\\(" * 50_000,
+        "answer " * 20_000,
+        "$a$ " * 20_000,
+        "\\boxed{" * 50_000,
+        "$" * 50_001,
+        "answer is $a " * 20_000,
+        "x" * 200_000,
+    ],
+    ids=lambda text: text[:8],
+)
+@pytest.mark.timeout(30)  # of any of these with a search that goes back: minutes
+def test_long_hostile_texts_are_searched_in_one_pass(text: str) -> None:
+    assert answer_in(text, "q") in (None, "a", "$a")
