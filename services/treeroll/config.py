@@ -172,6 +172,9 @@ class CoordinatorConfig(Config):
     """No new tree starts on a replica whose KV cache is fuller than this share."""
     live_trees: int | None = Field(default=None, ge=1)
     """Most trees growing at once with each model; default: as many as its replicas have slots."""
+    temp_dir: Path | None = None
+    """Where that which goes with the service lies meanwhile: Ray's session, logs, and the embedded Redis' data unless
+    `store.dir` is given; None: $TMPDIR. Sockets go to /tmp where their paths would be too long here."""
 
     @field_validator("host")
     @classmethod

@@ -132,3 +132,11 @@ def by_name(name: str) -> type[TreerollError]:
     """Class of a typed error sent over the wire; TreerollError for a name this version does not know."""
     found = globals().get(name)
     return found if isinstance(found, type) and issubclass(found, TreerollError) else TreerollError
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """The first typed error in a group, else the group's first error; another error is its own cause."""
+    while isinstance(error, BaseExceptionGroup):
+        typed: BaseExceptionGroup[BaseException] | None = error.subgroup(TreerollError)
+        error = (typed or error).exceptions[0]
+    return error

@@ -7,13 +7,12 @@ treeroll serve ── this process: coordinator, feed, supervisor
 
 import asyncio
 import logging
-import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from pydantic import Field
@@ -36,8 +35,9 @@ from treeroll.coordinator.tools import ToolDesk
 from treeroll.core.model.events import ReplicaLost
 from treeroll.core.model.state import CoreSettings, State
 from treeroll.core.scheduling import runs
-from treeroll.errors import InvalidInput, TreerollError
+from treeroll.errors import InvalidInput, TreerollError, cause_of
 from treeroll.feed.feed import Feed
+from treeroll.foundation import in_thread, running_ray, running_store
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.fleet import fleet_tokenizer, say_stop_ids, stop_ids, with_common_context
 from treeroll.pb.v1 import replica_pb2_grpc
@@ -48,10 +48,15 @@ from treeroll.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from treeroll.generator.supervisor import Supervisor
+    from treeroll.scorers.pool import ScorerPool
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 INCARNATIONS_PER_EPOCH = 10_000
+# How long calls that are being answered may take to end.
+CLOSE_S = 1.0
 
 
 class ServiceConfig(Config):
@@ -64,7 +69,7 @@ class ServiceConfig(Config):
 
 
 async def serve(config: ServiceConfig, on_ready: Callable[[str], None], stop: asyncio.Event) -> None:
-    """Run the service until `stop` is set, then take everything down.
+    """Run the service until `stop` is set, at whatever point of its start that may be, then take everything down.
 
     `on_ready` gets "HOST:PORT" once all replicas are ready. Raises InvalidInput for a configuration that cannot work,
     and Unavailable, StoreError or EngineError when a part gives up for good.
@@ -73,27 +78,47 @@ async def serve(config: ServiceConfig, on_ready: Callable[[str], None], stop: as
         raise InvalidInput(
             f"coordinator.host is {config.coordinator.host}; without TLS and tokens treeroll serves loopback only"
         )
-    tokenizer = fleet_tokenizer(config.generator)
-    say_stop_ids(config.generator)
-    config = config.model_copy(update={"generator": with_common_context(config.generator, tokenizer)})
     tune_gc()
     tune_malloc()
     try:
         async with AsyncExitStack() as stack:
-            store = await stack.enter_async_context(_store(config.store))
-            stack.push_async_callback(store.close)
-            epoch = await store.open()
-            await asyncio.gather(_start_ray(stack, config.generator), asyncio.to_thread(_load_chat, tokenizer.chat))
-            await _serve_on(stack, config, tokenizer, store, epoch, on_ready, stop)
+            # Before anything that takes time or leaves something: a taken port is the commonest failure of all.
+            server, port = bind(config.coordinator)
+            stack.push_async_callback(server.stop, CLOSE_S)
+            base = await _unless(stop, _start_base(stack, config))
+            if base is not None:
+                await _serve_on(stack, base, server, port, on_ready, stop)
     except* TreerollError as failures:
-        raise _first(failures) from None
+        raise cause_of(failures) from None
 
 
-def _first(failures: BaseExceptionGroup[TreerollError]) -> TreerollError:
-    error: BaseException = failures
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error if isinstance(error, TreerollError) else TreerollError(str(error))
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What the coordinator is built on, started."""
+
+    config: ServiceConfig
+    tokenizer: Tokenizer
+    store: Store
+    epoch: int
+    pool: "ScorerPool"
+
+
+async def _start_base(stack: AsyncExitStack, config: ServiceConfig) -> _Base:
+    from treeroll.scorers.pool import ScorerPool
+
+    place = config.coordinator.temp_dir
+    tokenizer = await in_thread(lambda _: fleet_tokenizer(config.generator))
+    await in_thread(lambda _: say_stop_ids(config.generator))
+    config = config.model_copy(update={"generator": with_common_context(config.generator, tokenizer)})
+    store = await stack.enter_async_context(running_store(config.store, place))
+    stack.push_async_callback(store.close)
+    epoch = await store.open()
+    ray = running_ray(config.generator, place)
+    await asyncio.gather(stack.enter_async_context(ray), in_thread(lambda _: _load_chat(tokenizer.chat)))
+    pool = ScorerPool(config.scorers.workers)
+    stack.push_async_callback(pool.stop)
+    await pool.start()
+    return _Base(config, tokenizer, store, epoch, pool)
 
 
 def _load_chat(template: ChatTemplate) -> None:
@@ -104,36 +129,37 @@ def _load_chat(template: ChatTemplate) -> None:
         log.warning("tasks with 'messages' will be refused: %s", error)
 
 
-async def _start_ray(stack: AsyncExitStack, config: GeneratorConfig) -> None:
-    from treeroll.generator.ray_local import start_local_ray, stop_local_ray
-
-    stack.push_async_callback(asyncio.to_thread, stop_local_ray)
-    # One CPU per replica, whatever the machine has: replicas pin themselves. One more for scorers.
-    replicas = sum(pool.replicas for pool in config.fleet().values())
-    await asyncio.to_thread(start_local_ray, replicas + 1)
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """The work's result; None, and the work cancelled, if `stop` is set before."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            return None
+        return await working
+    finally:
+        for task in (working, stopping):
+            task.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)
 
 
 async def _serve_on(
     stack: AsyncExitStack,
-    config: ServiceConfig,
-    tokenizer: Tokenizer,
-    store: Store,
-    epoch: int,
+    base: _Base,
+    server: grpc.aio.Server,
+    port: int,
     on_ready: Callable[[str], None],
     stop: asyncio.Event,
 ) -> None:
     from treeroll.generator.supervisor import Supervisor
-    from treeroll.scorers.pool import ScorerPool
 
-    pool = ScorerPool(config.scorers.workers)
-    stack.push_async_callback(pool.stop)
-    await pool.start()
+    config, epoch = base.config, base.epoch
     timeouts: dict[str, float] = {}
-    scoring = Scoring(pool, timeouts)
-    coordinator = make_coordinator(config, tokenizer, store, epoch, scoring)
-    feed = Feed(store, partial(runs.outlook, coordinator.state))
+    scoring = Scoring(base.pool, timeouts)
+    coordinator = make_coordinator(config, base.tokenizer, base.store, epoch, scoring)
+    feed = Feed(base.store, partial(runs.outlook, coordinator.state))
     coordinator.on_emit = feed.notify
-    replicas = ReplicaPlane(coordinator, config.coordinator.heartbeat_s, tokenizer)
+    replicas = ReplicaPlane(coordinator, config.coordinator.heartbeat_s, base.tokenizer)
     restarts: Counter[str] = Counter()
 
     def on_lost(replica_id: str, incarnation: int, cause: str) -> None:
@@ -141,9 +167,9 @@ async def _serve_on(
         coordinator.post_nowait(Item([ReplicaLost(replica_id, incarnation, cause)]))
 
     readiness = Readiness(coordinator)
-    rollouts = RolloutsApi(coordinator, replicas, feed, tokenizer, timeouts, restarts)
-    server, port = await start_server(config.coordinator, rollouts, replicas, readiness)
-    stack.push_async_callback(server.stop, 1.0)
+    rollouts = RolloutsApi(coordinator, replicas, feed, base.tokenizer, timeouts, restarts)
+    await answer(server, rollouts, replicas, readiness)
+    stack.push_async_callback(server.stop, CLOSE_S)
     address = join(config.coordinator.host, port)
     # Engine seeds come from incarnations: a service that starts again on the same store must not sample the same noise.
     first_incarnation = (epoch - 1) * INCARNATIONS_PER_EPOCH + 1
@@ -197,32 +223,24 @@ def make_coordinator(
     return Coordinator(state, store, epoch, builder, orders, scoring.add)
 
 
-async def start_server(
-    config: CoordinatorConfig, rollouts: RolloutsApi, replicas: ReplicaPlane, readiness: Readiness
-) -> tuple[grpc.aio.Server, int]:
-    """Listen for clients and replicas. Unavailable if that cannot be, with the system's reason."""
+def bind(config: CoordinatorConfig) -> tuple[grpc.aio.Server, int]:
+    """A server that has its port, and answers nobody yet. Unavailable if that cannot be, with the system's reason."""
     server = make_server()
+    return server, listen(server, config.host, config.port)
+
+
+async def answer(server: grpc.aio.Server, rollouts: RolloutsApi, replicas: ReplicaPlane, readiness: Readiness) -> None:
+    """Answer clients and replicas."""
     add_rollouts(rollouts, server)
     replica_pb2_grpc.add_ReplicaPlaneServicer_to_server(replicas, server)
     await readiness.answer_on(server)
-    port = listen(server, config.host, config.port)
     await server.start()
+
+
+async def start_server(
+    config: CoordinatorConfig, rollouts: RolloutsApi, replicas: ReplicaPlane, readiness: Readiness
+) -> tuple[grpc.aio.Server, int]:
+    """Both at once, where nothing else has to start first."""
+    server, port = bind(config)
+    await answer(server, rollouts, replicas, readiness)
     return server, port
-
-
-@asynccontextmanager
-async def _store(config: StoreConfig) -> AsyncIterator[Store]:
-    """The configured store, not opened; an embedded Redis runs as long as the context."""
-    from treeroll.store.embedded import EmbeddedRedis
-    from treeroll.store.factory import make_store
-
-    if config.url is not None:
-        yield make_store(config.url, config.durability)
-        return
-    with tempfile.TemporaryDirectory(prefix="treeroll-") as temporary:
-        server = EmbeddedRedis(config.dir or Path(temporary), durability=config.durability)
-        await asyncio.to_thread(server.start)
-        try:
-            yield make_store(server.url, config.durability)
-        finally:
-            await asyncio.to_thread(server.stop)

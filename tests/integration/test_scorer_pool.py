@@ -13,7 +13,7 @@ import pytest
 from tests.support.eventually import eventually_sync
 
 from treeroll.errors import Unavailable
-from treeroll.generator.ray_local import start_local_ray, stop_local_ray
+from treeroll.generator.ray_local import LocalRay
 from treeroll.scorers import process
 from treeroll.scorers.base import ErrorKind, Job, ScoreItem, ScoreRequest, ScoreResult
 from treeroll.scorers.pool import ScorerPool
@@ -146,9 +146,10 @@ def _running(pid: int) -> bool:
 def local_ray() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "services"), str(ROOT)]))  # workers inherit it
-        start_local_ray(2)
+        local = LocalRay(2)
+        local.start()
     yield
-    stop_local_ray()
+    local.stop()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.support.fake_coordinator import FakeCoordinator
 from treeroll.errors import EngineError
 from treeroll.generator.affinity import cores_for
 from treeroll.generator.config import GeneratorConfig
-from treeroll.generator.ray_local import start_local_ray, stop_local_ray
+from treeroll.generator.ray_local import LocalRay
 from treeroll.generator.supervisor import Supervisor
 
 PROMPT = [40, 84, 82]
@@ -27,9 +27,8 @@ BOUNDARIES = [33, 65]
 
 @pytest.fixture(scope="module", autouse=True)
 def ray_cluster() -> Iterator[None]:
-    start_local_ray(2)
-    yield
-    stop_local_ray()
+    with LocalRay(2):
+        yield
 
 
 class Lost(list[tuple[str, int]]):

@@ -16,7 +16,7 @@ from tests.support.processes import engines_below
 from treeroll.demo import MODEL_DIR
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.detokenizer import Detokenizer
-from treeroll.generator.ray_local import start_local_ray, stop_local_ray
+from treeroll.generator.ray_local import LocalRay
 from treeroll.generator.supervisor import Supervisor
 from treeroll.pb.v1 import replica_pb2 as wire
 
@@ -39,9 +39,8 @@ class Fleet:
 
 @pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[None]:
-    start_local_ray(2)
-    yield
-    stop_local_ray()
+    with LocalRay(2):
+        yield
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -205,7 +205,7 @@ async def test_work_goes_on_until_it_is_done_or_trouble_comes() -> None:
 
 async def test_the_first_ctrl_c_asks_and_the_second_ends() -> None:
     seconds: list[int] = []
-    with Interrupts(lambda: seconds.append(1)) as interrupts:
+    with Interrupts(seconds.append) as interrupts:
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(Interrupted):
             await interrupts.unless_asked(asyncio.sleep(10))
@@ -214,7 +214,7 @@ async def test_the_first_ctrl_c_asks_and_the_second_ends() -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
         async def told() -> bool:
-            return seconds == [1]
+            return seconds == [signal.SIGINT]
 
         await eventually(told)
 

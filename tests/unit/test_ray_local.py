@@ -1,74 +1,116 @@
-"""Starting Ray on a machine too busy for its time limit. The real thing: tests/integration/test_supervisor.py."""
+"""Starting Ray: tried again where that may help, given up where not or on request, and nothing left of it.
 
-import subprocess
+A few lines of Python stand in for Ray's head. The real one: tests/integration/test_ray_head.py.
+"""
+
+import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-import ray
 
 from treeroll.errors import Unavailable
 from treeroll.generator import ray_local
+from treeroll.generator.ray_local import LocalRay, StartCancelled
 
-TIMED_OUT = "The current node timed out during startup. This could happen because ..."
-CHILD = "import time; print(flush=True); time.sleep(600)"
-
-
-class BusyMachine:
-    """Stands for ray.init: the first `failures` starts time out and leave a process and files behind, as Ray's do."""
-
-    def __init__(self, failures: int, message: str = TIMED_OUT) -> None:
-        self.failures = failures
-        self.message = message
-        self.directories: list[Path] = []
-        self.left: list[subprocess.Popen[bytes]] = []
-
-    def init(self, *, _temp_dir: str, **_: Any) -> None:
-        self.directories.append(Path(_temp_dir))
-        if len(self.directories) > self.failures:
-            return
-        child = subprocess.Popen([sys.executable, "-c", CHILD, f"--session-dir={_temp_dir}"], stdout=subprocess.PIPE)
-        assert child.stdout is not None
-        with child.stdout as started:
-            started.readline()
-        self.left.append(child)
-        raise Exception(self.message)
-
-    def alive(self) -> list[int]:
-        """Which of the processes left behind still run."""
-        return [child.pid for child in self.left if child.poll() is None]
+UP = """
+import pathlib, sys, time
+pathlib.Path(sys.argv[1], "address").write_text("127.0.0.1:1")
+time.sleep(600)
+"""
+SLOW = "import time; time.sleep(600)"
 
 
-def busy(monkeypatch: pytest.MonkeyPatch, failures: int, message: str = TIMED_OUT) -> BusyMachine:
-    machine = BusyMachine(failures, message)
-    monkeypatch.setattr(ray, "init", machine.init)
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    monkeypatch.setattr(ray_local, "_temporary", [])
-    return machine
+def says(*lines: str) -> str:
+    """A head that leaves a child behind, says something and ends."""
+    return (
+        "import subprocess, sys; subprocess.Popen(['sleep', '600']); "
+        f"[print(line, file=sys.stderr) for line in {lines}]; sys.exit(1)"
+    )
 
 
-def test_a_start_that_timed_out_is_tried_again_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = busy(monkeypatch, failures=1)
-    ray_local.start_local_ray(2)
-    assert len(machine.directories) == 2
-    assert not machine.alive()
-    assert not machine.directories[0].exists()
-    machine.directories[1].rmdir()
+class Heads:
+    """What the heads are, one after another; the last one stays."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *scripts: str) -> None:
+        self.connected: list[str] = []
+        self.tries = tmp_path / "tries"
+        files = [tmp_path / f"head{number}.py" for number in range(len(scripts))]
+        for file, script in zip(files, scripts, strict=True):
+            file.write_text(script)
+        chooser = (
+            f"import pathlib, runpy; tries = pathlib.Path({str(self.tries)!r}); tries.open('a').write('x'); "
+            f"files = {[str(file) for file in files]}; "
+            "runpy.run_path(files[min(len(tries.read_text()), len(files)) - 1], run_name='__main__')"
+        )
+        self.local = LocalRay(2, tmp_path, (sys.executable, "-c", chooser))
+        monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+        monkeypatch.setattr(ray_local.ray, "init", self._init)
+        monkeypatch.setattr(ray_local.ray, "shutdown", lambda: None)
+
+    def _init(self, *, address: str, **_: Any) -> None:
+        self.connected.append(address)
+
+    def stop_and_look(self) -> None:
+        """AssertionError if a process or a file of it is left."""
+        self.local.stop()
+        assert not self.local.scratch.path.exists()
+        assert not [child for child in psutil.Process().children(recursive=True) if "600" in child.cmdline()]
 
 
-def test_a_machine_that_stays_too_busy_is_reported_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = busy(monkeypatch, failures=5)
-    with pytest.raises(Unavailable, match=r"Ray did not start .*overloaded"):
-        ray_local.start_local_ray(2)
-    assert not machine.alive()
-    assert len(machine.left) == 2
-    assert not any(directory.exists() for directory in machine.directories)
+@pytest.mark.parametrize(
+    "passing", ["its raylet ended with exit code 1: Timed out waiting for file x", "Address already in use"]
+)
+def test_what_fails_in_passing_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passing: str) -> None:
+    heads = Heads(tmp_path, monkeypatch, says(passing), says(passing), UP)
+    heads.local.start(60)
+    assert heads.connected == ["127.0.0.1:1"]
+    assert len(heads.tries.read_text()) == 3
+    heads.stop_and_look()
 
 
-def test_another_failure_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = busy(monkeypatch, failures=5, message="no such resource")
-    with pytest.raises(Exception, match="no such resource"):
-        ray_local.start_local_ray(2)
-    assert len(machine.directories) == 1
-    assert not machine.alive()
+def test_what_no_other_try_will_change_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = Heads(tmp_path, monkeypatch, says("Traceback", "its raylet ended with exit code 1: no space left"), UP)
+    with pytest.raises(Unavailable, match=r"Ray did not start, after 0 s: its raylet ended .*: no space left"):
+        heads.local.start(60)
+    assert heads.tries.read_text() == "x"
+    assert "Traceback" in (heads.local.logs / "head.log").read_text()
+    heads.stop_and_look()
+
+
+def test_all_tries_together_have_one_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = Heads(tmp_path, monkeypatch, says("Timed out"), SLOW)
+    with pytest.raises(Unavailable, match=r"Ray did not start.*overloaded"):
+        heads.local.start(1)
+    heads.stop_and_look()
+
+
+def test_a_start_is_given_up_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = Heads(tmp_path, monkeypatch, SLOW)
+    cancelled = threading.Event()
+    cancelled.set()
+    with pytest.raises(StartCancelled):
+        heads.local.start(60, cancelled)
+    heads.stop_and_look()
+
+
+def test_what_a_launcher_or_another_cluster_has_set_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ray_local.FOREIGN:
+        monkeypatch.setenv(name, "of another cluster")
+    seen = tmp_path / "seen"
+    heads = Heads(tmp_path, monkeypatch, f"import os; open({str(seen)!r}, 'w').write(str(list(os.environ)))\n{UP}")
+    heads.local.start(60)
+    assert set(ray_local.FOREIGN).isdisjoint(os.environ)
+    assert not [name for name in ray_local.FOREIGN if f"'{name}'" in seen.read_text()]
+    heads.stop_and_look()
+
+
+def test_ray_makes_no_environment_of_the_directory_in_which_uv_run_started_us() -> None:
+    from ray._private import ray_constants
+
+    assert not ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV

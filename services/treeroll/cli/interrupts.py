@@ -1,4 +1,4 @@
-"""Interrupts: Ctrl-C once asks for a clean end, twice ends at once."""
+"""Interrupts: Ctrl-C, or another signal, once asks for a clean end, twice ends at once."""
 
 import asyncio
 import signal
@@ -11,7 +11,8 @@ from treeroll.errors import TreerollError
 
 T = TypeVar("T")
 
-# A scheduler's SIGTERM and a closed terminal are treated as a Ctrl-C: keep what is complete.
+# A scheduler's SIGTERM and a closed terminal are treated as a Ctrl-C: keep what is complete. Only names and exit codes
+# differ.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # `timeout` and process managers signal a process and then its group: that is one request, not two. Fingers are two.
 ONE_REQUEST_S = 0.5
@@ -23,19 +24,37 @@ def heeded() -> list[signal.Signals]:
     return [number for number in SIGNALS if not (ignored and number == signal.SIGHUP)]
 
 
-class Interrupted(TreerollError):
-    """Somebody pressed Ctrl-C before there was anything to keep."""
+def signal_name(number: signal.Signals) -> str:
+    """What people call a signal."""
+    return "Ctrl-C" if number == signal.SIGINT else number.name
 
-    def __init__(self) -> None:
-        super().__init__("stopped before anything was grown; nothing was written")
+
+def exit_code(number: signal.Signals) -> int:
+    """As shells give it for what a signal ended."""
+    return 128 + number
+
+
+class Interrupted(TreerollError):
+    """A signal asked for the end before there was anything to keep."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(f"stopped by {signal_name(number)}; nothing was written")
+        self.number = number
 
 
 class Interrupts:
     """Handles signals inside a running event loop, as a context."""
 
-    def __init__(self, on_second: Callable[[], None]) -> None:
-        """`on_second` must end the process."""
+    def __init__(
+        self,
+        on_second: Callable[[signal.Signals], None],
+        on_first: Callable[[signal.Signals], None] = lambda number: None,
+    ) -> None:
+        """Both are called with the signal; `on_second` must end the process."""
         self.asked = asyncio.Event()
+        self.number = signal.SIGINT
+        """The first signal; meaningless before `asked` is set."""
+        self._on_first = on_first
         self._on_second = on_second
         self._heeded = heeded()
         self._first_at = 0.0
@@ -55,16 +74,18 @@ class Interrupts:
         now = clock.monotonic()
         if not self.asked.is_set():
             self._first_at = now
+            self.number = number
             self.asked.set()
+            self._on_first(number)
         elif number == signal.SIGINT or now - self._first_at > ONE_REQUEST_S:
-            self._on_second()
+            self._on_second(number)
 
     async def unless_asked(self, work: Awaitable[T]) -> T:
-        """The work's result; Interrupted, and the work cancelled, if Ctrl-C comes first."""
+        """The work's result; Interrupted, and the work cancelled, if a signal comes first."""
 
         async def asked() -> None:
             await self.asked.wait()
-            raise Interrupted
+            raise Interrupted(self.number)
 
         return await unless(work, asked())
 

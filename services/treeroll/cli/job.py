@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import re
+import signal
 import time
 import uuid
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ from itertools import chain
 from typing import Any
 
 from treeroll.cli.console import counted
-from treeroll.cli.interrupts import Interrupted, Interrupts, unless
-from treeroll.cli.outcome import INTERRUPTED, finish, report, software
+from treeroll.cli.interrupts import Interrupted, Interrupts, exit_code, signal_name, unless
+from treeroll.cli.outcome import finish, report, software
 from treeroll.cli.preflight import Plan
 from treeroll.cli.progress import Display, make_display
 from treeroll.cli.reach import reach_async
@@ -43,7 +44,7 @@ async def execute(plan: Plan) -> int:
                 return await job.run(interrupts)
             except Interrupted as error:
                 display.say(f"{error}; taking down what was started (Ctrl-C again stops at once)")
-                return INTERRUPTED
+                return exit_code(error.number)
             except OSError as error:
                 raise TreerollError(f"{plan.directory.path} cannot be written: {error.strerror or error}") from error
             finally:
@@ -79,16 +80,18 @@ class Job:
             self.stop_service(),
         )
         self._display.close()
-        return report(self._plan, summary, self._display, interrupted=not complete)
+        return report(self._plan, summary, self._display, None if complete else interrupts.number)
 
-    def stop_at_once(self) -> None:
-        """At the second Ctrl-C: end now, with the service. What is in parts stays."""
+    def stop_at_once(self, number: signal.Signals) -> None:
+        """At the second signal: end now, with the service. What is in parts stays."""
         self._display.close()
         if self._service is not None:
             self._service.kill()
         kept = f"; finished trees are in {self._plan.directory.path}, --resume goes on"
-        self._display.say(f"stopped at once{kept if self._plan.directory.holds_results() else ''}")
-        os._exit(INTERRUPTED)
+        self._display.say(
+            f"stopped at once by {signal_name(number)}{kept if self._plan.directory.holds_results() else ''}"
+        )
+        os._exit(exit_code(number))
 
     async def stop_service(self) -> None:
         """Take down what was started. Again is a no-op."""
@@ -160,7 +163,7 @@ class Job:
         missing = self._missing()
         first = next(missing, None)
         if interrupts.asked.is_set() and self._plan.mode is not Mode.RESUME:
-            raise Interrupted
+            raise Interrupted(interrupts.number)
         if first is None or interrupts.asked.is_set():
             return record
         self._display.say(f"{counted(about.replicas, 'replica')} ready at {client.address} after {setup_s:.1f} s")

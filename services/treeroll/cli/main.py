@@ -2,7 +2,8 @@
 
 Command modules import only typer at their top, so that `treeroll --help` does not wait for what it does not use.
 
-Exit codes: 0 done, 1 a run or check failed, 2 bad input, 130 ended by Ctrl-C.
+Exit codes: 0 done, 1 a run or check failed, 2 bad input, 128 + its number when a signal ended it (130: Ctrl-C).
+docs/operating.md has them for operators.
 """
 
 import os
@@ -35,7 +36,8 @@ class App(typer.Typer):
             sys.stdout.flush()
             return code if isinstance(code, int) else 0
         except TreerollError as error:
-            return _complain(str(error), BAD_INPUT if isinstance(error, CallerError) else FAILED)
+            notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+            return _complain(f"{error}{notes}", _exit_code(error))
         except (KeyboardInterrupt, typer.Abort):
             return _complain("interrupted", INTERRUPTED)
         except ModuleNotFoundError as error:
@@ -43,6 +45,9 @@ class App(typer.Typer):
         except BrokenPipeError:  # the reader of our output has gone, as in `treeroll inspect ... | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return FAILED
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename is not None else ""
+            return _complain(f"{place}{error.strerror or error}", FAILED)
         except _USAGE_ERROR as error:
             return _complain(f"{_usage(error)} (see `treeroll {_command(args)}--help`)", BAD_INPUT)
 
@@ -67,6 +72,14 @@ def _missing(error: ModuleNotFoundError) -> str:
 
 def _command(args: list[str]) -> str:
     return f"{args[0]} " if args and not args[0].startswith("-") else ""
+
+
+def _exit_code(error: TreerollError) -> int:
+    from treeroll.cli.interrupts import Interrupted, exit_code
+
+    if isinstance(error, Interrupted):
+        return exit_code(error.number)
+    return BAD_INPUT if isinstance(error, CallerError) else FAILED
 
 
 def _complain(sentence: str, code: int) -> int:

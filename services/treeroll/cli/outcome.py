@@ -1,11 +1,13 @@
 """The end of a rollout: merged files, summary.json, a table, an exit code."""
 
 import platform
+import signal
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
 from treeroll.cli.console import number, out, table
+from treeroll.cli.interrupts import exit_code, signal_name
 from treeroll.cli.preflight import Plan, most_calls, resolved_policies
 from treeroll.cli.progress import Display, budget_line
 from treeroll.errors import TreerollError
@@ -14,8 +16,6 @@ from treeroll.results.merge import merge
 from treeroll.results.record import RunRecord
 from treeroll.results.session import Sessions
 from treeroll.results.summary import Facts, summarize
-
-INTERRUPTED = 130
 
 # Tasks that a note names; summary.json has all.
 NAMED_TASKS = 10
@@ -82,7 +82,7 @@ def software(status: Any, *, local: bool) -> dict[str, str]:
     return found
 
 
-def report(plan: Plan, summary: Mapping[str, Any], display: Display, *, interrupted: bool) -> int:
+def report(plan: Plan, summary: Mapping[str, Any], display: Display, stopped_by: signal.Signals | None) -> int:
     """Show what came out; returns the exit code. TreerollError if nothing did."""
     rows = [
         (label, number(summary[key] if digits else summary[key] and round(summary[key]), digits))
@@ -91,9 +91,10 @@ def report(plan: Plan, summary: Mapping[str, Any], display: Display, *, interrup
     ]
     out().print(table(f"{plan.directory.path}: {summary['recipe']}", ("", ">"), rows))
     missing = summary["tasks"] - summary["trees"] + summary["partial_trees"]
-    if interrupted:
-        display.say(f"stopped by Ctrl-C: {missing} of {summary['tasks']} tasks are not complete; --resume goes on")
-        return INTERRUPTED
+    if stopped_by is not None:
+        left = f"{missing} of {summary['tasks']} tasks are not complete"
+        display.say(f"stopped by {signal_name(stopped_by)}: {left}; --resume goes on")
+        return exit_code(stopped_by)
     if not summary["samples"]:
         first = next(iter(summary["failures"]), {"error": summary["stop_detail"] or "no reason was given"})
         raise TreerollError(f"no task gave a sample; the first failure: {first['error']}")

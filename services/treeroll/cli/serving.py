@@ -10,10 +10,10 @@ import threading
 from typing import Any, NoReturn, TextIO
 
 from treeroll.cli.console import note
-from treeroll.cli.interrupts import heeded
+from treeroll.cli.interrupts import Interrupts, exit_code, heeded, signal_name
 from treeroll.cli.settings import Sections
 from treeroll.config import parse
-from treeroll.errors import TreerollError
+from treeroll.errors import cause_of
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,8 @@ def run_service(sections: Sections, *, lifeline: bool) -> None:
     for section in ("run", "tasks"):
         if sections.pop(section, None):
             note(f"note: section '{section}' is for rollouts; serve does not use it")
+    for number in heeded():  # the first process of a container has no default for SIGTERM
+        signal.signal(number, _leave)
     import uvloop
 
     from treeroll.service import ServiceConfig
@@ -37,30 +39,29 @@ def run_service(sections: Sections, *, lifeline: bool) -> None:
     try:
         uvloop.run(_run(config, say, lifeline))
     except BaseExceptionGroup as group:
-        raise _cause(group) from None
+        raise cause_of(group) from None
 
 
 async def _run(config: Any, say: TextIO, lifeline: bool) -> None:
     from treeroll.service import serve
 
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in heeded():
-        loop.add_signal_handler(number, _on_signal, stop)
-    if lifeline:
-        await _watch_stdin(stop)
-
     def on_ready(address: str) -> None:
         print(json.dumps({"address": address}) if lifeline else f"treeroll serves at {address}", file=say, flush=True)
 
-    await serve(config, on_ready, stop)
+    with Interrupts(_die, on_first=_say_stopping) as interrupts:
+        if lifeline:
+            await _watch_stdin(interrupts.asked)
+        await serve(config, on_ready, interrupts.asked)
 
 
-def _on_signal(stop: asyncio.Event) -> None:
-    if stop.is_set():
-        _die()
-    note("stopping; once more stops at once")
-    stop.set()
+def _say_stopping(number: signal.Signals) -> None:
+    note(f"stopping, after {signal_name(number)}; once more stops at once")
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    """End a process that has started nothing."""
+    note(f"stopped by {signal_name(signal.Signals(number))}")
+    os._exit(0)
 
 
 class _Lifeline(asyncio.Protocol):
@@ -96,20 +97,10 @@ def _private_stdout() -> TextIO:
 
 def _give_up() -> None:
     log.error("the service did not stop within %g s: killing it", ORPHAN_S)
-    _die()
-
-
-def _die() -> NoReturn:
-    """End at once, with everything in our process group if we lead one."""
-    if os.getpgrp() == os.getpid():
-        os.killpg(os.getpgrp(), signal.SIGKILL)
     os._exit(FAILED)
 
 
-def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first typed error in a group, else the group's first error."""
-    typed = group.subgroup(TreerollError)
-    error: BaseException = typed or group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+def _die(number: signal.Signals) -> NoReturn:
+    """At the second signal. What we have started ends with us."""
+    note(f"stopped at once by {signal_name(number)}")
+    os._exit(exit_code(number))

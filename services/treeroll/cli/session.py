@@ -61,11 +61,11 @@ class RolloutSession:
 
     @property
     def interrupted(self) -> bool:
-        """Whether Ctrl-C was pressed."""
+        """Whether a signal asked for the end."""
         return self._interrupts.asked.is_set()
 
     async def submit(self, tasks: Iterable[Task]) -> None:
-        """Submit all tasks and close the run; a run that is closed has them all. Ctrl-C cancels instead."""
+        """Submit all tasks and close the run; a run that is closed has them all. A signal cancels instead."""
         status = await self._run.status()
         self._total = status.submitted
         if status.state != "open":
@@ -73,7 +73,7 @@ class RolloutSession:
         try:
             self._total = len(await self._run.submit(tasks))
             await self._run.close()
-        except RunClosed:  # stopped meanwhile, by Ctrl-C or at its deadline
+        except RunClosed:  # stopped meanwhile, by a signal or at its deadline
             status = await self._run.status()
             if not self.interrupted and not status.stop_reason:
                 raise
@@ -93,7 +93,7 @@ class RolloutSession:
         await self._read_figures()
 
     async def cancel_when_asked(self) -> None:
-        """Cancel the run at Ctrl-C; its complete trees and leaves then come as usual."""
+        """Cancel the run at a signal; its complete trees and leaves then come as usual."""
         await self._interrupts.asked.wait()
         self._display.say("stopping: keeping what is complete (Ctrl-C again stops at once)")
         with contextlib.suppress(TimeoutError):

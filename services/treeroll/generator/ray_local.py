@@ -1,89 +1,198 @@
-"""Ray for one machine: started quietly with what a service needs and nothing else, or joined where it runs already."""
+"""A private Ray for one service: started quietly with what the service needs and nothing else, and gone with it."""
 
+import contextlib
 import logging
 import os
 import secrets
 import shutil
-import tempfile
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from threading import Event
+from types import TracebackType
 
-# Ray replaces loopback addresses by the machine's own, and so listens to the network, except on desktop systems. This
-# is its switch for that; it is read at import.
-os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+# Read by Ray when it is imported. Loopback addresses stay what they are, on servers too; signals are the service's own
+# (Ray's handler aborts a process that has not ended three seconds after SIGTERM); and workers run what is installed
+# here, whatever started this process (for `uv run` Ray would pack its working directory and send it to them).
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+os.environ["RAY_DISABLE_FAILURE_SIGNAL_HANDLER"] = "1"
+os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
 
 import psutil
 import ray
 
 from treeroll.errors import Unavailable
+from treeroll.generator.ray_head import ADDRESS_FILE, HOST
+from treeroll.guarded_process import spawn
+from treeroll.scratch import Scratch
+
+log = logging.getLogger(__name__)
 
 NAMESPACE = "treeroll"
 OBJECT_STORE_BYTES = 128 << 20  # messages only: no tensors travel through it
-KILL_TIMEOUT_S = 10.0
-# Ray gives a new node 30 s, part of which its agents spend on importing modules; from a cold disk that can be too
-# little, and the second time they are in the page cache.
-START_ATTEMPTS = 2
+# Bytes that Ray's sockets need below its directory: ray/session_DATE_TIME_PID/sockets/plasma_store.
+SOCKET_ROOM = 75
+START_TIMEOUT_S = 180.0
+STOP_TIMEOUT_S = 5.0
+POLL_S = 0.02
+# What another try may not meet: a machine that is busy, or somebody who took a port just before Ray did.
+PASSING = ("timed out", "address already in use", "was killed by")
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+# What a launcher, a Ray job or a Ray worker that started this process has said about another cluster.
+FOREIGN = (
+    *("RAY_ADDRESS", "RAY_REDIS_ADDRESS", "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_RUNTIME_ENV_HOOK", "RAY_TMPDIR"),
+    *("RAY_GCS_SERVER_PORT", "RAY_OVERRIDE_NODE_ID_FOR_TESTING", "RAY_NODE_ID", "RAY_JOB_ID", "RAY_RAYLET_PID"),
+)
+HEAD = (sys.executable, "-m", "treeroll.generator.ray_head")
 
-_temporary: list[str] = []
+
+class StartCancelled(Exception):
+    """The start was given up on request; nothing of it is left."""
 
 
-def start_local_ray(num_cpus: int, address: str | None = None) -> None:
-    """Initialise Ray in this process; stop_local_ray undoes it.
+class LocalRay:
+    """A cluster that only holders of a random token can talk to, and this process's connection to it.
 
-    Without an address: a private cluster that only holders of a random token can talk to, gone when it is stopped or
-    this process ends; `num_cpus` is how many it may hand out, whatever the machine has. With an address: a connection
-    to that cluster, under the RAY_* settings of the environment.
-
-    Raises:
-        Unavailable: the private cluster did not come up; nothing of it is left.
+    Its processes are below one of their own. They end when it is stopped, and when this process ends, however that
+    happens.
     """
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    common = {"namespace": NAMESPACE, "logging_level": logging.ERROR, "log_to_driver": False}
-    if address is not None:
-        ray.init(address=address, **common)
-        return
-    if "RAY_AUTH_MODE" not in os.environ:
-        _require_token()
-    # Short, because the paths of Unix sockets are limited to about a hundred characters.
-    for _ in range(START_ATTEMPTS):
-        directory = tempfile.mkdtemp(prefix="trl-", dir="/tmp")  # fresh, mode 0700
-        _temporary.append(directory)
+
+    def __init__(self, num_cpus: int, place: Path | None = None, command: tuple[str, ...] = HEAD) -> None:
+        """`num_cpus` is how many it may hand out, whatever the machine has. Nothing starts yet.
+
+        Raises:
+            Unavailable: there is no room for its files in `place`; see Scratch.
+        """
+        self.scratch = Scratch(place, room=SOCKET_ROOM)
+        self._num_cpus = num_cpus
+        self._command = command
+        self._directory = self.scratch.path / "ray"
+        self._head: subprocess.Popen[bytes] | None = None
+        self._connected = False
+
+    @property
+    def logs(self) -> Path:
+        """For logs of our own: of the head, whose last line is why it ended, and of what works in the cluster."""
+        return self.scratch.path / "logs"
+
+    def keep_logs(self) -> Path | None:
+        """Move Ray's logs and ours to where they stay; see Scratch.keep."""
+        return self.scratch.keep(treeroll=self.logs, ray=self._directory / "session_latest" / "logs")
+
+    def start(self, timeout_s: float = START_TIMEOUT_S, cancelled: Event | None = None) -> None:
+        """Start it and connect; what fails in passing is tried again within `timeout_s`.
+
+        Raises:
+            Unavailable: it did not come up; nothing of it runs.
+            StartCancelled: `cancelled` was set by another thread.
+        """
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        if "RAY_AUTH_MODE" not in os.environ:
+            _require_token()
+        for name in FOREIGN:
+            os.environ.pop(name, None)
         try:
+            address = self._start_head(time.monotonic() + timeout_s, cancelled or Event())
             ray.init(
-                address="local",
-                num_cpus=num_cpus,
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                _temp_dir=directory,
-                **common,
+                address=address,
+                _node_ip_address=HOST,
+                namespace=NAMESPACE,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
             )
-            return
+            self._connected = True
+        except (Unavailable, StartCancelled):
+            self._kill()
+            raise
         except Exception as error:  # Ray raises no class of its own
-            _discard(directory)
-            if "timed out during startup" not in str(error):
-                raise
-    raise Unavailable(f"Ray did not start in {START_ATTEMPTS} attempts of 30 s each: is this machine overloaded?")
+            self._kill()
+            raise Unavailable(f"Ray started, but this process cannot connect to it: {error}") from error
+
+    def stop(self) -> None:
+        """Disconnect, and end the cluster with all its processes and files. Idempotent."""
+        if self._connected:
+            ray.shutdown()
+            self._connected = False
+        if self._head is not None:
+            self._head.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._head.wait(STOP_TIMEOUT_S)
+        self._kill()
+        self.scratch.close()
+
+    def _start_head(self, deadline: float, cancelled: Event) -> str:
+        started = time.monotonic()
+        while True:
+            try:
+                return self._try_head(deadline, cancelled)
+            except _HeadEnded as error:
+                self._kill()
+                passing = any(words in str(error).lower() for words in PASSING)
+                if not passing or time.monotonic() > deadline:
+                    waited = time.monotonic() - started
+                    raise Unavailable(f"Ray did not start, after {waited:.0f} s: {error}") from None
+                log.warning("Ray did not start; trying again: %s", error)
+
+    def _try_head(self, deadline: float, cancelled: Event) -> str:
+        """One start of the head. Returns Ray's address."""
+        shutil.rmtree(self._directory, ignore_errors=True)
+        workers = self.scratch.path / "tmp"
+        for folder in (self._directory, workers, self.logs):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        command = [*self._command, str(self._directory), str(self._num_cpus), str(OBJECT_STORE_BYTES)]
+        env = {**os.environ, "TMPDIR": str(workers)}
+        env.pop("RAY_DISABLE_FAILURE_SIGNAL_HANDLER")  # what workers print when they crash is wanted
+        head_log = self.logs / "head.log"
+        self._head = spawn(command, head_log, (), at_our_end=signal.SIGKILL, env=env)
+        address = self._directory / ADDRESS_FILE
+        while not address.exists():
+            if cancelled.is_set():
+                raise StartCancelled
+            if self._head.poll() is not None:
+                raise _HeadEnded(_last_line(head_log))
+            if time.monotonic() > deadline:
+                raise _HeadEnded("it takes longer than that on this machine; is it overloaded?")
+            time.sleep(POLL_S)
+        return address.read_text()
+
+    def _kill(self) -> None:
+        """End the head and all that is left below it: they are a session, and workers have groups of their own."""
+        if self._head is not None:
+            for pid in psutil.pids():
+                with contextlib.suppress(ProcessLookupError):
+                    if os.getsid(pid) == self._head.pid:
+                        os.kill(pid, signal.SIGKILL)
+            self._head.wait()
+            self._head = None
+
+    def __enter__(self) -> "LocalRay":
+        try:
+            self.start()
+        except BaseException:
+            self.scratch.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
 
 
-def _discard(directory: str) -> None:
-    """End what a failed start left running, and its files: Ray forgets both."""
-    processes = psutil.Process().children(recursive=True)
-    left = [process for process in processes if _names(process, directory)]
-    for process in left:
-        process.kill()
-    psutil.wait_procs(left, KILL_TIMEOUT_S)
-    shutil.rmtree(directory, ignore_errors=True)
+class _HeadEnded(Exception):
+    """Why a head ended."""
 
 
-def _names(process: psutil.Process, directory: str) -> bool:
-    try:
-        return any(directory in argument for argument in process.cmdline())
-    except psutil.Error:  # gone, or a zombie
-        return False
+def _last_line(path: Path) -> str:
+    lines = path.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
 
 
 def _require_token() -> None:
@@ -92,14 +201,3 @@ def _require_token() -> None:
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     # Ray has read the environment when it was imported; this makes it look again, as its own `ray start` does.
     ray._raylet.Config.initialize("")
-
-
-def stop_local_ray() -> None:
-    """Disconnect; a private cluster ends with all its processes and files. Idempotent."""
-    node = ray._private.worker._global_node
-    started = [info.process for infos in (node.all_processes.values() if node else ()) for info in infos]
-    ray.shutdown()
-    for process in started:  # Ray kills them but does not wait
-        process.wait(KILL_TIMEOUT_S)
-    while _temporary:
-        shutil.rmtree(_temporary.pop(), ignore_errors=True)

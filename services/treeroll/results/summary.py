@@ -124,7 +124,7 @@ class Facts:
     tasks: int
     """Tasks that were asked for."""
     complete: bool
-    """Whether every task came to its own end: false after Ctrl-C."""
+    """Whether every task came to its own end: false after a signal."""
     most_calls: int | None = None
     """Calls of a tool that a path may make; None without a tool, or if that is not known."""
     failures: Sequence[tuple[str, str]] = ()

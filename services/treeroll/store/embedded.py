@@ -5,20 +5,20 @@ import os
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Event
 from types import TracebackType
 from urllib.parse import quote
 
 from treeroll.errors import StoreError
-from treeroll.store.guarded_process import locked, spawn, terminate
+from treeroll.guarded_process import locked, spawn, terminate
+from treeroll.scratch import LONGEST_SOCKET_PATH, Scratch
 
 SERVER_VARIABLE = "TREEROLL_REDIS_SERVER"
 
-# Linux has 108 bytes for a socket's path, with the closing zero.
-_LONGEST_SOCKET_PATH = 107
+SOCKET = "redis.sock"
 
 # How long a previous server on the same directory may take to write out its data and go.
 _LOCK_TIMEOUT_S = 10.0
@@ -38,8 +38,8 @@ class EmbeddedRedis:
         self._directory = Path(directory).absolute()
         self._durability = durability
         self._start_timeout_s = start_timeout_s
-        self._socket = self._directory / "redis.sock"
-        self._short_directory: Path | None = None
+        self._socket = self._directory / SOCKET
+        self._short: Scratch | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -59,14 +59,18 @@ class EmbeddedRedis:
         """The server's log file."""
         return self._directory / "redis.log"
 
-    def start(self) -> None:
-        """Start on the data in the directory, if any, and wait until it answers. StoreError says why it does not."""
+    def start(self, cancelled: Event | None = None) -> None:
+        """Start on the data in the directory, if any, and wait until it answers.
+
+        Raises:
+            StoreError: it does not, or `cancelled` was set by another thread; nothing of it runs.
+        """
         if self._process is not None and self._process.poll() is None:
             raise StoreError(f"the embedded Redis in {self._directory} runs already")
         self._prepare_directory()
         try:
             self._process = self._spawn()
-            self._wait_until_ready(time.monotonic() + self._start_timeout_s)
+            self._wait_until_ready(time.monotonic() + self._start_timeout_s, cancelled or Event())
         except BaseException:
             self.stop()
             raise
@@ -78,9 +82,9 @@ class EmbeddedRedis:
         if self._process is not None:
             terminate(self._process, _STOP_TIMEOUT_S)
             self._process = None
-        if self._short_directory is not None:
-            shutil.rmtree(self._short_directory, ignore_errors=True)
-            self._short_directory = None
+        if self._short is not None:
+            self._short.close()
+            self._short = None
 
     def __enter__(self) -> "EmbeddedRedis":
         self.start()
@@ -97,20 +101,20 @@ class EmbeddedRedis:
             self._directory.chmod(0o700)
         except OSError as error:
             raise StoreError(f"the embedded Redis cannot use {self._directory}: {error.strerror}") from None
-        if len(os.fsencode(self._directory / "redis.sock")) > _LONGEST_SOCKET_PATH and self._short_directory is None:
-            self._short_directory = Path(tempfile.mkdtemp(prefix="treeroll-", dir="/tmp"))
-        self._socket = (self._short_directory or self._directory) / "redis.sock"
+        if len(os.fsencode(self._directory / SOCKET)) > LONGEST_SOCKET_PATH and self._short is None:
+            self._short = Scratch(room=len(SOCKET))
+        self._socket = (self._short.path if self._short else self._directory) / SOCKET
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         command = self._command()
         try:
             # The server inherits the lock, so that not even one that outlives its parent a little shares its files.
             with locked(self._directory / "lock", _LOCK_TIMEOUT_S) as lock:
-                return spawn(command, self.log, lock)
+                return spawn(command, self.log, (lock,))
         except TimeoutError:
             raise StoreError(f"{self._directory} is in use by another embedded Redis: stop that one first") from None
         except OSError as error:
-            raise StoreError(f"the embedded Redis cannot start in {self._directory}: {error}") from None
+            raise StoreError(f"the embedded Redis cannot start in {self._directory}: {error.strerror}") from None
 
     def _command(self) -> list[str]:
         settings = {
@@ -129,8 +133,10 @@ class EmbeddedRedis:
         }
         return [find_server(), *(part for name, value in settings.items() for part in (f"--{name}", value))]
 
-    def _wait_until_ready(self, deadline: float) -> None:
+    def _wait_until_ready(self, deadline: float, cancelled: Event) -> None:
         while not _answers(self._socket):
+            if cancelled.is_set():
+                raise StoreError(f"the embedded Redis in {self._directory} was stopped while it started")
             if self._process is None or self._process.poll() is not None:
                 raise StoreError(
                     f"the embedded Redis in {self._directory} did not start; its log ends: {self._log_tail()}"

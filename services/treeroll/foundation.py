@@ -1,0 +1,112 @@
+"""What a service stands on, Redis and Ray, as contexts whose starts can be given up at any moment."""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from treeroll.config import StoreConfig
+from treeroll.errors import TreerollError, cause_of
+from treeroll.generator.config import GeneratorConfig
+from treeroll.scratch import Scratch
+from treeroll.store.base import Store
+
+if TYPE_CHECKING:
+    from treeroll.generator.ray_local import LocalRay
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# How long a start that is given up may take to notice it.
+GIVE_UP_S = 2.0
+
+
+@asynccontextmanager
+async def running_store(config: StoreConfig, place: Path | None) -> AsyncIterator[Store]:
+    """The configured store, not opened; an embedded Redis runs as long as the context.
+
+    `place`: where its data lies, as long as it runs, if the configuration names no directory; see Scratch.
+    """
+    from treeroll.store.embedded import EmbeddedRedis
+    from treeroll.store.factory import make_store
+
+    if config.url is not None:
+        yield make_store(config.url, config.durability)
+        return
+    with ExitStack() as temporary:
+        directory = config.dir or temporary.enter_context(Scratch(place)).path
+        server = EmbeddedRedis(directory, durability=config.durability)
+        try:
+            await in_thread(server.start)
+            yield make_store(server.url, config.durability)
+        finally:
+            await asyncio.to_thread(server.stop)
+
+
+@asynccontextmanager
+async def running_ray(config: GeneratorConfig, place: Path | None) -> AsyncIterator["LocalRay"]:
+    """A private Ray with room for the replicas. When what it is used for fails, its logs are kept, and the error says
+    where.
+    """
+    from treeroll.generator.ray_local import LocalRay
+
+    # One CPU per replica, whatever the machine has: replicas pin themselves. One more for scorers.
+    replicas = sum(pool.replicas for pool in config.fleet().values())
+    local = await asyncio.to_thread(LocalRay, replicas + 1, place)
+    log.info("the logs of Ray and of the replicas are in %s", local.scratch.path)
+    try:
+        await in_thread(lambda cancelled: local.start(config.start_timeout_s, cancelled))
+        yield local
+    except BaseException as error:
+        cause = cause_of(error)
+        if isinstance(cause, TreerollError) and (kept := local.keep_logs()):
+            log.error("the logs of Ray and of the replicas are kept in %s", kept)
+            cause.add_note(f"logs: {kept}")
+        raise
+    finally:
+        await asyncio.to_thread(local.stop)
+
+
+async def in_thread(work: Callable[[threading.Event], T]) -> T:
+    """The result of blocking work in a thread of its own.
+
+    When this is cancelled the event that the work got is set, and the work has GIVE_UP_S to come to an end: what
+    takes longer is left to end with the process.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+    cancelled = threading.Event()
+
+    def run() -> None:
+        try:
+            result = work(cancelled)
+        except BaseException as error:
+            _tell(loop, done, done.set_exception, error)
+        else:
+            _tell(loop, done, done.set_result, result)
+
+    threading.Thread(target=run, name="treeroll-start", daemon=True).start()
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        cancelled.set()
+        await asyncio.wait([done], timeout=GIVE_UP_S)
+        raise
+
+
+def _tell(
+    loop: asyncio.AbstractEventLoop, done: "asyncio.Future[T]", setter: Callable[..., None], outcome: object
+) -> None:
+    def settle() -> None:
+        if not done.done():
+            setter(outcome)
+            if done.exception() is not None:  # seen: who waited may have gone
+                log.debug("a start ended: %s", done.exception())
+
+    with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
+        loop.call_soon_threadsafe(settle)
