@@ -218,7 +218,7 @@ def make_coordinator(
         encode=desk.encode,
     )
     state = State(core, next_grant=(epoch << 40) + 1)
-    builder = CommitBuilder(tokenizer.hash, config.generator.logprobs_mode)
+    builder = CommitBuilder(tokenizer.prompt_hash, config.generator.logprobs_mode)
     orders = StartOrders(store, stop_ids(config.generator))
     return Coordinator(state, store, epoch, builder, orders, scoring.add)
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property, lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,13 @@ class Tokenizer:
     model_dir: Path
     # Context that the engine is configured for, if it is less than the model's.
     context: int | None = None
+    # Jinja source that stands in for the model's own chat template.
+    chat_template: Path | None = None
 
     @classmethod
-    def load(cls, model_dir: Path | str, context: int | None = None) -> "Tokenizer":
+    def load(cls, model_dir: Path | str, context: int | None = None, chat_template: Path | None = None) -> "Tokenizer":
         """Check that the directory is a model; InvalidInput says what is missing."""
-        tokenizer = cls(Path(model_dir), context)
+        tokenizer = cls(Path(model_dir), context, chat_template)
         _ = tokenizer.max_model_len, tokenizer._fast
         if not any(tokenizer.model_dir.glob("*.safetensors")):
             raise InvalidInput(f"model path {model_dir} is no model: it has no .safetensors weights")
@@ -51,8 +54,8 @@ class Tokenizer:
 
     @cached_property
     def chat(self) -> ChatTemplate:
-        """The model's chat template."""
-        return ChatTemplate(self.model_dir)
+        """The model's chat template, or what stands in for it."""
+        return ChatTemplate(self.model_dir, self.chat_template)
 
     @cached_property
     def max_model_len(self) -> int:
@@ -79,6 +82,13 @@ class Tokenizer:
     def hash(self) -> str:
         """16 hex digits of the tokenizer files and chat template: equal hashes give equal ids."""
         return self._facts.hash
+
+    @cached_property
+    def prompt_hash(self) -> str:
+        """The same, and of the file that stands in for the chat template: equal hashes give equal prompts."""
+        if self.chat_template is None:
+            return self.hash
+        return sha256(f"{self.hash} {self.chat.sources}".encode()).hexdigest()[:16]
 
     @cached_property
     def _around_text(self) -> tuple[list[int], list[int]]:

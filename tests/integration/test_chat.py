@@ -188,6 +188,28 @@ async def test_an_assistants_last_message_goes_on(tmp_path: Path) -> None:
         assert not any(sample.completion_text.startswith("Let me") for sample in tree.samples)
 
 
+async def test_a_template_of_ones_own_makes_other_prompts_and_another_hash(tmp_path: Path) -> None:
+    tasks, out, file = tmp_path / "tasks.jsonl", tmp_path / "out", tmp_path / "own.jinja"
+    tasks.write_text("".join(f"{json.dumps(task(f't{number}'))}\n" for number in range(2)))
+    hashes = []
+    for source in (CHATML, CHATML.replace("[assistant]", "[me]")):
+        file.write_text(source)
+        async with local_service(chat_template=file) as service, await connect_async(service.address) as client:
+            service.start_replica("r0")
+            if not hashes:
+                assert await rollout(service, out, tasks=tasks, limit=1, recipe="flat") == 0
+            else:
+                with pytest.raises(InvalidInput, match=f"--resume: .* tokenizer_hash {hashes[0]}, now it is"):
+                    await rollout(service, out, tasks=tasks, recipe="flat", mode=Mode.RESUME)
+            run = await client.create_run("r", **RUN)
+            [tree_id] = await run.submit([task()])
+            tree = await client.get_tree(tree_id)
+            assert tree.prompt_text == f"[user]1+1[end]{'[me]' if hashes else '[assistant]'}"
+            assert tree.tokenizer_hash == (await client.status()).tokenizer_hash
+            hashes.append(tree.tokenizer_hash)
+    assert len({*hashes, service.tokenizer.hash}) == 3
+
+
 async def test_a_model_without_a_template_takes_text_only(tmp_path: Path) -> None:
     async with (
         local_service(model=chat_model(tmp_path, None)) as service,

@@ -10,12 +10,14 @@ from tests.support.chat_models import CHATML, chat_model
 
 from treeroll import service
 from treeroll.config import StoreConfig
+from treeroll.demo import MODEL_DIR
+from treeroll.errors import InvalidInput
 from treeroll.generator.config import GeneratorConfig
 from treeroll.service import ServiceConfig, serve
 from treeroll.tokenizer import Tokenizer
 
 
-async def start(monkeypatch: pytest.MonkeyPatch, model: Path) -> Tokenizer:
+async def start(monkeypatch: pytest.MonkeyPatch, model: Path, chat_template: Path | None = None) -> Tokenizer:
     """The tokenizer of a service of this model at the moment that it begins to listen."""
     found: list[Tokenizer] = []
 
@@ -29,7 +31,8 @@ async def start(monkeypatch: pytest.MonkeyPatch, model: Path) -> Tokenizer:
         monkeypatch.setattr(service, name, lambda: None)
     monkeypatch.setattr(service, "_serve_on", listen)
     monkeypatch.setattr(service, "_start_ray", no_ray)
-    config = ServiceConfig(generator=GeneratorConfig(model=model, engine="none"), store=StoreConfig(url="memory"))
+    generator = GeneratorConfig(model=model, engine="none", chat_template=chat_template)
+    config = ServiceConfig(generator=generator, store=StoreConfig(url="memory"))
     await serve(config, lambda address: None, asyncio.Event())
     return found[0]
 
@@ -57,3 +60,14 @@ async def test_a_model_without_a_usable_template_still_serves_text(
     assert tokenizer.encode_text("1+1")
     assert f"tasks with 'messages' will be refused: {'model' if template is None else 'the'}" in caplog.text
     assert reason in caplog.text
+
+
+@pytest.mark.parametrize("source", [None, "{% if"])
+async def test_a_template_file_that_is_none_is_refused_before_anything_starts(
+    source: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "own.jinja"
+    if source is not None:
+        file.write_text(source)
+    with pytest.raises(InvalidInput, match=r"own\.jinja (cannot be read|is not valid Jinja)"):
+        await start(monkeypatch, MODEL_DIR, file)

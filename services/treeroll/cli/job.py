@@ -65,7 +65,8 @@ class Job:
         self._service: LocalService | None = None
         if plan.service is not None:
             # Refused before anything starts; a service elsewhere is asked first what it serves.
-            self._record(plan.service.generator.model_names(), plan.service.generator.engine)
+            generator = plan.service.generator
+            self._record(generator.model_names(), generator.engine, plan.tokenizer_hash)
 
     async def run(self, interrupts: Interrupts) -> int:
         """Grow what is missing, merge, report."""
@@ -212,12 +213,12 @@ class Job:
     def _record_of(self, status: ServiceStatus) -> RunRecord:
         if self._plan.service is not None:
             generator = self._plan.service.generator
-            return self._record(generator.model_names(), generator.engine)
+            return self._record(generator.model_names(), generator.engine, status.tokenizer_hash)
         if status.engine is None:
             raise Unavailable(f"the service at {self._plan.address} has no replica yet; see `treeroll status`")
-        return self._record(status.model_names(), status.engine.engine)
+        return self._record(status.model_names(), status.engine.engine, status.tokenizer_hash)
 
-    def _record(self, model: str, engine: str) -> RunRecord:
+    def _record(self, model: str, engine: str, tokenizer_hash: str | None) -> RunRecord:
         """Record of this invocation; InvalidInput if it does not go with what is there."""
         plan = self._plan
         record = RunRecord(
@@ -226,6 +227,7 @@ class Job:
             tasks_sha256=plan.tasks.sha256,
             model=model,
             engine=engine.removesuffix("-cpu"),
+            tokenizer_hash=tokenizer_hash,
             address=plan.address,
             task_fields=asdict(plan.tasks.fields),
             run_id=_run_id(plan.directory.path.absolute().name),

@@ -48,6 +48,8 @@ class Plan:
     mode: Mode
     address: str | None
     service: "ServiceConfig | None"
+    tokenizer_hash: str | None
+    """Of the tokenizer and chat template of that service."""
 
 
 def make_plan(request: Request) -> Plan:
@@ -55,9 +57,9 @@ def make_plan(request: Request) -> Plan:
     directory = ResultDir(request.out)
     directory.check(request.mode)
     if request.address is None:
-        service, check_prompt = _local(request.settings)
+        service, tokenizer_hash, check_prompt = _local(request.settings)
     else:
-        service, check_prompt = None, None
+        service, tokenizer_hash, check_prompt = None, None, None
         _check_remote(request)
     tasks = TaskFile.check(
         request.tasks,
@@ -68,11 +70,11 @@ def make_plan(request: Request) -> Plan:
         fields=Fields(request.settings.tasks.prompt, request.settings.tasks.answer),
         on_note=lambda sentence: note(f"note: {sentence}"),
     )
-    return Plan(request.settings.run, tasks, directory, request.mode, request.address, service)
+    return Plan(request.settings.run, tasks, directory, request.mode, request.address, service, tokenizer_hash)
 
 
-def _local(settings: Settings) -> "tuple[ServiceConfig, PromptCheck]":
-    """Check what a service of our own will be given."""
+def _local(settings: Settings) -> "tuple[ServiceConfig, str, PromptCheck]":
+    """Check what a service of our own will be given; returns it with the hash of its tokenizer and chat template."""
     from treeroll import clock
     from treeroll.coordinator.budgets import check_deadline
     from treeroll.coordinator.prompts import ChatSettings, with_chat_date
@@ -94,7 +96,7 @@ def _local(settings: Settings) -> "tuple[ServiceConfig, PromptCheck]":
     check_inserts(run_spec("preflight", settings.run, tokenizer.vocab_size, pools=pools), tokenizer)
     check_deadline(settings.run, clock.wall())
     dated = with_chat_date(settings.run, tokenizer.chat, date.fromtimestamp(clock.wall()))
-    return service, prompt_check(tokenizer, ChatSettings.of(dated.model_dump_json()))
+    return service, tokenizer.prompt_hash, prompt_check(tokenizer, ChatSettings.of(dated.model_dump_json()))
 
 
 def _check_remote(request: Request) -> None:

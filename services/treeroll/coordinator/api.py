@@ -219,7 +219,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         status = api.ServiceStatus(
             epoch=self._coordinator.epoch,
             version=__version__,
-            tokenizer_hash=self._tokenizer.hash,
+            tokenizer_hash=self._tokenizer.prompt_hash,
             replicas=[self._replica(name) for name in sorted(self._replicas.sessions)],
             run_ids=sorted(state.runs),
             durability=store.durability,

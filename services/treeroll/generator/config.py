@@ -40,6 +40,8 @@ class GeneratorConfig(Config):
     capacity planning. `none`: replicas are started by somebody else and connect on their own."""
     model: Path = MODEL_DIR
     """Model directory in Hugging Face layout. The simulated engine reads only its tokenizer and config."""
+    chat_template: Path | None = None
+    """File with a chat template, Jinja source, for all models; None: the model's own."""
     pools: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Several models by name, each with replicas of its own, all with one tokenizer: for each its `model`, and what of
     this section it has otherwise. Runs say which of them grow their trees. Empty: the one `model`, without a name."""

@@ -13,9 +13,14 @@ def fleet_tokenizer(config: GeneratorConfig) -> Tokenizer:
     """The one tokenizer of all pools, with the smallest of their vocabularies and the shortest of their contexts.
 
     A path may go on in another pool, so all of them must read the same ids, and hold the longest path. InvalidInput for
-    a model that is none, or that has another tokenizer than the others.
+    a model that is none, or that has another tokenizer than the others, and for a chat template file that is none.
     """
-    found = {name: Tokenizer.load(pool.model, config.max_model_len) for name, pool in config.fleet().items()}
+    found = {
+        name: Tokenizer.load(pool.model, config.max_model_len, config.chat_template)
+        for name, pool in config.fleet().items()
+    }
+    if config.chat_template is not None:
+        next(iter(found.values())).chat.load()
     (first, common), *others = found.items()
     for name, tokenizer in others:
         if tokenizer.hash != common.hash:
@@ -25,7 +30,7 @@ def fleet_tokenizer(config: GeneratorConfig) -> Tokenizer:
             )
     smallest = min(found.values(), key=lambda tokenizer: tokenizer.vocab_size)
     context = min(tokenizer.max_model_len for tokenizer in found.values())
-    return Tokenizer(smallest.model_dir, context) if others else common
+    return Tokenizer(smallest.model_dir, context, config.chat_template) if others else common
 
 
 def with_common_context(config: GeneratorConfig, tokenizer: Tokenizer) -> GeneratorConfig:

@@ -30,6 +30,8 @@ class RunRecord:
     run_id: str
     task_fields: dict[str, str | None] = field(default_factory=dict)
     """Where the rows of the task file have what a task needs, as in `treeroll.tasks.Fields`."""
+    tokenizer_hash: str | None = None
+    """Of the tokenizer and chat template that made the prompts."""
     version: int = VERSION
 
     @classmethod
@@ -63,7 +65,7 @@ class RunRecord:
             before, after = self.task_fields.get(name), other.task_fields.get(name)
             if before != after:
                 yield f"tasks.{name} = {json.dumps(before)}, now it is {json.dumps(after)}"
-        for name in ("model", "engine"):
+        for name in ("model", "engine", "tokenizer_hash"):
             if getattr(self, name) != getattr(other, name):
                 yield f"{name} {getattr(self, name)}, now it is {getattr(other, name)}"
         for key in sorted((self.run.keys() | other.run.keys()) - FREE):

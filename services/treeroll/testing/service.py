@@ -37,6 +37,7 @@ from treeroll.feed.feed import Feed
 from treeroll.generator.config import GeneratorConfig, SimulatedLatency
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.engine import Engine
+from treeroll.generator.fleet import fleet_tokenizer
 from treeroll.generator.replica import Replica
 from treeroll.generator.simulated_engine import SimulatedEngine
 from treeroll.scorers.inline import InlineScorers
@@ -106,15 +107,16 @@ async def local_service(
     coordinator: CoordinatorConfig | None = None,
     pools: Sequence[str] = (),
     model: Path = MODEL_DIR,
+    chat_template: Path | None = None,
 ) -> AsyncIterator[LocalService]:
     """Start everything but replicas; stop it all at the end. `pools` names models; all are the same one."""
-    shared = {"pools": {name: {"model": model} for name in pools}} if pools else {"model": model}
+    models = {"pools": {name: {"model": model} for name in pools}} if pools else {"model": model}
     config = ServiceConfig(
-        generator=GeneratorConfig.model_validate(shared),
+        generator=GeneratorConfig.model_validate({**models, "chat_template": chat_template}),
         coordinator=coordinator or CoordinatorConfig(port=0, heartbeat_s=0.2, lease_s=2.0),
     )
     store = store or MemoryStore()
-    tokenizer = Tokenizer.load(model)
+    tokenizer = fleet_tokenizer(config.generator)
     timeouts: dict[str, float] = {}
     scoring = Scoring(InlineScorers(), timeouts)
     core = make_coordinator(config, tokenizer, store, await store.open(), scoring)
