@@ -58,7 +58,8 @@ class GeneratorConfig(Config):
     max_model_len: int | None = Field(default=None, ge=2)
     """Longest prompt plus completion in tokens; None: what the model says."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Weights' type; `auto` is what the model's config.json says; on a GPU vLLM then loads float32 as bfloat16."""
+    """Weights' type; `auto` is what the model's config.json says; on a GPU vLLM then loads float32 as bfloat16, and on
+    a CPU without units for bfloat16 all is loaded as float32, which is several times faster there."""
     load_format: Literal["auto", "dummy"] = "auto"
     """`dummy` fills the weights with random numbers: to measure the speed of an architecture without its weights."""
     seed: int = Field(default=0, ge=0, lt=2**63)

@@ -4,7 +4,6 @@ vLLM is imported in start(), after the environment is set: several of its settin
 """
 
 import asyncio
-import json
 import logging
 import os
 from array import array
@@ -13,6 +12,7 @@ from typing import Any
 
 from treeroll.errors import EngineError, InvalidInput
 from treeroll.generator.config import GeneratorConfig
+from treeroll.generator.cpu_dtype import cpu_dtype
 from treeroll.generator.engine import (
     Delta,
     EngineInfo,
@@ -220,14 +220,7 @@ class VllmEngine:
         }
 
     def _dtype(self, on_cpu: bool) -> str:
-        if self._config.dtype != "auto" or not on_cpu:
-            return self._config.dtype
-        # vLLM's own "auto" would load a float32 checkpoint as bfloat16.
-        try:
-            model = json.loads((self._config.model / "config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InvalidInput(f"{self._config.model / 'config.json'} cannot be read: {error}") from None
-        return "float32" if (model.get("dtype") or model.get("torch_dtype")) == "float32" else "auto"
+        return cpu_dtype(self._config.model) if on_cpu and self._config.dtype == "auto" else self._config.dtype
 
     def _describe(self) -> EngineInfo:
         from vllm import __version__
