@@ -1,6 +1,7 @@
 """A model of another family on a real engine: byte fallback, BOS, a chat template, and two ends of text."""
 
 from collections.abc import AsyncIterator
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def trees(model: Path) -> AsyncIterator[dict[str, TreeRecord]]:
     """One tree for each form of a prompt, scored by whether the model writes a special token."""
-    chat, _ = Tokenizer.load(model).encode_messages(CHAT)
+    chat, _ = Tokenizer.load(model).encode_messages(CHAT, {}, date.min)
     tasks = [Task("text", prompt=TEXT), Task("chat", messages=CHAT), Task("ids", prompt_ids=chat)]
     async with local_service(model=model) as service:
         config = GeneratorConfig(model=model, slots=32, kv_cache_gib=0.1, seed=11)

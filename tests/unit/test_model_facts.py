@@ -19,7 +19,7 @@ from treeroll.tokenizer import Tokenizer
 
 SAID = {
     "tokenizer": "{}", "tokenizer_class": "LlamaTokenizer", "split_special_tokens": False, "bos_id": 1, "eos_id": 2,
-    "pad_id": None, "context": 512, "vocab_size": 471,
+    "special_tokens": {}, "pad_id": None, "context": 512, "vocab_size": 471,
 }  # fmt: skip
 
 

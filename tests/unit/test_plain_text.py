@@ -64,7 +64,7 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
 
 def facts_of(tokenizer: Tokenizer, rows: int | None = ROWS) -> ModelFacts:
     return ModelFacts(
-        tokenizer.to_str(), False, bos_id=BOS, eos_id=EOS, pad_id=None, context=None, vocab_size=rows,
+        tokenizer.to_str(), False, {}, bos_id=BOS, eos_id=EOS, pad_id=None, context=None, vocab_size=rows,
         stop_ids=(EOS, STOP), hash="",
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from tests.support.auto_tokenizer import auto_ids
 from tests.support.llama_model import BOS, EOS, edit, make_llama
 from tokenizers import processors
 
-from treeroll.coordinator.prompts import prompt_of
+from treeroll.coordinator.prompts import ChatSettings, prompt_of
 from treeroll.errors import InvalidInput
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.model import facts
@@ -181,11 +181,12 @@ def test_special_tokens_stay_in_the_text_but_for_those_that_end_it(models: dict[
 
 def test_the_text_of_a_prompt_is_the_same_in_all_its_forms(models: dict[str, Path]) -> None:
     tokenizer = Tokenizer.load(models["as saved"])
-    ids, text = tokenizer.encode_messages(CHAT)
+    ids, text = tokenizer.encode_messages(CHAT, {}, date.today())
     sent = np.asarray(ids, "<i4").tobytes()
     messages = json.dumps(CHAT)
     for task in (api.Task(prompt_ids=sent), api.Task(messages_json=messages), api.Task(text=text)):
-        assert prompt_of(task, tokenizer, "task") == (ids, text)
+        prompt = prompt_of(task, tokenizer, ChatSettings({}, date.min), "task")
+        assert (prompt.ids, prompt.text) == (ids, text)
 
 
 def test_inserted_text_that_the_tokenizer_can_write_in_the_middle_of_a_text_passes(models: dict[str, Path]) -> None:
@@ -197,7 +198,7 @@ def test_inserted_text_that_the_tokenizer_can_write_in_the_middle_of_a_text_pass
 @pytest.fixture
 def unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Transformers says the same of every directory."""
-    said = {"tokenizer": "{}", "tokenizer_class": "LlamaTokenizer", "split_special_tokens": False}
+    said = {"tokenizer": "{}", "tokenizer_class": "LlamaTokenizer", "split_special_tokens": False, "special_tokens": {}}
     numbers = {"bos_id": BOS, "eos_id": EOS, "pad_id": None, "context": 512, "vocab_size": 471}
     monkeypatch.setattr(facts, "_answer", lambda folder, content: {**said, **numbers})
 
