@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treeroll.config import apply_overrides
+from treeroll.cli.preflight import fewer_leaves
+from treeroll.config import RunConfig, apply_overrides, parse
 from treeroll.errors import InvalidInput
 from treeroll.policies.build import build_policies
 from treeroll.policies.recipes import RECIPES
@@ -90,6 +91,41 @@ def test_large_settings_find_what_fits_too(values, leaves):
     made = count.made(*{**count.settings, **(found or {})}.values())
     assert (found is None) == (leaves < 2)  # one answer and one more is the least there is
     assert found is None or made <= leaves
+
+
+@pytest.mark.parametrize(
+    ("recipe", "leaves", "sentence"),
+    [
+        (
+            "tree_grpo",
+            16,
+            "chains 2, picks 2 and rounds 1 make 6 of the 16 leaves asked for; --set run.branch.picks=7 ",
+        ),
+        ("ib_tpo", 16, "make 12 of the 16 leaves asked for; --set run.branch.initial=8 makes 16"),
+        (
+            "spo",
+            300,
+            "fanouts 6,6,6 make 216 of the 300 leaves asked for; --set 'run.branch.fanouts=[8,6,6]' makes 288",
+        ),
+        ("spo", 250, "fanouts 6,6,6 make 216 of the 250 leaves asked for"),  # no larger list makes 250 at most
+        ("treerl", 30, None),
+        ("flat", 99, None),
+    ],
+)
+def test_a_run_that_gets_fewer_leaves_than_it_asks_for_is_told(recipe, leaves, sentence):
+    found = fewer_leaves(parse(RunConfig, {"recipe": recipe, "leaves": leaves}, "run"), built(recipe, leaves))
+    assert found is None if sentence is None else sentence in found
+
+
+@given(st.tuples(*[st.integers(1, 6)] * 3), st.integers(1, 200))
+def test_one_larger_setting_makes_as_many_as_any_one_can(values, leaves):
+    count = LeafCount("", lambda a, b, c: a * (1 + b * c), dict(zip("abc", values, strict=True)))
+    every = [
+        count.made(*values[:at], larger, *values[at + 1 :]) for at in range(3) for larger in range(values[at] + 1, 300)
+    ]
+    best = max((made for made in every if count.most < made <= leaves), default=None)
+    found = count.raised(leaves)
+    assert (None if found is None else count.made(*{**count.settings, **found}.values())) == best
 
 
 def test_long_lists_find_what_fits_too():

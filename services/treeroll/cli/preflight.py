@@ -13,6 +13,8 @@ from treeroll.cli.settings import SERVICE_SECTIONS, Settings
 from treeroll.cli.taskfile import PromptCheck, TaskFile, prompt_check
 from treeroll.config import RunConfig, parse
 from treeroll.errors import InvalidInput
+from treeroll.policy.base import BranchPolicy
+from treeroll.policy.width import LeafCount, without_all_leaves
 from treeroll.results.directory import Mode, ResultDir
 from treeroll.rows.files import OneOrMore
 from treeroll.tasks import Fields
@@ -93,7 +95,10 @@ def _local(settings: Settings) -> "tuple[ServiceConfig, str, PromptCheck]":
     # As in the service we start: `--scorer python:module:function` means a module of the working directory, too.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    check_inserts(run_spec("preflight", settings.run, tokenizer.vocab_size, pools=pools), tokenizer)
+    spec = run_spec("preflight", settings.run, tokenizer.vocab_size, pools=pools)
+    check_inserts(spec, tokenizer)
+    if told := fewer_leaves(settings.run, spec.branch):
+        note(f"note: {told}")
     check_deadline(settings.run, clock.wall())
     dated = with_chat_date(settings.run, tokenizer.chat, date.fromtimestamp(clock.wall()))
     return service, tokenizer.prompt_hash, prompt_check(tokenizer, ChatSettings.of(dated.model_dump_json()))
@@ -107,6 +112,14 @@ def _check_remote(request: Request) -> None:
     sections = [name for name in SERVICE_SECTIONS if name in request.settings.service]
     if sections:
         note(f"note: {', '.join(sections)} configure a service started here; they have no effect with --address")
+
+
+def fewer_leaves(run: RunConfig, branch: BranchPolicy) -> str | None:
+    """A sentence if growth makes fewer leaves than the run asks for, and by which rule; None where it makes as many."""
+    count: LeafCount | None = getattr(branch, "leaf_count", None)
+    if run.leaves is None or count is None:
+        return None
+    return without_all_leaves(getattr(branch, "name", run.recipe), count, run.leaves)
 
 
 def resolved_policies(run: RunConfig) -> Mapping[str, Any]:

@@ -55,6 +55,23 @@ class LeafCount:
         found = self._settings(best[1])
         return {name: value for name, value in found.items() if value != self.settings[name]}
 
+    def raised(self, leaves: int) -> dict[str, int | tuple[int, ...]] | None:
+        """The one setting that, larger than it is, makes as many of `leaves` as one can; None if none makes more."""
+        old, best = self._values(), (self.most, list[int]())
+        for at, value in enumerate(old):
+            low, high = value, MAX_FANOUT
+            while low < high:
+                middle = (low + high + 1) // 2
+                fits = self._made([*old[:at], middle, *old[at + 1 :]]) <= leaves
+                low, high = (middle, high) if fits else (low, middle - 1)
+            values = [*old[:at], low, *old[at + 1 :]]
+            if (made := self._made(values)) > best[0]:
+                best = (made, values)
+        if not best[1]:
+            return None
+        found = self._settings(best[1])
+        return {name: value for name, value in found.items() if value != self.settings[name]}
+
     def _values(self) -> list[int]:
         """All settings in a row, lists unrolled."""
         return [one for value in self.settings.values() for one in (value if isinstance(value, tuple) else (value,))]
@@ -108,13 +125,23 @@ def within_leaves(policy: str, count: LeafCount, limits: Limits) -> int:
     return made
 
 
+def without_all_leaves(policy: str, count: LeafCount, leaves: int) -> str | None:
+    """A sentence for a run that asks for more leaves than the policy's settings make; None if they make as many."""
+    if count.most >= leaves:
+        return None
+    found = count.raised(leaves)
+    more = f"; {_sets(count, found)}" if found else ""
+    return f"branch policy '{policy}': {count.described()} make {count.most} of the {leaves} leaves asked for{more}"
+
+
 def _remedy(count: LeafCount, leaves: int) -> str:
     found = count.fitting(leaves)
-    if found is None:
-        return "raise leaves"
+    return f"raise leaves, or set what fits: {_sets(count, found)}" if found else "raise leaves"
+
+
+def _sets(count: LeafCount, found: Mapping[str, int | tuple[int, ...]]) -> str:
     made = count.made(*{**count.settings, **found}.values())
-    sets = " ".join(f"--set {_assigned(name, value)}" for name, value in found.items())
-    return f"raise leaves, or set what fits: {sets} makes {made}"
+    return f"{' '.join(f'--set {_assigned(name, value)}' for name, value in found.items())} makes {made}"
 
 
 def _assigned(name: str, value: int | tuple[int, ...]) -> str:
