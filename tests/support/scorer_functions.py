@@ -64,6 +64,14 @@ ACTS: dict[str, Any] = {
     "inf": lambda: float("inf"),
     "huge": lambda: 10**400,
     "none": lambda: None,
+    "dict": lambda: {"score": 0.5, "pred": "x"},
+    "dict of none": lambda: {"score": None},
+    "dict of nan": lambda: {"score": float("nan")},
+    "empty dict": lambda: {},
+    "tuple": lambda: (0.5, "because"),
+    "tuple of none": lambda: (None, "because"),
+    "tuple of text": lambda: ("0.5",),
+    "empty tuple": lambda: (),
     "text": lambda: "1.0",
     "list": lambda: [1.0],
     "spin": _spin,
@@ -88,3 +96,8 @@ def too_few(prompt: str) -> float:
 async def asynchronous(prompt: str, completion: str, answer: str | None, extra: dict[str, Any]) -> float:
     """Wrong colour."""
     return 0.0
+
+
+def of_even_length(prompt: str, completion: str, answer: str | None, extra: dict[str, Any]) -> float | None:
+    """Abstains from the others."""
+    return None if len(completion) % 2 else 1.0

@@ -15,6 +15,17 @@ from treeroll.scorers.inline import InlineScorers
 ITEM = ScoreItem("1+2?", "It is 3.", "3", {"level": 2})
 
 
+ANSWERS = {
+    "/sure": "0.75",
+    "/object": '{"score": 1}',
+    "/true": "true",
+    "/text": "no idea",
+    "/null": "null",
+    "/abstains": '{"score": null}',
+    "/nothing": "{}",
+}
+
+
 class Judge(BaseHTTPRequestHandler):
     """Answers with what the path says: /sure a number, /score an object, anything else as it is."""
 
@@ -23,7 +34,7 @@ class Judge(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.asked.append(json.loads(body))
-        answer = {"/sure": "0.75", "/object": '{"score": 1}', "/true": "true", "/text": "no idea"}.get(self.path)
+        answer = ANSWERS.get(self.path)
         self.send_response(200 if answer else 503)
         self.end_headers()
         self.wfile.write((answer or "").encode())
@@ -42,8 +53,8 @@ def url() -> Iterator[str]:
         thread.join()
 
 
-@pytest.mark.parametrize(("path", "score"), [("/sure", 0.75), ("/object", 1.0)])
-def test_the_score_is_what_the_server_answers(url: str, path: str, score: float) -> None:
+@pytest.mark.parametrize(("path", "score"), [("/sure", 0.75), ("/object", 1.0), ("/null", None), ("/abstains", None)])
+def test_the_score_is_what_the_server_answers(url: str, path: str, score: float | None) -> None:
     Judge.asked.clear()
     assert registry.build(url + path).score(ITEM) == score
     assert Judge.asked == [{"prompt": "1+2?", "completion": "It is 3.", "answer": "3", "extra": {"level": 2}}]
@@ -68,7 +79,13 @@ def test_a_server_elsewhere_is_asked_through_the_proxy(url: str, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("path", "said"), [("/true", "neither a number"), ("/text", "JSONDecodeError"), ("/away", "answers 503")]
+    ("path", "said"),
+    [
+        ("/true", "neither a number"),
+        ("/text", "JSONDecodeError"),
+        ("/nothing", "neither a number"),
+        ("/away", "answers 503"),
+    ],
 )
 async def test_any_other_answer_is_an_error_of_the_item(url: str, path: str, said: str) -> None:
     [result] = await InlineScorers().score([ScoreRequest("k", url + path, ITEM)])

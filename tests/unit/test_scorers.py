@@ -136,7 +136,7 @@ def test_last_boxed(text: str, content: str | None) -> None:
 
 @pytest.mark.parametrize(
     ("act", "value"),
-    [("one", 1.0), ("zero", 0.0), ("true", 1.0)],
+    [("one", 1.0), ("zero", 0.0), ("true", 1.0), ("dict", 0.5), ("tuple", 0.5)],
 )
 def test_guard_passes_numbers(act: str, value: float) -> None:
     result = guard.run(registry.build(ACT), ScoreItem("", act))
@@ -154,7 +154,10 @@ def test_guard_passes_numbers(act: str, value: float) -> None:
         ("nan", ErrorKind.NOT_FINITE, "not finite: nan"),
         ("inf", ErrorKind.NOT_FINITE, "not finite: inf"),
         ("huge", ErrorKind.NOT_FINITE, "not finite: an integer too large for a float"),
-        ("none", ErrorKind.NOT_A_NUMBER, "not a number: the scorer returned a NoneType"),
+        ("empty dict", ErrorKind.NOT_A_NUMBER, "not a number: the scorer returned a dict"),
+        ("empty tuple", ErrorKind.NOT_A_NUMBER, "not a number: the scorer returned a tuple"),
+        ("tuple of text", ErrorKind.NOT_A_NUMBER, "not a number: the scorer returned a str"),
+        ("dict of nan", ErrorKind.NOT_FINITE, "not finite: nan"),
         ("text", ErrorKind.NOT_A_NUMBER, "not a number: the scorer returned a str"),
         ("list", ErrorKind.NOT_A_NUMBER, "not a number: the scorer returned a list"),
     ],
@@ -165,6 +168,14 @@ def test_guard_turns_the_rest_into_errors(act: str, kind: ErrorKind, error: str)
     assert result.error.startswith(error)
     assert len(result.error) <= guard.MAX_ERROR_CHARS
     assert result.error.isprintable()
+
+
+@pytest.mark.parametrize("act", ["none", "dict of none", "tuple of none"])
+def test_a_scorer_may_abstain(act: str) -> None:
+    result = guard.run(registry.build(ACT), ScoreItem("", act))
+    assert result == ScoreResult(None)
+    assert result.abstained
+    assert wire.unpack_result(wire.pack_result(result)) == result
 
 
 def test_guard_takes_numbers_of_other_libraries() -> None:
@@ -267,7 +278,8 @@ def test_counts() -> None:
     counts = ScoreCounts()
     counts.add(ScoreResult(0.0))
     counts.add(ScoreResult.failed(ErrorKind.TIMEOUT, "timeout after 1 s"))
-    assert counts.scored == 1
+    counts.add(ScoreResult(None))
+    assert (counts.scored, counts.abstained) == (1, 1)
     assert counts.errors == {"timeout": 1}
 
 

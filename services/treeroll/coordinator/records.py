@@ -117,7 +117,7 @@ def final_header(live: LiveTree, header: pb.Tree) -> pb.Tree:
     header.lost_tokens_max = live.lost_tokens_max
     header.has_cuts = bool(live.tree.cuts)
     rewards = {leaf: value for leaf, value in live.tree.rewards.items() if value is not None}
-    errors = {leaf for leaf, value in live.tree.rewards.items() if value is None}
+    errors = {leaf for leaf, value in live.tree.rewards.items() if value is None} - live.abstained
     if live.run.spec.judge == live.run.spec.scorer:  # then what it said of inner nodes is in force as well
         rewards |= {node: value for node, value in live.tree.values.items() if value is not None}
     write_credit(header, TreeShape.of(live), rewards, errors, live.run.spec.advantage)

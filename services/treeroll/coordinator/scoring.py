@@ -59,12 +59,12 @@ class Scoring:
             for (live, node), blobs in zip(batch, stored, strict=True)
         ]
         results = await self._scorers.score(requests, timeout_s)
-        failed = [result.error for result in results if result.value is None]
+        failed = [result.error for result in results if result.kind is not None]
         if failed:
             log.warning("%d of %d paths have no score: %s", len(failed), len(results), failed[0])
         for (live, node), result in zip(batch, results, strict=True):
             kind = LeafScored if _is_leaf(live, node) else PathJudged
-            await coordinator.post(Item([kind(live.tree_id, node, result.value, result.error)]))
+            await coordinator.post(Item([kind(live.tree_id, node, result.value, result.error, result.abstained)]))
 
 
 def request_of(live: LiveTree, node: int, completion: str) -> ScoreRequest:

@@ -50,11 +50,19 @@ class ErrorKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ScoreResult:
-    """A finite value, or None with a one-line error and its kind. A failure is never 0."""
+    """A finite value, None with a one-line error and its kind, or None alone: the scorer abstained.
+
+    A failure is never 0.
+    """
 
     value: float | None
     error: str = ""
     kind: ErrorKind | None = None
+
+    @property
+    def abstained(self) -> bool:
+        """The scorer has nothing to say of the item, and nothing went wrong."""
+        return self.value is None and self.kind is None
 
     @classmethod
     def failed(cls, kind: ErrorKind, error: str) -> "ScoreResult":
@@ -67,14 +75,17 @@ class ScoreCounts:
     """What a service has done since it was made."""
 
     scored: int = 0
+    abstained: int = 0
     errors: Counter[str] = field(default_factory=Counter)  # by ErrorKind
 
     def add(self, result: ScoreResult) -> None:
         """Count one result."""
-        if result.kind is None:
-            self.scored += 1
-        else:
+        if result.kind is not None:
             self.errors[result.kind] += 1
+        elif result.abstained:
+            self.abstained += 1
+        else:
+            self.scored += 1
 
 
 class Scorer(Protocol):
@@ -90,8 +101,8 @@ class Scorer(Protocol):
         """Raised whenever the same item may get another score than before."""
         ...
 
-    def score(self, item: ScoreItem) -> float:
-        """The reward. Any exception becomes an error of this item alone."""
+    def score(self, item: ScoreItem) -> float | None:
+        """The reward; None to abstain. Any exception becomes an error of this item alone."""
         ...
 
 

@@ -12,7 +12,9 @@ from treeroll.scorers.guard import describe
 
 
 class CallScorer:
-    """Calls `function(prompt, completion, answer, extra) -> float`, named `package.module:function`.
+    """Calls `function(prompt, completion, answer, extra)`, named `package.module:function`.
+
+    It returns a number, a mapping with one as `score`, a tuple that begins with one, or None to abstain.
 
     A function may carry an integer attribute `version` (default 1); raise it when its scores change meaning.
     """
@@ -23,9 +25,9 @@ class CallScorer:
         self._function = _load(path)
         self.version = _version(self._function, path)
 
-    def score(self, item: ScoreItem) -> float:
+    def score(self, item: ScoreItem) -> float | None:
         """Whatever the function returns; `guard` looks at it."""
-        result: float = self._function(item.prompt, item.completion, item.answer, item.extra)
+        result: float | None = self._function(item.prompt, item.completion, item.answer, item.extra)
         return result
 
 

@@ -1,6 +1,7 @@
 """One scorer, one item, and a result whatever happens."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from treeroll.scorers.base import MAX_REWARD, ErrorKind, MissingInput, ScoreItem, Scorer, ScoreResult
@@ -22,7 +23,17 @@ def run(scorer: Scorer, item: ScoreItem) -> ScoreResult:
 
 
 def to_result(returned: Any) -> ScoreResult:
-    """Check what a scorer returned. Numbers of any library and booleans are fine; text, None and containers are not."""
+    """Check what a scorer returned.
+
+    Numbers of any library and booleans are fine, and so are they as the `score` of a mapping or the first of a tuple,
+    as other projects' reward functions return them. None there abstains. Text and other containers are errors.
+    """
+    if isinstance(returned, Mapping) and "score" in returned:
+        returned = returned["score"]
+    elif isinstance(returned, tuple) and returned:
+        returned = returned[0]
+    if returned is None:
+        return ScoreResult(None)
     try:
         if not hasattr(type(returned), "__float__"):
             raise TypeError

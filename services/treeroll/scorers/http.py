@@ -17,9 +17,9 @@ MAX_ANSWER_BYTES = 1 << 20
 class HttpScorer:
     """Posts one JSON object per item, `{"prompt", "completion", "answer", "extra"}`, to a URL.
 
-    The answer is a JSON number, or an object with the number as `score`. Any status but 200 is an error of the item.
-    One connection per item; the item's timeout is the pool's. Proxies of the environment are for servers elsewhere, not
-    for one on this machine.
+    The answer is a JSON number, or an object with the number as `score`; null instead of a number abstains. Any status
+    but 200 is an error of the item. One connection per item; the item's timeout is the pool's. Proxies of the
+    environment are for servers elsewhere, not for one on this machine.
     """
 
     version = 1
@@ -34,8 +34,8 @@ class HttpScorer:
         proxies = request.ProxyHandler({} if is_loopback(parts.hostname) else None)
         self._opener = request.build_opener(proxies)
 
-    def score(self, item: ScoreItem) -> float:
-        """The server's number. ValueError for an answer that is none, OSError if there is no answer."""
+    def score(self, item: ScoreItem) -> float | None:
+        """The server's number, None if it abstains. ValueError for another answer, OSError if there is no answer."""
         asked = {"prompt": item.prompt, "completion": item.completion, "answer": item.answer, "extra": item.extra}
         post = request.Request(  # noqa: S310 - the scheme was checked
             self._url, json.dumps(asked).encode(), {"Content-Type": "application/json"}
@@ -47,8 +47,10 @@ class HttpScorer:
             raise ValueError(f"{self._url} answers {error.code} {error.reason}") from None
 
 
-def _number(answer: Any) -> float:
-    score = answer.get("score") if isinstance(answer, dict) else answer
+def _number(answer: Any) -> float | None:
+    score = answer["score"] if isinstance(answer, dict) and "score" in answer else answer
+    if score is None:
+        return None
     if isinstance(score, bool) or not isinstance(score, int | float):
         raise ValueError(f"the server's answer is {str(answer)[:200]}, neither a number nor an object with a 'score'")
     return float(score)

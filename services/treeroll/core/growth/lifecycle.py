@@ -280,6 +280,9 @@ def score_leaf(state: State, event: LeafScored) -> list[Effect]:
     if live is None or event.node in live.tree.rewards:
         return []
     live.tree.rewards[event.node] = event.value
+    if event.abstained:
+        live.abstained.add(event.node)
+        return settle_tree(state, live)
     if event.value is None:
         live.run.counters.reward_errors += 1
     scorer = live.run.spec.scorer or ""
@@ -296,9 +299,10 @@ def judge_path(state: State, event: PathJudged) -> list[Effect]:
         value, error = None, f"the judge says {value:g}, which is not from 0 to 1"
     live.tree.values[event.node] = value
     live.judging -= 1
-    if value is None:
+    if value is None and not event.abstained:
         live.run.counters.reward_errors += 1
     if not live.cut:
         _ask(state, live, live.tree.nodes[event.node])
     judge = live.run.spec.judge or ""
-    return [PersistReward(live, event.node, judge, value, error), *settle_tree(state, live)]
+    said: list[Effect] = [] if event.abstained else [PersistReward(live, event.node, judge, value, error)]
+    return [*said, *settle_tree(state, live)]

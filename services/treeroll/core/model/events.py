@@ -109,22 +109,24 @@ class SegmentReported:
 
 @dataclass(slots=True)
 class LeafScored:
-    """A scorer is done with a leaf: a value, or an error and no value."""
+    """A scorer is done with a leaf: a value, an error and no value, or nothing to say."""
 
     tree_id: str
     node: int
     value: float | None
     error: str = ""
+    abstained: bool = False
 
 
 @dataclass(slots=True)
 class PathJudged:
-    """The judge is done with a held path: a value, or an error and no value."""
+    """The judge is done with a held path: a value, an error and no value, or nothing to say."""
 
     tree_id: str
     node: int
     value: float | None
     error: str = ""
+    abstained: bool = False
 
 
 @dataclass(slots=True)

@@ -56,6 +56,7 @@ class LiveTree:
     promised: float = 0.0  # what it was expected to take of its model, see core.routing
     planted_at: float = 0.0  # seconds on the clock of `now`
     lost_tokens_max: int = 0
+    abstained: set[int] = field(default_factory=set)  # leaves of which the scorer says nothing
     grown: bool = False  # no branch will start any more
     # The growth, if its held paths wait for so long only; until when they do (on the clock of `now`); a timer is set.
     patient: Patient | None = None
