@@ -50,6 +50,7 @@ async def test_each_run_grows_its_trees_with_the_model_that_it_names() -> None:
         "c": "large",
     }
     assert status.model_names() == "small=simulated, large=simulated"
+    assert [pool.stop_token_ids for pool in status.pools] == [[1], [1]]
 
 
 @pytest.mark.parametrize(

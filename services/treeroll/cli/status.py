@@ -6,6 +6,7 @@ from treeroll.cli.options import DEFAULT_ADDRESS, AsJson, ServiceAddress
 
 if TYPE_CHECKING:
     from treeroll.client import RunStatus, ServiceStatus
+    from treeroll.client.status import PoolStatus
 
 # Newest runs that are shown.
 RUNS = 20
@@ -43,6 +44,7 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]") -> No
     facts = [
         ("service", f"{address}, treeroll {service.version}, epoch {service.epoch}"),
         ("engine", model),
+        *[("stop ids", _stop_ids(pool)) for pool in service.pools],
         ("store", f"{service.store}, durability {service.durability}"),
         ("work", f"{service.live_trees} trees growing, {service.waiting_tasks} tasks waiting{draining}"),
         ("promises", f"BROKEN: {broken}" if broken else "all kept"),
@@ -94,6 +96,12 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]") -> No
         )
     for line in filter(None, (said for run in runs for said in (_budget(run), _models(run)))):
         console.print(plain(line), markup=False, soft_wrap=True)
+
+
+def _stop_ids(pool: "PoolStatus") -> str:
+    """The ids that end a text of the pool's model."""
+    ids = ", ".join(map(str, pool.stop_token_ids)) or "none: paths run to max_tokens"
+    return f"{pool.name}: {ids}" if pool.name else ids
 
 
 def _budget(run: "RunStatus") -> str:

@@ -61,6 +61,8 @@ class PoolStatus:
     waiting_branches: int
     """For one of its slots."""
     live_trees: int
+    stop_token_ids: list[int]
+    """Ids that end a text of its model; none: its paths run to max_tokens."""
 
 
 @dataclass(slots=True)
@@ -89,7 +91,11 @@ class ServiceStatus:
         own: dict[str, Any] = {
             "engine": _engine(status),
             "pools": [
-                PoolStatus(engine=_engine(pool), **_scalars(PoolStatus, pool, {"engine": None}))
+                PoolStatus(
+                    engine=_engine(pool),
+                    stop_token_ids=list(pool.stop_token_ids),
+                    **_scalars(PoolStatus, pool, {"engine": None, "stop_token_ids": None}),
+                )
                 for pool in status.pools
             ],
             "replicas": [ReplicaStatus(**_scalars(ReplicaStatus, replica)) for replica in status.replicas],

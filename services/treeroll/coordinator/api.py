@@ -250,6 +250,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
             branches=sum(len(replica.grants) for replica in replicas),
             waiting_branches=sum(map(len, queues)),
             live_trees=pool.trees,
+            stop_token_ids=self._coordinator.orders.eos_token_ids.get(pool.name, ()),
         )
 
     def _replica(self, name: str) -> api.ReplicaStatus:

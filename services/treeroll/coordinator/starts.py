@@ -17,7 +17,7 @@ class StartOrders:
 
     def __init__(self, store: Store, eos_token_ids: Mapping[str, list[int]]) -> None:
         self._store = store
-        self._eos = eos_token_ids
+        self.eos_token_ids = eos_token_ids
         self._sampling: dict[tuple[str, str], wire.Sampling] = {}  # run and pool -> settings
 
     async def make(self, effects: list[StartBranch]) -> list[wire.StartBranch]:
@@ -33,7 +33,7 @@ class StartOrders:
     def _sampling_of(self, effect: StartBranch) -> wire.Sampling:
         key = effect.run.spec.run_id, effect.model
         if key not in self._sampling:
-            self._sampling[key] = sampling_command(effect.run.spec.sampling, self._eos[effect.model])
+            self._sampling[key] = sampling_command(effect.run.spec.sampling, self.eos_token_ids[effect.model])
         return self._sampling[key]
 
 
