@@ -64,4 +64,4 @@ def test_records_and_core_agree_on_shape_and_credit(recipe: str) -> None:
         records.recredit(tree, "exact", live.run.spec.advantage)
         assert list(tree.leaves) == list(header.leaves)
     labels = {group for live in world.finished.values() for group in TreeShape.of(live).groups[1:]}
-    assert labels == ({1, 2} if recipe == "tree_grpo" else {0})
+    assert labels == ({1, 2} if recipe in ("tree_grpo", "treerl") else {0})
