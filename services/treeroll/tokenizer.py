@@ -90,21 +90,20 @@ class Tokenizer:
             return self.hash
         return sha256(f"{self.hash} {self.chat.sources}".encode()).hexdigest()[:16]
 
-    @cached_property
-    def _around_text(self) -> tuple[list[int], list[int]]:
-        """Special tokens before and after any text, as a rule a BOS and nothing. No EOS: the model is to go on."""
-        bare, full = self._ids("a"), list(self._fast.encode("a").ids)
-        at = next(at for at in range(len(full)) if full[at : at + len(bare)] == bare)
-        return full[:at], [token for token in full[at + len(bare) :] if token not in self._facts.stop_ids]
-
     def encode_text(self, text: str) -> list[int]:
         """Ids of a prompt as AutoTokenizer reads it, but without an EOS behind it or a second BOS before it."""
-        bare, (before, after) = self._ids(text), self._around_text
+        encoding = self._fast.encode(text)
+        own = [at for at, sequence in enumerate(encoding.sequence_ids) if sequence is not None]
+        if not own:
+            return []  # all of it is the tokenizer's
+        ids, first, end = encoding.ids, own[0], own[-1] + 1
+        before, bare, after = ids[:first], ids[first:end], ids[end:]
         brought = next((n for n in range(len(before), 0, -1) if before[-n:] == bare[:n]), 0)
         if brought:
             name = self.decode(before[-brought:])
             _say_once(f"{self.model_dir}: prompts that begin with {name!r} themselves do not get the tokenizer's too")
-        return [*before[: len(before) - brought], *bare, *after]
+        stops = self._facts.stop_ids
+        return [*before[: len(before) - brought], *bare, *(token for token in after if token not in stops)]
 
     def encode_continuation(self, text: str) -> list[int]:
         """Text of others that goes on behind other tokens: special tokens in it are spelt out."""

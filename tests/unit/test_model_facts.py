@@ -188,6 +188,11 @@ def test_a_directory_that_is_no_model_is_refused(model: Path, name: str, content
             '{"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", null]}}',
             "its tokenizer cannot be used, transformers cannot load it",
         ),
+        (
+            "tokenizer_config.json",
+            '{"tokenizer_class": "ByT5Tokenizer"}',
+            r"'a' is \[100\] to transformers' ByT5Tokenizer and \[\d+\] to tokenizer.json; if it reads another file",
+        ),
     ],
 )
 def test_a_tokenizer_that_transformers_does_not_load_is_refused_with_its_reason(

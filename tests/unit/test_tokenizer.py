@@ -155,6 +155,7 @@ def test_a_prompt_has_no_eos_behind_it_and_no_special_token_before_it_twice(
     again = tokenizer.encode_text(f"{brought}<|user|>\nhi<|end|>\n")
     assert again[: len(before) + 1] == [*before, 466]
     assert again.count(BOS) == before.count(BOS)
+    assert tokenizer.encode_text("") == []
     assert tokenizer.encode_text("<s><s>x").count(BOS) == 2  # a text's own are its own affair
 
 

@@ -73,9 +73,10 @@ def _fast_tokenizer(auto: Any, model_dir: str) -> Any:
     """A tokenizer of the `tokenizers` library that gives the ids of `auto`. Refused if there is none."""
     import tokenizers
 
-    fast = getattr(auto, "backend_tokenizer", None)
+    fast, remedy = getattr(auto, "backend_tokenizer", None), "save the tokenizer again with transformers"
     if not isinstance(fast, tokenizers.Tokenizer):
         fast = tokenizers.Tokenizer.from_file(os.path.join(model_dir, "tokenizer.json"))
+        remedy = "if it reads another file (tekken.json, tokenizer.model), move that out of the directory"
     fast.no_truncation()
     fast.no_padding()
     # Sampled sub-words are for training.
@@ -89,10 +90,8 @@ def _fast_tokenizer(auto: Any, model_dir: str) -> Any:
             ours = list(fast.encode(text, add_special_tokens=special).ids)
             theirs = list(auto.encode(text, add_special_tokens=special))
             if ours != theirs:
-                raise Refused(
-                    f"{text!r} is {theirs} to transformers' {type(auto).__name__} and {ours} to tokenizer.json; save "
-                    f"the tokenizer again with transformers, so that both agree"
-                )
+                reader = f"transformers' {type(auto).__name__}"
+                raise Refused(f"{text!r} is {theirs} to {reader} and {ours} to tokenizer.json; {remedy}")
     return fast
 
 
