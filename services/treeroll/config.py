@@ -83,7 +83,9 @@ class RunConfig(Config):
     max_tokens: int | None = Field(default=None, ge=1)
     """Most completion tokens on a path; None: segment_tokens * max_depth if one of them is given, else the recipe's."""
     temperature: float = Field(default=1.0, ge=0.0, le=10.0)
+    """What logits are divided by; 0: the likeliest token, always."""
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Tokens are drawn from the likeliest ones that together have this probability; 1: off."""
     top_k: int = Field(default=0, ge=0)
     """0: off."""
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -113,8 +115,11 @@ class RunConfig(Config):
     segment: dict[str, Any] = Field(default_factory=dict)
     """Overrides of the recipe's segment policy: parameters, or `name` to swap it."""
     branch: dict[str, Any] = Field(default_factory=dict)
+    """The same of its branch policy: where trees fork."""
     prune: dict[str, Any] = Field(default_factory=dict)
+    """The same of its prune policy: where paths end."""
     advantage: dict[str, Any] = Field(default_factory=dict)
+    """The same of its credit: what leaves' rewards come to, token by token."""
     allocate: dict[str, Any] = Field(default_factory=dict)
     """How leaves are shared out over tasks: `name` and parameters; empty: every task gets `leaves`."""
     route: dict[str, Any] = Field(default_factory=dict)

@@ -9,6 +9,7 @@ from typing import Any
 
 from treeroll.bench.machine import commit, machine, versions
 from treeroll.bench.rounds import Rounds, median, ratios
+from treeroll.whole_file import whole_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,8 @@ class Result:
 
     def write(self, path: Path) -> None:
         """Write the JSON, whole or not at all."""
-        unfinished = path.with_name(f".{path.name}.part")
-        unfinished.write_text(json.dumps(self.as_json(), indent=1) + "\n")
-        unfinished.replace(path)
+        with whole_file(path) as unfinished:
+            unfinished.write_text(json.dumps(self.as_json(), indent=1) + "\n")
 
 
 def _titles(column: Column) -> list[str]:

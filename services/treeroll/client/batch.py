@@ -19,6 +19,7 @@ from treeroll.client.records import Delivery, Sample, TreeRecord, samples_in, sa
 from treeroll.client.tensors import Array, Training, padded
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import common_pb2
+from treeroll.whole_file import whole_file
 
 if TYPE_CHECKING:
     import torch
@@ -126,10 +127,8 @@ class BatchData:
 
         from treeroll.client.columns import samples_table
 
-        path = Path(path)
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        pq.write_table(samples_table(self.samples), unfinished)
-        unfinished.replace(path)
+        with whole_file(Path(path)) as unfinished:
+            pq.write_table(samples_table(self.samples), unfinished)
 
     async def _report(
         self, rewards: Sequence[NodeReward], scorer: str, version: int

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from treeroll.errors import InvalidInput
+from treeroll.whole_file import whole_file
 
 KINDS = ("samples", "nodes")
 
@@ -112,16 +113,8 @@ class ResultDir:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON file that appears whole or not at all."""
-    unfinished = path.with_name(f"{path.name}.tmp")
-    unfinished.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
-    settle(unfinished, path)
-
-
-def settle(unfinished: Path, final: Path) -> None:
-    """Give a written file its name, after its content is on the disk."""
-    with unfinished.open("rb+") as file:
-        os.fsync(file.fileno())
-    unfinished.replace(final)
+    with whole_file(path) as unfinished:
+        unfinished.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
 def _probe(path: Path) -> None:

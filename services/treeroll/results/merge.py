@@ -8,12 +8,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from treeroll.client.columns import NODE_SCHEMA, SAMPLE_SCHEMA
-from treeroll.results.directory import KINDS, ResultDir, settle
+from treeroll.results.directory import KINDS, ResultDir
 from treeroll.results.figures import add_nodes, add_samples
 from treeroll.results.parts import COMPRESSION, with_metadata
 from treeroll.results.reader import NEXT_PART_KEY, ResultReader
 from treeroll.results.session import Sessions, dump
 from treeroll.results.summary import Tally
+from treeroll.whole_file import settle
 
 # Rows gather until they take this much memory; then they become a row group. A row group holds whole trees.
 ROW_GROUP_BYTES = 32 << 20

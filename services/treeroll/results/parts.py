@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 
 from treeroll.client.columns import nodes_table, samples_table
 from treeroll.client.records import TreeRecord
-from treeroll.results.directory import ResultDir, settle
+from treeroll.results.directory import ResultDir
 from treeroll.results.session import Session, dump
+from treeroll.whole_file import settle
 
 COMPRESSION = "zstd"
 
