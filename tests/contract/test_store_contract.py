@@ -442,6 +442,38 @@ async def test_a_released_lease_is_over_for_its_holder(owner: Owner) -> None:
     assert await store.ack("run", "g", leases) == leases
 
 
+async def test_a_consumer_gives_back_all_it_holds_and_nothing_of_others(owner: Owner) -> None:
+    store = owner.store
+    await owner.feed(*"abcdef")
+    done = ids(await store.lease("run", "g", "one", 1, LONG_S))
+    mine = ids(await store.lease("run", "g", "one", 2, LONG_S))
+    theirs = ids(await store.lease("run", "g", "two", 1, LONG_S))
+    elsewhere = ids(await store.lease("run", "other", "one", 1, LONG_S))
+    assert await store.ack("run", "g", done) == []
+    for _ in range(2):
+        await store.release_all("run", "g", "one")
+        assert await store.group_state("run", "g") == GroupState(1, 1, 4)
+    assert await store.ack("run", "g", mine) == mine
+    assert await store.renew("run", "g", theirs, LONG_S) == []
+    assert await store.renew("run", "other", elsewhere, LONG_S) == []
+    again = await store.lease("run", "g", "one", 2, LONG_S)
+    assert [(lease.tree_id, lease.times_delivered) for lease in again] == [("b", 2), ("c", 2)]
+
+
+async def test_a_consumer_that_holds_many_gives_all_back(owner: Owner) -> None:
+    await owner.feed(*map(str, range(2100)))
+    assert len(await owner.store.lease("run", "g", "c", 2100, LONG_S)) == 2100
+    await owner.store.release_all("run", "g", "c")
+    assert await owner.store.group_state("run", "g") == GroupState(0, 0, 2100)
+
+
+async def test_nobody_has_nothing_to_give_back(owner: Owner) -> None:
+    await owner.store.release_all("none", "g", "c")
+    await owner.feed("a")
+    await owner.store.release_all("run", "g", "c")
+    assert await owner.store.group_names("run") == []
+
+
 @pytest.mark.parametrize("unknown", ["", "nonsense", "1", "1.1", "0.1.c", "2.1.c", "1.2.c", "1.1.x", "9" * 30 + ".1.c"])
 async def test_an_unknown_lease_is_reported_and_the_others_are_done(owner: Owner, unknown: str) -> None:
     store = owner.store

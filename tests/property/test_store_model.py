@@ -88,6 +88,10 @@ class StoreModel(RuleBasedStateMachine):
         chosen = self.choose(data)
         self.same(lambda store: store.release(run, group, chosen))
 
+    @rule(run=RUNS, group=GROUPS, consumer=CONSUMERS)
+    def release_all(self, run: str, group: str, consumer: str) -> None:
+        self.same(lambda store: store.release_all(run, group, consumer))
+
     def choose(self, data: st.DataObject) -> list[str]:
         return data.draw(st.lists(st.sampled_from(self.lease_ids), max_size=4))
 

@@ -127,6 +127,7 @@ class FakeGroup:
     """Cursor of one consumer group: leases by feed position."""
 
     leases: dict[int, tuple[str, float]] = field(default_factory=dict)  # position -> (lease id, deadline)
+    holders: dict[int, str] = field(default_factory=dict)  # position -> consumer
     acked: set[int] = field(default_factory=set)
     delivered: dict[int, int] = field(default_factory=dict)  # position -> times
 
@@ -141,6 +142,7 @@ class FakeRollouts(rollout_pb2_grpc.RolloutsServicer):
         self.metadata: dict[str, str] = {}  # of the last call
         self.auto_finish: Callable[[str, str], common_pb2.Tree] | None = sample_tree
         self.failures: list[TreerollError | grpc.StatusCode] = []  # the next calls fail with these
+        self.replies_get_lost = False  # trees are leased, and nobody hears of it
 
     def requests(self, method: str) -> list[Any]:
         """All requests of one method so far."""
@@ -226,6 +228,9 @@ class FakeRollouts(rollout_pb2_grpc.RolloutsServicer):
                 break
             await asyncio.sleep(0.01)
         deliveries = [self._deliver(run, group, place, request.lease_s) for place in free[: request.max_trees]]
+        group.holders.update(dict.fromkeys(free[: request.max_trees], request.consumer))
+        if deliveries and self.replies_get_lost:
+            await asyncio.Event().wait()
         return rollout_pb2.LeaseTreesReply(deliveries=deliveries, exhausted=everything)
 
     def _deliver(self, run: FakeRun, group: FakeGroup, position: int, lease_s: float) -> rollout_pb2.Delivery:
@@ -261,7 +266,8 @@ class FakeRollouts(rollout_pb2_grpc.RolloutsServicer):
 
     async def release_trees(self, request: Any) -> rollout_pb2.LeasesReply:
         group, mine, lost = self._split(request)
-        for position in mine.values():
+        theirs = [place for place in group.leases if request.consumer and group.holders[place] == request.consumer]
+        for position in {*mine.values(), *theirs}:
             del group.leases[position]
         return rollout_pb2.LeasesReply(lost=lost)
 

@@ -42,13 +42,12 @@ class Ahead:
         taken, self._ready = self._ready[:trees], self._ready[trees:]
         return taken
 
-    async def close(self, timeout_s: float) -> None:
-        """Fetch no more. Waits for requests under way: what they lease could not be given back otherwise."""
+    async def close(self) -> None:
+        """Fetch no more; what requests under way have leased is given back with all that the consumer holds."""
         self._closed = True
-        if self._fetches:
-            _, late = await asyncio.wait(set(self._fetches), timeout=timeout_s)
-            for fetch in late:
-                fetch.cancel()
+        for fetch in self._fetches:
+            fetch.cancel()
+        await asyncio.gather(*self._fetches, return_exceptions=True)
 
     async def _fetch(self, wanted: int) -> None:
         found: list[rollout_pb2.Delivery] = []

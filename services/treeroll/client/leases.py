@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from treeroll.client.channel import Channel
 from treeroll.client.records import tree_id_of
-from treeroll.errors import TreerollError
+from treeroll.errors import CallerError, Drained, TreerollError
 from treeroll.pb.v1 import rollout_pb2
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,8 @@ class Leases:
         self._consumer = consumer
         self._lease_s = lease_s
         self._held: dict[str, str] = {}  # lease id -> tree id
+        # Requests for trees whose answer has not come, and may never: what they leased is not known here.
+        self._unanswered = 0
         self._settling: set[str] = set()  # being acknowledged
         self._renewal: asyncio.Task[None] | None = None
 
@@ -41,7 +43,13 @@ class Leases:
             wait_s=wait_s,
             stored=True,
         )
-        reply = await self._channel.call("LeaseTrees", request, rollout_pb2.LeaseTreesReply, extra_s=wait_s)
+        self._unanswered += 1
+        try:
+            reply = await self._channel.call("LeaseTrees", request, rollout_pb2.LeaseTreesReply, extra_s=wait_s)
+        except (CallerError, Drained):  # an answer, too
+            self._unanswered -= 1
+            raise
+        self._unanswered -= 1
         self._held.update((delivery.lease_id, tree_id_of(delivery)) for delivery in reply.deliveries)
         if self._held and self._renewal is None:
             self._renewal = asyncio.create_task(self._renew(), name="treeroll lease renewal")
@@ -65,21 +73,26 @@ class Leases:
     async def release(self, lease_ids: Iterable[str]) -> None:
         """Give leases back at once. Never raises: a lease that cannot be given back runs out by itself."""
         ids = [lease for lease in lease_ids if lease in self._held]
-        self._forget(ids)
-        if not ids:
-            return
-        request = rollout_pb2.ReleaseTreesRequest(run_id=self._run_id, group=self._group, lease_ids=ids)
-        try:
-            await self._channel.call("ReleaseTrees", request, rollout_pb2.LeasesReply, within_s=RELEASE_S)
-        except TreerollError as error:
-            log.warning("%d trees were not given back and come again when their lease ends: %s", len(ids), error)
+        if ids:
+            await self._release(ids, "")
 
     async def close(self) -> None:
-        """Give back everything and stop renewing."""
+        """Give back everything, also what may have been leased unheard, and stop renewing."""
         if self._renewal is not None:
             self._renewal.cancel()
             self._renewal = None
-        await self.release(list(self._held))
+        if self._held or self._unanswered:
+            await self._release(list(self._held), self._consumer if self._unanswered else "")
+
+    async def _release(self, ids: Sequence[str], consumer: str) -> None:
+        self._forget(ids)
+        request = rollout_pb2.ReleaseTreesRequest(
+            run_id=self._run_id, group=self._group, lease_ids=ids, consumer=consumer
+        )
+        try:
+            await self._channel.call("ReleaseTrees", request, rollout_pb2.LeasesReply, within_s=RELEASE_S)
+        except TreerollError as error:
+            log.warning("trees were not given back and come again when their leases end: %s", error)
 
     def _forget(self, lease_ids: Iterable[str]) -> None:
         for lease in lease_ids:

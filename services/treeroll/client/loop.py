@@ -8,6 +8,7 @@ import asyncio
 import atexit
 import concurrent.futures
 import threading
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -71,12 +72,13 @@ class LoopThread:
 
     @staticmethod
     def _wait(future: "concurrent.futures.Future[Any]", timeout_s: float | None) -> None:
-        left = timeout_s
-        while not concurrent.futures.wait([future], SLICE_S if left is None else min(left, SLICE_S)).done:
-            if left is not None:
-                left -= SLICE_S
-                if left <= 0:
-                    raise TimeoutError
+        end = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left = SLICE_S if end is None else min(end - time.monotonic(), SLICE_S)
+            if concurrent.futures.wait([future], max(left, 0.0)).done:
+                return
+            if left <= 0:
+                raise TimeoutError
 
 
 _shared: LoopThread | None = None

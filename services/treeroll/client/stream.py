@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from treeroll.client.ahead import Ahead
 from treeroll.client.channel import Channel
 from treeroll.client.credit import RewardDesk
-from treeroll.client.leases import RELEASE_S, Leases
+from treeroll.client.leases import Leases
 from treeroll.client.piece import Piece
 from treeroll.client.records import samples_in, tree_id_of
 from treeroll.client.status import RunStatus
@@ -131,7 +131,7 @@ class Stream:
     async def close(self) -> None:
         """Give back what is not acknowledged, at once."""
         self.closed = True
-        await self._ahead.close(RELEASE_S)
+        await self._ahead.close()
         if self._last is not None:
             await self._last.release()
         await self._leases.close()

@@ -174,7 +174,10 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
     @typed
     async def ReleaseTrees(self, request: api.ReleaseTreesRequest, context: Any) -> api.LeasesReply:
         self._run(request.run_id)
-        lost = await self._coordinator.store.release(request.run_id, request.group, list(request.lease_ids))
+        store = self._coordinator.store
+        lost = await store.release(request.run_id, request.group, list(request.lease_ids))
+        if request.consumer:
+            await store.release_all(request.run_id, request.group, request.consumer)
         self._feed.notify(request.run_id)
         return api.LeasesReply(lost=lost)
 

@@ -148,6 +148,10 @@ class Store(Protocol):
         """Give these leases back at once, so that the next `lease` call of the group hands the entries out again."""
         ...
 
+    async def release_all(self, run_id: str, group: str, consumer: str) -> None:
+        """Give back every lease of a consumer, for one that does not know what it holds."""
+        ...
+
     async def group_state(self, run_id: str, group: str) -> GroupState:
         """Counts of a group (all waiting if the group does not exist)."""
         ...

@@ -143,6 +143,9 @@ class MemoryStore:
     async def release(self, run_id: str, group: str, lease_ids: list[str]) -> list[str]:
         return [text for text in lease_ids if not self._group(run_id, group).release(text)]
 
+    async def release_all(self, run_id: str, group: str, consumer: str) -> None:
+        self._group(run_id, group).release_all(consumer)
+
     async def group_state(self, run_id: str, group: str) -> GroupState:
         return self._group(run_id, group).state(len(self._feeds.get(run_id, [])), self._clock())
 

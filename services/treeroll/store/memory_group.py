@@ -63,6 +63,12 @@ class MemoryGroup:
             lent.deadline = _RELEASED
         return lent is not None
 
+    def release_all(self, consumer: str) -> None:
+        """Give back all that a consumer holds."""
+        for lent in self.lent.values():
+            if lent.name.consumer == consumer:
+                lent.deadline = _RELEASED
+
     def state(self, entries: int, now: float) -> GroupState:
         """Counts; an entry whose lease is over waits again."""
         expired = len(self._expired(now))

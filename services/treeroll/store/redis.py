@@ -167,6 +167,9 @@ class RedisStore:
     async def release(self, run_id: str, group: str, lease_ids: list[str]) -> list[str]:
         return await self._settle("release", run_id, lease_ids, [group])
 
+    async def release_all(self, run_id: str, group: str, consumer: str) -> None:
+        await self._script("release_all", [keys.feed(run_id), keys.leases(run_id, group)], [group, consumer])
+
     async def _settle(self, verb: str, run_id: str, lease_ids: list[str], args: list[Arg]) -> list[str]:
         """Run a script on leases; the ids it refused, in the order given."""
         known = {at: parsed for at, text in enumerate(lease_ids) if (parsed := lease_id.parse(text))}

@@ -303,14 +303,16 @@ class AckTreesRequest(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., lease_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ReleaseTreesRequest(_message.Message):
-    __slots__ = ("run_id", "group", "lease_ids")
+    __slots__ = ("run_id", "group", "lease_ids", "consumer")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     LEASE_IDS_FIELD_NUMBER: _ClassVar[int]
+    CONSUMER_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     group: str
     lease_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., lease_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    consumer: str
+    def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., lease_ids: _Optional[_Iterable[str]] = ..., consumer: _Optional[str] = ...) -> None: ...
 
 class LeasesReply(_message.Message):
     __slots__ = ("lost",)
