@@ -93,6 +93,7 @@ async def test_an_audit_counts_what_trees_used_of_each_cap_again() -> None:
         assert {tree.status for tree in trees} == {"complete", "partial"}
 
 
+@pytest.mark.timing
 async def test_a_run_never_generates_faster_than_its_rate_and_completes() -> None:
     rate, burst = 2000, 200
     async with local_service() as service, await connect_async(service.address) as client:

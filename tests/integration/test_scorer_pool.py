@@ -46,11 +46,17 @@ def test_scores_in_one_child_until_something_kills_it(scorer: ScorerProcess) -> 
 @pytest.mark.parametrize("act", ["spin", "deaf_spin", "sleep"])
 def test_a_hang_is_cut_at_its_deadline(scorer: ScorerProcess, act: str) -> None:
     assert scorer.score(job("one")) == ScoreResult(1.0)  # loaded
-    begun = time.monotonic()
     result = scorer.score(job(act, timeout_s=0.5))
     assert result == ScoreResult.failed(ErrorKind.TIMEOUT, "timeout after 0.5 s")
-    assert time.monotonic() - begun < 3.5
     assert scorer.score(job("one")) == ScoreResult(1.0)
+
+
+@pytest.mark.timing
+def test_a_hang_is_cut_no_later_than_twice_its_deadline(scorer: ScorerProcess) -> None:
+    assert scorer.score(job("one")) == ScoreResult(1.0)  # loaded
+    begun = time.monotonic()
+    scorer.score(job("deaf_spin", timeout_s=4.0))
+    assert 4.0 <= time.monotonic() - begun < 2 * 4.0
 
 
 def test_a_hang_inside_c_code_is_cut_too(scorer: ScorerProcess) -> None:
@@ -196,12 +202,13 @@ async def test_one_bad_item_of_each_kind_touches_no_other(pool: ScorerPool) -> N
     assert pool.counts.errors == {"raised": 1, "not_finite": 2, "not_a_number": 1, "died": 1, "timeout": 1}
 
 
-async def test_a_hang_is_reported_within_its_deadline(pool: ScorerPool) -> None:
+@pytest.mark.timing
+async def test_a_hang_is_reported_no_later_than_twice_its_deadline(pool: ScorerPool) -> None:
     await pool.score(acts("one"))  # loaded
     begun = time.monotonic()
-    (result,) = await pool.score(acts("deaf_spin"), timeout_s=1.0)
-    assert result == ScoreResult.failed(ErrorKind.TIMEOUT, "timeout after 1 s")
-    assert time.monotonic() - begun < 1.0 + 3.0
+    (result,) = await pool.score(acts("deaf_spin"), timeout_s=4.0)
+    assert result == ScoreResult.failed(ErrorKind.TIMEOUT, "timeout after 4 s")
+    assert time.monotonic() - begun < 2 * 4.0
 
 
 async def test_slow_items_do_not_hold_up_a_whole_batch(pool: ScorerPool) -> None:

@@ -1,11 +1,11 @@
-"""Wait for a condition instead of sleeping."""
+"""Wait for a condition instead of sleeping. Timeouts end a test that hangs; they say nothing of how fast code is."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
 
-async def eventually(check: Callable[[], Awaitable[object]], timeout_s: float = 5.0, interval_s: float = 0.01) -> None:
+async def eventually(check: Callable[[], Awaitable[object]], timeout_s: float = 60.0, interval_s: float = 0.01) -> None:
     """Await `check` again and again until it returns something true. AssertionError after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not await check():
@@ -14,7 +14,7 @@ async def eventually(check: Callable[[], Awaitable[object]], timeout_s: float = 
         await asyncio.sleep(interval_s)
 
 
-def eventually_sync(check: Callable[[], object], timeout_s: float = 5.0, interval_s: float = 0.01) -> None:
+def eventually_sync(check: Callable[[], object], timeout_s: float = 60.0, interval_s: float = 0.01) -> None:
     """Call `check` again and again until it returns something true. AssertionError after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not check():

@@ -77,12 +77,25 @@ def test_a_call_may_be_long_but_not_longer() -> None:
     assert CALCULATOR.answer(f"<{longest}1>") == f"=error: no call within {MAX_CALL_CHARS} characters\n"
 
 
-@pytest.mark.parametrize("bomb", ["<" + "9" * 10**6 + ">", "<" * 10**6 + ">", "<" + "(" * 10**6 + ">", ">" * 10**6])
-def test_a_huge_completion_costs_no_more_than_a_call(bomb: str) -> None:
-    started = time.process_time()
-    for _ in range(100):
-        CALCULATOR.answer(bomb)
-    assert time.process_time() - started < 1  # reading it all would take many times as long
+@pytest.mark.timing
+@pytest.mark.parametrize(
+    ("before", "filling", "behind"), [("<", "9", ">"), ("", "<", ">"), ("<", "(", ">"), ("", ">", "")]
+)
+def test_a_huge_completion_costs_no_more_than_a_call(before: str, filling: str, behind: str) -> None:
+    small, large = (seconds(before + filling * size + behind) for size in (10**4, 10**6))
+    assert large < 10 * small  # reading it all would take a hundred times as long
+
+
+def seconds(text: str) -> float:
+    """Of the processor, for a hundred answers; the best of some trials."""
+
+    def trial() -> float:
+        started = time.process_time()
+        for _ in range(100):
+            CALCULATOR.answer(text)
+        return time.process_time() - started
+
+    return min(trial() for _ in range(3))
 
 
 @pytest.mark.parametrize("nested", ["(" * 64, "-" * 64, "-(" * 32, "(" * 31 + "11" + ")" * 31, "-" * 63 + "1"])
