@@ -10,7 +10,7 @@ import pytest
 from tests.support.fake_service import sample_tree
 from tests.unit.test_batch import batch_of
 
-from treeroll.client.columns import NODE_SCHEMA, SAMPLE_SCHEMA
+from treeroll.client.columns import NODE_SCHEMA, SAMPLE_SCHEMA, TREE_SCHEMA
 from treeroll.client.records import TreeRecord
 from treeroll.pb.v1 import common_pb2
 from treeroll.results.directory import ResultDir
@@ -73,12 +73,13 @@ def written(tmp_path: Path) -> dict[str, Path]:
     return {
         "samples": directory.merged("samples"),
         "nodes": directory.merged("nodes"),
+        "trees": directory.merged("trees"),
         "a part of samples": directory.part("samples", 1),
         "a batch": tmp_path / "batch.parquet",
     }
 
 
-@pytest.mark.parametrize("what", ["samples", "nodes", "a part of samples", "a batch"])
+@pytest.mark.parametrize("what", ["samples", "nodes", "trees", "a part of samples", "a batch"])
 @pytest.mark.parametrize("read", READERS)
 def test_every_reader_gives_the_rows_that_were_written(
     written: dict[str, Path], read: Callable[[Path], Rows], what: str
@@ -104,7 +105,7 @@ def types_in(kind: pa.DataType) -> list[pa.DataType]:
     return [kind, *(inner for part in parts for inner in types_in(part))]
 
 
-@pytest.mark.parametrize("schema", [SAMPLE_SCHEMA, NODE_SCHEMA])
+@pytest.mark.parametrize("schema", [SAMPLE_SCHEMA, NODE_SCHEMA, TREE_SCHEMA])
 def test_columns_are_made_of_types_that_every_reader_knows(schema: pa.Schema) -> None:
     known = (pa.types.is_integer, pa.types.is_floating, pa.types.is_string, pa.types.is_boolean)
     for column in schema:

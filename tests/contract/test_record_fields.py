@@ -7,17 +7,27 @@ from typing import Any, get_args, get_type_hints
 import pytest
 from tests.support.fake_service import sample_tree
 
-from treeroll.client.columns import nodes_table, samples_table
+from treeroll.client.columns import nodes_table, samples_table, trees_table
 from treeroll.client.records import Reward, TreeRecord, WeightSpan, nodes_of, samples_of
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.records.column import Column, DType, Origin
-from treeroll.records.fields import NODE_COLUMNS, NOT_SHOWN, SAMPLE_COLUMNS, Float32, Int32, Node, Sample
+from treeroll.records.fields import (
+    NODE_COLUMNS,
+    NOT_SHOWN,
+    SAMPLE_COLUMNS,
+    TREE_COLUMNS,
+    Float32,
+    Int32,
+    Node,
+    Sample,
+    TreeRow,
+)
 from treeroll.records.page import page
 
 DOC = Path(__file__).parents[2] / "docs" / "records.md"
-MESSAGES = {"Node": pb.Node, "Tree": pb.Tree, "LeafCredit": pb.LeafCredit}
-COLUMNS = (*NODE_COLUMNS, *SAMPLE_COLUMNS)
-IN_TREES = {f"Tree.{name}" for name in TreeRecord.__dataclass_fields__}
+MESSAGES = {"Node": pb.Node, "Tree": pb.Tree, "LeafCredit": pb.LeafCredit, "Ledger": pb.Ledger}
+TABLES = {Node: NODE_COLUMNS, Sample: SAMPLE_COLUMNS, TreeRow: TREE_COLUMNS}
+COLUMNS = tuple(column for table in TABLES.values() for column in table)
 
 
 def proto_fields() -> list[str]:
@@ -26,7 +36,7 @@ def proto_fields() -> list[str]:
 
 @pytest.mark.parametrize("name", proto_fields())
 def test_every_field_of_a_message_is_in_a_record_or_is_left_out_for_a_reason(name: str) -> None:
-    shown = {column.proto for column in COLUMNS} | IN_TREES
+    shown = {column.proto for column in COLUMNS}
     assert (name in shown) != (name in NOT_SHOWN)
 
 
@@ -34,7 +44,7 @@ def test_only_fields_that_exist_are_read_or_left_out() -> None:
     assert ({column.proto for column in COLUMNS if column.proto} | NOT_SHOWN.keys()) <= set(proto_fields())
 
 
-@pytest.mark.parametrize("record", [Node, Sample])
+@pytest.mark.parametrize("record", TABLES)
 def test_types_in_python_are_those_of_the_table(record: type) -> None:
     kinds: dict[DType, Any] = {
         DType.BOOL: bool,
@@ -50,7 +60,7 @@ def test_types_in_python_are_those_of_the_table(record: type) -> None:
         DType.SCORES: dict[str, float | None],
     }
     hints = get_type_hints(record)
-    for column in NODE_COLUMNS if record is Node else SAMPLE_COLUMNS:
+    for column in TABLES[record]:
         hint = hints[column.name]
         optional = isinstance(hint, UnionType) and type(None) in get_args(hint)
         assert (get_args(hint)[0] if optional else hint) == kinds[column.dtype], column
@@ -90,6 +100,25 @@ def test_a_sample_has_what_its_messages_say_in_python_and_in_parquet(column: Col
     sample = samples_of(tree)[0]
     assert getattr(sample, column.name) == value
     assert samples_table([sample])[column.name].to_pylist() == [value]
+
+
+@pytest.mark.parametrize("column", held(TREE_COLUMNS), ids=lambda column: column.name)
+def test_the_row_of_a_tree_has_what_its_messages_say_in_python_and_in_parquet(column: Column) -> None:
+    tree = sample_tree()
+    value = told(column, tree.ledger if column.message == "Ledger" else tree, tree.nodes[0])
+    row = TreeRecord.from_proto(tree).row()
+    assert getattr(row, column.name) == value
+    assert trees_table([row])[column.name].to_pylist() == [value]
+
+
+def test_the_row_of_a_tree_says_what_it_wasted_and_where_it_grew() -> None:
+    tree = sample_tree()
+    tree.ledger.spent = 10
+    tree.nodes[0].ClearField("tout")  # as it is stored
+    for node in tree.nodes:
+        node.replica_id = f"r{node.number % 2}" if node.number else ""
+    row = TreeRecord.from_proto(tree).row()
+    assert (row.n_leaves, row.wasted_tokens, row.replicas) == (2, 10 - 2 - 3 - 1, ["r0", "r1"])
 
 
 def test_what_may_be_missing_is_none_and_null_or_that_of_the_tree() -> None:

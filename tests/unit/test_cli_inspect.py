@@ -2,12 +2,14 @@
 
 import copy
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 from tests.support.fake_service import FakeService
 from tests.support.rollouts import grown_trees
+from tests.unit.test_outputs import failed, renamed
 
 from treeroll.cli.console import clip, clip_start, counted, number, plain
 from treeroll.cli.drawing import draw
@@ -124,6 +126,67 @@ def test_rows_and_records_draw_the_same(results: Path) -> None:
     console = Console(file=io.StringIO(), width=160)
     console.print(draw(from_results(ResultReader.existing(results), tree.tree_id)))
     assert console.file.getvalue() == drawn(tree)  # type: ignore[attr-defined]
+
+
+def cut(tree: TreeRecord) -> TreeRecord:
+    """The same tree of another task, cut by a budget, with two of its leaves."""
+    tree = renamed(tree, "cut", "t-cut", "partial")
+    return replace(
+        tree, samples=tree.samples[:2], n_censored=6, stop_reason="budget", error="the budget \x1b[2J is used up",
+        wall_s=2.5,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def endings(tmp_path: Path) -> str:
+    """A directory with a tree that is whole, one that was cut and one without a sample."""
+    first = grown_trees()[0]
+    trees = [first, failed(first, "lost", "t-lost"), cut(first)]
+    directory = ResultDir(tmp_path)
+    PartWriter(directory, 0).write(trees, Session("run"))
+    merge(directory, {})
+    return str(tmp_path)
+
+
+def test_a_cut_tree_says_why_and_what_is_missing(endings: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["inspect", "cut", "--from", endings, "--full"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "budget: the budget \\x1b[2J is used up; 2 of at most 8 leaves, 6 branches were cut" in said
+    assert app.run(["inspect", grown_trees()[0].task_id, "--from", endings]) == 0
+    assert "ended" not in capsys.readouterr().out
+
+
+def test_a_task_without_a_sample_says_why(endings: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("lost", "t-lo"):
+        assert app.run(["inspect", name, "--from", endings]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert "t-lost (failed), task lost" in said
+        assert "budget: the budget is used up; 0 of at most 8 leaves" in said
+
+
+def test_all_tasks_are_listed_those_that_wasted_most_first(endings: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def tasks(*options: str) -> list[str]:
+        assert app.run(["inspect", "--list", "--from", endings, *options]) == 0
+        return [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]
+
+    assert tasks() == [grown_trees()[0].task_id, "lost", "cut"]
+    assert tasks("--sort", "wasted")[0] == "lost"
+    assert tasks("--sort", "seconds")[0] == "cut"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--list", "--address", "127.0.0.1:1"], "--list is of all trees in a directory"),
+        (["t", "--list", "--from", "DIR"], "--list is of all trees in a directory"),
+        (["--sort", "wasted", "--from", "DIR"], "--sort is the order of --list"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    endings: str, capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    assert app.run(["inspect", *(endings if option == "DIR" else option for option in options)]) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_a_live_tree_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,7 +39,7 @@ def first_tasks(count: int) -> list[str]:
     return sorted(json.loads(line)["id"] for line in TASKS_FILE.read_text().splitlines()[:count])
 
 
-async def test_a_rollout_writes_three_files_that_agree(tmp_path: Path) -> None:
+async def test_a_rollout_writes_files_that_agree(tmp_path: Path) -> None:
     out = tmp_path / "out"
     async with local_service() as service:
         service.start_replica("r0", slots=32)
@@ -52,6 +52,7 @@ async def test_a_rollout_writes_three_files_that_agree(tmp_path: Path) -> None:
         "run.json",
         "samples.parquet",
         "summary.json",
+        "trees.parquet",
     ]
     figures = summary(out)
     samples, nodes = pq.read_table(out / "samples.parquet"), pq.read_table(out / "nodes.parquet")
@@ -120,8 +121,9 @@ async def interrupt_when_written(out: Path, running: "asyncio.Task[int]") -> Non
     os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.parametrize("writes", [6, 7, 8])  # two whole parts, and some files of the third
 async def test_a_killed_rollout_is_resumed_at_the_service_that_still_has_its_trees(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:
     monkeypatch.setattr("treeroll.cli.session.LEASE_S", 1.0)
     monkeypatch.setattr("treeroll.cli.session.PART_TREES", 4)
@@ -129,7 +131,7 @@ async def test_a_killed_rollout_is_resumed_at_the_service_that_still_has_its_tre
     async with local_service() as service:
         service.start_replica("r0", slots=32)
         with monkeypatch.context() as patch:
-            patch.setattr(parts, "write_table", crash_after(4))
+            patch.setattr(parts, "write_table", crash_after(writes))
             with pytest.raises(SystemExit):
                 await rollout(service, out, limit=12)
         assert ResultDir(out).part_indices() == [0, 1]
@@ -140,6 +142,24 @@ async def test_a_killed_rollout_is_resumed_at_the_service_that_still_has_its_tre
     figures = summary(out)
     assert (figures["trees"], len(figures["runs"]), figures["wasted_tokens"] >= 0) == (12, 1, True)
     assert task_ids(out) == first_tasks(12)
+    assert audit_directory(out)[1] == []
+
+
+async def test_every_task_has_a_row_that_says_how_it_ended_and_the_rows_add_up(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    async with local_service() as service:
+        service.start_replica("r0", slots=32)
+        assert await rollout(service, out, limit=8, recipe="flat", budget_tokens=1500) == 0
+    figures, rows = summary(out), list(ResultReader(ResultDir(out)).rows("trees"))
+    assert sorted(row["task_id"] for row in rows) == first_tasks(8)
+    assert {row["status"] for row in rows} > {"failed"}
+    assert sum(row["spent"] for row in rows) == figures["generated_tokens"]
+    assert sum(row["wasted_tokens"] for row in rows) == figures["wasted_tokens"]
+    for row in rows:
+        assert (row["status"] == "complete") == (row["stop_reason"] == "") == (row["error"] == "")
+        assert row["stop_reason"] in ("", "budget")
+        assert row["most_leaves"] == 8
+        assert (row["wall_s"] > 0) == (row["replicas"] == ["r0"]) == (row["spent"] > 0)
     assert audit_directory(out)[1] == []
 
 

@@ -23,9 +23,9 @@ from treeroll.errors import InvalidInput
 from treeroll.results import directory as directory_module
 from treeroll.results import merge as merge_module
 from treeroll.results.audit import audit_directory
-from treeroll.results.directory import Mode, ResultDir, write_json
+from treeroll.results.directory import KINDS, Mode, ResultDir, write_json
 from treeroll.results.earlier import Earlier
-from treeroll.results.merge import merge
+from treeroll.results.merge import merge, superseded
 from treeroll.results.parts import PartWriter
 from treeroll.results.reader import ResultReader
 from treeroll.results.record import RunRecord
@@ -57,16 +57,18 @@ def results(tmp_path: Path) -> ResultDir:
 
 
 def keys(directory: ResultDir, kind: str) -> list[str]:
-    column = "sample_id" if kind == "samples" else "node_id"
+    column = {"samples": "sample_id", "nodes": "node_id", "trees": "tree_id"}[kind]
     return [row[column] for row in ResultReader(directory).rows(kind, (column,))]
 
 
 def expected(kind: str) -> list[str]:
+    if kind == "trees":
+        return [tree.tree_id for tree in grown_trees()]
     records = (record for tree in grown_trees() for record in getattr(tree, kind))
     return [record.sample_id if kind == "samples" else record.node_id for record in records]
 
 
-@pytest.mark.parametrize("kind", ["samples", "nodes"])
+@pytest.mark.parametrize("kind", ["samples", "nodes", "trees"])
 def test_parts_are_readable_before_they_are_merged(results: ResultDir, kind: str) -> None:
     parts = sorted(results.parts.glob(f"{kind}-*.parquet"))
     tables = [pq.read_table(part) for part in parts]
@@ -86,7 +88,7 @@ def test_merging_keeps_every_row_once_and_whole_trees_in_a_row_group(
 ) -> None:
     monkeypatch.setattr(merge_module, "ROW_GROUP_BYTES", 1)
     merge(results, {"run-1": session()})
-    for kind in ("samples", "nodes"):
+    for kind in KINDS:
         assert keys(results, kind) == expected(kind)  # parts are still there: nothing is counted twice
         with pq.ParquetFile(results.merged(kind)) as file:
             groups = [
@@ -99,7 +101,7 @@ def test_merging_keeps_every_row_once_and_whole_trees_in_a_row_group(
     assert keys(results, "samples") == expected("samples")
 
 
-@pytest.mark.parametrize("crash_at", [0, 1])
+@pytest.mark.parametrize("crash_at", [0, 1, 2])
 def test_a_merge_that_was_cut_short_is_done_again(
     results: ResultDir, monkeypatch: pytest.MonkeyPatch, crash_at: int
 ) -> None:
@@ -116,11 +118,11 @@ def test_a_merge_that_was_cut_short_is_done_again(
         patch.setattr(merge_module, "settle", crash)
         with pytest.raises(KeyboardInterrupt):
             merge(results, {})
-    for kind in ("samples", "nodes"):
+    for kind in KINDS:
         assert keys(results, kind) == expected(kind)
     tally = merge(results, {})
     assert tally.trees == len(grown_trees())
-    assert [keys(results, kind) for kind in ("samples", "nodes")] == [expected(kind) for kind in ("samples", "nodes")]
+    assert [keys(results, kind) for kind in KINDS] == [expected(kind) for kind in KINDS]
 
 
 def test_more_parts_are_added_to_merged_files(results: ResultDir) -> None:
@@ -419,6 +421,62 @@ def test_an_audit_notices_a_missing_tree(results: ResultDir) -> None:
     pq.write_table(table.filter(pa.compute.not_equal(table["tree_id"], gone)), results.merged("samples"))
     _, findings = audit_directory(results.path)
     assert findings == [("NoAckedLoss", f"from tree {gone} on, samples and nodes are not of the same trees")]
+
+
+def failed(tree: TreeRecord, task_id: str, tree_id: str) -> TreeRecord:
+    """A tree of which nothing came to an end."""
+    nodes = [replace(node, n_leaves=0, status="pruned") for node in tree.nodes]
+    spent = replace(tree.ledger, granted=tree.ledger.spent, returned=0)
+    return replace(
+        tree, task_id=task_id, tree_id=tree_id, status="failed", stop_reason="budget", error="the budget is used up",
+        samples=[], nodes=nodes, ledger=spent, n_scored=0,
+    )  # fmt: skip
+
+
+def test_a_task_without_a_sample_has_a_row_with_its_reason_and_cost(results: ResultDir) -> None:
+    lost = failed(grown_trees()[0], "lost", "t-lost")
+    PartWriter(results, 3).write([lost], session())
+    looked_at, findings = audit_directory(results.path)
+    assert (looked_at.endswith("1 tasks without a sample"), findings) == (True, [])
+    merge(results, {})
+    results.clear_parts()
+    row = ResultReader(results).rows_of_tree("trees", "t-lost")[0]
+    assert (row["status"], row["stop_reason"], row["error"]) == ("failed", "budget", "the budget is used up")
+    assert (row["n_leaves"], row["wasted_tokens"]) == (0, lost.ledger.spent)
+    assert audit_directory(results.path) == (looked_at, [])
+    assert "lost" not in Earlier.of(results).written.done
+
+
+def test_a_tree_that_failed_gives_way_to_any_other_of_its_task(results: ResultDir) -> None:
+    writer, first = PartWriter(results, 3), grown_trees()[0]
+    writer.write([renamed(first, "again", "t-partial", "partial")], session())
+    writer.write([failed(first, "again", "t-failed")], session())
+    assert superseded(ResultReader(results)) == {"t-failed"}
+    writer.write([renamed(first, "again", "t-whole")], session())
+    assert superseded(ResultReader(results)) == {"t-failed", "t-partial"}
+
+
+@pytest.mark.parametrize(
+    ("invariant", "words", "change"),
+    [
+        ("NoAckedLoss", "none of its samples are there", {"tree_id": "t-other"}),
+        ("NoAckedLoss", "has other n_leaves in its row", {"n_leaves": 3}),
+        ("NoAckedLoss", "has other status in its row", {"status": "partial"}),
+        ("TokensConserved", "its row says otherwise", {"wasted_tokens": 1}),
+        ("TokensConserved", "is not spent", {"granted": 1}),
+    ],
+)
+def test_an_audit_notices_a_row_that_is_not_its_trees(
+    results: ResultDir, invariant: str, words: str, change: dict[str, Any]
+) -> None:
+    merge(results, {})
+    results.clear_parts()
+    table = pq.read_table(results.merged("trees"))
+    rows = table.to_pylist()
+    rows[0] |= change
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), results.merged("trees"))
+    findings = audit_directory(results.path)[1]
+    assert any(name == invariant and words in detail for name, detail in findings), findings
 
 
 def test_a_directory_without_results_cannot_be_read(tmp_path: Path) -> None:

@@ -6,16 +6,20 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from treeroll.cli.console import clip, clip_start, number, plain
+from treeroll.cli.console import clip, clip_start, number, plain, table
 from treeroll.cli.trees import LeafView, NodeView, TreeView
+from treeroll.records.fields import TreeRow
 
 SNIPPET_CHARS = 56
 LEAF_SNIPPET_CHARS = 28
 PROMPT_CHARS = 400
+TREE_CHARS = 8  # of an id in a list: enough to name a tree by
 
 BETTER, WORSE, BETWEEN, UNSCORED = ("green", "+"), ("red", "-"), ("yellow", "~"), ("dim", "?")
 # The simplest way to start a branch is not worth a word.
 _TELLING = frozenset({"fallback"})
+# Statuses of trees that did not end by themselves, or without a sample.
+CUT = frozenset({"partial", "failed"})
 
 
 def draw(view: TreeView, *, full: bool = False) -> RenderableType:
@@ -109,7 +113,51 @@ def _header(view: TreeView, full: bool) -> list[Text]:
             f"{number(delivered)} in samples{shared}{mean}",
         ),
     ]
+    if view.row is not None and view.row.status in CUT:
+        lines.insert(1, ("ended", _ending(view.row)))
+    return _facts(lines)
+
+
+def _facts(lines: Sequence[tuple[str, str]]) -> list[Text]:
     return [Text.assemble((f"{name:<8}", "bold"), text) for name, text in lines]
+
+
+def _ending(row: TreeRow) -> str:
+    """Why a tree is not whole, and what is missing of it."""
+    reason = f"{row.stop_reason}: " if row.stop_reason else ""
+    missing = f"; {row.n_leaves} of at most {row.most_leaves} leaves, {row.n_censored} branches were cut"
+    wasted = f", {number(row.wasted_tokens)} of {number(row.spent)} tokens wasted"
+    return f"{reason}{plain(row.error)}{missing}{wasted}"
+
+
+def without_sample(row: TreeRow) -> RenderableType:
+    """What became of a task that ended without a sample."""
+    replicas = ", ".join(map(plain, row.replicas)) or "no replica"
+    lines = [
+        ("tree", f"{row.tree_id} ({row.status}), task {plain(row.task_id)}"),
+        ("ended", _ending(row)),
+        ("totals", f"no sample; {row.wall_s:.1f} s on {replicas}"),
+    ]
+    return Group(*_facts(lines))
+
+
+def listing(rows: Sequence[TreeRow]) -> RenderableType:
+    """One line per task: how its tree ended and what it cost."""
+    columns = ("task", "tree", "status", "cut by", ">leaves", ">tokens", ">wasted", ">seconds")
+    lines = [
+        (
+            plain(row.task_id),
+            row.tree_id[:TREE_CHARS],
+            row.status,
+            row.stop_reason,
+            f"{row.n_leaves}/{row.most_leaves}",
+            number(row.spent),
+            number(row.wasted_tokens),
+            f"{row.wall_s:.1f}",
+        )
+        for row in rows
+    ]
+    return table("", columns, lines)
 
 
 def _legend(scale: tuple[float, float] | None) -> Text:

@@ -1,10 +1,15 @@
 """`treeroll inspect`: draw one tree."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from treeroll.cli.options import Address, FromDir
+
+if TYPE_CHECKING:
+    from treeroll.results.reader import ResultReader
+
+Order = Literal["wasted", "spent", "seconds", "leaves"]
 
 
 def inspect(
@@ -19,16 +24,25 @@ def inspect(
     address: Address = None,
     directory: FromDir = None,
     full: Annotated[bool, typer.Option("--full", help="Show whole texts.")] = False,
+    listed: Annotated[
+        bool, typer.Option("--list", help="With --from: a line per task, how its tree ended and what it cost.")
+    ] = False,
+    sort: Annotated[
+        Order | None, typer.Option(help="Order of --list, most first.", show_default="as trees ended")
+    ] = None,
 ) -> None:
     """Draw one tree in the terminal, leaves coloured by reward.
 
     Each line is a stretch without forks: its path, tokens, mean logprob and text.
+    Of a tree that was cut, or a task without a sample, it says why.
 
     [bold]Examples[/bold]
 
       treeroll inspect --from runs/one
 
       treeroll inspect arith-017 --from runs/one --full
+
+      treeroll inspect --list --sort wasted --from runs/one
 
       treeroll inspect 3f9a04c1b27d5e68 --address 127.0.0.1:7070
     """
@@ -39,10 +53,27 @@ def inspect(
 
     if (address is None) == (directory is None):
         raise InvalidInput("give either --address of a service or --from a result directory")
+    if sort is not None and not listed:
+        raise InvalidInput("--sort is the order of --list; give that too")
+    if listed and (directory is None or tree_id is not None):
+        raise InvalidInput("--list is of all trees in a directory: give --from and no tree")
     if directory is not None:
-        view = trees.from_results(ResultReader.existing(directory), tree_id)
+        _show(ResultReader.existing(directory), tree_id, full, listed, sort)
     elif address is not None and tree_id is not None:
-        view = trees.from_service(address, tree_id)
+        out().print(drawing.draw(trees.from_service(address, tree_id), full=full))
     else:
         raise InvalidInput("name a tree: with --address there is no telling which one is meant")
-    out().print(drawing.draw(view, full=full))
+
+
+def _show(reader: "ResultReader", wanted: str | None, full: bool, listed: bool, sort: Order | None) -> None:
+    from treeroll.cli import drawing, trees
+    from treeroll.cli.console import out
+
+    if listed:
+        out().print(drawing.listing(trees.listed(reader, sort)))
+        return
+    row = trees.find(reader, wanted)
+    if row.n_leaves:
+        out().print(drawing.draw(trees.from_results(reader, row.tree_id), full=full))
+    else:
+        out().print(drawing.without_sample(row))

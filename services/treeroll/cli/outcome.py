@@ -82,6 +82,10 @@ def software(status: Any, *, local: bool) -> dict[str, str]:
     return found
 
 
+def _listing(plan: Plan) -> str:
+    return f"treeroll inspect --list --from {plan.directory.path}"
+
+
 def report(plan: Plan, summary: Mapping[str, Any], display: Display, stopped_by: signal.Signals | None) -> int:
     """Show what came out; returns the exit code. TreerollError if nothing did."""
     rows = [
@@ -109,8 +113,10 @@ def report(plan: Plan, summary: Mapping[str, Any], display: Display, stopped_by:
         named = ", ".join(quarantined[:NAMED_TASKS])
         display.say(f"note: replicas died of {len(quarantined)} tasks, which were quarantined: {named}")
     if summary["failed_tasks"]:
-        display.say(f"note: {summary['failed_tasks']} tasks ended without a sample; summary.json says why")
+        display.say(f"note: {summary['failed_tasks']} tasks ended without a sample; {_listing(plan)} says why")
     if summary["partial_trees"]:
-        display.say(f"note: {summary['partial_trees']} trees were cut before they were complete (status partial)")
+        display.say(
+            f"note: {summary['partial_trees']} trees were cut before they were complete; {_listing(plan)} says why"
+        )
     display.say(f"look at a tree: treeroll inspect --from {plan.directory.path}")
     return 0

@@ -127,7 +127,7 @@ def rollout(
         typer.Option("--set", metavar="A.B=C", help="One setting, e.g. run.branch.sync=path.", show_default=False),
     ] = None,
 ) -> None:
-    """Grow one tree per task; write samples.parquet, nodes.parquet and summary.json.
+    """Grow one tree per task; write samples, nodes and trees.parquet, and summary.json.
 
     Without [bold]--address[/bold] everything needed (Redis, Ray, engine replicas) is started
     on this machine and stopped at the end. Trees are written as they finish, to

@@ -102,12 +102,15 @@ class RolloutSession:
 
     async def _take(self, batch: Any, written: Written) -> None:
         """Write a batch, then acknowledge it: what is acknowledged is on the disk."""
-        trees = [tree for tree in await asyncio.to_thread(lambda: batch.trees) if tree.tree_id not in written.trees]
+        ended = await asyncio.to_thread(lambda: [*batch.trees, *batch.failed_trees])
+        trees = [tree for tree in ended if tree.tree_id not in written.trees]
         await self._read_figures()
         if trees:
             await asyncio.to_thread(self._writer.write, trees, self.session)
         for tree in trees:
             written.add(tree.task_id, tree.tree_id, tree.status)
+            if not tree.samples:
+                continue
             self._tally.add_tree(figures_of(tree))
             self._spent += tree.ledger.spent
         for failure in batch.failures:

@@ -1,12 +1,13 @@
 """TreeView: one tree as `inspect` shows it, from a live service or from a result directory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from types import SimpleNamespace
 from typing import Any
 
 from treeroll.errors import InvalidInput
+from treeroll.records.fields import TreeRow
 from treeroll.results.reader import ResultReader
 
 
@@ -53,9 +54,11 @@ class TreeView:
     """Generated tokens of all nodes."""
     sample_tokens: Sequence[int]
     rewards: Sequence[float | None]
+    row: TreeRow | None = None
+    """What became of it."""
 
 
-def build(nodes: Sequence[Any], samples: Sequence[Any]) -> TreeView:
+def build(nodes: Sequence[Any], samples: Sequence[Any], row: TreeRow | None = None) -> TreeView:
     """From nodes and samples, records or rows alike: whatever has their columns as attributes."""
     leaves = {sample.sample_id: _leaf(sample) for sample in samples}
     views = {node.node_id: _node(node, leaves.get(node.node_id)) for node in nodes}
@@ -77,6 +80,7 @@ def build(nodes: Sequence[Any], samples: Sequence[Any]) -> TreeView:
         unique_tokens=sum(view.tokens - view.given for view in views.values()) - roots[0].tokens,
         sample_tokens=[len(sample.completion_ids) for sample in samples],
         rewards=[sample.reward for sample in samples],
+        row=row,
     )
 
 
@@ -111,34 +115,51 @@ def from_service(address: str, tree_id: str) -> TreeView:
 
     with reach(address) as client:
         tree = client.get_tree(tree_id)
-    view = build(tree.nodes, tree.samples)
+    view = build(tree.nodes, tree.samples, tree.row())
     known = {"task_id": tree.task_id, "status": tree.status, "prompt": tree.prompt_text, "answer": tree.answer}
     return TreeView(**{name: known.get(name, getattr(view, name)) for name in TreeView.__slots__})
 
 
 def from_results(reader: ResultReader, wanted: str | None) -> TreeView:
-    """A tree of a result directory: by tree id or its beginning, by task id, or an interesting one."""
-    tree_id = _interesting(reader) if wanted is None else _find(reader, wanted)
-    nodes = [SimpleNamespace(**row) for row in reader.rows_of_tree("nodes", tree_id)]
-    samples = [SimpleNamespace(**row) for row in reader.rows_of_tree("samples", tree_id)]
+    """A tree of a result directory that has samples, as `find` finds it."""
+    row = find(reader, wanted)
+    nodes = [SimpleNamespace(**row) for row in reader.rows_of_tree("nodes", row.tree_id)]
+    samples = [SimpleNamespace(**row) for row in reader.rows_of_tree("samples", row.tree_id)]
     if not nodes:
-        raise InvalidInput(f"tree {tree_id} has samples but no nodes; `treeroll audit --from` says more")
-    return build(nodes, samples)
+        raise InvalidInput(f"tree {row.tree_id} has samples but no nodes; `treeroll audit --from` says more")
+    return build(nodes, samples, row)
 
 
-def _find(reader: ResultReader, wanted: str) -> str:
-    begins: dict[str, None] = {}
-    for row in reader.rows("samples", ("tree_id", "task_id")):
-        if wanted in (row["tree_id"], row["task_id"]):
-            return str(row["tree_id"])
-        if row["tree_id"].startswith(wanted):
-            begins[row["tree_id"]] = None
+def find(reader: ResultReader, wanted: str | None) -> TreeRow:
+    """What became of a tree, by its id or its beginning or by task id; without any, of an interesting one."""
+    if wanted is None:
+        wanted = _interesting(reader)
+    rows = _rows(reader)
+    if named := [row for row in rows if wanted in (row.tree_id, row.task_id)]:
+        return named[-1]
+    begins = {row.tree_id: row for row in rows if row.tree_id.startswith(wanted)}
     if not begins:
         raise InvalidInput(f"there is no tree or task '{wanted}' here")
     if len(begins) > 1:
         some = ", ".join(list(begins)[:3])
         raise InvalidInput(f"'{wanted}' is the beginning of {len(begins)} trees: {some} ...; give more of it")
-    return next(iter(begins))
+    return next(iter(begins.values()))
+
+
+def listed(reader: ResultReader, order: str | None) -> list[TreeRow]:
+    """What became of every task, most of `order` first; as trees ended without one."""
+    keys: dict[str, Callable[[TreeRow], float]] = {
+        "wasted": lambda row: row.wasted_tokens,
+        "spent": lambda row: row.spent,
+        "seconds": lambda row: row.wall_s,
+        "leaves": lambda row: row.n_leaves,
+    }
+    rows = _rows(reader)
+    return rows if order is None else sorted(rows, key=keys[order], reverse=True)
+
+
+def _rows(reader: ResultReader) -> list[TreeRow]:
+    return [TreeRow(**row) for row in reader.rows("trees")]
 
 
 def _interesting(reader: ResultReader) -> str:

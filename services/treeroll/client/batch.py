@@ -83,6 +83,12 @@ class BatchData:
         return [Failure(tree.task_id, tree.tree_id, tree.error) for tree in trees]
 
     @cached_property
+    def failed_trees(self) -> list[TreeRecord]:
+        """Trees of the tasks in `failures`, in that order: what they cost, and why they have no sample."""
+        deliveries = self._claim.deliveries
+        return [TreeRecord.from_proto(delivery.tree) for delivery in deliveries if not samples_in(delivery)]
+
+    @cached_property
     def deliveries(self) -> list[Delivery]:
         """How each tree, failed ones included, came here."""
         return [Delivery.from_proto(delivery) for delivery in self._claim.deliveries]

@@ -1,4 +1,4 @@
-"""Arrow tables of samples and nodes: one fixed schema each, so that parts written one by one fit together.
+"""Arrow tables of samples, nodes and trees: one fixed schema each, so that parts written one by one fit together.
 
 The columns are those of the table of fields. Mappings of a task's are JSON strings, and no column is a map, which
 Hugging Face `datasets` cannot read. The schemas carry `treeroll.schema_version`.
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from treeroll.client.records import SCHEMA_VERSION, Node, Sample
+from treeroll.client.records import SCHEMA_VERSION, Node, Sample, TreeRow
 from treeroll.records.column import Column, DType
-from treeroll.records.fields import NODE_COLUMNS, SAMPLE_COLUMNS
+from treeroll.records.fields import NODE_COLUMNS, SAMPLE_COLUMNS, TREE_COLUMNS
 
 _REWARD = {"scorer": pa.string(), "version": pa.int32(), "value": pa.float64(), "error": pa.string()}
 _TYPES: Mapping[DType, pa.DataType] = {
@@ -49,6 +49,7 @@ def _schema(columns: Sequence[Column]) -> pa.Schema:
 
 SAMPLE_SCHEMA = _schema(SAMPLE_COLUMNS)
 NODE_SCHEMA = _schema(NODE_COLUMNS)
+TREE_SCHEMA = _schema(TREE_COLUMNS)
 
 
 def samples_table(samples: Sequence[Sample]) -> pa.Table:
@@ -59,6 +60,11 @@ def samples_table(samples: Sequence[Sample]) -> pa.Table:
 def nodes_table(nodes: Sequence[Node]) -> pa.Table:
     """Nodes as a table of NODE_SCHEMA, one row each; no rows for no nodes."""
     return _table(nodes, NODE_COLUMNS, NODE_SCHEMA)
+
+
+def trees_table(trees: Sequence[TreeRow]) -> pa.Table:
+    """Trees as a table of TREE_SCHEMA, one row each; no rows for no trees."""
+    return _table(trees, TREE_COLUMNS, TREE_SCHEMA)
 
 
 def _table(records: Sequence[Any], columns: Sequence[Column], schema: pa.Schema) -> pa.Table:

@@ -11,7 +11,7 @@ from treeroll.client.node import nodes_of
 from treeroll.client.sample import samples_of
 from treeroll.pb.v1 import common_pb2, rollout_pb2
 from treeroll.records.assemble import complete
-from treeroll.records.fields import SCHEMA_VERSION, Node, Reward, Sample, WeightSpan
+from treeroll.records.fields import SCHEMA_VERSION, TREE_COLUMNS, Node, Reward, Sample, TreeRow, WeightSpan
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -21,6 +21,7 @@ __all__ = [
     "Reward",
     "Sample",
     "TreeRecord",
+    "TreeRow",
     "WeightSpan",
     "nodes_of",
     "samples_of",
@@ -35,11 +36,13 @@ class Ledger:
     spent: int
     returned: int
     outstanding: int
+    excess: int = 0
+    """Of what is granted, tokens that engines decoded beyond what was reserved."""
 
     @classmethod
     def from_proto(cls, ledger: common_pb2.Ledger) -> "Ledger":
         """From the wire."""
-        return cls(ledger.granted, ledger.spent, ledger.returned, ledger.outstanding)
+        return cls(ledger.granted, ledger.spent, ledger.returned, ledger.outstanding, ledger.excess)
 
 
 @dataclass(slots=True)
@@ -53,6 +56,8 @@ class TreeRecord:
     prompt_text: str
     status: str
     """"complete", "partial", "failed", or what a tree that is still growing is called."""
+    stop_reason: str
+    """Why branches were cut: "cancelled", "deadline", "budget" or "lost"; "" for a tree that ended by itself."""
     error: str
     """One sentence when the tree is partial or failed."""
     nodes: list[Node]
@@ -61,6 +66,10 @@ class TreeRecord:
     """One per complete leaf, in path order."""
     n_scored: int
     n_censored: int
+    most_leaves: int
+    """Complete leaves that its growth would have made at most."""
+    wall_s: float
+    """From its start to its end, scoring included; 0 for one that never started."""
     ledger: Ledger
     lost_tokens_max: int
     """Upper bound on tokens that lost replicas generated and never reported."""
@@ -95,11 +104,14 @@ class TreeRecord:
             epoch=tree.epoch,
             prompt_text=tree.prompt_text,
             status=tree.status,
+            stop_reason=tree.stop_reason,
             error=tree.error,
             nodes=nodes_of(tree),
             samples=samples,
             n_scored=tree.n_scored,
             n_censored=tree.n_censored,
+            most_leaves=tree.most_leaves,
+            wall_s=tree.wall_s,
             ledger=Ledger.from_proto(tree.ledger),
             lost_tokens_max=tree.lost_tokens_max,
             temperature=tree.temperature,
@@ -112,6 +124,23 @@ class TreeRecord:
             answer=tree.answer if tree.HasField("answer") else None,
             extra=json.loads(tree.extra_json) if tree.extra_json else {},
         )
+
+    def row(self) -> TreeRow:
+        """What became of the tree, without its nodes and samples."""
+        made: dict[str, Any] = {
+            "n_leaves": len(self.samples),
+            "wasted_tokens": self.ledger.spent - self.sampled_tokens(),
+            "replicas": sorted({node.replica_id for node in self.nodes if node.replica_id}),
+        }
+        for column in TREE_COLUMNS:
+            if column.name not in made:
+                made[column.name] = getattr(self.ledger if column.message == "Ledger" else self, column.name)
+        return TreeRow(**made)
+
+    def sampled_tokens(self) -> int:
+        """Generated tokens that lie on the path of a sample, each counted once."""
+        kept = [node for node in self.nodes if node.parent_id is not None and node.n_leaves]
+        return sum(len(node.token_ids) - node.inserted_tokens - node.observation_tokens for node in kept)
 
 
 def tree_id_of(delivery: rollout_pb2.Delivery) -> str:

@@ -111,7 +111,9 @@ def root_record(task: TaskSpec) -> bytes:
 
 def final_header(live: LiveTree, header: pb.Tree) -> pb.Tree:
     """Header of a tree that ended, with its account and credit."""
-    header.status, header.error = live.status.value, live.error
+    header.status, header.stop_reason, header.error = live.status.value, live.cut, live.error
+    header.wall_s = live.ended_at - live.planted_at
+    header.most_leaves = live.run.spec.growth_of(live.task).max_leaves
     header.ledger.CopyFrom(_ledger(live.ledger))
     header.n_censored = live.n_censored
     header.lost_tokens_max = live.lost_tokens_max

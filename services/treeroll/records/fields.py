@@ -1,4 +1,4 @@
-"""The table of record fields: of every field of a node and of a sample its type, source and meaning.
+"""The table of record fields: of every field of a node, sample and tree its type, source and meaning.
 
 Whatever reads, stores, checks or describes records is made from it: client records, Parquet columns, audits of files,
 `docs/records.md` (`python -m treeroll.records.page`). A new field of a node is a field of its message and a row here.
@@ -239,8 +239,45 @@ class Sample:
         return {column.name: getattr(self, column.name) for column in SAMPLE_COLUMNS}
 
 
+@record()
+class TreeRow:
+    """What became of a task's tree, one without a sample included. docs/records.md has the fields."""
+
+    tree_id: str = of_tree(STRING, "The tree.")
+    run_id: str = of_tree(STRING, "The run it was grown for.")
+    task_id: str = of_task(STRING, "The task's id.")
+    epoch: int = of_task(INT32, "Pass over the data set.")
+    status: str = of_tree(STRING, '"complete", "partial" (branches were cut) or "failed" (no complete leaf).')
+    stop_reason: str = of_tree(
+        STRING,
+        'Why branches were cut: "cancelled", "deadline", "budget" or "lost"; empty for one that ended by itself.',
+    )
+    error: str = of_tree(TEXT, "Why it is partial or failed, as a sentence; else empty.")
+    n_leaves: int = of_path(INT32, "Samples it has.", proto="Tree.leaves")
+    most_leaves: int = of_tree(INT32, "Most leaves that its growth would have made.")
+    n_scored: int = of_credit(INT32, "Samples that have a reward.", proto="Tree.n_scored")
+    n_censored: int = of_tree(INT32, "Branches that were cut before they ended.")
+    granted: int = of_tree(INT64, "Reserved when branches were granted.", unit="tokens", proto="Ledger.granted")
+    spent: int = of_tree(INT64, "Generated and reported, waste included.", unit="tokens", proto="Ledger.spent")
+    returned: int = of_tree(INT64, "Reserved and not needed.", unit="tokens", proto="Ledger.returned")
+    excess: int = of_tree(INT64, "Of granted, decoded beyond what was reserved.", unit="tokens", proto="Ledger.excess")
+    wasted_tokens: int = of_path(INT64, "Of spent, what is in no sample.", unit="tokens")
+    lost_tokens_max: int = of_tree(
+        INT64, "Upper bound on what lost replicas generated and never reported.", unit="tokens"
+    )
+    wall_s: float = of_tree(
+        FLOAT64, "From its start to its end, scoring included; 0 for one that never started.", unit="s"
+    )
+    replicas: list[str] = of_path(STRINGS, "Those that made its nodes.")
+    model: str = of_tree(STRING, 'The model that grew it; "" if there is only one, without a name.')
+    allotted_leaves: int = of_tree(
+        INT32, "Leaves that the run's allocator gave the task; 0: as many as the run asks for."
+    )
+
+
 NODE_COLUMNS = columns_of(Node)
 SAMPLE_COLUMNS = columns_of(Sample)
+TREE_COLUMNS = columns_of(TreeRow)
 # Columns of a sample with one value per completion token; entropies and advantages may have none at all.
 PER_TOKEN = tuple(column.name for column in SAMPLE_COLUMNS if column.shape == "C")
 
@@ -248,6 +285,9 @@ PER_TOKEN = tuple(column.name for column in SAMPLE_COLUMNS if column.shape == "C
 NOT_SHOWN = {
     "Node.number": "a place in time; `path` is the same in every run",
     "Node.parent_chars": "where a stored node begins inside its parent; nodes as they are shown never do",
+    "Tree.nodes": "rows of their own",
+    "Tree.ledger": "columns of its own",
     "Tree.has_cuts": "whether stored nodes are split when they are read",
+    "Ledger.outstanding": "0 in a tree that has ended",
     "LeafCredit.leaf": "the leaf's number; `sample_id` names it",
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 from treeroll.records.column import DType
 from treeroll.records.fields import NODE_COLUMNS, PER_TOKEN, SAMPLE_COLUMNS
-from treeroll.results.directory import KINDS, ResultDir
+from treeroll.results.directory import ResultDir
 from treeroll.results.reader import ResultReader
 
 Finding = tuple[str, str]
@@ -32,18 +32,21 @@ def audit_directory(path: Path) -> tuple[str, list[Finding]]:
     """What was looked at, and every broken promise. One tree at a time is in memory."""
     reader = ResultReader.existing(path)
     findings: list[Finding] = []
-    counts = dict.fromkeys(("trees", *KINDS), 0)
+    counts = dict.fromkeys(("trees", "samples", "nodes", "tasks without a sample"), 0)
+    rows = reader.rows("trees")
     tasks: dict[str, str] = {}
     for nodes, samples in zip_longest(_trees(reader, "nodes"), _trees(reader, "samples")):
         if nodes is None or samples is None or nodes[0]["tree_id"] != samples[0]["tree_id"]:
             there = (nodes or samples or [{}])[0].get("tree_id")
             findings.append(("NoAckedLoss", f"from tree {there} on, samples and nodes are not of the same trees"))
             break
-        counts["trees"] += 1
+        findings += _row_findings(rows, nodes, samples, counts)
         counts["nodes"] += len(nodes)
         counts["samples"] += len(samples)
         findings += _task_findings(samples, tasks)
         findings += tree_findings(nodes, samples)
+    else:
+        findings += _row_findings(rows, [], [], counts)
     findings += _summary_findings(ResultDir(path).summary, counts)
     return ", ".join(f"{count} {what}" for what, count in counts.items()), findings
 
@@ -51,6 +54,49 @@ def audit_directory(path: Path) -> tuple[str, list[Finding]]:
 def _trees(reader: ResultReader, kind: str) -> Iterator[list[Row]]:
     for _, rows in groupby(reader.rows(kind, _AUDITED[kind]), key=lambda row: row["tree_id"]):
         yield list(rows)
+
+
+def _row_findings(
+    rows: Iterator[Row], nodes: list[Row], samples: list[Row], counts: dict[str, int]
+) -> Iterator[Finding]:
+    """Trees up to the one that nodes and samples are of: those before it have none. Without any, all that are left."""
+    wanted = samples[0]["tree_id"] if samples else None
+    for row in rows:
+        yield from _account_findings(row)
+        if row["tree_id"] == wanted:
+            counts["trees"] += 1
+            yield from _same_tree_findings(row, nodes, samples)
+            return
+        counts["tasks without a sample"] += 1
+        if row["status"] != "failed" or row["n_leaves"] or row["wasted_tokens"] != row["spent"]:
+            yield "NoAckedLoss", f"tree {row['tree_id']} is {row['status']}, and none of its samples are there"
+    if wanted is not None:
+        yield "NoAckedLoss", f"tree {wanted} has samples and no row of its own"
+
+
+def _account_findings(row: Row) -> Iterator[Finding]:
+    if row["granted"] != row["spent"] + row["returned"] or not 0 <= row["wasted_tokens"] <= row["spent"]:
+        yield (
+            "TokensConserved",
+            f"tree {row['tree_id']}: granted {row['granted']} is not spent {row['spent']} + returned "
+            f"{row['returned']}, or {row['wasted_tokens']} wasted are not among those spent",
+        )
+
+
+def _same_tree_findings(row: Row, nodes: list[Row], samples: list[Row]) -> Iterator[Finding]:
+    where = f"tree {row['tree_id']}"
+    told = {name: samples[0][name] for name in ("task_id", "epoch", "status", "n_scored", "n_censored", "model")}
+    if different := [name for name in told if told[name] != row[name]] + ["n_leaves"] * (
+        row["n_leaves"] != len(samples)
+    ):
+        yield "NoAckedLoss", f"{where} has other {', '.join(different)} in its row than in its samples"
+    kept = sum(_sampled(node) for node in nodes if node["depth"] and node["n_leaves"])
+    if row["spent"] - row["wasted_tokens"] != kept:
+        yield "TokensConserved", f"{where}: {kept} of its tokens are in samples, its row says otherwise"
+
+
+def _sampled(node: Row) -> int:
+    return int(len(node["token_ids"]) - node["inserted_tokens"] - node["observation_tokens"])
 
 
 def _task_findings(samples: list[Row], tasks: dict[str, str]) -> Iterator[Finding]:
@@ -117,8 +163,7 @@ def _node_findings(node: Row, known: dict[str, Row]) -> Iterator[Finding]:
         yield "TreeWellFormed", f"{where} has an interval outside its parent's"
     if not tokens or len(logprobs) != tokens or not all(map(math.isfinite, logprobs)):
         yield "TreeWellFormed", f"{where} has {tokens} tokens, {len(logprobs)} logprobs, or one that is not finite"
-    sampled = tokens - node["inserted_tokens"] - node["observation_tokens"]
-    if sum(span["tokens"] for span in node["weight_versions"]) != sampled:
+    if sum(span["tokens"] for span in node["weight_versions"]) != _sampled(node):
         yield "TreeWellFormed", f"{where} has weight versions for another number of tokens"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from treeroll.errors import InvalidInput
 from treeroll.whole_file import whole_file
 
-KINDS = ("samples", "nodes")
+KINDS = ("samples", "nodes", "trees")
 
 
 class Mode(Enum):

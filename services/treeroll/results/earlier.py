@@ -16,7 +16,7 @@ class Written:
 
     trees: set[str] = field(default_factory=set)
     done: set[str] = field(default_factory=set)
-    """Tasks with a complete tree. One with a partial tree is grown again."""
+    """Tasks with a complete tree. One with another is grown again."""
 
     def add(self, task_id: str, tree_id: str, status: str) -> None:
         """Note a tree."""
@@ -41,9 +41,8 @@ class Earlier:
             return cls()
         reader = ResultReader(directory)
         written = Written()
-        for table in reader.tables("samples", ("task_id", "tree_id", "status")):
-            for row in table.group_by(["task_id", "tree_id", "status"], use_threads=False).aggregate([]).to_pylist():
-                written.add(row["task_id"], row["tree_id"], row["status"])
+        for row in reader.rows("trees", ("task_id", "tree_id", "status")):
+            written.add(row["task_id"], row["tree_id"], row["status"])
         used = [index + 1 for kind in KINDS for index in directory.part_indices(kind)]
         next_part = max([*used, *(reader.next_part(kind) for kind in KINDS)])
         return cls(RunRecord.read(directory.run), written, reader.sessions(), next_part)

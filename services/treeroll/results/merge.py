@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from treeroll.client.columns import NODE_SCHEMA, SAMPLE_SCHEMA
+from treeroll.client.columns import NODE_SCHEMA, SAMPLE_SCHEMA, TREE_SCHEMA
 from treeroll.results.directory import KINDS, ResultDir
 from treeroll.results.figures import add_nodes, add_samples
 from treeroll.results.parts import COMPRESSION, with_metadata
@@ -19,12 +19,15 @@ from treeroll.whole_file import settle
 # Rows gather until they take this much memory; then they become a row group. A row group holds whole trees.
 ROW_GROUP_BYTES = 32 << 20
 
-_SCHEMAS = {"samples": SAMPLE_SCHEMA, "nodes": NODE_SCHEMA}
+# How a tree may have ended, the best last.
+RANKS = ("failed", "partial", "complete")
+
+_SCHEMAS = {"samples": SAMPLE_SCHEMA, "nodes": NODE_SCHEMA, "trees": TREE_SCHEMA}
 _COUNTERS: dict[str, Callable[[Tally, pa.Table], None]] = {"samples": add_samples, "nodes": add_nodes}
 
 
 def merge(directory: ResultDir, sessions: Sessions) -> Tally:
-    """Merge all rows into samples.parquet and nodes.parquet and return what they come to. Parts stay.
+    """Merge all rows into one file per kind and return what they come to. Parts stay.
 
     Each file contains what it contained before and the parts it does not know yet, so this may be cut short anywhere
     and done again.
@@ -39,22 +42,19 @@ def merge(directory: ResultDir, sessions: Sessions) -> Tally:
 
 
 def superseded(reader: ResultReader) -> set[str]:
-    """Trees whose task was grown again: the last complete one of a task counts, else the last."""
-    best: dict[str, tuple[bool, str]] = {}
+    """Trees whose task was grown again: of each task the last of its best trees counts."""
+    best: dict[str, tuple[int, str]] = {}
     dropped: set[str] = set()
-    for table in reader.tables("samples", ("task_id", "epoch", "tree_id", "status")):
-        for row in (
-            table.group_by(["task_id", "epoch", "tree_id", "status"], use_threads=False).aggregate([]).to_pylist()
-        ):
-            task, tree = f"{row['epoch']}:{row['task_id']}", (row["status"] == "complete", row["tree_id"])
-            known = best.get(task)
-            if known is None or known[1] == tree[1]:
-                best[task] = tree
-            elif tree[0] >= known[0]:
-                dropped.add(known[1])
-                best[task] = tree
-            else:
-                dropped.add(tree[1])
+    for row in reader.rows("trees", ("task_id", "epoch", "tree_id", "status")):
+        task, tree = f"{row['epoch']}:{row['task_id']}", (RANKS.index(row["status"]), row["tree_id"])
+        known = best.get(task)
+        if known is None or known[1] == tree[1]:
+            best[task] = tree
+        elif tree[0] >= known[0]:
+            dropped.add(known[1])
+            best[task] = tree
+        else:
+            dropped.add(tree[1])
     return dropped
 
 
@@ -69,7 +69,8 @@ def _merge_kind(
     options: dict[str, Any] = {"compression": COMPRESSION}
     with pq.ParquetWriter(unfinished, schema, **options) as writer:
         for rows in _gathered(_kept(reader, kind, dropped)):
-            _COUNTERS[kind](tally, rows)
+            if kind in _COUNTERS:
+                _COUNTERS[kind](tally, rows)
             writer.write_table(with_metadata(rows, metadata), row_group_size=rows.num_rows)
     settle(unfinished, directory.merged(kind))
 

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from treeroll.client.columns import nodes_table, samples_table
+from treeroll.client.columns import nodes_table, samples_table, trees_table
 from treeroll.client.records import TreeRecord
 from treeroll.results.directory import ResultDir
 from treeroll.results.session import Session, dump
@@ -24,12 +24,15 @@ class PartWriter:
         self._next = first
 
     def write(self, trees: Sequence[TreeRecord], session: Session) -> None:
-        """Write trees as one part. When this returns they are on the disk."""
+        """Write trees, those without a sample included, as one part. When this returns they are on the disk."""
         self._directory.parts.mkdir(exist_ok=True)
-        nodes = nodes_table([node for tree in trees for node in tree.nodes])
-        samples = samples_table([sample for tree in trees for sample in tree.samples])
-        # In this order: the samples part says that both are there.
-        for kind, rows in (("nodes", nodes), ("samples", samples)):
+        kinds = {
+            "trees": trees_table([tree.row() for tree in trees]),
+            "nodes": nodes_table([node for tree in trees if tree.samples for node in tree.nodes]),
+            # Last: this part says that all are there.
+            "samples": samples_table([sample for tree in trees for sample in tree.samples]),
+        }
+        for kind, rows in kinds.items():
             write_table(with_metadata(rows, dump({session.run_id: session})), self._directory.part(kind, self._next))
         self._next += 1
 

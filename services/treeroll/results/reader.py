@@ -29,7 +29,9 @@ class ResultReader:
         if not path.is_dir():
             raise InvalidInput(f"{path} is not a directory")
         if not all(reader.files(kind) for kind in KINDS):
-            raise InvalidInput(f"{path} holds no results: it has neither samples.parquet and nodes.parquet nor parts/")
+            raise InvalidInput(
+                f"{path} holds no results: it has neither samples, nodes and trees.parquet nor parts/ with all three"
+            )
         return reader
 
     def next_part(self, kind: str) -> int:

@@ -251,6 +251,7 @@ def _finish(state: State, live: LiveTree) -> list[Effect]:
     run.growing -= 1
     state.pools[live.task.model].trees -= 1
     del state.trees[live.tree_id]
+    live.ended_at = state.now
     state.ended.append(live)
     return [PersistTree(live), EmitTree(live), *(ForgetTree(*replica, live.tree_id) for replica in live.served)]
 

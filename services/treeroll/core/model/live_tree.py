@@ -55,6 +55,7 @@ class LiveTree:
     recomputed: int = 0  # tokens of prefixes that had been computed before
     promised: float = 0.0  # what it was expected to take of its model, see core.routing
     planted_at: float = 0.0  # seconds on the clock of `now`
+    ended_at: float = 0.0
     lost_tokens_max: int = 0
     abstained: set[int] = field(default_factory=set)  # leaves of which the scorer says nothing
     grown: bool = False  # no branch will start any more
