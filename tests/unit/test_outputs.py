@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from tests.support.rollouts import grown_trees
 
+from treeroll import whole_file
 from treeroll.cli.preflight import most_calls
 from treeroll.client.records import TreeRecord
 from treeroll.config import RunConfig
 from treeroll.errors import InvalidInput
-from treeroll.results import directory as directory_module
 from treeroll.results import merge as merge_module
 from treeroll.results.audit import audit_directory
 from treeroll.results.directory import KINDS, Mode, ResultDir, write_json
@@ -112,7 +112,7 @@ def test_a_merge_that_was_cut_short_is_done_again(
         if calls == crash_at:
             raise KeyboardInterrupt
         calls += 1
-        directory_module.settle(unfinished, final)
+        whole_file.settle(unfinished, final)
 
     with monkeypatch.context() as patch:
         patch.setattr(merge_module, "settle", crash)
