@@ -163,6 +163,26 @@ async def test_every_task_has_a_row_that_says_how_it_ended_and_the_rows_add_up(t
     assert audit_directory(out)[1] == []
 
 
+async def test_means_say_over_how_many_tasks_they_are_where_some_are_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with local_service() as service:
+        service.start_replica("r0", slots=32)
+        assert await rollout(service, tmp_path / "short", limit=8, recipe="flat", budget_tokens=1500) == 0
+        said = capsys.readouterr()
+        assert await rollout(service, tmp_path / "whole", limit=2, recipe="flat") == 0
+        whole = capsys.readouterr()
+    figures = summary(tmp_path / "short")
+    rows = ResultReader(ResultDir(tmp_path / "short")).rows("trees")
+    scored = sum(row["n_scored"] > 0 for row in rows)
+    assert 0 < scored < 8
+    assert (figures["mean_reward_tasks"], figures["mean_reward_unbiased_tasks"]) == (scored, scored)
+    assert said.out.count(f", {scored} of 8 tasks") == 2
+    assert f"rewards are of {scored} of 8 tasks" in said.err
+    assert summary(tmp_path / "whole")["mean_reward_tasks"] == 2
+    assert "of 2 tasks" not in whole.out + whole.err
+
+
 def crash_after(writes: int) -> Any:
     """Write a few tables, then end as a process that is killed would: without acknowledging."""
     left = iter(range(writes))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-from treeroll.cli.console import number, out, table
+from treeroll.cli.console import counted, number, out, table
 from treeroll.cli.interrupts import exit_code, signal_name
 from treeroll.cli.preflight import Plan, most_calls, resolved_policies
 from treeroll.cli.progress import Display, budget_line
@@ -82,6 +82,12 @@ def software(status: Any, *, local: bool) -> dict[str, str]:
     return found
 
 
+def _basis(summary: Mapping[str, Any], key: str) -> str:
+    """Of a mean, over how many tasks it is, unless it is over all: others had no budget left, or failed."""
+    tasks = summary.get(f"{key}_tasks", summary["tasks"])
+    return f", {tasks:,} of {counted(summary['tasks'], 'task')}" if tasks < summary["tasks"] else ""
+
+
 def _listing(plan: Plan) -> str:
     return f"treeroll inspect --list --from {plan.directory.path}"
 
@@ -89,7 +95,7 @@ def _listing(plan: Plan) -> str:
 def report(plan: Plan, summary: Mapping[str, Any], display: Display, stopped_by: signal.Signals | None) -> int:
     """Show what came out; returns the exit code. TreerollError if nothing did."""
     rows = [
-        (label, number(summary[key] if digits else summary[key] and round(summary[key]), digits))
+        (label, number(summary[key] if digits else summary[key] and round(summary[key]), digits) + _basis(summary, key))
         for key, (label, digits) in _ROWS.items()
         if summary[key] is not None and not (key in _HIDDEN_WHEN_ZERO and not summary[key])
     ]
@@ -117,6 +123,11 @@ def report(plan: Plan, summary: Mapping[str, Any], display: Display, stopped_by:
     if summary["partial_trees"]:
         display.say(
             f"note: {summary['partial_trees']} trees were cut before they were complete; {_listing(plan)} says why"
+        )
+    if summary["mean_reward"] is not None and summary["mean_reward_tasks"] < summary["tasks"]:
+        display.say(
+            f"note: rewards are of {summary['mean_reward_tasks']:,} of {counted(summary['tasks'], 'task')}, those that "
+            "got their share; to compare with another run, give every task as much with run.budget.task_tokens"
         )
     display.say(f"look at a tree: treeroll inspect --from {plan.directory.path}")
     return 0

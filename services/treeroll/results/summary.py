@@ -190,8 +190,10 @@ def _rewards(tally: Tally) -> dict[str, Any]:
     return {
         "mean_reward": tally.reward.mean,
         "mean_reward_se": tally.reward.standard_error,
+        "mean_reward_tasks": tally.reward.trees,
         "mean_reward_unbiased": tally.unbiased.mean,
         "mean_reward_unbiased_se": tally.unbiased.standard_error,
+        "mean_reward_unbiased_tasks": tally.unbiased.trees,
         "effective_tree_fraction": _ratio(tally.mixed_trees, tally.trees) if scored else None,
         "reward_errors": tally.reward_errors,
     }
