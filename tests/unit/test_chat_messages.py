@@ -95,7 +95,7 @@ def test_what_cannot_be_read_is_an_error_of_the_caller(raw: str) -> None:
         prompt_of(api.Task(task_id="t", messages_json=raw), Tokenizer(MODEL_DIR), CHAT, "task 't'")
 
 
-@pytest.mark.parametrize("value", [b"x", {1}, object(), float("nan")])
+@pytest.mark.parametrize("value", [b"x", {1}, object(), float("nan"), 10**5000], ids=lambda value: type(value).__name__)
 def test_values_that_no_json_has_are_named(value: Any) -> None:
     with pytest.raises(InvalidInput, match=r"'messages\[0\].a\[0\]' cannot be written as JSON, got "):
         Task("t", messages=[user(a=[value])])
@@ -111,7 +111,8 @@ def test_names_of_keys_must_be_text() -> None:
     [
         (user(name=None, tool_calls=None), user()),
         (user(tool_calls=[]), user()),
-        (calling(content=None), calling()),
+        (calling(), calling(content="")),
+        (calling(content=None), calling(content="")),
         (
             calling(content="", tool_calls=[{**CALL, "id": None, "function": {**CALL["function"], "strict": None}}]),
             calling(content=""),
@@ -128,7 +129,7 @@ def test_null_keys_are_absent_keys_at_any_depth(message: dict[str, Any], plain: 
 
 def test_keys_that_parquet_gives_to_all_messages_are_those_of_each(tmp_path: Path) -> None:
     rows = [
-        {"id": "a", "messages": [user(), calling(), {"role": "tool", "content": "1", "name": "add"}, user()]},
+        {"id": "a", "messages": [user(), calling(content=""), {"role": "tool", "content": "1", "name": "add"}, user()]},
         {"id": "b", "messages": [user(name="Ann")]},
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "tasks.parquet")

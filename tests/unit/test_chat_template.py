@@ -71,6 +71,10 @@ def test_an_assistants_last_message_is_continued(template: str, text: str, end: 
     assert render(template, messages, tmp_path).endswith(f"[user]hi[end]{end}")
 
 
+def test_a_model_is_an_assistant_under_another_name(tmp_path: Path) -> None:
+    assert render(CHATML, [HI, {"role": "model", "content": "Let me"}], tmp_path) == "[user]hi[end][model]Let me"
+
+
 @pytest.mark.parametrize(
     ("template", "messages"),
     [
@@ -110,11 +114,30 @@ def test_an_assistants_last_message_without_text_leaves_a_choice(
     last: dict[str, Any], problem: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
-        render(CHATML, [HI, last], tmp_path)
+        render(CHATML + "{{ tool_calls }}", [HI, last], tmp_path)
     assert str(caught.value) == (
         f"'messages[1]', the last message, is an assistant's, which the model would continue, but it {problem}; leave "
         f"it out for a new answer"
     )
+
+
+# -- tool calls ------------------------------------------------------------------------------------------
+
+CALLING = {"role": "assistant", "tool_calls": [{"function": {"name": "f"}}], "content": ""}
+ANSWER = {"role": "tool", "content": "4"}
+
+
+def test_calls_reach_a_template_that_knows_them(tmp_path: Path) -> None:
+    source = CHATML + "{% for message in messages %}{{ message.tool_calls[0].function.name }}{% endfor %}"
+    source = source.replace("message.tool_calls[0]", "(message.tool_calls or [{'function': {'name': ''}}])[0]")
+    assert render(source, [HI, CALLING, ANSWER], tmp_path).endswith("[tool]4[end][assistant]f")
+
+
+def test_a_template_that_knows_no_calls_does_not_drop_them_silently(tmp_path: Path) -> None:
+    with pytest.raises(
+        InvalidInput, match=r"own\.jinja would leave out 'messages\[1\].tool_calls', which it never reads"
+    ):
+        render(CHATML, [HI, CALLING, ANSWER], tmp_path)
 
 
 # -- what is wrong, and with whom ------------------------------------------------------------------------

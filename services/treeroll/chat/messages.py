@@ -13,10 +13,14 @@ from treeroll.errors import InvalidInput
 
 Message = Mapping[str, Any]
 
+# Python writes no longer numbers, and hardly anybody reads them.
+MAX_INT_BITS = 10_000
+
 
 def plain_messages(messages: Any) -> list[dict[str, Any]]:
     """The messages as JSON values, without null keys and without lists of no tool calls.
 
+    A message that calls tools and has no content has empty content, with which every template can do something.
     InvalidInput names message and key of what no message has: anything that is no JSON or no Unicode text, a message
     without a role, or one without content that calls no tool.
     """
@@ -33,11 +37,12 @@ def _message(name: str, message: Any) -> dict[str, Any]:
     plain = plain_object(name, message)
     if plain.get("tool_calls") == []:
         del plain["tool_calls"]
+    elif "tool_calls" in plain:
+        plain.setdefault("content", "")
     for key in ("role", "content"):
-        if key in plain:
-            check_text(f"{name}.{key}", plain[key], may_be_empty=key == "content")
-        elif key == "role" or "tool_calls" not in plain:
+        if key not in plain:
             raise InvalidInput(f"'{name}' has no '{key}'")
+        check_text(f"{name}.{key}", plain[key], may_be_empty=key == "content")
     return plain
 
 
@@ -57,7 +62,9 @@ def _object(name: str, value: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _plain(name: str, value: Any) -> Any:
     match value:
-        case None | bool() | int():
+        case None | bool():
+            return value
+        case int() if value.bit_length() <= MAX_INT_BITS:
             return value
         case str():
             check_text(name, value, may_be_empty=True)

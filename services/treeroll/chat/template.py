@@ -13,6 +13,8 @@ from treeroll.model.facts import load_facts, read_json
 
 # What a template asks for the date, as transformers calls it.
 DATE_FUNCTION = "strftime_now"
+# Roles whose last message the model continues: Gemma's data calls the assistant "model".
+CONTINUED = ("assistant", "model")
 # Characters of somebody else's error that are shown.
 SHOWN = 300
 
@@ -72,10 +74,16 @@ class ChatTemplate:
         changes what the model would continue, or never reads a variable.
         """
         self.check_kwargs(kwargs)
+        self._check_calls(messages)
         variables = {DATE_FUNCTION: day.strftime, **kwargs}
-        if messages[-1]["role"] == "assistant":
+        if messages[-1]["role"] in CONTINUED:
             return self._continued(messages, variables)
         return self._apply(messages, add_generation_prompt=True, **variables)
+
+    def _check_calls(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        calling = next((place for place, message in enumerate(messages) if "tool_calls" in message), None)
+        if calling is not None and not self._renderer.reads_calls:
+            raise InvalidInput(f"{self} would leave out 'messages[{calling}].tool_calls', which it never reads")
 
     def _apply(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> str:
         renderer = self._renderer
@@ -129,6 +137,8 @@ class _Renderer:
     """Messages to text, as `apply_chat_template` of the model's tokenizer does it."""
     reads: frozenset[str]
     """Names that the template asks for, all that it may be given among them."""
+    reads_calls: bool
+    """Whether it knows tool calls."""
 
 
 def _sources(model_dir: Path) -> dict[str, str]:
@@ -172,7 +182,7 @@ def _load(template: ChatTemplate) -> _Renderer:
         return str(rendered[0])
 
     _check_takes_text(apply, str(template))
-    return _Renderer(apply, reads)
+    return _Renderer(apply, reads, any("tool_calls" in source for source in sources.values()))
 
 
 def _reads(source: str, name: str) -> set[str]:
