@@ -1,5 +1,6 @@
 """`treeroll inspect`: draw one tree."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from treeroll.cli.options import Address, FromDir
 
 if TYPE_CHECKING:
+    from treeroll.cli.trees import TreeView
     from treeroll.results.reader import ResultReader
 
 Order = Literal["wasted", "spent", "seconds", "leaves"]
@@ -30,6 +32,10 @@ def inspect(
     sort: Annotated[
         Order | None, typer.Option(help="Order of --list, most first.", show_default="as trees ended")
     ] = None,
+    svg: Annotated[
+        Path | None,
+        typer.Option("--svg", metavar="FILE", help="Write a picture of the tree instead.", show_default=False),
+    ] = None,
 ) -> None:
     """Draw one tree in the terminal, leaves coloured by reward.
 
@@ -45,9 +51,10 @@ def inspect(
       treeroll inspect --list --sort wasted --from runs/one
 
       treeroll inspect 3f9a04c1b27d5e68 --address 127.0.0.1:7070
+
+      treeroll inspect --from runs/one --svg tree.svg
     """
-    from treeroll.cli import drawing, trees
-    from treeroll.cli.console import out
+    from treeroll.cli import trees
     from treeroll.errors import InvalidInput
     from treeroll.results.reader import ResultReader
 
@@ -57,15 +64,21 @@ def inspect(
         raise InvalidInput("--sort is the order of --list; give that too")
     if listed and (directory is None or tree_id is not None):
         raise InvalidInput("--list is of all trees in a directory: give --from and no tree")
+    if listed and svg is not None:
+        raise InvalidInput("--svg is a picture of one tree, and --list is of all: give one of them")
+    if svg is not None and not svg.parent.is_dir():
+        raise InvalidInput(f"--svg {svg}: there is no directory {svg.parent}")
     if directory is not None:
-        _show(ResultReader.existing(directory), tree_id, full, listed, sort)
+        _show(ResultReader.existing(directory), tree_id, full, listed, sort, svg)
     elif address is not None and tree_id is not None:
-        out().print(drawing.draw(trees.from_service(address, tree_id), full=full))
+        _draw(trees.from_service(address, tree_id), full, svg)
     else:
         raise InvalidInput("name a tree: with --address there is no telling which one is meant")
 
 
-def _show(reader: "ResultReader", wanted: str | None, full: bool, listed: bool, sort: Order | None) -> None:
+def _show(
+    reader: "ResultReader", wanted: str | None, full: bool, listed: bool, sort: Order | None, svg: Path | None
+) -> None:
     from treeroll.cli import drawing, trees
     from treeroll.cli.console import out
 
@@ -74,6 +87,19 @@ def _show(reader: "ResultReader", wanted: str | None, full: bool, listed: bool, 
         return
     row = trees.find(reader, wanted)
     if row.n_leaves:
-        out().print(drawing.draw(trees.from_results(reader, row.tree_id), full=full))
+        _draw(trees.from_results(reader, row.tree_id), full, svg)
     else:
         out().print(drawing.without_sample(row))
+
+
+def _draw(view: "TreeView", full: bool, svg: Path | None) -> None:
+    from treeroll.cli import drawing, picture
+    from treeroll.cli.console import note, out
+    from treeroll.whole_file import whole_file
+
+    if svg is None:
+        out().print(drawing.draw(view, full=full))
+        return
+    with whole_file(svg) as unfinished:
+        unfinished.write_text(picture.svg(view), encoding="utf-8")
+    note(f"the picture of tree {view.tree_id} is in {svg}")
