@@ -167,7 +167,7 @@ async def _serve_on(
         coordinator.post_nowait(Item([ReplicaLost(replica_id, incarnation, cause)]))
 
     readiness = Readiness(coordinator)
-    rollouts = RolloutsApi(coordinator, replicas, feed, base.tokenizer, timeouts, restarts)
+    rollouts = RolloutsApi(coordinator, replicas, feed, base.tokenizer, timeouts, restarts, base.pool)
     await answer(server, rollouts, replicas, readiness)
     stack.push_async_callback(server.stop, CLOSE_S)
     address = join(config.coordinator.host, port)

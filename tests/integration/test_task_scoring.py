@@ -1,11 +1,13 @@
 """Tasks and their scorer through a whole service: abstentions, and tasks that a scorer can make nothing of."""
 
 import logging
+import re
 from typing import Any
 
 import pytest
 
 from treeroll.client import AsyncRun, TreeRecord, connect_async
+from treeroll.errors import InvalidInput
 from treeroll.testing.service import LocalService, local_service
 
 FUNCTIONS = "tests.support.scorer_functions"
@@ -44,3 +46,75 @@ async def test_a_leaf_from_which_the_scorer_abstains_is_missing_and_no_error(cap
     changed = [s.reward for s, before in zip(after.samples, tree.samples, strict=True) if s.reward != before.reward]
     assert changed == [0.5]
     assert {sample.reward_status for sample in after.samples} <= {"ok", "missing"}
+
+
+NONE = "can score none of 4 tasks (task 't0': the task has no answer"
+
+
+@pytest.mark.parametrize(
+    ("scorer", "tasks", "message"),
+    [
+        ("math", PROMPTS, NONE),
+        ("exact", PROMPTS, NONE),
+        ("arith", [{**task, "answer": " "} for task in PROMPTS], NONE),
+        (
+            "math",
+            [{**task, "solution": "5", "reward_model": {"ground_truth": "5"}} for task in PROMPTS],
+            "its field 'reward_model.ground_truth' or 'solution' may be it: say so with --answer-field or answer_",
+        ),
+        ("arith", [{**task, "answer": "five"} for task in PROMPTS], "the task's answer 'five' is not an integer"),
+        ("regex", PROMPTS, "has a pattern"),
+        ("regex", [{**task, "pattern": "("} for task in PROMPTS], "the task's pattern '(' is not a regular expression"),
+        ("math", [{**task, "answer": "$$"} for task in PROMPTS], "math-verify finds nothing in the task's answer '$$'"),
+    ],
+)
+async def test_tasks_of_which_a_scorer_can_make_nothing_are_refused_before_a_token(
+    scorer: str, tasks: list[dict[str, Any]], message: str
+) -> None:
+    async with local_service() as service:
+        service.start_replica("r0", slots=32)
+        client = await connect_async(service.address)
+        run = await client.create_run("r", **RUN, scorer=scorer)
+        with pytest.raises(InvalidInput, match=re.escape(message)):
+            await run.submit(tasks)
+        status = await run.status()
+        assert (status.submitted, status.ledger.granted) == (0, 0)
+        await run.submit([{**task, "answer": "5", "pattern": "x"} for task in tasks])
+
+
+async def test_some_tasks_of_which_a_scorer_can_make_nothing_are_counted_once(caplog: pytest.LogCaptureFixture) -> None:
+    answers = [None, "36", "$$", "39"]
+    tasks = [{**task, "answer": answer} for task, answer in zip(PROMPTS, answers, strict=True)]
+    notes: list[str] = []
+    async with local_service() as service:
+        service.start_replica("r0", slots=32)
+        client = await connect_async(service.address)
+        run = await client.create_run("r", **RUN, scorer="math")
+        await run.submit(tasks, on_note=notes.append)
+        assert notes == [
+            "scorer 'math' cannot score 2 of 4 tasks; their leaves will have reward_status 'error' "
+            "(task 't0': the task has no answer)"
+        ]
+        await run.submit(tasks)  # again: they are known, and nothing is said of them
+        await run.submit([{"id": "late", "prompt": "Compute 1+1.\n"}])
+        await run.close()
+        trees = {tree.task_id: tree async for batch in run.batches() for tree in batch.trees}
+    assert caplog.text.count("cannot score 1 of 1 tasks") == 1
+    statuses = {name: {sample.reward_status for sample in tree.samples} for name, tree in trees.items()}
+    assert statuses == {"t0": {"error"}, "t1": {"ok"}, "t2": {"error"}, "t3": {"ok"}, "late": {"error"}}
+
+
+@pytest.mark.parametrize("scorer", [None, "client", "regex:x", f"python:{FUNCTIONS}:length"])
+async def test_other_scorers_take_tasks_without_answers(scorer: str | None, caplog: pytest.LogCaptureFixture) -> None:
+    async with local_service() as service:
+        run = await (await connect_async(service.address)).create_run("r", **RUN, scorer=scorer)
+        assert len(await run.submit(PROMPTS)) == 4
+    assert "cannot score" not in caplog.text
+
+
+async def test_a_judge_needs_an_answer_as_a_scorer_does() -> None:
+    async with local_service() as service:
+        client = await connect_async(service.address)
+        run = await client.create_run("r", recipe="rebase", branch={"value": "judge"}, judge="exact", scorer="regex:x")
+        with pytest.raises(InvalidInput, match="scorer 'exact' can score none of 4 tasks"):
+            await run.submit(PROMPTS)

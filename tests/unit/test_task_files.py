@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from treeroll.cli.settings import rollout_settings
-from treeroll.cli.taskfile import TaskFile
+from treeroll.cli.taskfile import ScorerNeeds, TaskFile
 from treeroll.errors import InvalidInput
 from treeroll.tasks import Fields, Task, iter_tasks, read_tasks, task_from
 
@@ -187,3 +187,48 @@ def test_a_rollout_reads_shards_and_fields_twice_alike(tmp_path: Path) -> None:
     for _ in range(2):
         assert [(task.id, task.prompt, task.answer) for task in checked.tasks()] == expected
     assert len(checked.sha256) == 64
+
+
+def check_with(path: Path, scorer: str) -> list[str]:
+    """What `treeroll rollout --scorer` says of a file, without a model."""
+    notes: list[str] = []
+    TaskFile.check(
+        path,
+        limit=None,
+        skip_invalid=False,
+        check_prompt=None,
+        on_skip=lambda error: None,
+        on_note=notes.append,
+        needs=[ScorerNeeds(scorer)],
+    )
+    return notes
+
+
+@pytest.mark.parametrize("scorer", ["math", "math:boxed", "exact", "arith"])
+@pytest.mark.parametrize("answer", [None, "", "  ", float("nan")])
+def test_a_rollout_whose_scorer_can_make_nothing_of_any_task_is_refused(
+    tmp_path: Path, scorer: str, answer: Any
+) -> None:
+    path = lines(tmp_path / "t.jsonl", *({"prompt": "x", "answer": answer, "ground_truth": 5} for _ in range(3)))
+    with pytest.raises(
+        InvalidInput, match=rf"scorer '{scorer}' can score none of 3 tasks \(task 'task-1': the task has"
+    ):
+        check_with(path, scorer)
+
+
+def test_a_near_miss_of_the_answers_name_is_named(tmp_path: Path) -> None:
+    path = lines(tmp_path / "t.jsonl", {"prompt": "x", "Solution": "5", "level": 3, "info": {"ground_truth": "5"}})
+    with pytest.raises(
+        InvalidInput, match=r"its field 'Solution' or 'info\.ground_truth' may be it: say so with --ans"
+    ):
+        check_with(path, "math")
+
+
+def test_a_rollout_says_how_many_tasks_its_scorer_can_make_nothing_of(tmp_path: Path) -> None:
+    path = lines(tmp_path / "t.jsonl", {"prompt": "x", "answer": "5"}, {"prompt": "y"}, {"prompt": "z", "answer": ""})
+    assert check_with(path, "math") == [
+        "scorer 'math' cannot score 2 of 3 tasks; their leaves will have reward_status 'error' "
+        "(task 'task-2': the task has no answer)"
+    ]
+    for scorer in ("client", "regex:x", "python:os.path:join", "http://localhost/score"):
+        assert check_with(path, scorer) == []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from treeroll.cli.console import note
 from treeroll.cli.settings import SERVICE_SECTIONS, Settings
-from treeroll.cli.taskfile import PromptCheck, TaskFile, prompt_check
+from treeroll.cli.taskfile import PromptCheck, ScorerNeeds, TaskFile, prompt_check
 from treeroll.config import RunConfig, parse
 from treeroll.errors import InvalidInput
 from treeroll.policy.base import BranchPolicy
@@ -60,8 +60,10 @@ def make_plan(request: Request) -> Plan:
     directory.check(request.mode)
     if request.address is None:
         service, tokenizer_hash, check_prompt = _local(request.settings)
+        needs = [ScorerNeeds(name) for name in (request.settings.run.scorer, request.settings.run.judge) if name]
     else:
         service, tokenizer_hash, check_prompt = None, None, None
+        needs = []  # the service says what its scorers can make nothing of
         _check_remote(request)
     tasks = TaskFile.check(
         request.tasks,
@@ -71,6 +73,7 @@ def make_plan(request: Request) -> Plan:
         on_skip=lambda error: note(f"skipped: {error}"),
         fields=Fields(request.settings.tasks.prompt, request.settings.tasks.answer),
         on_note=lambda sentence: note(f"note: {sentence}"),
+        needs=needs,
     )
     return Plan(request.settings.run, tasks, directory, request.mode, request.address, service, tokenizer_hash)
 

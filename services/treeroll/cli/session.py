@@ -71,13 +71,16 @@ class RolloutSession:
         if status.state != "open":
             return
         try:
-            self._total = len(await self._run.submit(tasks))
+            self._total = len(await self._run.submit(tasks, on_note=self._note))
             await self._run.close()
         except RunClosed:  # stopped meanwhile, by a signal or at its deadline
             status = await self._run.status()
             if not self.interrupted and not status.stop_reason:
                 raise
             self._total = status.submitted
+
+    def _note(self, sentence: str) -> None:
+        self._display.say(f"note: {sentence}")
 
     async def stream(self, written: Written) -> None:
         """Write trees as they finish until all have ended. Trees in `written` that come again are only acknowledged."""

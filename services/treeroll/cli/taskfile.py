@@ -10,6 +10,9 @@ from typing import Any, Protocol
 from treeroll.errors import InvalidInput
 from treeroll.rows.files import OneOrMore, source_name, task_files
 from treeroll.rows.values import Say
+from treeroll.scorers.base import ScoreItem
+from treeroll.scorers.fitness import Unfit, why_unfit
+from treeroll.scorers.registry import task_checker
 from treeroll.tasks import USUAL, Fields, Task, iter_tasks
 
 OnSkip = Callable[[InvalidInput], None]
@@ -20,6 +23,29 @@ class PromptCheck(Protocol):
 
     def __call__(self, task: Task, where: str) -> None:
         """InvalidInput if it cannot; the sentence starts with `where`."""
+
+
+class ScorerNeeds:
+    """Looks at tasks for what a scorer needs of them."""
+
+    def __init__(self, scorer: str) -> None:
+        """InvalidInput for a scorer that is none."""
+        self._checker = task_checker(scorer)
+        self._unfit = Unfit(scorer)
+
+    def look_at(self, task: Task) -> None:
+        """Note what the task lacks."""
+        self._unfit.seen += 1
+        why = why_unfit(self._checker, ScoreItem("", "", task.answer, dict(task.extra))) if self._checker else None
+        if why is not None:
+            self._unfit.reasons[task.id] = why
+
+    def settle(self, say: Say | None) -> None:
+        """InvalidInput if the scorer can make nothing of all tasks; a sentence if of some."""
+        if self._unfit.all:
+            raise InvalidInput(self._unfit.sentence())
+        if self._unfit.reasons and say is not None:
+            say(self._unfit.sentence())
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +74,11 @@ class TaskFile:
         on_skip: OnSkip,
         fields: Fields = USUAL,
         on_note: Say | None = None,
+        needs: Sequence[ScorerNeeds] = (),
     ) -> "TaskFile":
         """Read all tasks once. InvalidInput names file and line, row or id; with `skip_invalid` `on_skip` gets it.
 
-        `on_note` hears what values become that JSON has not.
+        `on_note` hears what values become that JSON has not, and of tasks that lack what `needs` ask for.
         """
         if limit is not None and limit < 1:
             raise InvalidInput(f"--limit must be 1 or more, got {limit}")
@@ -67,6 +94,8 @@ class TaskFile:
                 if check_prompt is not None:
                     check_prompt(task, f"{name}: task '{task.id}'")
                 count += 1
+                for need in needs:
+                    need.look_at(task)
             except InvalidInput as error:
                 if not skip_invalid:
                     raise
@@ -74,6 +103,8 @@ class TaskFile:
                 unfit.add(task.id)
         if not count:
             raise InvalidInput(f"{name} holds no task that can run")
+        for need in needs:
+            need.settle(on_note)
         return cls(name, files, fields, _digest(files), count, limit, skip_invalid, frozenset(unfit))
 
     def tasks(self) -> Iterator[Task]:

@@ -1,6 +1,7 @@
 """AsyncRun: one run, for asynchronous code."""
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 from weakref import WeakSet
@@ -11,10 +12,13 @@ from treeroll.client.credit import NodeReward, RewardCounts, RewardDesk
 from treeroll.client.records import TreeRecord
 from treeroll.client.status import RunStatus
 from treeroll.client.stream import BatchOptions, Stream
-from treeroll.client.wire import submit_requests
+from treeroll.client.wire import UnfitCounts, submit_requests
 from treeroll.forks import generation
 from treeroll.pb.v1 import common_pb2, rollout_pb2
+from treeroll.rows.values import Say
 from treeroll.tasks import Fields, Task
+
+log = logging.getLogger(__name__)
 
 
 class AsyncRun:
@@ -35,24 +39,29 @@ class AsyncRun:
         *,
         prompt_field: str | None = None,
         answer_field: str | None = None,
+        on_note: Say | None = None,
     ) -> list[str]:
         """Add tasks; returns the tree ids they will become, in order. They are durable when this returns.
 
         Tasks travel in chunks of at most 256, each accepted whole or not at all. Repeating a submission has no effect.
         A mapping without `id` is called "task-<position>"; `prompt_field` and `answer_field` say where mappings have
         their prompt and answer, as in `treeroll.tasks.Fields`. What they hold that JSON cannot is taken as
-        `treeroll.rows.values` says, and logged once per column. Raises InvalidInput naming the task, TaskConflict if
-        the id exists in this epoch with other content, RunClosed, Drained.
+        `treeroll.rows.values` says. `on_note` hears of that, once per column, and of tasks that the run's scorer can
+        make nothing of; None: logged as warnings. Raises InvalidInput naming the task, or if the scorer can make
+        nothing of all tasks of a run's first chunk, TaskConflict if the id exists in this epoch with other content,
+        RunClosed, Drained.
         """
         tree_ids: list[str] = []
-        fields = Fields(prompt_field, answer_field)
-        for request in submit_requests(self.run_id, tasks, epoch, fields):
-            tree_ids += await self._submit(request)
+        fields, say, unfit = Fields(prompt_field, answer_field), on_note or log.warning, UnfitCounts()
+        for request in submit_requests(self.run_id, tasks, epoch, fields, say):
+            reply = await self._submit(request)
+            tree_ids += reply.tree_ids
+            unfit.add(reply)
+        unfit.tell(len(tree_ids), say)
         return tree_ids
 
-    async def _submit(self, request: rollout_pb2.SubmitTasksRequest) -> list[str]:
-        reply = await self._channel.call("SubmitTasks", request, rollout_pb2.SubmitTasksReply)
-        return list(reply.tree_ids)
+    async def _submit(self, request: rollout_pb2.SubmitTasksRequest) -> rollout_pb2.SubmitTasksReply:
+        return await self._channel.call("SubmitTasks", request, rollout_pb2.SubmitTasksReply)
 
     async def close(self) -> RunStatus:
         """No more tasks: `batches()` ends when every task has ended."""

@@ -13,7 +13,8 @@ from treeroll.client.loop import LoopThread
 from treeroll.client.records import TreeRecord
 from treeroll.client.status import RunStatus
 from treeroll.client.stream import BatchOptions, Stream
-from treeroll.client.wire import submit_requests
+from treeroll.client.wire import UnfitCounts, submit_requests
+from treeroll.rows.values import Say
 from treeroll.tasks import Fields, Task
 
 log = logging.getLogger(__name__)
@@ -44,20 +45,26 @@ class Run:
         *,
         prompt_field: str | None = None,
         answer_field: str | None = None,
+        on_note: Say | None = None,
     ) -> list[str]:
         """Add tasks; returns the tree ids they will become, in order. They are durable when this returns.
 
         Tasks travel in chunks of at most 256, each accepted whole or not at all. Repeating a submission has no effect.
         A mapping without `id` is called "task-<position>"; `prompt_field` and `answer_field` say where mappings have
         their prompt and answer, as in `treeroll.tasks.Fields`. What they hold that JSON cannot is taken as
-        `treeroll.rows.values` says, and logged once per column. Raises InvalidInput naming the task, TaskConflict if
-        the id exists in this epoch with other content, RunClosed, Drained.
+        `treeroll.rows.values` says. `on_note` hears of that, once per column, and of tasks that the run's scorer can
+        make nothing of; None: logged as warnings. Raises InvalidInput naming the task, or if the scorer can make
+        nothing of all tasks of a run's first chunk, TaskConflict if the id exists in this epoch with other content,
+        RunClosed, Drained.
         """
         tree_ids: list[str] = []
-        for request in submit_requests(
-            self.run_id, tasks, epoch, Fields(prompt_field, answer_field)
-        ):  # read in this thread: the iterable is the caller's
-            tree_ids += self._loop.run(self._run._submit(request))
+        fields, say, unfit = Fields(prompt_field, answer_field), on_note or log.warning, UnfitCounts()
+        # Read in this thread: the iterable is the caller's.
+        for request in submit_requests(self.run_id, tasks, epoch, fields, say):
+            reply = self._loop.run(self._run._submit(request))
+            tree_ids += reply.tree_ids
+            unfit.add(reply)
+        unfit.tell(len(tree_ids), say)
         return tree_ids
 
     def close(self) -> RunStatus:

@@ -12,7 +12,7 @@ import numpy as np
 from treeroll.config import RunConfig, parse
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import rollout_pb2
-from treeroll.rows.values import Told
+from treeroll.rows.values import Say, Told
 from treeroll.tasks import USUAL, Fields, Task, task_from
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,11 @@ def create_run_request(run_id: str, values: Mapping[str, Any]) -> rollout_pb2.Cr
 
 
 def submit_requests(
-    run_id: str, tasks: Iterable[Task | Mapping[str, Any]], epoch: int, fields: Fields = USUAL
+    run_id: str,
+    tasks: Iterable[Task | Mapping[str, Any]],
+    epoch: int,
+    fields: Fields = USUAL,
+    say: Say = log.warning,
 ) -> Iterator[rollout_pb2.SubmitTasksRequest]:
     """Tasks in order, in requests of at most 256 tasks and 16 MiB. A mapping without `id` is "task-<position>"."""
     if isinstance(tasks, Task | Mapping | str):
@@ -45,7 +49,7 @@ def submit_requests(
         raise InvalidInput(f"epoch must be 0 or more, got {epoch}")
     chunk: list[rollout_pb2.Task] = []
     size = 0
-    told = Told(log.warning)
+    told = Told(say)
     for position, task in enumerate(tasks, 1):
         message = _task_message(task, position, fields, told)
         bytes_here = message.ByteSize()
@@ -78,6 +82,28 @@ def _task_message(task: Task | Mapping[str, Any], position: int, fields: Fields,
     if message.ByteSize() > MAX_TASK_BYTES:
         raise InvalidInput(f"task {task.id!r} has {message.ByteSize() / 2**20:.0f} MiB, at most 31 MiB are allowed")
     return message
+
+
+class UnfitCounts:
+    """What the scorers of a run could make nothing of, over all calls of a submission."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, rollout_pb2.UnfitTasks] = {}
+
+    def add(self, reply: rollout_pb2.SubmitTasksReply) -> None:
+        """Note what one call found."""
+        for unfit in reply.unfit:
+            so_far = self._found.setdefault(unfit.scorer, unfit)
+            if so_far is not unfit:
+                so_far.count += unfit.count
+
+    def tell(self, submitted: int, say: Say) -> None:
+        """Say it, a sentence per scorer."""
+        for unfit in self._found.values():
+            say(
+                f"scorer '{unfit.scorer}' cannot score {unfit.count} of {submitted} tasks; their leaves will have "
+                f"reward_status 'error' (task '{unfit.task_id}': {unfit.reason})"
+            )
 
 
 def reward_reports(

@@ -14,6 +14,7 @@ from treeroll.coordinator import records
 from treeroll.coordinator.allocation import success_history
 from treeroll.coordinator.audit import audit
 from treeroll.coordinator.budgets import check_deadline
+from treeroll.coordinator.fitness import unfit_tasks
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.prompts import ChatSettings, with_chat_date
 from treeroll.coordinator.rewards import RewardDesk
@@ -37,6 +38,8 @@ from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.pb.v1 import rollout_pb2_grpc
 from treeroll.records.assemble import assemble
+from treeroll.scorers.base import ScoringService
+from treeroll.scorers.fitness import Unfit
 from treeroll.tokenizer import Tokenizer
 
 MAX_TASKS_PER_CALL = 10_000
@@ -69,6 +72,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         tokenizer: Tokenizer,
         scorer_timeouts: dict[str, float],
         restarts: Mapping[str, int],
+        scorers: ScoringService | None = None,
     ) -> None:
         self._coordinator = coordinator
         self._replicas = replicas
@@ -76,6 +80,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         self._tokenizer = tokenizer
         self._scorer_timeouts = scorer_timeouts
         self._restarts = restarts
+        self._scorers = scorers
         self._rewards = RewardDesk(coordinator, self._run)
 
     def _run(self, run_id: str) -> Run:
@@ -130,9 +135,14 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         if len(request.tasks) > MAX_TASKS_PER_CALL:
             raise InvalidInput(f"{len(request.tasks)} tasks in one call; send at most {MAX_TASKS_PER_CALL}")
         specs = await asyncio.to_thread(self._task_specs, request, run.spec.config_json)
-        duplicates = sum(spec.key in run.tasks for spec in specs)
+        new = [spec for spec in specs if spec.key not in run.tasks]
+        unfit = await unfit_tasks(self._scorers, run.spec, new)
+        if not run.tasks and (hopeless := next((found for found in unfit if found.all), None)):
+            raise InvalidInput(hopeless.sentence())
         await self._coordinator.call(TasksSubmitted(request.run_id, specs))
-        return api.SubmitTasksReply(tree_ids=[spec.tree_id for spec in specs], duplicates=duplicates)
+        return api.SubmitTasksReply(
+            tree_ids=[spec.tree_id for spec in specs], duplicates=len(specs) - len(new), unfit=map(_unfit, unfit)
+        )
 
     def _task_specs(self, request: api.SubmitTasksRequest, config_json: str) -> list[TaskSpec]:
         chat = ChatSettings.of(config_json)
@@ -271,6 +281,13 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
             restarts=self._restarts.get(name, 0),
             pool=session.hello.pool,
         )
+
+
+def _unfit(found: Unfit) -> api.UnfitTasks:
+    task_id, reason = next(iter(found.reasons.items()))
+    return api.UnfitTasks(
+        scorer=found.scorer, seen=found.seen, count=len(found.reasons), task_id=task_id, reason=reason
+    )
 
 
 def add_rollouts(rollouts: RolloutsApi, server: grpc.aio.Server) -> None:

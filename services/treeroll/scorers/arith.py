@@ -15,11 +15,18 @@ class ArithScorer:
     name = "arith"
     version = 1
 
+    def check_fields(self, item: ScoreItem) -> None:
+        """MissingInput without an answer, ValueError if it is not an integer."""
+        self._integer(item)
+
     def score(self, item: ScoreItem) -> float:
         """1.0 or 0.0. MissingInput without an answer, ValueError if it is not an integer."""
+        # Compared as text: int() refuses long runs of digits.
+        return float(last_boxed(behind_thoughts(item.completion)) == self._integer(item))
+
+    @staticmethod
+    def _integer(item: ScoreItem) -> str:
         answer = answer_of(item)
         if not _INTEGER.fullmatch(answer):
             raise ValueError(f"the task's answer {answer[:50]!r} is not an integer in plain digits")
-        return float(
-            last_boxed(behind_thoughts(item.completion)) == answer
-        )  # text, as int() refuses long runs of digits
+        return answer

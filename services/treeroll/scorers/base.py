@@ -115,8 +115,13 @@ class ScoringService(Protocol):
         """Make ready. Unavailable if it cannot be."""
         ...
 
-    async def score(self, requests: Sequence[ScoreRequest], timeout_s: float) -> list[ScoreResult]:
-        """One result per request, in order. Unavailable, and no result, if the service stops meanwhile."""
+    async def score(
+        self, requests: Sequence[ScoreRequest], timeout_s: float, *, first: bool = False
+    ) -> list[ScoreResult]:
+        """One result per request, in order; `first`: before what waits already.
+
+        Unavailable, and no result, if the service stops meanwhile.
+        """
         ...
 
     async def stop(self) -> None:

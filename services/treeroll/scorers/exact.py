@@ -14,6 +14,10 @@ class ExactScorer:
     name = "exact"
     version = 1
 
+    def check_fields(self, item: ScoreItem) -> None:
+        """MissingInput without an answer."""
+        answer_of(item)
+
     def score(self, item: ScoreItem) -> float:
         """1.0 or 0.0. MissingInput without an answer."""
         answer = answer_of(item)

@@ -24,9 +24,11 @@ class InlineScorers:
     async def stop(self) -> None:
         """Nothing to stop."""
 
-    async def score(self, requests: Sequence[ScoreRequest], timeout_s: float = 10.0) -> list[ScoreResult]:
+    async def score(
+        self, requests: Sequence[ScoreRequest], timeout_s: float = 10.0, *, first: bool = False
+    ) -> list[ScoreResult]:
         """One result per request, in order."""
-        del timeout_s  # nothing here can enforce it
+        del timeout_s, first  # nothing here can enforce it, and nothing waits
         results = [_score(request) for request in requests]
         for result in results:
             self.counts.add(result)

@@ -51,8 +51,10 @@ class ScorerPool:
             if not result.done():
                 result.set_exception(_stopped())
 
-    async def score(self, requests: Sequence[ScoreRequest], timeout_s: float = 10.0) -> list[ScoreResult]:
-        """One result per request, in order; `timeout_s` is for each, once its scorer is loaded.
+    async def score(
+        self, requests: Sequence[ScoreRequest], timeout_s: float = 10.0, *, first: bool = False
+    ) -> list[ScoreResult]:
+        """One result per request, in order; `timeout_s` is for each, once its scorer is loaded. `first`: before others.
 
         Waits for room when too much is under way. Unavailable if the pool does not run or stops meanwhile: nothing
         is then known about the requests, and nothing must be recorded as their error.
@@ -60,7 +62,7 @@ class ScorerPool:
         results: list[asyncio.Future[ScoreResult]] = []
         try:
             for request in requests:
-                results.append(await self._submit(Job(request.scorer, request.item, timeout_s)))
+                results.append(await self._submit(Job(request.scorer, request.item, timeout_s), first))
             return await asyncio.gather(*results)
         finally:
             for result in results:
@@ -85,7 +87,7 @@ class ScorerPool:
                     outcome.close()
             raise
 
-    async def _submit(self, job: Job) -> "asyncio.Future[ScoreResult]":
+    async def _submit(self, job: Job, first: bool) -> "asyncio.Future[ScoreResult]":
         await self._room.acquire()
         if not self._lanes:
             self._room.release()
@@ -93,7 +95,10 @@ class ScorerPool:
         result: asyncio.Future[ScoreResult] = asyncio.get_running_loop().create_future()
         self._open.add(result)
         result.add_done_callback(self._closed)
-        self._backlog.append(Pending(job, result))
+        if first:
+            self._backlog.put_back([Pending(job, result)])
+        else:
+            self._backlog.append(Pending(job, result))
         return result
 
     def _closed(self, result: "asyncio.Future[ScoreResult]") -> None:

@@ -23,10 +23,22 @@ class RegexScorer:
         except (re.error, RecursionError, OverflowError) as error:
             raise InvalidInput(f"scorer 'regex': {pattern[:200]!r} is not a regular expression: {error}") from None
 
+    def check_fields(self, item: ScoreItem) -> None:
+        """As `score`."""
+        self._of(item)
+
     def score(self, item: ScoreItem) -> float:
-        """1.0 or 0.0. MissingInput if neither run nor task has a pattern, re.error if the task's does not compile."""
-        pattern = self._pattern or re.compile(self._task_pattern(item))
-        return float(pattern.search(item.completion) is not None)
+        """1.0 or 0.0. MissingInput if neither run nor task has a pattern, ValueError if the task's does not compile."""
+        return float(self._of(item).search(item.completion) is not None)
+
+    def _of(self, item: ScoreItem) -> "re.Pattern[str]":
+        if self._pattern is not None:
+            return self._pattern
+        pattern = self._task_pattern(item)
+        try:
+            return re.compile(pattern)
+        except (re.error, RecursionError, OverflowError) as error:
+            raise ValueError(f"the task's pattern {pattern[:50]!r} is not a regular expression: {error}") from None
 
     @staticmethod
     def _task_pattern(item: ScoreItem) -> str:

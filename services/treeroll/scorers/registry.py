@@ -10,12 +10,14 @@ from treeroll.scorers.arith import ArithScorer
 from treeroll.scorers.base import Scorer
 from treeroll.scorers.call import CallScorer
 from treeroll.scorers.exact import ExactScorer
+from treeroll.scorers.fitness import ChecksTasks, ReadsTasks, TaskCheck
 from treeroll.scorers.http import HttpScorer
 from treeroll.scorers.math import MathScorer
 from treeroll.scorers.regex import RegexScorer
 from treeroll.scorers.spec import ScorerSpec
 
 CLIENT = "client"  # no scorer of ours: the client reports the rewards
+CHECK = "check"  # `check:SCORER` checks tasks in a worker; nobody may name it for a run
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ KINDS: dict[str, ScorerKind] = {
 def build(text: str) -> Scorer:
     """The scorer a run names. InvalidInput says in one sentence what is wrong and what exists."""
     spec = ScorerSpec.parse(text)
+    if spec.name == CHECK and isinstance(scorer := build(spec.argument), ReadsTasks):
+        return TaskCheck(scorer, text)
     kind = KINDS.get(spec.name)
     if kind is None:
         raise InvalidInput(f"unknown scorer '{text[:200]}'{_hint(spec.name)}; choose one of {_usages()}")
@@ -97,10 +101,20 @@ def check(text: str, python_modules: Collection[str] | None = None) -> ScorerLab
     if text == CLIENT:
         return ScorerLabel(CLIENT, 1)
     spec = ScorerSpec.parse(text)
+    if spec.name == CHECK:
+        raise InvalidInput(f"unknown scorer '{text[:200]}'; choose one of {_usages()}")
     if spec.name == "python" and python_modules is not None:
         _check_allowed(spec.argument.partition(":")[0], python_modules)
     scorer = build(text)
     return ScorerLabel(scorer.name, scorer.version)
+
+
+def task_checker(text: str) -> ChecksTasks | None:
+    """The scorer, if it needs something of a task; foreign code is not loaded. InvalidInput as `build`."""
+    if ScorerSpec.parse(text).name in (CLIENT, "python"):
+        return None
+    scorer = build(text)
+    return scorer if isinstance(scorer, ChecksTasks) else None
 
 
 def summaries() -> dict[str, str]:

@@ -118,12 +118,13 @@ async def local_service(
     store = store or MemoryStore()
     tokenizer = fleet_tokenizer(config.generator)
     timeouts: dict[str, float] = {}
-    scoring = Scoring(InlineScorers(), timeouts)
+    scorers = InlineScorers()
+    scoring = Scoring(scorers, timeouts)
     core = make_coordinator(config, tokenizer, store, await store.open(), scoring)
     feed = Feed(store, partial(runs.outlook, core.state))
     core.on_emit = feed.notify
     plane = ReplicaPlane(core, config.coordinator.heartbeat_s, tokenizer)
-    rollouts = RolloutsApi(core, plane, feed, tokenizer, timeouts, {})
+    rollouts = RolloutsApi(core, plane, feed, tokenizer, timeouts, {}, scorers)
     server, port = await start_server(config.coordinator, rollouts, plane, Readiness(core))
     jobs = (core.run(), core.keep_time(), scoring.run(core))
     tasks = [asyncio.create_task(job) for job in jobs]

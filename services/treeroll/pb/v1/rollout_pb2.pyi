@@ -217,12 +217,28 @@ class SubmitTasksRequest(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., epoch: _Optional[int] = ..., tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ...) -> None: ...
 
 class SubmitTasksReply(_message.Message):
-    __slots__ = ("tree_ids", "duplicates")
+    __slots__ = ("tree_ids", "duplicates", "unfit")
     TREE_IDS_FIELD_NUMBER: _ClassVar[int]
     DUPLICATES_FIELD_NUMBER: _ClassVar[int]
+    UNFIT_FIELD_NUMBER: _ClassVar[int]
     tree_ids: _containers.RepeatedScalarFieldContainer[str]
     duplicates: int
-    def __init__(self, tree_ids: _Optional[_Iterable[str]] = ..., duplicates: _Optional[int] = ...) -> None: ...
+    unfit: _containers.RepeatedCompositeFieldContainer[UnfitTasks]
+    def __init__(self, tree_ids: _Optional[_Iterable[str]] = ..., duplicates: _Optional[int] = ..., unfit: _Optional[_Iterable[_Union[UnfitTasks, _Mapping]]] = ...) -> None: ...
+
+class UnfitTasks(_message.Message):
+    __slots__ = ("scorer", "seen", "count", "task_id", "reason")
+    SCORER_FIELD_NUMBER: _ClassVar[int]
+    SEEN_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    scorer: str
+    seen: int
+    count: int
+    task_id: str
+    reason: str
+    def __init__(self, scorer: _Optional[str] = ..., seen: _Optional[int] = ..., count: _Optional[int] = ..., task_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class CloseRunRequest(_message.Message):
     __slots__ = ("run_id",)
