@@ -138,6 +138,10 @@ def test_a_model_that_does_not_say_its_context_needs_it_configured(
     assert Tokenizer(model, 300).max_model_len == 300
 
 
+def nobody() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
 def test_what_transformers_said_is_kept_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Path] = []
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -157,6 +161,9 @@ def test_what_transformers_said_is_kept_until_a_file_changes(tmp_path: Path, mon
     assert load() == 3
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
     assert load() == 4  # nowhere to keep it
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", nobody)
+    assert load() == 5  # a user without a home
     facts._answer.cache_clear()
 
 

@@ -12,6 +12,7 @@ class ToolDesk:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
+        tokenizer.encode_continuation("")  # what encodes is made when it is first used: not in the middle of a step
 
     def __call__(self, tool: Tool, text: str, remark: str) -> Observation:
         """The tool's answer to the call that the text ends with, and the remark behind it."""

@@ -141,13 +141,13 @@ def _text_parts(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _answer(model_dir: Path, content: str) -> dict[str, Any]:
     """What transformers says of a directory of this content, which may stand in the cache."""
     asked = f"{content} {version('transformers')} {version('tokenizers')} {Path(child.__file__).read_bytes()!r}"
-    kept = _cache_dir() / f"{sha256(asked.encode()).hexdigest()[:32]}.json"
+    name = f"{sha256(asked.encode()).hexdigest()[:32]}.json"
     try:
-        return dict(json.loads(kept.read_text()))
+        return dict(json.loads((_cache_dir() / name).read_bytes()))
     except (OSError, ValueError):
         answer = _ask(model_dir)
     try:
-        _keep(kept, answer)
+        _keep(_cache_dir() / name, answer)
     except OSError as error:
         log.info("what transformers says of %s is not kept: %s", model_dir, error)
     return answer
@@ -158,24 +158,29 @@ def _ask(model_dir: Path) -> dict[str, Any]:
     command = [sys.executable, "-P", child.__file__, str(model_dir)]
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter and module
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=CHILD_TIMEOUT_S, check=True, text=True
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=CHILD_TIMEOUT_S, check=True
         )
         return dict(json.loads(done.stdout))
     except subprocess.TimeoutExpired:
         raise InvalidInput(f"transformers has not read {model_dir} within {CHILD_TIMEOUT_S:g} s") from None
     except subprocess.CalledProcessError as error:
-        last = (error.stderr or "").strip().rpartition("\n")[2] or f"exit status {error.returncode}"
+        said = error.stderr.decode(errors="replace").strip()
+        last = said.rpartition("\n")[2] or f"exit status {error.returncode}"
         raise InvalidInput(f"transformers cannot read {model_dir}: {last}") from None
 
 
 def _cache_dir() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "treeroll" / "models"
+    """Where answers are kept. OSError for a user without a home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "treeroll" / "models"
+    except RuntimeError as error:
+        raise FileNotFoundError(error) from None
 
 
 def _keep(path: Path, answer: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps(answer))
+    temporary.write_bytes(json.dumps(answer).encode())
     temporary.replace(path)
     oldest_first = sorted(path.parent.glob("*.json"), key=lambda kept: kept.stat().st_mtime)
     for kept in oldest_first[:-CACHED_MODELS]:
