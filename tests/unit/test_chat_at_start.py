@@ -1,6 +1,7 @@
 """A service that says it is ready has loaded what renders chat messages, or knows why it cannot."""
 
 import asyncio
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -9,30 +10,33 @@ import pytest
 from tests.support.chat_models import CHATML, chat_model
 
 from treeroll import service
-from treeroll.config import StoreConfig
+from treeroll.config import CoordinatorConfig, StoreConfig
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import InvalidInput
 from treeroll.generator.config import GeneratorConfig
+from treeroll.scorers.pool import ScorerPool
 from treeroll.service import ServiceConfig, serve
 from treeroll.tokenizer import Tokenizer
 
 
 async def start(monkeypatch: pytest.MonkeyPatch, model: Path, chat_template: Path | None = None) -> Tokenizer:
-    """The tokenizer of a service of this model at the moment that it begins to listen."""
+    """The tokenizer of a service of this model at the moment that it begins to answer."""
     found: list[Tokenizer] = []
 
-    async def listen(stack: Any, config: Any, tokenizer: Tokenizer, *more: Any) -> None:
-        found.append(tokenizer)
+    async def answer(stack: Any, base: Any, *more: Any) -> None:
+        found.append(base.tokenizer)
 
-    async def no_ray(*_: Any) -> None:
+    async def nothing(*_: Any) -> None:
         pass
 
     for name in ("tune_gc", "tune_malloc"):  # of a whole process
         monkeypatch.setattr(service, name, lambda: None)
-    monkeypatch.setattr(service, "_serve_on", listen)
-    monkeypatch.setattr(service, "_start_ray", no_ray)
+    for name in ("start", "stop"):
+        monkeypatch.setattr(ScorerPool, name, nothing)
+    monkeypatch.setattr(service, "running_ray", lambda *_: nullcontext())
+    monkeypatch.setattr(service, "_serve_on", answer)
     generator = GeneratorConfig(model=model, engine="none", chat_template=chat_template)
-    config = ServiceConfig(generator=generator, store=StoreConfig(url="memory"))
+    config = ServiceConfig(generator=generator, store=StoreConfig(url="memory"), coordinator=CoordinatorConfig(port=0))
     await serve(config, lambda address: None, asyncio.Event())
     return found[0]
 
