@@ -82,11 +82,13 @@ async def test_a_resumed_rollout_goes_on_with_its_day(calendar: Calendar, tmp_pa
     tasks.write_text("".join(f"{json.dumps(task(f't{number}'))}\n" for number in range(4)))
     async with local_service(model=chat_model(tmp_path, DATED)) as service:
         service.start_replica("r0")
-        assert await rollout(service, out, tasks=tasks, limit=2, recipe="flat") == 0
+        assert await rollout(service, out, tasks=tasks, limit=2, recipe="flat", scorer=None) == 0
         calendar.day = 2
         with pytest.raises(InvalidInput, match=r'--resume: .* chat_date = "2026-03-01", now it is "2026-03-02"'):
-            await rollout(service, out, tasks=tasks, recipe="flat", mode=Mode.RESUME, chat_date="2026-03-02")
-        assert await rollout(service, out, tasks=tasks, limit=4, recipe="flat", mode=Mode.RESUME) == 0
+            await rollout(
+                service, out, tasks=tasks, recipe="flat", scorer=None, mode=Mode.RESUME, chat_date="2026-03-02"
+            )
+        assert await rollout(service, out, tasks=tasks, limit=4, recipe="flat", scorer=None, mode=Mode.RESUME) == 0
     rows = pq.read_table(out / "samples.parquet", columns=["task_id", "prompt_text"]).to_pylist()
     assert {row["task_id"] for row in rows} == {"t0", "t1", "t2", "t3"}
     assert {row["prompt_text"] for row in rows} == {"01: [user]1+1[end][assistant]"}
@@ -197,10 +199,10 @@ async def test_a_template_of_ones_own_makes_other_prompts_and_another_hash(tmp_p
         async with local_service(chat_template=file) as service, await connect_async(service.address) as client:
             service.start_replica("r0")
             if not hashes:
-                assert await rollout(service, out, tasks=tasks, limit=1, recipe="flat") == 0
+                assert await rollout(service, out, tasks=tasks, limit=1, recipe="flat", scorer=None) == 0
             else:
                 with pytest.raises(InvalidInput, match=f"--resume: .* tokenizer_hash {hashes[0]}, now it is"):
-                    await rollout(service, out, tasks=tasks, recipe="flat", mode=Mode.RESUME)
+                    await rollout(service, out, tasks=tasks, recipe="flat", scorer=None, mode=Mode.RESUME)
             run = await client.create_run("r", **RUN)
             [tree_id] = await run.submit([task()])
             tree = await client.get_tree(tree_id)
