@@ -13,10 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from treeroll.chat.variables import plain_kwargs
 from treeroll.errors import InvalidInput
+from treeroll.sampling import MAX_STOP_CHARS, MAX_STOPS
 
 # Beyond this, sums of amounts would not fit the integers of records.
 MAX_AMOUNT = 2**62
 Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT)]
+StopString = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARS)]
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class Config(BaseModel):
@@ -87,7 +90,17 @@ class RunConfig(Config):
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
     """Tokens are drawn from the likeliest ones that together have this probability; 1: off."""
     top_k: int = Field(default=0, ge=0)
-    """0: off."""
+    """0, or -1 as in vLLM and verl: off."""
+    min_p: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Tokens less likely than so much of the likeliest one are not sampled; 0: off."""
+    repetition_penalty: float = Field(default=1.0, gt=0.0, le=100.0)
+    """What logits of tokens that the path has already, prompt included, are divided by (multiplied where negative)."""
+    min_tokens: int = Field(default=0, ge=0)
+    """Completion tokens of a path before which no end of sequence, stop id or stop string ends it."""
+    stop: tuple[StopString, ...] = Field(default=(), max_length=MAX_STOPS)
+    """Texts that end a path with the token that completes one; it stays in the path. One text, or a list."""
+    stop_token_ids: tuple[TokenId, ...] = Field(default=(), max_length=MAX_STOPS)
+    """Ids that end a path, beside the model's end of sequence."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Fixes every policy decision, and with the simulated engine every token."""
     weight: float = Field(default=1.0, ge=1e-3, le=1e3)
@@ -136,6 +149,18 @@ class RunConfig(Config):
             return plain_kwargs(kwargs)
         except InvalidInput as error:
             raise ValueError(str(error)) from None
+
+    @field_validator("top_k", mode="before")
+    @classmethod
+    def _minus_one_is_off(cls, value: Any) -> Any:
+        return 0 if value == -1 and value is not True else value
+
+    @field_validator("stop", "stop_token_ids", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        if value is None:
+            return ()
+        return (value,) if isinstance(value, str | int) else value
 
     @model_validator(mode="after")
     def _one_budget_of_tokens(self) -> "RunConfig":

@@ -18,9 +18,10 @@ from treeroll.demo import MODEL_DIR
 from treeroll.errors import InvalidInput
 from treeroll.generator.config import GeneratorConfig, SimulatedLatency
 from treeroll.generator.detokenizer import Detokenizer
-from treeroll.generator.engine import EngineRequest, SamplingSettings
+from treeroll.generator.engine import EngineRequest
 from treeroll.generator.simulated_engine import SimulatedEngine
 from treeroll.policy.base import Limits
+from treeroll.sampling import Sampling
 from treeroll.tokenizer import Tokenizer
 
 BLOCK = 32
@@ -47,7 +48,7 @@ class SimulatedRawEngine:
 
     async def complete(self, prefix: Sequence[int], tokens: int, stop_ids: Sequence[int]) -> Completion:
         self._requests += 1
-        settings = SamplingSettings(stop_token_ids=tuple(stop_ids), ignore_eos=not stop_ids)
+        settings = Sampling(stop_token_ids=tuple(stop_ids), ignore_eos=not stop_ids)
         ids = array("i", prefix).tobytes()
         name = f"r{self._requests}"
         request = EngineRequest(name, ids, len(prefix), len(prefix) + tokens, settings, self._requests)

@@ -14,8 +14,9 @@ from treeroll.demo import MODEL_DIR
 from treeroll.errors import InvalidInput
 from treeroll.generator.config import GeneratorConfig, SimulatedLatency
 from treeroll.generator.detokenizer import Detokenizer
-from treeroll.generator.engine import Delta, Engine, EngineRequest, SamplingSettings
+from treeroll.generator.engine import Delta, Engine, EngineRequest
 from treeroll.generator.factory import make_engine
+from treeroll.sampling import Sampling
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 
@@ -23,7 +24,7 @@ EOS = 1
 BLOCK = 32
 NUMBERS = count()
 TOKENIZER = Detokenizer(MODEL_DIR).tokenizer
-TO_THE_END = SamplingSettings(stop_token_ids=(EOS,), ignore_eos=True)
+TO_THE_END = Sampling(ignore_eos=True)
 
 
 @pytest_asyncio.fixture(
@@ -42,7 +43,7 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
     await engine.shutdown()
 
 
-def ask(prefix: list[int], max_total: int, sampling: SamplingSettings = TO_THE_END, seed: int = 0) -> EngineRequest:
+def ask(prefix: list[int], max_total: int, sampling: Sampling = TO_THE_END, seed: int = 0) -> EngineRequest:
     ids = array("i", prefix).tobytes()
     return EngineRequest(f"q{next(NUMBERS)}", ids, min(len(prefix), 20), max_total, sampling, seed, cache_salt="w0")
 
@@ -95,7 +96,7 @@ async def test_a_request_ends_exactly_at_its_limit(engine: Engine) -> None:
 
 
 async def test_a_stop_token_ends_a_request_and_is_its_last_token(engine: Engine) -> None:
-    got = await run(engine, ask(prompt("Compute 3+5+27.\n"), 400, SamplingSettings(stop_token_ids=(EOS,))))
+    got = await run(engine, ask(prompt("Compute 3+5+27.\n"), 400, Sampling(stop_token_ids=(EOS,))))
     assert got.finish == "eos"
     assert got.token_ids[-1] == EOS
     assert EOS not in got.token_ids[:-1]

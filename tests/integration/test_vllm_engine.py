@@ -48,7 +48,9 @@ async def fleet(ray_cluster: None) -> AsyncIterator[Fleet]:
     lost: list[tuple[str, int]] = []
     config = GeneratorConfig(replicas=2, slots=32, kv_cache_gib=0.25, health_interval_s=1.0)
     async with FakeCoordinator(run_ahead=4) as coordinator:
-        supervisor = Supervisor(config, coordinator.address, lambda *who: lost.append(who))
+        supervisor = Supervisor(
+            config, coordinator.address, lambda name, incarnation, cause: lost.append((name, incarnation))
+        )
         task = asyncio.create_task(supervisor.run())
         await asyncio.wait_for(supervisor.wait_ready(), START_TIMEOUT_S)
         words = {name: await first_words(coordinator, name) for name in ("r0", "r1")}

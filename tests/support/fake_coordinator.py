@@ -3,7 +3,7 @@
 import asyncio
 from array import array
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import replica_pb2_grpc
+from treeroll.sampling import Sampling
 
 MESSAGE_BYTES = 64 << 20
 
@@ -109,9 +110,8 @@ class FakeCoordinator(replica_pb2_grpc.ReplicaPlaneServicer):
     ) -> list[int]:
         """Start branches of one prefix in one message; seeds count up from `seed`."""
         ids = array("i", prefix)
-        more = {"temperature": 1.0, "top_p": 1.0, "stop_token_ids": [1], **more}
-        fields = {f.name for f in wire.Sampling.DESCRIPTOR.fields}
-        sampling = wire.Sampling(**{key: more.pop(key) for key in list(more) if key in fields})
+        own = {field.name: more.pop(field.name) for field in fields(Sampling) if field.name in more}
+        sampling = wire.Sampling(**asdict(Sampling(**own).ending_with([1])))
         seed = more.pop("seed", 0)
         more = {"prompt_tokens": len(ids), "prefix_tokens": len(ids), "cache_salt": "w0", **more}
         starts = []

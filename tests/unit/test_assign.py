@@ -6,12 +6,13 @@ import pytest
 
 from treeroll.core.model.effects import StartBranch
 from treeroll.core.model.events import ReplicaHeard, ReplicaJoined, RunCreated, TasksSubmitted
-from treeroll.core.model.run import RunSpec, Sampling, TaskSpec
+from treeroll.core.model.run import RunSpec, TaskSpec
 from treeroll.core.model.state import CoreSettings, State
 from treeroll.core.step import step
 from treeroll.policies import registry
 from treeroll.policies.build import build_policies
 from treeroll.policy.base import Limits
+from treeroll.sampling import Sampling
 
 
 def fleet(placement: str, leaves: int, **params: object) -> State:

@@ -9,9 +9,9 @@ from treeroll.coordinator import records
 from treeroll.coordinator.starts import StartOrders
 from treeroll.core.growth.credit import TreeShape, path_weights
 from treeroll.core.model.effects import Effect, PersistNode, StartBranch
-from treeroll.core.model.run import Sampling
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.policy.base import Limits
+from treeroll.sampling import Sampling
 from treeroll.simulation.world import World
 from treeroll.store.memory import MemoryStore
 

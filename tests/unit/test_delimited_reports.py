@@ -6,13 +6,14 @@ import pytest
 
 from treeroll.core.model.effects import StartBranch
 from treeroll.core.model.events import EndKind, ReplicaJoined, RunCreated, SegmentReported, TasksSubmitted
-from treeroll.core.model.run import RunSpec, Sampling, TaskSpec
+from treeroll.core.model.run import RunSpec, TaskSpec
 from treeroll.core.model.state import CoreSettings, State
 from treeroll.core.step import step
 from treeroll.errors import BrokenInvariant
 from treeroll.policies import registry
 from treeroll.policies.build import build_policies
 from treeroll.policy.base import Delimiter, Limits
+from treeroll.sampling import Sampling
 
 # A prompt of 5 tokens and up to 3 segments: paths end at 105.
 LIMITS = Limits(leaves=1, segment_tokens=32, max_depth=3, max_tokens=100)

@@ -12,10 +12,11 @@ from treeroll.demo import MODEL_DIR
 from treeroll.errors import EngineError, InvalidInput
 from treeroll.generator.config import SimulatedLatency
 from treeroll.generator.detokenizer import Detokenizer
-from treeroll.generator.engine import EngineRequest, SamplingSettings
+from treeroll.generator.engine import EngineRequest
 from treeroll.generator.simulated_cache import BlockCache, Holding
 from treeroll.generator.simulated_engine import LETTERS, SimulatedEngine
 from treeroll.generator.simulated_text import Writer, chain_of
+from treeroll.sampling import Sampling
 
 TOKENIZER = Detokenizer(MODEL_DIR).tokenizer
 PROMPT = TOKENIZER.encode("Compute 12+4*6-30.\n").ids
@@ -87,7 +88,7 @@ def test_the_cache_never_holds_more_than_it_has(steps: list[tuple[int, int, int]
 
 
 def ask(name: str, max_total: int = 200, prefix: list[int] = PROMPT, seed: int = 0) -> EngineRequest:
-    sampling = SamplingSettings(stop_token_ids=(1,), ignore_eos=True)
+    sampling = Sampling(ignore_eos=True)
     return EngineRequest(name, array("i", prefix).tobytes(), len(PROMPT), max_total, sampling, seed)
 
 

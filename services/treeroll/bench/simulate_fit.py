@@ -14,8 +14,9 @@ from treeroll.bench.raw_engine import SEED, default_block_size, on_gpu
 from treeroll.bench.rounds import median
 from treeroll.generator.affinity import claim_cores
 from treeroll.generator.config import GeneratorConfig
-from treeroll.generator.engine import Engine, EngineRequest, SamplingSettings
+from treeroll.generator.engine import Engine, EngineRequest
 from treeroll.generator.vllm_engine import VllmEngine
+from treeroll.sampling import Sampling
 from treeroll.simulation.step_model import StepModel, fit
 
 DECODED_TOKENS = 129
@@ -88,7 +89,7 @@ class _Probe:
         """When the request had how many tokens."""
         ids = array("i", [self._random.randrange(64) for _ in range(prefix)])
         request = EngineRequest(
-            f"fit-{next(self._numbers)}", ids.tobytes(), prefix, prefix + new, SamplingSettings(ignore_eos=True), 0
+            f"fit-{next(self._numbers)}", ids.tobytes(), prefix, prefix + new, Sampling(ignore_eos=True), 0
         )
         times, tokens = [], 0
         async for delta in self._engine.generate(request):

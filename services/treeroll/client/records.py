@@ -76,6 +76,12 @@ class TreeRecord:
     temperature: float
     top_p: float
     top_k: int
+    min_p: float
+    repetition_penalty: float
+    min_tokens: int
+    stop: list[str]
+    stop_token_ids: list[int]
+    """The run's own, beside the model's end of sequence."""
     logprobs_mode: str
     tokenizer_hash: str
     allotted_leaves: int
@@ -117,6 +123,11 @@ class TreeRecord:
             temperature=tree.temperature,
             top_p=tree.top_p,
             top_k=tree.top_k,
+            min_p=tree.min_p,
+            repetition_penalty=tree.repetition_penalty,
+            min_tokens=tree.min_tokens,
+            stop=list(tree.stop),
+            stop_token_ids=list(tree.stop_token_ids),
             logprobs_mode=tree.logprobs_mode,
             tokenizer_hash=tree.tokenizer_hash,
             allotted_leaves=tree.allotted_leaves,

@@ -6,7 +6,7 @@ is computed when a tree is assembled.
 
 import struct
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import lru_cache
 
 import numpy as np
@@ -25,6 +25,8 @@ from treeroll.records.wire import encode_node
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus, Observation, Origin, StopReason
 
 CLIENT_SCORER = "client"
+# Fields of a run's Sampling that are in the header of its trees.
+RECORDED = frozenset(pb.Tree.DESCRIPTOR.fields_by_name)
 EMPTY = Observation(b"", "")
 # What an origin says of its nodes that records say, too.
 _OF_ORIGIN = [part.name for part in fields(Origin) if part.name in pb.Node.DESCRIPTOR.fields_by_name]
@@ -80,7 +82,7 @@ def _ledger(ledger: Ledger) -> pb.Ledger:
 
 def task_header(run: Run, task: TaskSpec, tokenizer_hash: str, logprobs_mode: str) -> pb.Tree:
     """Header of a tree that has not started."""
-    sampling = run.spec.sampling
+    sampling = {name: value for name, value in asdict(run.spec.sampling).items() if name in RECORDED}
     header = pb.Tree(
         tree_id=task.tree_id,
         run_id=run.spec.run_id,
@@ -88,9 +90,7 @@ def task_header(run: Run, task: TaskSpec, tokenizer_hash: str, logprobs_mode: st
         epoch=task.epoch,
         prompt_text=task.prompt_text,
         status=TreeStatus.WAITING.value,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
+        **sampling,
         logprobs_mode=logprobs_mode,
         tokenizer_hash=tokenizer_hash,
         extra_json=task.extra_json,

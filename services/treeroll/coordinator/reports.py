@@ -13,6 +13,7 @@ from treeroll.tree.node import Tokens
 
 END_KINDS = {
     wire.END_REASON_EOS: EndKind.EOS,
+    wire.END_REASON_STOP: EndKind.STOP,
     wire.END_REASON_LENGTH: EndKind.LENGTH,
     wire.END_REASON_STOPPED: EndKind.STOPPED,
     wire.END_REASON_CREDIT: EndKind.CREDIT,

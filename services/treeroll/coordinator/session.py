@@ -1,12 +1,12 @@
 """One replica incarnation as the coordinator sees it: what it has reported, and what it must be told."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from treeroll import clock
 from treeroll.core.model.effects import ForgetTree, StartBranch, StopBranch
-from treeroll.core.model.run import Sampling
 from treeroll.pb.v1 import replica_pb2 as wire
+from treeroll.sampling import Sampling
 
 # Prefixes in one message; far below the limit of a message, so that the last one always fits.
 MESSAGE_BYTES = 4 << 20
@@ -121,13 +121,5 @@ def start_command(effect: StartBranch, sampling: wire.Sampling) -> wire.StartBra
 
 
 def sampling_command(sampling: Sampling, eos_token_ids: list[int]) -> wire.Sampling:
-    """Sampling settings as a replica takes them."""
-    return wire.Sampling(
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        stop_token_ids=[] if sampling.ignore_eos else eos_token_ids,
-        top_logprobs=sampling.top_logprobs,
-        per_request_seed=sampling.per_request_seed,
-        ignore_eos=sampling.ignore_eos,
-    )
+    """Sampling settings as a replica takes them; its model's sequences end with `eos_token_ids`."""
+    return wire.Sampling(**asdict(sampling.ending_with(eos_token_ids)))

@@ -15,13 +15,14 @@ from treeroll.coordinator.models import check_branch_models, route_policy, run_m
 from treeroll.coordinator.prompts import ChatSettings, prompt_of
 from treeroll.coordinator.records import CLIENT_SCORER
 from treeroll.core.model.history import History
-from treeroll.core.model.run import RunSpec, Sampling, TaskSpec
+from treeroll.core.model.run import RunSpec, TaskSpec
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.policies import recipes
 from treeroll.policies.build import build_policies
 from treeroll.policies.clashes import entropy_clashes
 from treeroll.policy.base import BranchPolicy, Inserts, Limits, ReadsValues
+from treeroll.sampling import Sampling
 from treeroll.scorers.base import MAX_REWARD
 from treeroll.scorers.registry import check as check_scorer
 from treeroll.tokenizer import Tokenizer
@@ -86,14 +87,7 @@ def run_spec(
         config_json=_resolved(config, limits, top_logprobs),
         seed=config.seed,
         max_tokens=limits.max_tokens,
-        sampling=Sampling(
-            config.temperature,
-            config.top_p,
-            config.top_k,
-            top_logprobs,
-            config.per_request_seed,
-            config.ignore_eos,
-        ),
+        sampling=_sampling(config, limits, top_logprobs, vocabulary),
         segment=policies.segment,
         branch=policies.branch,
         prune=policies.prune,
@@ -108,6 +102,20 @@ def run_spec(
         history=history,
         budget=run_budget(config, limits.max_tokens, policies.segment),
     )
+
+
+def _sampling(config: RunConfig, limits: Limits, top_logprobs: int, vocabulary: int) -> Sampling:
+    sampling = Sampling.of(config, top_logprobs=top_logprobs, eos_token_ids=())
+    if sampling.min_tokens > limits.max_tokens:
+        raise InvalidInput(
+            f"min_tokens {sampling.min_tokens} is above max_tokens {limits.max_tokens}, so no path could end by itself;"
+            f" lower min_tokens"
+        )
+    if sampling.stop_token_ids and max(sampling.stop_token_ids) >= vocabulary:
+        raise InvalidInput(
+            f"stop_token_ids has {max(sampling.stop_token_ids)}, but the model's ids are below {vocabulary}"
+        )
+    return sampling
 
 
 def _judge(config: RunConfig, branch: BranchPolicy) -> str | None:

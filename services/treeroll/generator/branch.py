@@ -3,24 +3,27 @@
 import logging
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from treeroll import clock
 from treeroll.errors import BadOutput, EngineError, InvalidInput
 from treeroll.generator.delimiter import DelimiterScan
 from treeroll.generator.detokenizer import Detokenizer
-from treeroll.generator.engine import Delta, Engine, EngineRequest, SamplingSettings, check_numbers
+from treeroll.generator.engine import Delta, Engine, EngineRequest, check_numbers
 from treeroll.generator.outbox import Outbox
 from treeroll.generator.segmenter import Cut, DelimitedSegmenter, Segmenter
 from treeroll.generator.sequence import GrantSequence
+from treeroll.generator.stop_scan import StopScan
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
+from treeroll.sampling import Sampling
 
 log = logging.getLogger(__name__)
 
 # How many delimited segments count as one of run-ahead credit: an engine may decode several before it says so.
 SHORT_SEGMENTS = 4
+ENDS_OF_PATHS = (wire.END_REASON_EOS, wire.END_REASON_STOP, wire.END_REASON_LENGTH)
 MAX_ERROR_CHARS = 1000
 
 
@@ -63,6 +66,11 @@ class Branch:
         self._started_at = clock.wall()
         self._text = detokenizer.open(sequence.ids)
         self._held: Cut | None = None  # reported with the branch's end, as a held path must be
+        self._sampling = Sampling.of(start.sampling)
+        self._own_stop_ids = frozenset(self._sampling.stop_token_ids) - frozenset(self._sampling.eos_token_ids)
+        # Tokens of this request that nothing ends: the path's first ones, as far as the prefix does not have them.
+        self._too_early = max(0, self._sampling.min_tokens - (self._prefix_tokens - start.prompt_tokens))
+        self._stop_scan = self._open_stop_scan(detokenizer)
         self._segmenter = self._open_segmenter(run_ahead)
 
     def _open_segmenter(self, run_ahead: int) -> Segmenter:
@@ -73,6 +81,13 @@ class Branch:
         scan = DelimiterScan(start.delimiter.texts, start.delimiter.token_ids, lambda token: self._text.step((token,)))
         limit = 1 if start.hold else self._credit(run_ahead)
         return DelimitedSegmenter(self._prefix_tokens, list(start.boundaries), limit, scan, entropies)
+
+    def _open_stop_scan(self, detokenizer: Detokenizer) -> StopScan | None:
+        if not self._sampling.stop:
+            return None
+        stream = detokenizer.open(self._sequence.ids)
+        before = self._sequence.tail(self._prefix_tokens)
+        return StopScan(self._sampling.stop, lambda token: stream.step((token,)), before, self._too_early)
 
     def acknowledge(self, segments: int, run_ahead: int) -> None:
         """So many more segments of this branch are durable: its credit grows."""
@@ -118,23 +133,15 @@ class Branch:
         return self._ending is not None
 
     def _request(self) -> EngineRequest:
-        start, sampling = self._start, self._start.sampling
-        ends = list(start.boundaries)
+        start, ends = self._start, list(self._start.boundaries)
         self._check_boundaries(ends)
+        max_total = ends[0] if start.hold else start.max_total
         return EngineRequest(
             request_id=self.request_id,
             prefix_ids=self._sequence.ids.tobytes(),
             prompt_tokens=start.prompt_tokens,
-            max_total=ends[0] if start.hold else start.max_total,
-            sampling=SamplingSettings(
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                top_k=sampling.top_k,
-                stop_token_ids=tuple(sampling.stop_token_ids),
-                top_logprobs=sampling.top_logprobs,
-                per_request_seed=sampling.per_request_seed,
-                ignore_eos=sampling.ignore_eos,
-            ),
+            max_total=max_total,
+            sampling=replace(self._sampling, min_tokens=min(self._too_early, max_total - self._prefix_tokens)),
             seed=start.seed,
             cache_salt=start.cache_salt,
             priority=start.priority,
@@ -159,14 +166,17 @@ class Branch:
             self._cached_tokens = delta.cached_tokens
         if self._ending is not None:
             return
-        segmenter = self._segmenter
+        segmenter, goes_on = self._segmenter, delta.finish is None
+        delta = self._until_stop(delta)
         cuts = segmenter.feed(delta, self._engine.weight_version)
         end = self._natural_end(delta)
-        if end in (wire.END_REASON_EOS, wire.END_REASON_LENGTH) and (rest := segmenter.remainder()) is not None:
+        if end in ENDS_OF_PATHS and (rest := segmenter.remainder()) is not None:
             cuts.append(rest)
         for cut in cuts[:-1]:
             self._report(cut)
-        if end is not None:
+        if end is not None and goes_on:
+            self._held, self._ending = cuts[-1] if cuts else None, end
+        elif end is not None:
             error = f"the engine ended the request with '{delta.finish}'" if end == wire.END_REASON_ERROR else ""
             self._report(cuts[-1] if cuts else None, end, error)
         elif cuts and self._start.hold and segmenter.exhausted:
@@ -176,19 +186,30 @@ class Branch:
             if segmenter.exhausted:
                 self._ending = wire.END_REASON_CREDIT
 
+    def _until_stop(self, delta: Delta) -> Delta:
+        """The delta, up to the token that completes a stop string if one does."""
+        count = self._stop_scan.find(delta.token_ids) if self._stop_scan is not None else None
+        if count is None:
+            return delta
+        entropies = delta.entropies[:count] if delta.entropies is not None else None
+        return Delta(delta.token_ids[:count], delta.logprobs[:count], entropies, delta.cached_tokens, "stop")
+
     def _natural_end(self, delta: Delta) -> wire.EndReason | None:
-        """Why the engine's last delta ends the branch."""
+        """Why the last delta ends the branch."""
         if delta.finish is None:
             return None
         exhausted, pending = self._segmenter.exhausted, self._segmenter.pending
-        if exhausted and self._start.hold and (pending or delta.finish != "eos"):
+        if exhausted and self._start.hold and (pending or delta.finish not in ("eos", "stop")):
             return wire.END_REASON_HOLD  # at a delimiter; what came of the request after it does not matter
-        if delta.finish not in ("eos", "length"):
+        if delta.finish not in ("eos", "stop", "length"):
             return wire.END_REASON_ERROR
         if exhausted and pending:
             return wire.END_REASON_CREDIT
+        if delta.finish == "stop":
+            return wire.END_REASON_STOP
         if delta.finish == "eos":
-            return wire.END_REASON_EOS
+            own = delta.token_ids[-1] in self._own_stop_ids
+            return wire.END_REASON_STOP if own else wire.END_REASON_EOS
         held = self._start.hold and self._start.boundaries[0] < self._start.max_total
         return wire.END_REASON_HOLD if held else wire.END_REASON_LENGTH
 

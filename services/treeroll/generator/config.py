@@ -71,7 +71,7 @@ class GeneratorConfig(Config):
     tensor_parallel: int = Field(default=1, ge=1, le=64)
     """GPUs per replica."""
     logprobs_mode: Literal["processed", "raw"] = "processed"
-    """`processed`: of the distribution that was sampled from; `raw`: before temperature, top_p and top_k."""
+    """`processed`: of the distribution that was sampled from; `raw`: of the model's own logits. docs/sampling.md."""
     max_top_logprobs: int = Field(default=20, ge=0, le=100)
     """Most top logprobs that a run may ask for."""
     simulated: SimulatedLatency = Field(default_factory=SimulatedLatency)

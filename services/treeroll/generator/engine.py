@@ -6,8 +6,9 @@ from math import inf
 from typing import Literal, Protocol
 
 from treeroll.errors import BadOutput, InvalidInput
+from treeroll.sampling import Sampling
 
-Finish = Literal["eos", "length", "abort", "error"]
+Finish = Literal["eos", "stop", "length", "abort", "error"]
 # A logprob is at most 0 and an entropy at least 0, but for the rounding of float32.
 ROUNDING = 1e-3
 
@@ -27,25 +28,6 @@ class EngineInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class SamplingSettings:
-    """How to sample one request."""
-
-    temperature: float = 1.0
-    """0 is greedy."""
-    top_p: float = 1.0
-    top_k: int = 0
-    """0 or less: off."""
-    stop_token_ids: tuple[int, ...] = ()
-    """The only ids that end a sequence: engines run without a tokenizer."""
-    top_logprobs: int = 0
-    """Above 0: deltas carry entropy estimates from this many logprobs per token."""
-    per_request_seed: bool = False
-    """Sample from the request's own seed. The simulated engine always does."""
-    ignore_eos: bool = False
-    """Stop ids do not end the request."""
-
-
-@dataclass(frozen=True, slots=True)
 class EngineRequest:
     """One continuation of one prefix."""
 
@@ -57,7 +39,8 @@ class EngineRequest:
     """Tokens of the prefix that are prompt."""
     max_total: int
     """Prefix plus new tokens at which the request ends with "length"."""
-    sampling: SamplingSettings
+    sampling: Sampling
+    """`stop_token_ids` are all ids that end it: engines run without a tokenizer. They do not look for `stop`."""
     seed: int
     cache_salt: str = ""
     """Requests of different salts never share KV."""
@@ -91,7 +74,9 @@ class Delta:
     cached_tokens: int | None = None
     """Prefix tokens found in the KV cache; on the first delta only."""
     finish: Finish | None = None
-    """"eos" (a stop id, which is the last token), "length", "abort" (asked for) or "error" (the engine gave up)."""
+    """"eos" (a stop id, which is the last token), "length", "abort" (asked for) or "error" (the engine gave up).
+
+    No engine says "stop": that is a stop string, which the branch has found."""
 
 
 def check_numbers(delta: Delta, prefix_tokens: int, entropies: bool) -> None:

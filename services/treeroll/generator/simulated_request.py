@@ -30,6 +30,7 @@ class SimulatedRequest:
         self._buffer: deque[tuple[int, float]] = deque()
         self._first = True
         self._written = len(self.ids)  # position of the next token to be buffered
+        self._may_end_after = len(self.ids) + request.sampling.min_tokens
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -47,7 +48,7 @@ class SimulatedRequest:
             token, logprob = self._buffer.popleft()
             ids.append(token)
             logprobs.append(logprob)
-            if token in self.request.sampling.stop_token_ids and not self.request.sampling.ignore_eos:
+            if token in self.request.sampling.stop_token_ids and len(self.ids) + len(ids) > self._may_end_after:
                 self._put(ids, logprobs, "eos")
                 return len(ids)
         self._put(ids, logprobs, "length" if len(ids) == room else None)
@@ -68,8 +69,10 @@ class SimulatedRequest:
         piece = next(self._pieces, None)
         if piece is None:
             stop = self.request.sampling.stop_token_ids
-            # Without a stop id the text can only go on: new lines until the limit.
-            self._buffer.append((stop[0] if stop else self._ids_of["\n"], -0.01))
+            # Without a stop id, or too early for one, the text can only go on: new lines until then.
+            may_end = stop and self._written >= self._may_end_after
+            self._written += 1
+            self._buffer.append((stop[0] if may_end else self._ids_of["\n"], -0.01))
             return
         for letter in piece.text:
             forced = _FORCED[self._written % len(_FORCED)]

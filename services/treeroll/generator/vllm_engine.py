@@ -8,6 +8,7 @@ import logging
 import os
 from array import array
 from collections.abc import AsyncGenerator, Iterable
+from dataclasses import asdict
 from typing import Any
 
 from treeroll.errors import EngineError, InvalidInput
@@ -19,10 +20,10 @@ from treeroll.generator.engine import (
     EngineRequest,
     EngineStats,
     Finish,
-    SamplingSettings,
     check_fits,
 )
 from treeroll.generator.entropy import estimate_entropies
+from treeroll.sampling import Sampling
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ CPU_BLOCK_SIZE, GPU_BLOCK_SIZE = 32, 16
 CPU_KV_CACHE_GIB = 1.0
 WARM_UP_TOKENS = 4
 SHUTDOWN_TIMEOUT_S = 5.0
+# Fields of Sampling that vLLM has not, or calls otherwise; all others go to its SamplingParams as they are.
+OURS = frozenset({"stop", "eos_token_ids", "top_logprobs", "per_request_seed", "ignore_eos"})
 _FINISH: dict[str, Finish] = {"stop": "eos", "length": "length", "abort": "abort"}
 
 
@@ -241,7 +244,7 @@ class VllmEngine:
 
     async def _warm_up(self) -> None:
         """The first request compiles kernels, for tens of seconds: nobody should wait for that."""
-        request = EngineRequest("warm-up", array("i", [0]).tobytes(), 1, 1 + WARM_UP_TOKENS, SamplingSettings(), 0)
+        request = EngineRequest("warm-up", array("i", [0]).tobytes(), 1, 1 + WARM_UP_TOKENS, Sampling(), 0)
         async for _ in self.generate(request):
             pass
 
@@ -250,12 +253,10 @@ class VllmEngine:
         from vllm.sampling_params import RequestOutputKind
 
         sampling = request.sampling
+        shared = {name: value for name, value in asdict(sampling).items() if name not in OURS}
         return SamplingParams(
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            top_k=max(0, sampling.top_k),
+            **{**shared, "stop_token_ids": list(sampling.stop_token_ids)},
             seed=request.seed & (2**63 - 1) if sampling.per_request_seed else None,
-            stop_token_ids=[] if sampling.ignore_eos else list(sampling.stop_token_ids),
             ignore_eos=True,  # of the model's own idea of it, from generation_config.json: ours are the stop ids
             max_tokens=max_tokens,
             logprobs=sampling.top_logprobs,
@@ -265,7 +266,7 @@ class VllmEngine:
             skip_clone=True,
         )
 
-    def _delta(self, output: Any, sampling: SamplingSettings, first: bool) -> Delta:
+    def _delta(self, output: Any, sampling: Sampling, first: bool) -> Delta:
         completion = output.outputs[0]
         known = completion.logprobs
         entropies: list[float] | None = None

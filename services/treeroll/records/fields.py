@@ -94,6 +94,9 @@ class Node:
     )
     top_p: float = of_tree(FLOAT32, "Nucleus sampling: the share of probability sampled from.")
     top_k: int = of_tree(INT32, "So many most likely tokens were sampled from; 0: all.")
+    min_p: float = of_tree(FLOAT32, "Tokens less likely than so much of the likeliest were not sampled; 0: off.")
+    repetition_penalty: float = of_tree(FLOAT32, "Logits of the path's earlier tokens were divided by it; 1: off.")
+    min_tokens: int = of_tree(INT32, "Completion tokens before which nothing ended a path.", unit="tokens")
     text: str = of_node(TEXT, "Its tokens as text, without those that end a text and padding.")
     branch_reason: str = of_node(
         STRING,
@@ -108,7 +111,7 @@ class Node:
         FLOAT64, "Probability with which a sampling policy chose this node; null when the choice was not random."
     )
     status: str = of_node(STRING, '"inner", "leaf", "pruned" or "open".')
-    stop_reason: str = of_node(STRING, 'Of leaves: "eos", "answer", "length", "depth", ...; else empty.')
+    stop_reason: str = of_node(STRING, 'Of leaves: "eos", "stop", "answer", "length", "depth", ...; else empty.')
     replica_id: str = of_node(STRING, "The replica that made it.")
     incarnation: int = of_node(INT64, "Start number of that replica.")
     attempt: int = of_node(INT32, "1 for the branch's first try, +1 for each re-grant after a loss.")
@@ -198,6 +201,9 @@ class Sample:
     )
     top_p: float = of_tree(FLOAT32, "Nucleus sampling: the share of probability sampled from.")
     top_k: int = of_tree(INT32, "So many most likely tokens were sampled from; 0: all.")
+    min_p: float = of_tree(FLOAT32, "Tokens less likely than so much of the likeliest were not sampled; 0: off.")
+    repetition_penalty: float = of_tree(FLOAT32, "Logits of the path's earlier tokens were divided by it; 1: off.")
+    min_tokens: int = of_tree(INT32, "Completion tokens before which nothing ended a path.", unit="tokens")
     reward: float | None = of_credit(FLOAT64, 'In force for this leaf; null unless reward_status is "ok".')
     rewards: dict[str, float | None] = of_credit(
         SCORES, "The newest version of each scorer's value; null where it failed.", proto="Node.rewards"
@@ -222,7 +228,7 @@ class Sample:
         INT64, "Trainer's version - min_weight_version; null when the trainer's version is not known."
     )
     status: str = of_tree(STRING, 'Of the tree: "complete" or "partial".')
-    stop_reason: str = of_node(STRING, 'Why the path ended: "eos", "answer", "length", "depth", ...')
+    stop_reason: str = of_node(STRING, 'Why the path ended: "eos", "stop", "answer", "length", "depth", ...')
     is_truncated: bool = of_path(BOOL, "Cut by a length or depth cap.")
     tokenizer_hash: str = of_tree(STRING, "Hash of the tokenizer files and chat template that made prompt_ids.")
     answer: str | None = of_task(TEXT, "The task's answer, if it had one.")

@@ -8,7 +8,7 @@ from treeroll.core.model.branch import Outcome
 from treeroll.core.model.effects import Effect, EmitTree, PersistNode, StartBranch, StopBranch
 from treeroll.core.model.events import EndKind, ReplicaJoined, RunClosed, RunCreated, SegmentReported, TasksSubmitted
 from treeroll.core.model.live_tree import TreeStatus
-from treeroll.core.model.run import RunSpec, Sampling, TaskSpec
+from treeroll.core.model.run import RunSpec, TaskSpec
 from treeroll.core.model.state import CoreSettings, State
 from treeroll.core.scheduling.assign import assign
 from treeroll.core.step import apply
@@ -16,6 +16,7 @@ from treeroll.errors import BrokenInvariant
 from treeroll.policies import registry
 from treeroll.policies.build import build_policies
 from treeroll.policy.base import Limits
+from treeroll.sampling import Sampling
 from treeroll.simulation.lengths import LogNormal, path_ends
 from treeroll.simulation.virtual_kv import Span
 from treeroll.simulation.virtual_replica import Request

@@ -37,7 +37,7 @@ from treeroll.core.model.events import (
     Ticked,
 )
 from treeroll.core.model.live_tree import LiveTree
-from treeroll.core.model.run import RunSpec, Sampling, TaskSpec
+from treeroll.core.model.run import RunSpec, TaskSpec
 from treeroll.core.model.state import CoreSettings, State
 from treeroll.core.step import alarm, step
 from treeroll.policies import registry
@@ -45,6 +45,7 @@ from treeroll.policies.build import Policies, build_policies
 from treeroll.policy.base import Limits, ReadsValues
 from treeroll.policy.models import named_models
 from treeroll.policy.route import RoutePolicy
+from treeroll.sampling import Sampling
 from treeroll.simulation.language import (
     EOS,
     NOTHING,

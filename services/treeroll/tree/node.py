@@ -35,6 +35,7 @@ class StopReason(Kind):
     NONE = ""
     ANSWER = "answer"
     EOS = "eos"
+    STOP = "stop"
     LENGTH = "length"
     DEPTH = "depth"
     REPETITION = "repetition"

@@ -12,16 +12,18 @@ from treeroll.policy.base import Ended, Segment
 from treeroll.tree.node import NOTHING, Content, Node, NodeStatus, Observation, StopReason, Tokens
 from treeroll.tree.tree import TAIL_CHARS, path_name
 
-ENDED = {EndKind.EOS: Ended.EOS, EndKind.LENGTH: Ended.LIMIT}
+# A stop string, or a stop id of the run, is to policies what the model's end of sequence is.
+ENDED = {EndKind.EOS: Ended.EOS, EndKind.STOP: Ended.EOS, EndKind.LENGTH: Ended.LIMIT}
 # Looked up for every segment, see node.LEAF.
+ENDS_PATH = (EndKind.EOS, EndKind.STOP)
 INNER, NO_STOP, NOT_ENDED = NodeStatus.INNER, StopReason.NONE, Ended.NO
 
 
 def check_boundary(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
-    """A segment ends at its boundary, or before it with EOS or a delimiter. Raises before anything has changed."""
+    """A segment ends at its boundary, or before it with its path or a delimiter. Raises before anything has changed."""
     limit = branch.boundaries[branch.depth] if branch.depth < len(branch.boundaries) else -1
     total = branch.position + event.n_tokens
-    if total > limit or (total < limit and event.end is not EndKind.EOS and not _delimited(live, branch, event)):
+    if total > limit or (total < limit and event.end not in ENDS_PATH and not _delimited(live, branch, event)):
         name = path_name(live.tree.path(branch.tip))
         detail = f"tree {live.tree_id} node below {name or 'the root'} ends at {total}, its boundary is {limit}"
         raise BrokenInvariant("TreeWellFormed", detail)
@@ -73,6 +75,8 @@ def add_node(state: State, live: LiveTree, branch: Branch, event: SegmentReporte
         status, reason, fanout = INNER, NO_STOP, 1
     else:
         status, reason, fanout = verdict.status, verdict.reason, 0
+        if event.end is EndKind.STOP and reason is StopReason.EOS:
+            reason = StopReason.STOP
     logprob_sum = branch.logprob_sum + event.logprob_sum
     spec, content = live.run.spec, NOTHING
     if tokens is not None or inserted is not None or observation is not None or spec.reads_text:

@@ -11,6 +11,7 @@ class EndKind(Kind):
     """How the replica says a branch ended. Mirrors EndReason of replica.proto."""
 
     EOS = "eos"
+    STOP = "stop"
     LENGTH = "length"
     STOPPED = "stopped"
     CREDIT = "credit"

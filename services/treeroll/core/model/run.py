@@ -14,6 +14,7 @@ from treeroll.core.model.tree_costs import TreeCosts
 from treeroll.policy.allocate import Allocation, BudgetAllocator, TaskView
 from treeroll.policy.base import AdvantageEstimator, BranchPolicy, PrunePolicy, SegmentPolicy
 from treeroll.policy.route import RoutePolicy, Routing
+from treeroll.sampling import Sampling
 
 
 class RunState(StrEnum):
@@ -22,18 +23,6 @@ class RunState(StrEnum):
     OPEN = "open"
     CLOSED = "closed"  # takes no more tasks
     CANCELLED = "cancelled"  # grows no more trees either: a client said so, or its time is over
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How tokens are sampled, for every branch of a run, but for temperatures that branches have of their own."""
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    top_logprobs: int = 0
-    per_request_seed: bool = False
-    ignore_eos: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ class EndReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     END_REASON_CREDIT: _ClassVar[EndReason]
     END_REASON_HOLD: _ClassVar[EndReason]
     END_REASON_ERROR: _ClassVar[EndReason]
+    END_REASON_STOP: _ClassVar[EndReason]
 END_REASON_UNSPECIFIED: EndReason
 END_REASON_EOS: EndReason
 END_REASON_LENGTH: EndReason
@@ -24,6 +25,7 @@ END_REASON_STOPPED: EndReason
 END_REASON_CREDIT: EndReason
 END_REASON_HOLD: EndReason
 END_REASON_ERROR: EndReason
+END_REASON_STOP: EndReason
 
 class ReplicaMessage(_message.Message):
     __slots__ = ("hello", "report", "heartbeat")
@@ -198,7 +200,7 @@ class Delimiter(_message.Message):
     def __init__(self, texts: _Optional[_Iterable[str]] = ..., token_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Sampling(_message.Message):
-    __slots__ = ("temperature", "top_p", "top_k", "stop_token_ids", "top_logprobs", "per_request_seed", "ignore_eos")
+    __slots__ = ("temperature", "top_p", "top_k", "stop_token_ids", "top_logprobs", "per_request_seed", "ignore_eos", "eos_token_ids", "min_p", "repetition_penalty", "min_tokens", "stop")
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     TOP_P_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
@@ -206,6 +208,11 @@ class Sampling(_message.Message):
     TOP_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     PER_REQUEST_SEED_FIELD_NUMBER: _ClassVar[int]
     IGNORE_EOS_FIELD_NUMBER: _ClassVar[int]
+    EOS_TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
+    MIN_P_FIELD_NUMBER: _ClassVar[int]
+    REPETITION_PENALTY_FIELD_NUMBER: _ClassVar[int]
+    MIN_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    STOP_FIELD_NUMBER: _ClassVar[int]
     temperature: float
     top_p: float
     top_k: int
@@ -213,7 +220,12 @@ class Sampling(_message.Message):
     top_logprobs: int
     per_request_seed: bool
     ignore_eos: bool
-    def __init__(self, temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., stop_token_ids: _Optional[_Iterable[int]] = ..., top_logprobs: _Optional[int] = ..., per_request_seed: _Optional[bool] = ..., ignore_eos: _Optional[bool] = ...) -> None: ...
+    eos_token_ids: _containers.RepeatedScalarFieldContainer[int]
+    min_p: float
+    repetition_penalty: float
+    min_tokens: int
+    stop: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., stop_token_ids: _Optional[_Iterable[int]] = ..., top_logprobs: _Optional[int] = ..., per_request_seed: _Optional[bool] = ..., ignore_eos: _Optional[bool] = ..., eos_token_ids: _Optional[_Iterable[int]] = ..., min_p: _Optional[float] = ..., repetition_penalty: _Optional[float] = ..., min_tokens: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StopBranch(_message.Message):
     __slots__ = ("grant",)

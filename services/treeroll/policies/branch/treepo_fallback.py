@@ -18,15 +18,17 @@ from treeroll.tree.apportion import softmax
 from treeroll.tree.node import StopReason
 
 # Finish-reason priorities of the release. Its "unclosed answer" (6) has no stop reason here; the rest counts as
-# "unfinished".
+# "unfinished". A run's own stop strings and stop ids count as its end of sequence.
 PRIORITY = {
     StopReason.ANSWER: 7,
     StopReason.EOS: 5,
+    StopReason.STOP: 5,
     StopReason.DEPTH: 4,
     StopReason.LENGTH: 3,
     StopReason.REPETITION: 2,
 }
 UNFINISHED = 1
+ENDED_BY_ITSELF = (StopReason.ANSWER, StopReason.EOS, StopReason.STOP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def in_order(params: TreePOParams, limits: Limits, leaves: Sequence[Leaf], seed:
         case "random_all":
             return sorted(leaves, key=draw)
         case "soft_boxed_and_eos":
-            return sorted((leaf for leaf in leaves if leaf.reason in (StopReason.ANSWER, StopReason.EOS)), key=draw)
+            return sorted((leaf for leaf in leaves if leaf.reason in ENDED_BY_ITSELF), key=draw)
         case "boxed_ge_window":
             least = params.boxed_min_windows * window_tokens(params, limits)
             boxed = (leaf for leaf in leaves if leaf.reason is StopReason.ANSWER and leaf.tokens >= least)
