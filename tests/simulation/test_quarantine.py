@@ -1,13 +1,16 @@
 """Tasks that replicas die of: they are found, ended and named, and no other task is charged for them."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from treeroll.core.model.events import Event
 from treeroll.core.model.live_tree import TreeStatus
+from treeroll.policies import registry
+from treeroll.policies.build import build_policies
+from treeroll.policy.base import Limits
 from treeroll.simulation.world import Due, World, fingerprint
 from treeroll.tree.rng import uniform
 
@@ -125,3 +128,12 @@ def test_the_trees_of_the_only_replica_grow_one_after_another_when_it_comes_back
     assert all(live.status is TreeStatus.COMPLETE for live in world.finished.values())
     quarantine = world.state.pools[""].quarantine
     assert (quarantine.losses, quarantine.of, quarantine.ward) == ({}, {}, None)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_suspects_of_two_pools_do_not_wait_for_each_other(seed: int) -> None:
+    limits = Limits(leaves=16, segment_tokens=32, max_depth=4, max_tokens=128)
+    shape = build_policies("flat", limits, {"segment": {"name": "agent_step"}})
+    policies = replace(shape, branch=registry.build("branch", "cascade", {"surprisal": 0.27}, limits))
+    world = World(seed=seed, replicas=2, slots=3, policies=policies, limits=limits, tasks=4, kill_share=0.05)
+    assert len(world.run()) == 4

@@ -33,7 +33,7 @@ class Quarantine:
 
     # Replicas that died with the tree on them, by tree.
     losses: dict[str, int] = field(default_factory=dict)
-    # In turn; the first one's trees grow. `of` finds a tree's.
+    # In turn; only the first one's trees are on the ward. `of` finds a tree's.
     cells: deque[Cell] = field(default_factory=deque)
     of: dict[str, Cell] = field(default_factory=dict)
     # The replica that takes nothing but the first cell: first its branches that run have to end.
@@ -67,6 +67,16 @@ class Quarantine:
             del cell.trees[tree_id]
             if not cell.trees:
                 self.cells.remove(cell)
+
+    def next_cell(self) -> None:
+        """Nothing runs on the ward: the next cell that has something to run goes first.
+
+        A cell's trees may wait for what grows in another pool, where they wait for trees of other cells here.
+        """
+        for _ in range(len(self.cells)):
+            if self.cells[0].queue.has_pending:
+                return
+            self.cells.rotate(-1)
 
     def gather(self, queues: Iterable[WorkQueue]) -> None:
         """Branches of suspects wait with their cells, not where they were queued before."""

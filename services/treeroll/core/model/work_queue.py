@@ -35,5 +35,10 @@ class WorkQueue:
         heapq.heapify(kept)
         self.heap = kept
 
+    @property
+    def has_pending(self) -> bool:
+        """Whether `pop` would give a branch."""
+        return any(entry[-1].state is BranchState.PENDING for entry in self.heap)
+
     def __len__(self) -> int:
         return len(self.heap)

@@ -115,6 +115,8 @@ def _serve_ward(state: State, pool: Pool, effects: list[Effect]) -> bool:
         quarantine.ward, ward.in_crowd = ward, False
         requeue(state, ward.queue)
         return True
+    if not ward.grants:
+        quarantine.next_cell()
     cell = quarantine.cells[0]
     if all(state.grants[grant][0].tree_id in cell.trees for grant in ward.grants):
         while ward.free > 0 and (work := cell.queue.pop()) is not None:
