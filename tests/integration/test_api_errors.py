@@ -38,6 +38,8 @@ async def test_a_run_can_be_attached_to_but_not_changed() -> None:
             'branch.sync is "level" there and "path" here',
         ),
         ({}, {"temperature": 0.5, "seed": 3}, "seed is 0 there and 3 here, temperature is 1.0 there and 0.5 here"),
+        ({"branch": {"name": "flat"}}, {}, 'branch.name is "flat" there and not set here'),
+        ({"scorer": f"regex:{'x' * 90}"}, {"scorer": f"regex:{'x' * 90}y"}, 'scorer is "regex:xxx'),
         ({}, {"budget_tokens": 7000, "leaves": 4}, "leaves is 2 there and 4 here"),
     ],
 )

@@ -3,15 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from tests.support.eventually import eventually
+from tests.support.rollouts import rollout
 
 from treeroll.client import AsyncClient, AsyncRun, connect_async
 from treeroll.config import CoordinatorConfig
 from treeroll.demo import TASKS_FILE
-from treeroll.errors import Drained
+from treeroll.errors import Drained, TreerollError
+from treeroll.results.directory import Mode
 from treeroll.tasks import read_tasks
 from treeroll.testing.service import LocalService, local_service
 
@@ -133,3 +137,31 @@ async def test_a_run_that_is_cancelled_while_the_service_drains_ends() -> None:
         ended = sum(len(batch.trees) + len(batch.failures) for batch in batches)
         assert ended == TASKS
         assert not (await run.status()).drained
+
+
+async def test_a_rollout_is_told_too_and_goes_on_where_the_drain_is_taken_back(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    async with local_service(coordinator=NARROW) as service, await connect_async(service.address) as client:
+        service.start_replica("r0", slots=4)
+        working = asyncio.create_task(rollout(service, out, limit=TASKS, **RUN))
+
+        async def some_ended() -> bool:
+            runs = service.coordinator.state.runs.values()
+            return any(run.finished >= 5 for run in runs)
+
+        await eventually(some_ended)
+        await client.drain()
+        with pytest.raises(TreerollError, match=r"tasks of run 'out-.* wait and are not grown.*--resume goes on"):
+            await working
+        written = {row["task_id"] for row in rows(out)}
+        assert 5 <= len(written) < TASKS
+        await client.undrain()
+        assert await rollout(service, out, limit=TASKS, mode=Mode.RESUME, **RUN) == 0
+        assert len({row["task_id"] for row in rows(out)}) == TASKS
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    """Samples written so far, in parts or whole."""
+    whole = out / "samples.parquet"
+    files = [whole] if whole.exists() else sorted((out / "parts").glob("samples*"))
+    return [row for file in files for row in pq.read_table(file, columns=["task_id"]).to_pylist()]
