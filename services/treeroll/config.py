@@ -40,7 +40,7 @@ class BudgetConfig(Config):
     tool_calls: Amount | None = None
     """Calls that tools answer."""
     seconds: float | None = Field(default=None, gt=0.0, le=1e9)
-    """From the creation of the run."""
+    """Seconds from the creation of the run until its time is over."""
     deadline: datetime | None = None
     """Time of day, ISO 8601 with a zone, such as 2027-01-31T18:00:00+01:00."""
     tokens_per_second: Amount | None = None

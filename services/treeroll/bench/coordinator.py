@@ -44,7 +44,7 @@ class Point:
 
     @property
     def name(self) -> str:
-        """For tables."""
+        """The name for tables."""
         return f"{self.live_nodes:,} nodes {self.replicas:,} replicas {self.durability}"
 
 

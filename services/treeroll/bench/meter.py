@@ -12,7 +12,7 @@ class Meter:
     """Counts. Create it when the round starts."""
 
     began: float = field(default_factory=clock.monotonic)
-    """Of the monotonic clock."""
+    """Seconds of the monotonic clock."""
     samples: int = 0
     sample_tokens: int = 0
     """Completion tokens of all samples, shared ones once per sample."""
@@ -22,7 +22,7 @@ class Meter:
     """Tokens that engines generated and nobody wanted."""
     requests: int = 0
     prefix_tokens: int = 0
-    """Of all requests."""
+    """Figures of all requests."""
     uncached: int = 0
     """Prefix tokens that engines had to compute."""
     forks: int = 0

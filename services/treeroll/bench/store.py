@@ -42,7 +42,7 @@ class Load:
     segment_tokens: int = 64
     durability: str = "everysec"
     seconds: float = 2.0
-    """Of one round."""
+    """Figures of one round."""
 
 
 def commits(load: Load) -> Iterator[Commit]:

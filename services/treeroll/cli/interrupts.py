@@ -30,7 +30,7 @@ def signal_name(number: signal.Signals) -> str:
 
 
 def exit_code(number: signal.Signals) -> int:
-    """As shells give it for what a signal ended."""
+    """The exit status that shells give to what a signal ended."""
     return 128 + number
 
 

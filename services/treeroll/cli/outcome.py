@@ -83,7 +83,7 @@ def software(status: Any, *, local: bool) -> dict[str, str]:
 
 
 def _basis(summary: Mapping[str, Any], key: str) -> str:
-    """Of a mean, over how many tasks it is, unless it is over all: others had no budget left, or failed."""
+    """Over how many tasks a mean is, unless it is over all: others had no budget left, or failed."""
     tasks = summary.get(f"{key}_tasks", summary["tasks"])
     return f", {tasks:,} of {counted(summary['tasks'], 'task')}" if tasks < summary["tasks"] else ""
 

@@ -51,7 +51,7 @@ class Plan:
     address: str | None
     service: "ServiceConfig | None"
     tokenizer_hash: str | None
-    """Of the tokenizer and chat template of that service."""
+    """A hash of the tokenizer and the chat template of that service."""
 
 
 def make_plan(request: Request) -> Plan:

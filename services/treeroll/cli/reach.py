@@ -19,7 +19,7 @@ def reach(address: str) -> Iterator[Client]:
 
 
 async def reach_async(address: str) -> AsyncClient:
-    """As `reach`, for asynchronous code; the caller closes it."""
+    """Connect as `reach` does, for asynchronous code; the caller closes it."""
     try:
         return await connect_async(address)
     except Unavailable as error:

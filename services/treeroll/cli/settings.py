@@ -82,7 +82,7 @@ def _json(text: str) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of a key that is there twice, one would be lost."""
+    """Refuse a key that is there twice: one of the two would be lost."""
     values: dict[str, Any] = {}
     for key, value in pairs:
         if key in values:

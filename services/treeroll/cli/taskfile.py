@@ -53,7 +53,7 @@ class TaskFile:
     """Checked task files. They are read twice, so that memory grows with the ids of their tasks only."""
 
     name: str
-    """As the user gave it."""
+    """The files, as the user gave them."""
     files: Sequence[Path]
     fields: Fields
     sha256: str

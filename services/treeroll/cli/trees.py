@@ -18,7 +18,7 @@ class LeafView:
     reward: float | None
     reward_status: str
     advantage: float | None
-    """Of the leaf's last token."""
+    """The advantage of the leaf's last token."""
     path_weight: float
 
 
@@ -29,7 +29,7 @@ class NodeView:
     path: str
     tokens: int
     given: int
-    """Of them, those that nobody sampled: inserted by the branch policy, or appended by a tool."""
+    """How many of them nobody sampled: inserted by the branch policy, or appended by a tool."""
     logprob_sum: float
     text: str
     status: str

@@ -147,7 +147,7 @@ class BatchData:
         return await self._claim.desk.trees([tree.tree_id for tree, _ in self._read])
 
     def _renew(self, trees: Iterable[common_pb2.Tree]) -> None:
-        """In the caller's thread, as all reading of records is."""
+        """Read in the caller's thread, as all records are."""
         places = {tree.tree_id: place for place, (tree, _) in enumerate(self._read)}
         for tree in trees:
             place = places[tree.tree_id]
@@ -207,22 +207,22 @@ class AsyncBatch(BatchData):
     """A batch for asynchronous code."""
 
     async def ack(self) -> None:
-        """As `Batch.ack`."""
+        """Acknowledge as `Batch.ack` does."""
         await self._claim.ack()
 
     async def release(self) -> None:
-        """As `Batch.release`."""
+        """Give back as `Batch.release` does."""
         await self._claim.release()
 
     async def report_rewards(
         self, rewards: Iterable[float | None] | Iterable[NodeReward], scorer: str = "client", version: int = 1
     ) -> RewardCounts:
-        """As `Batch.report_rewards`."""
+        """Report as `Batch.report_rewards` does."""
         named = node_rewards(rewards, self.samples)
         counts, trees = await self._report(named, scorer, version)
         self._reported(named, scorer, version, trees)
         return counts
 
     async def refresh(self) -> None:
-        """As `Batch.refresh`."""
+        """Renew as `Batch.refresh` does."""
         self._renew(await self._current())

@@ -8,7 +8,7 @@ import numpy as np
 from treeroll.errors import InvalidInput
 
 Encode = Callable[[list[str]], Any]
-"""From n texts to n vectors: an array [n, d], or what numpy makes one of."""
+"""A function from n texts to n vectors: an array [n, d], or what numpy makes one of."""
 # Models compute a text's vector not quite the same in every batch; equal texts are to be equally alike all the same.
 DECIMALS: Final = 5
 

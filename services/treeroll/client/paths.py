@@ -25,7 +25,7 @@ class Path(NamedTuple):
 
     tree: "Paths"
     numbers: tuple[int, ...]
-    """Of its nodes, from depth 1 to the leaf."""
+    """Indices of its nodes, from depth 1 to the leaf."""
     lengths: list[int]
     """Tokens of each."""
     credit: common_pb2.LeafCredit
@@ -40,7 +40,7 @@ class Path(NamedTuple):
         return self.tree.message.nodes[self.tree.place[self.numbers[-1]]]
 
     def names(self) -> list[str]:
-        """Of its nodes."""
+        """Indices of its nodes."""
         names, indices = [], ""
         for node in self.nodes():
             indices = f"{indices}.{node.sibling_index}" if indices else str(node.sibling_index)
@@ -56,12 +56,12 @@ class Segments(NamedTuple):
     """What the nodes of a tree hold, by node number."""
 
     place: Sequence[int]
-    """Of each in the tree's message."""
+    """Places of each in the tree's message."""
     parents: Sequence[int]
     token_ids: Sequence[bytes]
     logprobs: Sequence[bytes]
     sizes: list[int]
-    """Of token ids, in bytes."""
+    """Lengths of token ids, in bytes."""
 
 
 _number, _parent = attrgetter("number"), attrgetter("parent")

@@ -37,11 +37,11 @@ class Ledger:
     returned: int
     outstanding: int
     excess: int = 0
-    """Of what is granted, tokens that engines decoded beyond what was reserved."""
+    """Tokens that engines decoded beyond what was reserved; they are a part of what is granted."""
 
     @classmethod
     def from_proto(cls, ledger: common_pb2.Ledger) -> "Ledger":
-        """From the wire."""
+        """Read it from the wire."""
         return cls(ledger.granted, ledger.spent, ledger.returned, ledger.outstanding, ledger.excess)
 
 
@@ -69,7 +69,7 @@ class TreeRecord:
     most_leaves: int
     """Complete leaves that its growth would have made at most."""
     wall_s: float
-    """From its start to its end, scoring included; 0 for one that never started."""
+    """Seconds from its start to its end, scoring included; 0 for one that never started."""
     ledger: Ledger
     lost_tokens_max: int
     """Upper bound on tokens that lost replicas generated and never reported."""
@@ -93,7 +93,7 @@ class TreeRecord:
 
     @classmethod
     def from_proto(cls, tree: common_pb2.Tree, samples: list[Sample] | None = None) -> "TreeRecord":
-        """From the wire; a tree as it is stored is completed first. `samples` if they are made already.
+        """Read it from the wire; a tree as it is stored is completed first. `samples` are made of it unless given.
 
         BrokenInvariant for a tree that contradicts itself.
         """
@@ -180,7 +180,7 @@ class Delivery:
 
     @classmethod
     def from_proto(cls, delivery: rollout_pb2.Delivery) -> "Delivery":
-        """From the wire."""
+        """Read it from the wire."""
         return cls(
             tree_id=tree_id_of(delivery),
             lease_id=delivery.lease_id,

@@ -42,7 +42,7 @@ class ReplicaStatus:
     silent_s: float
     restarts: int
     pool: str
-    """Of which it is; "" in a service of one model without a name."""
+    """The pool that it is of; "" in a service of one model without a name."""
 
 
 @dataclass(slots=True)
@@ -50,16 +50,16 @@ class PoolStatus:
     """The replicas of one model."""
 
     name: str
-    """By which runs ask for the model; "" in a service of one model without a name."""
+    """The name by which runs ask for the model; "" in a service of one model without a name."""
     engine: EngineStatus | None
     """None until its first replica is ready."""
     replicas: int
-    """That are ready."""
+    """Replicas that are ready."""
     slots: int
     branches: int
-    """On its replicas."""
+    """Branches that run on its replicas."""
     waiting_branches: int
-    """For one of its slots."""
+    """Branches that wait for one of its slots."""
     live_trees: int
     stop_token_ids: list[int]
     """Ids that end a text of its model; none: its paths run to max_tokens."""
@@ -78,7 +78,7 @@ class ServiceStatus:
     waiting_tasks: int
     draining: bool
     engine: EngineStatus | None
-    """Of the first pool that has any; None until the first replica is ready."""
+    """The engine of the first pool that has any; None until the first replica is ready."""
     replicas: list[ReplicaStatus]
     pools: list[PoolStatus]
     run_ids: list[str]
@@ -87,7 +87,7 @@ class ServiceStatus:
 
     @classmethod
     def from_proto(cls, status: rollout_pb2.ServiceStatus) -> "ServiceStatus":
-        """From the wire."""
+        """Read it from the wire."""
         own: dict[str, Any] = {
             "engine": _engine(status),
             "pools": [
@@ -133,9 +133,9 @@ class ModelUse:
 
     model: str
     trees: int
-    """That were started there."""
+    """Trees that were started there."""
     tokens: int
-    """That those that ended took."""
+    """Tokens that the trees which ended took."""
 
 
 @dataclass(slots=True)
@@ -178,7 +178,7 @@ class RunStatus:
     caps: list[Cap]
     """On the whole run's use, those that are set."""
     models: list[ModelUse]
-    """Of a run with a route."""
+    """What each model did for a run with a route."""
     ledger: Ledger
     config: dict[str, Any]
     """Resolved configuration."""
@@ -190,7 +190,7 @@ class RunStatus:
 
     @classmethod
     def from_proto(cls, run: rollout_pb2.Run) -> "RunStatus":
-        """From the wire."""
+        """Read it from the wire."""
         own: dict[str, Any] = {
             "deadline": run.deadline if run.HasField("deadline") else None,
             "models": [ModelUse(**_scalars(ModelUse, model)) for model in run.models],
@@ -221,7 +221,7 @@ class AuditReport:
 
     @classmethod
     def from_proto(cls, reply: rollout_pb2.AuditReply) -> "AuditReport":
-        """From the wire."""
+        """Read it from the wire."""
         found = [Violation(violation.invariant, violation.detail) for violation in reply.violations]
         return cls(found, reply.runs, reply.trees, reply.nodes)
 

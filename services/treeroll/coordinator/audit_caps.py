@@ -38,7 +38,7 @@ class Caps:
 
     @classmethod
     def of(cls, run: api.Run) -> "Caps":
-        """By the run's record."""
+        """How much the run's record says that it used."""
         config = json.loads(run.config_json or "{}")
         budget = config.get("budget") or {}
         return cls(run, config.get("leaves"), budget.get("tree_tokens"), budget.get("task_tokens"))

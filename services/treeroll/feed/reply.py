@@ -19,7 +19,7 @@ class Reply:
         self._stored = stored
         self._pieces: list[bytes] = []
         self.size = 0
-        """Of the trees, in bytes."""
+        """The size of the trees, in bytes."""
 
     def add(self, lease: Lease, deadline: float, tree: StoredTree) -> None:
         """A leased tree; the deadline is in seconds since the epoch."""

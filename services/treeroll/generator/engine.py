@@ -68,9 +68,9 @@ class Delta:
 
     token_ids: Sequence[int]
     logprobs: Sequence[float]
-    """As long as token_ids."""
+    """Log probabilities, as many as token_ids."""
     entropies: Sequence[float] | None = None
-    """As long as token_ids, in nats; None unless top_logprobs is above 0."""
+    """Entropies in nats, as many as token_ids; None unless top_logprobs is above 0."""
     cached_tokens: int | None = None
     """Prefix tokens found in the KV cache; on the first delta only."""
     finish: Finish | None = None

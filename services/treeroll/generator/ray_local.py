@@ -78,7 +78,7 @@ class LocalRay:
 
     @property
     def logs(self) -> Path:
-        """For logs of our own: of the head, whose last line is why it ended, and of what works in the cluster."""
+        """The folder of logs: the head's, whose last line is why it ended, and those of what works in the cluster."""
         return self.scratch.path / "logs"
 
     def keep_logs(self) -> Path | None:

@@ -14,11 +14,11 @@ class Cut:
 
     tokens: int
     token_ids: "array[int]"
-    """int32."""
+    """Token ids, int32."""
     logprobs: "array[float]"
-    """float32, one per token."""
+    """Log probabilities, float32, one per token."""
     entropies: "array[float]"
-    """float32, one per token; empty unless asked for."""
+    """Entropies, float32, one per token; empty unless asked for."""
     weight_spans: list[tuple[int, int]]
     """(weight version, tokens) in order, covering the segment."""
     at_boundary: bool

@@ -32,7 +32,7 @@ class Piece:
 
     text: str
     logprob: float | None
-    """Of its one character when that was a choice; None for text that follows from what is before it."""
+    """The log probability of its one character, if that was a choice; None for text that follows from the rest."""
 
 
 def parse(chain: str) -> Tokens:

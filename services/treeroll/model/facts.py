@@ -48,10 +48,10 @@ class ModelFacts:
     split_special_tokens: bool
     """The tokenizer takes special tokens in a prompt for plain text."""
     special_tokens: dict[str, str]
-    """By name, such as "eos_token": chat templates may ask for them."""
+    """Special tokens by name, such as "eos_token": chat templates may ask for them."""
     bos_id: int | None
     eos_id: int | None
-    """Of the tokenizer; see `stop_ids`."""
+    """The tokenizer's end-of-sequence id; see `stop_ids`."""
     pad_id: int | None
     context: int | None
     """Most tokens of prompt plus completion; None if the configuration does not say."""
@@ -103,7 +103,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _digest(model_dir: Path, patterns: Iterable[str], more: str = "") -> str:
-    """Of the files that match and their names."""
+    """A hash of the files that match, and of their names."""
     digest = sha256(more.encode())
     for path in sorted({path for pattern in patterns for path in model_dir.glob(pattern) if path.is_file()}):
         name, content = path.relative_to(model_dir).as_posix().encode(), path.read_bytes()

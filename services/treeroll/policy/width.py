@@ -34,7 +34,7 @@ class LeafCount:
 
     @property
     def most(self) -> int:
-        """With these settings."""
+        """The count with these settings."""
         return self.made(*self.settings.values())
 
     def described(self) -> str:

@@ -50,7 +50,7 @@ class Column:
     proto: str
     unit: str
     shape: str
-    """Of an array, by what it has one value each: "C", the tokens of a completion; "P", of a prompt; "N", of a node."""
+    """What an array has one value each for: "C", the tokens of a completion; "P", of a prompt; "N", of a node."""
     nullable: bool
 
     @property

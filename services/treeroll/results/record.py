@@ -31,7 +31,7 @@ class RunRecord:
     task_fields: dict[str, str | None] = field(default_factory=dict)
     """Where the rows of the task file have what a task needs, as in `treeroll.tasks.Fields`."""
     tokenizer_hash: str | None = None
-    """Of the tokenizer and chat template that made the prompts."""
+    """A hash of the tokenizer and the chat template that made the prompts."""
     version: int = VERSION
 
     @classmethod
@@ -47,7 +47,7 @@ class RunRecord:
             ) from None
 
     def as_json(self) -> dict[str, Any]:
-        """For writing."""
+        """The record as values for JSON."""
         return asdict(self)
 
     def check_resumed_by(self, other: "RunRecord", place: Path) -> None:

@@ -24,7 +24,7 @@ class Figures:
 
     @classmethod
     def of(cls, status: Any) -> "Figures":
-        """From a `RunStatus`."""
+        """Make a session from a `RunStatus`."""
         own = {column.name: getattr(status, column.name) for column in fields(cls) if column.name != "generated_tokens"}
         return cls(generated_tokens=status.ledger.spent, **own)
 
@@ -42,7 +42,7 @@ class Session:
     setup_s: float = 0.0
     """Until the service was ready."""
     wall_s: float = 0.0
-    """From the first submission to the last tree so far."""
+    """Seconds from the first submission to the last tree so far."""
     figures: Figures = field(default_factory=Figures)
     replicas: int = 0
     versions: dict[str, str] = field(default_factory=dict)
@@ -69,11 +69,11 @@ Sessions = dict[str, Session]
 
 
 def dump(sessions: Sessions) -> dict[bytes, bytes]:
-    """As file metadata."""
+    """The session as file metadata."""
     return {METADATA_KEY: json.dumps([asdict(session) for session in sessions.values()]).encode()}
 
 
 def load(metadata: Mapping[bytes, bytes] | None) -> Sessions:
-    """From file metadata; none for a file of somebody else's."""
+    """Read the session from file metadata; none for a file of somebody else's."""
     records = json.loads((metadata or {}).get(METADATA_KEY, b"[]"))
     return {record["run_id"]: Session(**{**record, "figures": Figures(**record["figures"])}) for record in records}

@@ -30,9 +30,9 @@ class Row:
 
     path: Path
     place: str
-    """As "line 3"."""
+    """How people are told where it is, such as "line 3"."""
     number: int
-    """From 1, on through all files."""
+    """Its number, counted from 1 and on through all files."""
     alone: bool
     """Whether its file is the only one."""
     value: Value

@@ -30,7 +30,7 @@ def parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _values(array: Any) -> list[Any]:
-    """As `to_pylist`, but small floats are the numbers that they print as, and no nanosecond is lost or refused."""
+    """What `to_pylist` gives, but small floats are what they print as, and no nanosecond is lost or refused."""
     kind = array.type
     if not _is_special(kind):
         values: list[Any] = array.to_pylist()
@@ -75,7 +75,7 @@ def _structs(array: Any) -> list[Any]:
 
 
 def _times(array: Any) -> list[Any]:
-    """Of nanoseconds: Python's types where microseconds suffice, else text in ISO 8601, or seconds."""
+    """Nanoseconds as Python's types where microseconds suffice, else text in ISO 8601, or seconds."""
     kind = array.type
     if pa.types.is_duration(kind):
         return [None if value is None else value / 1e9 for value in array.cast(pa.int64()).to_pylist()]

@@ -38,7 +38,7 @@ class ReadsTasks(ChecksTasks, Protocol):
     """One that must read a task's answer to know; that takes time, and belongs into a worker."""
 
     def check(self, item: ScoreItem) -> None:
-        """As `check_fields`, for good."""
+        """Check as `check_fields` does, for good."""
         ...
 
 
@@ -85,7 +85,7 @@ class Unfit:
     scorer: str
     seen: int = 0
     reasons: dict[str, str] = field(default_factory=dict)
-    """By task id."""
+    """What was found, by task id."""
 
     @property
     def all(self) -> bool:

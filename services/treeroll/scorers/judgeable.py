@@ -41,7 +41,7 @@ def _depth(text: str) -> int:
 
 
 def _is_tower(chain: list[str]) -> bool:
-    """Of base and exponents, from the left."""
+    """The tower of base and exponents, from the left."""
     if len(chain) > MAX_POWERS:
         return True
     exponent = 1.0

@@ -24,7 +24,7 @@ class RegexScorer:
             raise InvalidInput(f"scorer 'regex': {pattern[:200]!r} is not a regular expression: {error}") from None
 
     def check_fields(self, item: ScoreItem) -> None:
-        """As `score`."""
+        """Score as `score` does."""
         self._of(item)
 
     def score(self, item: ScoreItem) -> float:

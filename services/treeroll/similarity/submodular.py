@@ -10,7 +10,7 @@ from treeroll.similarity.embedder import Features, cosines
 def diverse(
     keep: int, scores: Sequence[float], sets: Sequence[Features], weight: float, chosen: Sequence[int] = ()
 ) -> list[int]:
-    """As `covering`, items being as alike as the cosines of their sets of features say."""
+    """Choose as `covering` does, items being as alike as the cosines of their sets of features say."""
     return covering(keep, scores, _alike(sets), weight, chosen)
 
 

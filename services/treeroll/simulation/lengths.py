@@ -22,7 +22,7 @@ class LogNormal:
         return 0.5 * (1.0 + math.erf(math.log(tokens / self.median) / (self.sigma * math.sqrt(2.0))))
 
     def hazards(self, ends: Sequence[int]) -> list[float]:
-        """For segments that end after `ends` completion tokens: the chance that a path which enters one ends in it."""
+        """For segments that end after `ends` completion tokens, the chance that a path which enters one ends there."""
         chances = []
         for start, end in pairwise([0, *ends]):
             alive = 1.0 - self.below(start)

@@ -20,7 +20,7 @@ class Latency:
 
     round_trip_s: float
     commit_s: float
-    """Of a tick, whatever is in it: the store's answer."""
+    """Seconds of a tick, whatever is in it: the store's answer."""
     segment_s: float
     """The coordinator's work for each segment."""
 

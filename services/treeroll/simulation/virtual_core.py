@@ -91,7 +91,7 @@ class Grown:
     tokens: int = 0
     longest_path: int = 0
     prompt_tokens: int = 0
-    """Of all trees: what has to be prefilled at least once."""
+    """Tokens of all trees that have to be prefilled at least once."""
 
 
 Report = tuple[float, Request, Span | None, int | None, EndKind | None, int]

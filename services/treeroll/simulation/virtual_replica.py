@@ -31,7 +31,7 @@ class Request:
         self.grant = grant
         self.tip = tip
         self.spans = spans
-        """Of the nodes that its tree has."""
+        """Nodes that its tree has."""
         self.ends = ends
         self.end = end
         self.priority = priority

@@ -124,7 +124,7 @@ class Store(Protocol):
         ...
 
     async def feed_entries(self, run_id: str) -> list[str]:
-        """tree_ids of the feed in order (audit)."""
+        """Tree ids of the feed in order, for audits."""
         ...
 
     async def lease(self, run_id: str, group: str, consumer: str, count: int, lease_s: float) -> list[Lease]:

@@ -44,7 +44,7 @@ class EmbeddedRedis:
 
     @property
     def url(self) -> str:
-        """For RedisStore; fixed while the server runs."""
+        """The address for RedisStore; fixed while the server runs."""
         return f"unix://{quote(str(self._socket))}"
 
     @property

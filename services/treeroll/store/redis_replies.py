@@ -18,7 +18,7 @@ class Inlet(asyncio.BufferedProtocol):
     """Takes the place of a stream's protocol: what arrives goes to a hiredis reader, all other events to the stream."""
 
     def __init__(self, reader: hiredis.Reader, writer: asyncio.StreamWriter) -> None:
-        """From now on the stream's own reader gets nothing."""
+        """Take the replies over: the stream's own reader gets none of them."""
         transport = cast(asyncio.Transport, writer.transport)
         self._reader = reader
         self._stream = cast(asyncio.Protocol, transport.get_protocol())

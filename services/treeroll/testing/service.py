@@ -59,7 +59,7 @@ class LocalService:
     replicas: ReplicaPlane
     store: Store
     tokenizer: Tokenizer
-    """Of the service's model, which all replicas are of."""
+    """The tokenizer of the service's model, which all replicas are of."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start_replica(

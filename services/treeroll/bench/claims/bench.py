@@ -64,7 +64,7 @@ class ClaimsResult(Result):
         return Table(f"claims: median (lowest-highest) of {seeds} seeds", titles, rows)
 
     def as_json(self) -> dict[str, Any]:
-        """With the claims and verdicts beside every seed's figures."""
+        """Everything, with the claims and verdicts beside every seed's figures."""
         verdicts = {}
         for claim in self.claims:
             verdict, why = claim.verdict(self.rounds[claim.name])

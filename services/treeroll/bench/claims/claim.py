@@ -62,7 +62,7 @@ class Claim:
         return f"there is no {' and no '.join(absent)} here" if absent else None
 
     def verdict(self, rounds: Sequence[Figures]) -> tuple[Verdict, str]:
-        """Of all seeds; without any, why there are none."""
+        """The verdict over all seeds; without any, why there are none."""
         return self.judge(rounds) if rounds else (Verdict.UNMEASURED, self.missing() or "no seed ran")
 
     def measured(self, rounds: Sequence[Figures]) -> str:

@@ -59,7 +59,7 @@ async def _measure(arena: Arena, seed: int) -> Figures:
 
 
 def per_1000(grown: Grown) -> dict[str, float]:
-    """Of each count, per 1,000 tokens. The epoch before, of which allocators know, is in none of them."""
+    """Each count per 1,000 tokens. The epoch before, of which allocators know, is in none of them."""
     found = [effective(tree) for tree in grown.trees]
     thousands = grown.tokens / 1000
     return {

@@ -46,7 +46,7 @@ def unblock(state: State, live: LiveTree) -> None:
 
 
 def _retry(state: State, ledger: Ledger, waiting: list[Masked]) -> None:
-    """As many as fit together. Once nothing is outstanding, each that fits by itself: the others never will."""
+    """Let as many try again as fit together; once nothing is outstanding, each that fits alone: others never will."""
     room, last = ledger.room or 0, not ledger.outstanding
     while waiting and waiting[0][0] <= room:
         need, _, live, branch = heapq.heappop(waiting)

@@ -24,17 +24,17 @@ class Record:
     tokens: float = 0.0
 
     def at(self, epoch: int, decay: float) -> "Record":
-        """As it counts in an epoch: `decay` times as much for each epoch in between."""
+        """The record as it counts in an epoch: `decay` times as much for each epoch in between."""
         share = decay ** max(0, epoch - self.epoch)
         return Record(self.successes * share, self.scored * share, max(epoch, self.epoch), self.tokens * share)
 
     def written(self) -> str:
-        """For the store."""
+        """The record as text, for the store."""
         return f"{self.successes!r} {self.scored!r} {self.epoch} {self.tokens!r}"
 
     @classmethod
     def read(cls, text: str) -> "Record":
-        """From the store, where the first version wrote no tokens."""
+        """Read a record of the store, where the first version wrote no tokens."""
         successes, scored, epoch, *tokens = text.split()
         return cls(float(successes), float(scored), int(epoch), *map(float, tokens))
 
@@ -47,7 +47,7 @@ class History:
     records: dict[str, Record] = field(default_factory=dict)
 
     def of(self, task_id: str, epoch: int) -> Counts:
-        """Of the epochs so far, as they count in this one; 0 of 0 without any."""
+        """Successes and scored leaves of the epochs so far, as they count in this one; 0 of 0 without any."""
         known = self.records.get(task_id)
         if known is None:
             return Counts()

@@ -115,7 +115,7 @@ class Waiting:
         self.open.append(task)
 
     def send(self, task: TaskSpec, model: str) -> None:
-        """From now on the task waits for this model."""
+        """The task waits for this model from here on."""
         self.sent.setdefault(model, deque()).append(task)
 
     def may_have(self, model: str) -> bool:

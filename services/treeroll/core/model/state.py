@@ -23,17 +23,17 @@ Masked = tuple[int, int, LiveTree, Branch]
 
 
 def no_tokens(payload: Any) -> Tokens:
-    """For shells whose runs never read tokens."""
+    """No tokens, for shells whose runs never read them."""
     return Tokens(array("i"), array("f"), array("f"))
 
 
 def no_tools(tool: Tool, text: str, remark: str) -> Observation:
-    """For shells whose runs have no tools."""
+    """No tools, for shells whose runs have none."""
     raise BrokenInvariant("TreeWellFormed", f"nobody answers the calls of tool '{tool.name}'")
 
 
 def no_texts(text: str) -> Observation:
-    """For shells whose runs insert nothing."""
+    """No texts, for shells whose runs insert none."""
     raise BrokenInvariant("TreeWellFormed", f"nobody tokenises the {len(text)} characters that a policy inserts")
 
 

@@ -9,7 +9,7 @@ KEPT = 256
 
 @dataclass(slots=True)
 class TreeCosts:
-    """Of the last `KEPT` trees that ended whole."""
+    """What the last `KEPT` trees that ended whole took."""
 
     recent: deque[int] = field(default_factory=deque)
     ranked: list[int] = field(default_factory=list)

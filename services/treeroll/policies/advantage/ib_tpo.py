@@ -59,5 +59,5 @@ class InformationBottleneck:
 
 
 def _probability(tree: CreditTree, node: int) -> float:
-    """Of the node's tokens, geometric mean."""
+    """The geometric mean of the probabilities of the node's tokens."""
     return math.exp(tree.logprob_sums[node] / max(tree.n_tokens[node], 1))

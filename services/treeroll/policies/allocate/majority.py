@@ -90,7 +90,7 @@ def leader_gain(counts: Sequence[int]) -> float:
 
 
 def _density(lead: int, root: float, others: Counter[int]) -> float:
-    """Of the leader's variable at root^2, with respect to the root, while all `others` (numbers by shape) are below."""
+    """The density of the leader's variable at root^2, in terms of the root, with all `others` (by shape) below."""
     value = root * root
     found = 2 * root * math.exp((lead - 1) * math.log(value) - value - math.lgamma(lead))
     term = above = math.exp(-value)

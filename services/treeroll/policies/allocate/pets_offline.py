@@ -162,7 +162,7 @@ class Draws:
         return found + self._part(shape - whole) if shape > whole else found
 
     def _part(self, shape: float) -> float:
-        """Of a shape below 1, by Joehnk's method."""
+        """A draw of a shape below 1, by Joehnk's method."""
         while True:
             one, other = math.pow(self.uniform(), 1 / shape), math.pow(self.uniform(), 1 / (1 - shape))
             if 0 < one + other <= 1:

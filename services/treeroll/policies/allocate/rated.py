@@ -46,7 +46,7 @@ class HistoryAllocator:
 
 
 class RatedAllocator(HistoryAllocator):
-    """And who predicts."""
+    """The predictor and its settings."""
 
     def __init__(self, params: RatedParams, limits: Limits) -> None:
         super().__init__(params, limits)

@@ -86,7 +86,7 @@ class Drawn:
         self._round = 0
 
     def choose(self, tree: Tree, waiting: Sequence[Node], left: float) -> list[Node]:
-        """In the order in which they are drawn."""
+        """The nodes in the order in which they are drawn."""
         self.values.update(tree)
         self._round += 1
         known = scores(self.values, waiting) or [1.0] * len(waiting)

@@ -33,7 +33,10 @@ class Gate:
         self._least = least
 
     def open_to(self, tree: Tree, waiting: Sequence[Node]) -> list[Node]:
-        """In the order given. Where none passes and there is no leaf yet, the best one does, or the first of them."""
+        """The nodes that pass, in the order given.
+
+        Where none passes and there is no leaf yet, the best one does, or the first of them.
+        """
         self._values.update(tree)
         known = scores(self._values, waiting)
         if known is None:

@@ -32,7 +32,7 @@ class Judged:
         return set()
 
     def of(self, node: Node) -> float | None:
-        """As the judge has it; None where it failed."""
+        """What the judge says; None where it failed."""
         return self._values.get(node.number)
 
 
@@ -47,7 +47,7 @@ class Confidence:
         return set()
 
     def of(self, node: Node) -> float:
-        """In (0, 1]."""
+        """The value, in (0, 1]."""
         return math.exp(node.logprob_sum / max(node.sampled, 1))
 
 
@@ -69,5 +69,5 @@ class PathConfidence:
         return {node.number for node in new}
 
     def of(self, node: Node) -> float:
-        """In (0, 1]."""
+        """The value, in (0, 1]."""
         return math.exp(node.path_logprob_sum / max(self._sampled[node.number], 1))

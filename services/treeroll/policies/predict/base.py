@@ -12,7 +12,7 @@ class SuccessPredictor(Protocol):
     """
 
     def of(self, task: TaskView) -> float | None:
-        """From 0 to 1; None where nothing is known: callers then give the task what `uniform` would."""
+        """The rate, from 0 to 1; None where nothing is known: callers then give the task what `uniform` would."""
         ...
 
     def learn(self, task: TaskView, successes: int, scored: int) -> None:

@@ -20,7 +20,7 @@ class History:
         self._prior = prior
 
     def of(self, task: TaskView) -> float | None:
-        """From 0 to 1; None for a task without scored leaves."""
+        """The rate, from 0 to 1; None for a task without scored leaves."""
         if task.scored <= 0:
             return None
         # Decayed counts are rounded, each for itself.
