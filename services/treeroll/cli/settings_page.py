@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -113,6 +113,8 @@ def _inner(annotation: Any) -> Iterator[Any]:
 
 def _named(annotation: Any) -> str:
     parts = [part for part in get_args(annotation) if part is not type(None)]
+    if get_origin(annotation) is tuple:
+        return f"list of {_named(get_args(parts[0])[0] if hasattr(parts[0], '__metadata__') else parts[0])}"
     if len(parts) == 1 and hasattr(parts[0], "__metadata__"):  # Annotated[int, ...] | None
         return _named(get_args(parts[0])[0])
     text = re.sub(r"typing\.|pathlib\.|datetime\.(?=date)", "", str(annotation))
@@ -127,6 +129,8 @@ def _default(field: FieldInfo) -> str:
         return "required"
     if value is None:
         return "none"
+    if value == ():
+        return "`[]`"
     if value == MODEL_DIR:
         return "the demo model"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
