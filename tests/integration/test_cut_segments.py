@@ -48,7 +48,7 @@ async def test_samples_join_the_tokens_and_texts_of_split_segments() -> None:
                 path = [nodes[name] for name in sample.path_node_ids]
                 assert sample.completion_ids.tolist() == [t for node in path for t in node.token_ids.tolist()]
                 assert sample.completion_text == "".join(node.text for node in path)
-                assert sample.completion_text == service.tokenizer.decode(sample.completion_ids.tolist())
+                assert sample.completion_text == service.tokenizer.decode_completion(sample.completion_ids.tolist())
                 assert len(sample.advantages) == len(sample.completion_ids)
         assert (await (await connect_async(service.address)).audit()).violations == []
 

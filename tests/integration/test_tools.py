@@ -68,7 +68,8 @@ async def test_answers_are_in_the_path_and_masked() -> None:
                         assert answer == f"[{min(len(text), TAIL_CHARS) + len(call) + 1}]"
                         assert node.logprobs[-node.observation_tokens :].tolist() == [0.0] * node.observation_tokens
                     text += node.text
-                assert sample.completion_text == text == service.tokenizer.decode(sample.completion_ids.tolist())
+                assert sample.completion_text == text
+                assert text == service.tokenizer.decode_completion(sample.completion_ids.tolist())
                 masked = sum(node.observation_tokens for node in path)
                 assert len(sample.completion_ids) - int(sample.completion_mask.sum()) == masked
                 assert all(sample.logprobs[sample.completion_mask == 0] == 0.0)
