@@ -230,6 +230,8 @@ class StoreConfig(Config):
     """`always`: nothing acknowledged is lost even on power failure; `everysec`: at most about one second."""
     dir: Path | None = None
     """Data directory of the embedded Redis; None: a temporary one that goes with the service."""
+    keep_acknowledged_s: float | None = Field(default=3600.0, ge=0)
+    """Seconds that a tree stays after all consumer groups of its run acknowledged it; None: till its run is deleted."""
 
 
 class ScorersConfig(Config):

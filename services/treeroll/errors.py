@@ -7,6 +7,7 @@
     │   ├── Conflict           same key, other content
     │   │   ├── RunConflict, TaskConflict, RewardConflict
     │   ├── RunClosed          tasks for a run that takes no more
+    │   ├── RunBusy            to be deleted, and has not ended
     │   └── LeaseLost          the lease moved on; somebody else has the tree
     ├── Unavailable            the service or a part of it does not answer; retry
     │   └── Drained            it starts no more trees until its drain is taken back
@@ -64,6 +65,10 @@ class RunClosed(CallerError):
     """The run takes no more tasks."""
 
 
+class RunBusy(CallerError):
+    """The run has not ended, so it cannot be deleted."""
+
+
 class LeaseLost(CallerError):
     """The lease moved on: it expired and another consumer may hold the tree."""
 
@@ -108,6 +113,7 @@ GRPC_CODES: dict[type[TreerollError], str] = {
     UnknownNode: "NOT_FOUND",
     Conflict: "ALREADY_EXISTS",
     RunClosed: "FAILED_PRECONDITION",
+    RunBusy: "FAILED_PRECONDITION",
     LeaseLost: "FAILED_PRECONDITION",
     Drained: "FAILED_PRECONDITION",  # not what clients try again
     Unavailable: "UNAVAILABLE",

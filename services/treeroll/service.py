@@ -28,6 +28,7 @@ from treeroll.coordinator.malloc_tuning import tune_malloc
 from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.readiness import Readiness
 from treeroll.coordinator.reports import read_tokens
+from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.sessions import ReplicaPlane
 from treeroll.coordinator.starts import StartOrders
@@ -167,7 +168,8 @@ async def _serve_on(
         coordinator.post_nowait(Item([ReplicaLost(replica_id, incarnation, cause)]))
 
     readiness = Readiness(coordinator)
-    rollouts = RolloutsApi(coordinator, replicas, feed, base.tokenizer, timeouts, restarts, base.pool)
+    retention = Retention(coordinator, config.store.keep_acknowledged_s)
+    rollouts = RolloutsApi(coordinator, replicas, feed, base.tokenizer, timeouts, restarts, retention, base.pool)
     await answer(server, rollouts, replicas, readiness)
     stack.push_async_callback(server.stop, CLOSE_S)
     address = join(config.coordinator.host, port)
@@ -179,6 +181,7 @@ async def _serve_on(
             group.create_task(coordinator.run(), name="coordinator"),
             group.create_task(coordinator.keep_time(), name="clock"),
             group.create_task(scoring.run(coordinator), name="scoring"),
+            group.create_task(retention.run(), name="retention"),
         ]
         if config.generator.engine != "none":
             group.create_task(supervisor.run(), name="supervisor")

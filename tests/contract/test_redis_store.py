@@ -303,3 +303,31 @@ async def test_an_old_owner_is_told_who_came_after(redis: Any, redis_server: Emb
 
 def test_only_its_user_may_enter_the_server_directory(redis_server: EmbeddedRedis) -> None:
     assert stat.S_IMODE(redis_server.log.parent.stat().st_mode) == 0o700
+
+
+async def test_nothing_is_left_of_a_run_that_was_deleted(redis: Any, redis_server: EmbeddedRedis) -> None:
+    store = RedisStore(redis_server.url)
+    epoch = await store.open()
+    trees = ["a", "b"]
+    await store.commit(
+        Commit(
+            runs={"run": b"run"},
+            trees=dict.fromkeys(trees, b"header"),
+            nodes={tree_id: [(0, b"root")] for tree_id in trees},
+            rewards={tree_id: {"0:math:1": b"reward"} for tree_id in trees},
+            tasks={"run": {f"0:{tree_id}": (tree_id, "digest") for tree_id in trees}},
+            history={"run": {"a": "1 2 0"}},
+            feed=[("run", tree_id) for tree_id in trees],
+        ),
+        epoch,
+    )
+    for group in ("g", "h"):  # g takes its first tree twice
+        leases = await store.lease("run", group, "x", 1, 60.0)
+        await store.release("run", group, [lease.lease_id for lease in leases])
+        leases = await store.lease("run", group, "y", 1, 60.0)
+        await store.ack("run", group, [lease.lease_id for lease in leases])
+    await store.expire("run", 1, epoch)
+    assert len(redis.keys("*")) > 10
+    await store.delete_run("run", epoch)
+    await store.close()
+    assert [key.rpartition(":")[2] for key in redis.keys("*")] == ["owner"]

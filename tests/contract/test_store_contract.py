@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 from tests.support.eventually import eventually
 
-from treeroll.errors import BrokenInvariant, StaleEpoch, StoreError
+from treeroll.errors import BrokenInvariant, InvalidInput, StaleEpoch, StoreError
 from treeroll.store.base import Commit, GroupState, Lease, Store, StoredTree
 from treeroll.store.embedded import EmbeddedRedis
 from treeroll.store.memory import MemoryStore
@@ -515,3 +515,104 @@ async def test_concurrent_consumers_share_a_feed_without_overlap(owner: Owner) -
     shares = await asyncio.gather(*(consume(f"c{number}") for number in range(8)))
     assert sorted(chain.from_iterable(shares)) == sorted(names)
     assert await owner.store.group_state("run", "g") == GroupState(200, 0, 0)
+
+
+# What goes
+
+
+async def ended(owner: Owner, *tree_ids: str, run_id: str = "run") -> None:
+    """Trees of tasks that ended, whole, with a reward each."""
+    await owner.commit(
+        runs={run_id: b"run"},
+        trees=dict.fromkeys(tree_ids, b"header"),
+        nodes={tree_id: [(0, b"root")] for tree_id in tree_ids},
+        rewards={tree_id: {"0:math:1": b"reward"} for tree_id in tree_ids},
+        tasks={run_id: {f"0:{tree_id}": (tree_id, "digest") for tree_id in tree_ids}},
+        history={run_id: {"task": "1 2 0"}},
+        feed=[(run_id, tree_id) for tree_id in tree_ids],
+    )
+
+
+async def test_settled_is_what_every_group_has_acknowledged_from_the_beginning_on(owner: Owner) -> None:
+    store = owner.store
+    await ended(owner, "a", "b", "c")
+    assert await store.settled("run") == await store.settled("none") == 0
+    first = ids(await store.lease("run", "g", "x", 3, LONG_S))
+    await store.ack("run", "g", [first[0], first[2]])
+    assert await store.settled("run") == 1  # the second is on lease
+    await store.ack("run", "g", [first[1]])
+    assert await store.settled("run") == 3
+    second = ids(await store.lease("run", "late", "x", 2, LONG_S))
+    assert await store.settled("run") == 0
+    await store.ack("run", "late", second)
+    assert await store.settled("run") == 2
+
+
+async def test_trees_expire_with_their_entries_and_the_others_go_on(owner: Owner) -> None:
+    store = owner.store
+    await ended(owner, "a", "b", "c")
+    leases = ids(await store.lease("run", "g", "x", 2, LONG_S))
+    await store.ack("run", "g", leases)
+    assert await store.expire("run", 2, owner.epoch) == ["a", "b"]
+    assert await store.expire("run", 2, owner.epoch) == []
+    assert (await store.expired("run"), await store.expired("none")) == (2, 0)
+    assert await store.load_trees(["a", "b", "c"]) == [None, None, await store.load_tree("c")]
+    assert (await store.load_tree("c")) == StoredTree(b"header", [b"root"], {"0:math:1": b"reward"})
+    assert await store.feed_entries("run") == ["c"]
+    assert await store.feed_length("run") == 3
+    assert await store.group_state("run", "g") == GroupState(acknowledged=2, leased=0, waiting=1)
+    assert await store.ack("run", "g", leases) == []  # acknowledged before: still a no-op
+    assert trees(await store.lease("run", "g", "x", 5, LONG_S)) == ["c"]
+    assert set(await store.load_tasks("run")) == {"0:a", "0:b", "0:c"}  # submitted again they are known
+
+
+async def test_a_group_that_would_begin_after_trees_have_expired_is_refused(owner: Owner) -> None:
+    store = owner.store
+    await ended(owner, "a", "b")
+    await store.ack("run", "g", ids(await store.lease("run", "g", "x", 1, LONG_S)))
+    await store.expire("run", 1, owner.epoch)
+    with pytest.raises(InvalidInput, match="group 'late' is new to run 'run', and 1 of its trees have expired"):
+        await store.lease("run", "late", "x", 1, LONG_S)
+    assert await store.group_names("run") == ["g"]
+    assert trees(await store.lease("run", "g", "x", 1, LONG_S)) == ["b"]
+
+
+async def test_a_run_is_deleted_with_all_that_is_its_own(owner: Owner) -> None:
+    store = owner.store
+    await ended(owner, "a", "b")
+    await ended(owner, "other", run_id="run:2")
+    for group in ("g", "h"):
+        await store.lease("run", group, "x", 1, LONG_S)
+    assert await store.delete_run("run", owner.epoch) == 2
+    assert await store.delete_run("run", owner.epoch) == 0
+    assert (await store.run_ids(), await store.load_run("run")) == (["run:2"], None)
+    assert (await store.load_tasks("run"), await store.load_history("run")) == ({}, {})
+    assert await store.load_trees(["a", "b"]) == [None, None]
+    assert (await store.feed_length("run"), await store.feed_entries("run")) == (0, [])
+    assert (await store.group_names("run"), await store.expired("run")) == ([], 0)
+    assert await store.load_tree("other") is not None
+    await ended(owner, "a")
+    assert trees(await store.lease("run", "g", "x", 1, LONG_S)) == ["a"]  # a new run of that name begins anew
+
+
+async def test_many_trees_go_at_once(owner: Owner) -> None:
+    names = [f"t{number}" for number in range(450)]
+    await ended(owner, *names)
+    await owner.store.ack("run", "g", ids(await owner.store.lease("run", "g", "x", 450, LONG_S)))
+    assert await owner.store.expire("run", 420, owner.epoch) == names[:420]
+    assert await owner.store.feed_entries("run") == names[420:]
+    assert await owner.store.delete_run("run", owner.epoch) == 450
+    assert set(await owner.store.load_trees(names)) == {None}
+
+
+async def test_an_old_owner_removes_nothing(make_store: MakeStore, owner: Owner) -> None:
+    await ended(owner, "a")
+    await owner.store.ack("run", "g", ids(await owner.store.lease("run", "g", "x", 1, LONG_S)))
+    newer = make_store()
+    await newer.open()
+    for call in (owner.store.expire("run", 1, owner.epoch), owner.store.delete_run("run", owner.epoch)):
+        with pytest.raises(StaleEpoch):
+            await call
+    assert await newer.load_tree("a") is not None
+    assert await newer.run_ids() == ["run"]
+    await newer.close()

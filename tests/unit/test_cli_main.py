@@ -14,7 +14,7 @@ from treeroll.demo import TASKS_FILE
 from treeroll.errors import BrokenInvariant, InvalidInput, Unavailable
 from treeroll.policies.registry import describe
 
-COMMANDS = ("rollout", "serve", "status", "inspect", "policies", "audit", "drain")
+COMMANDS = ("rollout", "serve", "status", "inspect", "policies", "audit", "drain", "delete")
 HEAVY = ("ray", "torch", "vllm", "grpc", "pyarrow", "pydantic", "transformers", "redis", "numpy")
 
 
@@ -94,7 +94,7 @@ def test_typed_errors_become_a_sentence_and_a_code(
     assert error_of(capsys) == " ".join(str(error).split())
 
 
-@pytest.mark.parametrize("args", [["status"], ["drain"], ["audit"], ["inspect", "t"]])
+@pytest.mark.parametrize("args", [["status"], ["drain"], ["delete", "r"], ["audit"], ["inspect", "t"]])
 def test_nobody_at_an_address_is_bad_input(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run([*args, "--address", "localhost:1"]) == BAD_INPUT
     assert "nobody answers at localhost:1" in error_of(capsys)

@@ -23,6 +23,7 @@ from treeroll.coordinator.gc_tuning import tune_gc
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.malloc_tuning import tune_malloc
 from treeroll.coordinator.readiness import Readiness
+from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.sessions import ReplicaPlane
 from treeroll.core.scheduling import runs
@@ -117,7 +118,7 @@ class Service:
         feed = Feed(store, partial(runs.outlook, coordinator.state))
         coordinator.on_emit = feed.notify
         plane = TimedPlane(coordinator, config.coordinator.heartbeat_s, tokenizer)
-        rollouts = RolloutsApi(coordinator, plane, feed, tokenizer, timeouts, {})
+        rollouts = RolloutsApi(coordinator, plane, feed, tokenizer, timeouts, {}, Retention(coordinator, None))
         self._coordinator, self._plane = coordinator, plane
         server, port = await start_server(config.coordinator, rollouts, plane, Readiness(coordinator))
         self.stack.push_async_callback(server.stop, 0.1)

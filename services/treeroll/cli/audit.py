@@ -54,6 +54,8 @@ def _of_service(address: str) -> Findings:
     with reach(address) as client:
         report = client.audit()
     looked_at = f"{report.runs} runs, {report.trees} trees, {report.nodes} nodes"
+    if report.expired_trees:
+        looked_at += f" ({report.expired_trees} trees had expired)"
     return Findings(looked_at, [(violation.invariant, violation.detail) for violation in report.violations])
 
 

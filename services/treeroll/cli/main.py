@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from treeroll.cli import audit, bench, drain, inspect, policies, rollout, serve, status
+from treeroll.cli import audit, bench, delete, drain, inspect, policies, rollout, serve, status
 from treeroll.errors import CallerError, TreerollError
 
 FAILED = 1
@@ -125,6 +125,7 @@ app.command("serve", rich_help_panel=SERVICE)(serve.serve)
 app.command("status", rich_help_panel=SERVICE)(status.status)
 app.command("drain", rich_help_panel=SERVICE)(drain.drain)
 app.command("undrain", rich_help_panel=SERVICE)(drain.undrain)
+app.command("delete", rich_help_panel=SERVICE)(delete.delete)
 app.command("inspect", rich_help_panel=LOOK)(inspect.inspect)
 app.command("audit", rich_help_panel=LOOK)(audit.audit)
 app.add_typer(bench.app, name="bench", rich_help_panel=SPEED)

@@ -34,7 +34,7 @@ def status(address: ServiceAddress = DEFAULT_ADDRESS, as_json: AsJson = False) -
 
 
 def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]") -> None:
-    from treeroll.cli.console import number, out, plain, table
+    from treeroll.cli.console import counted, number, out, plain, table
 
     engine = service.engine
     served = service.model_names() if len(service.pools) < 2 else f"{len(service.pools)} models"
@@ -47,6 +47,7 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]") -> No
         *[("stop ids", _stop_ids(pool)) for pool in service.pools],
         ("store", f"{service.store}, durability {service.durability}"),
         ("work", f"{service.live_trees} trees growing, {service.waiting_tasks} tasks waiting{draining}"),
+        ("gone", f"{number(service.expired_trees)} trees expired, {counted(service.deleted_runs, 'run')} deleted"),
         ("promises", f"BROKEN: {broken}" if broken else "all kept"),
     ]
     replicas = [

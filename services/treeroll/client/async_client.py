@@ -70,6 +70,11 @@ class AsyncClient:
         request = rollout_pb2.AuditRequest()
         return AuditReport.from_proto(await self._channel.call("Audit", request, rollout_pb2.AuditReply))
 
+    async def delete_run(self, run_id: str) -> int:
+        """Remove a run with all that is stored of it; see `Client.delete_run`."""
+        request = rollout_pb2.DeleteRunRequest(run_id=run_id)
+        return int((await self._channel.call("DeleteRun", request, rollout_pb2.DeleteRunReply)).tasks)
+
     async def drain(self) -> ServiceStatus:
         """Admit no new trees and finish the live ones; see `Client.drain`."""
         request = rollout_pb2.DrainRequest()

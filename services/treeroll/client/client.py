@@ -61,6 +61,14 @@ class Client:
         """Check the named invariants on the live store."""
         return self._loop.run(self._client.audit())
 
+    def delete_run(self, run_id: str) -> int:
+        """Remove a run that has ended, delivered or not, with its trees, rewards and history; the number of its tasks.
+
+        So can runs of an earlier life of the service be removed. Raises RunBusy for a run that is open or still grows:
+        cancel it first. UnknownRun.
+        """
+        return self._loop.run(self._client.delete_run(run_id))
+
     def drain(self) -> ServiceStatus:
         """Admit no new trees and finish the live ones; replicas go idle. Tasks that wait go on waiting.
 

@@ -84,6 +84,10 @@ class ServiceStatus:
     run_ids: list[str]
     violations: dict[str, int]
     """Times each named invariant was seen broken; zero everywhere is health."""
+    expired_trees: int = 0
+    """Trees that expired since the service started: every group of their run had acknowledged them."""
+    deleted_runs: int = 0
+    """Runs that were deleted since then."""
 
     @classmethod
     def from_proto(cls, status: rollout_pb2.ServiceStatus) -> "ServiceStatus":
@@ -182,6 +186,8 @@ class RunStatus:
     ledger: Ledger
     config: dict[str, Any]
     """Resolved configuration."""
+    expired_trees: int = 0
+    """Its trees that have expired since the service started."""
 
     @property
     def ended(self) -> bool:
@@ -218,12 +224,14 @@ class AuditReport:
     runs: int
     trees: int
     nodes: int
+    expired_trees: int = 0
+    """Could not be looked at: they are gone."""
 
     @classmethod
     def from_proto(cls, reply: rollout_pb2.AuditReply) -> "AuditReport":
         """Read it from the wire."""
         found = [Violation(violation.invariant, violation.detail) for violation in reply.violations]
-        return cls(found, reply.runs, reply.trees, reply.nodes)
+        return cls(found, reply.runs, reply.trees, reply.nodes, reply.expired_trees)
 
 
 def _engine(status: rollout_pb2.ServiceStatus | rollout_pb2.PoolStatus) -> EngineStatus | None:

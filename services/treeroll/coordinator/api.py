@@ -17,6 +17,7 @@ from treeroll.coordinator.budgets import check_deadline
 from treeroll.coordinator.fitness import unfit_tasks
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.prompts import ChatSettings, with_chat_date
+from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.rewards import RewardDesk
 from treeroll.coordinator.sessions import ReplicaPlane
 from treeroll.coordinator.specs import check_inserts, run_config, run_spec, task_spec
@@ -72,6 +73,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         tokenizer: Tokenizer,
         scorer_timeouts: dict[str, float],
         restarts: Mapping[str, int],
+        retention: Retention,
         scorers: ScoringService | None = None,
     ) -> None:
         self._coordinator = coordinator
@@ -81,7 +83,8 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         self._scorer_timeouts = scorer_timeouts
         self._restarts = restarts
         self._scorers = scorers
-        self._rewards = RewardDesk(coordinator, self._run)
+        self._retention = retention
+        self._rewards = RewardDesk(coordinator, self._run, retention.turn)
 
     def _run(self, run_id: str) -> Run:
         return runs.get(self._coordinator.state, run_id)
@@ -89,6 +92,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
     def _record(self, run_id: str) -> api.Run:
         record = records.run_record(self._run(run_id))
         record.drained = runs.outlook(self._coordinator.state, run_id).drained
+        record.expired_trees = self._retention.expired[run_id]
         return record
 
     @typed
@@ -161,6 +165,13 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         return self._record(request.run_id)
 
     @typed
+    async def DeleteRun(self, request: api.DeleteRunRequest, context: Any) -> api.DeleteRunReply:
+        tasks = await self._retention.delete(request.run_id)
+        self._scorer_timeouts.pop(request.run_id, None)
+        self._feed.notify(request.run_id)
+        return api.DeleteRunReply(tasks=tasks)
+
+    @typed
     async def LeaseTrees(self, request: api.LeaseTreesRequest, context: Any) -> bytes:
         self._run(request.run_id)
         check_lease(request)
@@ -199,7 +210,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
     async def GetTree(self, request: api.GetTreeRequest, context: Any) -> pb.Tree:
         stored = await self._coordinator.store.load_tree(request.tree_id)
         if stored is None:
-            raise UnknownTree(f"there is no tree '{request.tree_id}'")
+            raise UnknownTree(f"there is no tree '{request.tree_id}'; if there was, it expired or its run was deleted")
         tree = await asyncio.to_thread(assemble, stored)
         if request.tree_id in self._coordinator.state.trees:
             tree.status = "growing"
@@ -209,7 +220,9 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
     async def Audit(self, request: api.AuditRequest, context: Any) -> api.AuditReply:
         report = await audit(self._coordinator.store)
         found = [api.Violation(invariant=name, detail=detail) for name, detail in report.violations]
-        return api.AuditReply(violations=found, runs=report.runs, trees=report.trees, nodes=report.nodes)
+        return api.AuditReply(
+            violations=found, runs=report.runs, trees=report.trees, nodes=report.nodes, expired_trees=report.expired
+        )
 
     @typed
     async def Drain(self, request: api.DrainRequest, context: Any) -> api.ServiceStatus:
@@ -242,6 +255,8 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
             waiting_tasks=state.waiting_tasks,
             draining=state.draining,
             pools=[self._pool(pool) for pool in state.pools.values()],
+            expired_trees=self._retention.expired_trees,
+            deleted_runs=self._retention.deleted_runs,
         )
         engines = [self._replicas.engines[pool.name] for pool in status.pools if pool.name in self._replicas.engines]
         if engines:

@@ -10,6 +10,8 @@ from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.records.assemble import assemble
 from treeroll.store.base import Store
 
+# Missing trees that are named; all are counted.
+NAMED_TREES = 3
 ENDED = ("complete", "partial", "failed")
 
 
@@ -21,6 +23,8 @@ class AuditReport:
     runs: int = 0
     trees: int = 0
     nodes: int = 0
+    expired: int = 0
+    """Trees that are gone because every group has acknowledged them."""
 
 
 async def audit(store: Store) -> AuditReport:
@@ -41,11 +45,12 @@ async def _audit_run(store: Store, run: api.Run, report: AuditReport) -> None:
     feed = Counter(await store.feed_entries(run.run_id))
     tasks = await store.load_tasks(run.run_id)
     ended: set[str] = set()
+    missing: set[str] = set()
     spent, caps = 0, Caps.of(run)
     for tree_id, _ in tasks.values():
         stored = await store.load_tree(tree_id)
         if stored is None:
-            report.violations.append(("NoAckedLoss", f"run {run.run_id}: tree {tree_id} of a task is missing"))
+            missing.add(tree_id)
             continue
         tree = assemble(stored)
         report.trees += 1
@@ -55,7 +60,17 @@ async def _audit_run(store: Store, run: api.Run, report: AuditReport) -> None:
         spent += tree.ledger.spent
         if tree.status in ENDED:
             ended.add(tree_id)
-    report.violations += _feed_findings(run, feed, ended, {tree_id for tree_id, _ in tasks.values()})
+    # Asked last: whatever was missing before then has expired by then, or its run was deleted.
+    report.expired += (expired := await store.expired(run.run_id))
+    if missing and await store.load_run(run.run_id) is None:
+        return
+    if len(missing) > expired:
+        named = ", ".join(sorted(missing)[:NAMED_TREES])
+        detail = f"run {run.run_id}: {len(missing)} trees are missing and {expired} have expired; missing are {named}"
+        report.violations.append(("NoAckedLoss", detail))
+    known = {tree_id for tree_id, _ in tasks.values()}
+    there = Counter({tree_id: times for tree_id, times in feed.items() if tree_id not in missing})
+    report.violations += _feed_findings(run, there, ended, known)
     all_ended = run.state != "open" and len(ended) == len(tasks) == run.finished + run.failed
     report.violations += caps.findings(all_ended)
     if all_ended:

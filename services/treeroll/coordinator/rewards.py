@@ -18,18 +18,19 @@ from treeroll.store.base import Commit, StoredTree
 class RewardDesk:
     """Applies reward reports. RewardOnce: one effective reward per (node, scorer, version)."""
 
-    def __init__(self, coordinator: Coordinator, run_of: Callable[[str], Run]) -> None:
+    def __init__(self, coordinator: Coordinator, run_of: Callable[[str], Run], turn: asyncio.Lock) -> None:
+        """Reports are checked against the store and then committed. Two at a time could both pass the check, and a tree
+        could expire between the two: they take turns by `turn`."""
         self._coordinator = coordinator
         self._run_of = run_of
-        # Reports are checked against the store and then committed; two at a time could both pass the check.
-        self._turn = asyncio.Lock()
+        self._turn = turn
 
     async def report(self, request: api.ReportRewardsRequest) -> api.ReportRewardsReply:
         """All or none. Only trees that have ended take rewards: their header is final."""
-        run = self._run_of(request.run_id)
         for report in request.rewards:
             check_reward(report)
         async with self._turn:
+            run = self._run_of(request.run_id)
             trees = await self._load(request)
             commit, reply = Commit(), api.ReportRewardsReply()
             for report in request.rewards:

@@ -14,6 +14,7 @@ from treeroll.core.model.events import (
     RunCancelled,
     RunClosed,
     RunCreated,
+    RunDeleted,
     SegmentReported,
     TasksSubmitted,
     Ticked,
@@ -64,6 +65,8 @@ def apply(state: State, event: Event, now: float) -> list[Effect]:
             return runs.close(state, event.run_id)
         case RunCancelled():
             return runs.cancel(state, event.run_id)
+        case RunDeleted():
+            return runs.delete(state, event.run_id)
         case AlarmRang():
             return []
         case Drained():

@@ -41,6 +41,7 @@ class Feed:
         """
         deadline = clock.monotonic() + request.wait_s
         while True:
+            self._outlook(request.run_id)  # UnknownRun for one that was deleted meanwhile: a lease would begin it anew
             news = self._news.setdefault(request.run_id, asyncio.Event())
             leases = await self._store.lease(
                 request.run_id, request.group, request.consumer, request.max_trees, request.lease_s

@@ -11,7 +11,7 @@ Blobs are opaque here: serialised protobuf messages that `coordinator/records.py
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from treeroll.errors import StoreError
+from treeroll.errors import InvalidInput, StoreError
 
 
 @dataclass(slots=True)
@@ -66,6 +66,14 @@ class GroupState:
     acknowledged: int
     leased: int
     waiting: int
+
+
+def late_group(run_id: str, group: str, expired: int) -> InvalidInput:
+    """The error for a group that would begin after trees have expired."""
+    return InvalidInput(
+        f"group '{group}' is new to run '{run_id}', and {expired} of its trees have expired: groups must begin before "
+        "that; see store.keep_acknowledged_s"
+    )
 
 
 def missing_node(tree_id: str, number: int) -> StoreError:
@@ -130,8 +138,8 @@ class Store(Protocol):
     async def lease(self, run_id: str, group: str, consumer: str, count: int, lease_s: float) -> list[Lease]:
         """Up to `count` leases, at once (no waiting): entries whose lease expired first, then new ones.
 
-        Creates the group on first use, positioned before the run's first entry. A lease not renewed for the lease_s
-        it was taken with has expired.
+        Creates the group on first use, positioned before the run's first entry; InvalidInput if entries have expired.
+        A lease not renewed for the lease_s it was taken with has expired.
         """
         ...
 
@@ -154,6 +162,30 @@ class Store(Protocol):
 
     async def group_state(self, run_id: str, group: str) -> GroupState:
         """Counts of a group (all waiting if the group does not exist)."""
+        ...
+
+    async def settled(self, run_id: str) -> int:
+        """Entries at the beginning of the run's feed that all of its groups have acknowledged; 0 without a group."""
+        ...
+
+    async def expire(self, run_id: str, upto: int, epoch: int) -> list[str]:
+        """Remove the first `upto` entries of a feed and their trees, but none that a group has not acknowledged; their
+        ids.
+
+        No group can begin after that: it could not have all trees. StaleEpoch if a newer owner opened the store.
+        """
+        ...
+
+    async def expired(self, run_id: str) -> int:
+        """How many entries at the beginning of the run's feed have expired."""
+        ...
+
+    async def delete_run(self, run_id: str, epoch: int) -> int:
+        """Remove a run with all of its trees, tasks, history and groups; the number of its tasks. Again is a no-op.
+
+        Its record goes last, so that a deletion that was cut short can be done again. Nothing may be committed for the
+        run meanwhile. StaleEpoch if a newer owner opened the store.
+        """
         ...
 
     async def group_names(self, run_id: str) -> list[str]:

@@ -8,6 +8,7 @@ are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids 
     owner                      hash    epoch: of the coordinator that may write; commit: number of its last commit
     runs                       hash    run id -> run record
     feeds                      hash    run id -> entries ever appended to the run's feed
+    expired                    hash    run id -> trees at the beginning of the run's feed that are gone
     tasks:<run>                hash    "<epoch>:<task id>" -> "<content digest> <tree id>"
     history:<run>              hash    task id -> "<successes> <scored leaves> <epoch>", decayed counts as of that epoch
     tree:<tree>                hash    header: tree header; feed: its place in the run's feed, once the tree ended
@@ -23,9 +24,9 @@ Records are serialised protobuf messages (`protos/treeroll/v1`); numbers are dec
 
 Who only reads needs no lock: every write is one script. To consume a feed directly, make a consumer group of your own
 on `feed:<run>` (`XGROUP CREATE ... 0`, `XREADGROUP`, `XACK`) and read `tree:`, `nodes:` and `rewards:` of each entry.
-Such a group shows up in `group_names` and `group_state` but has no leases, so nothing is taken from its consumers; do
-not mix direct reads and the feed service in one group. Never `XTRIM` past the last acknowledged entry of the slowest
-group.
+Such a group shows up in `group_names` and `group_state` but has no leases, so nothing is taken from its consumers, and
+its acknowledgements count: a tree expires once every group has acknowledged it, and its entry goes with it. Do not mix
+direct reads and the feed service in one group. Never `XTRIM` past the last acknowledged entry of the slowest group.
 """
 
 PREFIX = "treeroll:1:{s00}:"
@@ -33,6 +34,7 @@ PREFIX = "treeroll:1:{s00}:"
 OWNER = f"{PREFIX}owner"
 RUNS = f"{PREFIX}runs"
 FEEDS = f"{PREFIX}feeds"
+EXPIRED = f"{PREFIX}expired"
 
 # Fields of `owner`, `tree:<tree>` and of a feed entry.
 EPOCH = "epoch"

@@ -3,9 +3,10 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from treeroll.errors import StaleEpoch, StoreError
-from treeroll.store.base import Commit, GroupState, Lease, StoredTree, missing_node
+from treeroll.store.base import Commit, GroupState, Lease, StoredTree, late_group, missing_node
 from treeroll.store.commit_args import consecutive, hole
 from treeroll.store.memory_group import MemoryGroup
 
@@ -34,6 +35,7 @@ class MemoryStore:
         self._trees: dict[str, _Tree] = {}
         self._feeds: dict[str, list[str]] = {}
         self._groups: dict[str, dict[str, MemoryGroup]] = {}
+        self._expired: dict[str, int] = {}
 
     async def open(self) -> int:
         self._epoch += 1
@@ -123,12 +125,14 @@ class MemoryStore:
         return len(self._feeds.get(run_id, []))
 
     async def feed_entries(self, run_id: str) -> list[str]:
-        return list(self._feeds.get(run_id, []))
+        return self._feeds.get(run_id, [])[self._expired.get(run_id, 0) :]
 
     async def lease(self, run_id: str, group: str, consumer: str, count: int, lease_s: float) -> list[Lease]:
         if count <= 0:
             return []
         feed = self._feeds.setdefault(run_id, [])
+        if group not in self._groups.get(run_id, {}) and (gone := self._expired.get(run_id)):
+            raise late_group(run_id, group, gone)
         state = self._groups.setdefault(run_id, {}).setdefault(group, MemoryGroup())
         lent = state.lend(len(feed), consumer, count, self._clock(), lease_s)
         return [Lease(str(name), feed[name.seq - 1], name.seq, name.delivery) for name in lent]
@@ -148,6 +152,32 @@ class MemoryStore:
 
     async def group_state(self, run_id: str, group: str) -> GroupState:
         return self._group(run_id, group).state(len(self._feeds.get(run_id, [])), self._clock())
+
+    async def settled(self, run_id: str) -> int:
+        return min((group.settled() for group in self._groups.get(run_id, {}).values()), default=0)
+
+    async def expire(self, run_id: str, upto: int, epoch: int) -> list[str]:
+        self._check_epoch(epoch)
+        done, settled = self._expired.get(run_id, 0), await self.settled(run_id)
+        gone = self._feeds.get(run_id, [])[done : min(upto, settled)]
+        if gone:
+            self._expired[run_id] = done + len(gone)
+        for tree_id in gone:
+            self._trees.pop(tree_id, None)
+        return gone
+
+    async def expired(self, run_id: str) -> int:
+        return self._expired.get(run_id, 0)
+
+    async def delete_run(self, run_id: str, epoch: int) -> int:
+        self._check_epoch(epoch)
+        tasks = self._tasks.pop(run_id, {})
+        for tree_id, _ in tasks.values():
+            self._trees.pop(tree_id, None)
+        parts: list[dict[str, Any]] = [self._runs, self._history, self._feeds, self._groups, self._expired]
+        for part in parts:
+            part.pop(run_id, None)
+        return len(tasks)
 
     async def group_names(self, run_id: str) -> list[str]:
         return list(self._groups.get(run_id, {}))

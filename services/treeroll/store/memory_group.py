@@ -78,6 +78,10 @@ class MemoryGroup:
             waiting=entries - self.delivered + expired,
         )
 
+    def settled(self) -> int:
+        """Entries at the beginning of the feed that are acknowledged."""
+        return min(self.lent, default=self.delivered + 1) - 1
+
     def _expired(self, now: float) -> list[LeaseId]:
         over = sorted((lent.deadline, lent.name) for lent in self.lent.values() if lent.deadline <= now)
         return [name for _, name in over]

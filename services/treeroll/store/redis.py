@@ -10,7 +10,7 @@ from redis.exceptions import NoScriptError
 
 from treeroll.errors import StaleEpoch, StoreError
 from treeroll.store import keys, lease_id
-from treeroll.store.base import Commit, GroupState, Lease, StoredTree, missing_node
+from treeroll.store.base import Commit, GroupState, Lease, StoredTree, late_group, missing_node
 from treeroll.store.commit_args import commit_args, hole
 from treeroll.store.redis_connection import Arg, Command, ask, connect, store_errors
 from treeroll.store.redis_settings import check_durability, check_server
@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 # Entries per XRANGE of a whole feed: bounds the size of one reply.
 _PAGE = 5_000
+# Trees that one script removes: it holds everything else up.
+_DELETED_AT_ONCE = 200
 
 
 class RedisStore:
@@ -154,8 +156,10 @@ class RedisStore:
     async def lease(self, run_id: str, group: str, consumer: str, count: int, lease_s: float) -> list[Lease]:
         if count <= 0:
             return []
-        where = [keys.feed(run_id), keys.leases(run_id, group)]
-        lent = await self._script("lease", where, [group, consumer, count, _microseconds(lease_s)])
+        where = [keys.feed(run_id), keys.leases(run_id, group), keys.EXPIRED]
+        lent = await self._script("lease", where, [group, consumer, count, _microseconds(lease_s), run_id])
+        if lent and lent[0] == b"EXPIRED":
+            raise late_group(run_id, group, lent[1])
         return [_lease(consumer, *lent[at : at + 3]) for at in range(0, len(lent), 3)]
 
     async def renew(self, run_id: str, group: str, lease_ids: list[str], lease_s: float) -> list[str]:
@@ -186,6 +190,47 @@ class RedisStore:
         where = [keys.FEEDS, keys.feed(run_id), keys.leases(run_id, group)]
         entries, delivered, pending, expired = await self._script("state", where, [run_id, group])
         return GroupState(delivered - pending, pending - expired, entries - delivered + expired)
+
+    # What goes
+
+    async def settled(self, run_id: str) -> int:
+        return int(await self._script("settled", [keys.feed(run_id)], []))
+
+    async def expire(self, run_id: str, upto: int, epoch: int) -> list[str]:
+        upto, gone = min(upto, await self.settled(run_id)), list[str]()
+        while page := await self._call("XRANGE", keys.feed(run_id), "-", f"{upto}-0", "COUNT", _DELETED_AT_ONCE):
+            trees = [tree_id.decode() for _, (_, tree_id) in page]
+            if not await self._delete(run_id, trees, epoch, int(page[-1][0].partition(b"-")[0])):
+                break  # a group began meanwhile
+            gone += trees
+        return gone
+
+    async def expired(self, run_id: str) -> int:
+        return int(await self._call("HGET", keys.EXPIRED, run_id) or 0)
+
+    async def delete_run(self, run_id: str, epoch: int) -> int:
+        tasks = await self.load_tasks(run_id)
+        trees = [tree_id for tree_id, _ in tasks.values()]
+        for at in range(0, len(trees), _DELETED_AT_ONCE):
+            await self._delete(run_id, trees[at : at + _DELETED_AT_ONCE], epoch)
+        own = [keys.feed(run_id), keys.tasks(run_id), keys.history(run_id)]
+        for group in await self.group_names(run_id):
+            own += (keys.leases(run_id, group), keys.redelivered(run_id, group))
+        where = [keys.OWNER, keys.RUNS, keys.FEEDS, keys.EXPIRED, *own]
+        self._check_fenced(await self._script("forget", where, [epoch, run_id]), epoch)
+        return len(tasks)
+
+    async def _delete(self, run_id: str, trees: list[str], epoch: int, upto: int = 0) -> bool:
+        where = [keys.OWNER, keys.EXPIRED, keys.feed(run_id)]
+        for tree_id in trees:
+            where += (keys.tree(tree_id), keys.nodes(tree_id), keys.rewards(tree_id))
+        verdict = await self._script("delete", where, [epoch, run_id, upto])
+        self._check_fenced(verdict, epoch)
+        return bool(verdict == 0)
+
+    def _check_fenced(self, newer: int, epoch: int) -> None:
+        if newer > 0:
+            raise _stale(self.address, epoch, newer)
 
     async def group_names(self, run_id: str) -> list[str]:
         return [name.decode() for name in await self._script("groups", [keys.feed(run_id)], [])]

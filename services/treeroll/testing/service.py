@@ -27,6 +27,7 @@ from treeroll.config import CoordinatorConfig
 from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.readiness import Readiness
+from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.sessions import ReplicaPlane
 from treeroll.core.model.events import ReplicaLost
@@ -47,7 +48,7 @@ from treeroll.store.memory import MemoryStore
 from treeroll.tokenizer import Tokenizer
 
 # Tasks of the service itself come first in `LocalService.tasks`; replicas follow.
-SERVICE_TASKS = 3
+SERVICE_TASKS = 4
 
 
 @dataclass
@@ -108,8 +109,10 @@ async def local_service(
     pools: Sequence[str] = (),
     model: Path = MODEL_DIR,
     chat_template: Path | None = None,
+    keep_acknowledged_s: float | None = None,
 ) -> AsyncIterator[LocalService]:
-    """Start everything but replicas; stop it all at the end. `pools` names models; all are the same one."""
+    """Start everything but replicas; stop it all at the end. `pools` names models; all are the same one. Trees expire
+    so many seconds after all groups have acknowledged them, if that is given."""
     models = {"pools": {name: {"model": model} for name in pools}} if pools else {"model": model}
     config = ServiceConfig(
         generator=GeneratorConfig.model_validate({**models, "chat_template": chat_template}),
@@ -124,15 +127,16 @@ async def local_service(
     feed = Feed(store, partial(runs.outlook, core.state))
     core.on_emit = feed.notify
     plane = ReplicaPlane(core, config.coordinator.heartbeat_s, tokenizer)
-    rollouts = RolloutsApi(core, plane, feed, tokenizer, timeouts, {}, scorers)
+    retention = Retention(core, keep_acknowledged_s)
+    rollouts = RolloutsApi(core, plane, feed, tokenizer, timeouts, {}, retention, scorers)
     server, port = await start_server(config.coordinator, rollouts, plane, Readiness(core))
-    jobs = (core.run(), core.keep_time(), scoring.run(core))
+    jobs = (core.run(), core.keep_time(), scoring.run(core), retention.run())
     tasks = [asyncio.create_task(job) for job in jobs]
     try:
         yield LocalService(join(config.coordinator.host, port), core, plane, store, tokenizer, tasks)
-        failed = [task for task in tasks[:SERVICE_TASKS] if task.done()]
-        if failed:
-            await failed[0]
+        for task in tasks[:SERVICE_TASKS]:
+            if task.done():
+                await task
     finally:
         for task in tasks:
             task.cancel()

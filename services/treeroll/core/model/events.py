@@ -50,6 +50,13 @@ class RunCancelled:
 
 
 @dataclass(slots=True)
+class RunDeleted:
+    """Forget a run that has ended."""
+
+    run_id: str
+
+
+@dataclass(slots=True)
 class ReplicaJoined:
     """A replica said Hello. `slots` is how many branches it decodes at once.
 
@@ -155,6 +162,7 @@ Event = (
     | TasksSubmitted
     | RunClosed
     | RunCancelled
+    | RunDeleted
     | ReplicaJoined
     | ReplicaHeard
     | ReplicaLost

@@ -15,7 +15,7 @@ from treeroll.core.model.state import State
 from treeroll.core.scheduling.allocation import at_submission
 from treeroll.core.scheduling.fair_share import catch_up
 from treeroll.core.scheduling.settle import settle
-from treeroll.errors import RunClosed, RunConflict, TaskConflict, UnknownRun
+from treeroll.errors import RunBusy, RunClosed, RunConflict, TaskConflict, UnknownRun
 from treeroll.tree.tree import Tree
 
 # How much a conflict tells of what differs.
@@ -132,6 +132,18 @@ def cancel(state: State, run_id: str) -> list[Effect]:
     return [] if run.state is RunState.CANCELLED else _stop(state, run, "cancelled", "the run was cancelled")
 
 
+def delete(state: State, run_id: str) -> list[Effect]:
+    """Forget a run that has ended; RunBusy for another. What is stored of it is the shell's to remove."""
+    run = get(state, run_id)
+    if run.state is RunState.OPEN or run.waiting or run.growing:
+        raise RunBusy(
+            f"run '{run_id}' is {run.state}, {len(run.waiting)} of its tasks wait and {run.growing} grow; cancel it, "
+            "and delete it once they have ended"
+        )
+    del state.runs[run_id]
+    return []
+
+
 def end_stopped(state: State, limit: int) -> list[Effect]:
     """Stop the runs whose time is over; then end the waiting tasks of stopped runs, about `limit` effects at a time."""
     effects = _end_overdue(state)
@@ -142,8 +154,10 @@ def _end_overdue(state: State) -> list[Effect]:
     """Stop the runs whose time is over, as if they were cancelled then."""
     effects: list[Effect] = []
     while state.ends and state.ends[0][0] <= state.now:
-        _, run_id = heapq.heappop(state.ends)
-        run = state.runs[run_id]
+        at, run_id = heapq.heappop(state.ends)
+        run = state.runs.get(run_id)
+        if run is None or run.ends_at != at:  # deleted, and perhaps created again
+            continue
         done = run.state is RunState.CLOSED and not run.waiting and not run.growing
         if run.state is not RunState.CANCELLED and not done:
             effects += _stop(state, run, "deadline", _deadline_passed(run))

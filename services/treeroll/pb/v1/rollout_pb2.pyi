@@ -56,7 +56,7 @@ class PoolStatus(_message.Message):
     def __init__(self, name: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., replicas: _Optional[int] = ..., slots: _Optional[int] = ..., branches: _Optional[int] = ..., waiting_branches: _Optional[int] = ..., live_trees: _Optional[int] = ..., stop_token_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ServiceStatus(_message.Message):
-    __slots__ = ("epoch", "version", "engine", "tokenizer_hash", "replicas", "run_ids", "durability", "store", "violations", "live_trees", "waiting_tasks", "draining", "pools")
+    __slots__ = ("epoch", "version", "engine", "tokenizer_hash", "replicas", "run_ids", "durability", "store", "violations", "live_trees", "waiting_tasks", "draining", "pools", "expired_trees", "deleted_runs")
     class ViolationsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +77,8 @@ class ServiceStatus(_message.Message):
     WAITING_TASKS_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     POOLS_FIELD_NUMBER: _ClassVar[int]
+    EXPIRED_TREES_FIELD_NUMBER: _ClassVar[int]
+    DELETED_RUNS_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     version: str
     engine: _common_pb2.EngineInfo
@@ -90,7 +92,9 @@ class ServiceStatus(_message.Message):
     waiting_tasks: int
     draining: bool
     pools: _containers.RepeatedCompositeFieldContainer[PoolStatus]
-    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., tokenizer_hash: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ..., run_ids: _Optional[_Iterable[str]] = ..., durability: _Optional[str] = ..., store: _Optional[str] = ..., violations: _Optional[_Mapping[str, int]] = ..., live_trees: _Optional[int] = ..., waiting_tasks: _Optional[int] = ..., draining: _Optional[bool] = ..., pools: _Optional[_Iterable[_Union[PoolStatus, _Mapping]]] = ...) -> None: ...
+    expired_trees: int
+    deleted_runs: int
+    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., tokenizer_hash: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ..., run_ids: _Optional[_Iterable[str]] = ..., durability: _Optional[str] = ..., store: _Optional[str] = ..., violations: _Optional[_Mapping[str, int]] = ..., live_trees: _Optional[int] = ..., waiting_tasks: _Optional[int] = ..., draining: _Optional[bool] = ..., pools: _Optional[_Iterable[_Union[PoolStatus, _Mapping]]] = ..., expired_trees: _Optional[int] = ..., deleted_runs: _Optional[int] = ...) -> None: ...
 
 class CreateRunRequest(_message.Message):
     __slots__ = ("run_id", "config_json")
@@ -123,7 +127,7 @@ class ModelUse(_message.Message):
     def __init__(self, model: _Optional[str] = ..., trees: _Optional[int] = ..., tokens: _Optional[int] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("run_id", "config_json", "state", "submitted", "waiting", "growing", "finished", "failed", "leaves", "ledger", "wasted_tokens", "cached_tokens", "recomputed_tokens", "forks", "regrants", "lost_tokens_max", "reward_errors", "fork_recomputed_tokens", "fork_requests", "caps", "stop_reason", "stop_detail", "deadline", "models", "drained", "engine_errors", "engine_error", "quarantined")
+    __slots__ = ("run_id", "config_json", "state", "submitted", "waiting", "growing", "finished", "failed", "leaves", "ledger", "wasted_tokens", "cached_tokens", "recomputed_tokens", "forks", "regrants", "lost_tokens_max", "reward_errors", "fork_recomputed_tokens", "fork_requests", "caps", "stop_reason", "stop_detail", "deadline", "models", "drained", "engine_errors", "engine_error", "quarantined", "expired_trees")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     CONFIG_JSON_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -152,6 +156,7 @@ class Run(_message.Message):
     ENGINE_ERRORS_FIELD_NUMBER: _ClassVar[int]
     ENGINE_ERROR_FIELD_NUMBER: _ClassVar[int]
     QUARANTINED_FIELD_NUMBER: _ClassVar[int]
+    EXPIRED_TREES_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     config_json: str
     state: str
@@ -180,7 +185,8 @@ class Run(_message.Message):
     engine_errors: int
     engine_error: str
     quarantined: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, run_id: _Optional[str] = ..., config_json: _Optional[str] = ..., state: _Optional[str] = ..., submitted: _Optional[int] = ..., waiting: _Optional[int] = ..., growing: _Optional[int] = ..., finished: _Optional[int] = ..., failed: _Optional[int] = ..., leaves: _Optional[int] = ..., ledger: _Optional[_Union[_common_pb2.Ledger, _Mapping]] = ..., wasted_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., forks: _Optional[int] = ..., regrants: _Optional[int] = ..., lost_tokens_max: _Optional[int] = ..., reward_errors: _Optional[int] = ..., fork_recomputed_tokens: _Optional[int] = ..., fork_requests: _Optional[int] = ..., caps: _Optional[_Iterable[_Union[Cap, _Mapping]]] = ..., stop_reason: _Optional[str] = ..., stop_detail: _Optional[str] = ..., deadline: _Optional[float] = ..., models: _Optional[_Iterable[_Union[ModelUse, _Mapping]]] = ..., drained: _Optional[bool] = ..., engine_errors: _Optional[int] = ..., engine_error: _Optional[str] = ..., quarantined: _Optional[_Iterable[str]] = ...) -> None: ...
+    expired_trees: int
+    def __init__(self, run_id: _Optional[str] = ..., config_json: _Optional[str] = ..., state: _Optional[str] = ..., submitted: _Optional[int] = ..., waiting: _Optional[int] = ..., growing: _Optional[int] = ..., finished: _Optional[int] = ..., failed: _Optional[int] = ..., leaves: _Optional[int] = ..., ledger: _Optional[_Union[_common_pb2.Ledger, _Mapping]] = ..., wasted_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., forks: _Optional[int] = ..., regrants: _Optional[int] = ..., lost_tokens_max: _Optional[int] = ..., reward_errors: _Optional[int] = ..., fork_recomputed_tokens: _Optional[int] = ..., fork_requests: _Optional[int] = ..., caps: _Optional[_Iterable[_Union[Cap, _Mapping]]] = ..., stop_reason: _Optional[str] = ..., stop_detail: _Optional[str] = ..., deadline: _Optional[float] = ..., models: _Optional[_Iterable[_Union[ModelUse, _Mapping]]] = ..., drained: _Optional[bool] = ..., engine_errors: _Optional[int] = ..., engine_error: _Optional[str] = ..., quarantined: _Optional[_Iterable[str]] = ..., expired_trees: _Optional[int] = ...) -> None: ...
 
 class GetRunRequest(_message.Message):
     __slots__ = ("run_id",)
@@ -245,6 +251,18 @@ class CloseRunRequest(_message.Message):
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     def __init__(self, run_id: _Optional[str] = ...) -> None: ...
+
+class DeleteRunRequest(_message.Message):
+    __slots__ = ("run_id",)
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    def __init__(self, run_id: _Optional[str] = ...) -> None: ...
+
+class DeleteRunReply(_message.Message):
+    __slots__ = ("tasks",)
+    TASKS_FIELD_NUMBER: _ClassVar[int]
+    tasks: int
+    def __init__(self, tasks: _Optional[int] = ...) -> None: ...
 
 class CancelRunRequest(_message.Message):
     __slots__ = ("run_id",)
@@ -385,16 +403,18 @@ class Violation(_message.Message):
     def __init__(self, invariant: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class AuditReply(_message.Message):
-    __slots__ = ("violations", "runs", "trees", "nodes")
+    __slots__ = ("violations", "runs", "trees", "nodes", "expired_trees")
     VIOLATIONS_FIELD_NUMBER: _ClassVar[int]
     RUNS_FIELD_NUMBER: _ClassVar[int]
     TREES_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
+    EXPIRED_TREES_FIELD_NUMBER: _ClassVar[int]
     violations: _containers.RepeatedCompositeFieldContainer[Violation]
     runs: int
     trees: int
     nodes: int
-    def __init__(self, violations: _Optional[_Iterable[_Union[Violation, _Mapping]]] = ..., runs: _Optional[int] = ..., trees: _Optional[int] = ..., nodes: _Optional[int] = ...) -> None: ...
+    expired_trees: int
+    def __init__(self, violations: _Optional[_Iterable[_Union[Violation, _Mapping]]] = ..., runs: _Optional[int] = ..., trees: _Optional[int] = ..., nodes: _Optional[int] = ..., expired_trees: _Optional[int] = ...) -> None: ...
 
 class DrainRequest(_message.Message):
     __slots__ = ()

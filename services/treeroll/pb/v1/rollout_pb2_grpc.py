@@ -66,6 +66,11 @@ class RolloutsStub:
                 request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.CancelRunRequest.SerializeToString,
                 response_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.Run.FromString,
                 _registered_method=True)
+        self.DeleteRun = channel.unary_unary(
+                '/treeroll.v1.Rollouts/DeleteRun',
+                request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.DeleteRunRequest.SerializeToString,
+                response_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.DeleteRunReply.FromString,
+                _registered_method=True)
         self.LeaseTrees = channel.unary_unary(
                 '/treeroll.v1.Rollouts/LeaseTrees',
                 request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.LeaseTreesRequest.SerializeToString,
@@ -156,6 +161,14 @@ class RolloutsServicer:
 
     def CancelRun(self, request, context):
         """Stops growing. Trees with complete leaves end as partial, the others as failed. Closes the run too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteRun(self, request, context):
+        """Removes a run that has ended with all of its trees, tasks, rewards and history, or one of an earlier life of the service.
+        FAILED_PRECONDITION (RunBusy) for one that is open, or has tasks that wait or grow.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -260,6 +273,11 @@ def add_RolloutsServicer_to_server(servicer, server):
                     servicer.CancelRun,
                     request_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.CancelRunRequest.FromString,
                     response_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.Run.SerializeToString,
+            ),
+            'DeleteRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteRun,
+                    request_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.DeleteRunRequest.FromString,
+                    response_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.DeleteRunReply.SerializeToString,
             ),
             'LeaseTrees': grpc.unary_unary_rpc_method_handler(
                     servicer.LeaseTrees,
@@ -470,6 +488,33 @@ class Rollouts:
             '/treeroll.v1.Rollouts/CancelRun',
             treeroll_dot_pb_dot_v1_dot_rollout__pb2.CancelRunRequest.SerializeToString,
             treeroll_dot_pb_dot_v1_dot_rollout__pb2.Run.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treeroll.v1.Rollouts/DeleteRun',
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.DeleteRunRequest.SerializeToString,
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.DeleteRunReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,12 +1,16 @@
 -- Lend entries to a consumer: first those whose lease expired or was given back, then new ones.
 --
--- KEYS  1 feed, 2 leases
--- ARGV  1 group, 2 consumer, 3 count (> 0), 4 lease in microseconds
--- Returns a flat list: seq, delivery, tree id of each.
+-- KEYS  1 feed, 2 leases, 3 expired
+-- ARGV  1 group, 2 consumer, 3 count (> 0), 4 lease in microseconds, 5 run id
+-- Returns a flat list: seq, delivery, tree id of each; {'EXPIRED', count} for a new group that cannot have all entries.
 
 local feed, leases = KEYS[1], KEYS[2]
 local group, consumer, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
-if not group_info(feed, group) then redis.call('XGROUP', 'CREATE', feed, group, '0', 'MKSTREAM') end
+if not group_info(feed, group) then
+  local expired = redis.call('HGET', KEYS[3], ARGV[5])
+  if expired then return {'EXPIRED', tonumber(expired)} end
+  redis.call('XGROUP', 'CREATE', feed, group, '0', 'MKSTREAM')
+end
 
 local until_us = deadline(ARGV[4])
 local lent, lent_count = {}, 0

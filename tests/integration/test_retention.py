@@ -1,0 +1,210 @@
+"""Trees that expire once all groups have acknowledged them, and runs that are deleted, in a whole service."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.eventually import eventually
+
+from treeroll.cli.main import app
+from treeroll.client import AsyncClient, AsyncRun, connect_async
+from treeroll.coordinator.retention import Retention
+from treeroll.demo import TASKS_FILE
+from treeroll.errors import InvalidInput, RunBusy, StoreError, UnknownRun, UnknownTree
+from treeroll.store.base import Store
+from treeroll.store.embedded import EmbeddedRedis
+from treeroll.store.memory import MemoryStore
+from treeroll.store.redis import RedisStore
+from treeroll.tasks import read_tasks
+from treeroll.testing.service import LocalService, local_service, running_service
+
+RUN: dict[str, Any] = {"recipe": "treepo", "leaves": 2, "segment_tokens": 16, "max_depth": 2, "scorer": "arith"}
+KEEP_S = 100.0
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request: pytest.FixtureRequest, redis_server: EmbeddedRedis) -> Store:
+    return MemoryStore() if request.param == "memory" else RedisStore(redis_server.url)
+
+
+async def finished(client: AsyncClient, run_id: str, tasks: int = 4) -> AsyncRun:
+    """A run whose trees have all ended."""
+    run = await client.create_run(run_id, **RUN)
+    await run.submit(read_tasks(TASKS_FILE, limit=tasks))
+    await run.close()
+
+    async def ended() -> bool:
+        return (await run.status()).ended
+
+    await eventually(ended)
+    return run
+
+
+async def take(run: AsyncRun, group: str, trees: int) -> list[str]:
+    """Trees that a group has acknowledged."""
+    async for batch in run.batches(trees=trees, group=group):
+        await batch.ack()
+        return [tree.tree_id for tree in batch.trees]
+    return []
+
+
+def retention_of(service: LocalService) -> Retention:
+    return Retention(service.coordinator, KEEP_S)
+
+
+async def test_trees_expire_after_all_groups_have_acknowledged_them(store: Store) -> None:
+    async with local_service(store) as service, await connect_async(service.address) as client:
+        service.start_replica("r0", slots=32)
+        run, retention = await finished(client, "expiring"), retention_of(service)
+        first, _ = await take(run, "a", 3), await take(run, "b", 1)
+        await retention.sweep(0.0)
+        await retention.sweep(KEEP_S - 1)
+        assert retention.expired_trees == 0
+        await retention.sweep(KEEP_S)
+        assert (retention.expired_trees, retention.expired["expiring"]) == (1, 1)
+        with pytest.raises(UnknownTree, match="expired"):
+            await run.get_tree(first[0])
+        with pytest.raises(UnknownTree):
+            await run.report_rewards([(first[0], "0", 1.0)])
+        assert (await client.audit()).violations == []
+        assert (await client.audit()).expired_trees == 1
+        with pytest.raises(
+            InvalidInput, match="group 'late' is new to run 'expiring', and 1 of its trees have expired"
+        ):
+            await take(run, "late", 1)
+        assert len(await take(run, "b", 4)) == 3
+        await retention.sweep(KEEP_S + 1)
+        await retention.sweep(2 * KEEP_S + 1)
+        assert retention.expired["expiring"] == 3  # group a has not taken the last one
+        await run.submit(read_tasks(TASKS_FILE, limit=4))  # known still: nothing is grown again
+        assert (await run.status()).submitted == 4
+
+
+async def test_a_service_lets_trees_expire_by_itself_and_counts_them() -> None:
+    async with local_service(keep_acknowledged_s=0.0) as service, await connect_async(service.address) as client:
+        service.start_replica("r0", slots=32)
+        run = await finished(client, "r")
+        await take(run, "a", 4)
+
+        async def gone() -> bool:
+            return (await client.status()).expired_trees == 4 == (await run.status()).expired_trees
+
+        await eventually(gone)
+        assert [batch async for batch in run.batches(group="a")] == []
+        assert (await client.audit()).violations == []
+
+
+async def test_a_deleted_run_is_gone_and_its_name_is_free(store: Store) -> None:
+    async with local_service(store) as service, await connect_async(service.address) as client:
+        service.start_replica("r0", slots=32)
+        other = await finished(client, "other", 1)
+        run = await finished(client, "doomed")
+        [tree_id] = await take(run, "a", 1)
+        assert await client.delete_run("doomed") == 4
+        for call in (run.status(), client.run("doomed"), client.delete_run("doomed"), take(run, "a", 1)):
+            with pytest.raises(UnknownRun):
+                await call
+        with pytest.raises(UnknownTree):
+            await client.get_tree(tree_id)
+        status = await client.status()
+        assert (status.run_ids, status.deleted_runs) == (["other"], 1)
+        assert (await client.audit()).violations == []
+        again = await finished(client, "doomed", 2)
+        assert len(await take(again, "a", 4)) == 2
+        assert len(await take(other, "a", 1)) == 1
+
+
+async def test_a_run_that_has_not_ended_is_not_deleted() -> None:
+    async with local_service() as service, await connect_async(service.address) as client:
+        run = await client.create_run("busy", **RUN)
+        with pytest.raises(RunBusy, match="run 'busy' is open"):
+            await client.delete_run("busy")
+        await run.submit(read_tasks(TASKS_FILE, limit=3))
+        await run.close()
+        with pytest.raises(RunBusy, match="3 of its tasks wait"):
+            await client.delete_run("busy")
+        await run.cancel()
+
+        async def ended() -> bool:
+            return (await run.status()).ended
+
+        await eventually(ended)
+        assert await client.delete_run("busy") == 3
+
+
+async def test_a_consumer_that_waits_is_told_that_its_run_was_deleted_and_does_not_bring_it_back() -> None:
+    async with local_service() as service, await connect_async(service.address) as client:
+        service.start_replica("r0", slots=32)
+        run = await finished(client, "r", 2)
+        async with run.batches(trees=1, group="a") as batches:
+            await anext(batches)
+            waiting = asyncio.create_task(take(run, "a", 2))  # the other tree, then for what is on lease
+            await asyncio.sleep(0)
+            await client.delete_run("r")
+            with pytest.raises(UnknownRun):
+                await waiting
+        assert await service.store.run_ids() == []
+        assert await service.store.group_names("r") == []
+
+
+async def test_a_deadline_of_a_deleted_run_does_not_end_one_of_the_same_name() -> None:
+    async with local_service() as service, await connect_async(service.address) as client:
+        first = await client.create_run("r", **RUN, budget={"seconds": 0.2})
+        await first.cancel()
+        await client.delete_run("r")
+        second = await client.create_run("r", **RUN, budget={"seconds": 3600.0})
+
+        async def passed() -> bool:
+            return len(service.coordinator.state.ends) == 1
+
+        await eventually(passed)
+        assert (await second.status()).state == "open"
+
+
+async def test_runs_of_an_earlier_life_can_be_deleted(redis_server: EmbeddedRedis) -> None:
+    async with local_service(RedisStore(redis_server.url)) as service, await connect_async(service.address) as client:
+        service.start_replica("r0", slots=32)
+        await finished(client, "earlier", 2)
+    async with local_service(RedisStore(redis_server.url)) as service, await connect_async(service.address) as client:
+        with pytest.raises(UnknownRun):
+            await client.run("earlier")
+        assert await client.delete_run("earlier") == 2
+        assert await service.store.load_run("earlier") is None
+
+
+async def test_a_store_that_does_not_answer_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("treeroll.coordinator.retention.SHORTEST_S", 0.01)
+    async with local_service() as service, await connect_async(service.address) as client:
+        service.start_replica("r0", slots=32)
+        await take(await finished(client, "r", 1), "a", 1)
+        refusals = iter([StoreError("away"), StoreError("away")])
+        settled = service.store.settled
+
+        async def answer(run_id: str) -> int:
+            if (refusal := next(refusals, None)) is not None:
+                raise refusal
+            return await settled(run_id)
+
+        monkeypatch.setattr(service.store, "settled", answer)
+        retention = Retention(service.coordinator, 0.0)
+        sweeping = asyncio.create_task(retention.run())
+
+        async def gone() -> bool:
+            return retention.expired_trees == 1
+
+        await eventually(gone)
+        sweeping.cancel()
+
+
+def test_the_command_deletes_a_run_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import treeroll
+
+    with running_service() as address, treeroll.connect(address) as client:
+        client.create_run("r", **RUN).cancel()
+        assert app.run(["delete", "r", "--address", address]) == 0
+        assert capsys.readouterr().out == "run r is deleted, with 0 tasks\n"
+        assert app.run(["delete", "r", "--address", address]) == 2
+        assert "there is no run 'r'" in capsys.readouterr().err
+        assert app.run(["status", "--address", address]) == 0
+        assert "0 trees expired, 1 run deleted" in capsys.readouterr().out
