@@ -7,7 +7,7 @@ from tests.support.distribution import install
 
 from treeroll.errors import InvalidInput
 from treeroll.policies import plugins, registry
-from treeroll.policies.build import build_policies
+from treeroll.policies.resolve import build_policies
 from treeroll.policy.base import Limits
 
 LIMITS = Limits(leaves=8, segment_tokens=10, max_depth=4, max_tokens=100)

@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 from treeroll.cli.main import app
 from treeroll.cli.recipe_pages import main, pages
-from treeroll.policies.build import build_policies
 from treeroll.policies.recipes import RECIPES
+from treeroll.policies.resolve import build_policies
 
 DOCS = Path(__file__).parents[2] / "docs" / "recipes"
 REMEDY = "run: python -m treeroll.cli.recipe_pages docs/recipes"

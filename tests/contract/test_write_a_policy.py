@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from treeroll.cli.main import app
 from treeroll.policies import plugins
-from treeroll.policies.build import build_policies
+from treeroll.policies.resolve import build_policies
 from treeroll.policy.base import Limits
 from treeroll.simulation.world import World
 

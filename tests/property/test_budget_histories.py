@@ -12,7 +12,8 @@ import pytest
 from treeroll.core.model.budget import Budget, overshoot
 from treeroll.core.model.events import RunCancelled
 from treeroll.core.model.live_tree import TreeStatus
-from treeroll.policies.build import Policies, build_policies
+from treeroll.policies.policies import Policies
+from treeroll.policies.resolve import build_policies
 from treeroll.policy.base import Limits
 from treeroll.simulation.world import World
 

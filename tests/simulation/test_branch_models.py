@@ -11,7 +11,8 @@ from treeroll.core.growth.credit import TreeShape, path_weights
 from treeroll.core.model.effects import Effect, PersistNode, StartBranch
 from treeroll.errors import BrokenInvariant
 from treeroll.pb.v1 import common_pb2 as pb
-from treeroll.policies.build import Policies, build_policies
+from treeroll.policies.policies import Policies
+from treeroll.policies.resolve import build_policies
 from treeroll.policy.base import Expansion, Limits
 from treeroll.simulation.world import World
 from treeroll.testing import NotConformant, check_branch_policy

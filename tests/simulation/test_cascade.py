@@ -6,7 +6,7 @@ import pytest
 
 from treeroll.core.model.live_tree import LiveTree, TreeStatus
 from treeroll.policies import registry
-from treeroll.policies.build import build_policies
+from treeroll.policies.resolve import build_policies
 from treeroll.policy.base import Limits
 from treeroll.simulation.world import World
 from treeroll.tree.node import BranchReason, Node

@@ -9,8 +9,9 @@ from treeroll.core.growth.credit import TreeShape, credit_leaves
 from treeroll.core.model.live_tree import LiveTree, TreeStatus
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.build import Policies, build_policies
+from treeroll.policies.policies import Policies
 from treeroll.policies.recipes import RECIPES
+from treeroll.policies.resolve import build_policies
 from treeroll.policy.base import Limits
 from treeroll.simulation.world import World
 

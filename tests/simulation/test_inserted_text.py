@@ -11,7 +11,7 @@ from treeroll.core.model.effects import Effect, PersistNode, StartBranch
 from treeroll.core.model.events import SegmentReported
 from treeroll.core.model.live_tree import TreeStatus
 from treeroll.policies import registry
-from treeroll.policies.build import Policies
+from treeroll.policies.policies import Policies
 from treeroll.policy.base import Expansion, Limits
 from treeroll.simulation.language import EOS, encode, ids_of
 from treeroll.simulation.serving import Serving

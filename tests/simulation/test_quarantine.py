@@ -9,7 +9,7 @@ import pytest
 from treeroll.core.model.events import Event
 from treeroll.core.model.live_tree import TreeStatus
 from treeroll.policies import registry
-from treeroll.policies.build import build_policies
+from treeroll.policies.resolve import build_policies
 from treeroll.policy.base import Limits
 from treeroll.simulation.world import Due, World, fingerprint
 from treeroll.tree.rng import uniform

@@ -9,7 +9,7 @@ import pytest
 from treeroll.core.model.budget import Budget
 from treeroll.core.model.events import RunClosed, RunCreated, TasksSubmitted
 from treeroll.errors import BrokenInvariant
-from treeroll.policies.build import build_policies
+from treeroll.policies.resolve import build_policies
 from treeroll.policy.allocate import BudgetView, Outcome, TaskView
 from treeroll.policy.base import Limits
 from treeroll.simulation.world import SEGMENT_TOKENS, World

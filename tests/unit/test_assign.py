@@ -10,7 +10,7 @@ from treeroll.core.model.run import RunSpec, TaskSpec
 from treeroll.core.model.state import CoreSettings, State
 from treeroll.core.step import step
 from treeroll.policies import registry
-from treeroll.policies.build import build_policies
+from treeroll.policies.resolve import build_policies
 from treeroll.policy.base import Limits
 from treeroll.sampling import Sampling
 

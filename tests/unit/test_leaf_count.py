@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from treeroll.cli.preflight import fewer_leaves
 from treeroll.config import RunConfig, apply_overrides, parse
 from treeroll.errors import InvalidInput
-from treeroll.policies.build import build_policies
 from treeroll.policies.recipes import RECIPES
+from treeroll.policies.resolve import build_policies
 from treeroll.policy.base import Limits
 from treeroll.policy.width import LeafCount, within_leaves
 

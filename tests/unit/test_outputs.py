@@ -17,9 +17,10 @@ import pytest
 from tests.support.rollouts import grown_trees
 
 from treeroll import whole_file
-from treeroll.cli.preflight import most_calls
+from treeroll.cli.preflight import most_calls, resolution
 from treeroll.client.records import TreeRecord
 from treeroll.config import RunConfig
+from treeroll.coordinator.specs import resolved
 from treeroll.errors import InvalidInput
 from treeroll.results import merge as merge_module
 from treeroll.results.audit import audit_directory
@@ -207,11 +208,15 @@ def test_the_summary_says_how_often_samples_called_and_how_many_were_stopped_by_
 
 def test_a_path_may_call_as_often_as_its_segments_say() -> None:
     agent: dict[str, Any] = {"recipe": "flat", "max_depth": 6, "segment": {"name": "agent_step"}}
-    assert most_calls(RunConfig(**agent)) == 5
-    assert most_calls(RunConfig(**{**agent, "segment": {**agent["segment"], "turn_cap": 2, "turn_extension": 1}})) == 3
-    assert most_calls(RunConfig(recipe="arpo")) == 3  # four segments are the recipe's
-    assert most_calls(RunConfig(recipe="flat")) is None
-    assert most_calls(RunConfig(recipe="elsewhere")) is None
+
+    def calls(**settings: Any) -> int | None:
+        return most_calls(resolved(RunConfig(**settings)))
+
+    assert calls(**agent) == 5
+    assert calls(**{**agent, "segment": {**agent["segment"], "turn_cap": 2, "turn_extension": 1}}) == 3
+    assert calls(recipe="arpo") == 3  # four segments are the recipe's
+    assert calls(recipe="flat") is None
+    assert resolution(RunConfig(recipe="elsewhere")) is None
 
 
 def test_standard_errors_are_of_trees_not_of_leaves() -> None:

@@ -11,7 +11,7 @@ from treeroll.errors import InvalidInput
 from treeroll.policies import recipes, registry
 from treeroll.policies.branch.flat import Flat
 from treeroll.policies.branch.treepo import TreePO
-from treeroll.policies.build import build_policies, resolve
+from treeroll.policies.resolve import build_policies, resolve
 from treeroll.policy.base import Limits
 
 LIMITS = Limits(leaves=8, segment_tokens=10, max_depth=4, max_tokens=100)
@@ -176,14 +176,14 @@ def test_an_unknown_recipe_lists_the_known_ones():
 
 def test_overrides_change_single_parameters():
     assert build_policies("treepo", LIMITS, {"segment": {"hold": True}}).segment.hold
-    branch = resolve("treepo", {"branch": {"sync": "path"}})["branch"]
+    branch = resolve("treepo", overrides={"branch": {"sync": "path"}}).chosen["branch"]
     assert branch.params["sync"] == "path"
     assert branch.params["branching"] == 2
 
 
 def test_a_name_swaps_the_policy_and_drops_the_recipes_parameters():
     assert isinstance(build_policies("treepo", LIMITS, {"branch": {"name": "flat"}}).branch, Flat)
-    same = resolve("treepo", {"branch": {"name": "treepo", "branching": 3}})["branch"].params
+    same = resolve("treepo", overrides={"branch": {"name": "treepo", "branching": 3}}).chosen["branch"].params
     assert (same["branching"], same["fallback"]) == (3, "random")
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.build import build_policies
+from treeroll.policies.resolve import build_policies
 from treeroll.policy.base import Delimiter, Limits
 
 LIMITS = Limits(leaves=8, segment_tokens=64, max_depth=3, max_tokens=1000)

@@ -14,7 +14,7 @@ from treeroll.bench.result import Column, Result
 from treeroll.bench.rounds import Figures, Variant, run_rounds
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.build import Policies
+from treeroll.policies.policies import Policies
 from treeroll.policy.base import Limits
 from treeroll.simulation.language import EOS
 from treeroll.simulation.world import World

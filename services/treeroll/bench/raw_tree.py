@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from treeroll.bench.meter import Meter
 from treeroll.bench.raw_engine import Completion
-from treeroll.policies.build import Policies
+from treeroll.policies.policies import Policies
 from treeroll.policy.base import Ended, Expansion, Growth, Segment
 from treeroll.tokenizer import Tokenizer
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus, Origin, StopReason

@@ -7,7 +7,8 @@ from treeroll.bench.meter import Meter
 from treeroll.bench.prompts import Workload
 from treeroll.bench.raw_engine import Completion, RawEngine
 from treeroll.bench.raw_tree import Piece, RawTree
-from treeroll.policies.build import Policies, build_policies
+from treeroll.policies.policies import Policies
+from treeroll.policies.resolve import build_policies
 from treeroll.tasks import Task
 
 # The fixed workload tests nothing that would end a path early.

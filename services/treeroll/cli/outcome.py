@@ -8,7 +8,7 @@ from typing import Any
 
 from treeroll.cli.console import counted, number, out, table
 from treeroll.cli.interrupts import exit_code, signal_name
-from treeroll.cli.preflight import Plan, most_calls, resolved_policies
+from treeroll.cli.preflight import Plan, most_calls, resolution
 from treeroll.cli.progress import Display, budget_line
 from treeroll.errors import TreerollError
 from treeroll.results.directory import write_json
@@ -52,14 +52,15 @@ def finish(
     """Merge, write summary.json and remove the parts. Cut short anywhere, it can be done again."""
     directory = plan.directory
     tally = merge(directory, sessions)
+    known = resolution(plan.run)
     facts = Facts(
         run=record.run,
-        policies=resolved_policies(plan.run),
+        policies=known.settings() if known else {},
         model=record.model,
         engine=record.engine,
         tasks=plan.tasks.count,
         complete=complete,
-        most_calls=most_calls(plan.run),
+        most_calls=most_calls(known) if known else None,
         failures=list(failures.items()),
     )
     summary = summarize(tally, sessions, facts)

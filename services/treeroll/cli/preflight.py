@@ -2,11 +2,10 @@
 
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from treeroll.cli.console import note
 from treeroll.cli.settings import SERVICE_SECTIONS, Settings
@@ -20,9 +19,8 @@ from treeroll.rows.files import OneOrMore
 from treeroll.tasks import Fields
 
 if TYPE_CHECKING:
+    from treeroll.policies.resolve import Resolution
     from treeroll.service import ServiceConfig
-
-POLICY_SECTIONS = ("segment", "branch", "prune", "advantage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,35 +123,18 @@ def fewer_leaves(run: RunConfig, branch: BranchPolicy) -> str | None:
     return without_all_leaves(getattr(branch, "name", run.recipe), count, run.leaves)
 
 
-def resolved_policies(run: RunConfig) -> Mapping[str, Any]:
-    """The policies of a run by section, with all parameters; empty for a recipe that only the service knows."""
-    from treeroll.policies import registry
-    from treeroll.policies.build import resolve
+def resolution(run: RunConfig) -> "Resolution | None":
+    """The policies of a run; None for a recipe or policies that only the service knows."""
+    from treeroll.coordinator.specs import resolved
 
     try:
-        choices = resolve(run.recipe, {section: getattr(run, section) for section in POLICY_SECTIONS})
-        return {
-            section: {
-                "name": choice.name,
-                **registry.find(section, choice.name)
-                .Params.model_validate(dict(choice.params))
-                .model_dump(mode="json"),
-            }
-            for section, choice in choices.items()
-        }
-    except (ValueError, InvalidInput):
-        return {}
-
-
-def most_calls(run: RunConfig) -> int | None:
-    """Calls of a tool that a path of the run may make; None without a tool, and where only the service knows."""
-    from treeroll.coordinator.specs import run_limits
-    from treeroll.policies.build import build_policies
-
-    try:
-        limits = run_limits(run)
-        segment = build_policies(run.recipe, limits, {name: getattr(run, name) for name in POLICY_SECTIONS}).segment
+        return resolved(run)
     except InvalidInput:
         return None
+
+
+def most_calls(resolution: "Resolution") -> int | None:
+    """Calls of a tool that a path of the run may make; None without a tool."""
+    segment = resolution.policies.segment
     # In its last segment a path's calls are not answered.
-    return None if segment.tool is None else len(segment.boundaries(1, 1, 1 + limits.max_tokens)) - 1
+    return None if segment.tool is None else len(segment.boundaries(1, 1, 1 + resolution.limits.max_tokens)) - 1

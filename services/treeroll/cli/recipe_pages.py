@@ -10,10 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from treeroll.policies import registry
-from treeroll.policies.build import SECTIONS, build_policies
 from treeroll.policies.recipe import Choice, Recipe
 from treeroll.policies.recipes import RECIPES
 from treeroll.policies.registry import ParameterRow, PolicyRow
+from treeroll.policies.resolve import SECTIONS, build_policies
 from treeroll.policy.width import LeafCount
 
 WIDTH = 120

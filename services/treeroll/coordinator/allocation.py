@@ -1,20 +1,15 @@
-"""A run's allocator of leaves from its configuration, the growth for any number of them, and what was known before.
+"""A run's allocator of leaves from its configuration, and what was known before.
 
 Everything that cannot work is refused here, before the run exists.
 """
-
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import cache
 
 from treeroll.config import RunConfig
 from treeroll.coordinator.budgets import total_tokens
 from treeroll.coordinator.records import CLIENT_SCORER
 from treeroll.core.model.history import History
 from treeroll.errors import InvalidInput
-from treeroll.policies.build import build_named, build_policies
+from treeroll.policies.resolve import Resolution, build_named
 from treeroll.policy.allocate import BudgetAllocator, Need
-from treeroll.policy.base import BranchPolicy, Limits
 
 
 def success_history(config: RunConfig, stored: dict[str, str]) -> History:
@@ -29,13 +24,11 @@ def success_history(config: RunConfig, stored: dict[str, str]) -> History:
     return History.taken_over(stored, config.history_decay, f"history_from: run '{config.history_from}'")
 
 
-def allocator(
-    config: RunConfig, limits: Limits, overrides: Mapping[str, Mapping[str, object]]
-) -> BudgetAllocator | None:
+def allocator(config: RunConfig, resolution: Resolution) -> BudgetAllocator | None:
     """The run's allocator, None if every task gets `leaves`."""
     if not config.allocate:
         return None
-    built: BudgetAllocator = build_named("allocate", config.allocate, limits)
+    built: BudgetAllocator = build_named("allocate", config.allocate, resolution.limits)
     name = config.allocate["name"]
     if built.success is not None and config.scorer in (None, CLIENT_SCORER):
         raise InvalidInput(
@@ -48,9 +41,8 @@ def allocator(
             f"allocate policy '{name}' shares out what is left, but nothing is limited; set "
             f"{' or '.join(keys[need] for need in built.needs)}"
         )
-    grown = growth_by_leaves(config.recipe, limits, overrides)
     try:
-        fewest, most = grown(built.least).max_leaves, grown(built.most).max_leaves
+        fewest, most = resolution.growth_of(built.least).max_leaves, resolution.growth_of(built.most).max_leaves
     except InvalidInput as error:
         raise InvalidInput(
             f"allocate policy '{name}' gives a task {built.least} to {built.most} leaves, but then {error}"
@@ -68,15 +60,3 @@ def _limited(config: RunConfig) -> set[Need]:
     timed: set[Need] = {"seconds"} if config.budget.seconds or config.budget.deadline else set()
     tokens: set[Need] = {"tokens"} if total_tokens(config) is not None else set()
     return tokens | timed
-
-
-def growth_by_leaves(
-    recipe: str, limits: Limits, overrides: Mapping[str, Mapping[str, object]]
-) -> Callable[[int], BranchPolicy]:
-    """The run's growth for another number of leaves."""
-
-    @cache
-    def shaped(leaves: int) -> BranchPolicy:
-        return build_policies(recipe, replace(limits, leaves=leaves), overrides).branch
-
-    return shaped

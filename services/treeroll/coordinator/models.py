@@ -6,7 +6,7 @@ from treeroll.config import RunConfig
 from treeroll.coordinator.records import CLIENT_SCORER
 from treeroll.core.model.pool import names
 from treeroll.errors import InvalidInput
-from treeroll.policies.build import build_named
+from treeroll.policies.resolve import build_named
 from treeroll.policy.allocate import BudgetAllocator
 from treeroll.policy.base import BranchPolicy, Limits
 from treeroll.policy.models import named_models

@@ -9,7 +9,7 @@ from hashlib import blake2b
 import numpy as np
 
 from treeroll.config import RunConfig, parse
-from treeroll.coordinator.allocation import allocator, growth_by_leaves
+from treeroll.coordinator.allocation import allocator
 from treeroll.coordinator.budgets import run_budget, total_tokens
 from treeroll.coordinator.models import check_branch_models, route_policy, run_models
 from treeroll.coordinator.prompts import ChatSettings, prompt_of
@@ -19,8 +19,8 @@ from treeroll.core.model.run import RunSpec, TaskSpec
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.policies import recipes
-from treeroll.policies.build import build_policies
 from treeroll.policies.clashes import entropy_clashes
+from treeroll.policies.resolve import SECTIONS, Resolution, resolve, shape
 from treeroll.policy.base import BranchPolicy, Inserts, Limits, ReadsValues
 from treeroll.sampling import Sampling
 from treeroll.scorers.base import MAX_REWARD
@@ -43,6 +43,14 @@ def run_config(config_json: str, where: str) -> RunConfig:
     return parse(RunConfig, values, where)
 
 
+def resolved(config: RunConfig) -> Resolution:
+    """The policies of a configuration. InvalidInput for a recipe, a policy or a parameter that cannot be."""
+    limits = shape(
+        recipes.get(config.recipe), config.leaves, config.segment_tokens, config.max_depth, config.max_tokens
+    )
+    return resolve(config.recipe, limits, {section: getattr(config, section) for section in SECTIONS})
+
+
 def run_spec(
     run_id: str,
     config: RunConfig,
@@ -59,15 +67,13 @@ def run_spec(
     """
     if not RUN_ID.fullmatch(run_id):
         raise InvalidInput(f"run id {run_id!r} must be 1 to 64 of letters, digits, '.', '_' and '-'")
-    limits = run_limits(config)
-    recipe = recipes.get(config.recipe)
-    top_logprobs = recipe.top_logprobs if config.top_logprobs is None else config.top_logprobs
+    resolution = resolved(config)
+    limits, policies = resolution.limits, resolution.policies
+    top_logprobs = resolution.recipe.top_logprobs if config.top_logprobs is None else config.top_logprobs
     if config.temperature == 0 and limits.leaves > 1:
         raise InvalidInput(
             f"temperature 0 and leaves {limits.leaves} cannot work together: all leaves of a tree would be equal"
         )
-    overrides = {kind: getattr(config, kind) for kind in ("segment", "branch", "prune", "advantage")}
-    policies = build_policies(config.recipe, limits, overrides)
     for clash in entropy_clashes(policies, top_logprobs, vocabulary):
         raise InvalidInput(clash)
     if policies.branch.reads_rewards and config.scorer in (None, CLIENT_SCORER):
@@ -76,15 +82,15 @@ def run_spec(
             f"none come while a tree grows; set scorer"
         )
     judge = _judge(config, policies.branch)
-    check_branch_models(policies.branch, str(config.branch.get("name", recipe.branch.name)), pools)
-    allocate = allocator(config, limits, overrides)
+    check_branch_models(policies.branch, resolution.chosen["branch"].name, pools)
+    allocate = allocator(config, resolution)
     route = route_policy(config, limits, allocate)
     for scorer in (config.scorer, judge):
         if local_scorers and scorer not in (None, CLIENT_SCORER):
             check_scorer(scorer)
     return RunSpec(
         run_id=run_id,
-        config_json=_resolved(config, limits, top_logprobs),
+        config_json=_in_full(config, limits, top_logprobs),
         seed=config.seed,
         max_tokens=limits.max_tokens,
         sampling=_sampling(config, limits, top_logprobs, vocabulary),
@@ -98,7 +104,7 @@ def run_spec(
         models=run_models(config, route, pools),
         route=route,
         allocate=allocate,
-        branch_for=None if allocate is None else growth_by_leaves(config.recipe, limits, overrides),
+        branch_for=None if allocate is None else resolution.growth_of,
         history=history,
         budget=run_budget(config, limits.max_tokens, policies.segment),
     )
@@ -142,20 +148,11 @@ def check_inserts(spec: RunSpec, tokenizer: Tokenizer) -> None:
                 tokenizer.check_writes(text, f"{kind} policy '{policy.name}'")
 
 
-def _resolved(config: RunConfig, limits: Limits, top_logprobs: int) -> str:
+def _in_full(config: RunConfig, limits: Limits, top_logprobs: int) -> str:
     """The configuration with what its recipe gave it, and the budget of tokens under both its names."""
     resolved = {**config.model_dump(mode="json"), **asdict(limits), "top_logprobs": top_logprobs}
     resolved["budget_tokens"] = resolved["budget"]["tokens"] = total_tokens(config)
     return json.dumps(resolved, sort_keys=True)
-
-
-def run_limits(config: RunConfig) -> Limits:
-    """The shape of the run's trees: what it does not say is its recipe's. InvalidInput without such a recipe."""
-    usual = recipes.get(config.recipe).limits
-    segment_tokens = config.segment_tokens or usual.segment_tokens
-    max_depth = config.max_depth or usual.max_depth
-    max_tokens = segment_tokens * max_depth if config.segment_tokens or config.max_depth else usual.max_tokens
-    return Limits(config.leaves or usual.leaves, segment_tokens, max_depth, config.max_tokens or max_tokens)
 
 
 def task_spec(run_id: str, epoch: int, task: api.Task, tokenizer: Tokenizer, chat: ChatSettings) -> TaskSpec:

@@ -3,19 +3,16 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from treeroll.policies import registry
 from treeroll.policies.branch.fanout_growth import FanoutPolicy
+from treeroll.policies.policies import Policies
 from treeroll.policies.prune.finish_tests import FinishTests
 from treeroll.policies.recipe import Choice
 from treeroll.policy.base import Limits, ReadsEntropies
 
-if TYPE_CHECKING:
-    from treeroll.policies.build import Policies
 
-
-def clashes(policies: "Policies", chosen: Mapping[str, Choice], limits: Limits) -> Iterator[str]:
+def clashes(policies: Policies, chosen: Mapping[str, Choice], limits: Limits) -> Iterator[str]:
     """A sentence for each clash; none if the policies of a run fit each other and its limits."""
     yield from _paths_that_must_wait(policies, chosen)
     # One token of prompt, blocks of one and all the room asked for: no tree has more boundaries than this.
@@ -36,7 +33,7 @@ def clashes(policies: "Policies", chosen: Mapping[str, Choice], limits: Limits) 
         )
 
 
-def entropy_clashes(policies: "Policies", top_logprobs: int, vocabulary: int) -> Iterator[str]:
+def entropy_clashes(policies: Policies, top_logprobs: int, vocabulary: int) -> Iterator[str]:
     """A sentence for each policy that would never get the entropies it decides by.
 
     They are estimated from `top_logprobs` candidates: upper bounds, which may exceed ln(top_logprobs) and reach
@@ -57,7 +54,7 @@ def entropy_clashes(policies: "Policies", top_logprobs: int, vocabulary: int) ->
             )
 
 
-def _paths_that_must_wait(policies: "Policies", chosen: Mapping[str, Choice]) -> Iterator[str]:
+def _paths_that_must_wait(policies: Policies, chosen: Mapping[str, Choice]) -> Iterator[str]:
     if not policies.branch.needs_hold or policies.segment.hold:
         return
     name = chosen["segment"].name

@@ -14,7 +14,7 @@ from treeroll.core.scheduling.assign import assign
 from treeroll.core.step import apply
 from treeroll.errors import BrokenInvariant
 from treeroll.policies import registry
-from treeroll.policies.build import build_policies
+from treeroll.policies.resolve import build_policies
 from treeroll.policy.base import Limits
 from treeroll.sampling import Sampling
 from treeroll.simulation.lengths import LogNormal, path_ends

@@ -41,7 +41,8 @@ from treeroll.core.model.run import RunSpec, TaskSpec
 from treeroll.core.model.state import CoreSettings, State
 from treeroll.core.step import alarm, step
 from treeroll.policies import registry
-from treeroll.policies.build import Policies, build_policies
+from treeroll.policies.policies import Policies
+from treeroll.policies.resolve import build_policies
 from treeroll.policy.base import Limits, ReadsValues
 from treeroll.policy.models import named_models
 from treeroll.policy.route import RoutePolicy

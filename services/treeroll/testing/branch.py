@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.policies import registry
-from treeroll.policies.build import Policies
+from treeroll.policies.policies import Policies
 from treeroll.policy.base import Limits
 from treeroll.simulation.world import World, fingerprint
 from treeroll.testing.case import LIMITS, Case, NotConformant
