@@ -126,7 +126,7 @@ def _stop_ids(model_dir: Path, config: dict[str, Any], eos_id: int | None, vocab
             if 0 <= stop < (vocab_size or stop + 1):
                 ids[stop] = None
             else:
-                log.warning("%s: eos_token_id %d of %s is no token of the model; left out", model_dir, stop, source)
+                _say_once(f"{model_dir}: eos_token_id {stop} of {source} is no token of the model; left out")
     return list(ids)
 
 
@@ -135,6 +135,11 @@ def _text_parts(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for name in TEXT_PARTS:
         if isinstance(part := config.get(name), dict):
             yield from _text_parts(part)
+
+
+@lru_cache(maxsize=256)
+def _say_once(sentence: str) -> None:
+    log.warning(sentence)
 
 
 @lru_cache(maxsize=CACHED_MODELS)
