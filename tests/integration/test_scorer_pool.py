@@ -59,6 +59,48 @@ def test_a_hang_is_cut_no_later_than_twice_its_deadline(scorer: ScorerProcess) -
     assert 4.0 <= time.monotonic() - begun < 2 * 4.0
 
 
+def test_the_next_child_is_started_while_an_item_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+    start = process._start_child
+
+    def record(fd: int) -> "subprocess.Popen[bytes]":
+        child = start(fd)
+        started.append(child.pid)
+        return child
+
+    monkeypatch.setattr(process, "_start_child", record)
+    monkeypatch.setattr(process, "SLOW_S", 0.1)
+    scorer = ScorerProcess()
+    try:
+        assert scorer.score(job("pid")).value == started[0]
+        assert scorer.score(job("nap")) == ScoreResult(1.0)  # slow, and in time after all
+        assert scorer.score(job("spin", timeout_s=0.5)).kind is ErrorKind.TIMEOUT
+        assert len(started) == 2  # the spare, and no third
+        assert scorer.score(job("pid")).value == started[1]
+    finally:
+        scorer.close()
+    for pid in started:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_spare_that_cannot_load_the_scorer_says_so_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "SLOW_S", 0.1)
+    scorer = ScorerProcess()
+    try:
+        assert scorer.score(job("spin", timeout_s=0.5)).kind is ErrorKind.TIMEOUT
+        assert scorer.score(Job("python:no.such:thing", ScoreItem("", ""), 5.0)).kind is ErrorKind.UNLOADABLE
+        assert scorer.score(job("one")) == ScoreResult(1.0)
+    finally:
+        scorer.close()
+
+
+def test_tasks_are_checked_in_the_child_too(scorer: ScorerProcess) -> None:
+    results = [scorer.score(Job("check:math", ScoreItem("", "", answer), 5.0)) for answer in ("5", "$$", None)]
+    assert [result.value for result in results] == [1.0, None, None]
+    assert [result.kind for result in results] == [None, ErrorKind.RAISED, ErrorKind.MISSING]
+
+
 def test_a_hang_inside_c_code_is_cut_too(scorer: ScorerProcess) -> None:
     """Catastrophic backtracking holds the interpreter lock: no Python thread or signal handler gets through."""
     result = scorer.score(Job("regex:^(a+)+$", ScoreItem("", "a" * 60 + "b"), 0.5))

@@ -118,3 +118,27 @@ async def test_a_judge_needs_an_answer_as_a_scorer_does() -> None:
         run = await client.create_run("r", recipe="rebase", branch={"value": "judge"}, judge="exact", scorer="regex:x")
         with pytest.raises(InvalidInput, match="scorer 'exact' can score none of 4 tasks"):
             await run.submit(PROMPTS)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "message"),
+    [
+        (
+            "python:not_there:score",
+            "on the service at {address}, scorer 'python:not_there:score': module not_there cannot be imported: "
+            "ModuleNotFoundError: No module named 'not_there'; its PYTHONPATH must hold the module",
+        ),
+        (
+            f"python:{FUNCTIONS}:nothing",
+            f"on the service at {{address}}, scorer 'python:{FUNCTIONS}:nothing': module {FUNCTIONS} has no 'nothing'",
+        ),
+    ],
+)
+async def test_a_python_scorer_that_the_service_has_not_is_looked_for_on_the_service(scorer: str, message: str) -> None:
+    async with local_service() as service:
+        client = await connect_async(service.address)
+        for name in ("scorer", "judge"):
+            changes = {"recipe": "rebase", "branch": {"value": "judge"}, "scorer": "regex:x"} if name == "judge" else {}
+            with pytest.raises(InvalidInput) as caught:
+                await client.create_run("r", **{**RUN, **changes, name: scorer})
+            assert str(caught.value) == message.format(address=service.address)

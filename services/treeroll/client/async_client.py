@@ -9,6 +9,7 @@ from treeroll.client.records import TreeRecord
 from treeroll.client.status import AuditReport, ServiceStatus
 from treeroll.client.stream import Stream
 from treeroll.client.wire import create_run_request
+from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import common_pb2, rollout_pb2
 
 
@@ -47,7 +48,14 @@ class AsyncClient:
         Raises InvalidInput naming a wrong key or value, RunConflict if the run exists with another configuration.
         """
         request = create_run_request(run_id, config)
-        await self._channel.call("CreateRun", request, rollout_pb2.Run)
+        try:
+            await self._channel.call("CreateRun", request, rollout_pb2.Run)
+        except InvalidInput as error:
+            if not str(error).startswith("scorer 'python:"):
+                raise
+            # The caller has the module, and takes it for the one that was not found.
+            hint = "; its PYTHONPATH must hold the module" if "cannot be imported" in str(error) else ""
+            raise InvalidInput(f"on the service at {self.address}, {error}{hint}") from None
         return AsyncRun(self._channel, run_id, self._streams)
 
     async def run(self, run_id: str) -> AsyncRun:

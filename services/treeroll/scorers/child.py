@@ -28,7 +28,11 @@ def main(fd: int) -> None:
             message = connection.recv_bytes()
         except (EOFError, OSError):
             return
-        _answer(connection, message)
+        if (scorer := wire.load_in(message)) is not None:
+            with contextlib.suppress(InvalidInput):  # the job that needs it will say so
+                _load(scorer)
+        else:
+            _answer(connection, message)
 
 
 def _answer(connection: "Connection[bytes, bytes]", message: bytes) -> None:

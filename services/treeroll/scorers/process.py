@@ -16,18 +16,21 @@ from treeroll.scorers import wire
 from treeroll.scorers.base import ErrorKind, Job, ScoreResult
 
 LOAD_TIMEOUT_S = 60.0  # to start Python and import the scorer (and whatever a user's module imports)
+SLOW_S = 1.0  # an item that takes longer may have to be killed
 ATTEMPTS = 2  # a death may have another cause than the item: the kernel's, or the one before it left a thread
 
 
 class ScorerProcess:
     """Scores one job at a time, in a child that is started when needed and again after each kill.
 
-    Use it from one thread that lives as long as it does: Linux kills the child when the thread that started it ends.
+    While an item is slow a second child is started, which loads the scorer meanwhile: if the first must be killed, the
+    next item waits for no interpreter. Use it from one thread that lives as long as it does: Linux kills the children
+    when the thread that started them ends.
     """
 
     def __init__(self) -> None:
-        self._child: subprocess.Popen[bytes] | None = None
-        self._pipe: Connection[bytes, bytes] | None = None
+        self._child: _Child | None = None
+        self._spare: _Child | None = None
 
     def score(self, job: Job) -> ScoreResult:
         """The result; takes at most `job.timeout_s`, plus the start of a child when one is needed."""
@@ -40,42 +43,59 @@ class ScorerProcess:
         return ScoreResult.failed(ErrorKind.DIED, f"scorer process died ({status}), {ATTEMPTS} times on this item")
 
     def close(self) -> None:
-        """End the child. Idempotent."""
+        """End the children. Idempotent."""
         self._kill()
+        if self._spare is not None:
+            self._spare.kill()
+            self._spare = None
 
     def _ask(self, job: Job) -> ScoreResult:
-        pipe = self._open()
+        if self._child is None:
+            self._child, self._spare = self._spare or _Child(), None
+        pipe = self._child.pipe
         pipe.send_bytes(wire.pack_job(job))
         if not pipe.poll(LOAD_TIMEOUT_S):
             self._kill()
             return ScoreResult.failed(ErrorKind.TIMEOUT, f"timeout: scorer not loaded after {LOAD_TIMEOUT_S:g} s")
         if pipe.recv_bytes(wire.MAX_REPLY_BYTES) != wire.STARTED:
             raise ValueError("the child broke the protocol")
-        if not pipe.poll(job.timeout_s):
+        if not self._answers(pipe, job):
             self._kill()
             return ScoreResult.failed(ErrorKind.TIMEOUT, f"timeout after {job.timeout_s:g} s")
         return wire.unpack_result(pipe.recv_bytes(wire.MAX_REPLY_BYTES))
 
-    def _open(self) -> "Connection[bytes, bytes]":
-        if self._pipe is None:
-            self._pipe, theirs = Pipe()
-            with theirs:
-                self._child = _start_child(theirs.fileno())
-        return self._pipe
+    def _answers(self, pipe: "Connection[bytes, bytes]", job: Job) -> bool:
+        """Whether the answer comes in time."""
+        patience = min(SLOW_S, job.timeout_s)
+        if pipe.poll(patience):
+            return True
+        if self._spare is None and job.timeout_s > patience:
+            self._spare = _Child()
+            self._spare.pipe.send_bytes(wire.pack_load(job.scorer))
+        return pipe.poll(job.timeout_s - patience)
 
     def _kill(self) -> str:
-        """Kill the child and what it started; say how it ended."""
+        """Kill the child that scores; say how it ended."""
         child, self._child = self._child, None
-        pipe, self._pipe = self._pipe, None
-        if pipe is not None:
-            pipe.close()
-        if child is None:
-            return "not running"
+        return "not running" if child is None else child.kill()
+
+
+class _Child:
+    """A running child and our end of its pipe."""
+
+    def __init__(self) -> None:
+        self.pipe, theirs = Pipe()
+        with theirs:
+            self._process = _start_child(theirs.fileno())
+
+    def kill(self) -> str:
+        """Kill it and what it started; say how it ended."""
+        self.pipe.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(0.1)  # it may be ending by itself: its own status tells more than our kill
+            self._process.wait(0.1)  # it may be ending by itself: its own status tells more than our kill
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        return _describe_exit(child.wait())
+            os.killpg(self._process.pid, signal.SIGKILL)
+        return _describe_exit(self._process.wait())
 
 
 def _start_child(fd: int) -> subprocess.Popen[bytes]:

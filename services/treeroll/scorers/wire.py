@@ -10,6 +10,7 @@ from typing import Any
 from treeroll.scorers.base import MAX_REWARD, ErrorKind, Job, ScoreItem, ScoreResult
 
 STARTED = b"started"
+LOAD = b"load "
 MAX_REPLY_BYTES = 16_384
 
 
@@ -23,6 +24,16 @@ def unpack_job(message: bytes) -> tuple[str, ScoreItem]:
     """Scorer and item."""
     scorer, prompt, completion, answer, extra = json.loads(message)
     return scorer, ScoreItem(prompt, completion, answer, extra)
+
+
+def pack_load(scorer: str) -> bytes:
+    """Load a scorer, for a job that may come. The child does not answer."""
+    return LOAD + scorer.encode(errors="surrogatepass")
+
+
+def load_in(message: bytes) -> str | None:
+    """The scorer to load, if that is what the message asks for."""
+    return message.removeprefix(LOAD).decode(errors="surrogatepass") if message.startswith(LOAD) else None
 
 
 def pack_result(result: ScoreResult) -> bytes:
