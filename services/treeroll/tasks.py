@@ -255,7 +255,12 @@ def iter_tasks(
     if not reader.seen:
         raise InvalidInput(f"{source_name(path)} holds no {'valid ' if skip_invalid else ''}task")
     if fields.answer and not reader.answered:
-        raise InvalidInput(f"{source_name(path)}: no task has a field '{fields.answer}' to take its answer from")
+        raise no_answers(source_name(path), fields)
+
+
+def no_answers(name: str, fields: Fields) -> InvalidInput:
+    """The error of files in which no row has the field that was named for its answer."""
+    return InvalidInput(f"{name}: no task has a field '{fields.answer}' to take its answer from")
 
 
 class _Reader:

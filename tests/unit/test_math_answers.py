@@ -135,6 +135,7 @@ def test_answers_of_all_kinds_are_read(completion: str, answer: str) -> None:
     ("question", "completion"),
     [
         ("Q: 16 + 9?\nAnswer:", " 25\n\nQ: 3 + 4?"),
+        ("Q: 5 * 5? Answer: 25\nQ: 16 + 9? Answer:", " 25"),
         ("Q: 16 + 9? The answer is", " 25. I like it."),
         ("Reason, then answer in <answer>", "25</answer>"),
         ("So it is \\boxed{", "25}"),
@@ -143,6 +144,19 @@ def test_answers_of_all_kinds_are_read(completion: str, answer: str) -> None:
 )
 def test_a_prompt_may_open_what_the_completion_goes_on_with(question: str, completion: str) -> None:
     assert score(completion, "25", question) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("question", "completion"),
+    [
+        ("Q: 16 + 9?\nAnswer:", " 16 + 9 is what you ask for."),
+        ("What is 16 + 9? The answer is", " 16+9, I do not know."),
+        ("What is 16 + 9? Give the answer\n", "16 + 9 must be added."),
+        ("What is 16 + 9? Think, then answer", "16 + 9 must be added."),
+    ],
+)
+def test_a_question_that_asks_for_an_answer_makes_none_of_its_repetition(question: str, completion: str) -> None:
+    assert score(completion, "25", question) == 0.0
 
 
 def test_a_number_of_the_question_is_quoted_only_as_a_whole() -> None:

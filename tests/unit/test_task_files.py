@@ -1,16 +1,22 @@
 """Task files: several at once, arrays of objects, and fields under the names that other projects use."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from treeroll.cli.main import app
 from treeroll.cli.settings import rollout_settings
 from treeroll.cli.taskfile import ScorerNeeds, TaskFile
+from treeroll.client.wire import submit_requests
 from treeroll.errors import InvalidInput
+from treeroll.results.record import RunRecord
 from treeroll.tasks import Fields, Task, iter_tasks, read_tasks, task_from
 
 CHAT = [{"role": "user", "content": "hi"}]
@@ -166,6 +172,29 @@ def test_an_answer_field_that_no_row_has_is_refused(tmp_path: Path) -> None:
     assert [task.answer for task in iter_tasks(path, fields=Fields(answer="solution"))] == ["5", None]
     with pytest.raises(InvalidInput, match="no task has a field 'solutoin'"):
         read_tasks(path, answer_field="solutoin")
+    options: Any = {"skip_invalid": False, "check_prompt": None, "on_skip": lambda error: None}
+    with pytest.raises(InvalidInput, match="no task has a field 'solutoin'"):
+        TaskFile.check(path, limit=1, fields=Fields(answer="solutoin"), **options)
+
+
+def test_a_rollout_takes_several_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, missing = lines(tmp_path / "a.jsonl", {"prompt": "x"}), tmp_path / "b.jsonl"
+    assert app.run(["rollout", str(good), str(missing), "--out", str(tmp_path / "o"), "--address", "127.0.0.1:1"]) == 2
+    assert f"error: {missing} cannot be read: No such file or directory" in capsys.readouterr().err
+
+
+def test_a_rollout_is_not_resumed_with_other_fields() -> None:
+    record = RunRecord({}, "t.jsonl", "0" * 64, "m", "vllm", None, "r", task_fields={"prompt": None, "answer": None})
+    other = replace(record, task_fields={"prompt": None, "answer": "solution"})
+    record.check_resumed_by(record, Path("out"))
+    with pytest.raises(InvalidInput, match=r'made with tasks\.answer = null, now it is "solution"'):
+        record.check_resumed_by(other, Path("out"))
+
+
+@pytest.mark.parametrize("table", [pd.DataFrame({"prompt": ["x"]}), pl.DataFrame({"prompt": ["x"]})], ids=["pd", "pl"])
+def test_a_table_is_no_list_of_tasks(table: Any) -> None:
+    with pytest.raises(InvalidInput, match="of a table give its rows"):
+        list(submit_requests("r", table, 0))
 
 
 def test_a_rollout_reads_shards_and_fields_twice_alike(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from treeroll.rows.values import Say
 from treeroll.scorers.base import ScoreItem
 from treeroll.scorers.fitness import Unfit, why_unfit
 from treeroll.scorers.registry import task_checker
-from treeroll.tasks import USUAL, Fields, Task, iter_tasks
+from treeroll.tasks import USUAL, Fields, Task, iter_tasks, no_answers
 
 OnSkip = Callable[[InvalidInput], None]
 
@@ -83,7 +83,7 @@ class TaskFile:
         if limit is not None and limit < 1:
             raise InvalidInput(f"--limit must be 1 or more, got {limit}")
         unfit: set[str] = set()
-        count = 0
+        count, answered = 0, False
         name = source_name(source)
         files = task_files(source)
         rows = iter_tasks(source, skip_invalid=skip_invalid, on_skip=on_skip, fields=fields, on_note=on_note)
@@ -94,6 +94,7 @@ class TaskFile:
                 if check_prompt is not None:
                     check_prompt(task, f"{name}: task '{task.id}'")
                 count += 1
+                answered = answered or task.answer is not None
                 for need in needs:
                     need.look_at(task)
             except InvalidInput as error:
@@ -101,6 +102,8 @@ class TaskFile:
                     raise
                 on_skip(error)
                 unfit.add(task.id)
+        if fields.answer and not answered:
+            raise no_answers(name, fields)
         if not count:
             raise InvalidInput(f"{name} holds no task that can run")
         for need in needs:

@@ -45,6 +45,8 @@ def submit_requests(
     """Tasks in order, in requests of at most 256 tasks and 16 MiB. A mapping without `id` is "task-<position>"."""
     if isinstance(tasks, Task | Mapping | str):
         raise InvalidInput("tasks must be an iterable of tasks; put a single one in a list")
+    if hasattr(tasks, "columns"):  # iterating over a table gives its columns
+        raise InvalidInput("tasks must be an iterable of tasks; of a table give its rows, as frame.to_dict('records')")
     if epoch < 0:
         raise InvalidInput(f"epoch must be 0 or more, got {epoch}")
     chunk: list[rollout_pb2.Task] = []

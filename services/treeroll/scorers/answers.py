@@ -54,7 +54,7 @@ _TOKEN = re.compile(
 _NUMBER = re.compile(
     r"\s*[*_]*(?P<number>[-+\u2212]?[$€£]?\d[\d,]*(?:\.\d+)?(?:\s*/\s*\d+)?\s*\\?%?|-?\\d?frac\{-?\d+\}\{\d+\})[*_]*\.?\s*"
 )
-_ASKS = re.compile(r"(?:\banswers?(?:\s+is)?\s*[:=]?|<answer>|\\boxed\{|####)\s*\Z", re.IGNORECASE)
+_ASKS = re.compile(r"(?:\banswers?(?:\s+is\s*:?|\s*[:=])|<answer>|\\boxed\{|####)\s*\Z", re.IGNORECASE)
 
 
 def behind_thoughts(completion: str) -> str:
@@ -77,9 +77,13 @@ def answer_in(completion: str, question: str = "") -> str | None:
     """
     asked = _ASKS.search(question[-80:])
     text = (asked[0] if asked else "") + behind_thoughts(completion)
-    for found in (boxed(text), _stated(text), _formula(text, question)):
-        if found is not None:
-            return found
+    if (found := boxed(text)) is not None:
+        return found
+    found = _stated(text)
+    if found is not None and not (asked and _is_quoted_sum(found, question)):
+        return found
+    if (found := _formula(text, question)) is not None:
+        return found
     number = _NUMBER.fullmatch(text)
     return number["number"] if number else None
 
@@ -177,6 +181,11 @@ def _is_quoted(formula: str, question: str) -> bool:
     pattern = r"\s*".join(map(re.escape, wanted))
     before, after = (r"(?<![\w.])" if wanted[:1].isalnum() else ""), (r"(?!\w|\.\d)" if wanted[-1:].isalnum() else "")
     return re.search(before + pattern + after, question) is not None
+
+
+def _is_quoted_sum(answer: str, question: str) -> bool:
+    """Whether an answer is no number yet, but what the question asks to compute."""
+    return _NUMBER.fullmatch(answer) is None and _is_quoted(answer, question)
 
 
 def _stated(text: str) -> str | None:
