@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 from tests.support.llama_model import edit, make_llama
 
+from treeroll.cli.preflight import Request, make_plan
+from treeroll.cli.settings import rollout_settings
 from treeroll.errors import InvalidInput
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.fleet import endless, say_stop_ids, stop_ids
 from treeroll.model import child, facts
 from treeroll.model.facts import load_facts
+from treeroll.results.directory import Mode
 from treeroll.tokenizer import Tokenizer
 
 SAID = {
@@ -221,12 +224,27 @@ def test_a_service_says_what_ends_a_text(model: Path, caplog: pytest.LogCaptureF
 
 
 def test_a_service_warns_of_a_model_whose_texts_nothing_ends(
-    model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(facts, "_answer", lambda folder, content: {**said(model), "eos_id": None})
     edit(model / "config.json", eos_token_id=None)
     edit(model / "generation_config.json", eos_token_id=None)
     config = GeneratorConfig(model=model, engine="simulated")
     say_stop_ids(config)
+    assert endless_notes(model, capsys) == 1
+    assert [endless_notes(model, capsys, **run) for run in ({"ignore_eos": True}, {"stop_token_ids": [5]})] == [0, 0]
     assert "so all paths run to max_tokens: set eos_token_id in its generation_config.json" in caplog.text
     assert endless(config) in caplog.text
+
+
+def endless_notes(model: Path, capsys: pytest.CaptureFixture[str], **run: Any) -> int:
+    """How often a rollout with this model says that nothing ends its texts, before it starts."""
+    (model / "model.safetensors").touch()
+    (model / "tasks.jsonl").write_text('{"prompt": "a"}')
+    service: Any = {"generator": {"model": model, "engine": "simulated"}}
+    settings = rollout_settings(None, [], {"run": {"recipe": "flat", **run}, **service})
+    make_plan(Request(model / "tasks.jsonl", model / "out", Mode.REFUSE, None, None, False, settings, ()))
+    return capsys.readouterr().err.count("which token ends a text")

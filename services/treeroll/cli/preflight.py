@@ -90,8 +90,9 @@ def _local(settings: Settings) -> "tuple[ServiceConfig, str, PromptCheck]":
     sections["generator"] = {"seed": settings.run.seed, **sections.get("generator", {})}
     service = parse(ServiceConfig, sections, "service configuration")
     tokenizer, pools = fleet_tokenizer(service.generator), tuple(service.generator.fleet())
-    for sentence in filter(None, map(endless, service.generator.fleet().values())):
-        if not settings.run.ignore_eos:
+    run = settings.run
+    if not (run.ignore_eos or run.stop or run.stop_token_ids):
+        for sentence in filter(None, map(endless, service.generator.fleet().values())):
             note(f"note: {sentence}")
     # As in the service we start: `--scorer python:module:function` means a module of the working directory, too.
     if os.getcwd() not in sys.path:

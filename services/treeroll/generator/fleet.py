@@ -59,5 +59,5 @@ def endless(pool: GeneratorConfig) -> str | None:
         return None
     return (
         f"nothing says which token ends a text of {pool.model}, so all paths run to max_tokens: set eos_token_id in "
-        f"its generation_config.json or config.json, or eos_token in its tokenizer_config.json"
+        f"its generation_config.json or config.json, or run.stop_token_ids"
     )
