@@ -8,7 +8,7 @@ import grpc
 import grpc.aio
 
 from treeroll.addresses import join
-from treeroll.errors import Unavailable
+from treeroll.errors import ERROR_METADATA_KEY, Unavailable
 
 MESSAGE_BYTES = 64 << 20
 Options = list[tuple[str, Any]]
@@ -42,9 +42,44 @@ def open_blocking_channel(address: str) -> grpc.Channel:
     return grpc.insecure_channel(address, options=_CHANNEL)
 
 
-def make_server() -> grpc.aio.Server:
+def make_server(*handlers: grpc.GenericRpcHandler) -> grpc.aio.Server:
     """A server that listens nowhere yet."""
-    return grpc.aio.server(options=[*_MESSAGES, ("grpc.so_reuseport", 0)])
+    return grpc.aio.server(handlers=handlers, options=[*_MESSAGES, ("grpc.so_reuseport", 0)])
+
+
+class Gate(grpc.GenericRpcHandler):
+    """The methods of a server that starts before it has all of them: gRPC's own takes none after that.
+
+    Generated code adds services to it as to a server. Until it is opened, calls of what is missing get UNAVAILABLE.
+    """
+
+    def __init__(self) -> None:
+        self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._starting: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(_still_starting)
+        self._open = False
+
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        """Generated code gives its methods twice; the other way is the one we take."""
+
+    def add_registered_method_handlers(
+        self, service: str, methods: "dict[str, grpc.RpcMethodHandler[Any, Any]]"
+    ) -> None:
+        """Take a service's methods."""
+        self._methods |= {f"/{service}/{name}": method for name, method in methods.items()}
+
+    def open(self) -> None:
+        """All services are there."""
+        self._open = True
+
+    def service(self, call: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        """Who answers a call; None: nobody knows the method."""
+        return self._methods.get(call.method) or (None if self._open else self._starting)
+
+
+async def _still_starting(request: bytes, context: Any) -> bytes:
+    context.set_trailing_metadata(((ERROR_METADATA_KEY, Unavailable.__name__),))
+    await context.abort(grpc.StatusCode.UNAVAILABLE, "the service is still starting; try again in a while")
+    return b""
 
 
 def listen(server: grpc.aio.Server, host: str, port: int) -> int:

@@ -18,7 +18,7 @@ import grpc
 from pydantic import Field
 
 from treeroll.addresses import is_loopback, join
-from treeroll.channels import listen, make_server
+from treeroll.channels import Gate, listen, make_server
 from treeroll.chat.template import ChatTemplate
 from treeroll.config import Config, CoordinatorConfig, ScorersConfig, StoreConfig
 from treeroll.coordinator.api import RolloutsApi, add_rollouts
@@ -84,11 +84,11 @@ async def serve(config: ServiceConfig, on_ready: Callable[[str], None], stop: as
     try:
         async with AsyncExitStack() as stack:
             # Before anything that takes time or leaves something: a taken port is the commonest failure of all.
-            server, port = bind(config.coordinator)
-            stack.push_async_callback(server.stop, CLOSE_S)
+            door = await open_door(config.coordinator)
+            stack.push_async_callback(door.server.stop, CLOSE_S)
             base = await _unless(stop, _start_base(stack, config))
             if base is not None:
-                await _serve_on(stack, base, server, port, on_ready, stop)
+                await _serve_on(base, door, on_ready, stop)
     except* TreerollError as failures:
         raise cause_of(failures) from None
 
@@ -144,14 +144,7 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
         await asyncio.gather(working, stopping, return_exceptions=True)
 
 
-async def _serve_on(
-    stack: AsyncExitStack,
-    base: _Base,
-    server: grpc.aio.Server,
-    port: int,
-    on_ready: Callable[[str], None],
-    stop: asyncio.Event,
-) -> None:
+async def _serve_on(base: _Base, door: "Door", on_ready: Callable[[str], None], stop: asyncio.Event) -> None:
     from treeroll.generator.supervisor import Supervisor
 
     config, epoch = base.config, base.epoch
@@ -167,12 +160,10 @@ async def _serve_on(
         restarts[replica_id] += 1
         coordinator.post_nowait(Item([ReplicaLost(replica_id, incarnation, cause)]))
 
-    readiness = Readiness(coordinator)
     retention = Retention(coordinator, config.store.keep_acknowledged_s)
     rollouts = RolloutsApi(coordinator, replicas, feed, base.tokenizer, timeouts, restarts, retention, base.pool)
-    await answer(server, rollouts, replicas, readiness)
-    stack.push_async_callback(server.stop, CLOSE_S)
-    address = join(config.coordinator.host, port)
+    door.answer(rollouts, replicas, coordinator)
+    address = join(config.coordinator.host, door.port)
     # Engine seeds come from incarnations: a service that starts again on the same store must not sample the same noise.
     first_incarnation = (epoch - 1) * INCARNATIONS_PER_EPOCH + 1
     supervisor = Supervisor(config.generator, address, on_lost, first_incarnation)
@@ -189,7 +180,7 @@ async def _serve_on(
         else:
             on_ready(address)
         await stop.wait()
-        readiness.stop()
+        door.readiness.stop()
         await supervisor.stop()
         for task in background:
             task.cancel()
@@ -226,24 +217,28 @@ def make_coordinator(
     return Coordinator(state, store, epoch, builder, orders, scoring.add)
 
 
-def bind(config: CoordinatorConfig) -> tuple[grpc.aio.Server, int]:
-    """A server that has its port, and answers nobody yet. Unavailable if that cannot be, with the system's reason."""
-    server = make_server()
-    return server, listen(server, config.host, config.port)
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A server that has its port and says that it is alive, and in time answers everything else."""
+
+    server: grpc.aio.Server
+    port: int
+    gate: Gate
+    readiness: Readiness
+
+    def answer(self, rollouts: RolloutsApi, replicas: ReplicaPlane, coordinator: Coordinator) -> None:
+        """Answer clients and replicas from here on."""
+        add_rollouts(rollouts, self.gate)
+        replica_pb2_grpc.add_ReplicaPlaneServicer_to_server(replicas, self.gate)
+        self.gate.open()
+        self.readiness.follow(coordinator)
 
 
-async def answer(server: grpc.aio.Server, rollouts: RolloutsApi, replicas: ReplicaPlane, readiness: Readiness) -> None:
-    """Answer clients and replicas."""
-    add_rollouts(rollouts, server)
-    replica_pb2_grpc.add_ReplicaPlaneServicer_to_server(replicas, server)
-    await readiness.answer_on(server)
+async def open_door(config: CoordinatorConfig) -> Door:
+    """Listen, answering health checks only. Unavailable if that cannot be, with the system's reason."""
+    gate, readiness = Gate(), Readiness()
+    server = make_server(gate)
+    port = listen(server, config.host, config.port)
+    await readiness.answer_on(gate)
     await server.start()
-
-
-async def start_server(
-    config: CoordinatorConfig, rollouts: RolloutsApi, replicas: ReplicaPlane, readiness: Readiness
-) -> tuple[grpc.aio.Server, int]:
-    """Both at once, where nothing else has to start first."""
-    server, port = bind(config)
-    await answer(server, rollouts, replicas, readiness)
-    return server, port
+    return Door(server, port, gate, readiness)

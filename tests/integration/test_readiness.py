@@ -2,16 +2,20 @@
 
 import asyncio
 
+import grpc
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.support.eventually import eventually
 
+from treeroll.addresses import join
 from treeroll.channels import open_channel
 from treeroll.client import connect_async
 from treeroll.config import CoordinatorConfig
 from treeroll.coordinator.readiness import NOT_SERVING, ROLLOUTS, SERVING, Readiness
 from treeroll.coordinator.scoring import Scoring
+from treeroll.errors import Unavailable
 from treeroll.scorers.inline import InlineScorers
-from treeroll.service import ServiceConfig, make_coordinator
+from treeroll.service import ServiceConfig, make_coordinator, open_door
 from treeroll.store.memory import MemoryStore
 from treeroll.testing.service import LocalService, local_service
 from treeroll.tokenizer import Tokenizer
@@ -87,12 +91,34 @@ async def test_who_watches_is_told_of_every_change() -> None:
         watch.cancel()
 
 
+async def test_a_service_that_starts_is_alive_and_tells_clients_to_wait() -> None:
+    door = await open_door(CoordinatorConfig(port=0))
+    address = join("127.0.0.1", door.port)
+    try:
+        async with open_channel(address) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            assert (await stub.Check(health_pb2.HealthCheckRequest())).status == SERVING
+            assert (await stub.Check(health_pb2.HealthCheckRequest(service=ROLLOUTS))).status == NOT_SERVING
+        with pytest.raises(Unavailable, match="the service is still starting; try again in a while"):
+            await connect_async(address, timeout_s=0.5)
+    finally:
+        await door.server.stop(0)
+
+
+async def test_what_no_service_knows_is_unknown_once_it_has_started() -> None:
+    async with local_service() as service, open_channel(service.address) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await channel.unary_unary("/treeroll.v1.Rollouts/Nonsense")(b"")
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
 async def test_a_service_that_stops_is_not_ready_again() -> None:
     config = ServiceConfig(coordinator=CoordinatorConfig(port=0))
     tokenizer = Tokenizer.load(config.generator.model)
     store = MemoryStore()
     coordinator = make_coordinator(config, tokenizer, store, await store.open(), Scoring(InlineScorers(), {}))
-    readiness = Readiness(coordinator)
+    readiness = Readiness()
+    readiness.follow(coordinator)
     coordinator.state.pools[""].replicas["r0"] = None  # type: ignore[assignment] # that there is one is all it looks at
     readiness.look()
     await asyncio.sleep(0)

@@ -175,7 +175,7 @@ async def test_cancelling_many_waiting_tasks_ends_them_in_bounded_commits() -> N
     async with local_service(Measured()) as service:
         client = await connect_async(service.address)
         run = await client.create_run("run", **RUN)
-        await run.submit({"id": f"t{i}", "prompt": "Compute 1+2.\n"} for i in range(5000))
+        await run.submit({"id": f"t{i}", "prompt": "Compute 1+2.\n", "answer": "3"} for i in range(5000))
         await run.cancel()
         ended = 0
         async for batch in run.batches(trees=500, allow_empty=True):

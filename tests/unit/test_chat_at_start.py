@@ -23,7 +23,7 @@ async def start(monkeypatch: pytest.MonkeyPatch, model: Path, chat_template: Pat
     """The tokenizer of a service of this model at the moment that it begins to answer."""
     found: list[Tokenizer] = []
 
-    async def answer(stack: Any, base: Any, *more: Any) -> None:
+    async def answer(base: Any, *more: Any) -> None:
         found.append(base.tokenizer)
 
     async def nothing(*_: Any) -> None:

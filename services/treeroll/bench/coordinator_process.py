@@ -22,7 +22,6 @@ from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.gc_tuning import tune_gc
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.malloc_tuning import tune_malloc
-from treeroll.coordinator.readiness import Readiness
 from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.sessions import ReplicaPlane
@@ -32,7 +31,7 @@ from treeroll.errors import TreerollError
 from treeroll.feed.feed import Feed
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.scorers.inline import InlineScorers
-from treeroll.service import ServiceConfig, make_coordinator, start_server
+from treeroll.service import ServiceConfig, make_coordinator, open_door
 from treeroll.store.factory import make_store
 from treeroll.tokenizer import Tokenizer
 
@@ -120,12 +119,13 @@ class Service:
         plane = TimedPlane(coordinator, config.coordinator.heartbeat_s, tokenizer)
         rollouts = RolloutsApi(coordinator, plane, feed, tokenizer, timeouts, {}, Retention(coordinator, None))
         self._coordinator, self._plane = coordinator, plane
-        server, port = await start_server(config.coordinator, rollouts, plane, Readiness(coordinator))
-        self.stack.push_async_callback(server.stop, 0.1)
+        door = await open_door(config.coordinator)
+        door.answer(rollouts, plane, coordinator)
+        self.stack.push_async_callback(door.server.stop, 0.1)
         for job in (coordinator.run(), coordinator.keep_time(), scoring.run(coordinator)):
             self._jobs.append(asyncio.create_task(job))
             self.stack.callback(self._jobs[-1].cancel)
-        return {"address": f"127.0.0.1:{port}"}
+        return {"address": f"127.0.0.1:{door.port}"}
 
 
 def resident_bytes() -> int:

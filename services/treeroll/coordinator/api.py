@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import grpc
 
 from treeroll import __version__, clock, errors
+from treeroll.channels import Gate
 from treeroll.config import RunConfig
 from treeroll.coordinator import records
 from treeroll.coordinator.allocation import success_history
@@ -305,7 +306,7 @@ def _unfit(found: Unfit) -> api.UnfitTasks:
     )
 
 
-def add_rollouts(rollouts: RolloutsApi, server: grpc.aio.Server) -> None:
+def add_rollouts(rollouts: RolloutsApi, server: Gate) -> None:
     """Serve `rollouts`. The feed serialises what it delivers: LeaseTrees is registered again without a serialiser."""
     rollout_pb2_grpc.add_RolloutsServicer_to_server(rollouts, server)
     lease: Any = grpc.unary_unary_rpc_method_handler(

@@ -6,10 +6,11 @@ new work would grow, that is while every pool has a replica, and the service nei
 
 import asyncio
 
-import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from treeroll.channels import Gate
 from treeroll.coordinator.loop import Coordinator
+from treeroll.core.model.state import State
 from treeroll.pb.v1 import rollout_pb2 as api
 
 ROLLOUTS = api.DESCRIPTOR.services_by_name["Rollouts"].full_name
@@ -18,17 +19,21 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class Readiness:
-    """Follows a coordinator from tick to tick."""
+    """Not ready until it follows a coordinator, from tick to tick."""
 
-    def __init__(self, coordinator: Coordinator) -> None:
-        self._state = coordinator.state
+    def __init__(self) -> None:
+        self._state: State | None = None
         self._answers = health.aio.HealthServicer()
         self._ready: bool | None = None
         self._stopping = False
         self._said: asyncio.Task[None] | None = None
+
+    def follow(self, coordinator: Coordinator) -> None:
+        """Be ready when that can grow trees."""
+        self._state = coordinator.state
         coordinator.on_tick = self.look
 
-    async def answer_on(self, server: grpc.aio.Server) -> None:
+    async def answer_on(self, server: Gate) -> None:
         """Serve health checks there, right from the first moment."""
         await self._answers.set("", SERVING)
         await self._answers.set(ROLLOUTS, NOT_SERVING)
@@ -36,8 +41,8 @@ class Readiness:
 
     def look(self) -> None:
         """Something may have changed."""
-        pools = self._state.pools.values()
-        ready = not self._stopping and not self._state.draining and all(pool.replicas for pool in pools)
+        state = self._state
+        ready = state is not None and not (self._stopping or state.draining) and _has_replicas(state)
         if ready != self._ready:
             self._ready = ready
             # The answer is another from the task's first step on; what follows wakes those who watch.
@@ -48,3 +53,7 @@ class Readiness:
         """Not ready from here on, however long taking down may last."""
         self._stopping = True
         self.look()
+
+
+def _has_replicas(state: State) -> bool:
+    return all(pool.replicas for pool in state.pools.values())

@@ -26,7 +26,6 @@ from treeroll.addresses import join
 from treeroll.config import CoordinatorConfig
 from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.loop import Coordinator, Item
-from treeroll.coordinator.readiness import Readiness
 from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.sessions import ReplicaPlane
@@ -42,7 +41,7 @@ from treeroll.generator.fleet import fleet_tokenizer
 from treeroll.generator.replica import Replica
 from treeroll.generator.simulated_engine import SimulatedEngine
 from treeroll.scorers.inline import InlineScorers
-from treeroll.service import ServiceConfig, make_coordinator, start_server
+from treeroll.service import ServiceConfig, make_coordinator, open_door
 from treeroll.store.base import Store
 from treeroll.store.memory import MemoryStore
 from treeroll.tokenizer import Tokenizer
@@ -129,11 +128,12 @@ async def local_service(
     plane = ReplicaPlane(core, config.coordinator.heartbeat_s, tokenizer)
     retention = Retention(core, keep_acknowledged_s)
     rollouts = RolloutsApi(core, plane, feed, tokenizer, timeouts, {}, retention, scorers)
-    server, port = await start_server(config.coordinator, rollouts, plane, Readiness(core))
+    door = await open_door(config.coordinator)
+    door.answer(rollouts, plane, core)
     jobs = (core.run(), core.keep_time(), scoring.run(core), retention.run())
     tasks = [asyncio.create_task(job) for job in jobs]
     try:
-        yield LocalService(join(config.coordinator.host, port), core, plane, store, tokenizer, tasks)
+        yield LocalService(join(config.coordinator.host, door.port), core, plane, store, tokenizer, tasks)
         for task in tasks[:SERVICE_TASKS]:
             if task.done():
                 await task
@@ -141,7 +141,7 @@ async def local_service(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await server.stop(0.2)
+        await door.server.stop(0.2)
         await store.close()
 
 
