@@ -20,7 +20,7 @@ from treeroll.chat.variables import plain_kwargs
 from treeroll.checks import check_text, kind
 from treeroll.errors import InvalidInput
 from treeroll.rows.files import OneOrMore, Row, rows_of, source_name, task_files
-from treeroll.rows.values import Say, Told, is_missing, json_value, number_text
+from treeroll.rows.values import Say, Told, WrittenFloat, is_missing, json_value, number_text
 
 log = logging.getLogger(__name__)
 
@@ -182,7 +182,8 @@ def _text(name: str, value: Any, told: Told) -> Any:
     """A number or a time as text; anything else as it is."""
     if isinstance(value, float | np.floating | Decimal) and not is_missing(value) and not math.isfinite(value):
         raise InvalidInput(f"'{name}' must be finite, got {value}")
-    plain = value if isinstance(value, Decimal) and not is_missing(value) else json_value(value, name, told)
+    exact = isinstance(value, Decimal | WrittenFloat) and not is_missing(value)
+    plain = value if exact else json_value(value, name, told)
     if isinstance(plain, bool) or not isinstance(plain, int | float | Decimal):
         return plain
     try:

@@ -179,6 +179,11 @@ def test_math_boxed_takes_nothing_else(completion: str) -> None:
     assert score(completion, "25", scorer=BOXED) == 0.0
 
 
+def test_math_boxed_goes_on_with_a_box_that_the_prompt_opens() -> None:
+    assert score("25}. Done.", "25", "So it is \\boxed{", BOXED) == 1.0
+    assert score("25", "25", "So it is \\boxed{", BOXED) == 0.0
+
+
 def test_math_has_no_other_form() -> None:
     assert registry.check("math:boxed") == registry.ScorerLabel("math:boxed", 1)
     with pytest.raises(InvalidInput, match="scorer 'math' takes no argument but 'boxed', got 'box'"):

@@ -49,6 +49,8 @@ NOON = datetime(2026, 3, 1, 12, 0)
         (Decimal("18.90"), "18.9"),
         (Decimal("5.00"), "5"),
         (Decimal("1E+3"), "1000"),
+        (Decimal("0E-9999"), "0"),
+        (5e-200, "0." + 199 * "0" + "5"),
         (Decimal("0.12345678901234567890123"), "0.12345678901234567890123"),
     ],
 )
@@ -57,7 +59,9 @@ def test_a_number_becomes_its_shortest_decimal_as_answer_and_as_id(number: Any, 
     assert (task.answer, task.id) == (text, text)
 
 
-@pytest.mark.parametrize("number", [float("inf"), np.float32("-inf"), Decimal("Infinity"), 10**5000], ids=type)
+@pytest.mark.parametrize(
+    "number", [float("inf"), np.float32("-inf"), Decimal("Infinity"), 10**5000, Decimal("1E+9999")], ids=type
+)
 def test_a_number_that_no_decimal_is_is_no_answer(number: Any) -> None:
     with pytest.raises(InvalidInput, match="'answer'"):
         task_from({"prompt": "x", "answer": number}, "t")

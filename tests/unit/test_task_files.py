@@ -41,6 +41,26 @@ def test_an_array_of_objects_is_read(tmp_path: Path, name: str, indent: int | No
     assert read_tasks(tmp_path / name) == [Task("task-1", prompt="x", answer="1"), Task("b", prompt="y")]
 
 
+@pytest.mark.parametrize(
+    "text", ['{"prompt": "x", "answer": %s, "rate": %s}', '[{"prompt": "x", "answer": %s, "rate": %s}]']
+)
+@pytest.mark.parametrize(
+    ("number", "answer"),
+    [
+        ("3.14159265358979323846", "3.14159265358979323846"),
+        ("5.0", "5"),
+        ("1.10", "1.1"),
+        ("1E3", "1000"),
+        ("25e-1", "2.5"),
+    ],
+)
+def test_an_answer_has_all_digits_that_were_written(tmp_path: Path, text: str, number: str, answer: str) -> None:
+    (path := tmp_path / "tasks.json").write_text(text % (number, number))
+    [task] = read_tasks(path)
+    assert (task.answer, task.extra) == (answer, {"rate": float(number)})
+    assert type(task.extra["rate"]) is float
+
+
 def test_a_bad_item_of_an_array_is_named_and_can_be_skipped(tmp_path: Path) -> None:
     (path := tmp_path / "tasks.json").write_text('[{"prompt": "x"}, 5, {"prompt": ""}]')
     with pytest.raises(InvalidInput, match=r"tasks\.json item 2: a task must be an object with fields, got a number"):

@@ -88,6 +88,7 @@ def test_parquet_and_json_lines_give_the_same_tasks(tmp_path: Path) -> None:
             '{"prompt": "x", "answer": Infinity}',
             "'answer' must be finite, got inf",
         ),
+        ('{"prompt": "x", "answer": 1E-99999999}', "'answer' is a number with too many digits; write it as text"),
         ({"prompt": "x", "id": "a"}, "id 'a' is taken already by line 1"),
     ],
 )

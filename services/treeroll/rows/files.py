@@ -14,6 +14,7 @@ from typing import Any
 
 from treeroll.checks import kind
 from treeroll.errors import InvalidInput
+from treeroll.rows.values import WrittenFloat
 
 OneOrMore = str | Path | Sequence[str | Path]
 Value = Mapping[str, Any] | InvalidInput
@@ -132,7 +133,7 @@ def _whole(path: Path, first: bytes) -> list[Any] | None:
     if start[0] not in "[{" or (start[0] == "{" and _is_json(start)):
         return None
     try:
-        value = json.loads(path.read_bytes().decode("utf-8-sig"))
+        value = json.loads(path.read_bytes().decode("utf-8-sig"), parse_float=WrittenFloat)
     except json.JSONDecodeError as error:
         if _is_json(start):  # a line that holds an array, among others
             return None
@@ -162,7 +163,7 @@ def _is_json(text: str) -> bool:
 
 def _parsed(line: bytes) -> Value:
     try:
-        row = json.loads(line.decode("utf-8-sig"))
+        row = json.loads(line.decode("utf-8-sig"), parse_float=WrittenFloat)
     except json.JSONDecodeError as error:
         return InvalidInput(f"not valid JSON ({error.msg} at column {error.colno})")
     except UnicodeDecodeError as error:

@@ -31,8 +31,20 @@ Say = Callable[[str], None]
 
 TIMES = "times become text in ISO 8601"
 DURATIONS = "durations become seconds"
+MAX_PLACES = 400  # more than any float has
 _JSON = frozenset({str, int, bool, type(None)})
 _PANDAS_MISSING = ("NAType", "NaTType")  # by name: pandas need not be there
+
+
+class WrittenFloat(float):
+    """A float of a JSON text, which may have more digits than a float holds."""
+
+    def __new__(cls, text: str) -> "WrittenFloat":
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    text: str
 
 
 class Told:
@@ -65,12 +77,16 @@ def json_value(value: Any, column: str, told: Told) -> Any:
 
 
 def number_text(number: int | float | Decimal) -> str:
-    """The shortest decimal that is this number, without exponent; "5" for 5.0. ValueError if it is not finite."""
+    """The shortest decimal that is this number, without exponent; "5" for 5.0. ValueError if infinite or too long."""
     if isinstance(number, int):
         return str(number)
+    if isinstance(number, WrittenFloat) and math.isfinite(number):
+        number = Decimal(number.text)
     exact = number if isinstance(number, Decimal) else Decimal(repr(float(number)))
     if not exact.is_finite():
         raise ValueError(f"{number} is not finite")
+    if abs(exact.adjusted()) > MAX_PLACES and exact:
+        raise ValueError("the number has too many digits")
     digits = format(exact, "f")
     if "." in digits:
         digits = digits.rstrip("0").rstrip(".")

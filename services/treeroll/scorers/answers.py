@@ -70,6 +70,12 @@ def boxed(text: str) -> str | None:
     return _joined(text, boxes)
 
 
+def boxed_in(completion: str, question: str = "") -> str | None:
+    """As `answer_in`, of boxes only."""
+    opening = OPENING if question.rstrip().endswith(OPENING) else ""
+    return boxed(opening + behind_thoughts(completion))
+
+
 def answer_in(completion: str, question: str = "") -> str | None:
     """The answer as it is written, without what marks it; None if there is none.
 

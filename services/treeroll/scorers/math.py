@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from treeroll.errors import InvalidInput
-from treeroll.scorers.answers import answer_in, answer_of_solution, behind_thoughts, boxed
+from treeroll.scorers.answers import answer_in, answer_of_solution, boxed_in
 from treeroll.scorers.base import ScoreItem, answer_of
 from treeroll.scorers.judgeable import why_not_judgeable
 
@@ -61,7 +61,7 @@ class MathScorer:
 
     def _answer(self, item: ScoreItem) -> str | None:
         if self._form == BOXED:
-            return boxed(behind_thoughts(item.completion))
+            return boxed_in(item.completion, item.prompt)
         return answer_in(item.completion, item.prompt)
 
     def _read_gold(self, answer: str) -> Any:
