@@ -12,6 +12,7 @@ from treeroll.policies.branch.flat import Flat
 from treeroll.policies.branch.tree_grpo import TreeGRPO
 from treeroll.policy import base
 from treeroll.policy.base import Expansion
+from treeroll.policy.needs import Needs
 from treeroll.testing import CHECKS
 from treeroll.tree.node import BranchReason, Decision, NodeStatus
 
@@ -39,7 +40,7 @@ def branching(growth, widest=16, **attributes):
 
     class Branching:
         name, summary, paper = growth.__name__, "made to fail", "none"
-        reads_rewards = needs_hold = reads_tokens = reads_text = False
+        needs = Needs()
 
         class Params(base.Params):
             pass
@@ -216,7 +217,7 @@ class ReadsText(Grows):
 
 
 def test_text_is_there_for_who_says_that_it_reads_text_only():
-    CHECKS["branch"](branching(ReadsText, reads_text=True))
+    CHECKS["branch"](branching(ReadsText, needs=Needs(text=True)))
     assert caught("branch", branching(ReadsText)) == "Ends"
 
 
@@ -268,7 +269,8 @@ def loose(**settings):
         {"Params": dict},
         {"Params": loose(frozen=True)},
         {"Params": loose(extra="forbid")},
-        {"needs_hold": "no"},
+        {"needs": "hold"},
+        {"needs": Needs(hold="no")},
         {"grow": property()},
     ],
     ids=str,

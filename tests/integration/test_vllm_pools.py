@@ -15,6 +15,7 @@ from treeroll.demo import MODEL_DIR, TASKS_FILE, TOOL_MODEL_DIR
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.vllm_engine import VllmEngine
 from treeroll.policies import registry
+from treeroll.policy.needs import Needs
 from treeroll.tasks import read_tasks
 from treeroll.testing.service import LocalService, local_service
 
@@ -27,7 +28,7 @@ class Turns(TwoModels):
     """Its forks are of the model that calls."""
 
     other = "calls"
-    models = ("calls",)
+    needs = Needs(models=("calls",))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -91,7 +91,7 @@ def test_the_order_of_arrival_changes_nothing(params, hold, world, tree_seed, or
 def test_the_order_of_arrival_changes_nothing_in_any_policy(name, hold, world, tree_seed, order):
     wide = policy(OTHERS[name], Limits(64, 10, DEPTH, 100), name)
     in_order = Driver(wide, world, hold=True, seed=tree_seed, reward=reward).run()
-    hold = hold or wide.needs_hold
+    hold = hold or wide.needs.hold
     pick = random.Random(order).randrange
     shuffled = Driver(wide, world, pick=pick, hold=hold, seed=tree_seed, reward=reward).run()
     assert shuffled.shape() == in_order.shape()

@@ -14,6 +14,7 @@ from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.policies.policies import Policies
 from treeroll.policies.resolve import build_policies
 from treeroll.policy.base import Expansion, Limits
+from treeroll.policy.needs import Needs
 from treeroll.simulation.world import World
 from treeroll.testing import NotConformant, check_branch_policy
 from treeroll.tree.tree import Tree
@@ -93,11 +94,11 @@ def test_such_a_policy_conforms(limits: Limits) -> None:
 
 
 class Undeclared(TwoModels):
-    models = ()
+    needs = Needs()
 
 
 def test_a_model_that_is_not_declared_is_caught_and_without_a_check_refused_by_the_core() -> None:
-    with pytest.raises(NotConformant, match=r"Expansions: .* names model 'large', and does not declare it"):
+    with pytest.raises(NotConformant, match=r"Needs: .* names model 'large', and does not have it in needs.models"):
         check_branch_policy(Undeclared)
     world = World(policies=policies(policy=Undeclared(TwoModels.Params(), LIMITS)), limits=LIMITS)
     with pytest.raises(BrokenInvariant, match="a branch names 'large', which nobody serves"):

@@ -72,7 +72,7 @@ def settings(limits: Limits, overrides: dict[str, dict[str, object]]) -> set[str
 
 def check_grown(live: LiveTree, policies: Policies, limits: Limits) -> None:
     assert live.status is TreeStatus.COMPLETE
-    assert not live.n_censored or policies.branch.needs_hold
+    assert not live.n_censored or policies.branch.needs.hold
     assert 1 <= len(live.tree.leaves) <= policies.branch.max_leaves <= limits.leaves
     assert max(node.depth for node in live.tree.nodes) <= limits.max_depth
     rewards = {leaf: reward for leaf, reward in live.tree.rewards.items() if reward is not None}

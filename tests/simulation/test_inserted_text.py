@@ -13,6 +13,7 @@ from treeroll.core.model.live_tree import TreeStatus
 from treeroll.policies import registry
 from treeroll.policies.policies import Policies
 from treeroll.policy.base import Expansion, Limits
+from treeroll.policy.needs import Needs
 from treeroll.simulation.language import EOS, encode, ids_of
 from treeroll.simulation.serving import Serving
 from treeroll.simulation.world import PROMPT_TOKENS, World, fingerprint
@@ -63,15 +64,12 @@ class Growth:
 class Hints:
     """Not for the registry."""
 
-    reads_tokens: bool
-    reads_text = False
+    needs: Needs
     name: ClassVar[str] = "hints"
-    reads_rewards: ClassVar[bool] = False
-    needs_hold: ClassVar[bool] = False
     max_leaves: ClassVar[int] = 32
 
     def grow(self, tree: Tree) -> Growth:
-        return Growth(self.reads_tokens)
+        return Growth(self.needs.tokens)
 
 
 @dataclass
@@ -125,7 +123,7 @@ def grown(segment: str = "fixed", cuts: bool = False, **settings: Any) -> Watche
     prune = {"boxed": "off", "repetition": "off"}
     policies = Policies(
         registry.build("segment", segment, params, LIMITS),
-        Hints(cuts),
+        Hints(Needs(tokens=cuts, inserts=(HINT,))),
         registry.build("prune", "finish_tests", prune, LIMITS),
         registry.build("advantage", "grpo", {}, LIMITS),
     )

@@ -110,12 +110,12 @@ class Driver:
             while self.running:
                 self._report(self.running.pop(self.pick(len(self.running))))
             self.idles += 1
-            if self.policy.reads_rewards:
+            if self.policy.needs.rewards:
                 for leaf in self.tree.leaves[len(self.tree.rewards) :]:
                     self.tree.rewards[leaf] = self.reward(self.tree.path(leaf))
             self._carry_out(self.growth.on_idle(self.tree))
             if not self.running:
-                assert self.policy.needs_hold or not self.held, "paths are held that nobody resumed"
+                assert self.policy.needs.hold or not self.held, "paths are held that nobody resumed"
                 return self
 
     def _report(self, branch: Branch) -> None:

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Limits
+from treeroll.policy.needs import Needs
 from treeroll.tree.node import Node, NodeStatus
 from treeroll.tree.tree import Tree
 
@@ -15,9 +16,8 @@ class TwoModels:
     name: ClassVar[str] = "two_models"
     summary: ClassVar[str] = "forks of another model"
     paper: ClassVar[str] = "a test"
-    reads_rewards = reads_tokens = reads_text = needs_hold = False
+    needs: ClassVar[Needs] = Needs(models=("large",))
     other = "large"
-    models: tuple[str, ...] = ("large",)
 
     class Params(base.Params):
         """None."""

@@ -54,8 +54,8 @@ def test_regimes_begin_at_their_share():
 def test_what_is_inserted_names_every_character_that_a_remark_may_have():
     policy = step(budget_text=TEXT)
     said = set("".join(policy.remark(calls) for calls in range(1, 6)))
-    assert said | set("0123456789") <= set("".join(policy.inserts))
-    assert step().inserts == ()
+    assert said | set("0123456789") <= set("".join(policy.needs.inserts))
+    assert step().needs.inserts == ()
 
 
 @pytest.mark.parametrize(

@@ -130,4 +130,4 @@ def test_a_test_that_no_path_is_long_enough_for_is_refused():
 
 @pytest.mark.parametrize(("settings", "needed"), [({}, 0.5), (LOW, None), (SPIKE, 0.5)])
 def test_it_says_what_entropy_it_waits_for(settings, needed):
-    assert registry.build("prune", "confidence", settings, LIMITS).entropy_needed == needed
+    assert registry.build("prune", "confidence", settings, LIMITS).needs.entropy == needed

@@ -96,8 +96,8 @@ def test_paths_are_compared_as_wholes_and_each_text_is_read_once(monkeypatch, pa
 
 def test_without_an_embedder_it_is_rebase_and_reads_no_text():
     policy = build(embedder=None, temperature=0.2)
-    assert not policy.reads_text
-    assert build().reads_text
+    assert not policy.needs.text
+    assert build().needs.text
     found = shares([COPY, COPY, OTHER], 3, [-1.0, -2.0, -9.0], embedder=None, temperature=0.2)
     confident = [2.718281828 ** (logprob / 10) for logprob in (-1.0, -2.0, -9.0)]
     assert found == BySoftmax(0.2).shares(None, [], confident, 3)

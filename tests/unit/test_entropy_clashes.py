@@ -35,7 +35,7 @@ def test_chances_to_branch_by_entropy_are_refused_without_any(recipe):
     assert refusal(recipe=recipe, top_logprobs=0).startswith(
         f"branch policy '{recipe}' reads the entropies of tokens, but top_logprobs"
     )
-    assert spec(recipe=recipe, top_logprobs=1).branch.entropy_needed == 0
+    assert spec(recipe=recipe, top_logprobs=1).branch.needs.entropy == 0
 
 
 @pytest.mark.parametrize(("recipe", "candidates"), [("arpo", 10), ("flat", 0)])
@@ -63,4 +63,4 @@ def test_an_entropy_above_that_of_a_fair_draw_from_the_vocabulary_is_refused():
 
 
 def test_an_entropy_above_that_of_the_candidates_is_not_since_the_estimate_counts_what_they_leave():
-    assert spec(recipe="echo", top_logprobs=10).branch.entropy_needed == 3.5 > math.log(10)
+    assert spec(recipe="echo", top_logprobs=10).branch.needs.entropy == 3.5 > math.log(10)

@@ -93,7 +93,7 @@ def test_a_search_given_up_is_replaced_by_the_greedy_choice(monkeypatch):
     ("params", "reads"), [({}, True), ({"coverage": 0}, False), ({"embedder": None}, False), ({"value": "steps"}, True)]
 )
 def test_text_is_read_where_clusters_or_values_need_it(params, reads):
-    assert build(**params).reads_text is reads
+    assert build(**params).needs.text is reads
 
 
 def test_without_an_embedder_nothing_is_ended_but_by_its_score():

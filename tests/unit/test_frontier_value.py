@@ -77,7 +77,7 @@ def test_the_confidence_of_a_path_is_over_its_sampled_tokens_whatever_their_segm
 
 def test_each_value_says_what_it_reads():
     read = {name: ValueParams(value=name) for name in ("confidence", "path_confidence", "success", "steps")}
-    assert {name: (params.reads_rewards, params.reads_text) for name, params in read.items()} == {
+    assert {name: (params.needs.rewards, params.needs.text) for name, params in read.items()} == {
         "confidence": (False, False),
         "path_confidence": (False, False),
         "success": (True, False),

@@ -45,13 +45,13 @@ def test_samples_that_do_not_divide_go_to_smaller_budgets_first():
 
 def test_every_announcement_is_declared():
     policy = build(budgets=[7, 70], announcement="Use {budget}.")
-    assert policy.inserts == ("Use 7.", "Use 70.")
+    assert policy.needs.inserts == ("Use 7.", "Use 70.")
 
 
 def test_samples_that_are_told_nothing_have_their_limits_all_the_same():
     policy = build(budgets=[7, 70], announcement="")
     assert told(policy) == [(7, 8, "", 7), (70, 8, "", 70)]
-    assert policy.inserts == ()
+    assert policy.needs.inserts == ()
 
 
 def test_samples_begin_with_what_they_are_told_and_end_at_their_budget():

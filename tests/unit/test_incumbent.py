@@ -114,5 +114,5 @@ def test_revived_paths_run_to_their_ends():
 @pytest.mark.parametrize("name", NAMES)
 def test_only_trees_that_know_the_best_leaf_wait_for_rewards(name):
     limits = Limits(8, 10, DEPTH, 40)
-    assert registry.build("branch", name, {"revive": 0.1}, limits).reads_rewards
-    assert not registry.build("branch", name, {}, limits).reads_rewards
+    assert registry.build("branch", name, {"revive": 0.1}, limits).needs.rewards
+    assert not registry.build("branch", name, {}, limits).needs.rewards

@@ -21,6 +21,7 @@ from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.sequence import Sequences
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
+from treeroll.policy.needs import Needs
 from treeroll.records.assemble import complete
 from treeroll.records.split import split_nodes
 from treeroll.tokenizer import Tokenizer
@@ -136,11 +137,11 @@ class Speaker:
     name: ClassVar[str] = "speaker"
 
     def __init__(self, *inserts: str) -> None:
-        self.inserts = inserts
+        self.needs = Needs(inserts=inserts)
 
 
 def test_a_text_that_the_tokenizer_cannot_write_is_refused_by_name() -> None:
-    check_inserts(SimpleNamespace(segment=None, branch=Speaker("Answer in 512 tokens.\n", "~")), TOKENIZER)  # type: ignore[arg-type]
+    check_inserts(SimpleNamespace(segment=Speaker(), branch=Speaker("Answer in 512 tokens.\n", "~")), TOKENIZER)  # type: ignore[arg-type]
     with pytest.raises(InvalidInput) as refused:
-        check_inserts(SimpleNamespace(segment=None, branch=Speaker("fine", "5 €")), TOKENIZER)  # type: ignore[arg-type]
+        check_inserts(SimpleNamespace(segment=Speaker(), branch=Speaker("fine", "5 €")), TOKENIZER)  # type: ignore[arg-type]
     assert str(refused.value) == ("branch policy 'speaker': the model's tokenizer cannot write '5 €', it becomes '5 '")

@@ -9,7 +9,6 @@ from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.branch.mean_posterior import MeanPosterior
 from treeroll.policy.base import Limits
-from treeroll.policy.models import named_models
 from treeroll.tree.node import BranchReason, Decision
 from treeroll.tree.rng import uniform
 
@@ -159,8 +158,8 @@ def ends(grown):
 
 
 def test_models_are_named_to_the_service_but_for_the_trees_own():
-    assert named_models(build()) == ()
-    assert named_models(build(models=["", "large"])) == ("large",)
+    assert build().needs.models == ()
+    assert build(models=["", "large"]).needs.models == ("large",)
     with pytest.raises(InvalidInput, match=r"branch policy 'mars2': models .* it must name each model once"):
         build(models=["large", "", "large"])
     with pytest.raises(InvalidInput, match="branch policy 'mars2': models is "):

@@ -90,7 +90,7 @@ def grow(name: str, limits: Limits, trees: int, seed: int, meter: Clock | Lines,
     Trees that have grown stay in memory, and nothing reads them any more.
     """
     measured = MeasuredPolicy(_build(name, limits), meter)
-    segment = registry.build("segment", "fixed", {"hold": measured.needs_hold}, limits)
+    segment = registry.build("segment", "fixed", {"hold": measured.needs.hold}, limits)
     tests = registry.build("prune", "finish_tests", {"boxed": "off", "repetition": "off"}, limits)
     policies = Policies(segment, measured, tests, registry.build("advantage", "grpo", {}, limits))
     slots = trees * limits.leaves

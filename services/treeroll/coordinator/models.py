@@ -9,7 +9,6 @@ from treeroll.errors import InvalidInput
 from treeroll.policies.resolve import build_named
 from treeroll.policy.allocate import BudgetAllocator
 from treeroll.policy.base import BranchPolicy, Limits
-from treeroll.policy.models import named_models
 from treeroll.policy.route import RoutePolicy
 
 
@@ -31,7 +30,7 @@ def run_models(config: RunConfig, route: RoutePolicy | None, pools: Sequence[str
 
 def check_branch_models(branch: BranchPolicy, name: str, pools: Sequence[str]) -> None:
     """InvalidInput for a branch policy of this name if nobody would serve its branches."""
-    wanted = named_models(branch)
+    wanted = branch.needs.models
     _check_served(wanted, pools, f"branch policy '{name}' has branches served by {names(wanted)}")
 
 

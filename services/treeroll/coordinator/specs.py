@@ -21,7 +21,7 @@ from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.policies import recipes
 from treeroll.policies.clashes import entropy_clashes
 from treeroll.policies.resolve import SECTIONS, Resolution, resolve, shape
-from treeroll.policy.base import BranchPolicy, Inserts, Limits, ReadsValues
+from treeroll.policy.base import BranchPolicy, Limits
 from treeroll.sampling import Sampling
 from treeroll.scorers.base import MAX_REWARD
 from treeroll.scorers.registry import check as check_scorer
@@ -76,7 +76,7 @@ def run_spec(
         )
     for clash in entropy_clashes(policies, top_logprobs, vocabulary):
         raise InvalidInput(clash)
-    if policies.branch.reads_rewards and config.scorer in (None, CLIENT_SCORER):
+    if policies.branch.needs.rewards and config.scorer in (None, CLIENT_SCORER):
         raise InvalidInput(
             f"recipe '{config.recipe}' grows trees by the rewards of their leaves, but scorer is {config.scorer!r}, so "
             f"none come while a tree grows; set scorer"
@@ -126,7 +126,7 @@ def _sampling(config: RunConfig, limits: Limits, top_logprobs: int, vocabulary: 
 
 def _judge(config: RunConfig, branch: BranchPolicy) -> str | None:
     """The run's judge, if its growth waits for one."""
-    wanted = isinstance(branch, ReadsValues) and branch.reads_values
+    wanted = branch.needs.judge
     if wanted and config.judge in (None, CLIENT_SCORER):
         raise InvalidInput(
             f"recipe '{config.recipe}' grows trees by what a judge says of unfinished paths, but judge is "
@@ -143,9 +143,8 @@ def _judge(config: RunConfig, branch: BranchPolicy) -> str | None:
 def check_inserts(spec: RunSpec, tokenizer: Tokenizer) -> None:
     """InvalidInput for a text that a policy would put into paths and the model's tokenizer cannot write."""
     for kind, policy in (("segment", spec.segment), ("branch", spec.branch)):
-        if isinstance(policy, Inserts):
-            for text in policy.inserts:
-                tokenizer.check_writes(text, f"{kind} policy '{policy.name}'")
+        for text in policy.needs.inserts:
+            tokenizer.check_writes(text, f"{kind} policy '{policy.name}'")
 
 
 def _in_full(config: RunConfig, limits: Limits, top_logprobs: int) -> str:

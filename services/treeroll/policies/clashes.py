@@ -9,7 +9,7 @@ from treeroll.policies.branch.fanout_growth import FanoutPolicy
 from treeroll.policies.policies import Policies
 from treeroll.policies.prune.finish_tests import FinishTests
 from treeroll.policies.recipe import Choice
-from treeroll.policy.base import Limits, ReadsEntropies
+from treeroll.policy.base import Limits
 
 
 def clashes(policies: Policies, chosen: Mapping[str, Choice], limits: Limits) -> Iterator[str]:
@@ -40,7 +40,7 @@ def entropy_clashes(policies: Policies, top_logprobs: int, vocabulary: int) -> I
     ln(vocabulary), where nothing is known but that all tokens are equally likely.
     """
     for kind, policy in (("branch", policies.branch), ("prune", policies.prune)):
-        if not isinstance(policy, ReadsEntropies) or (needed := policy.entropy_needed) is None:
+        if (needed := policy.needs.entropy) is None:
             continue
         if top_logprobs == 0:
             yield (
@@ -55,7 +55,7 @@ def entropy_clashes(policies: Policies, top_logprobs: int, vocabulary: int) -> I
 
 
 def _paths_that_must_wait(policies: Policies, chosen: Mapping[str, Choice]) -> Iterator[str]:
-    if not policies.branch.needs_hold or policies.segment.hold:
+    if not policies.branch.needs.hold or policies.segment.hold:
         return
     name = chosen["segment"].name
     can = "hold" in registry.find("segment", name).Params.model_fields

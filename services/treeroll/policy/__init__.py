@@ -14,19 +14,16 @@ from treeroll.policy.base import (
     Ended,
     Expansion,
     Growth,
-    Inserts,
     Limits,
     Params,
     Patient,
     PlacementPolicy,
     PrunePolicy,
-    ReadsEntropies,
-    ReadsValues,
     Segment,
     SegmentPolicy,
     Verdict,
 )
-from treeroll.policy.models import NamesModels
+from treeroll.policy.needs import Needs
 from treeroll.policy.route import ModelView, RoutePolicy, Routing
 from treeroll.policy.width import LeafCount, within_leaves
 
@@ -42,19 +39,16 @@ __all__ = [
     "Ended",
     "Expansion",
     "Growth",
-    "Inserts",
     "LeafCount",
     "Limits",
     "ModelView",
-    "NamesModels",
     "Need",
+    "Needs",
     "Outcome",
     "Params",
     "Patient",
     "PlacementPolicy",
     "PrunePolicy",
-    "ReadsEntropies",
-    "ReadsValues",
     "RoutePolicy",
     "Routing",
     "Segment",

@@ -7,11 +7,12 @@ it returns depends on its parameters, the tree and the tree's seed only. A tree'
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
 from treeroll.errors import InvalidInput
+from treeroll.policy.needs import Needs
 from treeroll.tools.base import Tool
 from treeroll.tree.node import BranchReason, Decision, Kind, Node, NodeStatus, StopReason, Tokens
 from treeroll.tree.tree import Tree
@@ -50,11 +51,12 @@ class Expansion:
     for as long as they run, whatever they pass and however often they are started again. `max_tokens` is the most
     completion tokens that their paths may have, all counted from the prompt on, where it is below the run's. `insert`
     is text that comes before their first sampled token, and is masked in training like a tool's observation: put it
-    only into runs that were told of it, see `Inserts`. Segments that end within it are left out. Where what is inserted
-    and where it begins leave no room for a token, no branch is started, and the tree counts it as censored. `model` is
-    the one of the service's models that serves the new branches, which has to compute their prefix anew, "" the tree's:
-    put others only into runs that were told of them, see `NamesModels`. Forks inherit none of these. With any of them
-    branches are no sample of the run's policy, so their leaves have path weight 0, and they count as no children.
+    only into runs that were told of it, see `Needs.inserts`. Segments that end within it are left out. Where what is
+    inserted and where it begins leave no room for a token, no branch is started, and the tree counts it as censored.
+    `model` is the one of the service's models that serves the new branches, which has to compute their prefix anew, ""
+    the tree's: put others only into runs that were told of them, see `Needs.models`. Forks inherit none of these. With
+    any of them branches are no sample of the run's policy, so their leaves have path weight 0, and they count as no
+    children.
     """
 
     node: int
@@ -107,27 +109,17 @@ class BranchPolicy(Protocol):
     """Decides forks and fallbacks."""
 
     @property
-    def reads_rewards(self) -> bool:
-        """Whether `on_idle` reads `tree.rewards`: it is then called only once every leaf has been scored."""
+    def name(self) -> str:
+        """What configurations call it."""
         ...
 
     @property
-    def needs_hold(self) -> bool:
-        """Whether paths must wait at boundaries (hold mode), because not every one of them is to go on."""
+    def needs(self) -> Needs:
+        """What it reads, and what runs must have for it."""
         ...
 
     def grow(self, tree: Tree) -> Growth:
         """A fresh memory for a new tree."""
-        ...
-
-    @property
-    def reads_tokens(self) -> bool:
-        """Whether it reads the `tokens` of nodes, or cuts nodes: they are None in other runs."""
-        ...
-
-    @property
-    def reads_text(self) -> bool:
-        """Whether it reads the `text` of nodes: it is None in other runs."""
         ...
 
     @property
@@ -155,6 +147,16 @@ class SegmentPolicy(Protocol):
     delimiter: Delimiter | None  # None: boundaries are lengths
     tool: Tool | None  # answers the calls that segments end with in hold mode: paths go on behind its answers
 
+    @property
+    def name(self) -> str:
+        """What configurations call it."""
+        ...
+
+    @property
+    def needs(self) -> Needs:
+        """The remarks of a policy with a tool, in `inserts`."""
+        ...
+
     def boundaries(self, prompt_tokens: int, block_size: int, max_model_len: int) -> list[int]:
         """Total lengths (prompt included) where segments end, for depth 1, 2, ...; strictly ascending.
 
@@ -168,7 +170,7 @@ class SegmentPolicy(Protocol):
     def remark(self, calls: int) -> str:
         """What the tool's answer to a path's `calls`-th call is followed by, mostly nothing.
 
-        Only policies with a tool are asked. One that ever says something declares what, see `Inserts`.
+        Only policies with a tool are asked. One that ever says something has that in its `needs.inserts`.
         """
         ...
 
@@ -213,46 +215,17 @@ class PrunePolicy(Protocol):
     """Decides whether a path ends at a segment. Must return a verdict when `ended` is not NO."""
 
     @property
-    def reads_tokens(self) -> bool:
-        """Whether it reads a segment's `tokens` and `recent`: they are None for other policies."""
+    def name(self) -> str:
+        """What configurations call it."""
+        ...
+
+    @property
+    def needs(self) -> Needs:
+        """`tokens` and `entropy`, if it reads them."""
         ...
 
     def judge(self, segment: Segment) -> Verdict | None:
         """None: the path goes on."""
-        ...
-
-
-@runtime_checkable
-class ReadsEntropies(Protocol):
-    """What a branch or prune policy also has if it reads the entropies of tokens: runs without any refuse it then."""
-
-    name: ClassVar[str]
-
-    @property
-    def entropy_needed(self) -> float | None:
-        """Entropy (nats) that some token must reach before the policy acts on any; None: these settings read none."""
-        ...
-
-
-@runtime_checkable
-class ReadsValues(Protocol):
-    """What a branch policy also has if held paths are judged before it sees them: only in hold mode."""
-
-    @property
-    def reads_values(self) -> bool:
-        """Whether it reads `tree.values`: `on_node` waits for the run's judge then, wherever a path is held."""
-        ...
-
-
-@runtime_checkable
-class Inserts(Protocol):
-    """What a policy also has if it puts text into paths: runs whose tokenizer has no tokens for it refuse it then."""
-
-    name: ClassVar[str]
-
-    @property
-    def inserts(self) -> tuple[str, ...]:
-        """Every text that it may insert; where it makes them, some with all characters that they may have."""
         ...
 
 

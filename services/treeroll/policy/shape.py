@@ -5,11 +5,13 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from treeroll.policy.needs import ASKED, needs_flaws
+
 # What the core asks of a policy object, by kind; see `base`.
 DECIDES: Final[dict[str, tuple[str, ...]]] = {
-    "segment": ("hold", "delimiter", "tool", "boundaries"),
-    "branch": ("reads_rewards", "needs_hold", "reads_tokens", "reads_text", "max_leaves", "grow"),
-    "prune": ("reads_tokens", "judge"),
+    "segment": ("needs", "hold", "delimiter", "tool", "boundaries"),
+    "branch": ("needs", "max_leaves", "grow"),
+    "prune": ("needs", "judge"),
     "advantage": ("estimate",),
     "placement": ("steal_margin", "home"),
     "allocate": ("asked", "needs", "most", "least", "success", "open"),
@@ -41,3 +43,5 @@ def object_flaws(kind: str, policy: object) -> Iterator[str]:
     for attribute in asked:
         if not hasattr(policy, attribute):
             yield f"has no '{attribute}', which a {kind} policy needs"
+    if kind in ASKED and hasattr(policy, "needs"):
+        yield from needs_flaws(kind, policy.needs)

@@ -43,8 +43,7 @@ from treeroll.core.step import alarm, step
 from treeroll.policies import registry
 from treeroll.policies.policies import Policies
 from treeroll.policies.resolve import build_policies
-from treeroll.policy.base import Limits, ReadsValues
-from treeroll.policy.models import named_models
+from treeroll.policy.base import Limits
 from treeroll.policy.route import RoutePolicy
 from treeroll.sampling import Sampling
 from treeroll.simulation.language import (
@@ -111,7 +110,7 @@ class World:
         place = registry.build("placement", self.placement, {}, limits)
         policies = self.policies or build_policies(self.recipe, limits, self.overrides)
         pools = {"": self.replicas} if self.pools is None else self.pools
-        pools = {**dict.fromkeys(named_models(policies.branch), self.replicas), **pools}
+        pools = {**dict.fromkeys(policies.branch.needs.models, self.replicas), **pools}
         self.state = State(
             CoreSettings(
                 place, tuple(pools), max_losses=self.max_losses,
@@ -131,7 +130,7 @@ class World:
         self.spec = RunSpec(
             "run", "{}", 7, limits.max_tokens, Sampling(), policies.segment, policies.branch, policies.prune,
             policies.advantage, scorer="exact", budget=self.budget or Budget(self.budget_tokens),
-            judge="exact" if isinstance(policies.branch, ReadsValues) and policies.branch.reads_values else None,
+            judge="exact" if policies.branch.needs.judge else None,
         )  # fmt: skip
         longest = min(MODEL_LEN, PROMPT_TOKENS + limits.max_tokens)
         totals = [PROMPT_TOKENS, *policies.segment.boundaries(PROMPT_TOKENS, BLOCK, longest)]

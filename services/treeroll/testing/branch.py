@@ -78,9 +78,6 @@ def check_branch_policy(policy: Any, params: Mapping[str, object] | None = None,
 
 def _check_declarations(case: Case) -> None:
     policy = case.build()
-    for attribute in ("reads_rewards", "needs_hold", "reads_tokens", "reads_text"):
-        value = getattr(policy, attribute)
-        case.require(isinstance(value, bool), "Shape", f"has {attribute} {value!r}, which is no bool")
     widest = policy.max_leaves
     kept = isinstance(widest, int) and 1 <= widest <= case.limits.leaves
     case.require(kept, "Width", f"has max_leaves {widest!r}, the run asks for {case.limits.leaves} leaves")
@@ -95,7 +92,7 @@ def _check_growth(case: Case, text: Text) -> None:
     _check_equal(case, "Deterministic", f"of {text.what}, grown twice by one object", first, again)
     for fleet in OTHERS:
         _check_equal(case, "ForkBlind", f"of {text.what}, on {fleet}", first, _grown(case, text, fleet))
-    if not policy.needs_hold and not text.steps:
+    if not policy.needs.hold and not text.steps:
         held = _grown(case, text, OTHERS[0], hold=True)
         _check_equal(case, "ForkBlind", f"of {text.what}, in hold mode", first, held)
 
@@ -160,7 +157,7 @@ def _grown(
 ) -> World:
     """A world in which the trees have grown to their ends, every promise of the core checked at every step."""
     watched = WatchedPolicy(policy or case.build(), case)
-    hold = hold or watched.needs_hold
+    hold = hold or watched.needs.hold
     world = World(
         seed=fleet.seed,
         replicas=fleet.replicas,
@@ -181,11 +178,20 @@ def _grown(
     except AssertionError as error:
         raise case.broken("Invariants", f"breaks one of the core's on {text.what}: {error}") from error
     except Exception as error:  # whatever a policy may raise
-        raise case.broken("Ends", f"fails on {text.what}: {type(error).__name__}: {error}") from error
+        how = f"fails on {text.what}: {type(error).__name__}: {error}{_absent(watched, error)}"
+        raise case.broken("Ends", how) from error
     left = sum(live.n_censored for live in world.finished.values())
-    kept = not left or watched.needs_hold or budget_tokens is not None
-    case.require(kept, "Hold", f"leaves {left} paths waiting at boundaries, and does not declare needs_hold")
+    kept = not left or watched.needs.hold or budget_tokens is not None
+    case.require(kept, "Hold", f"leaves {left} paths waiting at boundaries, and does not have needs.hold")
     return world
+
+
+def _absent(watched: WatchedPolicy, error: Exception) -> str:
+    """What an error may come from, if it may come from nodes that do not have what was not asked for."""
+    absent = [name for name in ("tokens", "text") if not getattr(watched.needs, name)]
+    if not absent or "NoneType" not in str(error):
+        return ""
+    return f" (nodes have no {' and no '.join(absent)}: see {' and '.join(f'needs.{name}' for name in absent)})"
 
 
 def _policies(watched: WatchedPolicy, text: Text, hold: bool, limits: Limits) -> Policies:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from treeroll.errors import TreerollError
 from treeroll.policy.base import Limits
+from treeroll.policy.needs import Needs
 from treeroll.policy.shape import class_flaws, object_flaws
 
 LIMITS: Final = Limits(leaves=16, segment_tokens=32, max_depth=4, max_tokens=128)
@@ -16,6 +17,11 @@ LIMITS: Final = Limits(leaves=16, segment_tokens=32, max_depth=4, max_tokens=128
 
 class NotConformant(AssertionError):
     """A policy breaks a promise; the message names policy, promise and how."""
+
+
+def declares(needs: Needs, text: str) -> bool:
+    """Whether all characters of a text that a policy writes are in texts that it says it inserts."""
+    return set(text) <= set("".join(needs.inserts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from treeroll.policy.base import ReadsValues
-from treeroll.policy.models import named_models
+from treeroll.policy.needs import Needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,36 +13,17 @@ class ObservedPolicy:
     policy: Any
 
     @property
-    def reads_rewards(self) -> bool:
+    def name(self) -> str:
         """The policy's."""
-        return bool(self.policy.reads_rewards)
+        return str(self.policy.name)
 
     @property
-    def needs_hold(self) -> bool:
+    def needs(self) -> Needs:
         """The policy's."""
-        return bool(self.policy.needs_hold)
-
-    @property
-    def reads_tokens(self) -> bool:
-        """The policy's."""
-        return bool(self.policy.reads_tokens)
-
-    @property
-    def reads_text(self) -> bool:
-        """The policy's."""
-        return bool(self.policy.reads_text)
-
-    @property
-    def reads_values(self) -> bool:
-        """The policy's, if it says anything of it."""
-        return isinstance(self.policy, ReadsValues) and self.policy.reads_values
+        needs: Needs = self.policy.needs
+        return needs
 
     @property
     def max_leaves(self) -> int:
         """The policy's."""
         return int(self.policy.max_leaves)
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """The policy's."""
-        return named_models(self.policy)

@@ -63,8 +63,7 @@ def check_prune_policy(policy: Any, params: Mapping[str, object] | None = None, 
     """
     case = Case.of("prune", policy, params, limits)
     used = case.build()
-    case.require(isinstance(used.reads_tokens, bool), "Shape", f"has reads_tokens {used.reads_tokens!r}, no bool")
-    for shown in _paths(limits, used.reads_tokens):
+    for shown in _paths(limits, used.needs.tokens):
         verdict = used.judge(shown.segment())
         segment = shown.segment()
         again = case.build().judge(segment)

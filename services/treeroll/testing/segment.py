@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from itertools import pairwise, product
 from typing import Any, Final
 
-from treeroll.policy.base import Delimiter, Inserts, Limits
-from treeroll.testing.case import LIMITS, Case
+from treeroll.policy.base import Delimiter, Limits
+from treeroll.testing.case import LIMITS, Case, declares
 
 PROMPTS: Final = (1, 15, 16, 17, 100)
 BLOCKS: Final = (0, 1, 16, 32)
@@ -54,8 +54,8 @@ def _check_remarks(case: Case, policy: Any) -> None:
         case.require(remark == again, "Pure", f"says {remark!r} and {again!r} behind the same call {calls}")
         kept = isinstance(remark, str) and policy.tool.call_end not in remark
         case.require(kept, "Remark", f"says {remark!r} behind call {calls}, which is no text or ends a call")
-        declared = not remark or (isinstance(policy, Inserts) and bool(policy.inserts))
-        case.require(declared, "Remark", f"says {remark!r} behind call {calls} and declares no inserts")
+        declared = declares(policy.needs, remark)
+        case.require(declared, "Remark", f"says {remark!r} behind call {calls} and does not have it in needs.inserts")
 
 
 def _check(case: Case, arguments: tuple[int, int, int], totals: list[int], delimited: bool) -> None:

@@ -1,11 +1,13 @@
 """A branch policy under observation: what it decides must be well formed, and it must leave the tree alone."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
 from treeroll.policy.base import MAX_TEMPERATURE_SCALE, Expansion, Growth
-from treeroll.testing.case import Case
+from treeroll.policy.needs import Needs
+from treeroll.testing.case import Case, declares
 from treeroll.testing.observed import ObservedPolicy
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -24,7 +26,7 @@ class WatchedPolicy(ObservedPolicy):
     def grow(self, tree: Tree) -> "WatchedGrowth":
         """The policy's memory, watched."""
         branches = BRANCHES_PER_LEAF * (self.max_leaves + 1)
-        return WatchedGrowth(self.case, self.policy.grow(tree), branches, self.models)
+        return WatchedGrowth(self.case, self.policy.grow(tree), branches, self.needs)
 
 
 @dataclass(slots=True)
@@ -34,7 +36,7 @@ class WatchedGrowth:
     case: Case
     growth: Growth
     branches_left: int
-    models: tuple[str, ...]
+    needs: Needs
 
     def start(self, tree: Tree) -> list[Expansion]:
         """First branches."""
@@ -59,8 +61,8 @@ class WatchedGrowth:
         for expansion in expansions:
             for flaw in _flaws(tree, expansion):
                 raise self.case.broken("Expansions", flaw)
-            declared = expansion.model in ("", *self.models)
-            self.case.require(declared, "Expansions", f"names model {expansion.model!r}, and does not declare it")
+            for flaw in _undeclared(self.needs, expansion):
+                raise self.case.broken("Needs", flaw)
             self.branches_left -= expansion.forks
         kept = self.branches_left >= 0
         self.case.require(kept, "Ends", f"starts more than {BRANCHES_PER_LEAF} branches for each leaf a tree may have")
@@ -87,6 +89,15 @@ def _flaws(tree: Tree, expansion: Any) -> list[str]:
     if expansion.max_tokens is not None and (not isinstance(expansion.max_tokens, int) or expansion.max_tokens < 1):
         flaws.append(f"gives {expansion.max_tokens!r} as max_tokens")
     return flaws
+
+
+def _undeclared(needs: Needs, expansion: Expansion) -> Iterator[str]:
+    if expansion.model not in ("", *needs.models):
+        yield f"names model {expansion.model!r}, and does not have it in needs.models"
+    if not declares(needs, expansion.insert):
+        yield f"inserts {expansion.insert!r}, and does not have it in needs.inserts"
+    if expansion.cut is not None and not needs.tokens:
+        yield f"cuts node {expansion.node}, and does not have needs.tokens"
 
 
 def _picture(tree: Tree) -> object:

@@ -223,7 +223,7 @@ def settle_tree(state: State, live: LiveTree) -> list[Effect]:
     if live.active == 0 and not live.grown:
         if live.judging and not live.cut:
             return []
-        if live.run.spec.branch.reads_rewards and not live.scored and not live.cut:
+        if live.run.spec.reads_rewards and not live.scored and not live.cut:
             return []
         if not live.cut:
             decide(state, live, live.growth.on_idle(live.tree))

@@ -50,6 +50,16 @@ class RunSpec:
     allocate: BudgetAllocator | None = None
     branch_for: Callable[[int], BranchPolicy] | None = None
     history: History | None = None  # what the run starts with
+    # Of the policies' needs, what is asked for every segment: looked up once.
+    reads_tokens: bool = field(init=False, compare=False)  # the core must look into segments for the policies
+    reads_text: bool = field(init=False, compare=False)  # nodes must keep their text
+    reads_rewards: bool = field(init=False, compare=False)  # growth waits for the rewards of all leaves
+
+    def __post_init__(self) -> None:
+        branch, prune = self.branch.needs, self.prune.needs
+        object.__setattr__(self, "reads_tokens", branch.tokens or prune.tokens)
+        object.__setattr__(self, "reads_text", branch.text)
+        object.__setattr__(self, "reads_rewards", branch.rewards)
 
     @property
     def success(self) -> float | None:
@@ -60,16 +70,6 @@ class RunSpec:
     def growth_of(self, task: "TaskSpec") -> BranchPolicy:
         """What grows a task's tree: alike for all tasks but for the number of leaves."""
         return self.branch_for(task.leaves) if self.branch_for and task.leaves else self.branch
-
-    @property
-    def reads_tokens(self) -> bool:
-        """Whether the core must look into segments for the policies."""
-        return self.branch.reads_tokens or self.prune.reads_tokens
-
-    @property
-    def reads_text(self) -> bool:
-        """Whether nodes must keep their text for the branch policy."""
-        return self.branch.reads_text
 
     @property
     def scores_here(self) -> bool:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from treeroll.policies.branch.step_entropy import StepEntropyParams, entropy_change, step_entropy
 from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.needs import Needs
 from treeroll.policy.width import MAX_FANOUT
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -36,11 +37,7 @@ class AEPO:
     name: ClassVar[str] = "aepo"
     summary: ClassVar[str] = "rollouts that branch where the model became less sure, but not everywhere in a row"
     paper: ClassVar[str] = "AEPO, arXiv 2510.14545"
-    reads_rewards: ClassVar[bool] = False
-    needs_hold: ClassVar[bool] = True
-    reads_tokens: ClassVar[bool] = True
-    reads_text: ClassVar[bool] = False
-    entropy_needed: ClassVar[float] = 0.0
+    needs: ClassVar[Needs] = Needs(hold=True, tokens=True, entropy=0.0)
 
     class Params(StepEntropyParams):
         """How rollouts are shared out, and where they branch."""

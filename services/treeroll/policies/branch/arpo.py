@@ -6,6 +6,7 @@ from pydantic import Field
 
 from treeroll.policies.branch.step_entropy import StepEntropyParams, entropy_change
 from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.needs import Needs
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree import rng
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
@@ -37,11 +38,7 @@ class ARPO:
     name: ClassVar[str] = "arpo"
     summary: ClassVar[str] = "rollouts that branch behind a step, likelier where the model became less sure"
     paper: ClassVar[str] = "ARPO, arXiv 2507.19849"
-    reads_rewards: ClassVar[bool] = False
-    needs_hold: ClassVar[bool] = True
-    reads_tokens: ClassVar[bool] = True
-    reads_text: ClassVar[bool] = False
-    entropy_needed: ClassVar[float] = 0.0
+    needs: ClassVar[Needs] = Needs(hold=True, tokens=True, entropy=0.0)
 
     class Params(StepEntropyParams):
         """How many rollouts, and how likely they branch."""

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Limits
+from treeroll.policy.needs import Needs
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
 
@@ -28,10 +29,6 @@ class Cascade:
     name: ClassVar[str] = "cascade"
     summary: ClassVar[str] = "independent samples; segments that the model is unsure of are grown again by a larger one"
     paper: ClassVar[str] = "ours, after Budget-aware agentic routing, arXiv 2602.21227"
-    reads_rewards: ClassVar[bool] = False
-    needs_hold: ClassVar[bool] = True
-    reads_tokens: ClassVar[bool] = False
-    reads_text: ClassVar[bool] = False
 
     class Params(base.Params):
         """Who helps, when, and how often."""
@@ -47,7 +44,7 @@ class Cascade:
 
     def __init__(self, params: Params, limits: Limits) -> None:
         self.params = params
-        self.models = (params.large,)
+        self.needs = Needs(hold=True, models=(params.large,))
         self.max_leaves = limits.leaves
 
     def grow(self, tree: Tree) -> "CascadeGrowth":

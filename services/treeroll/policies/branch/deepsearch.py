@@ -8,6 +8,7 @@ from pydantic import Field
 from treeroll.policies.branch.settled import Settled, SettledParams
 from treeroll.policies.branch.success import SuccessRates
 from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.needs import Needs
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus, StopReason
 from treeroll.tree.tree import Tree
@@ -39,10 +40,7 @@ class DeepSearch:
     name: ClassVar[str] = "deepsearch"
     summary: ClassVar[str] = "tree search: dive by UCT, back up an ending, jump to the best of the frontier"
     paper: ClassVar[str] = "DeepSearch, arXiv 2509.25454"
-    reads_rewards: ClassVar[bool] = True
-    needs_hold: ClassVar[bool] = True
-    reads_tokens: ClassVar[bool] = False
-    reads_text: ClassVar[bool] = False
+    needs: ClassVar[Needs] = Needs(hold=True, rewards=True)
 
     class Params(SettledParams):
         """Shape of the search, and the weights of its scores."""

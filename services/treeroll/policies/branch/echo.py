@@ -10,6 +10,7 @@ from treeroll.errors import InvalidInput
 from treeroll.policies import signals
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.needs import Needs
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus, Tokens
 from treeroll.tree.tree import Tree
@@ -45,10 +46,6 @@ class Echo:
     name: ClassVar[str] = "echo"
     summary: ClassVar[str] = "whole answers, then more from where each was first unsure"
     paper: ClassVar[str] = "ECHO, arXiv 2602.02150"
-    reads_rewards: ClassVar[bool] = False
-    needs_hold: ClassVar[bool] = False
-    reads_tokens: ClassVar[bool] = True
-    reads_text: ClassVar[bool] = False
 
     class Params(base.Params):
         """How many answers, where they are cut, and how wide."""
@@ -88,13 +85,10 @@ class Echo:
                 f"branch policy 'echo': min_depth {params.min_depth} allows no place before token "
                 f"{params.min_depth + 1}, above max_tokens {limits.max_tokens}; lower it or allow longer paths"
             )
+        # Nothing starts at a token of less entropy.
+        self.needs = Needs(tokens=True, entropy=max(params.entropy, params.entropy_rise))
         self.max_leaves = limits.leaves
         self._params = params
-
-    @property
-    def entropy_needed(self) -> float:
-        """Least entropy (nats) of a token at which anything starts."""
-        return max(self._params.entropy, self._params.entropy_rise)
 
     def grow(self, tree: Tree) -> Growth:
         """A fresh memory for a new tree."""

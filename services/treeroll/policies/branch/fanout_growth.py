@@ -7,6 +7,7 @@ from pydantic import Field
 
 from treeroll.errors import InvalidInput
 from treeroll.policy.base import MAX_TEMPERATURE_SCALE, Expansion, Growth, Limits
+from treeroll.policy.needs import Needs
 from treeroll.policy.width import LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -28,10 +29,7 @@ class FanoutPolicy:
     """
 
     name: ClassVar[str]
-    reads_rewards: ClassVar[bool] = False
-    needs_hold: ClassVar[bool] = False
-    reads_tokens: ClassVar[bool] = False
-    reads_text: ClassVar[bool] = False
+    needs: ClassVar[Needs] = Needs()
 
     def __init__(self, fanouts: Sequence[int], count: LeafCount, limits: Limits, temperature_step: float) -> None:
         self.leaf_count = count

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Limits
+from treeroll.policy.needs import Needs
 from treeroll.tree.node import BranchReason, Node, NodeStatus
 from treeroll.tree.tree import Tree
 
@@ -18,10 +19,7 @@ class Flat:
     name: ClassVar[str] = "flat"
     summary: ClassVar[str] = "independent samples from the prompt, no forks"
     paper: ClassVar[str] = "GRPO sampling, DeepSeekMath, arXiv 2402.03300"
-    reads_rewards: ClassVar[bool] = False
-    needs_hold: ClassVar[bool] = False
-    reads_tokens: ClassVar[bool] = False
-    reads_text: ClassVar[bool] = False
+    needs: ClassVar[Needs] = Needs()
 
     class Params(base.Params):
         """Nothing to set."""

@@ -10,6 +10,7 @@ from treeroll.policies.branch.steps import StepRates
 from treeroll.policies.branch.success import ExpectedSuccess
 from treeroll.policies.branch.value import Confidence, Judged, PathConfidence, ValueModel
 from treeroll.policy import base
+from treeroll.policy.needs import Needs
 from treeroll.tree.node import Node
 from treeroll.tree.tree import Tree
 
@@ -66,19 +67,11 @@ class ValueParams(base.Params):
     gate: float | None = Field(None, ge=0, le=1, description="score below which a path does not go on; none: all may")
 
     @property
-    def reads_rewards(self) -> bool:
-        """Whether scores come from rewards."""
-        return self.value == "success"
-
-    @property
-    def reads_text(self) -> bool:
-        """Whether scores come from what was written."""
-        return self.value == "steps"
-
-    @property
-    def reads_values(self) -> bool:
-        """Whether scores come from the run's judge."""
-        return self.value == "judge"
+    def needs(self) -> Needs:
+        """What scores come from; and paths of a frontier wait."""
+        return Needs(
+            hold=True, rewards=self.value == "success", text=self.value == "steps", judge=self.value == "judge"
+        )
 
     def gated(self, values: ValueModel) -> Gate | None:
         """The gate of a tree, by values of this model; None without one."""

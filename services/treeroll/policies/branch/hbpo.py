@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 from treeroll.errors import InvalidInput
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.needs import Needs
 from treeroll.tree.apportion import even
 from treeroll.tree.node import BranchReason, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -34,10 +35,6 @@ class HBPO:
     name: ClassVar[str] = "hbpo"
     summary: ClassVar[str] = "independent samples in sub-groups, each told its token budget, no forks"
     paper: ClassVar[str] = "HBPO, arXiv 2507.15844"
-    reads_rewards: ClassVar[bool] = False
-    needs_hold: ClassVar[bool] = False
-    reads_tokens: ClassVar[bool] = False
-    reads_text: ClassVar[bool] = False
 
     class Params(base.Params):
         """The budgets, and what samples are told of them."""
@@ -75,13 +72,10 @@ class HBPO:
                 f"branch policy 'hbpo': budgets has {params.budgets[-1]}, above max_tokens {limits.max_tokens}; lower "
                 "the one or raise the other"
             )
+        announced = params.budgets if params.announcement else ()
+        self.needs = Needs(inserts=tuple(map(params.announce, announced)))
         self.max_leaves = limits.leaves
         self._params = params
-
-    @property
-    def inserts(self) -> tuple[str, ...]:
-        """The announcements."""
-        return tuple(map(self._params.announce, self._params.budgets)) if self._params.announcement else ()
 
     def grow(self, tree: Tree) -> Growth:
         """A fresh memory for a new tree."""

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from treeroll.policies.branch.value import Confidence
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.needs import Needs
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -36,10 +37,7 @@ class HyPER:
     name: ClassVar[str] = "hyper"
     summary: ClassVar[str] = "a pool of paths: at each interval unsure ones end, and others fork while all are unsure"
     paper: ClassVar[str] = "HyPER, arXiv 2602.06527"
-    reads_rewards: ClassVar[bool] = False
-    needs_hold: ClassVar[bool] = True
-    reads_tokens: ClassVar[bool] = False
-    reads_text: ClassVar[bool] = False
+    needs: ClassVar[Needs] = Needs(hold=True)
 
     class Params(base.Params):
         """Size of the pool."""

@@ -12,6 +12,7 @@ from treeroll.policies.branch.settled import Settled, SettledParams
 from treeroll.policies.branch.success import SuccessRates
 from treeroll.policies.branch.value import Confidence
 from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.needs import Needs
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -38,10 +39,7 @@ class IBTPO:
     name: ClassVar[str] = "ib_tpo"
     summary: ClassVar[str] = "rollouts, then rounds of new ones where confidence and success go together"
     paper: ClassVar[str] = "IB-TPO, arXiv 2605.28109"
-    reads_rewards: ClassVar[bool] = True
-    needs_hold: ClassVar[bool] = False
-    reads_tokens: ClassVar[bool] = False
-    reads_text: ClassVar[bool] = False
+    needs: ClassVar[Needs] = Needs(rewards=True)
 
     class Params(SettledParams):
         """How many rollouts, from how many nodes."""

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Protocol, Self
+from dataclasses import replace
+from typing import Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -33,7 +34,7 @@ class LevelParams(ValueParams):
 
     @model_validator(mode="after")
     def _whole_levels_for_rewards(self) -> Self:
-        if self.ordered and self.reads_rewards:
+        if self.ordered and self.needs.rewards:
             early = f"quorum {self.quorum:g}" if self.quorum < 1 else f"timeout_s {self.timeout_s:g}"
             raise ValueError(
                 f"{early} and value success cannot work together: rewards are known once nothing of a tree runs any "
@@ -61,16 +62,11 @@ class Allocation(Protocol):
 class LevelPolicy:
     """What policies of levels share: the run's `leaves` are the width."""
 
-    needs_hold: ClassVar[bool] = True
-    reads_tokens: ClassVar[bool] = False
-
     def __init__(
         self, params: LevelParams, limits: Limits, allocation: Callable[[], Allocation], reads_text: bool = False
     ) -> None:
         self.max_leaves = limits.leaves
-        self.reads_rewards = params.reads_rewards
-        self.reads_values = params.reads_values
-        self.reads_text = reads_text or params.reads_text
+        self.needs = replace(params.needs, text=reads_text or params.needs.text)
         self._params = params
         self._allocation = allocation
 

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 from treeroll.policies.branch.mean_posterior import MeanPosterior
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.needs import Needs
 from treeroll.policy.width import MAX_FANOUT
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -37,10 +38,6 @@ class MARS2:
     name: ClassVar[str] = "mars2"
     summary: ClassVar[str] = "tree search: Thompson sampling of where the next answer begins and which model gives it"
     paper: ClassVar[str] = "MARS2, arXiv 2604.14564"
-    reads_rewards: ClassVar[bool] = True
-    needs_hold: ClassVar[bool] = False
-    reads_tokens: ClassVar[bool] = False
-    reads_text: ClassVar[bool] = False
 
     class Params(base.Params):
         """Who answers, and how many answers are on their way at once."""
@@ -61,7 +58,7 @@ class MARS2:
 
     def __init__(self, params: Params, limits: Limits) -> None:
         self.max_leaves = limits.leaves
-        self.models = tuple(filter(None, params.models))
+        self.needs = Needs(rewards=True, models=tuple(filter(None, params.models)))
         self._params = params
 
     def grow(self, tree: Tree) -> Growth:

@@ -8,6 +8,7 @@ from pydantic import Field
 from treeroll.policies.allocate.majority import leader_gain
 from treeroll.policies.branch.answers import AnswerParams
 from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.needs import Needs
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -34,10 +35,7 @@ class Pets:
     name: ClassVar[str] = "pets"
     summary: ClassVar[str] = "samples one by one, until one more could do little for the majority of answers"
     paper: ClassVar[str] = "PETS, arXiv 2602.16745"
-    reads_rewards: ClassVar[bool] = False
-    needs_hold: ClassVar[bool] = False
-    reads_tokens: ClassVar[bool] = False
-    reads_text: ClassVar[bool] = True
+    needs: ClassVar[Needs] = Needs(text=True)
 
     class Params(AnswerParams):
         """When samples end."""

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from treeroll.policies.branch.answers import AnswerParams
 from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.needs import Needs
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -34,10 +35,7 @@ class PetsOnline:
     name: ClassVar[str] = "pets_online"
     summary: ClassVar[str] = "four samples, then as many more as their agreement has a budget for"
     paper: ClassVar[str] = "PETS, arXiv 2602.16745"
-    reads_rewards: ClassVar[bool] = False
-    needs_hold: ClassVar[bool] = False
-    reads_tokens: ClassVar[bool] = False
-    reads_text: ClassVar[bool] = True
+    needs: ClassVar[Needs] = Needs(text=True)
 
     class Params(AnswerParams):
         """Budgets by pattern."""

@@ -10,6 +10,7 @@ from treeroll.policies.branch.settled import Settled, SettledParams
 from treeroll.policies.branch.success import SuccessRates
 from treeroll.policies.branch.value import Confidence, PathConfidence, ValueModel
 from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.needs import Needs
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -45,10 +46,7 @@ class RestMCTS:
     name: ClassVar[str] = "rest_mcts"
     summary: ClassVar[str] = "tree search: expand the best node by UCB, roll its best child forward, back up the value"
     paper: ClassVar[str] = "ReST-MCTS*, arXiv 2406.03816"
-    reads_rewards: ClassVar[bool] = True
-    needs_hold: ClassVar[bool] = True
-    reads_tokens: ClassVar[bool] = False
-    reads_text: ClassVar[bool] = False
+    needs: ClassVar[Needs] = Needs(hold=True, rewards=True)
 
     class Params(SettledParams):
         """Shape of the search, and what values are."""

@@ -1,13 +1,15 @@
 """Growth by rounds: some of the waiting paths go on by one segment each, the rest wait; then again."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from dataclasses import replace
+from typing import Protocol
 
 from pydantic import Field
 
 from treeroll.policies.branch.frontier_value import ValueParams
 from treeroll.policies.branch.incumbent import Incumbent
 from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.needs import Needs
 from treeroll.policy.width import MAX_FANOUT
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -33,9 +35,10 @@ class RoundParams(ValueParams):
     )
 
     @property
-    def reads_rewards(self) -> bool:
-        """Whether scores, or the best leaf, come from rewards."""
-        return super().reads_rewards or self.revive is not None
+    def needs(self) -> Needs:
+        """What scores come from, and the best leaf."""
+        needs = super().needs
+        return replace(needs, rewards=needs.rewards or self.revive is not None)
 
 
 class Choice(Protocol):
@@ -52,14 +55,9 @@ class Choice(Protocol):
 class RoundPolicy:
     """What policies of rounds share."""
 
-    needs_hold: ClassVar[bool] = True
-    reads_tokens: ClassVar[bool] = False
-
     def __init__(self, params: RoundParams, limits: Limits) -> None:
         self.max_leaves = limits.leaves
-        self.reads_rewards = params.reads_rewards
-        self.reads_values = params.reads_values
-        self.reads_text = params.reads_text
+        self.needs = params.needs
         self._round_params = params
         self._max_tokens = limits.max_tokens
 

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.needs import Needs
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree import rng
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
@@ -33,10 +34,7 @@ class TreeGRPO:
     name: ClassVar[str] = "tree_grpo"
     summary: ClassVar[str] = "chains from the prompt, then rounds of chains from randomly drawn nodes"
     paper: ClassVar[str] = "Tree-GRPO, arXiv 2509.21240"
-    reads_rewards: ClassVar[bool] = False
-    needs_hold: ClassVar[bool] = False
-    reads_tokens: ClassVar[bool] = False
-    reads_text: ClassVar[bool] = False
+    needs: ClassVar[Needs] = Needs()
 
     class Params(base.Params):
         """How many chains, and from where."""

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.needs import Needs
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -38,10 +39,7 @@ class TreePlanner:
     name: ClassVar[str] = "tree_planner"
     summary: ClassVar[str] = "whole answers, then new ones from where those with equal beginnings part"
     paper: ClassVar[str] = "ours, after Tree-Planner, arXiv 2310.08582"
-    reads_rewards: ClassVar[bool] = False
-    needs_hold: ClassVar[bool] = False
-    reads_tokens: ClassVar[bool] = True
-    reads_text: ClassVar[bool] = False
+    needs: ClassVar[Needs] = Needs(tokens=True)
 
     class Params(base.Params):
         """How many answers, and from where."""

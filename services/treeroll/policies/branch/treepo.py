@@ -7,6 +7,7 @@ from treeroll.policies.branch.treepo_level import LevelGrowth
 from treeroll.policies.branch.treepo_params import TreePOParams
 from treeroll.policies.branch.treepo_path import PathGrowth
 from treeroll.policy.base import Growth, Limits
+from treeroll.policy.needs import Needs
 from treeroll.tree.tree import Tree
 
 
@@ -32,10 +33,7 @@ class TreePO:
     name: ClassVar[str] = "treepo"
     summary: ClassVar[str] = "forks live paths at segment ends up to the width, then regrows cut paths"
     paper: ClassVar[str] = "TreePO, arXiv 2508.17445"
-    reads_rewards: ClassVar[bool] = False
-    needs_hold: ClassVar[bool] = False
-    reads_tokens: ClassVar[bool] = False
-    reads_text: ClassVar[bool] = False
+    needs: ClassVar[Needs] = Needs()
     Params: ClassVar[type[TreePOParams]] = TreePOParams
 
     def __init__(self, params: TreePOParams, limits: Limits) -> None:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.needs import Needs
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.similarity import registry as embedders
 from treeroll.similarity.embedder import Embedder, Features, cosine
@@ -33,10 +34,7 @@ class TreePSRAG:
     name: ClassVar[str] = "treeps_rag"
     summary: ClassVar[str] = "the same number of children behind every call, without those that were told the same"
     paper: ClassVar[str] = "TreePS-RAG, arXiv 2601.06922"
-    reads_rewards: ClassVar[bool] = False
-    needs_hold: ClassVar[bool] = True
-    reads_tokens: ClassVar[bool] = False
-    reads_text: ClassVar[bool] = False
+    needs: ClassVar[Needs] = Needs(hold=True)
 
     class Params(base.Params):
         """The shape of the tree, and what is redundant in it."""

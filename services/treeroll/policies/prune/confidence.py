@@ -9,6 +9,7 @@ from treeroll.errors import InvalidInput
 from treeroll.policies import signals
 from treeroll.policies.prune.finish_tests import FinishTests
 from treeroll.policy.base import Limits, Segment, Verdict
+from treeroll.policy.needs import Needs
 from treeroll.tree.node import NodeStatus, StopReason
 
 UNSURE = (StopReason.LOW_CONFIDENCE, StopReason.TAIL_DECLINE, StopReason.ENTROPY_SPIKE)
@@ -37,7 +38,6 @@ class Confidence(FinishTests):
     name: ClassVar[str] = "confidence"
     summary: ClassVar[str] = "finish_tests, and an end to paths where the model is unsure"
     paper: ClassVar[str] = "ECHO, arXiv 2602.02150, its release"
-    reads_tokens: ClassVar[bool] = True
 
     class Params(FinishTests.Params):
         """Which tests run, and their thresholds."""
@@ -76,12 +76,8 @@ class Confidence(FinishTests):
                     f"prune policy 'confidence': {test} is first tested after {steps + 1} tokens, above max_tokens "
                     f"{limits.max_tokens}; set it to none, lower its steps or allow longer paths"
                 )
+        self.needs = Needs(tokens=True, entropy=params.spike)
         self._context = max(steps - 1 + back for steps, back in asked.values())
-
-    @property
-    def entropy_needed(self) -> float | None:
-        """Nats above which some entropy must be for a path to end."""
-        return self._tests.spike
 
     def judge(self, segment: Segment) -> Verdict | None:
         """None: the path goes on."""

@@ -9,6 +9,7 @@ from treeroll.errors import InvalidInput
 from treeroll.policies.prune.repetition import repeats
 from treeroll.policy import base
 from treeroll.policy.base import Ended, Limits, Segment, Verdict
+from treeroll.policy.needs import Needs
 from treeroll.tree.node import NodeStatus, StopReason
 
 # \boxed{...} with up to two nested levels of braces. Possessive, so hostile text cannot make it backtrack.
@@ -33,7 +34,7 @@ class FinishTests:
     name: ClassVar[str] = "finish_tests"
     summary: ClassVar[str] = "answer, EOS, limits and repetition, in TreePO's order"
     paper: ClassVar[str] = "TreePO, arXiv 2508.17445, section 2.2 and its release"
-    reads_tokens: ClassVar[bool] = False
+    needs: Needs = Needs()
 
     class Params(base.Params):
         """Which tests run, and their thresholds."""

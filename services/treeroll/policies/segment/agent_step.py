@@ -8,6 +8,7 @@ from treeroll.errors import InvalidInput
 from treeroll.policies.segment.turns import HIGH, LOW, MEDIUM, Turns, check_template
 from treeroll.policy import base
 from treeroll.policy.base import Delimiter, Limits
+from treeroll.policy.needs import Needs
 from treeroll.tools import registry as tools
 
 # More calls than any path will make: a remark about so many has every digit.
@@ -82,11 +83,10 @@ class AgentStep:
         return self._remark(calls, self.turns.left(calls), self.turns.share(calls))
 
     @property
-    def inserts(self) -> tuple[str, ...]:
+    def needs(self) -> Needs:
         """Remarks with every character that any may have."""
-        if not self._params.budget_text:
-            return ()
-        return tuple(self._remark(EVERY_DIGIT, EVERY_DIGIT, share) for share in (1.0, self._params.medium, 0.0))
+        shares = (1.0, self._params.medium, 0.0) if self._params.budget_text else ()
+        return Needs(inserts=tuple(self._remark(EVERY_DIGIT, EVERY_DIGIT, share) for share in shares))
 
     def _remark(self, used: int, left: int, share: float) -> str:
         regime = HIGH if share >= self._params.high else MEDIUM if share >= self._params.medium else LOW

@@ -7,6 +7,7 @@ from pydantic import Field
 from treeroll.errors import InvalidInput
 from treeroll.policy import base
 from treeroll.policy.base import Delimiter, Limits
+from treeroll.policy.needs import Needs
 
 MAX_DELIMITERS = 16
 Text = Annotated[str, Field(min_length=1, max_length=32)]
@@ -31,6 +32,7 @@ class Delimited:
     name: ClassVar[str] = "delimiter"
     summary: ClassVar[str] = "boundaries after given texts or tokens, such as blank lines"
     paper: ClassVar[str] = "IB-TPO, arXiv 2605.28109"
+    needs: ClassVar[Needs] = Needs()
 
     class Params(base.Params):
         """What ends a segment, and whether branches wait there."""

@@ -7,6 +7,7 @@ from pydantic import Field
 from treeroll.policies.segment.align import align
 from treeroll.policy import base
 from treeroll.policy.base import Limits
+from treeroll.policy.needs import Needs
 
 
 class FixedTokens:
@@ -23,6 +24,7 @@ class FixedTokens:
     name: ClassVar[str] = "fixed"
     summary: ClassVar[str] = "boundaries every segment_tokens tokens, aligned to the engine's KV blocks"
     paper: ClassVar[str] = "TreePO, arXiv 2508.17445, section 2.2; the alignment is ours"
+    needs: ClassVar[Needs] = Needs()
 
     class Params(base.Params):
         """How boundaries are cut, and whether branches wait there."""

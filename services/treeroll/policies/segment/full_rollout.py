@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from treeroll.policy import base
 from treeroll.policy.base import Limits
+from treeroll.policy.needs import Needs
 
 
 class FullRollout:
@@ -16,6 +17,7 @@ class FullRollout:
     name: ClassVar[str] = "full_rollout"
     summary: ClassVar[str] = "one segment to the end of the path; nothing can fork on the way"
     paper: ClassVar[str] = "GRPO sampling, DeepSeekMath, arXiv 2402.03300"
+    needs: ClassVar[Needs] = Needs()
 
     class Params(base.Params):
         """Nothing to set."""

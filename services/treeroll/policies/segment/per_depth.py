@@ -9,6 +9,7 @@ from treeroll.errors import InvalidInput
 from treeroll.policies.segment.align import align
 from treeroll.policy import base
 from treeroll.policy.base import Limits
+from treeroll.policy.needs import Needs
 
 
 class PerDepth:
@@ -25,6 +26,7 @@ class PerDepth:
     name: ClassVar[str] = "per_depth"
     summary: ClassVar[str] = "a list of segment lengths by depth, the last segment free"
     paper: ClassVar[str] = "SPO, arXiv 2505.23564; the alignment is ours"
+    needs: ClassVar[Needs] = Needs()
 
     class Params(base.Params):
         """How long segments are at each depth, and whether branches wait at their ends."""
