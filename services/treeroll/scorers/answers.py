@@ -5,7 +5,7 @@ In this order, each the last of its form behind the model's thoughts (`</think>`
 1. `\boxed{...}`; boxes joined by commas, "and" or "or" are one answer of several parts;
 2. what is stated: behind "answer is", "answer:" (or a heading "Answer"), "####", or inside `<answer>`;
 3. a formula between dollars or `\(...\)`, `\[...\]` that the question does not hold, for then it is quoted;
-4. a completion that is a number and nothing else.
+4. a completion that is a number and nothing else, or an equation that ends in one.
 
 A number or an expression in running text is none of these: it may be copied from the question, or a step on the way.
 """
@@ -54,6 +54,7 @@ _TOKEN = re.compile(
 _NUMBER = re.compile(
     r"\s*[*_]*(?P<number>[-+\u2212]?[$€£]?\d[\d,]*(?:\.\d+)?(?:\s*/\s*\d+)?\s*\\?%?|-?\\d?frac\{-?\d+\}\{\d+\})[*_]*\.?\s*"
 )
+_LEFT_SIDE = re.compile(r"[*_\s]*[A-Za-z]\s*|[\d\s+*/^().,=%\u00d7\u00f7\u2212-]*")
 _ASKS = re.compile(r"(?:\banswers?(?:\s+is\s*:?|\s*[:=])|<answer>|\\boxed\{|####)\s*\Z", re.IGNORECASE)
 
 
@@ -90,7 +91,8 @@ def answer_in(completion: str, question: str = "") -> str | None:
         return found
     if (found := _formula(text, question)) is not None:
         return found
-    number = _NUMBER.fullmatch(text)
+    left, _, right = text.rpartition("=")
+    number = _NUMBER.fullmatch(right) if _LEFT_SIDE.fullmatch(left) else None
     return number["number"] if number else None
 
 
