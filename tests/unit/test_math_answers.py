@@ -45,6 +45,8 @@ def score(completion: str, answer: str, prompt: str = "", scorer: registry.Score
         "You asked for \\(16+9\\), which I do not know.",
         "What is $$16 + 9 = ?$$ I wonder.",
         "<think>25. The answer is 25.</think>I do not know.",
+        "<think>so it is \\boxed{25} and the answer is 25, but wait",
+        "<think>24</think><think>\\boxed{25}",
         "24, 25, 26",
         "It costs $25 and then $30 more.",
         "\\boxed{25",
@@ -188,6 +190,15 @@ def test_math_boxed_takes_nothing_else(completion: str) -> None:
 def test_math_boxed_goes_on_with_a_box_that_the_prompt_opens() -> None:
     assert score("25}. Done.", "25", "So it is \\boxed{", BOXED) == 1.0
     assert score("25", "25", "So it is \\boxed{", BOXED) == 0.0
+
+
+@pytest.mark.parametrize("scorer", ["math", "math:boxed", "exact", "arith"])
+def test_thoughts_that_the_prompt_begins_hold_no_answer_until_they_end(scorer: str) -> None:
+    def of(completion: str) -> float:
+        return score(completion, "25", "What is 16 + 9?<|im_end|>\nassistant\n<think>\n", registry.build(scorer))
+
+    assert of("maybe \\boxed{25}") == 0.0
+    assert of("maybe \\boxed{24}</think>\\boxed{25}") == 1.0
 
 
 def test_math_has_no_other_form() -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from treeroll.boxed import OPENING
 
-_THOUGHTS_END = "</think>"
+_THOUGHTS, _THOUGHTS_END = "<think>", "</think>"
 _JOINT = re.compile(r"[\s$]*(?:,|;|,?\s*\band\b|,?\s*\bor\b)[\s$]*")
 _OPENER = re.compile(r"(?<!\\)\$\$?|\\[(\[]")
 _CLOSER = {
@@ -58,9 +58,12 @@ _LEFT_SIDE = re.compile(r"[*_\s]*[A-Za-z]\s*|[\d\s+*/^().,=%\u00d7\u00f7\u2212-]
 _ASKS = re.compile(r"(?:\banswers?(?:\s+is\s*:?|\s*[:=])|<answer>|\\boxed\{|####)\s*\Z", re.IGNORECASE)
 
 
-def behind_thoughts(completion: str) -> str:
-    """What follows the model's thoughts; all of it if they have no end."""
-    return completion.rpartition(_THOUGHTS_END)[2]
+def behind_thoughts(completion: str, question: str = "") -> str:
+    """What follows the model's thoughts; nothing, if they began here or at the end of the question and do not end."""
+    _, ended, text = completion.rpartition(_THOUGHTS_END)
+    if not ended and question.rstrip().endswith(_THOUGHTS):
+        return ""
+    return text.partition(_THOUGHTS)[0]
 
 
 def boxed(text: str) -> str | None:
@@ -74,7 +77,7 @@ def boxed(text: str) -> str | None:
 def boxed_in(completion: str, question: str = "") -> str | None:
     """As `answer_in`, of boxes only."""
     opening = OPENING if question.rstrip().endswith(OPENING) else ""
-    return boxed(opening + behind_thoughts(completion))
+    return boxed(opening + behind_thoughts(completion, question))
 
 
 def answer_in(completion: str, question: str = "") -> str | None:
@@ -83,7 +86,7 @@ def answer_in(completion: str, question: str = "") -> str | None:
     A question that ends as "Answer:" or `\\boxed{` opens the form that the completion goes on with.
     """
     asked = _ASKS.search(question[-80:])
-    text = (asked[0] if asked else "") + behind_thoughts(completion)
+    text = (asked[0] if asked else "") + behind_thoughts(completion, question)
     if (found := boxed(text)) is not None:
         return found
     found = _stated(text)

@@ -22,7 +22,7 @@ class ArithScorer:
     def score(self, item: ScoreItem) -> float:
         """1.0 or 0.0. MissingInput without an answer, ValueError if it is not an integer."""
         # Compared as text: int() refuses long runs of digits.
-        return float(last_boxed(behind_thoughts(item.completion)) == self._integer(item))
+        return float(last_boxed(behind_thoughts(item.completion, item.prompt)) == self._integer(item))
 
     @staticmethod
     def _integer(item: ScoreItem) -> str:

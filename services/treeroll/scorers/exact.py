@@ -21,7 +21,7 @@ class ExactScorer:
     def score(self, item: ScoreItem) -> float:
         """1.0 or 0.0. MissingInput without an answer."""
         answer = answer_of(item)
-        completion = behind_thoughts(item.completion)
+        completion = behind_thoughts(item.completion, item.prompt)
         boxed = last_boxed(completion)
         given = completion if boxed is None else boxed
         return float(given.strip() == answer)
