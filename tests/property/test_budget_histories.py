@@ -87,8 +87,8 @@ def check(world: World) -> None:
     assert run.counters.leaves == sum(len(live.tree.leaves) for live in trees.values())
     assert budget.leaves is None or run.counters.leaves <= budget.leaves
     whole = [live for live in trees.values() if live.status is TreeStatus.COMPLETE]
-    assert all(not live.cut for live in whole)
-    assert all(live.cut and live.error for live in trees.values() if live.status is TreeStatus.PARTIAL)
+    assert all(not live.stop_reason for live in whole)
+    assert all(live.stop_reason and live.error for live in trees.values() if live.status is TreeStatus.PARTIAL)
     state = world.state
     left = (state.trees, state.grants, state.blocked, state.throttled, state.doomed, state.ends)
     assert not any(left), left

@@ -95,7 +95,7 @@ def test_the_cap_of_a_task_holds_over_its_epochs() -> None:
         trees = [live for live in world.finished.values() if live.task.task_id == f"t{number}"]
         assert sum(live.ledger.spent for live in trees) <= cost + cost // 2
         assert sum(live.status is COMPLETE for live in trees) == 1
-        assert all("the task's budget has" in live.error for live in trees if live.cut)
+        assert all("the task's budget has" in live.error for live in trees if live.stop_reason)
 
 
 @pytest.mark.parametrize("slots", [4, 64])
@@ -143,7 +143,7 @@ def test_a_deadline_delivers_what_is_complete_flagged_and_ends_what_waits() -> N
     for live in partial:
         assert live.tree.leaves
         assert live.n_censored > 0
-        assert live.cut == "deadline"
+        assert live.stop_reason == "deadline"
     assert {live.error for live in partial + failed} == {why, f"{why} before this task started"}
     assert (run.stop_reason, run.stop_detail, run.deadline) == ("deadline", why, 3.0)
     with pytest.raises(RunClosedError, match=r"the run's deadline .* passed; it takes no more tasks"):

@@ -111,7 +111,7 @@ def root_record(task: TaskSpec) -> bytes:
 
 def final_header(live: LiveTree, header: pb.Tree) -> pb.Tree:
     """Header of a tree that ended, with its account and credit."""
-    header.status, header.stop_reason, header.error = live.status.value, live.cut, live.error
+    header.status, header.stop_reason, header.error = live.status.value, live.stop_reason, live.error
     header.wall_s = live.ended_at - live.planted_at
     header.most_leaves = live.run.spec.growth_of(live.task).max_leaves
     header.ledger.CopyFrom(_ledger(live.ledger))

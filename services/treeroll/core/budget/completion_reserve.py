@@ -25,7 +25,7 @@ def may_admit(state: State, run: Run) -> bool:
 def note_ended(live: LiveTree) -> None:
     """A tree ended: there may be room for another one."""
     live.run.reserved = False
-    if not live.cut:
+    if not live.stop_reason:
         for resource in _resources(live.run):
             resource.costs.add(resource.used(live))
 

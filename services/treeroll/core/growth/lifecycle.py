@@ -130,7 +130,7 @@ def _grown_by(state: State, live: LiveTree, node: Node, effects: list[Effect]) -
         live.run.counters.leaves += 1
         if live.run.spec.scores_here:
             effects.append(ScoreLeaf(live, node.number))
-    if live.cut:
+    if live.stop_reason:
         close_held(live)
     elif live.run.spec.judge is not None and node.number in live.held:
         live.judging += 1
@@ -188,7 +188,7 @@ def cut_branch(live: LiveTree, branch: Branch, reason: str, error: str) -> None:
     branch.apply(BranchEvent.CUT)
     del live.branches[branch.number]
     live.n_censored += 1
-    live.cut = live.cut or reason
+    live.stop_reason = live.stop_reason or reason
     live.error = live.error or error
 
 
@@ -200,10 +200,10 @@ def close_held(live: LiveTree) -> None:
     live.held.clear()
 
 
-def cut_tree(state: State, live: LiveTree, reason: str, error: str) -> list[Effect]:
+def end_tree(state: State, live: LiveTree, reason: str, error: str) -> list[Effect]:
     """End every branch of a tree now."""
     effects: list[Effect] = []
-    live.cut, live.error = live.cut or reason, live.error or error
+    live.stop_reason, live.error = live.stop_reason or reason, live.error or error
     for branch in list(live.branches.values()):
         if branch.state is BranchState.PENDING:
             cut_branch(live, branch, reason, error)
@@ -221,11 +221,11 @@ def settle_tree(state: State, live: LiveTree) -> list[Effect]:
     A policy that reads rewards is asked once all leaves have theirs, so that the order of scoring cannot matter.
     """
     if live.active == 0 and not live.grown:
-        if live.judging and not live.cut:
+        if live.judging and not live.stop_reason:
             return []
-        if live.run.spec.reads_rewards and not live.scored and not live.cut:
+        if live.run.spec.reads_rewards and not live.scored and not live.stop_reason:
             return []
-        if not live.cut:
+        if not live.stop_reason:
             decide(state, live, live.growth.on_idle(live.tree))
         if live.active == 0:
             close_held(live)
@@ -244,7 +244,7 @@ def _finish(state: State, live: LiveTree) -> list[Effect]:
         live.error = live.error or why
         run.failed += 1
     else:
-        live.status = TreeStatus.PARTIAL if live.cut else TreeStatus.COMPLETE
+        live.status = TreeStatus.PARTIAL if live.stop_reason else TreeStatus.COMPLETE
         run.finished += 1
     # Paths that end at a pruned node are reported tokens in no sample, as far as no sample shares them.
     run.counters.wasted_tokens += unsampled_tokens(live)
@@ -302,7 +302,7 @@ def judge_path(state: State, event: PathJudged) -> list[Effect]:
     live.judging -= 1
     if value is None and not event.abstained:
         live.run.counters.reward_errors += 1
-    if not live.cut:
+    if not live.stop_reason:
         _ask(state, live, live.tree.nodes[event.node])
     judge = live.run.spec.judge or ""
     said: list[Effect] = [] if event.abstained else [PersistReward(live, event.node, judge, value, error)]

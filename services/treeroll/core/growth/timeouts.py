@@ -36,7 +36,7 @@ def end_waits(state: State) -> None:
         if live is None or live.patient is None:
             continue
         live.timed = False
-        if live.times_out_at is None or live.cut or not live.active:
+        if live.times_out_at is None or live.stop_reason or not live.active:
             continue
         if live.times_out_at > state.now:
             _set_timer(state, live, live.times_out_at)

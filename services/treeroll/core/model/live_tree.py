@@ -47,8 +47,8 @@ class LiveTree:
     held: dict[int, int] = field(default_factory=dict)  # node -> branch number
     judging: int = 0  # held nodes that the policy has not seen yet, because the judge has not
     status: TreeStatus = TreeStatus.GROWING
-    # Why it was cut: "" while whole; then "cancelled", "deadline", "budget" or "lost".
-    cut: str = ""
+    # Why branches of it were cut: "" while whole; then "cancelled", "deadline", "budget" or "lost".
+    stop_reason: str = ""
     error: str = ""
     n_censored: int = 0
     charge: float = 0.0  # what its run was charged when it started

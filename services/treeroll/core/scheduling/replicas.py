@@ -1,6 +1,6 @@
 """Replicas come, are heard, fall silent and go. A replica's lease on its branches lasts as long as it is heard."""
 
-from treeroll.core.growth.lifecycle import cut_tree, lose_grant, release_grant, settle_tree
+from treeroll.core.growth.lifecycle import end_tree, lose_grant, release_grant, settle_tree
 from treeroll.core.growth.start_order import start_effect
 from treeroll.core.model.branch import BranchEvent, BranchState
 from treeroll.core.model.effects import DropReplica, Effect, ForgetTree, StopBranch
@@ -120,7 +120,7 @@ def _condemn(state: State, live: LiveTree, losses: int, cause: str) -> list[Effe
     task_id = live.task.task_id
     live.run.quarantined.append(task_id)
     why = f"task '{task_id}' is quarantined: {losses} replicas were lost while it grew on them, the last alone: {cause}"
-    return cut_tree(state, live, "lost", why)
+    return end_tree(state, live, "lost", why)
 
 
 def expire(state: State, now: float) -> list[Effect]:

@@ -47,7 +47,7 @@ def note_ended(live: LiveTree) -> None:
     if (use := live.run.uses.get(live.task.model)) is not None:
         use.promised -= live.promised
         use.tokens += live.ledger.spent
-        if not live.cut:
+        if not live.stop_reason:
             use.whole += 1
             use.whole_tokens += live.ledger.spent
 

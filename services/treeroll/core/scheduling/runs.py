@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from treeroll.core.budget.accounts import open_run
-from treeroll.core.growth.lifecycle import cut_tree
+from treeroll.core.growth.lifecycle import end_tree
 from treeroll.core.model.effects import Effect, EmitTree, PersistRun, PersistTasks, PersistTree
 from treeroll.core.model.history import History
 from treeroll.core.model.live_tree import LiveTree, TreeStatus
@@ -176,7 +176,7 @@ def _stop(state: State, run: Run, reason: str, why: str) -> list[Effect]:
     run.state, run.stop_reason, run.stop_detail = RunState.CANCELLED, reason, why
     effects: list[Effect] = [PersistRun(run)]
     for live in [live for live in state.trees.values() if live.run is run and not live.grown]:
-        effects += cut_tree(state, live, reason, why)
+        effects += end_tree(state, live, reason, why)
     return effects
 
 
@@ -192,6 +192,6 @@ def _end_cancelled(state: State, limit: int) -> list[Effect]:
 def _fail_unplanted(run: Run, task: TaskSpec) -> list[Effect]:
     tree = Tree.planted(task.tree_id, 0, len(task.prompt_ids) // 4)
     live = LiveTree(run, task, tree, run.spec.branch.grow(tree), [], status=TreeStatus.FAILED, grown=True)
-    live.cut, live.error = run.stop_reason, f"{run.stop_detail} before this task started"
+    live.stop_reason, live.error = run.stop_reason, f"{run.stop_detail} before this task started"
     run.failed += 1
     return [PersistTree(live), EmitTree(live)]
