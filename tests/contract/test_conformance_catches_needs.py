@@ -76,7 +76,7 @@ class OtherModel(Grows):
 class Splits(Grows):
     def on_idle(self, tree):
         long = [node.number for node in tree.nodes[1:] if node.n_tokens > 2]
-        return [Expansion(long[0], 1, BranchReason.FORK, Decision.RETROSPECTIVE, cut=1)] if long else []
+        return [Expansion(long[0], 1, BranchReason.FORK, Decision.RETROSPECTIVE, split_at=1)] if long else []
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_delimited_segments_end_where_their_content_says_and_their_paths_at_the_
 @pytest.mark.parametrize("hold", [False, True])
 def test_delimited_trees_of_a_policy_that_cuts_segments_are_the_same_too(hold: bool) -> None:
     alone = World(seed=1, replicas=1, slots=64, recipe="treerl", leaves=30, overrides={"segment": DELIMITED})
-    assert all(live.tree.cuts for live in alone.run().values())
+    assert all(live.tree.splits for live in alone.run().values())
     held: dict[str, dict[str, object]] = {"segment": {**DELIMITED, "hold": hold}}
     other = World(seed=4, replicas=3, slots=4, recipe="treerl", leaves=30, overrides=held, kill_share=0.02)
     other.run()
@@ -89,7 +89,7 @@ def test_trees_cut_and_ended_where_the_model_is_unsure_are_the_same_too() -> Non
     alone = World(seed=1, replicas=1, slots=64, recipe="echo", leaves=16, overrides=UNSURE)
     trees = alone.run().values()
     assert all(len(live.tree.leaves) == 16 for live in trees)
-    assert any(live.tree.cuts for live in trees)
+    assert any(live.tree.splits for live in trees)
     reasons = {node.stop_reason for live in trees for node in live.tree.nodes}
     assert {StopReason.LOW_CONFIDENCE, StopReason.TAIL_DECLINE, StopReason.ENTROPY_SPIKE, StopReason.EOS} <= reasons
     other = World(seed=4, replicas=3, slots=4, recipe="echo", leaves=16, overrides=UNSURE, kill_share=0.02)

@@ -27,10 +27,10 @@ WHOLE, HINT, SHORT = "say it in full", "hint", "be short"
 
 @dataclass
 class Growth:
-    """At the prompt: free, hinted and limited paths; forks with a hint; and, behind a hint, a cut with another."""
+    """At the prompt: free, hinted and limited paths; forks with a hint; and, behind a hint, a split with another."""
 
-    cuts: bool
-    cut: set[int] = field(default_factory=set)
+    splits: bool
+    split: set[int] = field(default_factory=set)
 
     def start(self, tree: Tree) -> list[Expansion]:
         return [
@@ -48,12 +48,12 @@ class Growth:
         places = [
             node
             for node in tree.nodes
-            if self.cuts and node.number not in self.cut and node.inserted and len(node.own) > 2
+            if self.splits and node.number not in self.split and node.inserted and len(node.own) > 2
         ]
-        self.cut |= {node.number for node in places}
+        self.split |= {node.number for node in places}
         return [
-            Expansion(number, 1, BranchReason.FORK, Decision.RETROSPECTIVE, cut=tree.nodes[number].own[1 + depth % 2],
-                      insert=HINT if depth == 1 else "")
+            Expansion(number, 1, BranchReason.FORK, Decision.RETROSPECTIVE,
+                      split_at=tree.nodes[number].own[1 + depth % 2], insert=HINT if depth == 1 else "")
             for number in tree.in_path_order([node.number for node in places])
             for depth in [tree.nodes[number].depth]
             if tree.nodes[number].group
@@ -118,12 +118,12 @@ class Watched(World):
         return report
 
 
-def grown(segment: str = "fixed", cuts: bool = False, **settings: Any) -> Watched:
+def grown(segment: str = "fixed", splits: bool = False, **settings: Any) -> Watched:
     params: dict[str, object] = settings.pop("params", {})
     prune = {"boxed": "off", "repetition": "off"}
     policies = Policies(
         registry.build("segment", segment, params, LIMITS),
-        Hints(Needs(tokens=cuts, inserts=(HINT,))),
+        Hints(Needs(tokens=splits, inserts=(HINT,))),
         registry.build("prune", "finish_tests", prune, LIMITS),
         registry.build("advantage", "grpo", {}, LIMITS),
     )
@@ -139,8 +139,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "held": {"params": {"hold": True}},
     "delimited": {"segment": "delimiter", "params": DELIMITED},
     "steps": {"segment": "agent_step"},
-    "cuts": {"cuts": True},
-    "delimited cuts": {"cuts": True, "segment": "delimiter", "params": DELIMITED},
+    "splits": {"splits": True},
+    "delimited splits": {"splits": True, "segment": "delimiter", "params": DELIMITED},
 }
 
 
@@ -186,15 +186,15 @@ def test_no_path_is_longer_than_its_limit_and_one_that_comes_to_it_says_length(w
 
 
 def test_paths_with_a_text_or_a_limit_of_their_own_weigh_nothing_and_take_no_weight_from_others() -> None:
-    for live in grown(cuts=True, end_share=0.0).finished.values():
+    for live in grown(splits=True, end_share=0.0).finished.values():
         weights = path_weights(TreeShape.of(live))
         free = [leaf for leaf, weight in weights.items() if weight]
         assert sum(weights.values()) == pytest.approx(1.0)
         assert all(not live.tree.nodes[leaf].group for leaf in free)
 
 
-def test_credit_counts_only_sampled_tokens_also_where_a_node_is_cut_behind_its_text() -> None:
-    for live in grown(cuts=True).finished.values():
+def test_credit_counts_only_sampled_tokens_also_where_a_node_is_split_behind_its_text() -> None:
+    for live in grown(splits=True).finished.values():
         shape = TreeShape.of(live)
         assert len(shape.parents) > len(live.tree.nodes)
         assert sum(shape.n_tokens) - live.tree.root.n_tokens == sum(len(node.own) for node in live.tree.nodes[1:])

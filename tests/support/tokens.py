@@ -25,10 +25,12 @@ def add_step(tree, parent, entropies, observation="", *, sibling=0, status=NodeS
     return node
 
 
-def add_node(tree, parent, logprobs, *, ids=None, entropies=(), cut=None, sibling=0, status=NodeStatus.LEAF, group=0):
-    """A node with these tokens behind its parent, or behind the parent's first `cut` tokens; returns it."""
+def add_node(
+    tree, parent, logprobs, *, ids=None, entropies=(), split_at=None, sibling=0, status=NodeStatus.LEAF, group=0
+):
+    """A node with these tokens behind its parent, or behind the parent's first `split_at` tokens; returns it."""
     above = tree.nodes[parent]
-    start, depth = (above.total, above.depth + 1) if cut is None else (above.token_start + cut, above.depth)
+    start, depth = (above.total, above.depth + 1) if split_at is None else (above.token_start + split_at, above.depth)
     node = Node(
         len(tree.nodes), parent, sibling, depth, start, len(logprobs), sum(logprobs), min(logprobs), status=status,
         origin=Origin(group=group), content=Content(
@@ -36,6 +38,6 @@ def add_node(tree, parent, logprobs, *, ids=None, entropies=(), cut=None, siblin
         ),
     )  # fmt: skip
     tree.add(node)
-    if cut is not None:
-        tree.cuts[parent, cut] = max(tree.cuts.get((parent, cut), 1), sibling + 1)
+    if split_at is not None:
+        tree.splits[parent, split_at] = max(tree.splits.get((parent, split_at), 1), sibling + 1)
     return node

@@ -32,7 +32,7 @@ def grown(entropies, logprobs=UNSURE, **params):
 
 
 def places(expansions):
-    return [(expansion.node, expansion.cut, expansion.forks) for expansion in expansions]
+    return [(expansion.node, expansion.split_at, expansion.forks) for expansion in expansions]
 
 
 def test_the_defaults_make_sixty_four_leaves():
@@ -101,7 +101,7 @@ def test_answers_are_cut_in_path_order_whatever_came_first():
             entropies = [0.1] * 6
             entropies[peak] = 3.5
             growth.on_node(tree, add_node(tree, 0, UNSURE, entropies=entropies, sibling=sibling))
-        return [(tree.path(expansion.node), expansion.cut, expansion.forks) for expansion in growth.on_idle(tree)]
+        return [(tree.path(expansion.node), expansion.split_at, expansion.forks) for expansion in growth.on_idle(tree)]
 
     assert wave([(0, 2), (1, 4)]) == wave([(1, 4), (0, 2)]) == [((0,), 2, 2), ((1,), 4, 2), ((), None, 2)]
 

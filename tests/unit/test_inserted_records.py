@@ -1,4 +1,4 @@
-"""Text that a policy inserts: on the replica, in records, in samples and where its node is cut."""
+"""Text that a policy inserts: on the replica, in records, in samples and where its node is split."""
 
 from array import array
 from types import SimpleNamespace
@@ -55,7 +55,7 @@ def test_a_replica_keeps_the_text_behind_the_prefix_and_forks_on_either_side_of_
     assert sequences.open(started(3, prefix_grant=1, prefix_tokens=3)).ids.tolist() == PROMPT
 
 
-def test_a_cut_behind_the_text_counts_its_characters_and_not_those_of_the_next_one() -> None:
+def test_a_split_behind_the_text_counts_its_characters_and_not_those_of_the_next_one() -> None:
     desk, sequences = ToolDesk(TOKENIZER), Sequences(Detokenizer(MODEL_DIR))
     hint, more, own = desk.encode("Hm. "), desk.encode("So: "), array("i", desk.encode("1+1=2").ids)
     first = sequences.open(
@@ -81,7 +81,7 @@ def written(node: Node, token_ids: list[int], text: str) -> pb.Node:
 
 
 def tree() -> pb.Tree:
-    """A hint, three tokens and an answer, cut behind two of the three."""
+    """A hint, three tokens and an answer, split behind two of the three."""
     hint, answer = Observation(int32(31, 32), "in"), Observation(int32(61), "=")
     first = Node(1, 0, 0, 1, 3, 6, status=NodeStatus.LEAF, origin=Origin(max_tokens=9))
     first.content = Content(inserted=hint, observation=answer)
@@ -104,7 +104,7 @@ def test_a_record_has_the_text_before_its_tokens_and_nobodys_weights_on_it() -> 
     assert node.recomputed_tokens == 1  # of a prefix of 5, the text included
 
 
-def test_a_cut_node_leaves_the_text_to_its_first_part_and_samples_mask_it() -> None:
+def test_a_split_node_leaves_the_text_to_its_first_part_and_samples_mask_it() -> None:
     split = tree()
     split_nodes(split)
     head, tail = split.nodes[3], split.nodes[1]

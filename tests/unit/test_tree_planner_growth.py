@@ -56,7 +56,7 @@ def grown(*texts, **params):
 
 
 def places(expansions):
-    return [(expansion.node, expansion.cut, expansion.forks) for expansion in expansions]
+    return [(expansion.node, expansion.split_at, expansion.forks) for expansion in expansions]
 
 
 def test_new_answers_begin_where_merging_saves_most_tokens():

@@ -18,7 +18,7 @@ def growth_of(tree, limits=LIMITS, **params):
 
 
 def places(expansions):
-    return [(expansion.node, expansion.cut, expansion.forks) for expansion in expansions]
+    return [(expansion.node, expansion.split_at, expansion.forks) for expansion in expansions]
 
 
 def test_the_defaults_make_thirty_leaves():
@@ -43,7 +43,7 @@ def test_before_the_first_token_of_a_first_answer_new_ones_start_at_the_prompt()
     growth = growth_of(tree, chains=1, places=1, rounds=1, forks=2)
     growth.on_node(tree, add_node(tree, 0, [-9.0, -0.5, -0.2], group=1))
     (found,) = growth.on_idle(tree)
-    assert (found.node, found.cut, found.forks, found.group) == (0, None, 2, 1)
+    assert (found.node, found.split_at, found.forks, found.group) == (0, None, 2, 1)
     assert found.decision is Decision.RETROSPECTIVE
 
 
@@ -55,8 +55,8 @@ def test_answers_that_a_place_started_at_the_prompt_belong_to_the_tree_of_that_p
     assert places(growth.on_idle(tree)) == [(0, None, 1), (2, 1, 1)]
     # Its first token came from a place, so it is none; its second is the most surprising one left in tree 1.
     growth.on_node(tree, add_node(tree, 0, [-8.0, -3.0], sibling=2, group=1))
-    growth.on_node(tree, add_node(tree, 2, [-0.1], cut=1, sibling=1, group=2))
-    assert [(at.node, at.cut, at.group) for at in growth.on_idle(tree)] == [(3, 1, 1), (0, None, 2)]
+    growth.on_node(tree, add_node(tree, 2, [-0.1], split_at=1, sibling=1, group=2))
+    assert [(at.node, at.split_at, at.group) for at in growth.on_idle(tree)] == [(3, 1, 1), (0, None, 2)]
 
 
 def test_the_first_token_of_a_branch_from_a_place_is_none():
@@ -64,8 +64,8 @@ def test_the_first_token_of_a_branch_from_a_place_is_none():
     growth = growth_of(tree, chains=1, places=1, rounds=2)
     growth.on_node(tree, add_node(tree, 0, [-0.1, -0.5, -0.2]))
     assert places(growth.on_idle(tree)) == [(1, 1, 2)]
-    growth.on_node(tree, add_node(tree, 1, [-9.0, -0.1], cut=1, sibling=1))
-    growth.on_node(tree, add_node(tree, 1, [-9.0, -0.3], cut=1, sibling=2))
+    growth.on_node(tree, add_node(tree, 1, [-9.0, -0.1], split_at=1, sibling=1))
+    growth.on_node(tree, add_node(tree, 1, [-9.0, -0.3], split_at=1, sibling=2))
     assert places(growth.on_idle(tree)) == [(3, 1, 2)]
 
 
@@ -82,9 +82,9 @@ def test_a_place_is_taken_once_and_later_rounds_look_at_new_answers_too():
     growth = growth_of(tree, chains=1, places=1, rounds=3, forks=1)
     growth.on_node(tree, add_node(tree, 0, [-0.1, -3.0, -1.0]))
     assert places(growth.on_idle(tree)) == [(1, 1, 1)]
-    growth.on_node(tree, add_node(tree, 1, [-0.1, -2.0], cut=1, sibling=1))
+    growth.on_node(tree, add_node(tree, 1, [-0.1, -2.0], split_at=1, sibling=1))
     assert places(growth.on_idle(tree)) == [(2, 1, 1)]
-    growth.on_node(tree, add_node(tree, 2, [-0.1], cut=1, sibling=1))
+    growth.on_node(tree, add_node(tree, 2, [-0.1], split_at=1, sibling=1))
     assert places(growth.on_idle(tree)) == [(1, 2, 1)]
 
 
@@ -101,7 +101,7 @@ def test_a_branch_that_begins_before_the_stop_token_is_open_again():
     growth = growth_of(tree, chains=1, places=1, rounds=2, stop_token_ids=[77])
     growth.on_node(tree, add_node(tree, 0, [-0.1, -1.0, -2.0], ids=[1, 2, 77]))
     assert places(growth.on_idle(tree)) == [(1, 2, 2)]
-    growth.on_node(tree, add_node(tree, 1, [-0.1, -7.0], cut=2, sibling=1))
+    growth.on_node(tree, add_node(tree, 1, [-0.1, -7.0], split_at=2, sibling=1))
     assert places(growth.on_idle(tree)) == [(2, 1, 2)]
 
 

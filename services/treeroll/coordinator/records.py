@@ -117,7 +117,7 @@ def final_header(live: LiveTree, header: pb.Tree) -> pb.Tree:
     header.ledger.CopyFrom(_ledger(live.ledger))
     header.n_censored = live.n_censored
     header.lost_tokens_max = live.lost_tokens_max
-    header.has_cuts = bool(live.tree.cuts)
+    header.has_cuts = bool(live.tree.splits)
     rewards = {leaf: value for leaf, value in live.tree.rewards.items() if value is not None}
     errors = {leaf for leaf, value in live.tree.rewards.items() if value is None} - live.abstained
     if live.run.spec.judge == live.run.spec.scorer:  # then what it said of inner nodes is in force as well
@@ -225,7 +225,7 @@ def shape_of(tree: pb.Tree) -> TreeShape:
 
 
 def _weightless(node: pb.Node) -> bool:
-    """As core.tree.Node.weightless, but for parts of a cut node, of which the first alone says what is inserted."""
+    """As core.tree.Node.weightless, but for parts of a split node, of which the first alone says what is inserted."""
     own = any(map(node.HasField, ("temperature", "max_tokens", "model"))) or node.inserted_tokens > 0
     return own or node.decision == Decision.RETROSPECTIVE.value
 

@@ -55,8 +55,8 @@ class RewardDesk:
             raise UnknownNode(f"tree {report.tree_id} has no node '{report.path}'")
         if node.number >= stored:
             raise InvalidInput(
-                f"node '{report.path}' of tree {report.tree_id} is the beginning of a segment that was cut, and takes "
-                f"no rewards; report those of the nodes below it"
+                f"node '{report.path}' of tree {report.tree_id} is the beginning of a segment that was split, and "
+                f"takes no rewards; report those of the nodes below it"
             )
         scorer, version = report.scorer or records.CLIENT_SCORER, report.version or 1
         known = next((r for r in node.rewards if (r.scorer, r.version) == (scorer, version)), None)

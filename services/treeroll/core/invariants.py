@@ -36,9 +36,9 @@ def _of_tree(live: LiveTree) -> Iterator[Finding]:
         yield "TreeWellFormed", f"tree {name}: {len(live.tree.leaves)} leaves exceed the policy's cap"
     for node in live.tree.nodes[1:]:
         parent = live.tree.nodes[node.parent]
-        cut = node.token_start != parent.total
-        whole = (node.parent, node.token_start - parent.token_start) in live.tree.cuts if cut else True
-        if node.parent >= node.number or node.depth != parent.depth + (not cut) or not whole:
+        inside = node.token_start != parent.total
+        whole = (node.parent, node.token_start - parent.token_start) in live.tree.splits if inside else True
+        if node.parent >= node.number or node.depth != parent.depth + (not inside) or not whole:
             yield "TreeWellFormed", f"tree {name}: node {node.number} does not continue its parent {node.parent}"
     indices = [(node.parent, node.token_start, node.sibling_index) for node in live.tree.nodes[1:]]
     if len(set(indices)) != len(indices):

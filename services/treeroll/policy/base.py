@@ -41,9 +41,9 @@ class Limits:
 class Expansion:
     """A decision about one node.
 
-    `forks` new branches start at the node, beside the branch that made it; after its first `cut` tokens, if that is set
-    (at least 1 and fewer than it has), and then the node may be a leaf too. `resume` lets that branch go on if it is
-    held there (hold mode), under the same decision; it means nothing for a branch that runs on by itself. `group`
+    `forks` new branches start at the node, beside the branch that made it; after its first `split_at` tokens, if that
+    is set (at least 1 and fewer than it has), and then the node may be a leaf too. `resume` lets that branch go on if
+    it is held there (hold mode), under the same decision; it means nothing for a branch that runs on by itself. `group`
     labels the new branches, 1 or more, where credit is to compare their leaves with others of the same label; 0 is no
     label, and forks inherit none.
 
@@ -65,7 +65,7 @@ class Expansion:
     decision: Decision = Decision.BOUNDARY
     group: int = 0
     resume: bool = True
-    cut: int | None = None
+    split_at: int | None = None
     temperature_scale: float = 1.0
     max_tokens: int | None = None
     insert: str = ""

@@ -18,7 +18,7 @@ class Needs:
     rewards: bool = False
     """`on_idle` reads `tree.rewards`: it is then called only once every leaf has been scored. Runs need a scorer."""
     tokens: bool = False
-    """The `tokens` of nodes are read, or nodes are cut; of a prune policy, a segment's `tokens` and `recent`."""
+    """The `tokens` of nodes are read, or nodes are split; of a prune policy, a segment's `tokens` and `recent`."""
     text: bool = False
     """The `text` of nodes is read."""
     entropy: float | None = None

@@ -1,7 +1,7 @@
 """From stored records to a whole tree, in two steps that may happen on different machines.
 
 `joined` makes a message of a tree's records without reading them, so the service hands trees on at the cost of a copy.
-`complete` adds what depends on the whole tree: parts of cut nodes, paths, depth-first order and intervals, "open"
+`complete` adds what depends on the whole tree: parts of split nodes, paths, depth-first order and intervals, "open"
 status, values.
 """
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from treeroll.pb.v1 import common_pb2 as pb
-from treeroll.tree.cuts import Head, Split, split
+from treeroll.tree.splits import Head, Split, split
 
 BYTES = 4  # of a token id, a logprob or an entropy
 
@@ -30,7 +30,7 @@ def path_text(path: Sequence[pb.Node]) -> str:
 def split_nodes(tree: pb.Tree) -> None:
     """Split every node that another begins inside of, in place. A tree that is split already stays as it is.
 
-    The parts are appended; a node keeps its number and what lies behind its last cut.
+    The parts are appended; a node keeps its number and what lies behind its last split.
     """
     nodes = sorted(tree.nodes, key=lambda node: node.number)
     starts = [node.token_start for node in nodes]
@@ -73,7 +73,7 @@ def _leave_tails(nodes: list[pb.Node], done: Split, chars: dict[tuple[int, int],
 
 
 def _continues(part: pb.Node) -> None:
-    """The part of a node behind a cut: the request that made it did not begin there."""
+    """The part of a node behind a split: the request that made it did not begin there."""
     part.sibling_index = 0
     for field in ("cached_tokens", "recomputed_tokens", "parent_chars", "inserted_tokens"):
         part.ClearField(field)

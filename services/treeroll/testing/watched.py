@@ -74,10 +74,10 @@ def _flaws(tree: Tree, expansion: Any) -> list[str]:
         return [f"expands node {expansion.node!r}, and there is none"]
     flaws = []
     node = tree.nodes[expansion.node]
-    if expansion.cut is None and node.status is not NodeStatus.INNER:
+    if expansion.split_at is None and node.status is not NodeStatus.INNER:
         flaws.append(f"expands node {expansion.node}, where the path has ended")
-    if expansion.cut is not None and (node.number == 0 or expansion.cut not in node.own[1:]):
-        flaws.append(f"cuts node {expansion.node} of {node.n_tokens} tokens after {expansion.cut!r}")
+    if expansion.split_at is not None and (node.number == 0 or expansion.split_at not in node.own[1:]):
+        flaws.append(f"splits node {expansion.node} of {node.n_tokens} tokens after {expansion.split_at!r}")
     if not isinstance(expansion.forks, int) or expansion.forks < 0:
         flaws.append(f"asks for {expansion.forks!r} forks")
     if not isinstance(expansion.reason, BranchReason) or not isinstance(expansion.decision, Decision):
@@ -96,8 +96,8 @@ def _undeclared(needs: Needs, expansion: Expansion) -> Iterator[str]:
         yield f"names model {expansion.model!r}, and does not have it in needs.models"
     if not declares(needs, expansion.insert):
         yield f"inserts {expansion.insert!r}, and does not have it in needs.inserts"
-    if expansion.cut is not None and not needs.tokens:
-        yield f"cuts node {expansion.node}, and does not have needs.tokens"
+    if expansion.split_at is not None and not needs.tokens:
+        yield f"splits node {expansion.node}, and does not have needs.tokens"
 
 
 def _picture(tree: Tree) -> object:
@@ -107,5 +107,5 @@ def _picture(tree: Tree) -> object:
         (*tree.pruned,),
         (*tree.rewards.items(),),
         (*tree.values.items(),),
-        (*tree.cuts.items(),),
+        (*tree.splits.items(),),
     )

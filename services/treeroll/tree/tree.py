@@ -7,9 +7,9 @@ from treeroll.tree.node import LEAF, PRUNED, Node, Tokens
 
 # Characters of path text before a segment that a finish test sees, so that an answer may straddle a boundary.
 TAIL_CHARS = 256
-# In the path of a node that begins inside its parent: CUT - (tokens of the parent before it), then its sibling index.
-# Above every sibling index, so that what follows the whole parent sorts first, then what begins at later cuts.
-CUT = 1 << 32
+# In the path of a node that begins inside its parent: SPLIT - (tokens of the parent before it), then its sibling index.
+# Above every sibling index, so that what follows the whole parent sorts first, then what begins at later splits.
+SPLIT = 1 << 32
 
 
 @dataclass(slots=True)
@@ -26,8 +26,8 @@ class Tree:
     rewards: dict[int, float | None] = field(default_factory=dict)
     # Held node -> what the run's judge says of the path to it, None if it failed. Only in runs with a judge.
     values: dict[int, float | None] = field(default_factory=dict)
-    # (node, its tokens kept) -> sibling indices handed out where it was cut; 0 is the node's own continuation.
-    cuts: dict[tuple[int, int], int] = field(default_factory=dict)
+    # (node, its tokens kept) -> sibling indices handed out where it was split; 0 is the node's own continuation.
+    splits: dict[tuple[int, int], int] = field(default_factory=dict)
 
     @classmethod
     def planted(cls, tree_id: str, seed: int, prompt_tokens: int) -> "Tree":
@@ -57,14 +57,14 @@ class Tree:
         return nodes[::-1]
 
     def path(self, number: int) -> tuple[int, ...]:
-        """Sibling indices from the root down, and cuts: the node's name, independent of time and place."""
+        """Sibling indices from the root down, and splits: the node's name, independent of time and place."""
         nodes, indices = self.nodes, []
         while number != 0:
             node = nodes[number]
             indices.append(node.sibling_index)
             number = node.parent
-            if self.cuts and node.token_start < nodes[number].total:
-                indices.append(CUT - (node.token_start - nodes[number].token_start))
+            if self.splits and node.token_start < nodes[number].total:
+                indices.append(SPLIT - (node.token_start - nodes[number].token_start))
         return tuple(reversed(indices))
 
     def tokens_before(self, number: int, total: int, count: int) -> Tokens:
@@ -90,7 +90,7 @@ class Tree:
         return before
 
     def completion_text(self, number: int) -> str:
-        """Text of the path down to the end of the node, which no cut leads to. Only in runs whose policy reads text."""
+        """Text of the path down to the node's end, which no split leads to. Only in runs whose policy reads text."""
         return "".join(node.text or "" for node in self.lineage(number))
 
     def completion_tokens(self, number: int) -> int:

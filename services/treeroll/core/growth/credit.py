@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.policy.base import AdvantageEstimator, CreditTree
-from treeroll.tree.cuts import split
 from treeroll.tree.node import Node
+from treeroll.tree.splits import split
 from treeroll.tree.tree import Tree
 
 
 @dataclass(slots=True)
 class TreeShape:
-    """What credit needs of a tree, its cut nodes split. Lists are indexed by node number; the root is 0."""
+    """What credit needs of a tree, its nodes split. Lists are indexed by node number; the root is 0."""
 
     parents: list[int]
     weightless: list[bool]  # of branches that path weights leave out, see `path_weights`
@@ -32,7 +32,7 @@ class TreeShape:
             live.tree.in_path_order(live.tree.leaves),
             [node.origin.group for node in nodes],
         )
-        if live.tree.cuts:
+        if live.tree.splits:
             shape._split(live.tree)
         return shape
 

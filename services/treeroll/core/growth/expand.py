@@ -1,4 +1,4 @@
-"""Decisions become branches: forks where a node ends, cuts inside of it, and held branches that go on."""
+"""Decisions become branches: forks where a node ends, splits inside of it, and held branches that go on."""
 
 from treeroll.core.model.branch import Branch, BranchEvent
 from treeroll.core.model.live_tree import LiveTree
@@ -7,7 +7,7 @@ from treeroll.errors import BrokenInvariant
 from treeroll.policy.base import Expansion
 from treeroll.tree.node import BranchReason, Decision, Node
 from treeroll.tree.rng import hash64
-from treeroll.tree.tree import CUT, path_name
+from treeroll.tree.tree import SPLIT, path_name
 
 # Looked up for every expansion, see node.LEAF.
 RETROSPECTIVE = Decision.RETROSPECTIVE
@@ -36,7 +36,9 @@ def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
         inserted = state.settings.encode(expansion.insert) if expansion.insert else None
         for _ in range(expansion.forks):
             branch = (
-                _fork(live, node, expansion) if expansion.cut is None else _cut(live, node, expansion.cut, expansion)
+                _fork(live, node, expansion)
+                if expansion.split_at is None
+                else _split(live, node, expansion.split_at, expansion)
             )
             branch.group = expansion.group
             if model:
@@ -78,14 +80,14 @@ def _fork(live: LiveTree, node: Node, expansion: Expansion) -> Branch:
     return branch
 
 
-def _cut(live: LiveTree, node: Node, kept: int, expansion: Expansion) -> Branch:
+def _split(live: LiveTree, node: Node, kept: int, expansion: Expansion) -> Branch:
     """A branch that begins after the node's first `kept` tokens."""
     tree = live.tree
     if node.tokens is None or kept not in node.own[1:]:
-        detail = f"tree {live.tree_id}: node {node.number} of {node.n_tokens} tokens cannot be cut after {kept}"
+        detail = f"tree {live.tree_id}: node {node.number} of {node.n_tokens} tokens cannot be split after {kept}"
         raise BrokenInvariant("TreeWellFormed", detail)
-    index = tree.cuts.get((node.number, kept), 1)
-    tree.cuts[node.number, kept] = index + 1
+    index = tree.splits.get((node.number, kept), 1)
+    tree.splits[node.number, kept] = index + 1
     branch = Branch(
         live.started,
         node.number,
@@ -97,7 +99,7 @@ def _cut(live: LiveTree, node: Node, kept: int, expansion: Expansion) -> Branch:
         expansion.decision,
         live.boundaries,
     )
-    branch.seed = hash64(tree.seed, path_name((*tree.path(node.number), CUT - kept)), index)
+    branch.seed = hash64(tree.seed, path_name((*tree.path(node.number), SPLIT - kept)), index)
     return branch
 
 

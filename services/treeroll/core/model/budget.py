@@ -10,7 +10,7 @@ STOP_LAG_TOKENS = 32
 class Budget:
     """Caps of a run; None is no cap. `tokens` to `tool_calls` are totals of the whole run.
 
-    `leaves` are complete ones. An expansion is a branch beside a tree's initial ones (a fork, a fallback, a cut) that
+    `leaves` are complete ones. An expansion is a branch beside a tree's initial ones (a fork, a fallback, a split) that
     has made a segment of its own. A tool call is one that was answered. Time ends `seconds` after the run was created,
     or at `deadline` (seconds since the Unix epoch), whichever comes first. `tokens_per_second` is the rate of a token
     bucket that holds `burst_tokens`, full at first. `task_tokens` are for all trees of one task id, over all epochs,

@@ -73,13 +73,13 @@ class Echo:
             return self
 
     def __init__(self, params: Params, limits: Limits) -> None:
-        cut = LeafCount(
+        count = LeafCount(
             "answers * max_width",
             lambda answers, max_width: answers * max_width,
             {"answers": params.answers, "max_width": params.max_width},
             least={"max_width": 2},
         )
-        within_leaves(self.name, cut, limits)
+        within_leaves(self.name, count, limits)
         if params.min_depth >= limits.max_tokens:
             raise InvalidInput(
                 f"branch policy 'echo': min_depth {params.min_depth} allows no place before token "
@@ -137,9 +137,9 @@ class EchoGrowth:
     def _at(self, tree: Tree, place: Place) -> Expansion:
         """More answers from before a token; the first token of a node follows its whole parent."""
         node = tree.nodes[place.node]
-        number, cut = (node.number, place.position) if place.position else (node.parent, None)
+        number, split_at = (node.number, place.position) if place.position else (node.parent, None)
         forks = place.width - 1
-        return Expansion(number, forks, BranchReason.FORK, Decision.RETROSPECTIVE, resume=False, cut=cut)
+        return Expansion(number, forks, BranchReason.FORK, Decision.RETROSPECTIVE, resume=False, split_at=split_at)
 
     def _look(self, tree: Tree, node: Node) -> None:
         answer = tree.path(node.number)[0]

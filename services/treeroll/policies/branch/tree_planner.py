@@ -99,9 +99,9 @@ class TreePlannerGrowth:
         kept = total - node.token_start
         if node.sampled <= kept < node.n_tokens:
             return None
-        cut = kept if kept < node.n_tokens else None
+        split_at = kept if kept < node.n_tokens else None
         return Expansion(
-            node.number, self._params.forks, BranchReason.FORK, Decision.RETROSPECTIVE, resume=False, cut=cut
+            node.number, self._params.forks, BranchReason.FORK, Decision.RETROSPECTIVE, resume=False, split_at=split_at
         )
 
 

@@ -105,9 +105,15 @@ class EPTreeGrowth:
 
     def _at(self, node: Node, position: int) -> Expansion:
         """New answers from before a token; the first token of a node follows its whole parent."""
-        number, cut = (node.number, position) if position else (node.parent, None)
+        number, split_at = (node.number, position) if position else (node.parent, None)
         return Expansion(
-            number, self._params.forks, BranchReason.FORK, Decision.RETROSPECTIVE, node.group, resume=False, cut=cut
+            number,
+            self._params.forks,
+            BranchReason.FORK,
+            Decision.RETROSPECTIVE,
+            node.group,
+            resume=False,
+            split_at=split_at,
         )
 
     def _surprising(self, tree: Tree, node: Node) -> Iterator[tuple[float, int]]:

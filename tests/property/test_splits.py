@@ -1,9 +1,9 @@
-"""Splitting cut nodes, against a tree that is built token by token."""
+"""Splitting nodes, against a tree that is built token by token."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treeroll.tree.cuts import split
+from treeroll.tree.splits import split
 
 PROMPT = 3
 
@@ -51,18 +51,18 @@ def test_every_path_keeps_its_tokens_and_no_node_begins_inside_another(tree):
 
 
 @given(trees())
-def test_only_cut_nodes_change(tree):
+def test_only_split_nodes_change(tree):
     parents, starts, sizes = tree
     done = split(parents, starts, sizes)
-    cut = {
+    divided = {
         parent for number, parent in enumerate(parents) if number and starts[number] < starts[parent] + sizes[parent]
     }
-    assert set(done.tails()) == cut
-    if not cut:
+    assert set(done.tails()) == divided
+    if not divided:
         assert done.parents == parents
 
 
-def test_a_node_that_is_cut_twice_becomes_three():
+def test_a_node_that_is_split_twice_becomes_three():
     # Node 1 holds tokens 3 to 9; 2 begins after two of them, 3 after four, 4 behind it.
     done = split([0, 0, 1, 1, 1], [0, 3, 5, 7, 9], [3, 6, 2, 2, 2])
     assert done.heads == [(1, 0, 2), (1, 2, 4)]
@@ -70,6 +70,6 @@ def test_a_node_that_is_cut_twice_becomes_three():
     assert done.tails() == {1: 4}
 
 
-def test_a_child_that_does_not_lie_behind_its_parents_beginning_is_no_cut():
+def test_a_child_that_does_not_lie_behind_its_parents_beginning_is_no_split():
     assert split([0, 0, 1], [0, 3, 3], [3, 4, 2]).heads == []
     assert split([0, 0, 1], [0, 3, 9], [3, 4, 2]).heads == []

@@ -18,9 +18,9 @@ class Head(NamedTuple):
 
 
 class Split(NamedTuple):
-    """A tree with its cut nodes split.
+    """A tree with its nodes split.
 
-    A node keeps its number and is what lies behind its last cut; the parts before are `heads`, numbered on from the
+    A node keeps its number and is what lies behind its last split; the parts before are `heads`, numbered on from the
     last node in the order of this list. `parents` are of all of them.
     """
 
@@ -28,7 +28,7 @@ class Split(NamedTuple):
     heads: list[Head]
 
     def tails(self) -> dict[int, int]:
-        """Cut node -> tokens that its heads took."""
+        """Split node -> tokens that its heads took."""
         return {head.node: head.end for head in self.heads}
 
 
@@ -36,18 +36,18 @@ def split(parents: Sequence[int], starts: Sequence[int], sizes: Sequence[int]) -
     """Split every node that a child begins inside of.
 
     By node number: parent (the root is 0 and its own), position of the first token, tokens. A child that begins before
-    its parent, or behind its end, is no cut but a broken record, and left for audits to find.
+    its parent, or behind its end, is no split but a broken record, and left for audits to find.
     """
-    cuts: defaultdict[int, set[int]] = defaultdict(set)
+    places: defaultdict[int, set[int]] = defaultdict(set)
     for number in range(1, len(parents)):
         kept = starts[number] - starts[parents[number]]
         if 0 < kept < sizes[parents[number]]:
-            cuts[parents[number]].add(kept)
+            places[parents[number]].add(kept)
     heads: list[Head] = []
     numbers: dict[tuple[int, int], int] = {}
-    for node in sorted(cuts):
+    for node in sorted(places):
         start = 0
-        for end in sorted(cuts[node]):
+        for end in sorted(places[node]):
             numbers[node, end] = len(parents) + len(heads)
             heads.append(Head(node, start, end))
             start = end

@@ -40,7 +40,7 @@ async def test_samples_join_the_tokens_and_texts_of_split_segments() -> None:
         for tree in trees:
             nodes = {node.node_id: node for node in tree.nodes}
             split = [node for node in tree.nodes if node.depth > 1]
-            assert split, "a round of two places cuts every trunk"
+            assert split, "a round of two places splits every trunk"
             for node in split:
                 parent = nodes[node.parent_id or ""]
                 assert node.token_start == parent.token_start + len(parent.token_ids)
@@ -53,7 +53,7 @@ async def test_samples_join_the_tokens_and_texts_of_split_segments() -> None:
         assert (await (await connect_async(service.address)).audit()).violations == []
 
 
-async def test_paths_below_a_cut_weigh_nothing_and_the_first_answers_weigh_one_in_all() -> None:
+async def test_paths_below_a_split_weigh_nothing_and_the_first_answers_weigh_one_in_all() -> None:
     async with local_service() as service:
         _, trees = await grow(service)
         for tree in trees:
@@ -72,11 +72,11 @@ async def test_credit_of_a_split_tree_is_the_same_from_memory_and_from_the_store
                 assert [s.advantages.tolist() for s in after.samples] == [s.advantages.tolist() for s in tree.samples]
 
 
-async def test_the_beginning_of_a_cut_segment_takes_no_rewards() -> None:
+async def test_the_beginning_of_a_split_segment_takes_no_rewards() -> None:
     async with local_service() as service:
         run, trees = await grow(service)
         head = next(node for node in trees[0].nodes if node.depth == 1 and node.status == "inner")
-        with pytest.raises(InvalidInput, match="segment that was cut"):
+        with pytest.raises(InvalidInput, match="segment that was split"):
             await run.report_rewards([(trees[0].tree_id, head.node_id, 1.0)])
 
 
@@ -88,7 +88,7 @@ async def test_what_every_engine_generated_is_in_a_sample_or_counted_as_waste() 
         assert status.ledger.spent == unique + status.wasted_tokens
 
 
-async def test_a_growing_tree_can_be_looked_at_while_it_is_cut() -> None:
+async def test_a_growing_tree_can_be_looked_at_while_it_is_split() -> None:
     async with local_service() as service:
         service.start_replica("r0", slots=1)
         client = await connect_async(service.address)
