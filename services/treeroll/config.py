@@ -110,7 +110,8 @@ class RunConfig(Config):
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     """Whatever else is limited."""
     scorer: str | None = None
-    """`math`, `exact`, `arith`, `regex:PATTERN`, `python:module:function`, `http://...`, `client` (written back)."""
+    """`math`, `math:boxed`, `exact`, `arith`, `regex:PATTERN`, `python:module:function`, `http://...`, `client`: see
+    docs/tasks-and-scorers.md."""
     judge: str | None = None
     """Scorer of unfinished paths, from 0 to 1, for branch policies whose `value` is `judge`; written like `scorer`."""
     scorer_timeout_s: float = Field(default=10.0, gt=0.0, le=3600.0)

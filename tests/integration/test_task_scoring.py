@@ -1,13 +1,21 @@
 """Tasks and their scorer through a whole service: abstentions, and tasks that a scorer can make nothing of."""
 
+import json
 import logging
 import re
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from treeroll.cli.job import execute
+from treeroll.cli.preflight import Request, make_plan
+from treeroll.cli.settings import rollout_settings
 from treeroll.client import AsyncRun, TreeRecord, connect_async
 from treeroll.errors import InvalidInput
+from treeroll.results.directory import Mode
 from treeroll.testing.service import LocalService, local_service
 
 FUNCTIONS = "tests.support.scorer_functions"
@@ -142,3 +150,37 @@ async def test_a_python_scorer_that_the_service_has_not_is_looked_for_on_the_ser
             with pytest.raises(InvalidInput) as caught:
                 await client.create_run("r", **{**RUN, **changes, name: scorer})
             assert str(caught.value) == message.format(address=service.address)
+
+
+async def test_a_rollout_over_shards_of_another_project_is_scored_by_its_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Float answers with a gap, messages' fields beside them, in two Parquet shards."""
+    shards = tmp_path / "data"
+    shards.mkdir()
+    rewards = [{"style": "rule", "ground_truth": value} for value in (36.0, None, 38.0, 39.0)]
+    for number in range(2):
+        rows = {
+            "question": [task["prompt"] for task in PROMPTS[2 * number : 2 * number + 2]],
+            "reward_model": rewards[2 * number : 2 * number + 2],
+            "rate": [0.5, float("nan")],
+        }
+        pq.write_table(pa.table(rows), shards / f"train-{number}.parquet")
+    settings = rollout_settings(
+        None, ["tasks.prompt=question", "tasks.answer=reward_model.ground_truth"], {"run": {**RUN, "scorer": "arith"}}
+    )
+    out = tmp_path / "out"
+    async with local_service() as service:
+        service.start_replica("r0", slots=32)
+        await service.joined()
+        request = Request(shards, out, Mode.REFUSE, service.address, None, False, settings, ())
+        assert await execute(make_plan(request)) == 0
+    samples = pq.read_table(out / "samples.parquet").to_pylist()
+    statuses = {(sample["task_id"], sample["reward_status"]) for sample in samples}
+    assert statuses == {("task-1", "ok"), ("task-2", "error"), ("task-3", "ok"), ("task-4", "ok")}
+    assert {sample["reward"] for sample in samples if sample["task_id"] == "task-1"} <= {0.0, 1.0}
+    assert any(sample["reward"] == 1.0 for sample in samples)
+    said = capsys.readouterr().err
+    assert said.count("note: field 'rate': NaN and other values that mean 'none' count as null") == 1
+    assert "note: scorer 'arith' cannot score 1 of 4 tasks" in said
+    assert json.loads((out / "run.json").read_text())["task_fields"]["answer"] == "reward_model.ground_truth"

@@ -26,7 +26,7 @@ def rollout(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="math, exact, arith, regex:PATTERN, python:module:function, http://...; without one, no rewards.",
+            help="math, math:boxed, exact, arith, regex:PATTERN, python:module:function, http://...; none: no rewards.",
             rich_help_panel=TREES,
             show_default=False,
         ),
