@@ -1,5 +1,7 @@
 r"""Scorer math: answers are found where they are given, and nowhere else."""
 
+# ruff: noqa: RUF001 - signs that look like others are the point
+
 import pytest
 
 from treeroll.errors import InvalidInput
@@ -40,6 +42,21 @@ def score(completion: str, answer: str, prompt: str = "", scorer: registry.Score
         "The answer is not 25.",
         "The answer isn't 25.",
         "The answer is not clear. 25?",
+        "The answer can't be 25",
+        "The answer could be 25",
+        "The answer cannot be equal to 25",
+        "The answer isn’t 25.",
+        "The answer is > 25",
+        "The answer is < 25",
+        "The answer is 25 pi",
+        "The answer is 25 sqrt(2)",
+        "The answer is 25 log 2",
+        "The answer is 25 x",
+        "The answer is 25 x + 1",
+        "The answer is .25",
+        "\\boxed{24 1}",
+        "\\boxed{12 13}",
+        "The answer is 24 1",
         "I do not know what the answer is. 25 is a guess.",
         "You asked for $16 + 9$ and I do not know.",
         "You asked for \\(16+9\\), which I do not know.",
@@ -77,6 +94,16 @@ def test_no_answer_is_found_where_none_was_given(completion: str) -> None:
         "\\boxed{25 \\text{ apples}}",
         "The answer is 25.",
         "The answer is 16 + 9.",
+        "The answer is ≈ 25",
+        "The answer is 25 (apples).",
+        "**Answer**\n> 25",
+        "Answer => 25",
+        "\\boxed {25}",
+        "\\boxed 25.",
+        "\\fbox{25}",
+        "\\boxed{25.}",
+        "\\boxed{25.\\,}",
+        "\\boxed{**25**}",
         "The answer is 16 + 9 = 25.",
         "The answer is: **25**",
         "the answer to your question (16 + 9) is 25, I think.",
@@ -137,6 +164,65 @@ def test_an_answer_is_found_however_it_is_given(completion: str) -> None:
 )
 def test_answers_of_all_kinds_are_read(completion: str, answer: str) -> None:
     assert score(completion, answer) == 1.0
+
+
+# Numbers and signs in notations that math-verify does not know: each is one value.
+NOTATIONS = [
+    ("1500", ["1.5e3", "1.5E+3", "1.5 x 10^3", "1.5 × 10^3", "1.5*10**3", "1.5 \\times 10^{3}", "15e2", "1.5e3."]),
+    ("0.00003", ["3e-5", "3E-05", "3 × 10⁻⁵", "3\\cdot10^{-5}", ".00003"]),
+    ("-3", ["−3", "–3", "- 3", "－３", "minus 3", "negative 3", "-3.0"]),
+    ("25", ["٢٥", "२५", "２５", "25€", "€25", "£25", "¥25", "5²", "25°", "5**2", "5^{2}", "25.", "2.5e1"]),
+    ("0.5", [".5", "½", "1/2", "1⁄2", "50%", "\\frac12"]),
+    ("1.5", ["1½", "1 1/2", "1 \\frac{1}{2}", "1\\frac12", "3/2", "1.50"]),
+    ("1234567", ["1,234,567", "1 234 567", "1\\,234\\,567", "1{,}234{,}567", "1\u202f234\u202f567", "1_234_567"]),
+    ("2\\sqrt{3}", ["2√3", "2 sqrt(3)", "2 sqrt 3", "2\\sqrt3"]),
+    ("\\frac{\\pi}{2}", ["π/2", "½π", "pi/2", "\\pi/2"]),
+    ("x^2", ["x²", "x**2", "x^{2}"]),
+    ("\\sin(x)", ["sin(x)", "sin x", "\\sin x"]),
+    ("\\infty", ["∞", "infinity", "+∞"]),
+    ("6.6e-34", ["66e-35", "6.60 \\times 10^{-34}", "0.66e-33"]),
+    ("true", ["True", "TRUE", "\\text{true}"]),
+]
+
+
+@pytest.mark.parametrize(("plain", "others"), NOTATIONS, ids=lambda part: part if isinstance(part, str) else "")
+def test_every_notation_of_a_value_is_that_value_in_answers_and_golds(plain: str, others: list[str]) -> None:
+    wrong = [other for other in others if score(f"\\boxed{{{other}}}", plain) != 1.0]
+    wrong += [other for other in others if score(f"\\boxed{{{plain}}}", other) != 1.0]
+    stated = [other for other in others if score(f"The answer is {other}", plain) != 1.0]
+    assert (wrong, stated) == ([], [])
+
+
+def test_no_notation_is_another_value() -> None:
+    for number, (plain, _) in enumerate(NOTATIONS):
+        for other, (_, written) in enumerate(NOTATIONS):
+            assert number == other or [one for one in written if score(f"\\boxed{{{one}}}", plain)] == []
+
+
+@pytest.mark.parametrize(
+    "latex",
+    [
+        r"\log_2 3", r"\log_{10} 300", r"x^2 3", r"x^2 300", r"\begin{pmatrix} 1 & 2 \\ 300 & 4 \end{pmatrix}", r"A^*",
+        "5!!", r"2\times 3", r"\cos 36^\circ", r"\sin^2 x", "3-5", r"\sqrt[3]{2}", r"\frac{9 \pi}{2}", "5 min",
+        r"(-\infty, 3)", r"x = 3 \text{ or } x = 5", r"\lfloor x \rfloor", r"0.\overline{6}", "2^10",
+        r"x^3 \times 10^2",
+    ],
+)  # fmt: skip
+def test_latex_is_left_as_it_is(latex: str) -> None:
+    assert MATH._read_gold(latex)[0] == MATH._read(latex)[0]  # type: ignore[attr-defined]
+    assert score(f"\\boxed{{{latex}}}", latex) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer"),
+    [
+        ("4e-7", "1e-7"), ("0.0000004", "0.0000001"), ("\\frac{1}{20000000}", "0.00000006"), ("6.1e-34", "6.6e-34"),
+        ("1 234", "235"), ("11001_3", "11001_2"), ("11001_{16}", "11001_{2}"), ("false", "true"), ("no", "on"),
+    ],
+)  # fmt: skip
+def test_what_looks_alike_is_not_equal(completion: str, answer: str) -> None:
+    assert score(f"\\boxed{{{completion}}}", answer) == 0.0
+    assert score(f"\\boxed{{{answer}}}", answer) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -222,6 +308,9 @@ def test_math_has_no_other_form() -> None:
         "It costs 2 times \\$9.45, or $18.90$.",
         "Natalia sold <<48/2=24>>24 clips.\n#### 18.90",
         "18.90 dollars \\boxed{18.90}",
+        "so it costs $\\boxed 18.90$.",
+        "At $x = 5$ it costs \\fbox{18.90}.",
+        "At $x = 5$ it costs $\\boxed {18.90}$.",
     ],
 )
 def test_a_gold_is_read_however_it_is_written(gold: str) -> None:
@@ -247,6 +336,14 @@ def test_a_gold_that_cannot_be_read_is_an_error_before_any_completion(gold: str)
         "9^{9^{9}}",
         "9**9**9",
         "10^{1000000000}",
+        "1 \\times 10^{999999999}",
+        "1e999999999",
+        "3 \\cdot 10^{999,999,999}",
+        "10^{999\\,999\\,999}",
+        "\\frac{1}{10^{999999999}}",
+        "\\mathrm{10}^{\\text{999999999}}",
+        "(1+1)^{999999999}",
+        "0.1^{-999999999}",
         "2^(2^(2^(2^9)))",
         "1000000!",
         "(10!)!",

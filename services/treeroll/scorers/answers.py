@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from treeroll.boxed import OPENING
 
 _THOUGHTS, _THOUGHTS_END = "<think>", "</think>"
+_OTHER_BOX = re.compile(r"\\(?:boxed|fbox)(?:\s*\{|\s+([^\s{}$\\]+?)(?=[.,;]?(?:[\s$]|\Z)))")
 _JOINT = re.compile(r"[\s$]*(?:,|;|,?\s*\band\b|,?\s*\bor\b)[\s$]*")
 _OPENER = re.compile(r"(?<!\\)\$\$?|\\[(\[]")
 _CLOSER = {
@@ -36,23 +37,28 @@ _VERB = re.compile(
     r"\b(?:to|not|cannot|can't|can|could|couldn't|will|won't|would|should|must|please|i'll|let's)\s+\Z", re.IGNORECASE
 )
 _ABOUT = re.compile(r"(?:not|correct|right|wrong|incorrect|clear|obvious|helpful|below|above|as\s+follows)\b", re.I)
+_DENIES = re.compile(r"n['\u2019]t\b|\b(?:not|never|cannot|no\s+longer|could|might|may)\b", re.IGNORECASE)
 _FILLER = re.compile(
-    r"(?:[\s*_`:=\uff1a>\"“'#]|(?:approximately|about|roughly|around|exactly|therefore|thus|hence|then|so|simply|just|clearly|"
-    r"indeed|equal\s+to|given\s+by|the\s+number|the\s+value)\b)*",
+    r"(?:[\s*_`:=\uff1a\"“'#≈~]|(?<=[\n=-])>|(?:approximately|about|roughly|around|exactly|therefore|thus|hence|then|so|"
+    r"simply|just|clearly|indeed|equal\s+to|given\s+by|the\s+number|the\s+value)\b)*",
     re.IGNORECASE,
 )
 _TOKEN = re.compile(
     r"(?P<list>,?\s*\b(?:and|or)\s+(?=[-\d\\($]))"
     r"|\\(?:text|mathrm|mathbf|textbf|operatorname)\s*\{[^{}]*\}"
     r"|\\[A-Za-z]+|\\[^A-Za-z]"
+    r"|(?:sqrt|sin|cos|tan|log|ln|exp|pi)(?![A-Za-z])"
     r"|(?P<number>\d+(?:,\d{3})*(?:\.\d+)?[A-Za-z]*)"
+    r"|(?P<factor>[A-Za-z](?=\s*(?:[-+*/^=)}\]]|[.,;]?\s*$))|[xX](?=\s*10\b))"
     r"|(?P<letter>[A-Za-z](?![A-Za-z]))"
     r"|(?P<space>[ \t]+)"
     r"|(?P<stop>[.;?!](?=\s|$)|</)"
     r"|[^A-Za-z\n]"
 )
 _NUMBER = re.compile(
-    r"\s*[*_]*(?P<number>[-+\u2212]?[$€£]?\d[\d,]*(?:\.\d+)?(?:\s*/\s*\d+)?\s*\\?%?|-?\\d?frac\{-?\d+\}\{\d+\})[*_]*\.?\s*"
+    r"\s*[*_]*(?P<number>[-+\u2212\u2013]?\s?[$€£¥₹]?"
+    r"(?:(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?(?:\s+\d+(?=\s*/))?(?:\s*/\s*\d+)?|\d*[\u00bc-\u00be\u2150-\u215e])"
+    r"\s*\\?[%€°]?|-?\\d?frac\{-?\d+\}\{\d+\})[*_]*\.?\s*"
 )
 _LEFT_SIDE = re.compile(r"[*_\s]*[A-Za-z]\s*|[\d\s+*/^().,=%\u00d7\u00f7\u2212-]*")
 _ASKS = re.compile(r"(?:\banswers?(?:\s+is\s*:?|\s*[:=])|<answer>|\\boxed\{|####)\s*\Z", re.IGNORECASE)
@@ -68,6 +74,7 @@ def behind_thoughts(completion: str, question: str = "") -> str:
 
 def boxed(text: str) -> str | None:
     r"""Content of the last \boxed{...}, or of the last joined ones with commas between; None if it never closes."""
+    text = _OTHER_BOX.sub(lambda box: OPENING + (f"{box[1]}}}" if box[1] else ""), text)  # as MATH has them, too
     boxes = list(_boxes(text))
     if not boxes or text.find(OPENING, boxes[-1].end) >= 0:
         return None
@@ -208,7 +215,7 @@ def _stated(text: str) -> str | None:
         if says is None or _VERB.search(text[max(0, mention.start() - 16) : mention.start()]):
             continue
         start = _FILLER.match(text, says.end()).end()  # type: ignore[union-attr]  # it matches nothing, too
-        if _ABOUT.match(text, start):
+        if _DENIES.search(says[0]) or _ABOUT.match(text, start):
             continue
         return _given(text, start) or None
     return None
@@ -239,7 +246,7 @@ def _expression(line: str) -> str:
         if not token["space"]:
             before = token[0]
         position = token.end()
-    return found.strip(" \t*_`\"'.,;:=<")
+    return found.lstrip(" \t*_`\"',;:=").rstrip(" \t*_`\"'.,;:=<([{")
 
 
 def _may_follow(before: str, found: str) -> bool:

@@ -13,7 +13,9 @@ MAX_DIGITS = 100_000  # of a power of two numbers
 MAX_FACTORIAL = 10_000
 MAX_TWICE = 7  # n of (n!)!, and of a power to n!
 
-_GROUPING = re.compile(r"\\left|\\right|[\s{}()\[\]]")
+_STYLE = re.compile(r"\\(?:left|right|text|mathrm|mathbf)(?![A-Za-z])|\\[,;:! ]")
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_GROUPING = re.compile(r"(?<=\d)\{?,\}?(?=\d{3})|[\s{}()\[\]]")
 _POWERS = re.compile(r"[\w.]+(?:\^[-+]?[\w.]+)+")
 _FACTORIAL = re.compile(r"(\^?)(\d+)(!+)")
 
@@ -24,7 +26,7 @@ def why_not_judgeable(answer: str) -> str | None:
         return f"it has {len(answer)} characters, more than {MAX_CHARS}"
     if _depth(answer) > MAX_DEPTH:
         return f"its brackets are nested more than {MAX_DEPTH} deep"
-    bare = _GROUPING.sub("", answer.replace("**", "^"))
+    bare = _GROUPING.sub("", _COMMAND.sub(";", _STYLE.sub("", answer.replace("**", "^"))))
     if any(_is_tower(chain.split("^")) for chain in _POWERS.findall(bare)):
         return "its powers are too high"
     if any(_is_huge(*factorial) for factorial in _FACTORIAL.findall(bare)):
@@ -53,7 +55,8 @@ def _is_tower(chain: list[str]) -> bool:
             return True
         exponent = number**exponent
     base = _number(chain[0])
-    return base is not None and exponent * math.log10(max(base, 1.0)) > MAX_DIGITS
+    # The base may be the end of a sum in brackets, or below 1: its own digits are the least there are.
+    return base is not None and exponent * max(math.log10(max(base, 1.0)), 1.0) > MAX_DIGITS
 
 
 def _number(text: str) -> float | None:

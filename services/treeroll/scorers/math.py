@@ -2,15 +2,20 @@
 
 import importlib
 import logging
+import math
+import re
 from functools import lru_cache
 from typing import Any
 
 from treeroll.errors import InvalidInput
 from treeroll.scorers.answers import answer_in, answer_of_solution, boxed_in
 from treeroll.scorers.base import ScoreItem, answer_of
-from treeroll.scorers.judgeable import why_not_judgeable
+from treeroll.scorers.judgeable import MAX_CHARS, why_not_judgeable
+from treeroll.scorers.notation import latex_of
 
 BOXED = "boxed"
+_BASE = re.compile(r"\d_\{?(\d+)\}?$")
+DECIMALS, PRECISION = 6, 15  # math-verify's own
 
 
 class MathScorer:
@@ -55,9 +60,19 @@ class MathScorer:
         given = self._answer(item)
         if given is None:
             return 0.0
-        if (why := why_not_judgeable(given)) is not None:
+        if (why := why_not_judgeable(content := latex_of(given[: MAX_CHARS + 1]))) is not None:
             raise ValueError(f"the completion's answer cannot be judged: {why}")
-        return float(self._library.verify(gold, self._read(given), timeout_seconds=None))
+        if _other_base(content, str(gold[-1])):
+            return 0.0
+        zeros = _leading_zeros(gold[0])
+        equal = self._library.verify(
+            gold,
+            self._read(content),
+            float_rounding=DECIMALS + zeros,
+            numeric_precision=PRECISION + zeros,
+            timeout_seconds=None,
+        )
+        return float(equal)
 
     def _answer(self, item: ScoreItem) -> str | None:
         if self._form == BOXED:
@@ -65,7 +80,7 @@ class MathScorer:
         return answer_in(item.completion, item.prompt)
 
     def _read_gold(self, answer: str) -> Any:
-        content = answer_of_solution(answer)
+        content = latex_of(answer_of_solution(answer)[: MAX_CHARS + 1])
         if (why := why_not_judgeable(content)) is not None:
             raise ValueError(f"the task's answer {answer[:50]!r} cannot be judged: {why}")
         gold = self._read(content)
@@ -77,3 +92,18 @@ class MathScorer:
     def _read(self, content: str) -> Any:
         # Boxed, because math-verify ignores a bare `x^2+1`, and takes off units and currencies in a box.
         return self._library.parse(f"\\boxed{{{content}}}", self._latex, parsing_timeout=None)
+
+
+def _leading_zeros(gold: Any) -> int:
+    """Zeros behind the point of a number: it is compared to that many decimals more, so that no tiny one is another."""
+    try:
+        size = abs(float(gold))
+    except (TypeError, ValueError, OverflowError):  # no number
+        return 0
+    return -math.floor(math.log10(size)) - 1 if 0 < size < 1 else 0
+
+
+def _other_base(given: str, gold: str) -> bool:
+    """Whether both say in which base they are, and not the same: math-verify does not read it."""
+    bases = [match[1] for text in (given, gold) if (match := _BASE.search(text))]
+    return len(set(bases)) > 1
