@@ -5,7 +5,7 @@ import itertools
 import pytest
 from tests.support.conformance import caught
 
-from treeroll.policies.advantage.grpo import Grpo
+from treeroll.policies.advantage.grpo import GRPOAdvantage
 from treeroll.policies.placement.parent_affinity import ParentAffinity
 from treeroll.policies.prune.confidence import Confidence
 from treeroll.policies.prune.finish_tests import FinishTests
@@ -120,7 +120,7 @@ def test_policies_that_read_tokens_are_tried_with_tokens(judge, promise):
 
 
 def crediting(credit):
-    class Credits(Grpo):
+    class Credits(GRPOAdvantage):
         def estimate(self, tree):
             return credit(tree, super().estimate(tree))
 

@@ -1,4 +1,4 @@
-"""EPTree: where new answers begin."""
+"""TreeRL's growth, EPTree: where new answers begin."""
 
 import pytest
 from tests.support.tokens import add_node, planted

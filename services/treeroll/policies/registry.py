@@ -11,19 +11,19 @@ from pydantic.fields import FieldInfo
 from treeroll.errors import InvalidInput
 from treeroll.policies import plugins
 from treeroll.policies.advantage.deepsearch import DeepSearchAdvantage
-from treeroll.policies.advantage.grpo import Grpo
+from treeroll.policies.advantage.grpo import GRPOAdvantage
 from treeroll.policies.advantage.hbpo import HBPOAdvantage
-from treeroll.policies.advantage.ib_tpo import InformationBottleneck
-from treeroll.policies.advantage.mars2 import Mars2
-from treeroll.policies.advantage.rest_mcts import RestMcts
-from treeroll.policies.advantage.rloo import Rloo
-from treeroll.policies.advantage.segpo import SegPO
-from treeroll.policies.advantage.spo import Spo
-from treeroll.policies.advantage.tree_grpo import TreeGrpo
-from treeroll.policies.advantage.tree_seg import TreeSegments
+from treeroll.policies.advantage.ib_tpo import IBTPOAdvantage
+from treeroll.policies.advantage.mars2 import MARS2Advantage
+from treeroll.policies.advantage.rest_mcts import RestMCTSAdvantage
+from treeroll.policies.advantage.rloo import RLOOAdvantage
+from treeroll.policies.advantage.segpo import SegPOAdvantage
+from treeroll.policies.advantage.spo import SPOAdvantage
+from treeroll.policies.advantage.tree_grpo import TreeGRPOAdvantage
+from treeroll.policies.advantage.tree_seg import TreeSegAdvantage
 from treeroll.policies.advantage.treepo import TreePOAdvantage
-from treeroll.policies.advantage.treeps_mc import TreePSMonteCarlo
-from treeroll.policies.advantage.treerl import TreeRL
+from treeroll.policies.advantage.treeps_mc import TreePSAdvantage
+from treeroll.policies.advantage.treerl import TreeRLAdvantage
 from treeroll.policies.advantage.treerpo import TreeRPOAdvantage
 from treeroll.policies.allocate.dual_descent import DualDescent
 from treeroll.policies.allocate.knapsack import Knapsack
@@ -55,7 +55,7 @@ from treeroll.policies.branch.tree_grpo import TreeGRPO
 from treeroll.policies.branch.tree_planner import TreePlanner
 from treeroll.policies.branch.treepo import TreePO
 from treeroll.policies.branch.treeps_rag import TreePSRAG
-from treeroll.policies.branch.treerl import EPTree
+from treeroll.policies.branch.treerl import TreeRL
 from treeroll.policies.branch.treerpo import TreeRPO
 from treeroll.policies.branch.uct import Uct
 from treeroll.policies.placement.least_loaded import LeastLoaded
@@ -83,7 +83,7 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
         TreeRPO,
         TreeGRPO,
         IBTPO,
-        EPTree,
+        TreeRL,
         ARPO,
         AEPO,
         TreePSRAG,
@@ -108,20 +108,20 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
     "prune": (FinishTests, Confidence),
     "advantage": (
         TreePOAdvantage,
-        Grpo,
-        Rloo,
-        TreeSegments,
-        SegPO,
-        TreeRL,
-        TreeGrpo,
+        GRPOAdvantage,
+        RLOOAdvantage,
+        TreeSegAdvantage,
+        SegPOAdvantage,
+        TreeRLAdvantage,
+        TreeGRPOAdvantage,
         HBPOAdvantage,
-        Spo,
+        SPOAdvantage,
         TreeRPOAdvantage,
-        TreePSMonteCarlo,
-        InformationBottleneck,
-        Mars2,
+        TreePSAdvantage,
+        IBTPOAdvantage,
+        MARS2Advantage,
         DeepSearchAdvantage,
-        RestMcts,
+        RestMCTSAdvantage,
     ),
     "placement": (ParentAffinity, LeastLoaded, RoundRobin),
     "allocate": (Uniform, Mixed, Neyman, Knapsack, DualDescent, MCPP),

@@ -10,7 +10,7 @@ from treeroll.policy import base
 from treeroll.policy.base import CreditTree, Limits
 
 
-class Grpo:
+class GRPOAdvantage:
     """A_i = (R_i - mean R) / (std R + epsilon) over the scored leaves of the tree; the same for each node of a path.
 
     std is the sample deviation (n - 1). epsilon is 1e-6 in verl, and 1e-4 in TRL. `scale=none` is Dr.GRPO (arXiv

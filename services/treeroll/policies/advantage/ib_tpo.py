@@ -11,7 +11,7 @@ from treeroll.policy import base
 from treeroll.policy.base import CreditTree, Limits
 
 
-class InformationBottleneck:
+class IBTPOAdvantage:
     """A(n) = (p(n) - p(root)) / std R + lambda * (p(n) / p(parent) - (1 + 1/beta)) * pi(n).
 
     p is the success rate of the scored leaves at or below a node, std the population deviation of success over the

@@ -12,7 +12,7 @@ from treeroll.policy.base import CreditTree, Limits
 EPSILON = 1e-9
 
 
-class Mars2:
+class MARS2Advantage:
     """A_v = (s_v - mean s) / (std s + 1e-9) over all candidates v of the tree, s_v = r_v + gamma (r_v - b_v).
 
     A candidate is a node with a reward of its own: a scored leaf, or an inner node that somebody scored. Its baseline

@@ -9,7 +9,7 @@ from treeroll.policy import base
 from treeroll.policy.base import CreditTree, Limits
 
 
-class RestMcts:
+class RestMCTSAdvantage:
     """V(n) = max(0, V(p) + (1 - V(p)) s / m), p the parent of n and V = 0 at the prompt.
 
     Where a correct leaf is at or below n, s is 1 and m the least number of nodes from n to one, n included. Elsewhere s

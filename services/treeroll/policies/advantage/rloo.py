@@ -8,7 +8,7 @@ from treeroll.policy import base
 from treeroll.policy.base import CreditTree, Limits
 
 
-class Rloo:
+class RLOOAdvantage:
     """A_i = R_i - mean of R_j over the other scored leaves of the tree; the same for each node of a path.
 
     Ours: a single scored leaf has nobody to compare with and gets 0; published trainers hand it its raw reward.

@@ -11,7 +11,7 @@ from treeroll.policy.base import CreditTree, Limits
 SMALLEST_SPREAD = 1e-8
 
 
-class SegPO:
+class SegPOAdvantage:
     """A(n) = z(n) - z(p): z standardises a node's value among its siblings, and is 0 at the prompt.
 
     A leaf's value is its reward, an inner node's the plain mean of its children's. z = (V - mean) / deviation over the

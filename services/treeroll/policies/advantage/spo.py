@@ -12,7 +12,7 @@ from treeroll.policy.base import CreditTree, Limits
 EPSILON = 1e-8
 
 
-class Spo:
+class SPOAdvantage:
     """A(n) = V(n) - V(p), p the parent of n: an edge's credit is what its segment changed.
 
     A leaf's value is its reward, an inner node's the plain mean of its children's, whatever the number of leaves below

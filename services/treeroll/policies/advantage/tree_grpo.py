@@ -12,7 +12,7 @@ from treeroll.policy.base import CreditTree, Limits
 EPSILON = 1e-6
 
 
-class TreeGrpo:
+class TreeGRPOAdvantage:
     """A_i = norm(R_i over all leaves) + norm(R_i over the leaves of its tree), norm(x) = (x - mean) / (std + 1e-6).
 
     The same for each node of a path; std is the sample deviation. The paper grows M trees per task, each from one chain

@@ -10,7 +10,7 @@ from treeroll.policy import base
 from treeroll.policy.base import CreditTree, Limits
 
 
-class TreeSegments:
+class TreeSegAdvantage:
     """A(n) = V(n) - eta^g V(p), with p the parent of n and g the segments from p to the leaf of the path.
 
     The leaf's value is the mean of R_i - mean(R over G) over all its prefixes, the prompt and the whole path included,

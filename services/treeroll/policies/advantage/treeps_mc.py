@@ -9,7 +9,7 @@ from treeroll.policy import base
 from treeroll.policy.base import CreditTree, Limits
 
 
-class TreePSMonteCarlo:
+class TreePSAdvantage:
     """A(n) = V(n) - V(p), V the mean reward of all scored leaves at or below a node, p the parent.
 
     The paper's step utility is this mean; how its step advantage follows from it could not be read. Ours: `against` the

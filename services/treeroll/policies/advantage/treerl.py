@@ -14,7 +14,7 @@ from treeroll.policy.base import CreditTree, Limits
 SMALLEST_STEP = 1e-8
 
 
-class TreeRL:
+class TreeRLAdvantage:
     """A(n) = V(n) + (V(n) - V(p)): the global term, which is V(n) because leaves are centred, plus the local one.
 
     R'_i = R_i minus the mean of the other leaves' rewards; V(n) = sum of R' over the leaves below n / their number, or

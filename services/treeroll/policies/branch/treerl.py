@@ -18,7 +18,7 @@ from treeroll.tree.tree import Tree
 Candidate = tuple[float, tuple[int, ...], int, int]
 
 
-class EPTree:
+class TreeRL:
     """M answers run to their ends, each the trunk of a tree; then, L times, T new ones start at N places of each tree.
 
     The places are before the N sampled tokens of the tree with the lowest log probability, whichever nodes they are in
@@ -62,13 +62,13 @@ class EPTree:
 
     def grow(self, tree: Tree) -> Growth:
         """A fresh memory for a new tree."""
-        return EPTreeGrowth(self._params)
+        return TreeRLGrowth(self._params)
 
 
-class EPTreeGrowth:
+class TreeRLGrowth:
     """Lets answers run on, keeps the most surprising tokens of each node, and starts a round when all have ended."""
 
-    def __init__(self, params: EPTree.Params) -> None:
+    def __init__(self, params: TreeRL.Params) -> None:
         self._params = params
         self._round = 0
         self._stops = frozenset(params.stop_token_ids)
