@@ -8,7 +8,7 @@ from tests.support.tokens import add_node, planted
 
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.branch.echo import Echo, width
+from treeroll.policies.branch.echo import ECHO, width
 from treeroll.policy.base import Limits
 from treeroll.tree.node import BranchReason, Decision, NodeStatus
 
@@ -63,7 +63,7 @@ def test_windows_may_be_partial_at_the_beginning_of_an_answer(windows):
 
 
 def test_windows_and_depth_are_the_releases():
-    params = Echo.Params()
+    params = ECHO.Params()
     assert (params.min_depth, params.entropy_window, params.group_window) == (4, 4, 4)
     # The first place there can be, with half of a window before it.
     assert grown([0.1] * 4 + [3.5], [math.log(0.5)] * 5, min_depth=4, entropy_window=8, group_window=8)[0][:2] == (1, 4)
@@ -124,7 +124,7 @@ def test_an_answer_without_entropies_has_no_place():
     [(3.5, 0.6, 3), (3.5, 0.3, 4), (3.5, 0.0, 4), (1.0, 0.6, 1), (9.0, 0.6, 4), (2.25, 0.6, 2), (3.5, 1.2, 2)],
 )
 def test_width_grows_with_entropy_and_falls_with_confidence(entropy, confidence, wide):
-    assert width(Echo.Params(), entropy, confidence) == wide
+    assert width(ECHO.Params(), entropy, confidence) == wide
 
 
 def test_more_leaves_than_the_run_wants_are_refused():

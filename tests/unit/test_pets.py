@@ -9,8 +9,8 @@ import pytest
 
 from treeroll.errors import InvalidInput
 from treeroll.policies.allocate.majority import majority_curve
-from treeroll.policies.allocate.pets_offline import Draws, PetsOffline, best_rise
-from treeroll.policies.allocate.pets_online import PetsOnline, fitted, patterns
+from treeroll.policies.allocate.pets_offline import Draws, PETSOffline, best_rise
+from treeroll.policies.allocate.pets_online import PETSOnline, fitted, patterns
 from treeroll.tree.rng import uniform
 
 
@@ -45,7 +45,7 @@ def settle(offline, answers, samples):
 
 
 def test_the_split_question_is_sampled_and_not_the_unanimous_one():
-    offline = PetsOffline(2, seed=1)
+    offline = PETSOffline(2, seed=1)
     for answer in ("a", "b", "a", "b", "a", "b"):
         offline.tell(0, "a")
         offline.tell(1, answer)
@@ -54,8 +54,8 @@ def test_the_split_question_is_sampled_and_not_the_unanimous_one():
 
 
 def test_every_question_is_warmed_up_first():
-    assert PetsOffline(3, seed=1).next(5) == [0, 1, 2]
-    assert settle(PetsOffline(4, seed=1, warm_up=2), [["a"]] * 4, 8) == [2, 2, 2, 2]
+    assert PETSOffline(3, seed=1).next(5) == [0, 1, 2]
+    assert settle(PETSOffline(4, seed=1, warm_up=2), [["a"]] * 4, 8) == [2, 2, 2, 2]
 
 
 def test_more_majorities_are_right_than_with_as_many_samples_of_each():
@@ -63,7 +63,7 @@ def test_more_majorities_are_right_than_with_as_many_samples_of_each():
         right = uniform(9, question, sample) < (0.97, 0.9, 0.4)[question % 3]
         return "right" if right else f"wrong {int(3 * uniform(9, question, sample, 'wrong'))}"
 
-    offline = PetsOffline(90, seed=3, draws=100)
+    offline = PETSOffline(90, seed=3, draws=100)
     for _ in range(90 * 6):
         (question,) = offline.next()
         offline.tell(question, answer(question, offline.samples(question)))
@@ -74,7 +74,7 @@ def test_more_majorities_are_right_than_with_as_many_samples_of_each():
 
 
 def test_exhausted_questions_are_left_alone():
-    offline = PetsOffline(2, seed=1)
+    offline = PETSOffline(2, seed=1)
     offline.exhaust(1)
     assert settle(offline, [["a", "b"], ["a"]], 5) == [5, 0]
     offline.exhaust(0)
@@ -83,7 +83,7 @@ def test_exhausted_questions_are_left_alone():
 
 
 def test_confidence_counts_in_units_of_its_mean():
-    offline = PetsOffline(1, seed=1)
+    offline = PETSOffline(1, seed=1)
     for answer, confidence in (("a", 16.0), ("b", 32.0), ("b", 0.0), ("c", None), ("d", 1e9), ("e", math.nan)):
         offline.tell(0, answer, confidence)
     weights = offline._questions[0].weights
@@ -93,14 +93,14 @@ def test_confidence_counts_in_units_of_its_mean():
 
 def test_answers_change_with_the_seed_only():
     def run(seed):
-        return settle(PetsOffline(6, seed), [["a", "b"], ["a"], ["b", "b", "c"], ["a", "b"], ["x"], ["y", "z"]], 60)
+        return settle(PETSOffline(6, seed), [["a", "b"], ["a"], ["b", "b", "c"], ["a", "b"], ["x"], ["y", "z"]], 60)
 
     assert run(1) == run(1)
     assert run(1) != run(2)
 
 
 def test_telling_one_question_leaves_the_gains_of_others():
-    offline = PetsOffline(3, seed=1)
+    offline = PETSOffline(3, seed=1)
     settle(offline, [["a"], ["a", "b"], ["c"]], 3)
     before = [question.gain() for question in offline._questions]
     offline.tell(1, "b")
@@ -143,7 +143,7 @@ POOLS = [["a"] * 64, ["a"] * 60 + ["b"] * 4, ["a"] * 36 + ["b"] * 28, ["a"] * 30
 
 
 def test_budgets_keep_to_the_average_and_favour_those_that_disagree():
-    online = PetsOnline()
+    online = PETSOnline()
     online.fit(POOLS)
     spent = math.fsum(bucket.mass * bucket.budget for bucket in online.buckets.values())
     assert 15.5 < spent <= 16 + 1e-9
@@ -154,21 +154,21 @@ def test_budgets_keep_to_the_average_and_favour_those_that_disagree():
 
 
 def test_budgets_are_capped_and_never_below_the_first_samples():
-    online = PetsOnline(average=8, cap=14)
+    online = PETSOnline(average=8, cap=14)
     online.fit(POOLS)
     budgets = {bucket.budget for bucket in online.buckets.values()}
     assert (min(budgets), max(budgets)) == (4, 14)
 
 
 def test_free_answers_have_two_patterns():
-    online = PetsOnline(coarse=True)
+    online = PETSOnline(coarse=True)
     online.fit(POOLS)
     assert set(online.buckets) == {(4,), ()}
     assert online.budget_of("abcd") == online.budget_of("aaab") > online.budget_of("aaaa")
 
 
 def test_patterns_that_were_never_seen_get_the_average():
-    online = PetsOnline(average=16.5)
+    online = PETSOnline(average=16.5)
     online.fit([["a"] * 64])
     assert online.budget_of("abcd") == 16
 
@@ -176,11 +176,11 @@ def test_patterns_that_were_never_seen_get_the_average():
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: PetsOffline(-1, 1), "questions is -1"),
-        (lambda: PetsOffline(1, 1, warm_up=0), "warm_up is 0"),
-        (lambda: PetsOffline(1, 1, draws=0), "draws is 0"),
-        (lambda: PetsOnline(average=3), "first 4, average 3 and cap 64 must ascend"),
-        (lambda: PetsOnline().fit([["a"] * 3]), "pool 0 has 3 answers; it must have 4 or more"),
+        (lambda: PETSOffline(-1, 1), "questions is -1"),
+        (lambda: PETSOffline(1, 1, warm_up=0), "warm_up is 0"),
+        (lambda: PETSOffline(1, 1, draws=0), "draws is 0"),
+        (lambda: PETSOnline(average=3), "first 4, average 3 and cap 64 must ascend"),
+        (lambda: PETSOnline().fit([["a"] * 3]), "pool 0 has 3 answers; it must have 4 or more"),
     ],
 )
 def test_counts_that_cannot_be_are_refused(make, sentence):

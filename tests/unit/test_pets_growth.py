@@ -8,8 +8,8 @@ from tests.support.grow import Driver, Outcome, discarded, leaf
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
 from treeroll.policies.allocate.majority import leader_chance, leader_gain
-from treeroll.policies.allocate.pets_offline import PetsOffline
-from treeroll.policies.allocate.pets_online import PetsOnline
+from treeroll.policies.allocate.pets_offline import PETSOffline
+from treeroll.policies.allocate.pets_online import PETSOnline
 from treeroll.policy.base import Limits
 from treeroll.tree.node import Decision
 from treeroll.tree.rng import randint
@@ -57,7 +57,7 @@ def test_chances_are_the_integrals_worked_by_hand():
 
 @pytest.mark.parametrize("answers", ["a", "aab", "abab", "aabbc", "abcdaaa", "aaaaaaaabb"])
 def test_gains_are_those_of_pets_offline_but_for_its_draws(answers):
-    offline = PetsOffline(1, seed=5, draws=20_000)
+    offline = PETSOffline(1, seed=5, draws=20_000)
     for answer in answers:
         offline.tell(0, answer)
     counts = [answers.count(answer) for answer in sorted(set(answers))]
@@ -133,7 +133,7 @@ def test_samples_without_an_answer_are_like_no_other():
 
 
 def test_budgets_are_those_that_pets_online_has_learned():
-    online = PetsOnline()
+    online = PETSOnline()
     online.fit(POOLS)
     budgets = [online.budget_of(first) for first in PATTERNS]
     for seed in range(40):

@@ -7,7 +7,7 @@ from tests.support.grow import PROMPT_TOKENS, Driver, Outcome, endless, leaf
 
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
-from treeroll.policies.branch.bavt import Bavt, Drawn
+from treeroll.policies.branch.bavt import BAVT, Drawn
 from treeroll.policy.base import Limits
 from treeroll.tree.node import Decision, Node
 from treeroll.tree.tree import Tree
@@ -58,7 +58,7 @@ def draws(values, left, parallel=1, rounds=4000, order=1):
     tree = Tree.planted("tree", 7, PROMPT_TOKENS)
     for number, value in enumerate(values, 1):
         tree.add(Node(number, 0, number - 1, 1, 0, 1, logprob_sum=math.log(value)))
-    rule = Drawn(Bavt.Params(parallel=parallel))
+    rule = Drawn(BAVT.Params(parallel=parallel))
     waiting = tree.nodes[1:][::order]
     return [[node.number for node in rule.choose(tree, waiting, left)] for _ in range(rounds)]
 

@@ -33,22 +33,22 @@ from treeroll.policies.allocate.neyman import Neyman
 from treeroll.policies.allocate.uniform import Uniform
 from treeroll.policies.branch.aepo import AEPO
 from treeroll.policies.branch.arpo import ARPO
-from treeroll.policies.branch.bavt import Bavt
+from treeroll.policies.branch.bavt import BAVT
 from treeroll.policies.branch.cascade import Cascade
 from treeroll.policies.branch.cost_band import CostBand
 from treeroll.policies.branch.deepsearch import DeepSearch
 from treeroll.policies.branch.depth_first import DepthFirst
-from treeroll.policies.branch.dora import Dora
-from treeroll.policies.branch.echo import Echo
-from treeroll.policies.branch.ets import Ets
+from treeroll.policies.branch.dora import DORA
+from treeroll.policies.branch.echo import ECHO
+from treeroll.policies.branch.ets import ETS
 from treeroll.policies.branch.flat import Flat
 from treeroll.policies.branch.hbpo import HBPO
 from treeroll.policies.branch.hyper import HyPER
 from treeroll.policies.branch.ib_tpo import IBTPO
 from treeroll.policies.branch.mars2 import MARS2
-from treeroll.policies.branch.pets import Pets
-from treeroll.policies.branch.pets_online import PetsOnline
-from treeroll.policies.branch.rebase import Rebase
+from treeroll.policies.branch.pets import PETS
+from treeroll.policies.branch.pets_online import PETSOnline
+from treeroll.policies.branch.rebase import REBASE
 from treeroll.policies.branch.rest_mcts import RestMCTS
 from treeroll.policies.branch.spo import SPO
 from treeroll.policies.branch.tree_grpo import TreeGRPO
@@ -57,7 +57,7 @@ from treeroll.policies.branch.treepo import TreePO
 from treeroll.policies.branch.treeps_rag import TreePSRAG
 from treeroll.policies.branch.treerl import TreeRL
 from treeroll.policies.branch.treerpo import TreeRPO
-from treeroll.policies.branch.uct import Uct
+from treeroll.policies.branch.uct import UCT
 from treeroll.policies.placement.least_loaded import LeastLoaded
 from treeroll.policies.placement.parent_affinity import ParentAffinity
 from treeroll.policies.placement.round_robin import RoundRobin
@@ -87,22 +87,22 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
         ARPO,
         AEPO,
         TreePSRAG,
-        Echo,
+        ECHO,
         HBPO,
         DeepSearch,
         RestMCTS,
         MARS2,
         HyPER,
         TreePlanner,
-        Rebase,
-        Dora,
-        Ets,
-        Bavt,
-        Uct,
+        REBASE,
+        DORA,
+        ETS,
+        BAVT,
+        UCT,
         CostBand,
         DepthFirst,
-        Pets,
-        PetsOnline,
+        PETS,
+        PETSOnline,
         Cascade,
     ),
     "prune": (FinishTests, Confidence),

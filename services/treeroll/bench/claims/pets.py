@@ -10,7 +10,7 @@ from treeroll.bench.result import Column
 from treeroll.bench.rounds import Figures
 from treeroll.boxed import last_boxed
 from treeroll.client import TreeRecord
-from treeroll.policies.allocate.pets_offline import PetsOffline
+from treeroll.policies.allocate.pets_offline import PETSOffline
 from treeroll.tree.rng import shuffled
 
 # Orders in which the pools are drawn from; the source has 10.
@@ -44,7 +44,7 @@ def uniform(pools: Sequence[Sequence[str]]) -> float:
 def pets(pools: Sequence[Sequence[str]], seed: int) -> float:
     """Samples per question, as PETS draws them, until all votes are those of whole pools."""
     settled = [vote(pool) for pool in pools]
-    policy = PetsOffline(len(pools), seed)
+    policy = PETSOffline(len(pools), seed)
     taken = [0] * len(pools)
     wrong = set(range(len(pools)))
     while wrong and (asked := policy.next()):

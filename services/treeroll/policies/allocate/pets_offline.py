@@ -13,7 +13,7 @@ from treeroll.tree.rng import hash64
 WEIGHTS: Final = (0.1, 10.0)
 
 
-class PetsOffline:
+class PETSOffline:
     """Samples go to the question whose majority they may settle most: optimistic knowledge gradient.
 
     The shares of a question's answers have a Dirichlet posterior that begins with 1 for each answer. h is the

@@ -33,7 +33,7 @@ class Bucket:
     budget: int
 
 
-class PetsOnline:
+class PETSOnline:
     """A budget for each pattern of agreement among the first samples, learned from questions sampled before.
 
     For each of those the probability that the majority of k samples is that of all is fitted, for k from 3 to 40, by

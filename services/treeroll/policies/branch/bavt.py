@@ -18,7 +18,7 @@ LEAST_VALUE: Final = 1e-3  # so that what is worth nothing can be drawn at all
 GREEDY_BELOW: Final = 0.02  # part of the budget with which nothing is drawn any more
 
 
-class Bavt(RoundPolicy):
+class BAVT(RoundPolicy):
     """Of the waiting paths one is drawn with probability V^(1/r) / sum V^(1/r), for each slot of a round, none twice.
 
     r is what is left of the tree's budget, by leaves, or by `tokens` if less is left of those. With all of it draws are
@@ -74,7 +74,7 @@ class Bavt(RoundPolicy):
 
     def grow(self, tree: Tree) -> Growth:
         """A fresh memory for a new tree."""
-        return BavtGrowth(self._params, self.incumbent(), self.max_leaves)
+        return BAVTGrowth(self._params, self.incumbent(), self.max_leaves)
 
 
 class Drawn:
@@ -101,10 +101,10 @@ class Drawn:
         return math.log(max(value, LEAST_VALUE)) / left + noise
 
 
-class BavtGrowth(RoundGrowth):
+class BAVTGrowth(RoundGrowth):
     """Rounds in which the gain of a path's last step says where it goes on from."""
 
-    def __init__(self, params: Bavt.Params, incumbent: Incumbent | None, leaves: int) -> None:
+    def __init__(self, params: BAVT.Params, incumbent: Incumbent | None, leaves: int) -> None:
         drawn = Drawn(params)
         super().__init__(params, drawn, incumbent, leaves)
         self._prune_below = params.prune_below

@@ -19,7 +19,7 @@ from treeroll.tree.node import Node
 from treeroll.tree.tree import Tree
 
 
-class Dora(LevelPolicy):
+class DORA(LevelPolicy):
     """As `rebase`, with the weight of a path divided by how many paths go its way.
 
     w_i = exp(R_i / T_b) / sum_j exp(R_j / T_b) is a path's quality; e_i the features of its whole solution so far,

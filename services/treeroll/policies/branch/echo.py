@@ -16,7 +16,7 @@ from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus, Tokens
 from treeroll.tree.tree import Tree
 
 
-class Echo:
+class ECHO:
     """Whole answers; then B - 1 more from before the first token of each at which the model was unsure.
 
     That is the first token with `min_depth` completion tokens before it whose entropy H is at least `entropy` and at
@@ -64,7 +64,7 @@ class Echo:
         max_width: int = Field(4, ge=2, le=MAX_FANOUT, description="most answers per place, the first included")
 
         @model_validator(mode="after")
-        def _low_is_below_high(self) -> "Echo.Params":
+        def _low_is_below_high(self) -> "ECHO.Params":
             if self.entropy_low >= self.entropy_high:
                 raise ValueError(
                     f"entropy_low {self.entropy_low:g} is not below entropy_high {self.entropy_high:g}; lower the one "
@@ -92,7 +92,7 @@ class Echo:
 
     def grow(self, tree: Tree) -> Growth:
         """A fresh memory for a new tree."""
-        return EchoGrowth(self._params, self.max_leaves)
+        return ECHOGrowth(self._params, self.max_leaves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +104,10 @@ class Place:
     width: int
 
 
-class EchoGrowth:
+class ECHOGrowth:
     """Looks for the place of each answer while it comes, and cuts them all when all have ended."""
 
-    def __init__(self, params: Echo.Params, leaves: int) -> None:
+    def __init__(self, params: ECHO.Params, leaves: int) -> None:
         self._params = params
         self._leaves = leaves
         self._context = max(params.entropy_window, params.group_window - 1)
@@ -168,7 +168,7 @@ class EchoGrowth:
         return None
 
 
-def width(params: Echo.Params, entropy: float, confidence: float) -> int:
+def width(params: ECHO.Params, entropy: float, confidence: float) -> int:
     """B, answers that go on from a place, the first one included: 1..max_width."""
     gain = params.entropy_weight * (entropy - params.entropy_low) / (params.entropy_high - params.entropy_low)
     loss = params.confidence_weight * (confidence - params.confidence) / params.confidence

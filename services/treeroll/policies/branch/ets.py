@@ -19,7 +19,7 @@ from treeroll.tree.node import Node
 from treeroll.tree.tree import Tree
 
 
-class Ets(LevelPolicy):
+class ETS(LevelPolicy):
     """Before paths share the width as in `rebase`, some are ended, so that what goes on shares more of its prefix.
 
     Kept are the paths x that are best by sum_i O_i x_i - lambda_b * cost + lambda_d * covered, at least one. O_i is the
@@ -72,7 +72,7 @@ class Ets(LevelPolicy):
 class ByWorth:
     """ETS's shares. No embedder and no program: coverage does not count."""
 
-    def __init__(self, params: Ets.Params, embedder: Embedder | None, program: IntegerProgram | None) -> None:
+    def __init__(self, params: ETS.Params, embedder: Embedder | None, program: IntegerProgram | None) -> None:
         self._params = params
         self._embedder = embedder
         self._by_softmax = BySoftmax(params.temperature, params.rounding)

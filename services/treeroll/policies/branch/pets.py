@@ -14,7 +14,7 @@ from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
 
 
-class Pets:
+class PETS:
     """`initial` samples of the prompt, then `batch` more at a time, while one more promises enough for their majority.
 
     h is the probability of the most frequent answer to be that of all samples there could be: the shares of the answers
@@ -53,13 +53,13 @@ class Pets:
 
     def grow(self, tree: Tree) -> Growth:
         """A fresh memory for a new tree."""
-        return PetsGrowth(self._params, self.max_leaves)
+        return PETSGrowth(self._params, self.max_leaves)
 
 
-class PetsGrowth:
+class PETSGrowth:
     """The votes so far, and how many samples were asked for."""
 
-    def __init__(self, params: Pets.Params, leaves: int) -> None:
+    def __init__(self, params: PETS.Params, leaves: int) -> None:
         self._params = params
         self._left = leaves - params.initial
         self._votes: Counter[str] = Counter()

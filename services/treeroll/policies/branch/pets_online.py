@@ -18,7 +18,7 @@ FIRST: Final = 4
 AVERAGE: Final = 16
 
 
-class PetsOnline:
+class PETSOnline:
     """Four samples of the prompt; the pattern of their answers has a budget, and the rest of that is sampled at once.
 
     `budgets` are samples in all, the first four included, for answers that are all alike, three alike, two and two, two
@@ -54,13 +54,13 @@ class PetsOnline:
 
     def grow(self, tree: Tree) -> Growth:
         """A fresh memory for a new tree."""
-        return PetsOnlineGrowth(self._params)
+        return PETSOnlineGrowth(self._params)
 
 
-class PetsOnlineGrowth:
+class PETSOnlineGrowth:
     """The first answers."""
 
-    def __init__(self, params: PetsOnline.Params) -> None:
+    def __init__(self, params: PETSOnline.Params) -> None:
         self._params = params
         self._answers: Counter[str] = Counter()
         self._asked = False

@@ -16,7 +16,7 @@ Rounding = Literal["exact", "source"]
 ROUNDING = "whole shares: within one of the formula's, or the source's, which rounds up from the best down"
 
 
-class Rebase(LevelPolicy):
+class REBASE(LevelPolicy):
     """All paths of a level wait; then path i becomes W * exp(R_i / T) / sum_j exp(R_j / T) of them, whole numbers.
 
     W is the width that is left: the run's `leaves` less the paths that have ended. Paths whose share is 0 end there,

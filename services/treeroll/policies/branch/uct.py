@@ -13,7 +13,7 @@ from treeroll.tree.node import Node
 from treeroll.tree.tree import Tree
 
 
-class Uct(RoundPolicy):
+class UCT(RoundPolicy):
     """From the prompt down to the child with the best Q + c * sqrt(2 ln N_parent / N), as far as a path that waits.
 
     N counts the nodes at and below a child, Q is the mean of their values; only children with a path that waits at or
@@ -49,7 +49,7 @@ class Uct(RoundPolicy):
 class Search:
     """Visits of one tree's nodes, and the values below them, counted anew in each round: values may change."""
 
-    def __init__(self, params: Uct.Params) -> None:
+    def __init__(self, params: UCT.Params) -> None:
         self._params = params
         self._values = params.model()
 
