@@ -1,19 +1,24 @@
 """Health checks: liveness from the first moment, readiness only while new work would grow."""
 
 import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.support.eventually import eventually
 
+from treeroll import service as service_module
 from treeroll.addresses import join
 from treeroll.channels import open_channel
 from treeroll.client import connect_async
-from treeroll.config import CoordinatorConfig
+from treeroll.config import CoordinatorConfig, StoreConfig
 from treeroll.coordinator.readiness import NOT_SERVING, ROLLOUTS, SERVING, Readiness
 from treeroll.coordinator.scoring import Scoring
 from treeroll.errors import Unavailable
+from treeroll.generator.config import GeneratorConfig
 from treeroll.scorers.inline import InlineScorers
 from treeroll.service import ServiceConfig, make_coordinator, open_door
 from treeroll.store.memory import MemoryStore
@@ -103,6 +108,42 @@ async def test_a_service_that_starts_is_alive_and_tells_clients_to_wait() -> Non
             await connect_async(address, timeout_s=0.5)
     finally:
         await door.server.stop(0)
+
+
+async def test_serve_answers_probes_while_its_parts_start_and_stops_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    @asynccontextmanager
+    async def never_up(*_: object) -> AsyncIterator[None]:
+        await asyncio.Event().wait()
+        yield
+
+    for name in ("tune_gc", "tune_malloc"):  # of a whole process
+        monkeypatch.setattr(service_module, name, lambda: None)
+    monkeypatch.setattr(service_module, "running_ray", never_up)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = ServiceConfig(
+        generator=GeneratorConfig(engine="none"),
+        store=StoreConfig(url="memory"),
+        coordinator=CoordinatorConfig(port=port),
+    )
+    stop = asyncio.Event()
+    serving = asyncio.create_task(service_module.serve(config, lambda address: None, stop))
+
+    async def alive() -> bool:
+        async with open_channel(f"127.0.0.1:{port}") as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            try:
+                live = await stub.Check(health_pb2.HealthCheckRequest())
+                ready = await stub.Check(health_pb2.HealthCheckRequest(service=ROLLOUTS))
+            except grpc.aio.AioRpcError:
+                return False
+            return (live.status, ready.status) == (SERVING, NOT_SERVING)
+
+    await eventually(alive)
+    assert not serving.done()
+    stop.set()
+    await serving
 
 
 async def test_what_no_service_knows_is_unknown_once_it_has_started() -> None:
