@@ -262,3 +262,27 @@ async def test_a_cancelled_caller_frees_its_room_and_disturbs_nobody() -> None:
     assert fakes.batches[-1][-1] == "dd"
     assert pool.open_requests == 0
     assert pool.counts.scored == 1
+
+
+async def test_what_is_asked_first_goes_before_what_waits() -> None:
+    gate = asyncio.Event()
+
+    async def when_open(jobs: list[Job]) -> list[ScoreResult]:
+        await gate.wait()
+        return await lengths(jobs[:1])
+
+    fakes = Fakes(when_open)
+    pool = ScorerPool(1, fakes.start)
+    await pool.start()
+    under_way = asyncio.create_task(pool.score(requests("a")))
+    await asyncio.sleep(0.01)
+    waiting = asyncio.create_task(pool.score(requests("b", "c")))
+    await asyncio.sleep(0.01)
+    urgent = asyncio.create_task(pool.score(requests("dd", "ee"), first=True))
+    await asyncio.sleep(0.01)
+    gate.set()
+    assert [result.value for result in await urgent] == [2.0, 2.0]
+    await asyncio.gather(under_way, waiting)
+    await pool.stop()
+    assert sorted(batch[0] for batch in fakes.batches[1:3]) == ["dd", "ee"]
+    assert [batch[0] for batch in fakes.batches[3:]] == ["b", "c"]
