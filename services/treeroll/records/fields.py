@@ -293,6 +293,8 @@ NOT_SHOWN = {
     "Node.parent_chars": "where a stored node begins inside its parent; nodes as they are shown never do",
     "Tree.nodes": "rows of their own",
     "Tree.ledger": "columns of its own",
+    "Tree.stop": "a setting of the run, in `TreeRecord.stop` and `run.json`",
+    "Tree.stop_token_ids": "a setting of the run, in `TreeRecord.stop_token_ids` and `run.json`",
     "Tree.has_cuts": "whether stored nodes are split when they are read",
     "Ledger.outstanding": "0 in a tree that has ended",
     "LeafCredit.leaf": "the leaf's number; `sample_id` names it",
