@@ -10,12 +10,12 @@ import json
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from treeroll.errors import InvalidInput, Unavailable
+from treeroll.scratch import Scratch
 
 # Longest wait for a service to take everything down by itself.
 STOP_S = 20.0
@@ -39,9 +39,9 @@ class LocalService:
 
     async def start(self) -> str:
         """Start and wait until ready; returns the address. InvalidInput or Unavailable say why it did not start."""
-        with tempfile.TemporaryDirectory(prefix="treeroll-config-") as folder:
-            file = Path(folder, "service.json")
-            file.write_text(json.dumps(self._config))  # noqa: ASYNC240 - a few hundred bytes
+        with Scratch() as scratch:
+            file = scratch.path / "service.json"
+            file.write_text(json.dumps(self._config))
             self._process = await self._spawn([*self._command, "--config", str(file)])
             address = await self._ready(self._process)
         if address is None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
@@ -102,6 +103,7 @@ class _Base:
     store: Store
     epoch: int
     pool: "ScorerPool"
+    replica_logs: Path
 
 
 async def _start_base(stack: AsyncExitStack, config: ServiceConfig) -> _Base:
@@ -114,12 +116,12 @@ async def _start_base(stack: AsyncExitStack, config: ServiceConfig) -> _Base:
     store = await stack.enter_async_context(running_store(config.store, place))
     stack.push_async_callback(store.close)
     epoch = await store.open()
-    ray = running_ray(config.generator, place)
-    await asyncio.gather(stack.enter_async_context(ray), in_thread(lambda _: _load_chat(tokenizer.chat)))
+    starting = stack.enter_async_context(running_ray(config.generator, place))
+    ray, _ = await asyncio.gather(starting, in_thread(lambda _: _load_chat(tokenizer.chat)))
     pool = ScorerPool(config.scorers.workers)
     stack.push_async_callback(pool.stop)
     await pool.start()
-    return _Base(config, tokenizer, store, epoch, pool)
+    return _Base(config, tokenizer, store, epoch, pool, ray.logs)
 
 
 def _load_chat(template: ChatTemplate) -> None:
@@ -166,7 +168,7 @@ async def _serve_on(base: _Base, door: "Door", on_ready: Callable[[str], None], 
     address = join(config.coordinator.host, door.port)
     # Engine seeds come from incarnations: a service that starts again on the same store must not sample the same noise.
     first_incarnation = (epoch - 1) * INCARNATIONS_PER_EPOCH + 1
-    supervisor = Supervisor(config.generator, address, on_lost, first_incarnation)
+    supervisor = Supervisor(config.generator, address, on_lost, first_incarnation, base.replica_logs)
     async with asyncio.TaskGroup() as group:
         background = [
             group.create_task(coordinator.run(), name="coordinator"),

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -16,7 +17,6 @@ from tests.support.eventually import eventually
 from tests.support.fake_coordinator import FakeCoordinator
 
 from treeroll.errors import EngineError
-from treeroll.generator.affinity import cores_for
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.ray_local import LocalRay
 from treeroll.generator.supervisor import Supervisor
@@ -99,14 +99,25 @@ async def test_a_replica_that_does_not_answer_is_replaced() -> None:
         await gone(pid)
 
 
-async def test_a_replica_that_cannot_start_is_given_up_with_the_first_cause(tmp_path: Path) -> None:
+async def test_a_replica_that_cannot_start_is_given_up_at_once_with_the_cause(tmp_path: Path) -> None:
     lost = Lost()
-    supervisor = Supervisor(GeneratorConfig(engine="simulated", model=tmp_path), "127.0.0.1:1", lost)
-    with pytest.raises(EngineError, match=r"r0 failed 3 times .* the first cause was: .* is not a tokenizer"):
+    supervisor = Supervisor(GeneratorConfig(engine="simulated", model=tmp_path), "127.0.0.1:1", lost, logs=tmp_path)
+    with pytest.raises(EngineError, match=r"^replica r0 cannot start: model path .* has no config.json$"):
         await supervisor.run()
     assert supervisor.failure is not None
     assert "Traceback" not in str(supervisor.failure)
-    assert lost == [("r0", 1), ("r0", 2), ("r0", 3)]
+    assert lost == [("r0", 1)]
+    assert "replica r0 ends" in (tmp_path / "r0-1.log").read_text()
+
+
+async def test_a_replica_that_cannot_connect_says_so_within_one_start_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    lost = Lost()
+    supervisor = Supervisor(GeneratorConfig(engine="simulated", start_timeout_s=30), address, lost)
+    with pytest.raises(EngineError, match=rf"not ready within 30 s: it could not connect to .*{address}: UNAVAILABLE"):
+        await supervisor.run()
+    assert lost == [("r0", 1)]
 
 
 async def test_a_replica_that_the_coordinator_refuses_is_given_up() -> None:
@@ -140,13 +151,6 @@ async def test_a_cancelled_supervisor_leaves_nothing_behind() -> None:
         await asyncio.gather(task, return_exceptions=True)
         await gone(pid)
         await supervisor.stop()
-
-
-def test_cores_are_split_evenly_and_shared_only_when_they_are_too_few() -> None:
-    assert [cores_for(i, 2, [0, 1, 2, 3]) for i in range(2)] == [[0, 1], [2, 3]]
-    assert [cores_for(i, 3, [0, 1, 2, 3, 4, 5, 6]) for i in range(3)] == [[0, 1], [2, 3], [4, 5, 6]]
-    assert [cores_for(i, 3, [4, 7]) for i in range(3)] == [[4], [7], [4]]
-    assert cores_for(0, 1, [0, 1]) == [0, 1]
 
 
 def test_the_cluster_needs_a_token() -> None:

@@ -1,12 +1,13 @@
 """vLLM in this process, as a program uses it that has no treeroll: the baseline of our own engine."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from treeroll.generator.affinity import claim_cores
+from treeroll.generator.affinity import asked_threads, claim_cores
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.vllm_engine import CPU_BLOCK_SIZE, GPU_BLOCK_SIZE, VllmEngine
 
@@ -52,7 +53,7 @@ class RawEngine:
     async def start(self) -> None:
         """Load and warm up. EngineError if that fails."""
         if not on_gpu():
-            claim_cores(0, self._config.replicas)
+            claim_cores(0, self._config.replicas, asked_threads(os.environ))
         await self._engine.start()
         self._llm = self._engine.llm
 

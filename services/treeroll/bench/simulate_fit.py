@@ -1,6 +1,7 @@
 """The step model of a real engine: decode steps at several batch sizes, prefill at several lengths, least squares."""
 
 import asyncio
+import os
 import random
 import tempfile
 from array import array
@@ -12,7 +13,7 @@ from treeroll import clock
 from treeroll.bench.models import find_model
 from treeroll.bench.raw_engine import SEED, default_block_size, on_gpu
 from treeroll.bench.rounds import median
-from treeroll.generator.affinity import claim_cores
+from treeroll.generator.affinity import asked_threads, claim_cores
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.engine import Engine, EngineRequest
 from treeroll.generator.vllm_engine import VllmEngine
@@ -28,7 +29,7 @@ PREFIX_TOKENS = 4
 async def fit_vllm(model: str, slots: int, note: Callable[[str], None]) -> StepModel:
     """Start vLLM here, as a replica would, fit a step model to it, and stop it. `model` as for find_model."""
     if not on_gpu():
-        claim_cores(0, 1)
+        claim_cores(0, 1, asked_threads(os.environ))
     with tempfile.TemporaryDirectory(prefix="treeroll-model-") as folder:
         found = find_model(model, Path(folder))
         engine = VllmEngine(

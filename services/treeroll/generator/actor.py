@@ -4,17 +4,23 @@ import asyncio
 import logging
 import os
 
-from treeroll.errors import EngineError
+from treeroll.errors import EngineError, TreerollError
 from treeroll.generator.affinity import claim_cores
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.detokenizer import Detokenizer
+from treeroll.generator.engine import Engine
 from treeroll.generator.factory import make_engine
 from treeroll.generator.replica import Replica
+from treeroll.generator.session import SessionRefused
 
 log = logging.getLogger(__name__)
 
 # Time for the cause of a failure to reach the supervisor before the process goes.
 LAST_WORDS_S = 2.0
+
+
+class StartFailed(EngineError):
+    """The replica could not begin its work, and would not be able to another time."""
 
 
 class GeneratorReplica:
@@ -27,12 +33,16 @@ class GeneratorReplica:
         coordinator_address: str,
         replica_id: str,
         incarnation: int,
-        share: tuple[int, int] | None,
+        share: tuple[int, int, int | None] | None,
+        log_file: str | None,
     ) -> None:
         """`config_json` is the GeneratorConfig of its pool.
 
-        `share`: it is this one of so many replicas, and the process keeps to its part of this machine's cores.
+        `share`: it is this one of so many replicas, and the process keeps to its part of this machine's cores, with no
+        more threads than the third number. `log_file`: where the process writes what it has to say, and those below it.
         """
+        if log_file is not None:
+            _write_to(log_file)
         self._pool = pool
         self._config = GeneratorConfig.model_validate_json(config_json)
         self._coordinator_address = coordinator_address
@@ -47,25 +57,37 @@ class GeneratorReplica:
 
         Raises what made it impossible; the process then ends by itself: a dead engine must not look like a live one.
         """
+        engine: Engine | None = None
         try:
-            self._replica = await self._make()
+            # Not in the constructor: Ray would report no cause but that the actor died.
+            engine, self._replica = await self._make()
             await self._replica.run()
         except Exception as error:
             log.exception("replica %s ends", self._replica_id)
             asyncio.get_running_loop().call_later(LAST_WORDS_S, os._exit, 1)
             # Its class and message only: the chain behind it may hold what cannot be sent.
-            raise EngineError(f"{type(error).__name__}: {error}") from None
+            for_good = engine is None or not _has_started(engine) or isinstance(error, SessionRefused)
+            kind = StartFailed if for_good else EngineError
+            raise kind(_sentence(error)) from None
 
-    async def _make(self) -> Replica:
-        # Not in the constructor: Ray would report no cause but that the actor died.
+    async def _make(self) -> tuple[Engine, Replica]:
         config = self._config
         detokenizer = await asyncio.to_thread(Detokenizer, config.model)
         engine = make_engine(config, detokenizer, self._replica_id, self._incarnation)
-        return Replica(engine, detokenizer, self._replica_id, self._incarnation, self._coordinator_address, self._pool)
+        address, pool = self._coordinator_address, self._pool
+        return engine, Replica(engine, detokenizer, self._replica_id, self._incarnation, address, pool)
 
     async def health(self) -> bool:
         """True once a coordinator has welcomed this replica."""
         return self._replica is not None and self._replica.session.connected.is_set()
+
+    async def trouble(self) -> str:
+        """What keeps it from being welcomed, as far as it knows."""
+        if self._replica is None or not self._replica.session.trouble:
+            return "its engine was still starting"
+        return (
+            f"it could not connect to the coordinator at {self._coordinator_address}: {self._replica.session.trouble}"
+        )
 
     async def pid(self) -> int:
         """Process id on its machine."""
@@ -87,3 +109,23 @@ class GeneratorReplica:
         if self._replica is None:
             raise EngineError(f"replica {self._replica_id} does not serve yet")
         return self._replica
+
+
+def _write_to(log_file: str) -> None:
+    """Everything that this process, and those below it, write from here on."""
+    file = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    os.close(file)
+
+
+def _has_started(engine: Engine) -> bool:
+    try:
+        return bool(engine.info)
+    except EngineError:
+        return False
+
+
+def _sentence(error: Exception) -> str:
+    """Our own errors are sentences; of others the class says more than the message alone."""
+    return str(error) if isinstance(error, TreerollError) else f"{type(error).__name__}: {error}"

@@ -74,6 +74,8 @@ class Session:
         self._heartbeat_s = 1.0
         self.connected = asyncio.Event()
         """Set while a coordinator has welcomed us."""
+        self.trouble = ""
+        """Why the last call ended, or none came about; empty before that."""
 
     async def run(self) -> None:
         """Until the replica is drained. Raises SessionRefused; everything else is tried again."""
@@ -83,6 +85,7 @@ class Session:
                 cause = await self._call(stub)
                 if self._peer.is_drained():
                     return
+                self.trouble = cause
                 log.warning("coordinator %s: %s; connecting again in %.1f s", self._address, cause, self._backoff_s)
                 await asyncio.sleep(self._backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads a fleet's reconnects
                 self._backoff_s = min(2 * self._backoff_s, MAX_BACKOFF_S)

@@ -3,18 +3,22 @@
 import asyncio
 import contextlib
 import logging
-import re
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import ray
 
 from treeroll.errors import EngineError
 from treeroll.generator.actor import GeneratorReplica
+from treeroll.generator.affinity import asked_threads
+from treeroll.generator.cause import Cause, as_cause, cause_of_end
 from treeroll.generator.config import GeneratorConfig
+from treeroll.generator.last_words import SHOWN_LINES, tail
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +30,8 @@ FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.5, 30.0
 KILL_TIMEOUT_S = 10.0
 # A Ray actor runs this many of its methods at once; ours are few and short, except for serve().
 MAX_CONCURRENCY = 16
+TROUBLE_TIMEOUT_S = 5.0
 SIMULATED_CPUS = 0.1
-_EXIT_DETAIL = re.compile(r"exit detail: ([^.]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class _Life:
     seat: _Seat
     incarnation: int
     actor: Any
+    log_file: Path | None = None
     ready_at: float | None = None
 
 
@@ -87,6 +92,8 @@ class Supervisor:
     on_lost: Callable[[str, int, str], None]
     first_incarnation: int = 1
     """Must be above any that the coordinator has seen, if it outlives this supervisor."""
+    logs: Path | None = None
+    """Folder for what each incarnation writes, REPLICA-INCARNATION.log; None: it goes to Ray's logs."""
     failure: EngineError | None = None
     """Why a replica was given up, with the first cause; others may still work."""
     restarts: int = 0
@@ -143,18 +150,26 @@ class Supervisor:
 
     async def _keep(self, seat: _Seat) -> None:
         failures = _Failures()
+        ever_ready = False
         for incarnation in count(self.first_incarnation):
             life = self._create(seat, incarnation)
             cause = await self._live(life)
             if self._stopping.is_set() or cause is None:
                 return
-            log.warning("replica %s incarnation %d is lost: %s", life.seat.replica_id, incarnation, cause)
-            self.on_lost(life.seat.replica_id, incarnation, cause)
+            self._tell(life, cause)
+            self.on_lost(life.seat.replica_id, incarnation, cause.sentence)
+            ever_ready = ever_ready or life.ready_at is not None
+            if cause.lasting and not ever_ready:
+                self._give_up(f"replica {life.seat.replica_id} cannot start: {cause}")
+                return
             if life.ready_at is not None and time.monotonic() - life.ready_at > SHORT_LIFE_S:
                 failures = _Failures()
-            failures.add(cause, started=life.ready_at is not None)
+            failures.add(str(cause), started=life.ready_at is not None)
             if failures.too_many:
-                self._give_up(life.seat.replica_id, failures)
+                self._give_up(
+                    f"replica {life.seat.replica_id} failed {failures.count} times in a row and is given up; the first "
+                    f"cause was: {failures.first_cause}"
+                )
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), failures.backoff_s)
@@ -162,12 +177,15 @@ class Supervisor:
                 return
             self.restarts += 1
 
-    def _give_up(self, replica_id: str, failures: _Failures) -> None:
+    def _tell(self, life: _Life, cause: Cause) -> None:
+        log.warning("replica %s incarnation %d is lost: %s", life.seat.replica_id, life.incarnation, cause.sentence)
+        if cause.log_end:
+            ending = "\n".join(cause.log_end[-SHOWN_LINES:])
+            log.warning("the log of replica %s ended:\n%s", life.seat.replica_id, ending)
+
+    def _give_up(self, why: str) -> None:
         self._given_up += 1
-        self.failure = self.failure or EngineError(
-            f"replica {replica_id} failed {failures.count} times in a row and is given up; the first cause was:"
-            f" {failures.first_cause}"
-        )
+        self.failure = self.failure or EngineError(why)
         log.error("%s", self.failure)
         if not self.ready.is_set() or self._given_up == len(self._seats):
             raise self.failure
@@ -182,16 +200,16 @@ class Supervisor:
             "max_task_retries": 0,
             "max_concurrency": MAX_CONCURRENCY,
         }
-        share = (seat.number, len(self._seats)) if config.engine == "vllm" and not on_gpu else None
-        actor = (
-            ray.remote(GeneratorReplica)
-            .options(**options)
-            .remote(config.model_dump_json(), seat.pool, self.coordinator_address, replica_id, incarnation, share)
-        )
+        on_cpu = config.engine == "vllm" and not on_gpu
+        share = (seat.number, len(self._seats), asked_threads(os.environ)) if on_cpu else None
+        log_file = self.logs / f"{replica_id}-{incarnation}.log" if self.logs else None
+        told = (config.model_dump_json(), seat.pool, self.coordinator_address, replica_id, incarnation, share)
+        remote = ray.remote(GeneratorReplica).options(**options)
+        actor = remote.remote(*told, str(log_file) if log_file else None)
         self.actors[replica_id] = actor
-        return _Life(seat, incarnation, actor)
+        return _Life(seat, incarnation, actor, log_file)
 
-    async def _live(self, life: _Life) -> str | None:
+    async def _live(self, life: _Life) -> Cause | None:
         """One life, start to end. Returns why it ended; None if it was drained or we are stopping."""
         serving = asyncio.ensure_future(life.actor.serve.remote().as_future())
         probing = asyncio.create_task(self._probe(life), name=f"probe-{life.seat.replica_id}")
@@ -200,7 +218,10 @@ class Supervisor:
             await asyncio.wait({serving, probing, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if stopping.done():
                 return None
-            return _cause(serving) if serving.done() else probing.result()
+            cause = cause_of_end(serving) if serving.done() else probing.result()
+            if cause is not None and life.log_file is not None:
+                cause.log_end = await asyncio.to_thread(tail, life.log_file)
+            return cause
         finally:
             self._ready_ids.discard(life.seat.replica_id)
             self.actors.pop(life.seat.replica_id, None)
@@ -212,7 +233,7 @@ class Supervisor:
             if serving.done() and not serving.cancelled():
                 serving.exception()  # taken note of
 
-    async def _probe(self, life: _Life) -> str:
+    async def _probe(self, life: _Life) -> Cause:
         """Ask for health again and again. Returns what is wrong when an answer does not come."""
         config = life.seat.config
         try:
@@ -220,9 +241,9 @@ class Supervisor:
                 while not await life.actor.health.remote():  # noqa: ASYNC110 - the condition is in another process
                     await asyncio.sleep(0.1)
         except TimeoutError:
-            return f"it was not ready within {config.start_timeout_s:g} s"
+            return Cause(f"it was not ready within {config.start_timeout_s:g} s: {await _trouble(life)}", lasting=True)
         except ray.exceptions.RayError as error:
-            return _sentence(error)
+            return as_cause(error)
         life.ready_at = time.monotonic()
         self._ready_ids.add(life.seat.replica_id)
         if len(self._ready_ids) == len(self._seats):
@@ -233,22 +254,14 @@ class Supervisor:
                 async with asyncio.timeout(config.health_timeout_s):
                     await life.actor.health.remote()
             except TimeoutError:
-                return f"it did not answer a health probe within {config.health_timeout_s:g} s"
+                return Cause(f"it did not answer a health probe within {config.health_timeout_s:g} s")
             except ray.exceptions.RayError as error:
-                return _sentence(error)
+                return as_cause(error)
 
 
-def _cause(serving: "asyncio.Future[None]") -> str | None:
-    """Why serve() ended; None if it returned."""
-    error = serving.exception()
-    return None if error is None else _sentence(error)
-
-
-def _sentence(error: BaseException) -> str:
-    """What went wrong in an actor, without Ray's traceback."""
-    if isinstance(error, ray.exceptions.RayTaskError):
-        return " ".join(str(error.cause).split())
-    if isinstance(error, ray.exceptions.ActorDiedError | ray.exceptions.ActorUnavailableError):
-        detail = _EXIT_DETAIL.search(str(error))
-        return f"its process died{f' ({detail[1]})' if detail else ''}"
-    return " ".join(str(error).split())
+async def _trouble(life: _Life) -> str:
+    try:
+        async with asyncio.timeout(TROUBLE_TIMEOUT_S):
+            return str(await life.actor.trouble.remote())
+    except (TimeoutError, ray.exceptions.RayError):
+        return "its process did not answer"

@@ -1,0 +1,49 @@
+"""Why a replica's life ended, as a sentence, and whether another would end the same way."""
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+
+import ray
+
+from treeroll.generator.actor import StartFailed
+from treeroll.generator.last_words import cause_in
+
+_EXIT_DETAIL = re.compile(r"exit detail: ([^.]*)")
+
+
+@dataclass(slots=True)
+class Cause:
+    """Why a life ended."""
+
+    sentence: str
+    lasting: bool = False
+    """Whether a first start that failed of it would fail again."""
+    log_end: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """The sentence, with what the process itself said."""
+        told = cause_in(self.log_end, self.sentence)
+        return f"{self.sentence}; its log says: {told}" if told else self.sentence
+
+
+def cause_of_end(serving: "asyncio.Future[None]") -> Cause | None:
+    """Why serve() ended; None if it returned."""
+    error = serving.exception()
+    return None if error is None else as_cause(error)
+
+
+def as_cause(error: BaseException) -> Cause:
+    """What Ray reported of a call."""
+    raised = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+    return Cause(_sentence(error), isinstance(raised, StartFailed | ray.exceptions.OutOfMemoryError))
+
+
+def _sentence(error: BaseException) -> str:
+    """What went wrong in an actor, without Ray's traceback."""
+    if isinstance(error, ray.exceptions.RayTaskError):
+        return " ".join(str(error.cause).split())
+    if isinstance(error, ray.exceptions.ActorDiedError | ray.exceptions.ActorUnavailableError):
+        detail = _EXIT_DETAIL.search(str(error))
+        return f"its process died{f' ({detail[1]})' if detail else ''}"
+    return " ".join(str(error).split())
