@@ -88,15 +88,15 @@ def listen(server: grpc.aio.Server, host: str, port: int) -> int:
     Raises Unavailable saying why the system does not allow that.
     """
     if port:
-        _probe(host, port)
+        check_port(host, port)
     try:
         return server.add_insecure_port(join(host, port))
     except RuntimeError as error:  # says no more than that it failed
-        _probe(host, port)
+        check_port(host, port)
         raise Unavailable(f"cannot listen on {join(host, port)}: {error}") from None
 
 
-def _probe(host: str, port: int) -> None:
+def check_port(host: str, port: int) -> None:
     """Unavailable unless the host has the port: gRPC gives no cause, and is content with one of a name's addresses."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

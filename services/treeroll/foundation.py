@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -53,11 +54,11 @@ async def running_ray(config: GeneratorConfig, place: Path | None) -> AsyncItera
     """A private Ray with room for the replicas. When what it is used for fails, its logs are kept, and the error says
     where.
     """
-    from treeroll.generator.ray_local import LocalRay
-
+    # Takes seconds, in which the loop must hear signals.
+    ray_local = await in_thread(lambda _: import_module("treeroll.generator.ray_local"))
     # One CPU per replica, whatever the machine has: replicas pin themselves. One more for scorers.
     replicas = sum(pool.replicas for pool in config.fleet().values())
-    local = await asyncio.to_thread(LocalRay, replicas + 1, place)
+    local: LocalRay = ray_local.LocalRay(replicas + 1, place)
     log.info("the logs of Ray and of the replicas are in %s", local.scratch.path)
     try:
         await in_thread(lambda cancelled: local.start(config.start_timeout_s, cancelled))

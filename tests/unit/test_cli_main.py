@@ -1,5 +1,6 @@
 """The command line as such: help, versions, errors as one sentence, exit codes."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from tests.support.fake_service import FakeService
 
 from treeroll import __version__
+from treeroll.cli.interrupts import Interrupted
 from treeroll.cli.main import BAD_INPUT, FAILED, app
 from treeroll.cli.preflight import Plan
 from treeroll.demo import TASKS_FILE
@@ -16,6 +18,47 @@ from treeroll.policies.registry import describe
 
 COMMANDS = ("rollout", "serve", "status", "inspect", "policies", "audit", "drain", "delete")
 HEAVY = ("ray", "torch", "vllm", "grpc", "pyarrow", "pydantic", "transformers", "redis", "numpy")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (signal.SIGINT, 130, "stopped by Ctrl-C; nothing was written"),
+        (signal.SIGTERM, 143, "stopped by SIGTERM; nothing was written"),
+        (signal.SIGHUP, 129, "stopped by SIGHUP; nothing was written"),
+    ],
+)
+def test_what_a_signal_ended_says_which_and_exits_with_128_and_its_number(
+    number: signal.Signals, code: int, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails_with(Interrupted(number), monkeypatch)
+    assert app.run(["status"]) == code
+    assert capsys.readouterr().err == f"error: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(30, "Read-only file system", "/data/x"), "/data/x: Read-only file system"),
+        (PermissionError(13, "Permission denied"), "Permission denied"),
+        (OSError("the disk is on fire"), "the disk is on fire"),
+    ],
+)
+def test_an_error_of_the_system_is_a_sentence_without_its_class(
+    error: OSError, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails_with(error, monkeypatch)
+    assert app.run(["status"]) == 1
+    assert capsys.readouterr().err == f"error: {said}\n"
+
+
+def fails_with(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever command is run raises this."""
+
+    def command(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("typer.main.get_command", lambda app: command)
 
 
 def error_of(capsys: pytest.CaptureFixture[str]) -> str:

@@ -113,12 +113,30 @@ async def test_ctrl_c_once_keeps_what_is_complete_and_resume_does_the_rest(tmp_p
     assert audit_directory(out)[1] == []
 
 
-async def interrupt_when_written(out: Path, running: "asyncio.Task[int]") -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [(signal.SIGTERM, 143, "stopped by SIGTERM: "), (signal.SIGHUP, 129, "stopped by SIGHUP: ")],
+)
+async def test_a_rollout_that_a_signal_ended_names_it_and_exits_with_128_and_its_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals, code: int, words: str
+) -> None:
+    out = tmp_path / "out"
+    async with local_service() as service:
+        service.start_replica("r0", slots=4, latency=SLOW)
+        running = asyncio.create_task(rollout(service, out, limit=40))
+        await interrupt_when_written(out, running, number)
+        assert await running == code
+    assert words in capsys.readouterr().err
+
+
+async def interrupt_when_written(
+    out: Path, running: "asyncio.Task[int]", number: signal.Signals = signal.SIGINT
+) -> None:
     async def some_part() -> bool:
         return running.done() or ResultDir(out).part_indices() != []
 
     await eventually(some_part, timeout_s=30)
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), number)
 
 
 @pytest.mark.parametrize("writes", [6, 7, 8])  # two whole parts, and some files of the third

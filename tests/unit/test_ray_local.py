@@ -72,6 +72,24 @@ def test_what_fails_in_passing_is_tried_again(tmp_path: Path, monkeypatch: pytes
     heads.stop_and_look()
 
 
+def test_a_head_that_dies_while_we_connect_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dying = UP.replace("time.sleep(600)", "time.sleep(0.2); sys.exit('its raylet was killed by SIGKILL')")
+    heads = Heads(tmp_path, monkeypatch, dying, UP)
+    connect = ray_local.ray.init
+
+    def init(**how: Any) -> None:
+        connect(**how)
+        if len(heads.connected) == 1:
+            assert heads.local._head is not None
+            heads.local._head.wait()
+            raise RuntimeError("no answer")
+
+    monkeypatch.setattr(ray_local.ray, "init", init)
+    heads.local.start(60)
+    assert len(heads.connected) == 2
+    heads.stop_and_look()
+
+
 def test_what_no_other_try_will_change_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heads = Heads(tmp_path, monkeypatch, says("Traceback", "its raylet ended with exit code 1: no space left"), UP)
     with pytest.raises(Unavailable, match=r"Ray did not start, after 0 s: its raylet ended .*: no space left"):

@@ -9,10 +9,13 @@ import sys
 import threading
 from typing import Any, NoReturn, TextIO
 
+from pydantic import ValidationError
+
+from treeroll.addresses import is_loopback
 from treeroll.cli.console import note
 from treeroll.cli.interrupts import Interrupts, exit_code, heeded, signal_name
 from treeroll.cli.settings import Sections
-from treeroll.config import parse
+from treeroll.config import CoordinatorConfig, parse
 from treeroll.errors import cause_of
 
 log = logging.getLogger(__name__)
@@ -29,6 +32,7 @@ def run_service(sections: Sections, *, lifeline: bool) -> None:
             note(f"note: section '{section}' is for rollouts; serve does not use it")
     for number in heeded():  # the first process of a container has no default for SIGTERM
         signal.signal(number, _leave)
+    _check_port(sections.get("coordinator", {}))
     import uvloop
 
     from treeroll.service import ServiceConfig
@@ -52,6 +56,18 @@ async def _run(config: Any, say: TextIO, lifeline: bool) -> None:
         if lifeline:
             await _watch_stdin(interrupts.asked)
         await serve(config, on_ready, interrupts.asked)
+
+
+def _check_port(section: dict[str, Any]) -> None:
+    """Unavailable if the port is taken, the commonest failure of all: said before the seconds that loading takes."""
+    try:
+        config = CoordinatorConfig.model_validate(section)
+    except ValidationError:  # told with the rest of the settings
+        return
+    from treeroll.channels import check_port
+
+    if is_loopback(config.host):
+        check_port(config.host, config.port)
 
 
 def _say_stopping(number: signal.Signals) -> None:

@@ -8,7 +8,6 @@ from treeroll.errors import EngineError, TreerollError
 from treeroll.generator.affinity import claim_cores
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.detokenizer import Detokenizer
-from treeroll.generator.engine import Engine
 from treeroll.generator.factory import make_engine
 from treeroll.generator.replica import Replica
 from treeroll.generator.session import SessionRefused
@@ -57,25 +56,23 @@ class GeneratorReplica:
 
         Raises what made it impossible; the process then ends by itself: a dead engine must not look like a live one.
         """
-        engine: Engine | None = None
         try:
             # Not in the constructor: Ray would report no cause but that the actor died.
-            engine, self._replica = await self._make()
+            self._replica = await self._make()
             await self._replica.run()
         except Exception as error:
             log.exception("replica %s ends", self._replica_id)
             asyncio.get_running_loop().call_later(LAST_WORDS_S, os._exit, 1)
             # Its class and message only: the chain behind it may hold what cannot be sent.
-            for_good = engine is None or not _has_started(engine) or isinstance(error, SessionRefused)
-            kind = StartFailed if for_good else EngineError
+            engine_failed = self._replica is None or not self._replica.session.begun
+            kind = StartFailed if engine_failed or isinstance(error, SessionRefused) else EngineError
             raise kind(_sentence(error)) from None
 
-    async def _make(self) -> tuple[Engine, Replica]:
+    async def _make(self) -> Replica:
         config = self._config
         detokenizer = await asyncio.to_thread(Detokenizer, config.model)
         engine = make_engine(config, detokenizer, self._replica_id, self._incarnation)
-        address, pool = self._coordinator_address, self._pool
-        return engine, Replica(engine, detokenizer, self._replica_id, self._incarnation, address, pool)
+        return Replica(engine, detokenizer, self._replica_id, self._incarnation, self._coordinator_address, self._pool)
 
     async def health(self) -> bool:
         """True once a coordinator has welcomed this replica."""
@@ -83,11 +80,10 @@ class GeneratorReplica:
 
     async def trouble(self) -> str:
         """What keeps it from being welcomed, as far as it knows."""
-        if self._replica is None or not self._replica.session.trouble:
+        if self._replica is None or not self._replica.session.begun:
             return "its engine was still starting"
-        return (
-            f"it could not connect to the coordinator at {self._coordinator_address}: {self._replica.session.trouble}"
-        )
+        cause = self._replica.session.trouble or "no answer yet"
+        return f"it could not connect to the coordinator at {self._coordinator_address}: {cause}"
 
     async def pid(self) -> int:
         """Process id on its machine."""
@@ -117,13 +113,6 @@ def _write_to(log_file: str) -> None:
     for stream in (1, 2):
         os.dup2(file, stream)
     os.close(file)
-
-
-def _has_started(engine: Engine) -> bool:
-    try:
-        return bool(engine.info)
-    except EngineError:
-        return False
 
 
 def _sentence(error: Exception) -> str:

@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 
 NAMESPACE = "treeroll"
 OBJECT_STORE_BYTES = 128 << 20  # messages only: no tensors travel through it
-# Bytes that Ray's sockets need below its directory: ray/session_DATE_TIME_PID/sockets/plasma_store.
-SOCKET_ROOM = 75
+# Bytes that the longest path below it needs: ray/session_2026-11-30_23-59-59_123456_1234567/sockets/plasma_store
+SOCKET_ROOM = 68
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 5.0
 POLL_S = 0.02
@@ -49,6 +49,7 @@ FOREIGN = (
     *("RAY_ADDRESS", "RAY_REDIS_ADDRESS", "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_RUNTIME_ENV_HOOK", "RAY_TMPDIR"),
     *("RAY_GCS_SERVER_PORT", "RAY_OVERRIDE_NODE_ID_FOR_TESTING", "RAY_NODE_ID", "RAY_JOB_ID", "RAY_RAYLET_PID"),
 )
+CONNECT_TRIES = "RAY_gcs_server_port_wait_time_s"
 HEAD = (sys.executable, "-m", "treeroll.generator.ray_head")
 
 
@@ -81,6 +82,10 @@ class LocalRay:
         """The folder of logs: the head's, whose last line is why it ended, and those of what works in the cluster."""
         return self.scratch.path / "logs"
 
+    @property
+    def _head_log(self) -> Path:
+        return self.logs / "head.log"
+
     def keep_logs(self) -> Path | None:
         """Move Ray's logs and ours to where they stay; see Scratch.keep."""
         return self.scratch.keep(treeroll=self.logs, ray=self._directory / "session_latest" / "logs")
@@ -98,22 +103,12 @@ class LocalRay:
             _require_token()
         for name in FOREIGN:
             os.environ.pop(name, None)
+        deadline = time.monotonic() + timeout_s
         try:
-            address = self._start_head(time.monotonic() + timeout_s, cancelled or Event())
-            ray.init(
-                address=address,
-                _node_ip_address=HOST,
-                namespace=NAMESPACE,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-            )
-            self._connected = True
-        except (Unavailable, StartCancelled):
+            self._start(deadline, cancelled or Event())
+        except BaseException:
             self._kill()
             raise
-        except Exception as error:  # Ray raises no class of its own
-            self._kill()
-            raise Unavailable(f"Ray started, but this process cannot connect to it: {error}") from error
 
     def stop(self) -> None:
         """Disconnect, and end the cluster with all its processes and files. Idempotent."""
@@ -127,11 +122,12 @@ class LocalRay:
         self._kill()
         self.scratch.close()
 
-    def _start_head(self, deadline: float, cancelled: Event) -> str:
+    def _start(self, deadline: float, cancelled: Event) -> None:
         started = time.monotonic()
         while True:
             try:
-                return self._try_head(deadline, cancelled)
+                self._connect(self._start_head(deadline, cancelled))
+                return
             except _HeadEnded as error:
                 self._kill()
                 passing = any(words in str(error).lower() for words in PASSING)
@@ -140,7 +136,23 @@ class LocalRay:
                     raise Unavailable(f"Ray did not start, after {waited:.0f} s: {error}") from None
                 log.warning("Ray did not start; trying again: %s", error)
 
-    def _try_head(self, deadline: float, cancelled: Event) -> str:
+    def _connect(self, address: str) -> None:
+        os.environ[CONNECT_TRIES] = "2"  # it is up; Ray's own number is for servers that are not yet
+        try:
+            ray.init(
+                address=address,
+                _node_ip_address=HOST,
+                namespace=NAMESPACE,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+        except Exception as error:  # Ray raises no class of its own
+            if self._head is not None and self._head.poll() is not None:
+                raise _HeadEnded(_last_line(self._head_log)) from None
+            raise Unavailable(f"Ray started, but this process cannot connect to it: {error}") from error
+        self._connected = True
+
+    def _start_head(self, deadline: float, cancelled: Event) -> str:
         """One start of the head. Returns Ray's address."""
         shutil.rmtree(self._directory, ignore_errors=True)
         workers = self.scratch.path / "tmp"
@@ -149,14 +161,14 @@ class LocalRay:
         command = [*self._command, str(self._directory), str(self._num_cpus), str(OBJECT_STORE_BYTES)]
         env = {**os.environ, "TMPDIR": str(workers)}
         env.pop("RAY_DISABLE_FAILURE_SIGNAL_HANDLER")  # what workers print when they crash is wanted
-        head_log = self.logs / "head.log"
-        self._head = spawn(command, head_log, (), at_our_end=signal.SIGKILL, env=env)
+        env.pop(CONNECT_TRIES, None)
+        self._head = spawn(command, self._head_log, (), at_our_end=signal.SIGKILL, env=env)
         address = self._directory / ADDRESS_FILE
         while not address.exists():
             if cancelled.is_set():
                 raise StartCancelled
             if self._head.poll() is not None:
-                raise _HeadEnded(_last_line(head_log))
+                raise _HeadEnded(_last_line(self._head_log))
             if time.monotonic() > deadline:
                 raise _HeadEnded("it takes longer than that on this machine; is it overloaded?")
             time.sleep(POLL_S)

@@ -74,11 +74,14 @@ class Session:
         self._heartbeat_s = 1.0
         self.connected = asyncio.Event()
         """Set while a coordinator has welcomed us."""
+        self.begun = False
+        """Whether it was ever run, so that whatever had to come before is done."""
         self.trouble = ""
         """Why the last call ended, or none came about; empty before that."""
 
     async def run(self) -> None:
         """Until the replica is drained. Raises SessionRefused; everything else is tried again."""
+        self.begun = True
         async with open_channel(self._address, more=KEEPALIVE) as channel:
             stub: Any = replica_pb2_grpc.ReplicaPlaneStub(channel)
             while not self._peer.is_drained():
