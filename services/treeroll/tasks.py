@@ -20,7 +20,7 @@ from treeroll.chat.variables import plain_kwargs
 from treeroll.checks import check_text, kind
 from treeroll.errors import InvalidInput
 from treeroll.rows.files import OneOrMore, Row, rows_of, source_name, task_files
-from treeroll.rows.values import Say, Told, WrittenFloat, is_missing, json_value, number_text
+from treeroll.rows.values import Say, Told, WrittenFloat, decoded, is_missing, json_value, number_text
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def _check_json(extra: Mapping[str, Any]) -> None:
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError, RecursionError):
-            hint = "NaN, infinities, dates and bytes are no JSON"
+            hint = "NaN, infinities, dates, bytes and numbers of more than 4,300 digits are no JSON"
             raise InvalidInput(f"extra field '{key}' cannot be written as JSON; {hint}") from None
 
 
@@ -145,7 +145,7 @@ def _prompt(row: Mapping[str, Any], fields: Fields, told: Told) -> dict[str, Any
     if len(there) > 1:
         raise InvalidInput(f"'{there[0][0]}' and '{there[1][0]}' are both there; give exactly one of {ONE_FORM}")
     [(name, value)] = there
-    value = json_value(value, name, told)
+    value = json_value(decoded(value, name), name, told)
     return {_form_of(value) if name in ("prompt", fields.prompt) else name: value}
 
 
@@ -183,7 +183,7 @@ def _text(name: str, value: Any, told: Told) -> Any:
     if isinstance(value, float | np.floating | Decimal) and not is_missing(value) and not math.isfinite(value):
         raise InvalidInput(f"'{name}' must be finite, got {value}")
     exact = isinstance(value, Decimal | WrittenFloat) and not is_missing(value)
-    plain = value if exact else json_value(value, name, told)
+    plain = value if exact else json_value(decoded(value, name), name, told)
     if isinstance(plain, bool) or not isinstance(plain, int | float | Decimal):
         return plain
     try:

@@ -3,8 +3,10 @@
 import json
 import logging
 import math
+import re
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum, IntEnum
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,6 +22,15 @@ from treeroll.client.wire import submit_requests
 from treeroll.errors import InvalidInput
 from treeroll.rows.values import Told, json_value
 from treeroll.tasks import Task, read_tasks, task_from
+
+
+class Level(IntEnum):
+    HIGH = 1
+
+
+class Word(str, Enum):  # noqa: UP042 - as users' code has it
+    YES = "yes"
+
 
 NOON = datetime(2026, 3, 1, 12, 0)
 
@@ -46,6 +57,8 @@ NOON = datetime(2026, 3, 1, 12, 0)
         (np.int64(7), "7"),
         (np.uint8(7), "7"),
         (np.array(7.0), "7"),
+        (Level.HIGH, "1"),
+        (pa.scalar(5.0), "5"),
         (Decimal("18.90"), "18.9"),
         (Decimal("5.00"), "5"),
         (Decimal("1E+3"), "1000"),
@@ -119,6 +132,21 @@ def test_what_says_that_there_is_no_value_counts_as_null_everywhere(nothing: Any
         (math.inf, "Infinity"),
         (-math.inf, "-Infinity"),
         ((1, (2.5, math.nan)), [1, [2.5, None]]),
+        (Decimal("-Infinity"), "-Infinity"),
+        (np.longdouble("0.1"), 0.1),
+        (np.ma.array([1, 2], mask=[False, True]), [1, None]),
+        (pd.Series([0.1, math.nan], dtype="float32"), [0.1, None]),
+        (pd.array([1, None], dtype="Int64"), [1, None]),
+        (pd.Categorical(["a", None]), ["a", None]),
+        (pd.Timestamp("2026-03-01 12:00", tz="Europe/Berlin"), "2026-03-01T12:00:00+01:00"),
+        (pl.Series([NOON, None]), ["2026-03-01T12:00:00", None]),
+        (pl.Series([0.5]), [0.5]),
+        (pa.scalar(None), None),
+        (pa.scalar(NOON), "2026-03-01T12:00:00"),
+        (pa.scalar({"a": [1, None]}), {"a": [1, None]}),
+        (pa.array([b"\xff"]), ["/w=="]),
+        (Level.HIGH, 1),
+        (Word.YES, "yes"),
     ],
     ids=str,
 )
@@ -133,6 +161,58 @@ def test_a_value_that_json_has_not_becomes_one_that_it_has(value: Any, becomes: 
 def test_what_cannot_be_json_is_refused_by_the_name_of_its_column(value: Any) -> None:
     with pytest.raises(InvalidInput, match="field 'field"):
         task_from({"prompt": "x", "field": value}, "t")
+
+
+def test_a_duration_in_months_is_refused_because_months_differ() -> None:
+    with pytest.raises(InvalidInput, match="field 'field' holds a duration in months or years"):
+        task_from({"prompt": "x", "field": [np.timedelta64(5, "M")]}, "t")
+
+
+@pytest.mark.parametrize("make", [bytes, bytearray, memoryview, np.bytes_], ids=lambda make: make.__name__)
+def test_bytes_where_text_is_meant_are_that_text(make: Any) -> None:
+    five, message = make("fünf".encode()), {"role": make(b"user"), "content": make("fünf".encode())}
+    assert task_from({"id": five, "prompt": five, "answer": five}, "t") == Task("fünf", prompt="fünf", answer="fünf")
+    [sent] = task_from({"messages": np.array([message], object)}, "t").messages or []
+    assert sent == {"role": "user", "content": "fünf"}
+    for row in ({"prompt": make(b"\xff")}, {"prompt": "x", "answer": make(b"\xff")}):
+        with pytest.raises(InvalidInput, match="is bytes that are no UTF-8; text is needed"):
+            task_from(row, "t")
+
+
+EARLY_AND_LATE = [
+    pa.array([-62167219200000001, 253402300800000000], pa.timestamp("us")),
+    pa.array([-62167219201, 253402300800], pa.timestamp("s", "UTC")),
+    pa.array([10**7, -(10**7)], pa.date32()),
+    pa.array([10**14, -(10**14)], pa.date64()),
+]
+
+
+@pytest.mark.parametrize("times", EARLY_AND_LATE, ids=lambda times: str(times.type))
+def test_times_outside_pythons_years_are_text(tmp_path: Path, times: Any) -> None:
+    pq.write_table(pa.table({"prompt": ["x", "y"], "at": times}), path := tmp_path / "t.parquet")
+    one, two = (task.extra["at"] for task in read_tasks(path))
+    assert re.match(r"-?\d+-\d\d-\d\d", one)
+    assert re.match(r"-?\d+-\d\d-\d\d", two)
+
+
+def test_a_time_beyond_all_calendars_is_refused_by_its_column(tmp_path: Path) -> None:
+    at = pa.array([2**31 - 1], pa.date32())
+    pq.write_table(pa.table({"prompt": ["x"], "at": at}), path := tmp_path / "t.parquet")
+    with pytest.raises(InvalidInput, match=r"column 'at' of type date32\[day\] cannot be read"):
+        read_tasks(path)
+
+
+def test_durations_longer_than_pythons_are_seconds(tmp_path: Path) -> None:
+    at = pa.array([2**62, None], pa.duration("s"))
+    pq.write_table(pa.table({"prompt": ["x", "y"], "at": at}), path := tmp_path / "t.parquet")
+    assert [task.extra["at"] for task in read_tasks(path)] == [float(2**62), None]
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array(["x"]), pa.array(["y"])], names=["prompt", "prompt"])
+    pq.write_table(table, path := tmp_path / "t.parquet")
+    with pytest.raises(InvalidInput, match="more than one column 'prompt'; name each column once"):
+        read_tasks(path)
 
 
 def test_a_value_nested_without_end_is_refused() -> None:

@@ -1,5 +1,6 @@
 """Task files: several at once, arrays of objects, and fields under the names that other projects use."""
 
+import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +87,23 @@ def test_json_that_is_neither_lines_nor_an_array_is_refused_once(tmp_path: Path,
     (path := tmp_path / "tasks.json").write_text(text)
     with pytest.raises(InvalidInput, match=message):
         read_tasks(path, skip_invalid=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.jsonl.gz", b"", "must end in .*; unpack it first"),
+        ("t.csv", b"prompt\nx\n", "must end in .*; save it as JSON lines or Parquet"),
+        ("t.jsonl", gzip.compress(b'{"prompt": "x"}\n'), "is packed by gzip; unpack it first"),
+        ("t.json", b"PK\x03\x04", "is a zip archive; unpack it first"),
+        ("t.jsonl", b"PAR1", "is Parquet; let its name end in .parquet"),
+        ("t.jsonl", '{"prompt": "x"}\n'.encode("utf-16"), "is no UTF-8 but UTF-16 or UTF-32; save it as UTF-8"),
+    ],
+)
+def test_a_file_of_another_kind_is_called_what_it_is(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InvalidInput, match=message):
+        read_tasks(tmp_path / name, skip_invalid=True)
 
 
 def test_a_line_that_holds_an_array_does_not_hide_the_others(tmp_path: Path) -> None:

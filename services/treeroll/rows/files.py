@@ -22,6 +22,16 @@ Value = Mapping[str, Any] | InvalidInput
 
 LINES, PARQUET, JSON = (".jsonl", ".ndjson"), (".parquet", ".pq"), (".json",)
 SUFFIXES = (*LINES, *PARQUET, *JSON)
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz")
+# First bytes of files that are none of ours, and what they are.
+MAGIC = {
+    b"\x1f\x8b": "packed by gzip; unpack it first",
+    b"\x28\xb5\x2f\xfd": "packed by zstd; unpack it first",
+    b"PK\x03\x04": "a zip archive; unpack it first",
+    b"PAR1": "Parquet; let its name end in .parquet",
+    b"\xff\xfe": "no UTF-8 but UTF-16 or UTF-32; save it as UTF-8",
+    b"\xfe\xff": "no UTF-8 but UTF-16; save it as UTF-8",
+}
 NEEDED = "one object per line, or one array of objects, is needed"
 
 
@@ -97,7 +107,8 @@ def _read(path: Path) -> Iterator[tuple[str, Value]]:
     """(place, row) for every row."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise InvalidInput(f"{path} must end in {', '.join(sorted(SUFFIXES))}")
+        hint = "; unpack it first" if suffix in PACKED else "; save it as JSON lines or Parquet"
+        raise InvalidInput(f"{path} must end in {', '.join(sorted(SUFFIXES))}{hint}")
     try:
         yield from _parquet(path) if suffix in PARQUET else _json(path)
     except OSError as error:
@@ -116,6 +127,8 @@ def _json(path: Path) -> Iterator[tuple[str, Value]]:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
+            if first and (what := next((MAGIC[magic] for magic in MAGIC if line.startswith(magic)), None)):
+                raise InvalidInput(f"{path} is {what}")
             if first and (array := _whole(path, line)) is not None:
                 for item, value in enumerate(array, 1):
                     yield f"item {item}", _object(value)

@@ -1,5 +1,6 @@
 """Rows of a Parquet file, as Python values."""
 
+import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from treeroll.errors import InvalidInput
 
 BATCH_ROWS = 1024
+_OFFSET = re.compile(r"([+-]\d\d)(\d\d)$")  # of a zone, as Arrow writes it
 
 
 def parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -20,13 +22,27 @@ def parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         with path.open("rb") as source, pq.ParquetFile(source) as file:
             number = 0
+            names = file.schema_arrow.names
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise InvalidInput(f"{path} has more than one column '{twice[0]}'; name each column once")
             for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                columns = [_values(column) for column in batch.columns]
+                columns = [
+                    _column(name, column) for name, column in zip(batch.schema.names, batch.columns, strict=True)
+                ]
                 for row in zip(*columns, strict=True):
                     number += 1
                     yield f"row {number}", dict(zip(batch.schema.names, row, strict=True))
     except pa.ArrowInvalid as error:
         raise InvalidInput(f"{path} is not a readable Parquet file: {' '.join(str(error).split())}") from None
+
+
+def _column(name: str, array: Any) -> list[Any]:
+    try:
+        return _values(array)
+    except (ValueError, OverflowError) as error:  # Arrow's are ValueErrors
+        raise InvalidInput(
+            f"column '{name}' of type {array.type} cannot be read: {' '.join(str(error).split())}"
+        ) from None
 
 
 def _values(array: Any) -> list[Any]:
@@ -63,7 +79,7 @@ def _is_special(kind: Any) -> bool:
         return _is_special(kind.value_type)
     if pa.types.is_float16(kind) or pa.types.is_float32(kind):
         return True
-    return pa.types.is_temporal(kind) and getattr(kind, "unit", "") == "ns"
+    return bool(pa.types.is_temporal(kind))
 
 
 def _structs(array: Any) -> list[Any]:
@@ -75,14 +91,17 @@ def _structs(array: Any) -> list[Any]:
 
 
 def _times(array: Any) -> list[Any]:
-    """Nanoseconds as Python's types where microseconds suffice, else text in ISO 8601, or seconds."""
+    """Python's types where they hold the values; else text in ISO 8601, or seconds."""
     kind = array.type
     if pa.types.is_duration(kind):
-        return [None if value is None else value / 1e9 for value in array.cast(pa.int64()).to_pylist()]
-    coarse = pa.time64("us") if pa.types.is_time(kind) else pa.timestamp("us", kind.tz)
+        second = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}[kind.unit]
+        return [None if value is None else value / second for value in array.cast(pa.int64()).to_pylist()]
+    coarse = pa.time64("us") if pa.types.is_time(kind) else pa.timestamp("us", getattr(kind, "tz", None))
     try:
-        values: list[Any] = array.cast(coarse).to_pylist()
+        values: list[Any] = (array.cast(coarse) if getattr(kind, "unit", "") == "ns" else array).to_pylist()
         return values
-    except pa.ArrowInvalid:  # it would lose something
+    except (pa.ArrowInvalid, OverflowError):  # something would be lost, or is before the year 1 or behind 9999
         texts = array.cast(pa.string()).to_pylist()
-        return [None if text is None else text.replace(" ", "T") for text in texts]
+        if any(text is not None and text.startswith("<") for text in texts):
+            raise OverflowError("it holds a time that is beyond all calendars") from None
+        return [None if text is None else _OFFSET.sub(r"\1:\2", text.replace(" ", "T")) for text in texts]

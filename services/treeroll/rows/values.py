@@ -9,7 +9,7 @@
 | decimals | a number |
 | bytes | text, base64 |
 | UUIDs | text |
-| numpy scalars, arrays, tensors, series | numbers, lists; a float of 16 or 32 bits is the number that it prints as |
+| scalars and arrays of numpy and Arrow, tensors, series | numbers, lists; a small float is what it prints as |
 
 What changes its kind is told once per column.
 """
@@ -76,6 +76,25 @@ def json_value(value: Any, column: str, told: Told) -> Any:
     return _scalar(value, column, told)
 
 
+def decoded(value: Any, name: str) -> Any:
+    """The same with bytes as the text that they are in UTF-8, at any depth: tables of some writers have no other text.
+
+    InvalidInput for bytes that are no UTF-8.
+    """
+    if isinstance(value, Mapping):
+        return {key: decoded(entry, f"{name}.{key}") for key, entry in value.items()}
+    if isinstance(value, np.ndarray) and value.dtype.kind in "OS":
+        return decoded(value.tolist(), name)
+    if isinstance(value, list | tuple):
+        return [decoded(entry, name) for entry in value]
+    if not isinstance(value, bytes | bytearray | memoryview):
+        return value
+    try:
+        return bytes(value).decode()
+    except UnicodeDecodeError:
+        raise InvalidInput(f"'{name}' is bytes that are no UTF-8; text is needed") from None
+
+
 def number_text(number: int | float | Decimal) -> str:
     """The shortest decimal that is this number, without exponent; "5" for 5.0. ValueError if infinite or too long."""
     if isinstance(number, int):
@@ -112,15 +131,19 @@ def _key(key: Any, column: str) -> str:
 
 def _of_numpy(value: Any, column: str, told: Told) -> Any:
     """Python values; 32-bit 0.1 is 0.1 and not 0.10000000149011612."""
+    if isinstance(value, np.ma.MaskedArray):
+        return value.tolist()  # None where it is masked
     array = np.asarray(value)
     match array.dtype.kind:
-        case "f" if array.dtype.itemsize < 8:
+        case "f" if array.dtype.itemsize != 8:
             array = array.astype(np.str_).astype(np.float64)
         case "M":
             told.once(column, TIMES)
             texts = np.asarray(np.datetime_as_string(array), dtype=object)
             texts[np.isnat(array)] = None
             array = texts
+        case "m" if np.datetime_data(array.dtype)[0] in "MY":
+            raise InvalidInput(f"field '{column}' holds a duration in months or years, which are of no one length")
         case "m":
             told.once(column, DURATIONS)
             array = np.asarray(array / np.timedelta64(1, "s"))
@@ -134,13 +157,17 @@ def _scalar(value: Any, column: str, told: Told) -> Any:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else _infinity(value, column, told)
     if isinstance(value, str | int):  # of a type of its own, as an enumeration's member
-        return value
+        return str.__str__(value) if isinstance(value, str) else int(value)
+    if isinstance(value, Decimal) and value.is_infinite():
+        return _infinity(float(value), column, told)
     for types, becomes, convert in _CONVERSIONS:
         if isinstance(value, types):
             told.once(column, becomes)
             return convert(value)
-    if callable(getattr(value, "tolist", None)):  # tensors, series
-        return json_value(value.tolist(), column, told)
+    for name in ("as_py", "tolist", "to_list"):  # Arrow's scalars; tensors and pandas' series; polars'
+        if callable(as_python := getattr(value, name, None)):
+            plain, small = as_python(), str(getattr(value, "dtype", "")).endswith(("float32", "float16"))
+            return json_value(np.asarray(plain, np.float32) if small else plain, column, told)
     raise InvalidInput(f"field '{column}' holds {kind(value)}, which JSON cannot")
 
 
