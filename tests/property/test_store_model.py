@@ -92,6 +92,16 @@ class StoreModel(RuleBasedStateMachine):
     def release_all(self, run: str, group: str, consumer: str) -> None:
         self.same(lambda store: store.release_all(run, group, consumer))
 
+    @rule(run=RUNS, upto=st.integers(0, 6))
+    def expire(self, run: str, upto: int) -> None:
+        settled = self.same(lambda store: store.settled(run))
+        gone = self.same(lambda store: store.expire(run, upto, self.epoch))
+        assert len(gone) <= min(upto, settled)
+
+    @rule(run=RUNS)
+    def delete_run(self, run: str) -> None:
+        self.same(lambda store: store.delete_run(run, self.epoch))
+
     def choose(self, data: st.DataObject) -> list[str]:
         return data.draw(st.lists(st.sampled_from(self.lease_ids), max_size=4))
 
@@ -123,6 +133,7 @@ async def read_all(store: Store) -> Any:
         [await store.load_tasks(run) for run in runs],
         [await store.load_history(run) for run in runs],
         [await store.feed_entries(run) for run in runs],
+        [(await store.settled(run), await store.expired(run)) for run in runs],
         [sorted(await store.group_names(run)) for run in runs],
         [await store.group_state(run, group) for run in runs for group in ("g", "h")],
         await store.load_trees(["a", "b", "c", "d", "e", "none"]),
