@@ -13,7 +13,7 @@ from treeroll.policies.branch.tree_grpo import TreeGRPO
 from treeroll.policy import base
 from treeroll.policy.base import Expansion
 from treeroll.policy.needs import Needs
-from treeroll.testing import CHECKS
+from treeroll.testing import CHECKS, check_branch_policy
 from treeroll.tree.node import BranchReason, Decision, NodeStatus
 
 INNER = NodeStatus.INNER
@@ -116,15 +116,15 @@ def test_memory_that_trees_share_is_caught():
     assert caught("branch", branching(Remembers)) == "Deterministic"
 
 
-class Forgets(Grows):
-    """Says nothing at boundaries, so that held paths wait for ever."""
+class SaysNothing(Grows):
+    """Decides nothing at boundaries; paths that wait there go on by themselves."""
 
     def on_node(self, tree, node):
         return []
 
 
-def test_paths_left_at_boundaries_are_caught():
-    assert caught("branch", branching(Forgets)) == "Hold"
+def test_a_policy_without_hold_need_not_name_the_paths_that_go_on():
+    check_branch_policy(branching(SaysNothing))
 
 
 class ForksLeaves(Grows):
@@ -273,7 +273,7 @@ def loose(**settings):
         {"needs": Needs(hold="no")},
         {"grow": property()},
     ],
-    ids=str,
+    ids=lambda attributes: next(iter(attributes)),
 )
 def test_a_class_that_is_no_policy_is_caught(attributes):
     assert caught("branch", branching(Grows, **attributes)) == "Shape"

@@ -6,8 +6,8 @@ import pytest
 
 from treeroll.bench.decisions import Lines
 from treeroll.core.step import step
+from treeroll.simulation import world
 from treeroll.simulation.world import World
-from treeroll.testing import world
 
 
 @pytest.mark.parametrize("recipe", ["treepo", "dora"])

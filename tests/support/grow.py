@@ -146,6 +146,8 @@ class Driver:
             else:
                 self.running.append(onward)
         self._carry_out(self.growth.on_node(self.tree, node))
+        if node.number in self.held and not self.policy.needs.hold:
+            self.running.append(self.held.pop(node.number))
 
     def _carry_out(self, expansions: list[Expansion]) -> None:
         self.batches.append(expansions)

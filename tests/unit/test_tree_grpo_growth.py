@@ -110,5 +110,5 @@ def test_more_chains_than_leaves_are_refused():
         build(leaves=5)
     assert str(caught.value) == (
         "branch policy 'tree_grpo': chains 2, picks 2 and rounds 1 can make 6 leaves, above leaves 5; "
-        "lower the one or raise the other"
+        "raise leaves, or set what fits: --set run.branch.picks=1 makes 4"
     )

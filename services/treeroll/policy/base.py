@@ -73,19 +73,22 @@ class Expansion:
 
 
 class Growth(Protocol):
-    """The memory of a branch policy about one tree."""
+    """The memory of a branch policy about one tree. A growth that derives from it decides nothing unless it says so."""
 
     def start(self, tree: Tree) -> list[Expansion]:
         """First branches, all at the root."""
         ...
 
     def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
-        """A node was added: inner (its branch runs on, or is held), leaf or pruned. Expansions may name other nodes."""
-        ...
+        """A node was added: inner (its branch runs on, or is held), leaf or pruned. Expansions may name other nodes.
+
+        Only a policy that needs hold has to name the nodes whose branches go on.
+        """
+        return []
 
     def on_idle(self, tree: Tree) -> list[Expansion]:
         """Nothing runs, waits or is held back by others. Returning nothing ends the tree."""
-        ...
+        return []
 
 
 @runtime_checkable

@@ -14,7 +14,10 @@ class Needs:
     """
 
     hold: bool = False
-    """Paths wait at boundaries (hold mode), because not every one of them is to go on."""
+    """Paths wait at boundaries (hold mode), and only those go on that an expansion names.
+
+    Without it paths that wait all the same (behind a tool's answer, say) go on by themselves.
+    """
     rewards: bool = False
     """`on_idle` reads `tree.rewards`: it is then called only once every leaf has been scored. Runs need a scorer."""
     tokens: bool = False

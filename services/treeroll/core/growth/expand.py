@@ -18,12 +18,9 @@ def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
     tree, own = live.tree, live.task.model
     for expansion in expansions:
         if live.held and expansion.resume and expansion.node in live.held:
-            branch = live.branches[live.held.pop(expansion.node)]
-            branch.apply(BranchEvent.RESUME)
+            branch = resume(state, live, expansion.node)
             if expansion.decision is RETROSPECTIVE:
                 branch.decision = RETROSPECTIVE
-            live.active += 1
-            state.wanted.append((live, branch))
         if not expansion.forks:
             continue
         node, model = tree.nodes[expansion.node], expansion.model or own
@@ -59,6 +56,15 @@ def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
             if expansion.reason is not BranchReason.INITIAL:
                 live.run.counters.forks += 1
             state.wanted.append((live, branch))
+
+
+def resume(state: State, live: LiveTree, node: int) -> Branch:
+    """The branch that is held at the node goes on."""
+    branch = live.branches[live.held.pop(node)]
+    branch.apply(BranchEvent.RESUME)
+    live.active += 1
+    state.wanted.append((live, branch))
+    return branch
 
 
 def _fork(live: LiveTree, node: Node, expansion: Expansion) -> Branch:

@@ -1,5 +1,6 @@
 """One tree's life: segments become nodes, policies answer, branches end, and at last the tree does."""
 
+from treeroll.core.growth.expand import resume
 from treeroll.core.growth.segment import INNER, add_node, check_boundary, read_tokens
 from treeroll.core.growth.timeouts import await_others, decide
 from treeroll.core.model.branch import Branch, BranchEvent, BranchState
@@ -141,10 +142,14 @@ def _grown_by(state: State, live: LiveTree, node: Node, effects: list[Effect]) -
 
 def _ask(state: State, live: LiveTree, node: Node) -> None:
     """Show the policy a new node, and do what it says."""
-    if expansions := live.growth.on_node(live.tree, node):
+    expansions = live.growth.on_node(live.tree, node)
+    if expansions:
         decide(state, live, expansions)
-    elif live.patient is not None and node.number in live.held:
-        await_others(state, live)
+    if live.held and node.number in live.held:
+        if not live.run.spec.branch.needs.hold:
+            resume(state, live, node.number)
+        elif not expansions and live.patient is not None:
+            await_others(state, live)
 
 
 def release_grant(state: State, live: LiveTree, branch: Branch, event: BranchEvent) -> None:

@@ -119,10 +119,10 @@ class ECHOGrowth:
         return [Expansion(tree.root.number, self._params.answers, BranchReason.INITIAL, resume=False)]
 
     def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
-        """Nothing to decide yet; a branch held at a boundary goes on."""
+        """Look for the answer's place; there is nothing to decide yet."""
         if not self._cut:
             self._look(tree, node)
-        return [Expansion(node.number, 0)] if node.status is NodeStatus.INNER else []
+        return []
 
     def on_idle(self, tree: Tree) -> list[Expansion]:
         """The second wave, once. Every path has ended, so arrival has left no trace."""

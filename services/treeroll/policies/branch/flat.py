@@ -5,7 +5,7 @@ from typing import ClassVar
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Limits
 from treeroll.policy.needs import Needs
-from treeroll.tree.node import BranchReason, Node, NodeStatus
+from treeroll.tree.node import BranchReason
 from treeroll.tree.tree import Tree
 
 
@@ -37,7 +37,7 @@ class Flat:
         return FlatGrowth(self._leaves)
 
 
-class FlatGrowth:
+class FlatGrowth(base.Growth):
     """Starts the samples, then lets every one run on."""
 
     def __init__(self, leaves: int) -> None:
@@ -46,10 +46,6 @@ class FlatGrowth:
     def start(self, tree: Tree) -> list[Expansion]:
         """All samples at once."""
         return [Expansion(tree.root.number, self._leaves, BranchReason.INITIAL)]
-
-    def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
-        """Nothing to decide; a branch held at a boundary goes on."""
-        return [Expansion(node.number, 0)] if node.status is NodeStatus.INNER else []
 
     def on_idle(self, tree: Tree) -> list[Expansion]:
         """All samples have ended."""

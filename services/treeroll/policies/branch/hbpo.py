@@ -10,7 +10,7 @@ from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
 from treeroll.tree.apportion import even
-from treeroll.tree.node import BranchReason, Node, NodeStatus
+from treeroll.tree.node import BranchReason
 from treeroll.tree.tree import Tree
 
 FIELD: Final = "{budget}"
@@ -82,7 +82,7 @@ class HBPO:
         return HBPOGrowth(self._params, self.max_leaves)
 
 
-class HBPOGrowth:
+class HBPOGrowth(base.Growth):
     """Starts the samples, then lets every one run on."""
 
     def __init__(self, params: HBPO.Params, leaves: int) -> None:
@@ -105,10 +105,6 @@ class HBPOGrowth:
             for budget, samples in zip(budgets, even(self._leaves, len(budgets)), strict=True)
             if samples
         ]
-
-    def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
-        """Nothing to decide; a branch held at a boundary goes on."""
-        return [Expansion(node.number, 0)] if node.status is NodeStatus.INNER else []
 
     def on_idle(self, tree: Tree) -> list[Expansion]:
         """All samples have ended."""

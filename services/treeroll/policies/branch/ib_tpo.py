@@ -14,7 +14,7 @@ from treeroll.policies.branch.value import Confidence
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
-from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.tree.node import BranchReason, Decision, Node
 from treeroll.tree.tree import Tree
 
 
@@ -82,9 +82,9 @@ class IBTPOGrowth:
         return [Expansion(tree.root.number, self._params.initial, BranchReason.INITIAL, resume=False)]
 
     def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
-        """Nothing to decide; a branch held at a boundary goes on."""
+        """Nothing to decide."""
         self._children[node.parent].append(node)
-        return [Expansion(node.number, 0)] if node.status is NodeStatus.INNER else []
+        return []
 
     def on_idle(self, tree: Tree) -> list[Expansion]:
         """The next round, if there is one: every path has ended and has its reward."""

@@ -86,10 +86,9 @@ class MARS2Growth:
 
     def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
         """Answers run to their ends."""
-        if node.status is not NodeStatus.INNER:
-            return []
-        self._children[node.parent].append(node)
-        return [Expansion(node.number, 0)]
+        if node.status is NodeStatus.INNER:
+            self._children[node.parent].append(node)
+        return []
 
     def on_idle(self, tree: Tree) -> list[Expansion]:
         """The next answers: all that were begun have ended, and have their rewards."""

@@ -69,9 +69,7 @@ class PETSGrowth:
         return [Expansion(tree.root.number, self._params.initial, BranchReason.INITIAL)]
 
     def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
-        """Count the vote of a path that ended; a branch held at a boundary goes on."""
-        if node.status is NodeStatus.INNER:
-            return [Expansion(node.number, 0)]
+        """Count the vote of a path that ended."""
         if node.status is NodeStatus.LEAF:
             answer = self._params.read(tree.completion_text(node.number))
             if answer is not None:

@@ -70,9 +70,7 @@ class PETSOnlineGrowth:
         return [Expansion(tree.root.number, FIRST, BranchReason.INITIAL)]
 
     def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
-        """Note the answer of one of the first that ended; a branch held at a boundary goes on."""
-        if node.status is NodeStatus.INNER:
-            return [Expansion(node.number, 0)]
+        """Note the answer of one of the first that ended."""
         if node.status is NodeStatus.LEAF and not self._asked:
             answer = self._params.read(tree.completion_text(node.number))
             if answer is not None:

@@ -10,7 +10,7 @@ from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree import rng
-from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.tree.node import BranchReason, Decision, NodeStatus
 from treeroll.tree.tree import Tree
 
 
@@ -57,7 +57,7 @@ class TreeGRPO:
         return TreeGRPOGrowth(self._params)
 
 
-class TreeGRPOGrowth:
+class TreeGRPOGrowth(base.Growth):
     """Lets chains run on, and draws when all have ended."""
 
     def __init__(self, params: TreeGRPO.Params) -> None:
@@ -68,10 +68,6 @@ class TreeGRPOGrowth:
         """The M chains."""
         chains = range(1, self._params.chains + 1)
         return [Expansion(tree.root.number, 1, BranchReason.INITIAL, group=chain, resume=False) for chain in chains]
-
-    def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
-        """Nothing to decide; a branch held at a boundary goes on."""
-        return [Expansion(node.number, 0)] if node.status is NodeStatus.INNER else []
 
     def on_idle(self, tree: Tree) -> list[Expansion]:
         """The next round of draws, if there is one. Every path has ended, so arrival has left no trace."""

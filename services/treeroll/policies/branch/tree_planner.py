@@ -11,7 +11,7 @@ from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
-from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.tree.node import BranchReason, Decision
 from treeroll.tree.tree import Tree
 
 ID_BYTES = 4
@@ -62,7 +62,7 @@ class TreePlanner:
         return TreePlannerGrowth(self._params)
 
 
-class TreePlannerGrowth:
+class TreePlannerGrowth(base.Growth):
     """Lets answers run on, and merges them when all have ended."""
 
     def __init__(self, params: TreePlanner.Params) -> None:
@@ -72,10 +72,6 @@ class TreePlannerGrowth:
     def start(self, tree: Tree) -> list[Expansion]:
         """The N answers."""
         return [Expansion(tree.root.number, self._params.samples, BranchReason.INITIAL, resume=False)]
-
-    def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
-        """Nothing to decide yet; a branch held at a boundary goes on."""
-        return [Expansion(node.number, 0)] if node.status is NodeStatus.INNER else []
 
     def on_idle(self, tree: Tree) -> list[Expansion]:
         """New answers, once. Every path has ended, so arrival has left no trace."""

@@ -82,14 +82,14 @@ class TreeRLGrowth:
         return [Expansion(tree.root.number, 1, BranchReason.INITIAL, group=chain, resume=False) for chain in chains]
 
     def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
-        """Nothing to decide yet; a branch held at a boundary goes on."""
+        """Nothing to decide yet."""
         if self._wanted and node.status is not NodeStatus.PRUNED:
             path = tree.path(node.number)
             best = self._best.setdefault(node.group, [])
             for logprob, position in self._surprising(tree, node):
                 insort(best, (logprob, path, position, node.number))
             del best[self._wanted :]
-        return [Expansion(node.number, 0)] if node.status is NodeStatus.INNER else []
+        return []
 
     def on_idle(self, tree: Tree) -> list[Expansion]:
         """The next round, if there is one. Every path has ended, so arrival has left no trace."""
