@@ -1,6 +1,6 @@
 """Starting Ray: tried again where that may help, given up where not or on request, and nothing left of it.
 
-A few lines of Python stand in for Ray's head. The real one: tests/integration/test_ray_head.py.
+A few lines of Python stand in for Ray's head. The real one: tests/e2e/test_serve.py.
 """
 
 import os
