@@ -1,0 +1,36 @@
+"""Whoever looks for a page finds it: every page is in the site's navigation or on the list of its folder."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+def named(nav: object) -> set[str]:
+    """The pages of mkdocs' navigation."""
+    if isinstance(nav, str):
+        return {nav}
+    parts = nav.values() if isinstance(nav, dict) else nav if isinstance(nav, list) else ()
+    return set().union(*(named(part) for part in parts))
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    site = yaml.safe_load((ROOT / "scripts" / "mkdocs.yml").read_text())
+    pages = {path.relative_to(DOCS).as_posix() for path in DOCS.glob("*.md")}
+    pages |= {path.relative_to(DOCS).as_posix() for path in DOCS.glob("reference/*.md")}
+    assert pages <= named(site["nav"])
+
+
+@pytest.mark.parametrize("folder", ["decisions", "recipes"])
+def test_every_page_of_a_folder_is_on_its_list(folder: str) -> None:
+    linked = set(re.findall(r"\]\(([\w-]+\.md)\)", (DOCS / folder / "README.md").read_text()))
+    assert linked == {path.name for path in (DOCS / folder).glob("*.md")} - {"README.md"}
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(((?!http)[^)#]+)", (ROOT / "README.md").read_text()):
+        assert (ROOT / target).exists(), target
