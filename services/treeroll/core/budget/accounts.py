@@ -14,7 +14,7 @@ COUNTED = ("leaves", "expansions", "tool_calls")
 def open_run(run: Run, now: float) -> None:
     """The accounts of a new run, by its budget."""
     budget = run.spec.budget
-    run.capped = budget.masks
+    run.capped = budget.blocks
     run.ledger.cap = budget.tokens
     run.counts = tuple(Ledger(key, cap) for key in COUNTED if (cap := getattr(budget, key)) is not None)
     run.bucket = Bucket.full(budget, now)

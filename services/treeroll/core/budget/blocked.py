@@ -7,13 +7,13 @@ from treeroll.core.model.branch import Branch, BranchState
 from treeroll.core.model.ledger import Ledger
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.run import Run
-from treeroll.core.model.state import Masked, State
+from treeroll.core.model.state import BlockedGrant, State
 from treeroll.core.model.token_bucket import Bucket
 
 PENDING = BranchState.PENDING
 
 
-def lacking(state: State, live: LiveTree, need: int, claims: tuple[Ledger, ...]) -> Ledger | Bucket | None:
+def short_account(state: State, live: LiveTree, need: int, claims: tuple[Ledger, ...]) -> Ledger | Bucket | None:
     """An account with too little room for a grant of `need` tokens that claims one each of `claims`; None: it fits."""
     for ledger in claims:
         if not ledger.fits(1):
@@ -26,7 +26,7 @@ def lacking(state: State, live: LiveTree, need: int, claims: tuple[Ledger, ...])
     return None
 
 
-def mask(state: State, account: Ledger | Bucket, need: int, live: LiveTree, branch: Branch) -> None:
+def block(state: State, account: Ledger | Bucket, need: int, live: LiveTree, branch: Branch) -> None:
     """Set a branch aside that needs so much of the account."""
     state.order += 1
     entry = (need, state.order, live, branch)
@@ -45,7 +45,7 @@ def unblock(state: State, live: LiveTree) -> None:
             _retry(state, account, waiting)
 
 
-def _retry(state: State, ledger: Ledger, waiting: list[Masked]) -> None:
+def _retry(state: State, ledger: Ledger, waiting: list[BlockedGrant]) -> None:
     """Let as many try again as fit together; once nothing is outstanding, each that fits alone: others never will."""
     room, last = ledger.room or 0, not ledger.outstanding
     while waiting and waiting[0][0] <= room:
@@ -73,7 +73,7 @@ def release_throttled(state: State) -> None:
             del state.throttled[bucket]
 
 
-def next_doomed(state: State) -> tuple[Ledger, Masked]:
+def next_doomed(state: State) -> tuple[Ledger, BlockedGrant]:
     """Take the next branch that never will fit, and the account that it does not fit."""
     ledger, entries = next(iter(state.doomed.items()))
     entry = entries.popleft()

@@ -29,7 +29,7 @@ class Budget:
     tree_tokens: int | None = None
 
     @property
-    def masks(self) -> bool:
+    def blocks(self) -> bool:
         """Whether a grant may have to wait: anything but time is capped."""
         caps = (self.tokens, self.leaves, self.expansions, self.tool_calls)
         return any(cap is not None for cap in (*caps, self.tokens_per_second, self.task_tokens, self.tree_tokens))

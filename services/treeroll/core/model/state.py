@@ -19,7 +19,7 @@ from treeroll.tools.base import Tool
 from treeroll.tree.node import Observation, Tokens
 
 # A branch whose grant does not fit an account: what it needs of that, and a number that orders equal needs.
-Masked = tuple[int, int, LiveTree, Branch]
+BlockedGrant = tuple[int, int, LiveTree, Branch]
 
 
 def no_tokens(payload: Any) -> Tokens:
@@ -74,9 +74,9 @@ class State:
     pools: dict[str, Pool] = field(init=False)
     grants: dict[int, tuple[LiveTree, Branch]] = field(default_factory=dict)
     # Branches that do not fit an account: now, but may after a refund; before some time has passed; ever.
-    blocked: dict[Ledger, list[Masked]] = field(default_factory=dict)
-    throttled: dict[Bucket, list[Masked]] = field(default_factory=dict)
-    doomed: dict[Ledger, deque[Masked]] = field(default_factory=dict)
+    blocked: dict[Ledger, list[BlockedGrant]] = field(default_factory=dict)
+    throttled: dict[Bucket, list[BlockedGrant]] = field(default_factory=dict)
+    doomed: dict[Ledger, deque[BlockedGrant]] = field(default_factory=dict)
     # (when, run) of runs whose time will be over, a heap.
     ends: list[tuple[float, str]] = field(default_factory=list)
     # (when, tree) at which the waits of trees with a timeout are looked at, a heap.

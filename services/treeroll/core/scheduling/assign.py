@@ -1,7 +1,7 @@
 """Work for free slots: waiting forks deepest first, then new trees, then what other replicas cannot get to."""
 
 from treeroll.core.budget.accounts import claims
-from treeroll.core.budget.blocked import lacking, mask, next_doomed, refusal, release_throttled
+from treeroll.core.budget.blocked import block, next_doomed, refusal, release_throttled, short_account
 from treeroll.core.growth.lifecycle import cut_branch, settle_tree
 from treeroll.core.growth.start_order import start_effect
 from treeroll.core.growth.timeouts import end_waits
@@ -142,9 +142,9 @@ def _grant_or_mask(state: State, replica: Replica, live: LiveTree, branch: Branc
     need = branch.need
     if live.run.capped:
         claimed = claims(live, branch)
-        account = lacking(state, live, need, claimed)
+        account = short_account(state, live, need, claimed)
         if account is not None:
-            mask(state, account, 1 if account in claimed else need, live, branch)
+            block(state, account, 1 if account in claimed else need, live, branch)
             return []
         for ledger in claimed:
             ledger.reserve(1)
