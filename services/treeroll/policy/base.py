@@ -92,7 +92,7 @@ class Growth(Protocol):
 
 
 @runtime_checkable
-class Patient(Growth, Protocol):
+class HasTimeout(Growth, Protocol):
     """A growth whose held paths wait for others, but for so long only."""
 
     @property

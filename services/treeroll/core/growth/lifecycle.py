@@ -148,7 +148,7 @@ def _ask(state: State, live: LiveTree, node: Node) -> None:
     if live.held and node.number in live.held:
         if not live.run.spec.branch.needs.hold:
             resume(state, live, node.number)
-        elif not expansions and live.patient is not None:
+        elif not expansions and live.timed_growth is not None:
             await_others(state, live)
 
 

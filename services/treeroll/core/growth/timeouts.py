@@ -16,9 +16,9 @@ def decide(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
 
 def await_others(state: State, live: LiveTree) -> None:
     """A path was held undecided: the wait of the first such path counts."""
-    if live.patient is None or live.patient.timeout_s is None or live.times_out_at is not None:
+    if live.timed_growth is None or live.timed_growth.timeout_s is None or live.times_out_at is not None:
         return
-    live.times_out_at = state.now + live.patient.timeout_s
+    live.times_out_at = state.now + live.timed_growth.timeout_s
     _set_timer(state, live, live.times_out_at)
 
 
@@ -33,7 +33,7 @@ def end_waits(state: State) -> None:
     """Ask the policies whose trees have waited long enough."""
     while state.timeouts and state.timeouts[0][0] <= state.now:
         live = state.trees.get(heapq.heappop(state.timeouts)[1])
-        if live is None or live.patient is None:
+        if live is None or live.timed_growth is None:
             continue
         live.timed = False
         if live.times_out_at is None or live.stop_reason or not live.active:
@@ -41,4 +41,4 @@ def end_waits(state: State) -> None:
         if live.times_out_at > state.now:
             _set_timer(state, live, live.times_out_at)
         else:
-            decide(state, live, live.patient.on_timeout(live.tree))
+            decide(state, live, live.timed_growth.on_timeout(live.tree))

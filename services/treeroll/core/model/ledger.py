@@ -11,7 +11,7 @@ class Ledger:
 
     Reserve when a branch is granted, settle when its use is reported, refund what it did not use when it ends. `key` is
     that of the cap in a run's `budget`; a cap of None is no cap. `excess` are the tokens that engines decoded beyond
-    what was reserved, which no mask can prevent.
+    what was reserved, which no blocking can prevent.
     """
 
     key: str = "tokens"

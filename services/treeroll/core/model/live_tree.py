@@ -7,7 +7,7 @@ from treeroll.core.model.branch import Branch
 from treeroll.core.model.ledger import Ledger
 from treeroll.core.model.run import Run, TaskSpec
 from treeroll.core.model.token_bucket import Bucket
-from treeroll.policy.base import Growth, Patient
+from treeroll.policy.base import Growth, HasTimeout
 from treeroll.tree.tree import Tree
 
 
@@ -60,7 +60,7 @@ class LiveTree:
     abstained: set[int] = field(default_factory=set)  # leaves of which the scorer says nothing
     grown: bool = False  # no branch will start any more
     # The growth, if its held paths wait for so long only; until when they do (on the clock of `now`); a timer is set.
-    patient: Patient | None = None
+    timed_growth: HasTimeout | None = None
     times_out_at: float | None = None
     timed: bool = False
 

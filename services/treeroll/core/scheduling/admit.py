@@ -14,7 +14,7 @@ from treeroll.core.model.state import State
 from treeroll.core.scheduling.allocation import at_start
 from treeroll.core.scheduling.fair_share import charge_start, next_run
 from treeroll.core.scheduling.routing import next_task
-from treeroll.policy.base import Patient
+from treeroll.policy.base import HasTimeout
 from treeroll.tree.rng import hash64
 from treeroll.tree.tree import Tree
 
@@ -59,9 +59,9 @@ def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
     boundaries = _boundaries(run, tree.root.n_tokens, replica)
     state.order += 1
     growth = run.spec.growth_of(task).grow(tree)
-    patient = growth if isinstance(growth, Patient) and growth.timeout_s is not None else None
+    timed_growth = growth if isinstance(growth, HasTimeout) and growth.timeout_s is not None else None
     live = LiveTree(run, task, tree, growth, boundaries, state.order, replica.replica_id)
-    live.planted_at, live.patient = state.now, patient
+    live.planted_at, live.timed_growth = state.now, timed_growth
     open_tree(live)
     charge_start(run, live)
     state.trees[tree.tree_id] = live
