@@ -22,7 +22,7 @@ def at_start(state: State, run: Run, task: TaskSpec) -> TaskSpec:
     return task if allocator is None or allocator.asked != "start" else _asked(state, run, [task], 1)[0]
 
 
-def told(state: State, live: LiveTree) -> tuple[str, str] | None:
+def record_outcome(state: State, live: LiveTree) -> tuple[str, str] | None:
     """Tell allocator and route how a tree ended; what it adds to the history, to be stored: task id and record."""
     run, view, model = live.run, live.task.view, live.task.model
     if view is None:

@@ -17,7 +17,7 @@ def settle(state: State) -> list[Effect]:
         fair_share.charge_end(live)
         if live.run.capped:
             completion_reserve.note_ended(live)
-        if (record := allocation.told(state, live)) is not None:
+        if (record := allocation.record_outcome(state, live)) is not None:
             effects.append(PersistHistory(live.run, *record))
     refunded, state.refunded = state.refunded, []
     for live in refunded:
