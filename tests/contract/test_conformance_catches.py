@@ -163,7 +163,7 @@ def placing(home, margin=0.5):
         def __init__(self, params, limits):
             pass
 
-        def home(self, parent_replica, replicas, turn):
+        def home(self, parent_replica, replicas, placements):
             return home(parent_replica, replicas)
 
     return Places

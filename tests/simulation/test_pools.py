@@ -66,7 +66,7 @@ def test_trees_whose_pool_has_lost_its_replicas_take_no_place_of_others() -> Non
     trees = world.run()
     large = world.state.pools["large"]
     assert large.trees > 0
-    assert large.room.slots == 0
+    assert large.free_slots.slots == 0
     assert {f"smalltree{n}" for n in range(12)} <= set(trees)
 
 

@@ -53,7 +53,7 @@ def test_the_share_of_an_idle_run_is_used_by_the_other_and_is_no_debt() -> None:
     fleet.start()
     fleet.until_spent(20_000)
     assert light.ledger.spent >= 20_000
-    assert fleet.state.pools[""].room.free == 0
+    assert fleet.state.pools[""].free_slots.free == 0
     before = light.ledger.spent
     fleet.submit("heavy", 250)
     fleet.until_spent(80_000)

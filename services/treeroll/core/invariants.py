@@ -98,12 +98,12 @@ def _of_grants(state: State) -> Iterator[Finding]:
 
 
 def _of_pool(state: State, pool: Pool) -> Iterator[Finding]:
-    room, replicas = pool.room, [r for r in state.replicas.values() if r.model == pool.name]
+    slots, replicas = pool.free_slots, [r for r in state.replicas.values() if r.model == pool.name]
     if {r.replica_id for r in replicas} != {r.replica_id for r in pool.members} or sorted(pool.replicas) != pool.ready:
         yield "Bounded", f"pool '{pool.name}' lists {pool.ready}, its replicas are others"
     replicas = list(pool.replicas.values())
-    if (room.free, room.slots) != (sum(r.free for r in replicas), sum(r.slots for r in replicas)):
-        yield "Bounded", f"{room.free} free of {room.slots} slots are counted, the replicas say otherwise"
+    if (slots.free, slots.slots) != (sum(r.free for r in replicas), sum(r.slots for r in replicas)):
+        yield "Bounded", f"{slots.free} free of {slots.slots} slots are counted, the replicas say otherwise"
     trees = sum(live.task.model == pool.name for live in state.trees.values())
     if trees != pool.trees:
         yield "Bounded", f"pool '{pool.name}' has {trees} trees, {pool.trees} are counted"

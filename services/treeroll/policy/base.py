@@ -272,10 +272,10 @@ class PlacementPolicy(Protocol):
     # from its queue; None: never.
     steal_margin: float | None
 
-    def home(self, parent_replica: str, replicas: list[str], turn: int) -> str | None:
+    def home(self, parent_replica: str, replicas: list[str], placements: int) -> str | None:
         """Replica whose queue the branch joins, or None for whichever is free first.
 
         `parent_replica` generated the branch's prefix ("" for a new tree, or if that replica is gone), `replicas` are
-        the ready ones sorted by name, `turn` counts placements so far.
+        the ready ones sorted by name, `placements` counts the placements in the pool so far.
         """
         ...

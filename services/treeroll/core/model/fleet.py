@@ -20,7 +20,7 @@ class Replica:
     kv_usage: float = 0.0
     grants: set[int] = field(default_factory=set)
     queue: WorkQueue = field(default_factory=WorkQueue)
-    in_crowd: bool = False
+    in_long_queues: bool = False
 
     @property
     def free(self) -> int:
@@ -34,7 +34,7 @@ class Replica:
 
 
 @dataclass(slots=True)
-class Room:
+class FreeSlots:
     """Replicas by free slots, most first, found without looking at each. Entries that are out of date are skipped."""
 
     heap: list[tuple[int, str]] = field(default_factory=list)
@@ -72,7 +72,7 @@ class Room:
 
 
 @dataclass(slots=True)
-class Crowd:
+class LongQueues:
     """Replicas with branches that wait there for a slot, about the longest queue first.
 
     A queue's length is looked at when its turn comes: one that has grown meanwhile stands a little too far back.
@@ -82,8 +82,8 @@ class Crowd:
 
     def add(self, replica: Replica) -> None:
         """Branches wait at this replica."""
-        if not replica.in_crowd:
-            replica.in_crowd = True
+        if not replica.in_long_queues:
+            replica.in_long_queues = True
             heapq.heappush(self.heap, (-len(replica.queue), replica.replica_id))
 
     def longest(self, replicas: dict[str, Replica]) -> Replica | None:
@@ -94,7 +94,7 @@ class Crowd:
             if replica is None or not len(replica.queue):
                 heapq.heappop(self.heap)
                 if replica is not None:
-                    replica.in_crowd = False
+                    replica.in_long_queues = False
             elif len(replica.queue) == -length:
                 return replica
             else:

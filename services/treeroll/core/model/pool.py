@@ -4,7 +4,7 @@ from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from treeroll.core.model.fleet import Crowd, Replica, Room
+from treeroll.core.model.fleet import FreeSlots, LongQueues, Replica
 from treeroll.core.model.quarantine import Quarantine
 from treeroll.core.model.work_queue import WorkQueue
 
@@ -19,15 +19,15 @@ class Pool:
     name: str
     replicas: dict[str, Replica] = field(default_factory=dict)
     ready: list[str] = field(default_factory=list)  # names of replicas, sorted
-    room: Room = field(default_factory=Room)
+    free_slots: FreeSlots = field(default_factory=FreeSlots)
     # Replicas that may have both a free slot and branches queued for them; a set that keeps its order.
     served_next: dict[str, None] = field(default_factory=dict)
     # Replicas without a free slot whose queued branches others may take.
-    crowd: Crowd = field(default_factory=Crowd)
+    long_queues: LongQueues = field(default_factory=LongQueues)
     # Branches that any replica may take.
     anywhere: WorkQueue = field(default_factory=WorkQueue)
     quarantine: Quarantine = field(default_factory=Quarantine)
-    turn: int = 0  # placements so far
+    placements: int = 0  # placements so far
     trees: int = 0  # that grow here
 
     @property
@@ -39,13 +39,13 @@ class Pool:
     def add(self, replica: Replica) -> None:
         """A replica came."""
         self.replicas[replica.replica_id] = replica
-        self.room.add(replica)
+        self.free_slots.add(replica)
         insort(self.ready, replica.replica_id)
 
     def remove(self, replica: Replica) -> None:
         """A replica went."""
         del self.replicas[replica.replica_id]
-        self.room.remove(replica)
+        self.free_slots.remove(replica)
         self.ready.remove(replica.replica_id)
 
 

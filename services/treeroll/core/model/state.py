@@ -102,7 +102,7 @@ class State:
         replica.grants.add(branch.grant)
         pool = self.pools[branch.model]
         if replica is not pool.quarantine.ward:
-            pool.room.changed(replica, -1)
+            pool.free_slots.changed(replica, -1)
 
     def free_slot(self, branch: Branch) -> None:
         """The branch runs on its replica no more."""
@@ -113,7 +113,7 @@ class State:
         pool = self.pools[branch.model]
         if replica is pool.quarantine.ward:
             return
-        pool.room.changed(replica, 1)
+        pool.free_slots.changed(replica, 1)
         if len(replica.queue):
             pool.served_next[replica.replica_id] = None
 

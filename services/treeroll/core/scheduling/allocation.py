@@ -76,5 +76,5 @@ def budget_view(state: State, run: Run, fresh: int) -> BudgetView:
         seconds_left=None if run.ends_at is None else max(0.0, run.ends_at - state.now),
         tokens_per_leaf=spent / leaves if leaves else float(run.spec.max_tokens),
         tasks_left=len(run.waiting) + fresh,
-        slots=sum(state.pools[name].room.slots for name in run.spec.models),
+        slots=sum(state.pools[name].free_slots.slots for name in run.spec.models),
     )

@@ -70,7 +70,7 @@ def _fill_pool(state: State, pool: Pool, effects: list[Effect]) -> None:
         _serve_queues(state, pool, effects)
         if (pool.quarantine.cells or pool.quarantine.ward) and _serve_ward(state, pool, effects):
             continue
-        replica = pool.room.freest(pool.replicas)
+        replica = pool.free_slots.freest(pool.replicas)
         if replica is None:
             return
         work = pool.anywhere.pop()
@@ -92,7 +92,7 @@ def _serve_queues(state: State, pool: Pool, effects: list[Effect]) -> None:
         while replica.free > 0 and (work := replica.queue.pop()) is not None:
             effects += _grant_or_mask(state, replica, *work)
         if len(replica.queue):
-            pool.crowd.add(replica)
+            pool.long_queues.add(replica)
 
 
 def _serve_ward(state: State, pool: Pool, effects: list[Effect]) -> bool:
@@ -112,7 +112,7 @@ def _serve_ward(state: State, pool: Pool, effects: list[Effect]) -> bool:
         if ward is None:
             return False
         pool.remove(ward)
-        quarantine.ward, ward.in_crowd = ward, False
+        quarantine.ward, ward.in_long_queues = ward, False
         requeue(state, ward.queue)
         return True
     if not ward.grants:
@@ -129,7 +129,7 @@ def _steal(state: State, pool: Pool, thief: Replica) -> tuple[LiveTree, Branch] 
     margin = state.settings.placement.steal_margin
     if margin is None:
         return None
-    while (victim := pool.crowd.longest(pool.replicas)) is not None:
+    while (victim := pool.long_queues.longest(pool.replicas)) is not None:
         if victim.load - thief.load <= margin * thief.slots:
             return None
         if (work := victim.queue.pop()) is not None:

@@ -31,8 +31,8 @@ def _enqueue(state: State, live: LiveTree, branch: Branch) -> None:
         return
     # Where nothing generated its prefix yet, the tree's first branches stay together.
     parent = live.tree.nodes[branch.tip].replica_id or branch.home or live.home
-    branch.home = state.settings.placement.home(parent if parent in pool.replicas else "", pool.ready, pool.turn)
-    pool.turn += 1
+    branch.home = state.settings.placement.home(parent if parent in pool.replicas else "", pool.ready, pool.placements)
+    pool.placements += 1
     replica = pool.replicas.get(branch.home) if branch.home else None
     if replica is None:
         pool.anywhere.push(live, branch, _next_order(state, live))

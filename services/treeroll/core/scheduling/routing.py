@@ -71,7 +71,7 @@ def _asked(state: State, run: Run, task: TaskSpec) -> tuple[TaskSpec, str]:
 
 def _view(state: State, run: Run, name: str) -> ModelView:
     use = run.uses[name]
-    return ModelView(_expected(run, use), use.tokens + use.promised, state.pools[name].room.slots)
+    return ModelView(_expected(run, use), use.tokens + use.promised, state.pools[name].free_slots.slots)
 
 
 def _expected(run: Run, use: ModelUse) -> float:

@@ -20,6 +20,6 @@ class LeastLoaded:
     def __init__(self, params: Params, limits: Limits) -> None:
         pass
 
-    def home(self, parent_replica: str, replicas: list[str], turn: int) -> str | None:
+    def home(self, parent_replica: str, replicas: list[str], placements: int) -> str | None:
         """Never a particular replica."""
         return None

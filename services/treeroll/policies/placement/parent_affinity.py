@@ -30,6 +30,6 @@ class ParentAffinity:
     def __init__(self, params: Params, limits: Limits) -> None:
         self.steal_margin = params.steal_margin
 
-    def home(self, parent_replica: str, replicas: list[str], turn: int) -> str | None:
+    def home(self, parent_replica: str, replicas: list[str], placements: int) -> str | None:
         """Replica whose queue the branch joins."""
         return parent_replica or None

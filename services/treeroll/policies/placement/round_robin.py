@@ -20,6 +20,6 @@ class RoundRobin:
     def __init__(self, params: Params, limits: Limits) -> None:
         pass
 
-    def home(self, parent_replica: str, replicas: list[str], turn: int) -> str | None:
+    def home(self, parent_replica: str, replicas: list[str], placements: int) -> str | None:
         """The next in turn."""
-        return replicas[turn % len(replicas)] if replicas else None
+        return replicas[placements % len(replicas)] if replicas else None
