@@ -146,7 +146,7 @@ def _ask(state: State, live: LiveTree, node: Node) -> None:
     if expansions:
         decide(state, live, expansions)
     if live.held and node.number in live.held:
-        if not live.run.spec.branch.needs.hold:
+        if not live.run.spec.needs_hold:
             resume(state, live, node.number)
         elif not expansions and live.timed_growth is not None:
             await_others(state, live)

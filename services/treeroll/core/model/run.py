@@ -54,12 +54,14 @@ class RunSpec:
     reads_tokens: bool = field(init=False, compare=False)  # the core must look into segments for the policies
     reads_text: bool = field(init=False, compare=False)  # nodes must keep their text
     reads_rewards: bool = field(init=False, compare=False)  # growth waits for the rewards of all leaves
+    needs_hold: bool = field(init=False, compare=False)  # held paths go on only where growth says so
 
     def __post_init__(self) -> None:
         branch, prune = self.branch.needs, self.prune.needs
         object.__setattr__(self, "reads_tokens", branch.tokens or prune.tokens)
         object.__setattr__(self, "reads_text", branch.text)
         object.__setattr__(self, "reads_rewards", branch.rewards)
+        object.__setattr__(self, "needs_hold", branch.hold)
 
     @property
     def success(self) -> float | None:
