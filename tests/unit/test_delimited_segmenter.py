@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from treeroll.generator.delimiter import DelimiterScan
 from treeroll.generator.detokenizer import TextStream
 from treeroll.generator.engine import Delta
-from treeroll.generator.segmenter import Cut, DelimitedSegmenter
+from treeroll.generator.segmenter import DelimitedSegmenter, SegmentTokens
 
 # The text of each token. Token 8 says nothing, as special tokens do.
 PIECES = ("a", "b ", "\n", "\n\n", " \n", "c\n\nd", "\n\n\n", "x\n", "")
@@ -22,12 +22,12 @@ def segmenter(texts=("\n\n",), token_ids=(), levels=99, longest=1000, limit=99) 
     return DelimitedSegmenter(PREFIX, [longest] * levels, limit, scan)
 
 
-def feed(made: DelimitedSegmenter, *tokens: int) -> list[Cut]:
+def feed(made: DelimitedSegmenter, *tokens: int) -> list[SegmentTokens]:
     return made.feed(Delta(tokens, [0.0] * len(tokens)))
 
 
-def ids(cuts: list[Cut]) -> list[list[int]]:
-    return [cut.token_ids.tolist() for cut in cuts]
+def ids(segments: list[SegmentTokens]) -> list[list[int]]:
+    return [segment.token_ids.tolist() for segment in segments]
 
 
 def by_definition(tokens: list[int], texts: list[str], token_ids: set[int], levels: int, longest: int) -> list[int]:
@@ -56,18 +56,20 @@ def by_definition(tokens: list[int], texts: list[str], token_ids: set[int], leve
 )
 def test_any_deltas_give_the_segments_of_the_definition(tokens, sizes, texts, token_ids, levels, longest) -> None:
     tokens = tokens[:longest]  # an engine decodes no further
-    made, cuts, at = segmenter(texts, token_ids, levels, PREFIX + longest), [], 0
+    made, segments, at = segmenter(texts, token_ids, levels, PREFIX + longest), [], 0
     for size in [*sizes, len(tokens)]:
-        cuts += feed(made, *tokens[at : at + size])
+        segments += feed(made, *tokens[at : at + size])
         at += size
     ends = by_definition(tokens, texts, token_ids, levels, longest)
-    assert ids(cuts) == [tokens[start:end] for start, end in pairwise([0, *ends])]
+    assert ids(segments) == [tokens[start:end] for start, end in pairwise([0, *ends])]
     assert made.complete == (len(tokens) == longest)
     rest = made.remainder()
     if rest is not None:
-        cuts.append(rest)
-    assert [token for cut in ids(cuts) for token in cut] == tokens
-    assert [cut.text for cut in cuts] == ["".join(PIECES[token] for token in cut) for cut in ids(cuts)]
+        segments.append(rest)
+    assert [token for segment in ids(segments) for token in segment] == tokens
+    assert [segment.text for segment in segments] == [
+        "".join(PIECES[token] for token in segment) for segment in ids(segments)
+    ]
 
 
 def test_a_blank_line_ends_a_segment_and_belongs_to_it() -> None:
@@ -117,8 +119,8 @@ def test_credit_counts_segments_and_later_ones_are_found_once_it_grows() -> None
     assert (made.exhausted, made.pending) == (True, 3)
     assert made.remainder() is None
     made.limit = 2
-    cuts = feed(made)
-    assert (ids(cuts), cuts[0].text) == ([[1, 3]], "b \n\n")
+    segments = feed(made)
+    assert (ids(segments), segments[0].text) == ([[1, 3]], "b \n\n")
 
 
 @pytest.mark.parametrize("delimiter", ["€", "b€", "€\n"])
@@ -132,6 +134,6 @@ def test_a_delimiter_is_found_where_its_last_byte_completes_a_character(delimite
     made = DelimitedSegmenter(PREFIX, [1000] * 9, 9, scan)
     tokens = tokenizer.encode("ab€\nc€\n").ids
     wanted = "ab€\n" if delimiter == "€\n" else "ab€"
-    cuts = feed(made, *tokens)
-    assert cuts[0].text == wanted
-    assert cuts[0].tokens == len(wanted.encode())
+    segments = feed(made, *tokens)
+    assert segments[0].text == wanted
+    assert segments[0].tokens == len(wanted.encode())

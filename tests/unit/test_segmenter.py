@@ -12,7 +12,7 @@ from treeroll.demo import MODEL_DIR
 from treeroll.errors import InvalidInput
 from treeroll.generator.detokenizer import Detokenizer, TextStream
 from treeroll.generator.engine import Delta
-from treeroll.generator.segmenter import Cut, Segmenter
+from treeroll.generator.segmenter import Segmenter, SegmentTokens
 
 
 def delta(start: int, tokens: int, entropies: bool = False) -> Delta:
@@ -21,8 +21,8 @@ def delta(start: int, tokens: int, entropies: bool = False) -> Delta:
     return Delta(ids, [-float(i) for i in ids], [i / 2 for i in ids] if entropies else None)
 
 
-def positions(cuts: list[Cut]) -> list[list[int]]:
-    return [cut.token_ids.tolist() for cut in cuts]
+def positions(segments: list[SegmentTokens]) -> list[list[int]]:
+    return [segment.token_ids.tolist() for segment in segments]
 
 
 @given(
@@ -31,17 +31,17 @@ def positions(cuts: list[Cut]) -> list[list[int]]:
 def test_any_deltas_give_the_same_segments(steps: list[int], sizes: list[int], prefix: int) -> None:
     boundaries = [prefix + sum(steps[: i + 1]) for i in range(len(steps))]
     sizes = [*sizes, sum(steps)]
-    segmenter, cuts, at = Segmenter(prefix, boundaries, limit=99, entropies=True), [], prefix
+    segmenter, segments, at = Segmenter(prefix, boundaries, limit=99, entropies=True), [], prefix
     for size in sizes:
         size = min(size, boundaries[-1] - at)
-        cuts += segmenter.feed(delta(at, size, entropies=True))
+        segments += segmenter.feed(delta(at, size, entropies=True))
         at += size
-    assert positions(cuts) == [list(range(a, b)) for a, b in pairwise([prefix, *boundaries])]
-    for cut in cuts:
-        assert cut.at_boundary
-        assert np.frombuffer(cut.logprobs, "<f4").tolist() == [-float(i) for i in cut.token_ids]
-        assert np.frombuffer(cut.entropies, "<f4").tolist() == [i / 2 for i in cut.token_ids]
-        assert cut.weight_spans == [(0, cut.tokens)]
+    assert positions(segments) == [list(range(a, b)) for a, b in pairwise([prefix, *boundaries])]
+    for segment in segments:
+        assert segment.at_boundary
+        assert np.frombuffer(segment.logprobs, "<f4").tolist() == [-float(i) for i in segment.token_ids]
+        assert np.frombuffer(segment.entropies, "<f4").tolist() == [i / 2 for i in segment.token_ids]
+        assert segment.weight_spans == [(0, segment.tokens)]
     assert segmenter.complete
     assert not segmenter.exhausted
     assert segmenter.remainder() is None
@@ -75,8 +75,8 @@ def test_the_last_boundary_needs_no_credit() -> None:
 
 def test_weight_versions_follow_the_tokens_they_made() -> None:
     segmenter = Segmenter(0, [5, 10], limit=9)
-    cuts = segmenter.feed(delta(0, 3), weight_version=1) + segmenter.feed(delta(3, 7), weight_version=2)
-    assert [cut.weight_spans for cut in cuts] == [[(1, 3), (2, 2)], [(2, 5)]]
+    segments = segmenter.feed(delta(0, 3), weight_version=1) + segmenter.feed(delta(3, 7), weight_version=2)
+    assert [segment.weight_spans for segment in segments] == [[(1, 3), (2, 2)], [(2, 5)]]
 
 
 def test_text_of_segments_joins_to_the_whole_text() -> None:

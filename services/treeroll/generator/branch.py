@@ -12,7 +12,7 @@ from treeroll.generator.delimiter import DelimiterScan
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.engine import Delta, Engine, EngineRequest, check_numbers
 from treeroll.generator.outbox import Outbox
-from treeroll.generator.segmenter import Cut, DelimitedSegmenter, Segmenter
+from treeroll.generator.segmenter import DelimitedSegmenter, Segmenter, SegmentTokens
 from treeroll.generator.sequence import GrantSequence
 from treeroll.generator.stop_scan import StopScan
 from treeroll.pb.v1 import common_pb2 as pb
@@ -29,7 +29,7 @@ MAX_ERROR_CHARS = 1000
 
 @dataclass(slots=True)
 class Tally:
-    """Tokens since the replica started. generated = reported + dropped + those of running branches not yet cut."""
+    """Tokens since the replica started: generated = reported + dropped + what running branches have in no segment."""
 
     generated: int = 0
     reported: int = 0
@@ -65,7 +65,7 @@ class Branch:
         self._cached_tokens: int | None = None
         self._started_at = clock.wall()
         self._text = detokenizer.open(sequence.ids)
-        self._held: Cut | None = None  # reported with the branch's end, as a held path must be
+        self._held: SegmentTokens | None = None  # reported with the branch's end, as a held path must be
         self._sampling = Sampling.of(start.sampling)
         self._own_stop_ids = frozenset(self._sampling.stop_token_ids) - frozenset(self._sampling.eos_token_ids)
         # Tokens of this request that nothing ends: the path's first ones, as far as the prefix does not have them.
@@ -168,21 +168,21 @@ class Branch:
             return
         segmenter, goes_on = self._segmenter, delta.finish is None
         delta = self._until_stop(delta)
-        cuts = segmenter.feed(delta, self._engine.weight_version)
+        ready = segmenter.feed(delta, self._engine.weight_version)
         end = self._natural_end(delta)
         if end in ENDS_OF_PATHS and (rest := segmenter.remainder()) is not None:
-            cuts.append(rest)
-        for cut in cuts[:-1]:
-            self._report(cut)
+            ready.append(rest)
+        for made in ready[:-1]:
+            self._report(made)
         if end is not None and goes_on:
-            self._held, self._ending = cuts[-1] if cuts else None, end
+            self._held, self._ending = ready[-1] if ready else None, end
         elif end is not None:
             error = f"the engine ended the request with '{delta.finish}'" if end == wire.END_REASON_ERROR else ""
-            self._report(cuts[-1] if cuts else None, end, error)
-        elif cuts and self._start.hold and segmenter.exhausted:
-            self._held, self._ending = cuts[-1], wire.END_REASON_HOLD
-        elif cuts:
-            self._report(cuts[-1])
+            self._report(ready[-1] if ready else None, end, error)
+        elif ready and self._start.hold and segmenter.exhausted:
+            self._held, self._ending = ready[-1], wire.END_REASON_HOLD
+        elif ready:
+            self._report(ready[-1])
             if segmenter.exhausted:
                 self._ending = wire.END_REASON_CREDIT
 
@@ -213,22 +213,22 @@ class Branch:
         held = self._start.hold and self._start.boundaries[0] < self._start.max_total
         return wire.END_REASON_HOLD if held else wire.END_REASON_LENGTH
 
-    def _report(self, cut: Cut | None, end: wire.EndReason | None = None, error: str = "") -> None:
+    def _report(self, made: SegmentTokens | None, end: wire.EndReason | None = None, error: str = "") -> None:
         segment = wire.Segment(grant=self.grant)
         if self._first:
             segment.tail = self._sequence.tail(self._prefix_tokens)
-        if cut is not None:
-            segment.tokens = cut.tokens
-            segment.logprob_sum, segment.logprob_min = sum(cut.logprobs), min(cut.logprobs)
-            segment.node = _node(cut, self._started_at, self._sequence.parent_chars if self._first else None)
-            segment.text = self._text.step(cut.token_ids) if cut.text is None else cut.text
+        if made is not None:
+            segment.tokens = made.tokens
+            segment.logprob_sum, segment.logprob_min = sum(made.logprobs), min(made.logprobs)
+            segment.node = _node(made, self._started_at, self._sequence.parent_chars if self._first else None)
+            segment.text = self._text.step(made.token_ids) if made.text is None else made.text
         if self._first and self._cached_tokens is not None:
             segment.cached_tokens = self._cached_tokens
         # Nothing below fails, so that a segment counts as reported, or as dropped, and never as both.
-        if cut is not None:
-            self._sequence.extend(cut.token_ids, segment.text)
-            self._reported += cut.tokens
-            self._tally.reported += cut.tokens
+        if made is not None:
+            self._sequence.extend(made.token_ids, segment.text)
+            self._reported += made.tokens
+            self._tally.reported += made.tokens
         self._first, self._ended = False, end is not None
         if end is not None:
             dropped = self._generated - self._reported
@@ -256,15 +256,15 @@ def failed(grant: int, why: str, dropped_tokens: int = 0) -> wire.Segment:
     )
 
 
-def _node(cut: Cut, started_at: float, parent_chars: int | None) -> bytes:
+def _node(made: SegmentTokens, started_at: float, parent_chars: int | None) -> bytes:
     """What only the replica knows of a segment's node."""
     node = pb.Node(
-        token_ids=cut.token_ids.tobytes(),
-        logprobs=cut.logprobs.tobytes(),
-        entropies=cut.entropies.tobytes(),
+        token_ids=made.token_ids.tobytes(),
+        logprobs=made.logprobs.tobytes(),
+        entropies=made.entropies.tobytes(),
         started_at=started_at,
         finished_at=clock.wall(),
         parent_chars=parent_chars,
     )
-    node.weight_versions.extend(pb.WeightSpan(version=version, tokens=tokens) for version, tokens in cut.weight_spans)
+    node.weight_versions.extend(pb.WeightSpan(version=version, tokens=tokens) for version, tokens in made.weight_spans)
     return node.SerializeToString()

@@ -1,4 +1,4 @@
-"""Cuts one branch's tokens into segments as the coordinator's order says. Pure: no clock, no I/O."""
+"""Divides one branch's tokens into segments as the coordinator's order says. Pure: no clock, no I/O."""
 
 from array import array
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from treeroll.generator.engine import Delta
 
 
 @dataclass(slots=True)
-class Cut:
+class SegmentTokens:
     """Tokens of one segment."""
 
     tokens: int
@@ -61,7 +61,7 @@ class Segmenter:
         """True when the last boundary was reached."""
         return self.segments >= len(self._boundaries)
 
-    def feed(self, delta: Delta, weight_version: int = 0) -> list[Cut]:
+    def feed(self, delta: Delta, weight_version: int = 0) -> list[SegmentTokens]:
         """Take new tokens; return the segments that they finish, mostly none or one."""
         new = len(delta.token_ids)
         if new:
@@ -70,27 +70,27 @@ class Segmenter:
             if self._entropies_wanted and delta.entropies is not None:
                 self._entropies.extend(delta.entropies)
             self._extend_spans(weight_version, new)
-        cuts = []
+        segments = []
         while not self.complete and self.segments < self.limit:
             wanted = self._next_end()
             if wanted is None:
                 break
-            cuts.append(self._cut(wanted, at_boundary=True))
-        return cuts
+            segments.append(self._take(wanted, at_boundary=True))
+        return segments
 
-    def remainder(self) -> Cut | None:
+    def remainder(self) -> SegmentTokens | None:
         """The tokens after the last boundary as a short last segment; None if there are none or none is allowed."""
         if not self._ids or self.exhausted or self.complete:
             return None
-        return self._cut(len(self._ids), at_boundary=False)
+        return self._take(len(self._ids), at_boundary=False)
 
     def _next_end(self) -> int | None:
         """Tokens of the next segment; None while its end is not here."""
         wanted = self._boundaries[self.segments] - self._starts
         return wanted if wanted <= len(self._ids) else None
 
-    def _cut(self, tokens: int, at_boundary: bool) -> Cut:
-        cut = Cut(
+    def _take(self, tokens: int, at_boundary: bool) -> SegmentTokens:
+        segment = SegmentTokens(
             tokens=tokens,
             token_ids=self._ids[:tokens],
             logprobs=self._logprobs[:tokens],
@@ -101,7 +101,7 @@ class Segmenter:
         del self._ids[:tokens], self._logprobs[:tokens], self._entropies[:tokens]
         self._starts += tokens
         self.segments += 1
-        return cut
+        return segment
 
     def _extend_spans(self, version: int, tokens: int) -> None:
         if self._spans and self._spans[-1][0] == version:
@@ -151,8 +151,8 @@ class DelimitedSegmenter(Segmenter):
                 return self._scanned
         return None
 
-    def _cut(self, tokens: int, at_boundary: bool) -> Cut:
-        cut = super()._cut(tokens, at_boundary)
-        cut.text = self._scan.take_text()
+    def _take(self, tokens: int, at_boundary: bool) -> SegmentTokens:
+        segment = super()._take(tokens, at_boundary)
+        segment.text = self._scan.take_text()
         self._scanned = 0
-        return cut
+        return segment
