@@ -168,7 +168,9 @@ def _no_prompt(row: Mapping[str, Any], fields: Fields) -> str:
 
 def _kwargs(row: Mapping[str, Any], told: Told) -> Any:
     value = row.get(name := "chat_template_kwargs")
-    return {} if is_missing(value) else json_value(value, name, told)
+    plain = {} if is_missing(value) else json_value(value, name, told)
+    # Arrow gives every row all keys that any row of the column has, rows without messages, too.
+    return {key: plain[key] for key in plain if plain[key] is not None} if isinstance(plain, dict) else plain
 
 
 def _answer(row: Mapping[str, Any], name: str, told: Told) -> str | None:

@@ -36,6 +36,8 @@ BAD = [
     (["hi"], "'messages[0]' must be an object with 'role' and 'content', got text"),
     ([None], "'messages[0]' must be an object with 'role' and 'content', got null"),
     ([{"content": "hi"}], "'messages[0]' has no 'role'"),
+    ([{"from": "human", "value": "hi"}], "'messages[0]' has no 'role', but 'from', 'value'"),
+    ([{"role": "user", "text": "hi"}], "'messages[0]' has no 'content', but 'text'"),
     ([{"role": None, "content": "hi"}], "'messages[0]' has no 'role'"),
     ([{"role": "", "content": "hi"}], "'messages[0].role' is empty"),
     ([user(), {"role": "user"}], "'messages[1]' has no 'content'"),

@@ -228,9 +228,10 @@ def test_special_tokens_are_the_models_unless_they_are_given(tmp_path: Path) -> 
     assert render("{{ eos_token }}" + CHATML, [HI], tmp_path, eos_token="<b>") == "<b>[user]hi[end][assistant]"
 
 
-def test_a_template_file_stands_in_for_the_models(tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+def test_a_template_file_stands_in_for_the_models(tmp_path: Path, start: str) -> None:
     file = tmp_path / "own.jinja"
-    file.write_text(CHATML.replace("[assistant]", "[me]"))
+    file.write_text(start + CHATML.replace("[assistant]", "[me]"))
     assert ChatTemplate(chat_model(tmp_path, None), file).render([HI], {}, DAY) == "[user]hi[end][me]"
 
 

@@ -47,7 +47,8 @@ def test_null_variables_are_absent() -> None:
     assert parse(RunConfig, {"chat_template_kwargs": kwargs}, "run").chat_template_kwargs == {"b": {"d": 1}, "e": False}
     task = task_from({"messages": MESSAGES, "chat_template_kwargs": kwargs}, "t")
     assert (task.chat_template_kwargs, task.extra) == ({"b": {"d": 1}, "e": False}, {})
-    assert task_from({"prompt": "x", "chat_template_kwargs": None}, "t") == Task("t", prompt="x")
+    for nothing in (None, {"a": None}, {}):  # as a table has them in rows without messages
+        assert task_from({"prompt": "x", "chat_template_kwargs": nothing}, "t") == Task("t", prompt="x")
 
 
 @pytest.mark.parametrize("prompt", [{"prompt": "x"}, {"prompt_ids": [1]}])

@@ -41,7 +41,8 @@ def _message(name: str, message: Any) -> dict[str, Any]:
         plain.setdefault("content", "")
     for key in ("role", "content"):
         if key not in plain:
-            raise InvalidInput(f"'{name}' has no '{key}'")
+            others = ", ".join(f"'{other}'" for other in plain if other not in ("role", "content"))
+            raise InvalidInput(f"'{name}' has no '{key}'{f', but {others}' if others else ''}")
         check_text(f"{name}.{key}", plain[key], may_be_empty=key == "content")
     return plain
 

@@ -30,7 +30,7 @@ class ChatTemplate:
     @cached_property
     def sources(self) -> dict[str, str]:
         """Jinja sources by name; none for a model without. InvalidInput for a file that cannot be read."""
-        return _sources(self.model_dir) if self.file is None else {"default": _read(self.file)}
+        return _sources(self.model_dir) if self.file is None else {"default": _read(self.file).removeprefix("\ufeff")}
 
     @property
     def reads_date(self) -> bool:
