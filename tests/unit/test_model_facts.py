@@ -189,6 +189,13 @@ def test_a_directory_that_is_no_model_is_refused(model: Path, name: str, content
         load_facts(model)
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "config.json", "model.safetensors", "tokenizer.model"])
+def test_a_clone_without_its_large_files_is_refused_with_what_to_do(model: Path, name: str) -> None:
+    (model / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3475072\n")
+    with pytest.raises(InvalidInput, match=rf"{name} is only Git LFS's pointer to it; run `git lfs pull` there"):
+        load_facts(model)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [

@@ -33,6 +33,8 @@ TOKENIZER_FILES = (
     "tekken.json",
 )
 TEMPLATE_FILES = ("chat_template*", "additional_chat_templates/*")
+# What a clone without Git LFS has in place of large files.
+FETCHED, POINTER, MOST_POINTER_BYTES = ("*.json", "*.model", "*.safetensors"), b"version https://git-lfs", 1024
 # Parts of a configuration that are that of the language model, where there are other parts.
 TEXT_PARTS = ("text_config", "llm_config", "language_config", "thinker_config", "decoder")
 CACHED_MODELS = 16
@@ -75,6 +77,11 @@ def load_facts(model_dir: Path) -> ModelFacts:
     for name in ("config.json", "tokenizer.json"):
         if not (model_dir / name).is_file():
             raise InvalidInput(f"model path {model_dir} is no model: it has no {name}")
+    for path in sorted(path for pattern in FETCHED for path in model_dir.glob(pattern)):
+        if path.stat().st_size < MOST_POINTER_BYTES and path.read_bytes().startswith(POINTER):
+            raise InvalidInput(
+                f"model path {model_dir}: {path.name} is only Git LFS's pointer to it; run `git lfs pull` there"
+            )
     config = read_json(model_dir / "config.json")
     files = _digest(model_dir, TOKENIZER_FILES)
     answer = _answer(model_dir.resolve(), _digest(model_dir, ("config.json",), files))
