@@ -37,7 +37,10 @@ _VERB = re.compile(
     r"\b(?:to|not|cannot|can't|can|could|couldn't|will|won't|would|should|must|please|i'll|let's)\s+\Z", re.IGNORECASE
 )
 _ABOUT = re.compile(r"(?:not|correct|right|wrong|incorrect|clear|obvious|helpful|below|above|as\s+follows)\b", re.I)
-_DENIES = re.compile(r"n['\u2019]t\b|\b(?:not|never|cannot|no\s+longer|could|might|may)\b", re.IGNORECASE)
+_DENIES = re.compile(
+    r"(?:n['\u2019]t|\b(?:not|never|cannot|no\s+longer|could|might|may))\s+(?:\w+\s+)?(?:is|are|be|equals)\Z",
+    re.IGNORECASE,
+)
 _FILLER = re.compile(
     r"(?:[\s*_`:=\uff1a\"“'#≈~]|(?<=[\n=-])>|(?:approximately|about|roughly|around|exactly|therefore|thus|hence|then|so|"
     r"simply|just|clearly|indeed|equal\s+to|given\s+by|the\s+number|the\s+value)\b)*",
@@ -49,7 +52,7 @@ _TOKEN = re.compile(
     r"|\\[A-Za-z]+|\\[^A-Za-z]"
     r"|(?:sqrt|sin|cos|tan|log|ln|exp|pi)(?![A-Za-z])"
     r"|(?P<number>\d+(?:,\d{3})*(?:\.\d+)?[A-Za-z]*)"
-    r"|(?P<factor>[A-Za-z](?=\s*(?:[-+*/^=)}\]]|[.,;]?\s*$))|[xX](?=\s*10\b))"
+    r"|(?P<factor>[xyznk](?=\s*(?:[-+*/^=)}\]]|[.,;]?\s*$))|[xX](?=\s*10\b))"
     r"|(?P<letter>[A-Za-z](?![A-Za-z]))"
     r"|(?P<space>[ \t]+)"
     r"|(?P<stop>[.;?!](?=\s|$)|</)"
