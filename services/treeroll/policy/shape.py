@@ -42,6 +42,9 @@ def object_flaws(kind: str, policy: object) -> Iterator[str]:
         asked += ("remark",)
     for attribute in asked:
         if not hasattr(policy, attribute):
-            yield f"has no '{attribute}', which a {kind} policy needs"
+            remedy = (
+                "; set treeroll.policy.Needs() with what it reads" if attribute == "needs" and kind in ASKED else ""
+            )
+            yield f"has no '{attribute}', which a {kind} policy needs{remedy}"
     if kind in ASKED and hasattr(policy, "needs"):
         yield from needs_flaws(kind, policy.needs)
