@@ -56,6 +56,16 @@ def test_expansions_are_branches_beside_the_initial_ones_and_initial_ones_go_on_
     assert all("3 expansions is used up" in live.error for live in of(world, PARTIAL))
 
 
+@pytest.mark.parametrize("recipe", ["treepo", "spo", "treerl"])
+@pytest.mark.parametrize("budget", [{}, {"expansions": 3}, {"leaves": 5}, {"task_tokens": 300}, {"tree_tokens": 250}])
+def test_branches_that_were_cut_before_their_first_segment_are_no_forks(recipe: str, budget: dict[str, int]) -> None:
+    shape = {} if recipe == "treepo" else {"leaves": 216}
+    world = grown(Budget(**budget), recipe=recipe, tasks=2, **shape)
+    trees = world.finished.values()
+    assert world.state.runs["run"].counters.forks == sum(map(expansions, trees))
+    assert budget == {} or any(live.n_censored for live in trees)
+
+
 def test_tool_calls_stop_at_their_cap() -> None:
     world = grown(Budget(tool_calls=5), overrides=AGENT, recipe="flat")
     answered = [node for live in world.finished.values() for node in live.tree.nodes if node.observation]

@@ -5,7 +5,7 @@ from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.state import State
 from treeroll.errors import BrokenInvariant
 from treeroll.policy.base import Expansion
-from treeroll.tree.node import BranchReason, Decision, Node
+from treeroll.tree.node import Decision, Node
 from treeroll.tree.rng import hash64
 from treeroll.tree.tree import SPLIT, path_name
 
@@ -53,8 +53,6 @@ def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
             live.branches[branch.number] = branch
             live.started += 1
             live.active += 1
-            if expansion.reason is not BranchReason.INITIAL:
-                live.run.counters.forks += 1
             state.wanted.append((live, branch))
 
 

@@ -9,7 +9,7 @@ from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.state import State
 from treeroll.errors import BrokenInvariant
 from treeroll.policy.base import Ended, Segment
-from treeroll.tree.node import NOTHING, Content, Node, NodeStatus, Observation, StopReason, Tokens
+from treeroll.tree.node import NOTHING, BranchReason, Content, Node, NodeStatus, Observation, StopReason, Tokens
 from treeroll.tree.tree import TAIL_CHARS, path_name
 
 # A stop string, or a stop id of the run, is to policies what the model's end of sequence is.
@@ -17,6 +17,7 @@ ENDED = {EndKind.EOS: Ended.EOS, EndKind.STOP: Ended.EOS, EndKind.LENGTH: Ended.
 # Looked up for every segment, see node.LEAF.
 ENDS_PATH = (EndKind.EOS, EndKind.STOP)
 INNER, NO_STOP, NOT_ENDED = NodeStatus.INNER, StopReason.NONE, Ended.NO
+INITIAL = BranchReason.INITIAL
 
 
 def check_boundary(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
@@ -102,6 +103,8 @@ def add_node(state: State, live: LiveTree, branch: Branch, event: SegmentReporte
         _surround(tokens, inserted, observation)
     tree.add(node)
     branch.inserted = None
+    if not branch.started and branch.reason is not INITIAL:  # one that is cut before this was no fork
+        live.run.counters.forks += 1
     branch.started, branch.tip, branch.total = True, node.number, start + n_tokens
     branch.depth, branch.logprob_sum = depth, logprob_sum
     branch.tail = text[-TAIL_CHARS:] if len(text) >= TAIL_CHARS else (tail + text)[-TAIL_CHARS:]
