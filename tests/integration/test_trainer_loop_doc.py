@@ -15,7 +15,8 @@ from treeroll.testing.service import local_service
 DOC = Path(__file__).parents[2] / "docs" / "trainer-loop.md"
 TEXTS = re.findall(r"^```python\n(.*?)^```", DOC.read_text(encoding="utf-8"), re.M | re.S)
 SCRIPT = "# train.py\n"
-BLOCKS = [text for text in TEXTS if not text.startswith(SCRIPT)]
+TEST = "def test_"
+BLOCKS = [text for text in TEXTS if not text.startswith(SCRIPT) and TEST not in text]
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +36,15 @@ async def test_the_blocks_of_the_page_run(monkeypatch: pytest.MonkeyPatch) -> No
             await asyncio.to_thread(exec, code, {"__name__": f"block {place}"})
         runs = await asyncio.to_thread(lambda: connect(service.address).status().run_ids)
         assert {"math", "own-rewards"} <= set(runs)
+
+
+def test_the_test_of_the_page_passes() -> None:
+    (block,) = (text for text in TEXTS if TEST in text)
+    names: dict[str, object] = {}
+    exec(compile(block, f"{DOC.name}, its test", "exec"), names)
+    test = names["test_my_trainer_takes_every_task"]
+    assert callable(test)
+    test()
 
 
 @pytest.mark.slow
