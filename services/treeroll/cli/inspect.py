@@ -19,7 +19,8 @@ def inspect(
         str | None,
         typer.Argument(
             metavar="[TREE_ID]",
-            help="Tree id, its beginning, or a task id. Without it, with --from: a tree with better and worse leaves.",
+            help="With --from: a tree id, its beginning, or a task id; without it, a tree with better and worse leaves. "
+            "With --address: a whole tree id.",
             show_default=False,
         ),
     ] = None,
@@ -73,7 +74,7 @@ def inspect(
     elif address is not None and tree_id is not None:
         _draw(trees.from_service(address, tree_id), full, svg)
     else:
-        raise InvalidInput("name a tree: with --address there is no telling which one is meant")
+        raise InvalidInput("name a tree: with --address that is the tree_id of its samples and of batch.trees")
 
 
 def _show(

@@ -113,7 +113,8 @@ def _check_remote(request: Request) -> None:
         raise InvalidInput(f"{names} would configure a service started here; with --address the service has its own")
     sections = [name for name in SERVICE_SECTIONS if name in request.settings.service]
     if sections:
-        note(f"note: {', '.join(sections)} configure a service started here; they have no effect with --address")
+        names = " and ".join(sections)
+        note(f"note: settings of {names} are for a service started here and have no effect with --address")
 
 
 def fewer_leaves(run: RunConfig, branch: BranchPolicy) -> str | None:
