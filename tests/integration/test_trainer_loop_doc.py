@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import runpy
 import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
@@ -38,13 +39,10 @@ async def test_the_blocks_of_the_page_run(monkeypatch: pytest.MonkeyPatch) -> No
         assert {"math", "own-rewards"} <= set(runs)
 
 
-def test_the_test_of_the_page_passes() -> None:
+def test_the_test_of_the_page_passes(tmp_path: Path) -> None:
     (block,) = (text for text in TEXTS if TEST in text)
-    names: dict[str, object] = {}
-    exec(compile(block, f"{DOC.name}, its test", "exec"), names)
-    test = names["test_my_trainer_takes_every_task"]
-    assert callable(test)
-    test()
+    (tmp_path / "page.py").write_text(block, encoding="utf-8")
+    runpy.run_path(str(tmp_path / "page.py"))["test_my_trainer_takes_every_task"]()
 
 
 @pytest.mark.slow
