@@ -19,8 +19,7 @@ def inspect(
         str | None,
         typer.Argument(
             metavar="[TREE_ID]",
-            help="With --from: a tree id, its beginning, or a task id; without it, a tree with better and worse leaves. "
-            "With --address: a whole tree id.",
+            help="Tree id; with --from also its beginning, a task id, or none: a tree with better and worse leaves.",
             show_default=False,
         ),
     ] = None,
