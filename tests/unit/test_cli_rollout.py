@@ -92,10 +92,14 @@ async def test_a_service_that_refuses_leaves_nothing_behind(tmp_path: Path) -> N
     assert not (tmp_path / "out").exists()
 
 
-async def test_ctrl_c_once_keeps_what_is_complete_and_resume_does_the_rest(tmp_path: Path) -> None:
+async def test_ctrl_c_once_keeps_what_is_complete_and_resume_does_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The first of ten parts is written long before the last tree has grown, however busy the machine is.
+    monkeypatch.setattr("treeroll.cli.session.PART_TREES", 4)
     out = tmp_path / "out"
     async with local_service() as service:
-        service.start_replica("r0", slots=16, latency=SLOW)
+        service.start_replica("r0", slots=4, latency=SLOW)
         running = asyncio.create_task(rollout(service, out, limit=40))
         await interrupt_when_written(out, running)
         assert await running == 130
@@ -118,8 +122,14 @@ async def test_ctrl_c_once_keeps_what_is_complete_and_resume_does_the_rest(tmp_p
     [(signal.SIGTERM, 143, "stopped by SIGTERM: "), (signal.SIGHUP, 129, "stopped by SIGHUP: ")],
 )
 async def test_a_rollout_that_a_signal_ended_names_it_and_exits_with_128_and_its_number(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals, code: int, words: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+    code: int,
+    words: str,
 ) -> None:
+    monkeypatch.setattr("treeroll.cli.session.PART_TREES", 4)
     out = tmp_path / "out"
     async with local_service() as service:
         service.start_replica("r0", slots=4, latency=SLOW)
