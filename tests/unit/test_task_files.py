@@ -94,7 +94,7 @@ def test_json_that_is_neither_lines_nor_an_array_is_refused_once(tmp_path: Path,
     [
         ("t.jsonl.gz", b"", "must end in .*; unpack it first"),
         ("t.csv", b"prompt\nx\n", "must end in .*; save it as JSON lines or Parquet"),
-        ("t.jsonl", gzip.compress(b'{"prompt": "x"}\n'), "is packed by gzip; unpack it first"),
+        ("t.jsonl", gzip.compress(b'{"prompt": "x"}\n', mtime=0), "is packed by gzip; unpack it first"),
         ("t.json", b"PK\x03\x04", "is a zip archive; unpack it first"),
         ("t.jsonl", b"PAR1", "is Parquet; let its name end in .parquet"),
         ("t.jsonl", '{"prompt": "x"}\n'.encode("utf-16"), "is no UTF-8 but UTF-16 or UTF-32; save it as UTF-8"),
