@@ -54,7 +54,7 @@ async def test_equal_seeds_give_equal_figures() -> None:
         ("tree", 20.81546, 392, 96),
         ("least_loaded", 20.60253, 3682, 96),
         ("round_robin", 21.74064, 3976, 96),
-        ("segments", 20.436895, 1404, 269),
+        ("segments", 20.95539, 445, 269),
         ("lockstep", 25.912715, 445, 269),
         ("lockstep-refill", 27.19143, 445, 269),
     ],
