@@ -230,7 +230,7 @@ async def test_one_bad_item_of_each_kind_touches_no_other(pool: ScorerPool) -> N
         "raise": ErrorKind.RAISED,
         "nan": ErrorKind.NOT_FINITE,
         "inf": ErrorKind.NOT_FINITE,
-        "none": ErrorKind.NOT_A_NUMBER,
+        "text": ErrorKind.NOT_A_NUMBER,
         "exit": ErrorKind.DIED,
         "spin": ErrorKind.TIMEOUT,
     }
