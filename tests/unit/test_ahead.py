@@ -106,7 +106,7 @@ async def test_after_closing_nothing_more_is_asked_for() -> None:
     ahead.fill(100 * FIRST_PIECE)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    closing = asyncio.create_task(ahead.close(10.0))
+    closing = asyncio.create_task(ahead.close())
     await asyncio.sleep(0)
     asked = list(leases.asked)
     leases.gate.set()

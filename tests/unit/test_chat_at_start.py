@@ -4,6 +4,7 @@ import asyncio
 from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ async def start(monkeypatch: pytest.MonkeyPatch, model: Path, chat_template: Pat
         monkeypatch.setattr(service, name, lambda: None)
     for name in ("start", "stop"):
         monkeypatch.setattr(ScorerPool, name, nothing)
-    monkeypatch.setattr(service, "running_ray", lambda *_: nullcontext())
+    monkeypatch.setattr(service, "running_ray", lambda *_: nullcontext(SimpleNamespace(logs=Path())))
     monkeypatch.setattr(service, "_serve_on", answer)
     generator = GeneratorConfig(model=model, engine="none", chat_template=chat_template)
     config = ServiceConfig(generator=generator, store=StoreConfig(url="memory"), coordinator=CoordinatorConfig(port=0))

@@ -87,7 +87,7 @@ def test_ib_tpo_leaves_a_settled_subtree_for_one_that_is_not():
 def test_deepsearch_takes_settled_subtrees_off_the_frontier():
     # The dive goes to (0, 0), whose two leaves fail: (0) and the prompt are settled with it.
     expanded = forked(grow("deepsearch", endless(3), lambda path: 0.0, width=2, terminals=3))
-    assert expanded[:3] == [(0,), (0, 0), (1,)]
+    assert expanded[:3] == [(0,), (0, 0), (0, 1)]
     expanded = forked(grow("deepsearch", endless(3), lambda path: 0.0, width=2, terminals=3, settled_after=2))
     assert expanded == [(0,), (0, 0)]
 
