@@ -77,7 +77,7 @@ def test_a_rollout_from_start_to_end(tmp_path: Path) -> None:
     assert "starting Redis, Ray and 2 simulated replicas ..." in said
     assert "2 replicas ready at" in said
     assert "sharing ratio" in said
-    names = {"nodes.parquet", "run.json", "samples.parquet", "service.log", "summary.json"}
+    names = {"nodes.parquet", "run.json", "samples.parquet", "service.log", "summary.json", "trees.parquet"}
     assert {path.name for path in out.iterdir()} == names
     figures = summary(out)
     assert set(SUMMARY_KEYS) <= figures.keys()
