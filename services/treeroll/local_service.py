@@ -69,10 +69,19 @@ class LocalService:
         self.kill()  # what the service may have left behind in its group
 
     def kill(self) -> None:
-        """Kill the service's process group at once."""
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        """Kill the service with all that is below it: Ray's processes are other sessions, and would outlive it."""
+        import psutil  # where services run; a client alone has none to kill
+
+        if self._process is None:
+            return
+        below: list[psutil.Process] = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            below = psutil.Process(self._process.pid).children(recursive=True)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        for process in below:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
     async def _spawn(self, command: Sequence[str]) -> asyncio.subprocess.Process:
         with self._log.open("ab") as log:

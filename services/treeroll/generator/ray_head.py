@@ -6,7 +6,9 @@ can be killed as a whole. It writes Ray's address to DIRECTORY/address when Ray 
 of output then says why.
 """
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -20,6 +22,8 @@ from ray._private import node, parameter, services
 
 HOST = "127.0.0.1"
 ADDRESS_FILE = "address"
+# Ray gives its workers ports from 10002 to 19999.
+AFTER_RAYS_WORKERS = 20_000
 POLL_S = 0.05
 # Lines in which Ray's processes say why they end.
 REASONS = ("Timed out", "Check failed", "Failed to", "failed to", "Address already in use", "No space left")
@@ -123,12 +127,28 @@ def _reason(logs: Path, kind: str) -> str:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody uses at this moment."""
-    sockets = [socket.create_server((HOST, 0)) for _ in range(count)]
-    ports = [free.getsockname()[1] for free in sockets]
-    for free in sockets:
-        free.close()
-    return ports
+    """Ports of loopback that nobody uses, and that the system gives to no connection.
+
+    Agents take theirs seconds later. Of the ports that the system gives away, one of our many connections may have got
+    it by then; the agent would end, and with it the raylet.
+    """
+    found: list[int] = []
+    for port in random.sample(range(AFTER_RAYS_WORKERS, _first_given_away()), 1000):
+        if len(found) == count:
+            break
+        with contextlib.suppress(OSError):
+            socket.create_server((HOST, port)).close()
+            found.append(port)
+    return found
+
+
+def _first_given_away() -> int:
+    """The first port that the system gives to connections; Linux's usual one where it does not say."""
+    try:
+        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        first = 32_768
+    return first if first > AFTER_RAYS_WORKERS + 2000 else 32_768
 
 
 if __name__ == "__main__":
