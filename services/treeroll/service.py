@@ -28,12 +28,12 @@ from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.malloc_tuning import tune_malloc
 from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.readiness import Readiness
+from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.reports import read_tokens
 from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
-from treeroll.coordinator.sessions import ReplicaPlane
-from treeroll.coordinator.starts import StartOrders
-from treeroll.coordinator.tools import ToolDesk
+from treeroll.coordinator.start_messages import StartOrders
+from treeroll.coordinator.tool_runner import ToolRunner
 from treeroll.core.model.events import ReplicaLost
 from treeroll.core.model.state import CoreSettings, State
 from treeroll.core.scheduling import runs
@@ -198,7 +198,7 @@ def make_coordinator(
 ) -> Coordinator:
     """A coordinator over an opened store."""
     settings, fleet = config.coordinator, config.generator.fleet()
-    desk = ToolDesk(tokenizer)
+    tools = ToolRunner(tokenizer)
     placement = registry.build("placement", settings.placement, {}, Limits(1, 1, 1, 1))
     core = CoreSettings(
         placement,
@@ -210,8 +210,8 @@ def make_coordinator(
         kv_hold=settings.kv_hold,
         live_trees=settings.live_trees,
         read_tokens=read_tokens,
-        observe=desk,
-        encode=desk.encode,
+        observe=tools,
+        encode=tools.encode,
     )
     state = State(core, next_grant=(epoch << 40) + 1)
     builder = CommitBuilder(tokenizer.prompt_hash, config.generator.logprobs_mode)

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from treeroll.config import RunConfig
-from treeroll.coordinator.session import sampling_command
+from treeroll.coordinator.replica_session import sampling_command
 from treeroll.coordinator.specs import run_spec
 from treeroll.demo import MODEL_DIR
-from treeroll.generator.branch import Branch, Tally
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.engine import EngineRequest
 from treeroll.generator.outbox import Outbox
+from treeroll.generator.request import BranchRequest, Tally
 from treeroll.generator.sequence import GrantSequence
 from treeroll.generator.vllm_engine import VllmEngine
 from treeroll.pb.v1 import replica_pb2 as wire
@@ -38,7 +38,7 @@ def arrived(sampling: dict[str, Any], completion: int = 0) -> tuple[Any, EngineR
     )  # fmt: skip
     sequence = GrantSequence(array("i", [*PROMPT, *[9] * completion]), len(PROMPT), "")
     engine = VllmEngine(GeneratorConfig(), seed=0)
-    request = Branch(start, sequence, engine, DETOKENIZER, Outbox(), Tally(), 9)._request()
+    request = BranchRequest(start, sequence, engine, DETOKENIZER, Outbox(), Tally(), 9)._request()
     return engine._params(request, request.max_total - len(sequence.ids)), request
 
 

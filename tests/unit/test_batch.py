@@ -10,8 +10,8 @@ import pytest
 from tests.support.fake_service import failed_tree, sample_tree
 
 from treeroll.client.batch import BatchData, Failure
-from treeroll.client.credit import RewardDesk
-from treeroll.client.stream import BatchOptions, Claim
+from treeroll.client.credit import RewardReports
+from treeroll.client.stream import BatchOptions, LeasedTrees
 from treeroll.client.tensors import padded
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import common_pb2, rollout_pb2
@@ -22,7 +22,7 @@ def batch_of(*trees: common_pb2.Tree) -> BatchData:
         rollout_pb2.Delivery(lease_id=f"l{place}", delivery_seq=place, times_delivered=1, tree=tree)
         for place, tree in enumerate(trees, 1)
     ]
-    return BatchData(Claim(cast(Any, None), deliveries, RewardDesk(cast(Any, None), "r")))
+    return BatchData(LeasedTrees(cast(Any, None), deliveries, RewardReports(cast(Any, None), "r")))
 
 
 def two_trees() -> BatchData:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from treeroll.coordinator import records
-from treeroll.coordinator.starts import StartOrders
+from treeroll.coordinator.start_messages import StartOrders
 from treeroll.core.growth.credit import TreeShape, path_weights
 from treeroll.core.model.effects import Effect, PersistNode, StartBranch
 from treeroll.pb.v1 import common_pb2 as pb

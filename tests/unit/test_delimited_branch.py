@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from treeroll.demo import MODEL_DIR
-from treeroll.generator.branch import Branch, Tally
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.engine import Delta, EngineRequest, Finish
 from treeroll.generator.outbox import Outbox
+from treeroll.generator.request import BranchRequest, Tally
 from treeroll.generator.sequence import GrantSequence
 from treeroll.pb.v1 import replica_pb2 as wire
 
@@ -57,7 +57,7 @@ async def serve(
     start = wire.StartBranch(grant=1, prompt_tokens=len(PROMPT), max_total=longest, hold=hold, **fields)
     sequence = GrantSequence(array("i", PROMPT), len(PROMPT), "")
     outbox, tally = Outbox(), Tally()
-    branch = Branch(start, sequence, ScriptedEngine(list(deltas)), DETOKENIZER, outbox, tally, run_ahead)  # type: ignore[arg-type]
+    branch = BranchRequest(start, sequence, ScriptedEngine(list(deltas)), DETOKENIZER, outbox, tally, run_ahead)  # type: ignore[arg-type]
     await branch.run()
     report = outbox.next_report()
     assert report is not None

@@ -12,7 +12,7 @@ from treeroll.client.sample import samples_of
 from treeroll.coordinator import records
 from treeroll.coordinator.audit import tree_findings
 from treeroll.coordinator.specs import check_inserts
-from treeroll.coordinator.tools import ToolDesk
+from treeroll.coordinator.tool_runner import ToolRunner
 from treeroll.core.model.effects import PersistNode
 from treeroll.core.model.events import SegmentReported
 from treeroll.demo import MODEL_DIR
@@ -56,7 +56,7 @@ def test_a_replica_keeps_the_text_behind_the_prefix_and_forks_on_either_side_of_
 
 
 def test_a_split_behind_the_text_counts_its_characters_and_not_those_of_the_next_one() -> None:
-    desk, sequences = ToolDesk(TOKENIZER), Sequences(Detokenizer(MODEL_DIR))
+    desk, sequences = ToolRunner(TOKENIZER), Sequences(Detokenizer(MODEL_DIR))
     hint, more, own = desk.encode("Hm. "), desk.encode("So: "), array("i", desk.encode("1+1=2").ids)
     first = sequences.open(
         started(1, prefix_ids=int32(*PROMPT), prefix_tokens=3, inserted_ids=hint.ids, inserted_text=hint.text)

@@ -16,7 +16,7 @@ from treeroll.pb.v1 import common_pb2
 
 DESIGN_NODE = """
     node_id tree_id parent_id depth sibling_index token_start token_ids logprobs logprobs_mode weight_versions
-    temperature top_p top_k branch_reason decision select_prob status stop_reason replica_id incarnation attempt
+    temperature top_p top_k branch_reason decision status stop_reason replica_id incarnation attempt
     cached_tokens started_at finished_at rewards value n_leaves tin tout
 """
 DESIGN_SAMPLE = """
@@ -139,7 +139,7 @@ def test_nodes_name_their_parents_by_path() -> None:
     ]
     assert nodes[0].token_ids.tolist() == [11, 12, 13]
     assert nodes[3].rewards == [Reward("math", 1, 1.0, "")]
-    assert (nodes[1].select_prob, nodes[1].cached_tokens, nodes[1].value) == (None, None, None)
+    assert (nodes[1].cached_tokens, nodes[1].value) == (None, None)
 
 
 def test_nodes_have_the_temperature_of_their_branch_and_samples_that_of_the_run() -> None:

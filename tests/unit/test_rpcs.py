@@ -3,7 +3,7 @@
 import pytest
 
 from treeroll.coordinator.api import RolloutsApi
-from treeroll.coordinator.sessions import ReplicaPlane
+from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.pb.v1 import replica_pb2, rollout_pb2
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from tests.unit.test_delimited_branch import DETOKENIZER, EOS, LATE, PROMPT, ScriptedEngine, says
 
-from treeroll.generator.branch import Branch, Tally
 from treeroll.generator.engine import Delta
 from treeroll.generator.outbox import Outbox
+from treeroll.generator.request import BranchRequest, Tally
 from treeroll.generator.sequence import GrantSequence
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
@@ -33,7 +33,7 @@ async def serve(
     )  # fmt: skip
     engine, outbox, tally = ScriptedEngine(list(deltas)), Outbox(), Tally()
     sequence = GrantSequence(array("i", prefix), START, before)
-    await Branch(start, sequence, engine, DETOKENIZER, outbox, tally, run_ahead).run()  # type: ignore[arg-type]
+    await BranchRequest(start, sequence, engine, DETOKENIZER, outbox, tally, run_ahead).run()  # type: ignore[arg-type]
     report = outbox.next_report()
     assert report is not None
     segments = list(report.segments)

@@ -22,9 +22,9 @@ from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.gc_tuning import tune_gc
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.malloc_tuning import tune_malloc
+from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
-from treeroll.coordinator.sessions import ReplicaPlane
 from treeroll.core.scheduling import runs
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import TreerollError

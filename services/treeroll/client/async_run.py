@@ -8,7 +8,7 @@ from weakref import WeakSet
 
 from treeroll.client.batch import AsyncBatch
 from treeroll.client.channel import Channel
-from treeroll.client.credit import NodeReward, RewardCounts, RewardDesk
+from treeroll.client.credit import NodeReward, RewardCounts, RewardReports
 from treeroll.client.records import TreeRecord
 from treeroll.client.status import RunStatus
 from treeroll.client.stream import BatchOptions, Stream
@@ -87,7 +87,7 @@ class AsyncRun:
         self, rewards: Iterable[NodeReward], scorer: str = "client", version: int = 1
     ) -> RewardCounts:
         """Write rewards of nodes; see `Run.report_rewards`."""
-        return await RewardDesk(self._channel, self.run_id).report(rewards, scorer, version)
+        return await RewardReports(self._channel, self.run_id).report(rewards, scorer, version)
 
     def batches(
         self,
@@ -128,14 +128,14 @@ class AsyncBatches:
     async def __anext__(self) -> AsyncBatch:
         self._loop = asyncio.get_running_loop()
         try:
-            claim = await self._stream.next()
+            leased = await self._stream.next()
         except BaseException:
             await self.aclose()
             raise
-        if claim is None:
+        if leased is None:
             await self.aclose()
             raise StopAsyncIteration
-        return AsyncBatch(claim)
+        return AsyncBatch(leased)
 
     async def aclose(self) -> None:
         """Give back what is not acknowledged, at once."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from treeroll.client.loop import LoopThread
-    from treeroll.client.stream import Claim
+    from treeroll.client.stream import LeasedTrees
 
 UNTRAINED = "none of the %d samples in a batch of run '%s' is trained on: %s"
 OVERRULED = (
@@ -47,23 +47,23 @@ class Failure:
 class BatchData:
     """What a batch holds. Records are made on first use, in the caller's thread."""
 
-    def __init__(self, claim: "Claim") -> None:
-        self._claim = claim
+    def __init__(self, leased: "LeasedTrees") -> None:
+        self._leased = leased
 
     def __len__(self) -> int:
         """Number of samples; 0 when every task failed."""
-        return sum(samples_in(delivery) for delivery in self._claim.deliveries)
+        return sum(samples_in(delivery) for delivery in self._leased.deliveries)
 
     def __iter__(self) -> Iterator[Sample]:
         return iter(self.samples)
 
     def __repr__(self) -> str:
-        trees = len(self._claim.deliveries) - len(self.failures)
+        trees = len(self._leased.deliveries) - len(self.failures)
         return f"<{type(self).__name__}: {len(self)} samples of {trees} trees, {len(self.failures)} failures>"
 
     @cached_property
     def _read(self) -> list[tuple[common_pb2.Tree, list[Sample]]]:
-        trees = [delivery.tree for delivery in self._claim.deliveries if samples_in(delivery)]
+        trees = [delivery.tree for delivery in self._leased.deliveries if samples_in(delivery)]
         return [(tree, samples_of(tree)) for tree in trees]
 
     @cached_property
@@ -79,24 +79,24 @@ class BatchData:
     @cached_property
     def failures(self) -> list[Failure]:
         """Tasks that ended without a sample. They are acknowledged with the batch."""
-        trees = [delivery.tree for delivery in self._claim.deliveries if not samples_in(delivery)]
+        trees = [delivery.tree for delivery in self._leased.deliveries if not samples_in(delivery)]
         return [Failure(tree.task_id, tree.tree_id, tree.error) for tree in trees]
 
     @cached_property
     def failed_trees(self) -> list[TreeRecord]:
         """Trees of the tasks in `failures`, in that order: what they cost, and why they have no sample."""
-        deliveries = self._claim.deliveries
+        deliveries = self._leased.deliveries
         return [TreeRecord.from_proto(delivery.tree) for delivery in deliveries if not samples_in(delivery)]
 
     @cached_property
     def deliveries(self) -> list[Delivery]:
         """How each tree, failed ones included, came here."""
-        return [Delivery.from_proto(delivery) for delivery in self._claim.deliveries]
+        return [Delivery.from_proto(delivery) for delivery in self._leased.deliveries]
 
     @property
     def lost(self) -> list[str]:
         """Trees whose lease had moved on when the batch was acknowledged or given back; they come again."""
-        return list(self._claim.lost)
+        return list(self._leased.lost)
 
     def to_numpy(self, pad_id: int = 0, **training: Unpack[Training]) -> dict[str, Array]:
         """Padded arrays; `treeroll.client.tensors` has names, shapes, dtypes and options. InvalidInput when empty.
@@ -105,8 +105,8 @@ class BatchData:
         """
         arrays = padded(self.samples, pad_id, **training)
         if not arrays["completion_mask"].any():
-            desk, samples = self._claim.desk, self.samples
-            desk.warn_once(UNTRAINED, len(samples), desk.run_id, untrained(samples))
+            reports, samples = self._leased.reports, self.samples
+            reports.warn_once(UNTRAINED, len(samples), reports.run_id, untrained(samples))
         return arrays
 
     def to_torch(
@@ -139,12 +139,14 @@ class BatchData:
     async def _report(
         self, rewards: Sequence[NodeReward], scorer: str, version: int
     ) -> tuple[RewardCounts, list[common_pb2.Tree]]:
-        counts = await self._claim.desk.report(rewards, scorer, version)
+        counts = await self._leased.reports.report(rewards, scorer, version)
         named = {tree_id for tree_id, _, _ in rewards}
-        return counts, await self._claim.desk.trees([tree.tree_id for tree, _ in self._read if tree.tree_id in named])
+        return counts, await self._leased.reports.trees(
+            [tree.tree_id for tree, _ in self._read if tree.tree_id in named]
+        )
 
     async def _current(self) -> list[common_pb2.Tree]:
-        return await self._claim.desk.trees([tree.tree_id for tree, _ in self._read])
+        return await self._leased.reports.trees([tree.tree_id for tree, _ in self._read])
 
     def _renew(self, trees: Iterable[common_pb2.Tree]) -> None:
         """Read in the caller's thread, as all records are."""
@@ -162,14 +164,14 @@ class BatchData:
     ) -> None:
         self._renew(trees)
         if count := overruled(self.samples, rewards):
-            self._claim.desk.warn_once(OVERRULED, scorer, version, count, self._claim.desk.run_id)
+            self._leased.reports.warn_once(OVERRULED, scorer, version, count, self._leased.reports.run_id)
 
 
 class Batch(BatchData):
     """A batch for synchronous code."""
 
-    def __init__(self, claim: "Claim", loop: "LoopThread") -> None:
-        super().__init__(claim)
+    def __init__(self, leased: "LeasedTrees", loop: "LoopThread") -> None:
+        super().__init__(leased)
         self._loop = loop
 
     def ack(self) -> None:
@@ -177,11 +179,11 @@ class Batch(BatchData):
 
         Raises LeaseLost naming the trees whose lease moved on; all others are acknowledged.
         """
-        self._loop.run(self._claim.ack())
+        self._loop.run(self._leased.ack())
 
     def release(self) -> None:
         """Give the trees back at once, for another consumer of the group; no effect after `ack`."""
-        self._loop.run(self._claim.release())
+        self._loop.run(self._leased.release())
 
     def report_rewards(
         self, rewards: Iterable[float | None] | Iterable[NodeReward], scorer: str = "client", version: int = 1
@@ -208,11 +210,11 @@ class AsyncBatch(BatchData):
 
     async def ack(self) -> None:
         """Acknowledge as `Batch.ack` does."""
-        await self._claim.ack()
+        await self._leased.ack()
 
     async def release(self) -> None:
         """Give back as `Batch.release` does."""
-        await self._claim.release()
+        await self._leased.release()
 
     async def report_rewards(
         self, rewards: Iterable[float | None] | Iterable[NodeReward], scorer: str = "client", version: int = 1

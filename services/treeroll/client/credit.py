@@ -31,7 +31,7 @@ class RewardCounts(NamedTuple):
     """Equal to what was there: nothing done."""
 
 
-class RewardDesk:
+class RewardReports:
     """The rewards of one run at the service. All methods run on the channel's event loop."""
 
     def __init__(self, channel: Channel, run_id: str) -> None:

@@ -141,14 +141,14 @@ class Batches:
 
     def __next__(self) -> Batch:
         try:
-            claim = self._loop.run(self._stream.next())
+            leased = self._loop.run(self._stream.next())
         except BaseException:
             self.close()
             raise
-        if claim is None:
+        if leased is None:
             self.close()
             raise StopIteration
-        return Batch(claim, self._loop)
+        return Batch(leased, self._loop)
 
     def close(self) -> None:
         """Give back what is not acknowledged, at once."""

@@ -8,11 +8,11 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from treeroll.client.ahead import Ahead
 from treeroll.client.channel import Channel
-from treeroll.client.credit import RewardDesk
+from treeroll.client.credit import RewardReports
+from treeroll.client.fetch_size import FetchSize
 from treeroll.client.leases import Leases
-from treeroll.client.piece import Piece
+from treeroll.client.prefetch import Prefetch
 from treeroll.client.records import samples_in, tree_id_of
 from treeroll.client.status import RunStatus
 from treeroll.errors import InvalidInput, LeaseLost
@@ -58,12 +58,12 @@ class BatchOptions:
             raise InvalidInput("group and consumer must have a name")
 
 
-class Claim:
+class LeasedTrees:
     """The leased trees of one batch: settled once, by acknowledging them or by giving them back."""
 
-    def __init__(self, leases: Leases, deliveries: Sequence[rollout_pb2.Delivery], desk: RewardDesk) -> None:
+    def __init__(self, leases: Leases, deliveries: Sequence[rollout_pb2.Delivery], reports: RewardReports) -> None:
         self._leases = leases
-        self.desk = desk
+        self.reports = reports
         self._ids = {delivery.lease_id: tree_id_of(delivery) for delivery in deliveries}
         self.deliveries = deliveries
         self.settled = False
@@ -98,32 +98,32 @@ class Stream:
         self._run_id = run_id
         self._options = options
         self._leases = Leases(channel, run_id, options.group, consumer, options.lease_s)
-        self._desk = RewardDesk(channel, run_id)
-        self._last: Claim | None = None
-        self._piece = Piece()
-        self._ahead = Ahead(self._leases, self._piece)
+        self._reports = RewardReports(channel, run_id)
+        self._last: LeasedTrees | None = None
+        self._fetch_size = FetchSize()
+        self._prefetch = Prefetch(self._leases, self._fetch_size)
         self.closed = False
 
-    async def next(self) -> Claim | None:
+    async def next(self) -> LeasedTrees | None:
         """Acknowledge the last batch unless it is settled, and gather the next one; None when the run is exhausted.
 
         A lease of the last batch that moved on is logged, not raised: the training step is done, and going on is right.
         """
         if self._last is not None and self._options.prefetch:
             # For this batch, and the one after it at once: the service must not wait until this one has come.
-            self._ahead.fill(2 * self._options.trees)
+            self._prefetch.fill(2 * self._options.trees)
         await self._settle_last()
         while not self.closed:
             held = await self._gather()
             if not held:
                 return None
-            claim = Claim(self._leases, list(held.values()), self._desk)
-            self._last = claim
-            if self._options.allow_empty or any(samples_in(delivery) for delivery in claim.deliveries):
+            leased = LeasedTrees(self._leases, list(held.values()), self._reports)
+            self._last = leased
+            if self._options.allow_empty or any(samples_in(delivery) for delivery in leased.deliveries):
                 if self._options.prefetch:
-                    self._ahead.fill(self._options.trees)
-                return claim
-            for delivery in claim.deliveries:
+                    self._prefetch.fill(self._options.trees)
+                return leased
+            for delivery in leased.deliveries:
                 log.warning("task %s ended without a sample: %s", delivery.tree.task_id, delivery.tree.error)
             await self._settle_last()
         return None
@@ -131,7 +131,7 @@ class Stream:
     async def close(self) -> None:
         """Give back what is not acknowledged, at once."""
         self.closed = True
-        await self._ahead.close()
+        await self._prefetch.close()
         if self._last is not None:
             await self._last.release()
         await self._leases.close()
@@ -150,15 +150,15 @@ class Stream:
         """Trees for one batch by tree id: one that comes again while we wait replaces its first, expired, delivery."""
         clock = asyncio.get_running_loop().time
         give_up = None if self._options.max_wait_s is None else clock() + self._options.max_wait_s
-        ahead = await self._ahead.take(self._options.trees)
-        held = {tree_id_of(delivery): delivery for delivery in ahead}
+        prefetched = await self._prefetch.take(self._options.trees)
+        held = {tree_id_of(delivery): delivery for delivery in prefetched}
         while (missing := self._missing(held)) > 0:
             # Asked before leasing, so that no tree can end between the two answers.
             ended = bool(held) and await self._came_to_an_end()
             late = bool(held) and give_up is not None and clock() >= give_up
             wait_s = self._wait_s(ended or late, bool(held), give_up)
-            reply = await self._leases.take(min(missing, self._piece.trees), wait_s)
-            self._piece.weigh(reply.deliveries)
+            reply = await self._leases.take(min(missing, self._fetch_size.trees), wait_s)
+            self._fetch_size.weigh(reply.deliveries)
             held.update((tree_id_of(delivery), delivery) for delivery in reply.deliveries)
             if reply.exhausted or ((ended or late) and not reply.deliveries):
                 break

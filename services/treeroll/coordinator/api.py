@@ -18,9 +18,9 @@ from treeroll.coordinator.budgets import check_deadline
 from treeroll.coordinator.fitness import unfit_tasks
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.prompts import ChatSettings, with_chat_date
+from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.retention import Retention
-from treeroll.coordinator.rewards import RewardDesk
-from treeroll.coordinator.sessions import ReplicaPlane
+from treeroll.coordinator.rewards import RewardReports
 from treeroll.coordinator.specs import check_inserts, run_config, run_spec, task_spec
 from treeroll.core.model.events import Drained, RunCancelled, RunClosed, RunCreated, TasksSubmitted, Undrained
 from treeroll.core.model.history import History
@@ -85,7 +85,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         self._restarts = restarts
         self._scorers = scorers
         self._retention = retention
-        self._rewards = RewardDesk(coordinator, self._run, retention.turn)
+        self._rewards = RewardReports(coordinator, self._run, retention.turn)
 
     def _run(self, run_id: str) -> Run:
         return runs.get(self._coordinator.state, run_id)

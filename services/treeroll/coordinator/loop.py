@@ -15,7 +15,7 @@ from typing import Protocol
 from treeroll import clock
 from treeroll.coordinator.gc_tuning import YoungCollector
 from treeroll.coordinator.persist import CommitBuilder
-from treeroll.coordinator.starts import StartOrders
+from treeroll.coordinator.start_messages import StartOrders
 from treeroll.core.model.effects import (
     DropReplica,
     Effect,

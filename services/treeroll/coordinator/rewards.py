@@ -15,7 +15,7 @@ from treeroll.records.assemble import assemble
 from treeroll.store.base import Commit, StoredTree
 
 
-class RewardDesk:
+class RewardReports:
     """Applies reward reports. RewardOnce: one effective reward per (node, scorer, version)."""
 
     def __init__(self, coordinator: Coordinator, run_of: Callable[[str], Run], turn: asyncio.Lock) -> None:

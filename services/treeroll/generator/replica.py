@@ -4,10 +4,10 @@ import asyncio
 import logging
 
 from treeroll.errors import EngineError, TreerollError
-from treeroll.generator.branch import Branch, Tally, failed, why_failed
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.engine import Engine
 from treeroll.generator.outbox import Outbox
+from treeroll.generator.request import BranchRequest, Tally, failed, why_failed
 from treeroll.generator.sequence import Sequences
 from treeroll.generator.session import Session
 from treeroll.pb.v1 import common_pb2
@@ -41,7 +41,7 @@ class Replica:
         self._engine = engine
         self._detokenizer = detokenizer
         self._outbox = Outbox()
-        self._branches: dict[int, Branch] = {}
+        self._branches: dict[int, BranchRequest] = {}
         self._sequences = Sequences(detokenizer)
         self._group: asyncio.TaskGroup | None = None
         self._epoch = 0
@@ -179,14 +179,16 @@ class Replica:
             raise EngineError(f"replica {self.replica_id} does not run")
         try:
             sequence = self._sequences.open(start)
-            branch = Branch(start, sequence, self._engine, self._detokenizer, self._outbox, self.tally, self._run_ahead)
+            branch = BranchRequest(
+                start, sequence, self._engine, self._detokenizer, self._outbox, self.tally, self._run_ahead
+            )
         except Exception as error:  # of this order alone: the others must start
             self._outbox.put(failed(start.grant, why_failed(error, f"g{start.grant}")))
             return
         self._branches[start.grant] = branch
         self._group.create_task(self._run_branch(branch), name=branch.request_id)
 
-    async def _run_branch(self, branch: Branch) -> None:
+    async def _run_branch(self, branch: BranchRequest) -> None:
         try:
             await branch.run()
         finally:

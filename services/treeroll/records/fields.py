@@ -107,9 +107,6 @@ class Node:
     group: int = of_node(
         INT32, "Label that growth gave the branch, from 1, for credit to compare leaves by; 0 is none."
     )
-    select_prob: float | None = of_node(
-        FLOAT64, "Probability with which a sampling policy chose this node; null when the choice was not random."
-    )
     status: str = of_node(STRING, '"inner", "leaf", "pruned" or "open".')
     stop_reason: str = of_node(STRING, 'Of leaves: "eos", "stop", "answer", "length", "depth", ...; else empty.')
     replica_id: str = of_node(STRING, "The replica that made it.")

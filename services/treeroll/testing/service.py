@@ -26,9 +26,9 @@ from treeroll.addresses import join
 from treeroll.config import CoordinatorConfig
 from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.loop import Coordinator, Item
+from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
-from treeroll.coordinator.sessions import ReplicaPlane
 from treeroll.core.model.events import ReplicaLost
 from treeroll.core.scheduling import runs
 from treeroll.demo import MODEL_DIR

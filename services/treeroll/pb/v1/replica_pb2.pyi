@@ -18,6 +18,13 @@ class EndReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     END_REASON_HOLD: _ClassVar[EndReason]
     END_REASON_ERROR: _ClassVar[EndReason]
     END_REASON_STOP: _ClassVar[EndReason]
+
+class WeightsState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WEIGHTS_STATE_UNSPECIFIED: _ClassVar[WeightsState]
+    WEIGHTS_STATE_STAGED: _ClassVar[WeightsState]
+    WEIGHTS_STATE_LOADED: _ClassVar[WeightsState]
+    WEIGHTS_STATE_REFUSED: _ClassVar[WeightsState]
 END_REASON_UNSPECIFIED: EndReason
 END_REASON_EOS: EndReason
 END_REASON_LENGTH: EndReason
@@ -26,19 +33,25 @@ END_REASON_CREDIT: EndReason
 END_REASON_HOLD: EndReason
 END_REASON_ERROR: EndReason
 END_REASON_STOP: EndReason
+WEIGHTS_STATE_UNSPECIFIED: WeightsState
+WEIGHTS_STATE_STAGED: WeightsState
+WEIGHTS_STATE_LOADED: WeightsState
+WEIGHTS_STATE_REFUSED: WeightsState
 
 class ReplicaMessage(_message.Message):
-    __slots__ = ("hello", "report", "heartbeat")
+    __slots__ = ("hello", "report", "heartbeat", "weights")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     report: Report
     heartbeat: Heartbeat
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+    weights: WeightsReport
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., weights: _Optional[_Union[WeightsReport, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("replica_id", "incarnation", "engine", "weight_version", "last_seq", "live_grants", "kept_trees", "pool", "tokenizer_hash")
+    __slots__ = ("replica_id", "incarnation", "engine", "weight_version", "last_seq", "live_grants", "kept_trees", "pool", "tokenizer_hash", "weight_digest")
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +61,7 @@ class Hello(_message.Message):
     KEPT_TREES_FIELD_NUMBER: _ClassVar[int]
     POOL_FIELD_NUMBER: _ClassVar[int]
     TOKENIZER_HASH_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_DIGEST_FIELD_NUMBER: _ClassVar[int]
     replica_id: str
     incarnation: int
     engine: _common_pb2.EngineInfo
@@ -57,7 +71,8 @@ class Hello(_message.Message):
     kept_trees: _containers.RepeatedScalarFieldContainer[str]
     pool: str
     tokenizer_hash: str
-    def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., weight_version: _Optional[int] = ..., last_seq: _Optional[int] = ..., live_grants: _Optional[_Iterable[int]] = ..., kept_trees: _Optional[_Iterable[str]] = ..., pool: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ...) -> None: ...
+    weight_digest: str
+    def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., weight_version: _Optional[int] = ..., last_seq: _Optional[int] = ..., live_grants: _Optional[_Iterable[int]] = ..., kept_trees: _Optional[_Iterable[str]] = ..., pool: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ..., weight_digest: _Optional[str] = ...) -> None: ...
 
 class Report(_message.Message):
     __slots__ = ("seq", "segments", "kv_usage")
@@ -136,20 +151,56 @@ class Welcome(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., acked_seq: _Optional[int] = ..., heartbeat_s: _Optional[float] = ..., run_ahead: _Optional[int] = ...) -> None: ...
 
 class Commands(_message.Message):
-    __slots__ = ("acked_seq", "stops", "starts", "paused", "drain", "forget_trees")
+    __slots__ = ("acked_seq", "stops", "starts", "paused", "drain", "forget_trees", "stage_weights", "flip_weights")
     ACKED_SEQ_FIELD_NUMBER: _ClassVar[int]
     STOPS_FIELD_NUMBER: _ClassVar[int]
     STARTS_FIELD_NUMBER: _ClassVar[int]
     PAUSED_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
     FORGET_TREES_FIELD_NUMBER: _ClassVar[int]
+    STAGE_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    FLIP_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     acked_seq: int
     stops: _containers.RepeatedCompositeFieldContainer[StopBranch]
     starts: _containers.RepeatedCompositeFieldContainer[StartBranch]
     paused: bool
     drain: bool
     forget_trees: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, acked_seq: _Optional[int] = ..., stops: _Optional[_Iterable[_Union[StopBranch, _Mapping]]] = ..., starts: _Optional[_Iterable[_Union[StartBranch, _Mapping]]] = ..., paused: _Optional[bool] = ..., drain: _Optional[bool] = ..., forget_trees: _Optional[_Iterable[str]] = ...) -> None: ...
+    stage_weights: StageWeights
+    flip_weights: FlipWeights
+    def __init__(self, acked_seq: _Optional[int] = ..., stops: _Optional[_Iterable[_Union[StopBranch, _Mapping]]] = ..., starts: _Optional[_Iterable[_Union[StartBranch, _Mapping]]] = ..., paused: _Optional[bool] = ..., drain: _Optional[bool] = ..., forget_trees: _Optional[_Iterable[str]] = ..., stage_weights: _Optional[_Union[StageWeights, _Mapping]] = ..., flip_weights: _Optional[_Union[FlipWeights, _Mapping]] = ...) -> None: ...
+
+class StageWeights(_message.Message):
+    __slots__ = ("version", "path", "digest")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    path: str
+    digest: str
+    def __init__(self, version: _Optional[int] = ..., path: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class FlipWeights(_message.Message):
+    __slots__ = ("version", "recompute")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    RECOMPUTE_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    recompute: bool
+    def __init__(self, version: _Optional[int] = ..., recompute: _Optional[bool] = ...) -> None: ...
+
+class WeightsReport(_message.Message):
+    __slots__ = ("version", "digest", "state", "seconds", "error")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    digest: str
+    state: WeightsState
+    seconds: float
+    error: str
+    def __init__(self, version: _Optional[int] = ..., digest: _Optional[str] = ..., state: _Optional[_Union[WeightsState, str]] = ..., seconds: _Optional[float] = ..., error: _Optional[str] = ...) -> None: ...
 
 class StartBranch(_message.Message):
     __slots__ = ("grant", "prefix_ids", "prompt_tokens", "boundaries", "max_total", "hold", "sampling", "cache_salt", "seed", "priority", "tree_id", "prefix_tokens", "prefix_grant", "prefix_tail", "cut_from", "delimiter", "inserted_ids", "inserted_text")

@@ -1,10 +1,10 @@
-"""Ahead: trees leased before their batch is asked for."""
+"""Prefetch: trees leased before their batch is asked for."""
 
 import asyncio
 import logging
 
+from treeroll.client.fetch_size import FetchSize
 from treeroll.client.leases import Leases
-from treeroll.client.piece import Piece
 from treeroll.errors import TreerollError
 from treeroll.pb.v1 import rollout_pb2
 
@@ -14,12 +14,12 @@ log = logging.getLogger(__name__)
 PIECES_AT_ONCE = 2
 
 
-class Ahead:
+class Prefetch:
     """Trees that have ended already, fetched in pieces, a few at a time; fewer if there is trouble."""
 
-    def __init__(self, leases: Leases, piece: Piece) -> None:
+    def __init__(self, leases: Leases, fetch_size: FetchSize) -> None:
         self._leases = leases
-        self._piece = piece
+        self._fetch_size = fetch_size
         self._ready: list[rollout_pb2.Delivery] = []
         self._asked = 0  # trees that may still come
         self._closed = False
@@ -56,10 +56,10 @@ class Ahead:
         async def take() -> None:
             nonlocal left
             while left > 0 and not self._closed:
-                count = min(left, self._piece.trees)
+                count = min(left, self._fetch_size.trees)
                 left -= count
                 reply = await self._leases.take(count, 0.0)
-                self._piece.weigh(reply.deliveries)
+                self._fetch_size.weigh(reply.deliveries)
                 found.extend(reply.deliveries)
                 if len(reply.deliveries) < count:
                     left = 0  # nothing more has ended

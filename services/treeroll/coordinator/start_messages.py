@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from treeroll.coordinator.session import sampling_command, start_command
+from treeroll.coordinator.replica_session import sampling_command, start_command
 from treeroll.core.model.effects import StartBranch
 from treeroll.errors import StoreError
 from treeroll.pb.v1 import common_pb2 as pb

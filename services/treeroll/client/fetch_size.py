@@ -1,4 +1,4 @@
-"""Piece: how many trees to ask for at once."""
+"""FetchSize: how many trees to ask for at once."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ PIECE_BYTES = 5 << 20
 FIRST_PIECE = 8  # trees, before any has been seen
 
 
-class Piece:
+class FetchSize:
     """A number of trees that makes a message of about PIECE_BYTES, judged by the last one."""
 
     def __init__(self) -> None:

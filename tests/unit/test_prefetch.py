@@ -5,8 +5,8 @@ from typing import Any, cast
 
 import pytest
 
-from treeroll.client.ahead import Ahead
-from treeroll.client.piece import FIRST_PIECE, PIECE_BYTES, Piece
+from treeroll.client.fetch_size import FIRST_PIECE, PIECE_BYTES, FetchSize
+from treeroll.client.prefetch import Prefetch
 from treeroll.errors import Unavailable
 from treeroll.pb.v1 import common_pb2, rollout_pb2
 
@@ -35,8 +35,8 @@ class FakeLeases:
         return rollout_pb2.LeaseTreesReply(deliveries=[rollout_pb2.Delivery(delivery_seq=seq) for seq in lent[::-1]])
 
 
-def ahead_of(leases: FakeLeases) -> Ahead:
-    return Ahead(cast(Any, leases), Piece())
+def prefetch_of(leases: FakeLeases) -> Prefetch:
+    return Prefetch(cast(Any, leases), FetchSize())
 
 
 def order(deliveries: list[rollout_pb2.Delivery]) -> list[int]:
@@ -44,33 +44,33 @@ def order(deliveries: list[rollout_pb2.Delivery]) -> list[int]:
 
 
 async def test_trees_come_in_the_order_of_the_feed_and_what_is_too_much_stays() -> None:
-    ahead = ahead_of(FakeLeases(ended=100))
-    ahead.fill(3 * FIRST_PIECE)
-    assert order(await ahead.take(20)) == list(range(1, 21))
-    assert order(await ahead.take(20)) == [21, 22, 23, 24]
-    assert await ahead.take(20) == []
+    prefetch = prefetch_of(FakeLeases(ended=100))
+    prefetch.fill(3 * FIRST_PIECE)
+    assert order(await prefetch.take(20)) == list(range(1, 21))
+    assert order(await prefetch.take(20)) == [21, 22, 23, 24]
+    assert await prefetch.take(20) == []
 
 
 async def test_what_is_here_or_on_its_way_is_not_asked_for_again() -> None:
     leases = FakeLeases(ended=100)
     leases.gate.clear()
-    ahead = ahead_of(leases)
-    ahead.fill(5)
-    ahead.fill(5)
-    ahead.fill(7)
+    prefetch = prefetch_of(leases)
+    prefetch.fill(5)
+    prefetch.fill(5)
+    prefetch.fill(7)
     leases.gate.set()
-    assert order(await ahead.take(7)) == list(range(1, 8))
+    assert order(await prefetch.take(7)) == list(range(1, 8))
     assert sum(leases.asked) == 7
 
 
 async def test_the_batch_after_next_is_asked_for_while_the_next_one_travels() -> None:
     leases = FakeLeases(ended=100)
     leases.gate.clear()
-    ahead = ahead_of(leases)
-    ahead.fill(4)
-    taking = asyncio.create_task(ahead.take(4))
+    prefetch = prefetch_of(leases)
+    prefetch.fill(4)
+    taking = asyncio.create_task(prefetch.take(4))
     await asyncio.sleep(0)
-    ahead.fill(8)
+    prefetch.fill(8)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert leases.asked == [4, 4]
@@ -81,32 +81,32 @@ async def test_the_batch_after_next_is_asked_for_while_the_next_one_travels() ->
 
 async def test_a_short_answer_ends_the_asking_until_the_next_time() -> None:
     leases = FakeLeases(ended=3)
-    ahead = ahead_of(leases)
-    ahead.fill(10 * FIRST_PIECE)
-    assert order(await ahead.take(80)) == [1, 2, 3]
+    prefetch = prefetch_of(leases)
+    prefetch.fill(10 * FIRST_PIECE)
+    assert order(await prefetch.take(80)) == [1, 2, 3]
     assert len(leases.asked) <= 2
     leases.ended = 5
-    ahead.fill(4)
-    assert order(await ahead.take(4)) == [4, 5]
+    prefetch.fill(4)
+    assert order(await prefetch.take(4)) == [4, 5]
 
 
 async def test_trouble_is_logged_and_what_came_is_kept(caplog: pytest.LogCaptureFixture) -> None:
     leases = FakeLeases(ended=100)
     leases.failures = [Unavailable("nobody answers")]
-    ahead = ahead_of(leases)
-    ahead.fill(2 * FIRST_PIECE)
-    assert len(await ahead.take(2 * FIRST_PIECE)) == FIRST_PIECE
+    prefetch = prefetch_of(leases)
+    prefetch.fill(2 * FIRST_PIECE)
+    assert len(await prefetch.take(2 * FIRST_PIECE)) == FIRST_PIECE
     assert "could not be fetched ahead: nobody answers" in caplog.text
 
 
 async def test_after_closing_nothing_more_is_asked_for() -> None:
     leases = FakeLeases(ended=1000)
     leases.gate.clear()
-    ahead = ahead_of(leases)
-    ahead.fill(100 * FIRST_PIECE)
+    prefetch = prefetch_of(leases)
+    prefetch.fill(100 * FIRST_PIECE)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    closing = asyncio.create_task(ahead.close())
+    closing = asyncio.create_task(prefetch.close())
     await asyncio.sleep(0)
     asked = list(leases.asked)
     leases.gate.set()
@@ -115,7 +115,7 @@ async def test_after_closing_nothing_more_is_asked_for() -> None:
 
 
 def test_a_piece_has_as_many_trees_as_make_a_message() -> None:
-    piece = Piece()
+    piece = FetchSize()
     tree = common_pb2.Tree(nodes=[common_pb2.Node(token_ids=bytes(PIECE_BYTES // 10))])
     piece.weigh([rollout_pb2.Delivery(tree=tree)])
     assert piece.trees == 9

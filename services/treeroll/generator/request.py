@@ -36,7 +36,7 @@ class Tally:
     dropped: int = 0
 
 
-class Branch:
+class BranchRequest:
     """Serves one StartBranch. The owner runs `run()` as a task, and passes on stops and acknowledgements."""
 
     def __init__(

@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 
 from treeroll.coordinator.loop import Coordinator, Item
+from treeroll.coordinator.replica_session import ReplicaSession
 from treeroll.coordinator.reports import segments_of
-from treeroll.coordinator.session import ReplicaSession
 from treeroll.core.model.events import Event, ReplicaHeard, ReplicaJoined, ReplicaLost
 from treeroll.errors import InvalidInput, TreerollError, grpc_code
 from treeroll.pb.v1 import common_pb2 as pb

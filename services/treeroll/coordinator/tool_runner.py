@@ -7,7 +7,7 @@ from treeroll.tools.base import Tool
 from treeroll.tree.node import Observation
 
 
-class ToolDesk:
+class ToolRunner:
     """Has tools answer, and tokenises what they say. Pure, as they are: the core asks in the middle of a step."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
