@@ -20,6 +20,8 @@
 Messages are one sentence: what is wrong, where, and what to do. `GRPC_CODES` is the only table from errors to gRPC.
 """
 
+from treeroll.invariants import Invariant
+
 
 class TreerollError(Exception):
     """Root of all errors raised on purpose."""
@@ -100,7 +102,7 @@ class BadOutput(TreerollError):
 class BrokenInvariant(TreerollError):
     """A named promise would break. Carries the invariant's name."""
 
-    def __init__(self, invariant: str, detail: str) -> None:
+    def __init__(self, invariant: Invariant, detail: str) -> None:
         super().__init__(f"{invariant}: {detail}")
         self.invariant = invariant
 

@@ -123,7 +123,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     [
         (InvalidInput("this is\nwrong"), BAD_INPUT),
         (Unavailable("nobody answers"), FAILED),
-        (BrokenInvariant("NoAckedLoss", "a row is gone"), FAILED),
+        (BrokenInvariant(Invariant.NO_ACKED_LOSS, "a row is gone"), FAILED),
     ],
 )
 def test_typed_errors_become_a_sentence_and_a_code(

@@ -3,6 +3,7 @@
 from operator import attrgetter, itemgetter
 
 from treeroll.errors import BrokenInvariant
+from treeroll.invariants import Invariant
 from treeroll.pb.v1 import common_pb2
 from treeroll.records.fields import NODE_COLUMNS, Node
 from treeroll.records.read import is_plain, reader
@@ -45,4 +46,4 @@ def check_lengths(tree_id: str, node: common_pb2.Node) -> None:
     ids, logprobs = len(node.token_ids) if node.number else 0, len(node.logprobs)
     if ids != logprobs or ids % 4:
         detail = f"{ids / 4:g} tokens but {logprobs / 4:g} logprobs"
-        raise BrokenInvariant("TreeWellFormed", f"node {node.number} of tree {tree_id} has {detail}")
+        raise BrokenInvariant(Invariant.TREE_WELL_FORMED, f"node {node.number} of tree {tree_id} has {detail}")

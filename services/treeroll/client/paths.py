@@ -15,6 +15,7 @@ import numpy as np
 
 from treeroll.client.node import check_lengths, node_id
 from treeroll.errors import BrokenInvariant
+from treeroll.invariants import Invariant
 from treeroll.pb.v1 import common_pb2
 from treeroll.records.fields import Float32, Int32
 from treeroll.records.read import float32s, int32s
@@ -75,7 +76,9 @@ def segments_of(tree: common_pb2.Tree) -> Segments:
     place: Sequence[int] = range(len(nodes))
     if numbers != list(place):  # depth first
         if sorted(numbers) != list(place):
-            raise BrokenInvariant("TreeWellFormed", f"nodes of tree {tree.tree_id} are missing or there twice")
+            raise BrokenInvariant(
+                Invariant.TREE_WELL_FORMED, f"nodes of tree {tree.tree_id} are missing or there twice"
+            )
         place = sorted(place, key=numbers.__getitem__)
         nodes = [nodes[at] for at in place]
     token_ids, logprobs = list(map(_token_ids, nodes)), list(map(_logprobs, nodes))
@@ -113,7 +116,7 @@ class Paths:
         for number in map(_leaf, self.message.leaves):
             if not 0 < number < len(parents):
                 detail = f"leaf {number} of tree {self.message.tree_id} is no node of it"
-                raise BrokenInvariant("TreeWellFormed", detail)
+                raise BrokenInvariant(Invariant.TREE_WELL_FORMED, detail)
             up = []
             while number:
                 up.append(number)
@@ -133,7 +136,7 @@ class Paths:
         for number in islice(order, 1, None):
             if parents[number] not in seen:
                 detail = f"node {number} of tree {self.message.tree_id} comes before its parent {parents[number]}"
-                raise BrokenInvariant("TreeWellFormed", detail)
+                raise BrokenInvariant(Invariant.TREE_WELL_FORMED, detail)
             seen.add(number)
 
     def _check_versions(self) -> None:
@@ -143,7 +146,7 @@ class Paths:
         for index, numbers in enumerate(self.numbers):
             if numbers[0] not in known and not self[index].versions():
                 detail = f"no node on path {self[index].names()[-1]} names the weight version that made it"
-                raise BrokenInvariant("StalenessBound", detail)
+                raise BrokenInvariant(Invariant.STALENESS_BOUND, detail)
 
 
 _leaf, _advantages = attrgetter("leaf"), attrgetter("advantages")
@@ -180,7 +183,7 @@ def _spread(paths: Paths, credits: list[bytes], sizes: list[int]) -> Float32:
         for index, (credit, room) in enumerate(zip(credits, rooms, strict=True)):
             if len(credit) != room:
                 detail = f"{len(credit) // 8} advantages for {room // 8} path nodes"
-                raise BrokenInvariant("TreeWellFormed", f"leaf {paths[index].names()[-1]} has {detail}")
+                raise BrokenInvariant(Invariant.TREE_WELL_FORMED, f"leaf {paths[index].names()[-1]} has {detail}")
     # One number for all is three times as fast.
     times = sizes[0] // 4 if sizes.count(sizes[0]) == len(sizes) else [size // 4 for size in sizes]
     return np.frombuffer(b"".join(credits), np.float64).astype(np.float32).repeat(times)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from treeroll.coordinator.audit_caps import Caps
+from treeroll.invariants import Finding, Invariant
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.records.assemble import assemble
@@ -19,7 +20,7 @@ ENDED = ("complete", "partial", "failed")
 class AuditReport:
     """What was looked at and what was found: (invariant, one sentence)."""
 
-    violations: list[tuple[str, str]] = field(default_factory=list)
+    violations: list[Finding] = field(default_factory=list)
     runs: int = 0
     trees: int = 0
     nodes: int = 0
@@ -33,7 +34,7 @@ async def audit(store: Store) -> AuditReport:
     for run_id in sorted(await store.run_ids()):
         blob = await store.load_run(run_id)
         if blob is None:
-            report.violations.append(("NoAckedLoss", f"run {run_id} is listed but has no record"))
+            report.violations.append((Invariant.NO_ACKED_LOSS, f"run {run_id} is listed but has no record"))
             continue
         report.runs += 1
         await _audit_run(store, api.Run.FromString(blob), report)
@@ -67,7 +68,7 @@ async def _audit_run(store: Store, run: api.Run, report: AuditReport) -> None:
     if len(missing) > expired:
         named = ", ".join(sorted(missing)[:NAMED_TREES])
         detail = f"run {run.run_id}: {len(missing)} trees are missing and {expired} have expired; missing are {named}"
-        report.violations.append(("NoAckedLoss", detail))
+        report.violations.append((Invariant.NO_ACKED_LOSS, detail))
     known = {tree_id for tree_id, _ in tasks.values()}
     there = Counter({tree_id: times for tree_id, times in feed.items() if tree_id not in missing})
     report.violations += _feed_findings(run, there, ended, known)
@@ -77,32 +78,32 @@ async def _audit_run(store: Store, run: api.Run, report: AuditReport) -> None:
         report.violations += _account_findings(run, spent)
 
 
-def _feed_findings(run: api.Run, feed: Counter[str], ended: set[str], known: set[str]) -> Iterator[tuple[str, str]]:
+def _feed_findings(run: api.Run, feed: Counter[str], ended: set[str], known: set[str]) -> Iterator[Finding]:
     for tree_id, times in feed.items():
         if times > 1:
-            yield "DeliveredOnceAcked", f"run {run.run_id}: tree {tree_id} has {times} terminal events"
+            yield Invariant.DELIVERED_ONCE_ACKED, f"run {run.run_id}: tree {tree_id} has {times} terminal events"
         if tree_id not in known:
-            yield "DeliveredOnceAcked", f"run {run.run_id}: tree {tree_id} in the feed belongs to no task"
+            yield Invariant.DELIVERED_ONCE_ACKED, f"run {run.run_id}: tree {tree_id} in the feed belongs to no task"
         elif tree_id not in ended:
-            yield "DeliveredOnceAcked", f"run {run.run_id}: tree {tree_id} is in the feed but has not ended"
+            yield Invariant.DELIVERED_ONCE_ACKED, f"run {run.run_id}: tree {tree_id} is in the feed but has not ended"
     if run.state != "open" and run.waiting == run.growing == 0:
         for tree_id in ended - set(feed):
-            yield "DeliveredOnceAcked", f"run {run.run_id}: tree {tree_id} ended but is not in the feed"
+            yield Invariant.DELIVERED_ONCE_ACKED, f"run {run.run_id}: tree {tree_id} ended but is not in the feed"
 
 
-def _account_findings(run: api.Run, spent: int) -> Iterator[tuple[str, str]]:
+def _account_findings(run: api.Run, spent: int) -> Iterator[Finding]:
     ledger = run.ledger
     if ledger.granted != ledger.spent + ledger.returned + ledger.outstanding or ledger.outstanding:
-        yield "TokensConserved", f"run {run.run_id}: {_line(ledger)}"
+        yield Invariant.TOKENS_CONSERVED, f"run {run.run_id}: {_line(ledger)}"
     if spent != ledger.spent:
-        yield "TokensConserved", f"run {run.run_id}: trees spent {spent} tokens, the run {ledger.spent}"
+        yield Invariant.TOKENS_CONSERVED, f"run {run.run_id}: trees spent {spent} tokens, the run {ledger.spent}"
 
 
-def tree_findings(tree: pb.Tree) -> Iterator[tuple[str, str]]:
+def tree_findings(tree: pb.Tree) -> Iterator[Finding]:
     """Promises of one tree: shape, tokens, account, rewards."""
     by_number = {node.number: node for node in tree.nodes}
     if sorted(by_number) != list(range(len(tree.nodes))):
-        yield "NoAckedLoss", f"tree {tree.tree_id}: node numbers have gaps"
+        yield Invariant.NO_ACKED_LOSS, f"tree {tree.tree_id}: node numbers have gaps"
         return
     for node in tree.nodes:
         if node.number:
@@ -111,37 +112,40 @@ def tree_findings(tree: pb.Tree) -> Iterator[tuple[str, str]]:
         yield from _ended_findings(tree)
 
 
-def _node_findings(tree: pb.Tree, node: pb.Node, parent: pb.Node) -> Iterator[tuple[str, str]]:
+def _node_findings(tree: pb.Tree, node: pb.Node, parent: pb.Node) -> Iterator[Finding]:
     where = f"tree {tree.tree_id} node '{node.path}'"
     tokens = len(node.token_ids) // 4
     if (node.parent >= node.number and not tree.has_cuts) or node.depth != parent.depth + 1:
-        yield "TreeWellFormed", f"{where} was written before its parent"
+        yield Invariant.TREE_WELL_FORMED, f"{where} was written before its parent"
     if node.token_start != parent.token_start + len(parent.token_ids) // 4:
-        yield "TreeWellFormed", f"{where} does not continue its parent's tokens"
+        yield Invariant.TREE_WELL_FORMED, f"{where} does not continue its parent's tokens"
     if not tokens or len(node.logprobs) != len(node.token_ids):
-        yield "TreeWellFormed", f"{where} has {tokens} tokens and {len(node.logprobs) // 4} logprobs"
+        yield Invariant.TREE_WELL_FORMED, f"{where} has {tokens} tokens and {len(node.logprobs) // 4} logprobs"
     if sum(span.tokens for span in node.weight_versions) != tokens - _unsampled(node):
-        yield "TreeWellFormed", f"{where} has weight versions for another number of tokens"
+        yield Invariant.TREE_WELL_FORMED, f"{where} has weight versions for another number of tokens"
 
 
 def _unsampled(node: pb.Node) -> int:
     return node.inserted_tokens + node.observation_tokens
 
 
-def _ended_findings(tree: pb.Tree) -> Iterator[tuple[str, str]]:
+def _ended_findings(tree: pb.Tree) -> Iterator[Finding]:
     ledger = tree.ledger
     if ledger.granted != ledger.spent + ledger.returned + ledger.outstanding or ledger.outstanding:
-        yield "TokensConserved", f"tree {tree.tree_id}: {_line(ledger)}"
+        yield Invariant.TOKENS_CONSERVED, f"tree {tree.tree_id}: {_line(ledger)}"
     stored = sum(
         len(node.token_ids) // 4 - _unsampled(node) + node.dropped_tokens for node in tree.nodes if node.number
     )
     if stored > ledger.spent:
-        yield "TokensConserved", f"tree {tree.tree_id}: its nodes hold {stored} tokens, {ledger.spent} were spent"
+        yield (
+            Invariant.TOKENS_CONSERVED,
+            f"tree {tree.tree_id}: its nodes hold {stored} tokens, {ledger.spent} were spent",
+        )
     leaves = {node.number for node in tree.nodes if node.status == "leaf"}
     if {leaf.leaf for leaf in tree.leaves} != leaves:
-        yield "RewardOnce", f"tree {tree.tree_id}: credit is not for exactly its {len(leaves)} leaves"
+        yield Invariant.REWARD_ONCE, f"tree {tree.tree_id}: credit is not for exactly its {len(leaves)} leaves"
     if (tree.status == "failed") == bool(leaves):
-        yield "TreeWellFormed", f"tree {tree.tree_id} is {tree.status} with {len(leaves)} leaves"
+        yield Invariant.TREE_WELL_FORMED, f"tree {tree.tree_id} is {tree.status} with {len(leaves)} leaves"
 
 
 def _line(ledger: pb.Ledger) -> str:

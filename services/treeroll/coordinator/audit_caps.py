@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from treeroll.core.model.budget import overshoot
+from treeroll.invariants import Finding, Invariant
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.tree.node import BranchReason, NodeStatus
-
-Finding = tuple[str, str]
 
 
 @dataclass(slots=True)
@@ -51,13 +50,19 @@ class Caps:
         self.used["tool_calls"] += sum(node.observation_tokens > 0 for node in tree.nodes)
         allowed = tree.allotted_leaves or self.leaves_per_tree
         if allowed is not None and leaves > allowed:
-            yield "TreeWellFormed", f"tree {tree.tree_id} has {leaves} leaves and may have {allowed}"
+            yield Invariant.TREE_WELL_FORMED, f"tree {tree.tree_id} has {leaves} leaves and may have {allowed}"
         own = Spent(tree.ledger.spent, tree.ledger.excess)
         if own.above(self.tree_tokens):
-            yield "TokensConserved", f"tree {tree.tree_id} spent {own.tokens} tokens and may spend {self.tree_tokens}"
+            yield (
+                Invariant.TOKENS_CONSERVED,
+                f"tree {tree.tree_id} spent {own.tokens} tokens and may spend {self.tree_tokens}",
+            )
         # A branch is overrun at most once, where its path ends.
         if own.excess > (most := overshoot(sum(map(_begins, tree.nodes)) + tree.n_censored)):
-            yield "TokensConserved", f"tree {tree.tree_id}: {own.excess} tokens overran reservations, {most} may"
+            yield (
+                Invariant.TOKENS_CONSERVED,
+                f"tree {tree.tree_id}: {own.excess} tokens overran reservations, {most} may",
+            )
         task = self.tasks[tree.task_id]
         task.tokens += own.tokens
         task.excess += own.excess
@@ -68,20 +73,20 @@ class Caps:
         for task_id, spent in self.tasks.items():
             if spent.above(self.task_tokens):
                 yield (
-                    "TokensConserved",
+                    Invariant.TOKENS_CONSERVED,
                     f"{name}: task {task_id} spent {spent.tokens} tokens and may spend {self.task_tokens}",
                 )
         for cap in self.run.caps:
             excess = self.run.ledger.excess if cap.resource == "tokens" else 0
             if cap.spent + cap.outstanding > cap.limit + excess:
                 yield (
-                    "TokensConserved",
+                    Invariant.TOKENS_CONSERVED,
                     f"{name}: {cap.spent} {cap.resource} are spent and {cap.outstanding} set aside of {cap.limit}",
                 )
             used = self.used.get(cap.resource)
             if used is not None and (used > cap.limit or (ended and used != cap.spent)):
                 yield (
-                    "TokensConserved",
+                    Invariant.TOKENS_CONSERVED,
                     f"{name}: its trees have {used} {cap.resource}, its account {cap.spent} of {cap.limit}",
                 )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from treeroll import clock
 from treeroll.core.model.run import TaskSpec
 from treeroll.errors import BrokenInvariant, InvalidInput
+from treeroll.invariants import Invariant
 from treeroll.simulation.event_queue import EventQueue
 from treeroll.simulation.step_model import StepModel
 from treeroll.simulation.virtual_barrier import NO_LIMIT, VirtualBarrier
@@ -92,7 +93,7 @@ class Simulation:
         finally:
             gc.enable()
         if self._grown.trees != self._trees:
-            raise BrokenInvariant("DeliveredOnceAcked", f"{self._grown.trees} of {self._trees} trees ended")
+            raise BrokenInvariant(Invariant.DELIVERED_ONCE_ACKED, f"{self._grown.trees} of {self._trees} trees ended")
         return self._figures(clock.monotonic() - started)
 
     async def _simulate(self) -> None:

@@ -13,6 +13,7 @@ from treeroll.core.model.state import CoreSettings, State
 from treeroll.core.scheduling.assign import assign
 from treeroll.core.step import apply
 from treeroll.errors import BrokenInvariant
+from treeroll.invariants import Invariant
 from treeroll.policies import registry
 from treeroll.policies.resolve import build_policies
 from treeroll.policy.base import Limits
@@ -152,7 +153,9 @@ class VirtualCore:
             if effects and span is not None and isinstance(first := effects[0], PersistNode):
                 spans = request.spans
                 if first.node.number != len(spans):
-                    raise BrokenInvariant("TreeWellFormed", f"node {first.node.number} follows {len(spans)} others")
+                    raise BrokenInvariant(
+                        Invariant.TREE_WELL_FORMED, f"node {first.node.number} follows {len(spans)} others"
+                    )
                 spans.append(span)
                 if len(effects) == 1:
                     continue
@@ -172,7 +175,7 @@ class VirtualCore:
     def _end_tree(self, effect: EmitTree) -> None:
         live = effect.live
         if live.status is not TreeStatus.COMPLETE:
-            raise BrokenInvariant("ForkBlind", f"tree {live.tree_id} ended as {live.status}: {live.error}")
+            raise BrokenInvariant(Invariant.FORK_BLIND, f"tree {live.tree_id} ended as {live.status}: {live.error}")
         prompt, *spans = self._spans.pop(live.tree_id)
         grown = self._grown
         grown.trees += 1

@@ -5,6 +5,7 @@ from itertools import chain, pairwise
 from operator import itemgetter
 
 from treeroll.errors import BrokenInvariant
+from treeroll.invariants import Invariant
 from treeroll.store import keys
 from treeroll.store.base import Commit
 
@@ -54,7 +55,7 @@ def _check_numbers(tree_id: str, numbers: list[int]) -> None:
 
 def hole(tree_id: str, number: int, before: int) -> BrokenInvariant:
     """The error for a node that would not follow the one before it."""
-    return BrokenInvariant("TreeWellFormed", f"node {number} of tree {tree_id} would follow node {before}")
+    return BrokenInvariant(Invariant.TREE_WELL_FORMED, f"node {number} of tree {tree_id} would follow node {before}")
 
 
 def _add_hashes(commit: Commit, script_keys: list[str], args: list[Arg]) -> None:

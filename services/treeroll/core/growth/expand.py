@@ -4,6 +4,7 @@ from treeroll.core.model.branch import Branch, BranchEvent
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.state import State
 from treeroll.errors import BrokenInvariant
+from treeroll.invariants import Invariant
 from treeroll.policy.base import Expansion
 from treeroll.tree.node import Decision, Node
 from treeroll.tree.rng import hash64
@@ -27,7 +28,7 @@ def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
         if model != own:
             if model not in state.pools:
                 raise BrokenInvariant(
-                    "TreeWellFormed", f"tree {live.tree_id}: a branch names {model!r}, which nobody serves"
+                    Invariant.TREE_WELL_FORMED, f"tree {live.tree_id}: a branch names {model!r}, which nobody serves"
                 )
             state.sent = True
         inserted = state.settings.encode(expansion.insert) if expansion.insert else None
@@ -89,7 +90,7 @@ def _split(live: LiveTree, node: Node, kept: int, expansion: Expansion) -> Branc
     tree = live.tree
     if node.tokens is None or kept not in node.own[1:]:
         detail = f"tree {live.tree_id}: node {node.number} of {node.n_tokens} tokens cannot be split after {kept}"
-        raise BrokenInvariant("TreeWellFormed", detail)
+        raise BrokenInvariant(Invariant.TREE_WELL_FORMED, detail)
     index = tree.splits.get((node.number, kept), 1)
     tree.splits[node.number, kept] = index + 1
     branch = Branch(

@@ -20,6 +20,7 @@ from treeroll.core.model.events import EndKind, LeafScored, PathJudged, SegmentR
 from treeroll.core.model.live_tree import LiveTree, TreeStatus
 from treeroll.core.model.state import State
 from treeroll.errors import BrokenInvariant
+from treeroll.invariants import Invariant
 from treeroll.tree.node import LEAF, Node, Origin
 
 # Looked up for every segment, see node.LEAF.
@@ -85,7 +86,7 @@ def _account_prefix(live: LiveTree, branch: Branch, cached: int) -> None:
     recomputed = branch.position - cached
     if recomputed < 0:
         detail = f"tree {live.tree_id}: {cached} tokens of a prefix of {branch.position} are said to be cached"
-        raise BrokenInvariant("TreeWellFormed", detail)
+        raise BrokenInvariant(Invariant.TREE_WELL_FORMED, detail)
     counters = live.run.counters
     counters.cached_tokens += cached
     counters.recomputed_tokens += recomputed

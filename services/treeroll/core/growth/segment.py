@@ -8,6 +8,7 @@ from treeroll.core.model.events import EndKind, SegmentReported
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.state import State
 from treeroll.errors import BrokenInvariant
+from treeroll.invariants import Invariant
 from treeroll.policy.base import Ended, Segment
 from treeroll.tree.node import NOTHING, BranchReason, Content, Node, NodeStatus, Observation, StopReason, Tokens
 from treeroll.tree.tree import TAIL_CHARS, path_name
@@ -27,7 +28,7 @@ def check_boundary(live: LiveTree, branch: Branch, event: SegmentReported) -> No
     if total > limit or (total < limit and event.end not in ENDS_PATH and not _delimited(live, branch, event)):
         name = path_name(live.tree.path(branch.tip))
         detail = f"tree {live.tree_id} node below {name or 'the root'} ends at {total}, its boundary is {limit}"
-        raise BrokenInvariant("TreeWellFormed", detail)
+        raise BrokenInvariant(Invariant.TREE_WELL_FORMED, detail)
 
 
 def _delimited(live: LiveTree, branch: Branch, event: SegmentReported) -> bool:
@@ -47,7 +48,7 @@ def read_tokens(state: State, live: LiveTree, event: SegmentReported) -> Tokens 
     counts = {len(tokens.ids), len(tokens.logprobs), len(tokens.entropies) or event.n_tokens}
     if counts != {event.n_tokens}:
         detail = f"tree {live.tree_id}: a segment of {event.n_tokens} tokens brings {sorted(counts)} ids and logprobs"
-        raise BrokenInvariant("TreeWellFormed", detail)
+        raise BrokenInvariant(Invariant.TREE_WELL_FORMED, detail)
     return tokens
 
 
@@ -72,7 +73,9 @@ def add_node(state: State, live: LiveTree, branch: Branch, event: SegmentReporte
             n_tokens, text = n_tokens + observation.n_tokens, text + observation.text
     if verdict is None:
         if segment.ended is not NOT_ENDED:
-            raise BrokenInvariant("TreeWellFormed", f"tree {live.tree_id}: a path ended by the engine got no verdict")
+            raise BrokenInvariant(
+                Invariant.TREE_WELL_FORMED, f"tree {live.tree_id}: a path ended by the engine got no verdict"
+            )
         status, reason, fanout = INNER, NO_STOP, 1
     else:
         status, reason, fanout = verdict.status, verdict.reason, 0

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from treeroll.core.model.ledger import Ledger
 from treeroll.errors import BrokenInvariant
+from treeroll.invariants import Invariant
 from treeroll.tree.node import LEAF, OF_PROMPT, BranchReason, Decision, Kind, Node, Observation, Origin
 from treeroll.tree.tree import TAIL_CHARS
 
@@ -140,5 +141,5 @@ class Branch(Struct, gc=False):
             self.state, outcome = BRANCH_TABLE[self.state, event]
         except KeyError:
             detail = f"branch {self.number} in state {self.state} cannot take event {event}"
-            raise BrokenInvariant("OneOutcomePerBranch", detail) from None
+            raise BrokenInvariant(Invariant.ONE_OUTCOME_PER_BRANCH, detail) from None
         return outcome

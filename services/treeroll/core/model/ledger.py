@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from treeroll.errors import BrokenInvariant
+from treeroll.invariants import Invariant
 
 
 @dataclass(slots=True, eq=False)
@@ -62,4 +63,4 @@ class Ledger:
         return self.granted == sum(parts[:3]) and min(parts) >= 0 and within
 
     def _overdrawn(self) -> BrokenInvariant:
-        return BrokenInvariant("TokensConserved", f"outstanding {self.key} fell to {self.outstanding}")
+        return BrokenInvariant(Invariant.TOKENS_CONSERVED, f"outstanding {self.key} fell to {self.outstanding}")

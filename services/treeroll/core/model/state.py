@@ -14,6 +14,7 @@ from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import Run
 from treeroll.core.model.token_bucket import Bucket
 from treeroll.errors import BrokenInvariant
+from treeroll.invariants import Invariant
 from treeroll.policy.base import PlacementPolicy
 from treeroll.tools.base import Tool
 from treeroll.tree.node import Observation, Tokens
@@ -29,12 +30,14 @@ def no_tokens(payload: Any) -> Tokens:
 
 def no_tools(tool: Tool, text: str, remark: str) -> Observation:
     """No tools, for shells whose runs have none."""
-    raise BrokenInvariant("TreeWellFormed", f"nobody answers the calls of tool '{tool.name}'")
+    raise BrokenInvariant(Invariant.TREE_WELL_FORMED, f"nobody answers the calls of tool '{tool.name}'")
 
 
 def no_texts(text: str) -> Observation:
     """No texts, for shells whose runs insert none."""
-    raise BrokenInvariant("TreeWellFormed", f"nobody tokenises the {len(text)} characters that a policy inserts")
+    raise BrokenInvariant(
+        Invariant.TREE_WELL_FORMED, f"nobody tokenises the {len(text)} characters that a policy inserts"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.run import Run, TaskSpec
 from treeroll.core.model.state import State
 from treeroll.errors import BrokenInvariant
+from treeroll.invariants import Invariant
 from treeroll.policy.allocate import BudgetView, Outcome, TaskView
 
 
@@ -52,7 +53,7 @@ def _asked(state: State, run: Run, tasks: Sequence[TaskSpec], fresh: int) -> lis
     leaves = run.allocation.allocate(views, budget_view(state, run, fresh))
     if len(leaves) != len(tasks) or not all(allocator.least <= count <= allocator.most for count in leaves):
         detail = f"run {run.spec.run_id}: {len(tasks)} tasks were given {leaves[:8]} leaves"
-        raise BrokenInvariant("TreeWellFormed", detail)
+        raise BrokenInvariant(Invariant.TREE_WELL_FORMED, detail)
     return [replace(task, leaves=n, view=view) for task, n, view in zip(tasks, leaves, views, strict=True)]
 
 

@@ -8,6 +8,7 @@ from treeroll.core.model.run import ModelUse, Run, TaskSpec
 from treeroll.core.model.state import State
 from treeroll.core.scheduling.allocation import budget_view, task_view
 from treeroll.errors import BrokenInvariant
+from treeroll.invariants import Invariant
 from treeroll.policy.route import ModelView
 
 # Tasks that one call sends elsewhere at most, so that a step stays short.
@@ -64,7 +65,7 @@ def _asked(state: State, run: Run, task: TaskSpec) -> tuple[TaskSpec, str]:
     model = run.routing.route(view, budget_view(state, run, 1), models)
     if model not in run.uses:
         raise BrokenInvariant(
-            "TreeWellFormed", f"run {run.spec.run_id}: a tree is routed to {model!r}, none of its models"
+            Invariant.TREE_WELL_FORMED, f"run {run.spec.run_id}: a tree is routed to {model!r}, none of its models"
         )
     return replace(task, view=task.view or view), model
 
