@@ -100,9 +100,9 @@ class BadOutput(TreerollError):
 
 
 class BrokenInvariant(TreerollError):
-    """A named promise would break. Carries the invariant's name."""
+    """A named promise would break. A service of another version may name one that this version does not know."""
 
-    def __init__(self, invariant: Invariant, detail: str) -> None:
+    def __init__(self, invariant: Invariant | str, detail: str) -> None:
         super().__init__(f"{invariant}: {detail}")
         self.invariant = invariant
 

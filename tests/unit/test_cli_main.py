@@ -14,6 +14,7 @@ from treeroll.cli.main import BAD_INPUT, FAILED, app
 from treeroll.cli.preflight import Plan
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import BrokenInvariant, InvalidInput, Unavailable
+from treeroll.invariants import Invariant
 from treeroll.policies.registry import describe
 
 COMMANDS = ("rollout", "serve", "status", "inspect", "policies", "audit", "drain", "delete")

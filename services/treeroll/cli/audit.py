@@ -1,5 +1,6 @@
 """`treeroll audit`: check the promises on a live service, or the record in a result directory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ class Findings:
     """What was looked at, and what was found: (invariant, one sentence)."""
 
     looked_at: str
-    violations: list[tuple[str, str]]
+    violations: Sequence[tuple[str, str]]
 
 
 def audit(address: Address = None, directory: FromDir = None, as_json: AsJson = False) -> None:
