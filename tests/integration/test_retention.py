@@ -115,6 +115,22 @@ async def test_a_deleted_run_is_gone_and_its_name_is_free(store: Store) -> None:
         assert len(await take(other, "a", 1)) == 1
 
 
+async def test_a_run_by_the_name_of_a_deleted_one_is_grown_by_its_own_settings() -> None:
+    settings = {"leaves": 3, "max_depth": 4, "max_tokens": 40, "stop": ["Step"], "top_p": 0.5, "temperature": 0.5}
+    async with local_service() as service, await connect_async(service.address) as client:
+        service.start_replica("r0", slots=32)
+        await finished(client, "again")
+        await client.delete_run("again")
+        run = await client.create_run("again", **(RUN | settings))
+        await run.submit(read_tasks(TASKS_FILE, limit=4))
+        await run.close()
+        async for batch in run.batches(trees=4):
+            assert [len(tree.samples) for tree in batch.trees] == [3] * 4
+            assert {(sample.top_p, sample.temperature) for sample in batch} == {(0.5, 0.5)}
+            # What the engine was told, not only what the record says of it.
+            assert {sample.stop_reason for sample in batch} == {"stop"}
+
+
 async def test_a_run_that_has_not_ended_is_not_deleted() -> None:
     async with local_service() as service, await connect_async(service.address) as client:
         run = await client.create_run("busy", **RUN)

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import asdict, fields
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.policy.base import AdvantageEstimator
 from treeroll.records.assemble import write_values
 from treeroll.records.wire import encode_node
+from treeroll.sampling import Sampling
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus, Observation, Origin, StopReason
 
 CLIENT_SCORER = "client"
@@ -82,7 +84,6 @@ def _ledger(ledger: Ledger) -> pb.Ledger:
 
 def task_header(run: Run, task: TaskSpec, tokenizer_hash: str, logprobs_mode: str) -> pb.Tree:
     """Header of a tree that has not started."""
-    sampling = {name: value for name, value in asdict(run.spec.sampling).items() if name in RECORDED}
     header = pb.Tree(
         tree_id=task.tree_id,
         run_id=run.spec.run_id,
@@ -90,7 +91,7 @@ def task_header(run: Run, task: TaskSpec, tokenizer_hash: str, logprobs_mode: st
         epoch=task.epoch,
         prompt_text=task.prompt_text,
         status=TreeStatus.WAITING.value,
-        **sampling,
+        **_recorded(run.spec.sampling),
         logprobs_mode=logprobs_mode,
         tokenizer_hash=tokenizer_hash,
         extra_json=task.extra_json,
@@ -100,6 +101,12 @@ def task_header(run: Run, task: TaskSpec, tokenizer_hash: str, logprobs_mode: st
     if task.answer is not None:
         header.answer = task.answer
     return header
+
+
+@lru_cache(maxsize=256)
+def _recorded(sampling: Sampling) -> dict[str, Any]:
+    """Once for each run, not for each of its trees, twice."""
+    return {name: value for name, value in asdict(sampling).items() if name in RECORDED}
 
 
 def root_record(task: TaskSpec) -> bytes:

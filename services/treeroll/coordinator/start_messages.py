@@ -8,6 +8,7 @@ from treeroll.errors import StoreError
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.records.split import path_text, path_tokens
+from treeroll.sampling import Sampling
 from treeroll.store.base import Store
 from treeroll.tree.tree import TAIL_CHARS
 
@@ -18,7 +19,8 @@ class StartOrders:
     def __init__(self, store: Store, eos_token_ids: Mapping[str, list[int]]) -> None:
         self._store = store
         self.eos_token_ids = eos_token_ids
-        self._sampling: dict[tuple[str, str], wire.Sampling] = {}  # run and pool -> settings
+        # Of a run's settings and a pool, not of a run's id: a deleted run's id may be another run's.
+        self._sampling: dict[tuple[Sampling, str], wire.Sampling] = {}
 
     async def make(self, effects: list[StartBranch]) -> list[wire.StartBranch]:
         """One order per effect. Waits for the store only if a prefix has to be read: a branch that moves is rare."""
@@ -31,9 +33,9 @@ class StartOrders:
         return orders
 
     def _sampling_of(self, effect: StartBranch) -> wire.Sampling:
-        key = effect.run.spec.run_id, effect.model
+        key = effect.run.spec.sampling, effect.model
         if key not in self._sampling:
-            self._sampling[key] = sampling_command(effect.run.spec.sampling, self.eos_token_ids[effect.model])
+            self._sampling[key] = sampling_command(key[0], self.eos_token_ids[effect.model])
         return self._sampling[key]
 
 
