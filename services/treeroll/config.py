@@ -105,6 +105,9 @@ class RunConfig(Config):
     """Fixes every policy decision, and with the simulated engine every token."""
     weight: float = Field(default=1.0, ge=1e-3, le=1e3)
     """Share of the fleet while other runs want it too: twice the weight, twice the tokens."""
+    on_update: Literal["continue", "recompute", "stop", "finish_first"] = "continue"
+    """What growing trees do when weights are published: go on; go on with their KV computed again; end; or grow to
+    their end before the weights come. docs/weights.md says what each is worth."""
     budget_tokens: Amount | None = None
     """Tokens the whole run may generate; None: no limit. Short for budget.tokens."""
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
@@ -203,6 +206,14 @@ class CoordinatorConfig(Config):
     """No new tree starts on a replica whose KV cache is fuller than this share."""
     live_trees: int | None = Field(default=None, ge=1)
     """Most trees growing at once with each model; default: as many as its replicas have slots."""
+    stage_s: float = Field(default=600.0, gt=0.0, le=86400.0)
+    """Seconds that replicas may take to check published weights; then the version is refused."""
+    load_s: float = Field(default=120.0, gt=0.0, le=86400.0)
+    """Seconds that a replica may take to load weights that are in force; then it is started anew."""
+    finish_s: float = Field(default=600.0, gt=0.0, le=86400.0)
+    """Seconds that published weights wait for trees of runs whose on_update is finish_first; then those trees end."""
+    keep_weights: int = Field(default=2, ge=1, le=64)
+    """Versions whose directories stay in use, the one in force included, though no replica holds them any more."""
     temp_dir: Path | None = None
     """Where that which goes with the service lies meanwhile: Ray's session, logs, and the embedded Redis' data unless
     `store.dir` is given; None: $TMPDIR. Sockets go to /tmp where their paths would be too long here."""

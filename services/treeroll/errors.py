@@ -3,12 +3,15 @@
     TreerollError
     ├── CallerError            the caller's input or timing; do not retry unchanged
     │   ├── InvalidInput       a value is wrong; names what and where
-    │   ├── UnknownRun, UnknownTree, UnknownNode
+    │   ├── UnknownRun, UnknownTree, UnknownNode, UnknownPool
     │   ├── Conflict           same key, other content
-    │   │   ├── RunConflict, TaskConflict, RewardConflict
+    │   │   ├── RunConflict, TaskConflict, RewardConflict, WeightsConflict
     │   ├── RunClosed          tasks for a run that takes no more
     │   ├── RunBusy            to be deleted, and has not ended
-    │   └── LeaseLost          the lease moved on; somebody else has the tree
+    │   ├── LeaseLost          the lease moved on; somebody else has the tree
+    │   ├── VersionTooOld      weights whose version is not above the current one
+    │   ├── PublicationBusy    weights while others are on their way
+    │   └── WeightsRefused     a replica cannot use the weights; nothing has changed
     ├── Unavailable            the service or a part of it does not answer; retry
     │   └── Drained            it starts no more trees until its drain is taken back
     ├── StoreError             the store refused or lost something
@@ -47,6 +50,10 @@ class UnknownNode(CallerError):
     """The tree has no such node."""
 
 
+class UnknownPool(CallerError):
+    """The service has no pool of this name."""
+
+
 class Conflict(CallerError):
     """The key exists with other content."""
 
@@ -63,6 +70,10 @@ class RewardConflict(Conflict):
     """The node already has another reward from this scorer version."""
 
 
+class WeightsConflict(Conflict):
+    """The version of weights exists with other content."""
+
+
 class RunClosed(CallerError):
     """The run takes no more tasks."""
 
@@ -73,6 +84,18 @@ class RunBusy(CallerError):
 
 class LeaseLost(CallerError):
     """The lease moved on: it expired and another consumer may hold the tree."""
+
+
+class VersionTooOld(CallerError):
+    """Weights must have a higher version than those in force."""
+
+
+class PublicationBusy(CallerError):
+    """Other weights are on their way in this pool."""
+
+
+class WeightsRefused(CallerError):
+    """A replica cannot use the weights that were published; those before are still in force."""
 
 
 class Unavailable(TreerollError):
@@ -113,10 +136,14 @@ GRPC_CODES: dict[type[TreerollError], str] = {
     UnknownRun: "NOT_FOUND",
     UnknownTree: "NOT_FOUND",
     UnknownNode: "NOT_FOUND",
+    UnknownPool: "NOT_FOUND",
     Conflict: "ALREADY_EXISTS",
     RunClosed: "FAILED_PRECONDITION",
     RunBusy: "FAILED_PRECONDITION",
     LeaseLost: "FAILED_PRECONDITION",
+    VersionTooOld: "FAILED_PRECONDITION",
+    PublicationBusy: "FAILED_PRECONDITION",
+    WeightsRefused: "FAILED_PRECONDITION",
     Drained: "FAILED_PRECONDITION",  # not what clients try again
     Unavailable: "UNAVAILABLE",
     StaleEpoch: "ABORTED",

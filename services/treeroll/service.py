@@ -34,6 +34,7 @@ from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.start_messages import StartOrders
 from treeroll.coordinator.tool_runner import ToolRunner
+from treeroll.coordinator.weights import restore
 from treeroll.core.model.events import ReplicaLost
 from treeroll.core.model.state import CoreSettings, State
 from treeroll.core.scheduling import runs
@@ -153,6 +154,7 @@ async def _serve_on(base: _Base, door: "Door", on_ready: Callable[[str], None], 
     timeouts: dict[str, float] = {}
     scoring = Scoring(base.pool, timeouts)
     coordinator = make_coordinator(config, base.tokenizer, base.store, epoch, scoring)
+    await restore(coordinator)
     feed = Feed(base.store, partial(runs.outlook, coordinator.state))
     coordinator.on_emit = feed.notify
     replicas = ReplicaPlane(coordinator, config.coordinator.heartbeat_s, base.tokenizer)
@@ -162,8 +164,8 @@ async def _serve_on(base: _Base, door: "Door", on_ready: Callable[[str], None], 
         restarts[replica_id] += 1
         coordinator.post_nowait(Item([ReplicaLost(replica_id, incarnation, cause)]))
 
-    retention = Retention(coordinator, config.store.keep_acknowledged_s)
-    rollouts = RolloutsApi(coordinator, replicas, feed, base.tokenizer, timeouts, restarts, retention, base.pool)
+    retention, keep = Retention(coordinator, config.store.keep_acknowledged_s), config.coordinator.keep_weights
+    rollouts = RolloutsApi(coordinator, replicas, feed, base.tokenizer, timeouts, restarts, retention, base.pool, keep)
     door.answer(rollouts, replicas, coordinator)
     address = join(config.coordinator.host, door.port)
     # Engine seeds come from incarnations: a service that starts again on the same store must not sample the same noise.
@@ -209,6 +211,9 @@ def make_coordinator(
         max_losses=settings.max_losses,
         kv_hold=settings.kv_hold,
         live_trees=settings.live_trees,
+        stage_s=settings.stage_s,
+        load_s=settings.load_s,
+        finish_s=settings.finish_s,
         read_tokens=read_tokens,
         observe=tools,
         encode=tools.encode,

@@ -36,7 +36,7 @@ class DeadlyWorld(World):
                     self.deaths += 1
                     grants = self.state.replicas[name].grants
                     self.alone += len({self.state.grants[grant][0].tree_id for grant in grants}) == 1
-                    self._kill(name)
+                    self.kill(name)
                     return
         super()._happen(what)
 
@@ -109,7 +109,7 @@ def test_after_a_replica_has_died_by_chance_others_take_its_trees_at_once() -> N
     world.start()
     while world.state.replicas["r1"].grants == set():
         world.go_on()
-    world._kill("r1")
+    world.kill("r1")
     assert not world.state.pools[""].quarantine.of
     assert not any(
         branch.state == "pending" for live in world.state.trees.values() for branch in live.branches.values()
@@ -119,7 +119,7 @@ def test_after_a_replica_has_died_by_chance_others_take_its_trees_at_once() -> N
 def test_the_trees_of_the_only_replica_grow_one_after_another_when_it_comes_back() -> None:
     world = DeadlyWorld(seed=5, replicas=1, slots=32, leaves=4, tasks=4)
     world.start()
-    world._kill("r0")
+    world.kill("r0")
     seen = []
     while world.go_on():
         growing = {live.tree_id for live, _ in world.state.grants.values()}

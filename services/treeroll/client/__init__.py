@@ -8,6 +8,7 @@ from treeroll.client.clipping import ClipRange
 from treeroll.client.credit import RewardCounts
 from treeroll.client.edges import edge_samples
 from treeroll.client.factors import TokenFactor
+from treeroll.client.publication import PublishedWeights, ReplicaWeights, WeightsStatus
 from treeroll.client.records import Delivery, Ledger, Node, Reward, Sample, TreeRecord, WeightSpan
 from treeroll.client.run import Batches, Run
 from treeroll.client.schedule import TokenSchedule
@@ -29,7 +30,9 @@ __all__ = [
     "LeafSelection",
     "Ledger",
     "Node",
+    "PublishedWeights",
     "ReplicaStatus",
+    "ReplicaWeights",
     "Reward",
     "RewardCounts",
     "Run",
@@ -41,6 +44,7 @@ __all__ = [
     "TreeRecord",
     "Violation",
     "WeightSpan",
+    "WeightsStatus",
     "connect",
     "connect_async",
     "edge_samples",

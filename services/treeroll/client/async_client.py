@@ -1,10 +1,13 @@
 """AsyncClient: the client for asynchronous code, and the one implementation behind the synchronous one."""
 
+from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+from treeroll.client import publication
 from treeroll.client.async_run import AsyncRun
 from treeroll.client.channel import CONNECT_S, Channel, Tls
+from treeroll.client.publication import WeightsStatus
 from treeroll.client.records import TreeRecord
 from treeroll.client.status import AuditReport, ServiceStatus
 from treeroll.client.stream import Stream
@@ -82,6 +85,23 @@ class AsyncClient:
         """Remove a run with all that is stored of it; see `Client.delete_run`."""
         request = rollout_pb2.DeleteRunRequest(run_id=run_id)
         return int((await self._channel.call("DeleteRun", request, rollout_pb2.DeleteRunReply)).tasks)
+
+    async def publish_weights(
+        self,
+        path: str | Path,
+        version: int,
+        *,
+        pool: str = "",
+        digest: str | None = None,
+        wait: bool = True,
+        timeout_s: float = 600.0,
+    ) -> WeightsStatus:
+        """Give a pool new weights; see `Client.publish_weights`."""
+        return await publication.publish_weights(self._channel, pool, path, version, digest, wait, timeout_s)
+
+    async def weights(self, pool: str = "") -> WeightsStatus:
+        """The ledger of a pool's weights; see `Client.weights`."""
+        return await publication.weights(self._channel, pool)
 
     async def drain(self) -> ServiceStatus:
         """Admit no new trees and finish the live ones; see `Client.drain`."""

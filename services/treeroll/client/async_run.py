@@ -3,16 +3,19 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
 from treeroll.client.batch import AsyncBatch
 from treeroll.client.channel import Channel
 from treeroll.client.credit import NodeReward, RewardCounts, RewardReports
+from treeroll.client.publication import WeightsStatus, publish_weights
 from treeroll.client.records import TreeRecord
 from treeroll.client.status import RunStatus
 from treeroll.client.stream import BatchOptions, Stream
 from treeroll.client.wire import UnfitCounts, submit_requests
+from treeroll.errors import InvalidInput
 from treeroll.forks import generation
 from treeroll.pb.v1 import common_pb2, rollout_pb2
 from treeroll.rows.values import Say
@@ -88,6 +91,30 @@ class AsyncRun:
     ) -> RewardCounts:
         """Write rewards of nodes; see `Run.report_rewards`."""
         return await RewardReports(self._channel, self.run_id).report(rewards, scorer, version)
+
+    async def publish_weights(
+        self,
+        path: str | Path,
+        version: int,
+        *,
+        pool: str | None = None,
+        digest: str | None = None,
+        wait: bool = True,
+        timeout_s: float = 600.0,
+    ) -> WeightsStatus:
+        """Give the run's model new weights; see `Run.publish_weights`."""
+        if pool is None:
+            pool = await self._pool()
+        return await publish_weights(self._channel, pool, path, version, digest, wait, timeout_s)
+
+    async def _pool(self) -> str:
+        """The only pool that the run's trees grow in."""
+        config = (await self.status()).config
+        if config.get("route"):
+            raise InvalidInput(
+                f"run '{self.run_id}' grows trees with several models: say whose weights these are, pool="
+            )
+        return config.get("model") or ""
 
     def batches(
         self,

@@ -1,11 +1,13 @@
 """Client and Run: the synchronous client, a facade over the asynchronous one on a private event-loop thread."""
 
 import contextlib
+from pathlib import Path
 from typing import Any
 
 from treeroll.client.async_client import AsyncClient, connect_async
 from treeroll.client.channel import Tls
 from treeroll.client.loop import LoopThread, shared_loop
+from treeroll.client.publication import WeightsStatus
 from treeroll.client.records import TreeRecord
 from treeroll.client.run import CLOSE_S, Run
 from treeroll.client.status import AuditReport, ServiceStatus
@@ -68,6 +70,51 @@ class Client:
         cancel it first. UnknownRun.
         """
         return self._loop.run(self._client.delete_run(run_id))
+
+    def publish_weights(
+        self,
+        path: str | Path,
+        version: int,
+        *,
+        pool: str = "",
+        digest: str | None = None,
+        wait: bool = True,
+        timeout_s: float = 600.0,
+    ) -> WeightsStatus:
+        """Give a pool new weights: all of its replicas, or none.
+
+        Replicas check the directory and have it at hand while they decode. When all that are ready have, the version
+        comes into force, each replica loads it, and works again only then. Growing trees do what the `on_update` of
+        their run says. Publishing the same again has no effect.
+
+        Args:
+            path: Directory of safetensors files, as `treeroll.save_weights` writes it, at the same path on every
+                replica's machine. It must not change any more; `weights().in_use` says what may be deleted.
+            version: 1 or more, and above any that was in force.
+            pool: Name of the model's pool; "" is the only one.
+            digest: Of the directory's content, which replicas then check; None: what they read must be the same.
+            wait: Until every replica has loaded the version. Otherwise `weights()` says how far it is.
+            timeout_s: How long to wait, seconds. The publication goes on, whoever waits for it.
+
+        Raises:
+            WeightsRefused: a replica cannot use it; names replica, file and tensor. Nothing has changed.
+            WeightsConflict: the version is there with other content.
+            VersionTooOld: the version is not above the one in force.
+            PublicationBusy: another version is on its way.
+            UnknownPool: the service has no pool of this name.
+            InvalidInput: version, path or timeout_s cannot be.
+            Unavailable: it has not been loaded everywhere within timeout_s.
+        """
+        return self._loop.run(
+            self._client.publish_weights(path, version, pool=pool, digest=digest, wait=wait, timeout_s=timeout_s)
+        )
+
+    def weights(self, pool: str = "") -> WeightsStatus:
+        """Which weights a pool has, what is on its way, what each replica holds, and which directories are in use.
+
+        `pool` is a model's name; "" is the only one. Raises UnknownPool.
+        """
+        return self._loop.run(self._client.weights(pool))
 
     def drain(self) -> ServiceStatus:
         """Admit no new trees and finish the live ones; replicas go idle. Tasks that wait go on waiting.

@@ -3,6 +3,7 @@
 import atexit
 import logging
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
@@ -10,6 +11,7 @@ from treeroll.client.async_run import AsyncRun
 from treeroll.client.batch import Batch
 from treeroll.client.credit import NodeReward, RewardCounts
 from treeroll.client.loop import LoopThread
+from treeroll.client.publication import WeightsStatus
 from treeroll.client.records import TreeRecord
 from treeroll.client.status import RunStatus
 from treeroll.client.stream import BatchOptions, Stream
@@ -95,6 +97,24 @@ class Run:
         of this scorer and version, UnknownTree, UnknownNode.
         """
         return self._loop.run(self._run.report_rewards(list(rewards), scorer, version))
+
+    def publish_weights(
+        self,
+        path: str | Path,
+        version: int,
+        *,
+        pool: str | None = None,
+        digest: str | None = None,
+        wait: bool = True,
+        timeout_s: float = 600.0,
+    ) -> WeightsStatus:
+        """Give the run's model new weights, which all runs of its pool then have; see `Client.publish_weights`.
+
+        `pool` is needed for a run with a route, which has several models: InvalidInput without it.
+        """
+        return self._loop.run(
+            self._run.publish_weights(path, version, pool=pool, digest=digest, wait=wait, timeout_s=timeout_s)
+        )
 
     def batches(
         self,

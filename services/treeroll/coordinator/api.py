@@ -22,6 +22,7 @@ from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.rewards import RewardReports
 from treeroll.coordinator.specs import check_inserts, run_config, run_spec, task_spec
+from treeroll.coordinator.weights import Publications
 from treeroll.core.model.events import Drained, RunCancelled, RunClosed, RunCreated, TasksSubmitted, Undrained
 from treeroll.core.model.history import History
 from treeroll.core.model.pool import Pool
@@ -76,6 +77,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         restarts: Mapping[str, int],
         retention: Retention,
         scorers: ScoringService | None = None,
+        keep_weights: int = 2,
     ) -> None:
         self._coordinator = coordinator
         self._replicas = replicas
@@ -86,6 +88,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         self._scorers = scorers
         self._retention = retention
         self._rewards = RewardReports(coordinator, self._run, retention.turn)
+        self._weights = Publications(coordinator, keep_weights)
 
     def _run(self, run_id: str) -> Run:
         return runs.get(self._coordinator.state, run_id)
@@ -206,6 +209,14 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
     @typed
     async def ReportRewards(self, request: api.ReportRewardsRequest, context: Any) -> api.ReportRewardsReply:
         return await self._rewards.report(request)
+
+    @typed
+    async def PublishWeights(self, request: api.PublishWeightsRequest, context: Any) -> api.WeightsStatus:
+        return await self._weights.publish(request)
+
+    @typed
+    async def GetWeights(self, request: api.GetWeightsRequest, context: Any) -> api.WeightsStatus:
+        return await self._weights.status(request)
 
     @typed
     async def GetTree(self, request: api.GetTreeRequest, context: Any) -> pb.Tree:

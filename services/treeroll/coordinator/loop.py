@@ -16,16 +16,7 @@ from treeroll import clock
 from treeroll.coordinator.gc_tuning import YoungCollector
 from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.start_messages import StartOrders
-from treeroll.core.model.effects import (
-    DropReplica,
-    Effect,
-    EmitTree,
-    ForgetTree,
-    JudgePath,
-    ScoreLeaf,
-    StartBranch,
-    StopBranch,
-)
+from treeroll.core.model.effects import Command, DropReplica, Effect, EmitTree, JudgePath, ScoreLeaf, StartBranch
 from treeroll.core.model.events import AlarmRang, Event, TasksSubmitted, Ticked
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.state import State
@@ -52,7 +43,7 @@ class CommandSink(Protocol):
         """Queue the start of a branch."""
         ...
 
-    def send(self, command: StopBranch | ForgetTree) -> None:
+    def send(self, command: Command) -> None:
         """Queue another command."""
         ...
 
@@ -92,6 +83,7 @@ class Coordinator:
     score: Callable[[LiveTree, int], None]
     on_emit: Callable[[str], None] = lambda run_id: None
     on_tick: Callable[[], None] = lambda: None
+    on_weights: Callable[[], None] = lambda: None
     sessions: dict[tuple[str, int], CommandSink] = field(default_factory=dict)
     violations: Counter[str] = field(default_factory=Counter)
     _garbage: YoungCollector = field(default_factory=YoungCollector)
@@ -185,6 +177,8 @@ class Coordinator:
         if commit:
             await self.store.commit(commit, self.epoch)
         self.on_tick()
+        if commit.weights:
+            self.on_weights()
         for item, error in outcomes:
             if item.done is not None:
                 item.done(error)
@@ -210,7 +204,7 @@ class Coordinator:
                 sink.start(order)
         for effect in effects:
             match effect:
-                case StopBranch() | ForgetTree():
+                case Command():
                     if (sink := self.sessions.get((effect.replica_id, effect.incarnation))) is not None:
                         sink.send(effect)
                 case DropReplica():

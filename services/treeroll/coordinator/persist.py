@@ -1,6 +1,6 @@
 """One tick's effects as one commit."""
 
-from treeroll.coordinator import records
+from treeroll.coordinator import records, weight_records
 from treeroll.core.model.effects import (
     Effect,
     EmitTree,
@@ -10,6 +10,7 @@ from treeroll.core.model.effects import (
     PersistRun,
     PersistTasks,
     PersistTree,
+    PersistWeights,
 )
 from treeroll.core.model.run import Run, TaskSpec
 from treeroll.pb.v1 import common_pb2 as pb
@@ -53,6 +54,8 @@ class CommitBuilder:
                     touched[run.spec.run_id] = run
                 case PersistRun(run=run):
                     touched[run.spec.run_id] = run
+                case PersistWeights(pool=pool):
+                    commit.weights[pool.name] = weight_records.stored(pool)
         for run_id, run in touched.items():
             commit.runs[run_id] = records.run_record(run).SerializeToString()
         return commit

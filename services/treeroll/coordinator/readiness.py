@@ -56,4 +56,4 @@ class Readiness:
 
 
 def _has_replicas(state: State) -> bool:
-    return all(pool.replicas for pool in state.pools.values())
+    return all(pool.members for pool in state.pools.values())

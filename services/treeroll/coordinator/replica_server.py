@@ -10,7 +10,8 @@ import grpc
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.replica_session import ReplicaSession
 from treeroll.coordinator.reports import segments_of
-from treeroll.core.model.events import Event, ReplicaHeard, ReplicaJoined, ReplicaLost
+from treeroll.core.model.events import Event, ReplicaHeard, ReplicaJoined, ReplicaLost, WeightsReported
+from treeroll.core.model.weights import WeightsAnswer
 from treeroll.errors import InvalidInput, TreerollError, grpc_code
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
@@ -18,6 +19,12 @@ from treeroll.pb.v1 import replica_pb2_grpc
 from treeroll.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
+
+ANSWERS = {
+    wire.WEIGHTS_STATE_STAGED: WeightsAnswer.STAGED,
+    wire.WEIGHTS_STATE_LOADED: WeightsAnswer.LOADED,
+    wire.WEIGHTS_STATE_REFUSED: WeightsAnswer.REFUSED,
+}
 
 
 class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
@@ -83,6 +90,8 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             frozenset(hello.live_grants),
             frozenset(hello.kept_trees),
             hello.pool,
+            hello.weight_version,
+            hello.weight_digest,
         )
         key = hello.replica_id, hello.incarnation
         self._coordinator.sessions[key] = session
@@ -134,6 +143,8 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
                 hello = session.hello
                 heard = ReplicaHeard(hello.replica_id, hello.incarnation, message.heartbeat.kv_usage)
                 await self._coordinator.post(Item([heard]))
+            elif message.HasField("weights"):
+                await self._coordinator.post(Item([_weights_answer(session.hello, message.weights)]))
 
     async def _take_report(self, session: ReplicaSession, report: wire.Report) -> None:
         if report.seq <= session.seen_seq:
@@ -160,3 +171,11 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
 
         await self._coordinator.post(Item(taken, done))
         session.seen_seq = report.seq
+
+
+def _weights_answer(hello: wire.Hello, said: wire.WeightsReport) -> Event:
+    """What a replica says of weights; an answer that is none is a refusal."""
+    answer, error = ANSWERS.get(said.state, WeightsAnswer.REFUSED), said.error
+    if answer is WeightsAnswer.REFUSED:
+        error = error or "it does not say why"
+    return WeightsReported(hello.replica_id, hello.incarnation, said.version, answer, said.digest, said.seconds, error)

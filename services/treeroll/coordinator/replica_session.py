@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import asdict, dataclass, field
 
 from treeroll import clock
-from treeroll.core.model.effects import ForgetTree, StartBranch, StopBranch
+from treeroll.core.model.effects import Command, FlipWeights, ForgetTree, StageWeights, StartBranch, StopBranch
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.sampling import Sampling
 
@@ -26,6 +26,7 @@ class ReplicaSession:
     starts: list[wire.StartBranch] = field(default_factory=list)
     stops: list[int] = field(default_factory=list)
     forgets: list[str] = field(default_factory=list)
+    weights: list[StageWeights | FlipWeights] = field(default_factory=list)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     lost: str = ""  # why it lost its lease
     calls: int = 0  # calls that have served it; only the newest one may
@@ -35,17 +36,19 @@ class ReplicaSession:
         self.starts.append(command)
         self.wake.set()
 
-    def send(self, command: StopBranch | ForgetTree) -> None:
+    def send(self, command: Command) -> None:
         """Queue a command for the next message."""
         if isinstance(command, StopBranch):
             self.stops.append(command.grant)
-        else:
+        elif isinstance(command, ForgetTree):
             self.forgets.append(command.tree_id)
+        elif isinstance(command, StageWeights | FlipWeights):
+            self.weights.append(command)
         self.wake.set()
 
     def restart(self) -> None:
         """A new call: what was queued for the broken one is made anew from what the replica says it has."""
-        self.starts, self.stops, self.forgets = [], [], []
+        self.starts, self.stops, self.forgets, self.weights = [], [], [], []
         self.heard()
 
     def drop(self, cause: str) -> None:
@@ -76,7 +79,9 @@ class ReplicaSession:
         if self.forgets and not self.starts:  # a start that waits may still name a sequence
             commands.forget_trees.extend(self.forgets)
             self.forgets = []
-        if self.starts or self.stops:
+        if self.weights and not self.stops:  # branches that must end do so before their weights change
+            _add_weights(commands, self.weights.pop(0))
+        if self.starts or self.stops or self.weights:
             self.wake.set()
         return commands
 
@@ -87,6 +92,15 @@ class ReplicaSession:
             taken += 1
         commands.starts.extend(self.starts[:taken])
         del self.starts[:taken]
+
+
+def _add_weights(commands: wire.Commands, order: StageWeights | FlipWeights) -> None:
+    if isinstance(order, FlipWeights):
+        commands.flip_weights.CopyFrom(wire.FlipWeights(version=order.version, recompute=order.recompute))
+        return
+    weights = order.weights
+    told = wire.StageWeights(version=weights.version, path=weights.path, digest=weights.digest)
+    commands.stage_weights.CopyFrom(told)
 
 
 def start_command(effect: StartBranch, sampling: wire.Sampling) -> wire.StartBranch:
@@ -106,8 +120,6 @@ def start_command(effect: StartBranch, sampling: wire.Sampling) -> wire.StartBra
         max_total=effect.boundaries[-1],
         hold=effect.hold,
         sampling=sampling,
-        # KV computed under other weights must never be read: one salt per weight version.
-        cache_salt="w0",
         seed=effect.seed,
         priority=effect.priority,
         tree_id=effect.tree_id,

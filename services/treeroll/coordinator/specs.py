@@ -16,6 +16,7 @@ from treeroll.coordinator.prompts import ChatSettings, prompt_of
 from treeroll.coordinator.records import CLIENT_SCORER
 from treeroll.core.model.history import History
 from treeroll.core.model.run import RunSpec, TaskSpec
+from treeroll.core.model.weights import OnUpdate
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.policies import recipes
@@ -106,6 +107,7 @@ def run_spec(
         allocate=allocate,
         branch_for=None if allocate is None else resolution.growth_of,
         history=history,
+        on_update=OnUpdate(config.on_update),
         budget=run_budget(config, limits.max_tokens, policies.segment),
     )
 

@@ -19,9 +19,11 @@ from treeroll.core.model.events import (
     TasksSubmitted,
     Ticked,
     Undrained,
+    WeightsPublished,
+    WeightsReported,
 )
 from treeroll.core.model.state import State
-from treeroll.core.scheduling import replicas, runs
+from treeroll.core.scheduling import publication, replicas, runs
 from treeroll.core.scheduling.assign import assign
 
 
@@ -55,6 +57,10 @@ def apply(state: State, event: Event, now: float) -> list[Effect]:
             return replicas.join(state, event, now)
         case ReplicaLost():
             return replicas.lose(state, event)
+        case WeightsPublished():
+            return publication.publish(state, event)
+        case WeightsReported():
+            return replicas.take_weights(state, event)
         case Ticked():
             return replicas.expire(state, now)
         case RunCreated():

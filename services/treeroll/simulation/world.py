@@ -13,12 +13,15 @@ from dataclasses import dataclass, field, replace
 from treeroll.core.invariants import violations
 from treeroll.core.model.budget import STOP_LAG_TOKENS, Budget
 from treeroll.core.model.effects import (
+    DropReplica,
     Effect,
     EmitTree,
+    FlipWeights,
     ForgetTree,
     JudgePath,
     PersistNode,
     ScoreLeaf,
+    StageWeights,
     StartBranch,
     StopBranch,
 )
@@ -35,10 +38,13 @@ from treeroll.core.model.events import (
     SegmentReported,
     TasksSubmitted,
     Ticked,
+    WeightsPublished,
+    WeightsReported,
 )
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.run import RunSpec, TaskSpec
 from treeroll.core.model.state import CoreSettings, State
+from treeroll.core.model.weights import OnUpdate
 from treeroll.core.step import alarm, step
 from treeroll.policies import registry
 from treeroll.policies.policies import Policies
@@ -59,6 +65,7 @@ from treeroll.simulation.language import (
     token_at,
 )
 from treeroll.simulation.serving import Serving
+from treeroll.simulation.virtual_weights import VirtualWeights
 from treeroll.tree.rng import hash64, uniform
 
 BLOCK = 16
@@ -79,7 +86,7 @@ class World:
     token beyond that depth, and none up to it; only where segments end by length. Where `overruns`, engines that are
     told to stop decode on for as long as they may. `pools` has the number of replicas of each model that has a name, in
     place of `replicas`; there is then a run for each of them, or with a `route` one run for all. Models that the branch
-    policy names have `replicas` each.
+    policy names have `replicas` each. Replicas take published weights after a while; the tokens stay the same.
     """
 
     seed: int = 0
@@ -103,6 +110,7 @@ class World:
     overruns: bool = False
     pools: Mapping[str, int] | None = None
     route: RoutePolicy | None = None
+    on_update: OnUpdate = OnUpdate.CONTINUE
 
     def __post_init__(self) -> None:
         self.random = random.Random(f"world-{self.seed}-{self.replicas}-{self.slots}")  # noqa: S311 - a simulation
@@ -127,10 +135,12 @@ class World:
         # Of each stored node, by tree; and what each incarnation keeps: tree -> grant -> total tokens.
         self.stored: dict[str, dict[int, Payload]] = {}
         self.kept: dict[Incarnation, dict[str, dict[int, int]]] = {}
+        self.weights = VirtualWeights(self.random, self.later)
+        self.dropped: list[str] = []  # replicas that the core has given up, to be started anew
         self.spec = RunSpec(
             "run", "{}", 7, limits.max_tokens, Sampling(), policies.segment, policies.branch, policies.prune,
             policies.advantage, scorer="exact", budget=self.budget or Budget(self.budget_tokens),
-            judge="exact" if policies.branch.needs.judge else None,
+            judge="exact" if policies.branch.needs.judge else None, on_update=self.on_update,
         )  # fmt: skip
         longest = min(MODEL_LEN, PROMPT_TOKENS + limits.max_tokens)
         totals = [PROMPT_TOKENS, *policies.segment.boundaries(PROMPT_TOKENS, BLOCK, longest)]
@@ -142,7 +152,7 @@ class World:
         self.start()
         while self.go_on():
             if self.kill_share and self.random.random() < self.kill_share:
-                self._kill(self.random.choice(sorted(self.incarnation)))
+                self.kill(self.random.choice(sorted(self.incarnation)))
         self._feed(Ticked())
         return self.finished
 
@@ -164,6 +174,8 @@ class World:
 
     def go_on(self) -> bool:
         """The next thing happens, or the core's alarm rings; False if there is neither."""
+        while self.dropped:
+            self._join(self.dropped.pop())
         rings_at = alarm(self.state)
         if self.queue and (rings_at is None or self.queue[0][0] <= rings_at):
             self.now, _, what = heapq.heappop(self.queue)
@@ -184,15 +196,20 @@ class World:
         self.incarnation[name] += 1
         self.serving[name, self.incarnation[name]] = {}
         self.kept[name, self.incarnation[name]] = {}
+        self.weights.joined((name, self.incarnation[name]))
         new, pool = self.incarnation[name], self.pool_of[name]
         self._feed(ReplicaJoined(name, new, self.slots, BLOCK, MODEL_LEN, model=pool))
 
-    def _kill(self, name: str) -> None:
+    def kill(self, name: str) -> None:
         old = self.incarnation[name]
         self.serving.pop((name, old), None)
         self.kept.pop((name, old), None)
         self._feed(ReplicaLost(name, old, "killed"))
         self._join(name)
+
+    def publish(self, version: int, pool: str = "") -> None:
+        """A trainer has new weights."""
+        self._feed(WeightsPublished(pool, version, f"/weights/{version}"))
 
     def later(self, what: Event | Due, seconds: float) -> None:
         """Something will happen, so many seconds from now."""
@@ -224,7 +241,14 @@ class World:
                 self.later(LeafScored(live.tree_id, node, self._reward(live, node)), self.random.expovariate(10.0))
             case JudgePath(live=live, node=node):
                 self.later(PathJudged(live.tree_id, node, self.value(live, node)), self.random.expovariate(10.0))
+            case DropReplica():
+                if self.serving.pop((effect.replica_id, effect.incarnation), None) is not None:
+                    self.kept.pop((effect.replica_id, effect.incarnation))
+                    self.dropped.append(effect.replica_id)
+            case StageWeights() | FlipWeights():
+                self.weights.order(effect)
             case PersistNode(live=live, node=added):
+                self.weights.made(effect)
                 self.stored.setdefault(live.tree_id, {})[added.number] = stored(effect.report.payload, added)
             case ForgetTree():
                 self.kept.get((effect.replica_id, effect.incarnation), {}).pop(effect.tree_id, None)
@@ -248,6 +272,9 @@ class World:
         """The prefix can be had: from what the replica, of the branch's pool, keeps, or from prompt and store."""
         if start.model != self.pool_of[start.replica_id]:
             raise AssertionError(f"grant {start.grant} of pool {start.model!r} starts on {start.replica_id}")
+        loaded, current = self.weights.loaded[key], self.state.pools[start.model].weights.current.version
+        if loaded != current:
+            raise AssertionError(f"grant {start.grant} starts on weights {loaded}, {current} are in force")
         kept = self.kept[key].setdefault(start.tree_id, {})
         if start.prefix_grant:
             if kept[start.prefix_grant] < start.prefix_tokens - len(start.prefix_ids) // 4:
@@ -264,6 +291,8 @@ class World:
 
     def _happen(self, what: Event | Due) -> None:
         if not isinstance(what, tuple):
+            if isinstance(what, WeightsReported):
+                self.weights.happens(what)
             self._feed(what)
             return
         key, grant = what

@@ -30,11 +30,14 @@ class Commit:
     tasks: dict[str, dict[str, tuple[str, str]]] = field(default_factory=dict)
     # run_id -> {task id: how often it succeeded, as `core.history.Record` writes it}; an entry replaces an older one.
     history: dict[str, dict[str, str]] = field(default_factory=dict)
+    # pool -> its weights: in force, on their way, and earlier ones.
+    weights: dict[str, bytes] = field(default_factory=dict)
     # (run_id, tree_id) of trees that ended, in order; each appends one entry to the run's feed.
     feed: list[tuple[str, str]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.runs or self.trees or self.nodes or self.rewards or self.tasks or self.history or self.feed)
+        of_trees = self.trees or self.nodes or self.rewards or self.feed
+        return bool(of_trees or self.runs or self.tasks or self.history or self.weights)
 
 
 @dataclass(slots=True)
@@ -113,6 +116,10 @@ class Store(Protocol):
 
     async def load_history(self, run_id: str) -> dict[str, str]:
         """Task id -> how often it succeeded."""
+        ...
+
+    async def load_weights(self) -> dict[str, bytes]:
+        """Pool -> record of its weights."""
         ...
 
     async def load_tree(self, tree_id: str) -> StoredTree | None:

@@ -8,6 +8,7 @@ are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids 
     owner                      hash    epoch: of the coordinator that may write; commit: number of its last commit
     runs                       hash    run id -> run record
     feeds                      hash    run id -> entries ever appended to the run's feed
+    weights                    hash    pool -> record of its weights
     expired                    hash    run id -> trees at the beginning of the run's feed that are gone
     tasks:<run>                hash    "<epoch>:<task id>" -> "<content digest> <tree id>"
     history:<run>              hash    task id -> "<successes> <scored leaves> <epoch>", decayed counts as of that epoch
@@ -35,6 +36,7 @@ OWNER = f"{PREFIX}owner"
 RUNS = f"{PREFIX}runs"
 FEEDS = f"{PREFIX}feeds"
 EXPIRED = f"{PREFIX}expired"
+WEIGHTS = f"{PREFIX}weights"
 
 # Fields of `owner`, `tree:<tree>` and of a feed entry.
 EPOCH = "epoch"

@@ -36,6 +36,7 @@ class MemoryStore:
         self._feeds: dict[str, list[str]] = {}
         self._groups: dict[str, dict[str, MemoryGroup]] = {}
         self._expired: dict[str, int] = {}
+        self._weights: dict[str, bytes] = {}
 
     async def open(self) -> int:
         self._epoch += 1
@@ -48,6 +49,7 @@ class MemoryStore:
         self._check_epoch(epoch)
         added = self._new_nodes(commit)  # all that can be refused is refused before the first change
         self._runs |= commit.runs
+        self._weights |= commit.weights
         for run_id, tasks in commit.tasks.items():
             self._tasks.setdefault(run_id, {}).update(tasks)
         for run_id, history in commit.history.items():
@@ -100,6 +102,9 @@ class MemoryStore:
 
     async def load_history(self, run_id: str) -> dict[str, str]:
         return dict(self._history.get(run_id, {}))
+
+    async def load_weights(self) -> dict[str, bytes]:
+        return dict(self._weights)
 
     async def load_tree(self, tree_id: str) -> StoredTree | None:
         tree = self._trees.get(tree_id)

@@ -114,6 +114,10 @@ class RedisStore:
         stored: list[bytes] = await self._call("HGETALL", keys.history(run_id))
         return {key.decode(): record.decode() for key, record in _pairs(stored)}
 
+    async def load_weights(self) -> dict[str, bytes]:
+        stored: list[bytes] = await self._call("HGETALL", keys.WEIGHTS)
+        return {pool.decode(): record for pool, record in _pairs(stored)}
+
     async def load_tree(self, tree_id: str) -> StoredTree | None:
         return (await self.load_trees([tree_id]))[0]
 

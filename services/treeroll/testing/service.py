@@ -29,6 +29,7 @@ from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
+from treeroll.coordinator.weights import restore
 from treeroll.core.model.events import ReplicaLost
 from treeroll.core.scheduling import runs
 from treeroll.demo import MODEL_DIR
@@ -123,11 +124,13 @@ async def local_service(
     scorers = InlineScorers()
     scoring = Scoring(scorers, timeouts)
     core = make_coordinator(config, tokenizer, store, await store.open(), scoring)
+    await restore(core)
     feed = Feed(store, partial(runs.outlook, core.state))
     core.on_emit = feed.notify
     plane = ReplicaPlane(core, config.coordinator.heartbeat_s, tokenizer)
     retention = Retention(core, keep_acknowledged_s)
-    rollouts = RolloutsApi(core, plane, feed, tokenizer, timeouts, {}, retention, scorers)
+    keep = config.coordinator.keep_weights
+    rollouts = RolloutsApi(core, plane, feed, tokenizer, timeouts, {}, retention, scorers, keep)
     door = await open_door(config.coordinator)
     door.answer(rollouts, plane, core)
     jobs = (core.run(), core.keep_time(), scoring.run(core), retention.run())

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from treeroll.core.model.events import SegmentReported
 from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import Run, TaskSpec
+from treeroll.core.model.weights import Weights
 from treeroll.policy.base import Delimiter
 from treeroll.tree.node import Node, Observation
 
@@ -61,6 +63,13 @@ class PersistHistory:
 
 
 @dataclass(slots=True)
+class PersistWeights:
+    """The pool has other weights, or others are on their way, or no more."""
+
+    pool: Pool
+
+
+@dataclass(slots=True)
 class EmitTree:
     """The tree ended: write its credit and append it to the run's feed. Every task gets exactly one."""
 
@@ -103,21 +112,40 @@ class StartBranch:
 
 
 @dataclass(slots=True)
-class StopBranch:
-    """End an engine request."""
+class Command:
+    """Something else to tell a replica."""
 
     replica_id: str
     incarnation: int
+
+
+@dataclass(slots=True)
+class StopBranch(Command):
+    """End an engine request."""
+
     grant: int
 
 
 @dataclass(slots=True)
-class ForgetTree:
+class ForgetTree(Command):
     """The tree ended: the replica need not keep its sequences any more."""
 
-    replica_id: str
-    incarnation: int
     tree_id: str
+
+
+@dataclass(slots=True)
+class StageWeights(Command):
+    """Check these weights and have them at hand, while decoding goes on."""
+
+    weights: Weights
+
+
+@dataclass(slots=True)
+class FlipWeights(Command):
+    """Take the staged version into use; `recompute`: running requests compute their KV again."""
+
+    version: int
+    recompute: bool
 
 
 @dataclass(slots=True)
@@ -152,10 +180,10 @@ Effect = (
     | PersistTree
     | PersistReward
     | PersistHistory
+    | PersistWeights
     | EmitTree
     | StartBranch
-    | StopBranch
-    | ForgetTree
+    | Command
     | DropReplica
     | ScoreLeaf
     | JudgePath

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from treeroll.core.model.run import RunSpec, TaskSpec
+from treeroll.core.model.weights import WeightsAnswer
 from treeroll.tree.node import Kind
 
 
@@ -61,7 +62,8 @@ class ReplicaJoined:
     """A replica said Hello. `slots` is how many branches it decodes at once.
 
     `live_grants` are the grants it is still serving or has unacknowledged reports of (after a reconnect), `kept_trees`
-    the trees whose sequences it keeps. `model` names its pool.
+    the trees whose sequences it keeps. `model` names its pool. `weight_version` is what it has loaded, 0
+    the model as it was started with.
     """
 
     replica_id: str
@@ -72,6 +74,8 @@ class ReplicaJoined:
     live_grants: frozenset[int] = frozenset()
     kept_trees: frozenset[str] = frozenset()
     model: str = ""
+    weight_version: int = 0
+    weight_digest: str = ""
 
 
 @dataclass(slots=True)
@@ -90,6 +94,30 @@ class ReplicaLost:
     replica_id: str
     incarnation: int
     cause: str
+
+
+@dataclass(slots=True)
+class WeightsPublished:
+    """A trainer has new weights for a pool: a directory, and its content's digest or "". `wall` as in RunCreated."""
+
+    pool: str
+    version: int
+    path: str
+    digest: str = ""
+    wall: float = 0.0
+
+
+@dataclass(slots=True)
+class WeightsReported:
+    """A replica answers an order to stage weights or to take them into use."""
+
+    replica_id: str
+    incarnation: int
+    version: int
+    answer: WeightsAnswer
+    digest: str = ""
+    seconds: float = 0.0
+    error: str = ""
 
 
 @dataclass(slots=True)
@@ -166,6 +194,8 @@ Event = (
     | ReplicaJoined
     | ReplicaHeard
     | ReplicaLost
+    | WeightsPublished
+    | WeightsReported
     | SegmentReported
     | LeafScored
     | PathJudged

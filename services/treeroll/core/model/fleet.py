@@ -3,6 +3,7 @@
 import heapq
 from dataclasses import dataclass, field
 
+from treeroll.core.model.weights import Holding
 from treeroll.core.model.work_queue import WorkQueue
 
 
@@ -21,6 +22,8 @@ class Replica:
     grants: set[int] = field(default_factory=set)
     queue: WorkQueue = field(default_factory=WorkQueue)
     in_long_queues: bool = False
+    weights: Holding = field(default_factory=Holding)
+    lags: bool = False  # it has not loaded the weights in force, and gets no work before that
 
     @property
     def free(self) -> int:

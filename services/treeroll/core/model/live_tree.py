@@ -47,7 +47,11 @@ class LiveTree:
     held: dict[int, int] = field(default_factory=dict)  # node -> branch number
     judging: int = 0  # held nodes that the policy has not seen yet, because the judge has not
     status: TreeStatus = TreeStatus.GROWING
-    # Why branches of it were cut: "" while whole; then "cancelled", "deadline", "budget" or "lost".
+    # Weights of its pool when it started: no token of its model is of older ones. And those that were in force when
+    # others first came while it had nodes: its oldest token is of these, or of older ones.
+    weight_version: int = 0
+    sampled_by: int | None = None
+    # Why branches of it were cut: "" while whole; then "cancelled", "deadline", "budget", "lost" or "stale".
     stop_reason: str = ""
     error: str = ""
     n_censored: int = 0

@@ -11,6 +11,7 @@ from treeroll.core.model.history import History
 from treeroll.core.model.ledger import Ledger
 from treeroll.core.model.token_bucket import Bucket
 from treeroll.core.model.tree_costs import TreeCosts
+from treeroll.core.model.weights import OnUpdate
 from treeroll.policy.allocate import Allocation, BudgetAllocator, TaskView
 from treeroll.policy.base import AdvantageEstimator, BranchPolicy, PrunePolicy, SegmentPolicy
 from treeroll.policy.route import RoutePolicy, Routing
@@ -50,6 +51,7 @@ class RunSpec:
     allocate: BudgetAllocator | None = None
     branch_for: Callable[[int], BranchPolicy] | None = None
     history: History | None = None  # what the run starts with
+    on_update: OnUpdate = OnUpdate.CONTINUE
     # Of the policies' needs, what is asked for every segment: looked up once.
     reads_tokens: bool = field(init=False, compare=False)  # the core must look into segments for the policies
     reads_text: bool = field(init=False, compare=False)  # nodes must keep their text
@@ -148,6 +150,7 @@ class Counters:
     lost_tokens_max: int = 0
     reward_errors: int = 0
     engine_errors: int = 0
+    stale_trees: int = 0  # ended because their pool got other weights
     leaves: int = 0
 
 

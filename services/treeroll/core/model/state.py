@@ -58,6 +58,10 @@ class CoreSettings:
     max_losses: int = 2
     kv_hold: float = 0.8
     live_trees: int | None = None
+    # How long replicas may take to stage weights and to load them, and how long trees may take to finish first.
+    stage_s: float = 600.0
+    load_s: float = 120.0
+    finish_s: float = 600.0
     read_tokens: Callable[[Any], Tokens] = no_tokens
     observe: Callable[[Tool, str, str], Observation] = no_tools
     encode: Callable[[str], Observation] = no_texts
@@ -88,6 +92,7 @@ class State:
     now: float = 0.0  # the latest that any event came with, seconds
     order: int = 0
     draining: bool = False
+    updates_wait: bool = False  # a pool's weights wait for trees that finish first
     sent: bool = False  # since the last look, a task was sent to another pool than the one that had a place
     # What growth leaves to `settle` and `assign`, in order: pending branches that are in no queue yet, trees whose
     # accounts got something back while others waited for it, and trees that ended.
@@ -114,7 +119,7 @@ class State:
             return
         replica.grants.remove(branch.grant)
         pool = self.pools[branch.model]
-        if replica is pool.quarantine.ward:
+        if replica.lags or replica is pool.quarantine.ward:
             return
         pool.free_slots.changed(replica, 1)
         if len(replica.queue):

@@ -62,6 +62,7 @@ def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
     timed_growth = growth if isinstance(growth, HasTimeout) and growth.timeout_s is not None else None
     live = LiveTree(run, task, tree, growth, boundaries, state.order, replica.replica_id)
     live.planted_at, live.timed_growth = state.now, timed_growth
+    live.weight_version = state.pools[replica.model].weights.current.version
     open_tree(live)
     charge_start(run, live)
     state.trees[tree.tree_id] = live

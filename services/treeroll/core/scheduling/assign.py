@@ -13,6 +13,7 @@ from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import RunState
 from treeroll.core.model.state import State
 from treeroll.core.scheduling.admit import admit_tree
+from treeroll.core.scheduling.publication import go_on_waiting
 from treeroll.core.scheduling.queues import queue_wanted, requeue
 from treeroll.core.scheduling.runs import end_stopped
 from treeroll.core.scheduling.settle import settle
@@ -33,6 +34,8 @@ def assign(state: State) -> list[Effect]:
         end_waits(state)
     if state.throttled:
         release_throttled(state)
+    if state.updates_wait:
+        effects += go_on_waiting(state)
     effects += _fill(state)
     while state.doomed and len(effects) < END_LIMIT:
         while state.doomed and len(effects) < END_LIMIT:
@@ -115,6 +118,8 @@ def _serve_ward(state: State, pool: Pool, effects: list[Effect]) -> bool:
         quarantine.ward, ward.in_long_queues = ward, False
         requeue(state, ward.queue)
         return True
+    if ward.lags:
+        return False
     if not ward.grants:
         quarantine.next_cell()
     cell = quarantine.cells[0]

@@ -9,6 +9,7 @@ from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import Run, RunState
 from treeroll.core.model.state import State
+from treeroll.core.scheduling.publication import held_back
 from treeroll.core.scheduling.routing import note_ended, note_planted
 
 
@@ -19,7 +20,9 @@ def next_run(state: State, pool: Pool) -> Run | None:
 
 
 def _may_start(state: State, run: Run, pool: Pool) -> bool:
-    return run.waiting.may_have(pool.name) and run.state is not RunState.CANCELLED and may_admit(state, run)
+    if not run.waiting.may_have(pool.name) or run.state is RunState.CANCELLED or held_back(state, run):
+        return False
+    return may_admit(state, run)
 
 
 def charge_start(run: Run, live: LiveTree) -> None:

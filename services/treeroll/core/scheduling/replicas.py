@@ -4,11 +4,13 @@ from treeroll.core.growth.lifecycle import end_tree, lose_grant, release_grant, 
 from treeroll.core.growth.start_order import start_effect
 from treeroll.core.model.branch import BranchEvent, BranchState
 from treeroll.core.model.effects import DropReplica, Effect, ForgetTree, StopBranch
-from treeroll.core.model.events import ReplicaJoined, ReplicaLost
+from treeroll.core.model.events import ReplicaJoined, ReplicaLost, WeightsReported
 from treeroll.core.model.fleet import Replica
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.pool import names
 from treeroll.core.model.state import State
+from treeroll.core.model.weights import Weights
+from treeroll.core.scheduling import publication
 from treeroll.core.scheduling.queues import requeue
 from treeroll.errors import InvalidInput, StaleEpoch
 
@@ -20,9 +22,10 @@ def join(state: State, event: ReplicaJoined, now: float) -> list[Effect]:
         newest = state.incarnations[name]
         raise StaleEpoch(f"replica {name} incarnation {event.incarnation} is fenced: {newest} has been seen")
     _check_alike(state, event)
+    loaded = Weights(event.weight_version, "", event.weight_digest)
     if known is not None and known.incarnation == event.incarnation:
         known.heard_at = now
-        return _reconcile(state, known, event)
+        return _reconcile(state, known, event) + publication.joined(state, known, loaded)
     if known is None and event.incarnation == state.incarnations.get(name):
         raise StaleEpoch(f"replica {name} incarnation {event.incarnation} lost its lease; restart it")
     effects = lose(state, ReplicaLost(name, known.incarnation, "it was restarted")) if known else []
@@ -30,11 +33,14 @@ def join(state: State, event: ReplicaJoined, now: float) -> list[Effect]:
     replica = Replica(
         name, event.incarnation, event.slots, event.block_size, event.max_model_len, heard_at=now, model=event.model
     )
+    pool = state.pools[event.model]
+    replica.lags = loaded.version != pool.weights.current.version
     state.replicas[name] = replica
-    state.pools[event.model].add(replica)
+    pool.add(replica)
     # What it may still have of an earlier coordinator is nobody's any more.
     effects += [StopBranch(name, event.incarnation, grant) for grant in sorted(event.live_grants)]
-    return effects + [ForgetTree(name, event.incarnation, tree_id) for tree_id in sorted(event.kept_trees)]
+    effects += [ForgetTree(name, event.incarnation, tree_id) for tree_id in sorted(event.kept_trees)]
+    return effects + publication.joined(state, replica, loaded)
 
 
 def _reconcile(state: State, replica: Replica, event: ReplicaJoined) -> list[Effect]:
@@ -75,6 +81,7 @@ def _check_alike(state: State, event: ReplicaJoined) -> None:
                 f"replica {other.replica_id} has {other.block_size} and {other.max_model_len}; they must be equal"
                 f"{'' if other.model == event.model else ' in context'}"
             )
+    publication.check_holds(pool, name, Weights(event.weight_version, "", event.weight_digest))
     known = state.replicas.get(name)
     if known is not None and known.incarnation == event.incarnation and known.model != event.model:
         raise InvalidInput(f"replica {name} incarnation {event.incarnation} was in pool '{known.model}' before")
@@ -112,7 +119,16 @@ def lose(state: State, event: ReplicaLost) -> list[Effect]:
     if guilty is not None and guilty.tree_id in state.trees:
         effects += _condemn(state, guilty, pool.quarantine.losses[guilty.tree_id], event.cause)
     requeue(state, replica.queue)
-    return effects
+    return effects + publication.gone(state, pool)
+
+
+def take_weights(state: State, event: WeightsReported) -> list[Effect]:
+    """A replica answers an order about weights. StaleFenced: an older incarnation's answer changes nothing."""
+    replica = state.replicas.get(event.replica_id)
+    if replica is None or replica.incarnation != event.incarnation:
+        return []
+    effects, why = publication.take(state, replica, event)
+    return effects + lose(state, ReplicaLost(event.replica_id, event.incarnation, why)) if why else effects
 
 
 def _condemn(state: State, live: LiveTree, losses: int, cause: str) -> list[Effect]:
@@ -124,8 +140,10 @@ def _condemn(state: State, live: LiveTree, losses: int, cause: str) -> list[Effe
 
 
 def expire(state: State, now: float) -> list[Effect]:
-    """Lose the replicas that were silent for longer than their lease."""
-    effects: list[Effect] = []
+    """Lose the replicas that were silent for longer than their lease, or do not come to the weights in force."""
+    effects, losses = publication.overdue(state)
+    for replica, cause in losses:
+        effects += lose(state, ReplicaLost(replica.replica_id, replica.incarnation, cause))
     for replica in list(state.replicas.values()):
         silent_s = now - replica.heard_at
         if silent_s > state.settings.lease_s:

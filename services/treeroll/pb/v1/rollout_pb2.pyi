@@ -390,6 +390,84 @@ class GetTreeRequest(_message.Message):
     tree_id: str
     def __init__(self, tree_id: _Optional[str] = ...) -> None: ...
 
+class PublishWeightsRequest(_message.Message):
+    __slots__ = ("pool", "version", "path", "digest")
+    POOL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    pool: str
+    version: int
+    path: str
+    digest: str
+    def __init__(self, pool: _Optional[str] = ..., version: _Optional[int] = ..., path: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class GetWeightsRequest(_message.Message):
+    __slots__ = ("pool", "settled_version", "wait_s")
+    POOL_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    WAIT_S_FIELD_NUMBER: _ClassVar[int]
+    pool: str
+    settled_version: int
+    wait_s: float
+    def __init__(self, pool: _Optional[str] = ..., settled_version: _Optional[int] = ..., wait_s: _Optional[float] = ...) -> None: ...
+
+class PublishedWeights(_message.Message):
+    __slots__ = ("version", "path", "digest", "phase", "published_at", "seconds", "error")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHED_AT_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    path: str
+    digest: str
+    phase: str
+    published_at: float
+    seconds: float
+    error: str
+    def __init__(self, version: _Optional[int] = ..., path: _Optional[str] = ..., digest: _Optional[str] = ..., phase: _Optional[str] = ..., published_at: _Optional[float] = ..., seconds: _Optional[float] = ..., error: _Optional[str] = ...) -> None: ...
+
+class ReplicaWeights(_message.Message):
+    __slots__ = ("replica_id", "version", "digest", "state", "since", "seconds", "error")
+    REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    replica_id: str
+    version: int
+    digest: str
+    state: str
+    since: float
+    seconds: float
+    error: str
+    def __init__(self, replica_id: _Optional[str] = ..., version: _Optional[int] = ..., digest: _Optional[str] = ..., state: _Optional[str] = ..., since: _Optional[float] = ..., seconds: _Optional[float] = ..., error: _Optional[str] = ...) -> None: ...
+
+class WeightsStatus(_message.Message):
+    __slots__ = ("pool", "version", "path", "digest", "publication", "replicas", "history", "in_use")
+    POOL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PUBLICATION_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    IN_USE_FIELD_NUMBER: _ClassVar[int]
+    pool: str
+    version: int
+    path: str
+    digest: str
+    publication: PublishedWeights
+    replicas: _containers.RepeatedCompositeFieldContainer[ReplicaWeights]
+    history: _containers.RepeatedCompositeFieldContainer[PublishedWeights]
+    in_use: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, pool: _Optional[str] = ..., version: _Optional[int] = ..., path: _Optional[str] = ..., digest: _Optional[str] = ..., publication: _Optional[_Union[PublishedWeights, _Mapping]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaWeights, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[PublishedWeights, _Mapping]]] = ..., in_use: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class AuditRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

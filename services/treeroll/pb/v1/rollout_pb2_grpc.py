@@ -101,6 +101,16 @@ class RolloutsStub:
                 request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.GetTreeRequest.SerializeToString,
                 response_deserializer=treeroll_dot_pb_dot_v1_dot_common__pb2.Tree.FromString,
                 _registered_method=True)
+        self.PublishWeights = channel.unary_unary(
+                '/treeroll.v1.Rollouts/PublishWeights',
+                request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.PublishWeightsRequest.SerializeToString,
+                response_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.WeightsStatus.FromString,
+                _registered_method=True)
+        self.GetWeights = channel.unary_unary(
+                '/treeroll.v1.Rollouts/GetWeights',
+                request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.GetWeightsRequest.SerializeToString,
+                response_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.WeightsStatus.FromString,
+                _registered_method=True)
         self.Audit = channel.unary_unary(
                 '/treeroll.v1.Rollouts/Audit',
                 request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.AuditRequest.SerializeToString,
@@ -220,6 +230,23 @@ class RolloutsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PublishWeights(self, request, context):
+        """Gives a pool new weights. Durable when this returns; replicas then stage them while they decode, and once all have, they come
+        into force for the whole pool (GetWeights says how far that is). The current version again, or the one on its way, with equal
+        content is a no-op, with other content ALREADY_EXISTS. FAILED_PRECONDITION for a version that is not above the current one
+        (VersionTooOld) and while another is on its way (PublicationBusy), NOT_FOUND for an unknown pool.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetWeights(self, request, context):
+        """What a pool's replicas hold, and what became of each version. Waits up to wait_s while `settled_version` is on its way.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Audit(self, request, context):
         """Checks the named invariants on the live store.
         """
@@ -308,6 +335,16 @@ def add_RolloutsServicer_to_server(servicer, server):
                     servicer.GetTree,
                     request_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.GetTreeRequest.FromString,
                     response_serializer=treeroll_dot_pb_dot_v1_dot_common__pb2.Tree.SerializeToString,
+            ),
+            'PublishWeights': grpc.unary_unary_rpc_method_handler(
+                    servicer.PublishWeights,
+                    request_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.PublishWeightsRequest.FromString,
+                    response_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.WeightsStatus.SerializeToString,
+            ),
+            'GetWeights': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWeights,
+                    request_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.GetWeightsRequest.FromString,
+                    response_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.WeightsStatus.SerializeToString,
             ),
             'Audit': grpc.unary_unary_rpc_method_handler(
                     servicer.Audit,
@@ -677,6 +714,60 @@ class Rollouts:
             '/treeroll.v1.Rollouts/GetTree',
             treeroll_dot_pb_dot_v1_dot_rollout__pb2.GetTreeRequest.SerializeToString,
             treeroll_dot_pb_dot_v1_dot_common__pb2.Tree.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PublishWeights(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treeroll.v1.Rollouts/PublishWeights',
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.PublishWeightsRequest.SerializeToString,
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.WeightsStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWeights(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treeroll.v1.Rollouts/GetWeights',
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.GetWeightsRequest.SerializeToString,
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.WeightsStatus.FromString,
             options,
             channel_credentials,
             insecure,
