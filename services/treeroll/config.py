@@ -108,6 +108,13 @@ class RunConfig(Config):
     on_update: Literal["continue", "recompute", "stop", "finish_first"] = "continue"
     """What growing trees do when weights are published: go on; go on with their KV computed again; end; or grow to
     their end before the weights come. docs/weights.md says what each is worth."""
+    max_staleness: int | None = Field(default=None, ge=0, lt=2**31)
+    """Most versions that a tree may be behind the weights in force when it is delivered; None: no bound."""
+    staleness_by: Literal["oldest", "newest"] = "oldest"
+    """Which of its trained tokens says how far a tree is behind."""
+    when_stale: Literal["withhold", "mark"] = "withhold"
+    """A tree beyond max_staleness is delivered without its samples, as a failure; or as it is, for `Sample.staleness`
+    says it."""
     budget_tokens: Amount | None = None
     """Tokens the whole run may generate; None: no limit. Short for budget.tokens."""
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
@@ -143,6 +150,8 @@ class RunConfig(Config):
     """Which of several models grows each task's tree: `name` and parameters; empty: `model`."""
     history_decay: float = Field(default=0.5, ge=0.0, le=1.0)
     """What a task's results still count one epoch later, for allocators and routes."""
+    history_version_decay: float = Field(default=0.99, ge=0.0, le=1.0)
+    """The same for one version of weights later."""
     history_from: str | None = None
     """Run whose tasks' results this run's allocator and route start with."""
 
@@ -165,6 +174,13 @@ class RunConfig(Config):
         if value is None:
             return ()
         return (value,) if isinstance(value, str | int) else value
+
+    @model_validator(mode="after")
+    def _staleness_has_a_bound(self) -> "RunConfig":
+        for key, default in (("staleness_by", "oldest"), ("when_stale", "withhold")):
+            if self.max_staleness is None and getattr(self, key) != default:
+                raise ValueError(f"{key} is set without max_staleness, so it says nothing")
+        return self
 
     @model_validator(mode="after")
     def _one_budget_of_tokens(self) -> "RunConfig":

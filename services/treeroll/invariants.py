@@ -21,7 +21,7 @@ class Invariant(StrEnum):
     DELIVERED_ONCE_ACKED = "DeliveredOnceAcked"
     """Every task has one terminal event, which comes to every group until that acknowledges it, and not again."""
     STALENESS_BOUND = "StalenessBound"
-    """Nothing older than the run's limit is delivered to be trained on."""
+    """Nothing older than the run's limit is delivered to be trained on; no replica works on weights not in force."""
     BOUNDED = "Bounded"
     """Queues, slots and counts stay within what they are bounded by, and are counted right."""
 

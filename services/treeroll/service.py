@@ -155,7 +155,7 @@ async def _serve_on(base: _Base, door: "Door", on_ready: Callable[[str], None], 
     scoring = Scoring(base.pool, timeouts)
     coordinator = make_coordinator(config, base.tokenizer, base.store, epoch, scoring)
     await restore(coordinator)
-    feed = Feed(base.store, partial(runs.outlook, coordinator.state))
+    feed = Feed(base.store, partial(runs.outlook, coordinator.state), partial(runs.delivery_terms, coordinator.state))
     coordinator.on_emit = feed.notify
     replicas = ReplicaPlane(coordinator, config.coordinator.heartbeat_s, base.tokenizer)
     restarts: Counter[str] = Counter()

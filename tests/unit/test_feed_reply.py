@@ -2,6 +2,7 @@
 
 from tests.unit.test_assemble import stored
 
+from treeroll.feed.freshness import Delivered
 from treeroll.feed.reply import Reply
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
@@ -12,13 +13,16 @@ from treeroll.store.base import Lease, StoredTree
 def written(*trees: StoredTree, as_stored: bool) -> tuple[Reply, api.LeaseTreesReply]:
     reply = Reply(stored=as_stored)
     for seq, tree in enumerate(trees, 1):
-        reply.add(Lease(f"lease-{seq}", f"tree-{seq}", seq, times_delivered=2), 1.5, tree)
+        samples = len(pb.Tree.FromString(tree.header).leaves)
+        delivered = Delivered(tree, samples, weight_version=7, behind=0, withheld=False)
+        reply.add(Lease(f"lease-{seq}", f"tree-{seq}", seq, times_delivered=2), 1.5, delivered)
     return reply, api.LeaseTreesReply.FromString(reply.serialised())
 
 
 def test_deliveries_read_as_they_were_added() -> None:
     _, read = written(stored(), stored(), as_stored=True)
-    head = {"deadline": 1.5, "times_delivered": 2, "samples": 3, "tree": pb.Tree.FromString(joined(stored()))}
+    tree = pb.Tree.FromString(joined(stored()))
+    head = {"deadline": 1.5, "times_delivered": 2, "samples": 3, "weight_version": 7, "tree": tree}
     expected = [
         api.Delivery(lease_id=f"lease-{seq}", tree_id=f"tree-{seq}", delivery_seq=seq, **head) for seq in (1, 2)
     ]

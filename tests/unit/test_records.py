@@ -118,7 +118,10 @@ def test_weight_versions_and_staleness() -> None:
     first, second = samples_of(tree, current_version=6)
     assert (first.min_weight_version, first.max_weight_version, first.staleness) == (3, 5, 3)
     assert (second.min_weight_version, second.max_weight_version, second.staleness) == (3, 3, 3)
+    assert (first.staleness_newest, second.staleness_newest) == (1, 3)
     assert samples_of(tree)[0].staleness is None
+    leaf.model = "another"  # whose tokens are not trained on, and whose versions are its own
+    assert samples_of(tree, current_version=6)[0].max_weight_version == 3
 
 
 def test_the_newest_version_of_a_scorer_counts() -> None:

@@ -114,7 +114,7 @@ class Service:
         timeouts: dict[str, float] = {}
         scoring = Scoring(InlineScorers(), timeouts)
         coordinator = make_coordinator(config, tokenizer, store, await store.open(), scoring)
-        feed = Feed(store, partial(runs.outlook, coordinator.state))
+        feed = Feed(store, partial(runs.outlook, coordinator.state), partial(runs.delivery_terms, coordinator.state))
         coordinator.on_emit = feed.notify
         plane = TimedPlane(coordinator, config.coordinator.heartbeat_s, tokenizer)
         rollouts = RolloutsApi(coordinator, plane, feed, tokenizer, timeouts, {}, Retention(coordinator, None))

@@ -112,7 +112,7 @@ class AsyncRun:
         config = (await self.status()).config
         if config.get("route"):
             raise InvalidInput(
-                f"run '{self.run_id}' grows trees with several models: say whose weights these are, pool="
+                f"run '{self.run_id}' grows trees with several models: say with pool= whose weights these are"
             )
         return config.get("model") or ""
 

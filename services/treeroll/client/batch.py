@@ -63,8 +63,8 @@ class BatchData:
 
     @cached_property
     def _read(self) -> list[tuple[common_pb2.Tree, list[Sample]]]:
-        trees = [delivery.tree for delivery in self._leased.deliveries if samples_in(delivery)]
-        return [(tree, samples_of(tree)) for tree in trees]
+        good = [delivery for delivery in self._leased.deliveries if samples_in(delivery)]
+        return [(one.tree, samples_of(one.tree, current_version=one.weight_version)) for one in good]
 
     @cached_property
     def trees(self) -> list[TreeRecord]:

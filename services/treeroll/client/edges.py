@@ -70,8 +70,9 @@ def _edge(sample: Sample, span: _Span, through: list[Sample], nodes: Mapping[str
     """The span of one of the samples through it; `index` and `group_size` are still the path's."""
     above = [nodes[name] for name in sample.path_node_ids[: span.first]]
     own = [nodes[name] for name in sample.path_node_ids[span.first : span.after]]
-    versions = [part.version for node in own for part in node.weight_versions]
+    versions = [part.version for node in own if node.model == sample.model for part in node.weight_versions]
     oldest = min(versions, default=sample.min_weight_version)
+    newest_version = max(versions, default=sample.max_weight_version)
     tokens = span.tokens
     own_tokens: dict[str, Any] = {name: _part(getattr(sample, name), tokens) for name in PER_TOKEN}
     return replace(
@@ -88,11 +89,16 @@ def _edge(sample: Sample, span: _Span, through: list[Sample], nodes: Mapping[str
         path_offsets=sample.path_offsets[span.first : span.after] - np.int32(tokens.start),
         path_weight=fsum(leaf.path_weight for leaf in through),
         min_weight_version=oldest,
-        max_weight_version=max(versions, default=sample.max_weight_version),
-        staleness=None if sample.staleness is None else sample.staleness + sample.min_weight_version - oldest,
+        max_weight_version=newest_version,
+        staleness=_moved(sample.staleness, sample.min_weight_version - oldest),
+        staleness_newest=_moved(sample.staleness_newest, sample.max_weight_version - newest_version),
         stop_reason=own[-1].stop_reason,
         is_truncated=own[-1].stop_reason in TRUNCATED,
     )
+
+
+def _moved(staleness: int | None, versions: int) -> int | None:
+    return None if staleness is None else staleness + versions
 
 
 def _part(values: Any, tokens: slice) -> Any:

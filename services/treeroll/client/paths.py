@@ -49,8 +49,10 @@ class Path(NamedTuple):
         return names
 
     def versions(self) -> list[int]:
-        """Weight versions along the path."""
-        return [span.version for node in self.nodes() for span in node.weight_versions]
+        """Weight versions along the path; those of its own model, if that made any of it."""
+        nodes = self.nodes()
+        own = [span.version for node in nodes if not node.HasField("model") for span in node.weight_versions]
+        return own or [span.version for node in nodes for span in node.weight_versions]
 
 
 class Segments(NamedTuple):

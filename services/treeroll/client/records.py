@@ -57,7 +57,7 @@ class TreeRecord:
     status: str
     """"complete", "partial", "failed", or what a tree that is still growing is called."""
     stop_reason: str
-    """Why branches were cut: "cancelled", "deadline", "budget" or "lost"; "" for a tree that ended by itself."""
+    """Why branches were cut: "cancelled", "deadline", "budget", "lost" or "stale"; "" if it ended by itself."""
     error: str
     """One sentence when the tree is partial or failed."""
     nodes: list[Node]

@@ -16,9 +16,9 @@ from treeroll.records.split import split_nodes
 TRUNCATED = frozenset({"length", "depth"})
 
 
-def _staleness(path: Path) -> int | None:
+def _behind(path: Path, of: Callable[[list[int]], int]) -> int | None:
     version = path.tree.version
-    return None if version is None else version - min(path.versions())
+    return None if version is None else version - of(path.versions())
 
 
 def _mask(path: Path) -> Int32:
@@ -49,7 +49,8 @@ _MADE: Mapping[str, Callable[[Path], Any]] = {
     "loss_weights": lambda path: np.ones(sum(path.lengths), np.float32),
     "min_weight_version": lambda path: min(path.versions()),
     "max_weight_version": lambda path: max(path.versions()),
-    "staleness": _staleness,
+    "staleness": lambda path: _behind(path, min),
+    "staleness_newest": lambda path: _behind(path, max),
     "is_truncated": lambda path: path.leaf().stop_reason in TRUNCATED,
     "extra": lambda path: dict(path.tree.extra),
 }
@@ -82,7 +83,7 @@ class _Source(Paths):
 def samples_of(tree: common_pb2.Tree, *, current_version: int | None = None) -> list[Sample]:
     """One sample per complete leaf, in path order; none for a failed tree. Nodes may come in any order.
 
-    `current_version` is the trainer's weight version, for `staleness`. BrokenInvariant for a tree that contradicts
+    `current_version` is the weights in force, for `staleness`. BrokenInvariant for a tree that contradicts
     itself.
     """
     if not tree.leaves:

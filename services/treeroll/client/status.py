@@ -1,7 +1,7 @@
 """Figures of a service, a run and an audit, as plain dataclasses."""
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from google.protobuf.message import Message
@@ -188,6 +188,13 @@ class RunStatus:
     """Resolved configuration."""
     expired_trees: int = 0
     """Its trees that have expired since the service started."""
+    stale_trees: int = 0
+    """Trees that were ended because their pool got other weights: by `on_update`, or as hopelessly old."""
+    staleness: dict[int, int] = field(default_factory=dict)
+    """Versions behind at the first delivery to a group -> trees, by `staleness_by`; since the service started, and
+    empty while no weights were published."""
+    withheld: int = 0
+    """Deliveries without samples since the service started, because the tree was beyond `max_staleness`."""
 
     @property
     def ended(self) -> bool:
@@ -204,6 +211,7 @@ class RunStatus:
             "caps": [Cap(**_scalars(Cap, cap)) for cap in run.caps],
             "ledger": Ledger.from_proto(run.ledger),
             "config": json.loads(run.config_json) if run.config_json else {},
+            "staleness": dict(sorted(run.staleness.items())),
         }
         return cls(**own, **_scalars(cls, run, own))
 

@@ -6,7 +6,7 @@ Everything that cannot work is refused here, before the run exists.
 from treeroll.config import RunConfig
 from treeroll.coordinator.budgets import total_tokens
 from treeroll.coordinator.records import CLIENT_SCORER
-from treeroll.core.model.history import History
+from treeroll.core.model.history import Decay, History
 from treeroll.errors import InvalidInput
 from treeroll.policies.resolve import Resolution, build_named
 from treeroll.policy.allocate import BudgetAllocator, Need
@@ -14,14 +14,15 @@ from treeroll.policy.allocate import BudgetAllocator, Need
 
 def success_history(config: RunConfig, stored: dict[str, str]) -> History:
     """What the run's allocator and route start with: their own, or that of the run it names."""
+    decay = Decay(config.history_decay, config.history_version_decay)
     if config.history_from is None:
-        return History(config.history_decay)
+        return History(decay)
     if not config.allocate and not config.route:
         raise InvalidInput(
             f"history_from is '{config.history_from}', but the run has no allocator and no route: set allocate.name or "
             "route.name"
         )
-    return History.taken_over(stored, config.history_decay, f"history_from: run '{config.history_from}'")
+    return History.taken_over(stored, decay, f"history_from: run '{config.history_from}'")
 
 
 def allocator(config: RunConfig, resolution: Resolution) -> BudgetAllocator | None:

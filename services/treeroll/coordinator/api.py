@@ -97,6 +97,8 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         record = records.run_record(self._run(run_id))
         record.drained = runs.outlook(self._coordinator.state, run_id).drained
         record.expired_trees = self._retention.expired[run_id]
+        record.staleness.update(self._feed.freshness.staleness[run_id])
+        record.withheld = self._feed.freshness.withheld[run_id]
         return record
 
     @typed

@@ -64,6 +64,7 @@ def run_record(run: Run) -> api.Run:
         engine_errors=counters.engine_errors,
         engine_error=run.engine_error,
         quarantined=run.quarantined,
+        stale_trees=counters.stale_trees,
         models=[api.ModelUse(model=name, trees=use.trees, tokens=use.tokens) for name, use in run.uses.items()],
     )
 
@@ -119,7 +120,7 @@ def root_record(task: TaskSpec) -> bytes:
 def final_header(live: LiveTree, header: pb.Tree) -> pb.Tree:
     """Header of a tree that ended, with its account and credit."""
     header.status, header.stop_reason, header.error = live.status.value, live.stop_reason, live.error
-    header.wall_s = live.ended_at - live.planted_at
+    header.wall_s, header.weight_version = live.ended_at - live.planted_at, live.weight_version
     header.most_leaves = live.run.spec.growth_of(live.task).max_leaves
     header.ledger.CopyFrom(_ledger(live.ledger))
     header.n_censored = live.n_censored

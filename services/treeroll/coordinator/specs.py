@@ -15,7 +15,7 @@ from treeroll.coordinator.models import check_branch_models, route_policy, run_m
 from treeroll.coordinator.prompts import ChatSettings, prompt_of
 from treeroll.coordinator.records import CLIENT_SCORER
 from treeroll.core.model.history import History
-from treeroll.core.model.run import RunSpec, TaskSpec
+from treeroll.core.model.run import RunSpec, StalenessBound, TaskSpec
 from treeroll.core.model.weights import OnUpdate
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import rollout_pb2 as api
@@ -108,8 +108,15 @@ def run_spec(
         branch_for=None if allocate is None else resolution.growth_of,
         history=history,
         on_update=OnUpdate(config.on_update),
+        staleness=_staleness(config),
         budget=run_budget(config, limits.max_tokens, policies.segment),
     )
+
+
+def _staleness(config: RunConfig) -> StalenessBound | None:
+    if config.max_staleness is None:
+        return None
+    return StalenessBound(config.max_staleness, config.staleness_by == "newest", config.when_stale == "withhold")
 
 
 def _sampling(config: RunConfig, limits: Limits, top_logprobs: int, vocabulary: int) -> Sampling:

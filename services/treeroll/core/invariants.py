@@ -127,7 +127,8 @@ def _of_pool(state: State, pool: Pool) -> Iterator[Finding]:
     for replica in pool.members:
         loaded, current = replica.weights.loaded.version, pool.weights.current.version
         if replica.lags is (loaded == current) or (replica.replica_id in pool.lagging and len(replica.queue)):
-            yield Invariant.STALENESS_BOUND, f"replica {replica.replica_id} has weights {loaded}, {current} are in force"
+            detail = f"replica {replica.replica_id} has weights {loaded}, {current} are in force"
+            yield Invariant.STALENESS_BOUND, detail
     for replica in replicas:
         waiting = any(entry[-1].state is BranchState.PENDING for entry in replica.queue.heap)
         if waiting and replica.free > 0 and replica.replica_id not in pool.served_next:

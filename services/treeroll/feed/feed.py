@@ -7,8 +7,9 @@ import asyncio
 from collections.abc import Callable
 
 from treeroll import clock
-from treeroll.core.model.run import Outlook
+from treeroll.core.model.run import DeliveryTerms, Outlook
 from treeroll.errors import Drained, UnknownRun
+from treeroll.feed.freshness import Freshness
 from treeroll.feed.reply import Reply
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.store.base import Lease, Store
@@ -22,8 +23,9 @@ RECHECK_S = 0.5
 class Feed:
     """Leases over one store."""
 
-    def __init__(self, store: Store, outlook: Callable[[str], Outlook]) -> None:
-        """`outlook` says of a run what may still come."""
+    def __init__(self, store: Store, outlook: Callable[[str], Outlook], terms: Callable[[str], DeliveryTerms]) -> None:
+        """`outlook` says of a run what may still come, `terms` what its trees are judged by."""
+        self.freshness = Freshness(terms)
         self._store = store
         self._outlook = outlook
         self._news: dict[str, asyncio.Event] = {}
@@ -69,15 +71,19 @@ class Feed:
 
     async def _deliver(self, request: api.LeaseTreesRequest, leases: list[Lease]) -> bytes:
         stored = await self._store.load_trees([lease.tree_id for lease in leases])
-        reply = Reply(stored=request.stored)
-        deadline = clock.wall() + request.lease_s
+        trees = []
         for lease, tree in zip(leases, stored, strict=True):
             if tree is None:
                 raise UnknownRun(f"tree {lease.tree_id} of run '{request.run_id}' is gone from the store")
+            trees.append(tree)
+        reply, deadline = Reply(stored=request.stored), clock.wall() + request.lease_s
+        judged = await self.freshness.judge(request.run_id, trees)
+        for lease, delivered in zip(leases, judged, strict=True):
             if reply.size > REPLY_BYTES:
                 await self._store.release(request.run_id, request.group, [lease.lease_id])
                 continue
-            reply.add(lease, deadline, tree)
+            reply.add(lease, deadline, delivered)
+            self.freshness.count(request.run_id, delivered, first=lease.times_delivered == 1)
         return reply.serialised()
 
     async def _exhausted(self, run_id: str, group: str) -> bool:

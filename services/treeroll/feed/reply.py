@@ -4,11 +4,11 @@ As messages they would be copied into the reply, and once more, with room that i
 serialised; that took longer than reading them.
 """
 
-from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.feed.freshness import Delivered
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.records.assemble import assemble, pieces
 from treeroll.records.wire import DELIVERY_TREE, REPLY_DELIVERIES, varint
-from treeroll.store.base import Lease, StoredTree
+from treeroll.store.base import Lease
 
 
 class Reply:
@@ -21,15 +21,17 @@ class Reply:
         self.size = 0
         """The size of the trees, in bytes."""
 
-    def add(self, lease: Lease, deadline: float, tree: StoredTree) -> None:
+    def add(self, lease: Lease, deadline: float, delivered: Delivered) -> None:
         """A leased tree; the deadline is in seconds since the epoch."""
+        tree = delivered.tree
         head = api.Delivery(
             lease_id=lease.lease_id,
             deadline=deadline,
             delivery_seq=lease.seq,
             times_delivered=lease.times_delivered,
             tree_id=lease.tree_id,
-            samples=len(pb.Tree.FromString(tree.header).leaves),
+            samples=delivered.samples,
+            weight_version=delivered.weight_version,
         ).SerializeToString()
         body = pieces(tree) if self._stored else [assemble(tree).SerializeToString()]
         size = sum(map(len, body))

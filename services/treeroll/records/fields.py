@@ -219,11 +219,13 @@ class Sample:
         proto="LeafCredit.path_weight",
     )
     loss_weights: Float32 = of_path(FLOAT32S, "Per token; 1 by default.", shape="C")
-    min_weight_version: int = of_path(INT64, "Oldest weight version on the path.")
-    max_weight_version: int = of_path(INT64, "Newest weight version on the path.")
+    min_weight_version: int = of_path(INT64, "Oldest weights that made tokens of the path, by `model`.")
+    max_weight_version: int = of_path(INT64, "Newest of those weights.")
     staleness: int | None = of_path(
-        INT64, "Trainer's version - min_weight_version; null when the trainer's version is not known."
+        INT64,
+        "Weights in force when the tree was delivered - min_weight_version; null for one that was not delivered.",
     )
+    staleness_newest: int | None = of_path(INT64, "The same by max_weight_version.")
     status: str = of_tree(STRING, 'Of the tree: "complete" or "partial".')
     stop_reason: str = of_node(STRING, 'Why the path ended: "eos", "stop", "answer", "length", "depth", ...')
     is_truncated: bool = of_path(BOOL, "Cut by a length or depth cap.")
@@ -253,7 +255,7 @@ class TreeRow:
     status: str = of_tree(STRING, '"complete", "partial" (branches were cut) or "failed" (no complete leaf).')
     stop_reason: str = of_tree(
         STRING,
-        'Why branches were cut: "cancelled", "deadline", "budget" or "lost"; empty for one that ended by itself.',
+        'Why branches were cut: "cancelled", "deadline", "budget", "lost" or "stale"; empty if it ended by itself.',
     )
     error: str = of_tree(TEXT, "Why it is partial or failed, as a sentence; else empty.")
     n_leaves: int = of_path(INT32, "Samples it has.", proto="Tree.leaves")
@@ -292,6 +294,7 @@ NOT_SHOWN = {
     "Tree.ledger": "columns of its own",
     "Tree.stop": "a setting of the run, in `TreeRecord.stop` and `run.json`",
     "Tree.stop_token_ids": "a setting of the run, in `TreeRecord.stop_token_ids` and `run.json`",
+    "Tree.weight_version": "a lower bound of what its samples say exactly, in `min_weight_version`",
     "Tree.has_cuts": "whether stored nodes are split when they are read",
     "Ledger.outstanding": "0 in a tree that has ended",
     "LeafCredit.leaf": "the leaf's number; `sample_id` names it",

@@ -11,7 +11,7 @@ are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids 
     weights                    hash    pool -> record of its weights
     expired                    hash    run id -> trees at the beginning of the run's feed that are gone
     tasks:<run>                hash    "<epoch>:<task id>" -> "<content digest> <tree id>"
-    history:<run>              hash    task id -> "<successes> <scored leaves> <epoch>", decayed counts as of that epoch
+    history:<run>              hash    task id -> "<successes> <scored leaves> <epoch> <tokens> <weights>", decayed
     tree:<tree>                hash    header: tree header; feed: its place in the run's feed, once the tree ended
     nodes:<tree>               list    node records; the element at index n is node n (0 is the root, the prompt)
     rewards:<tree>             hash    "<node>:<scorer>:<version>" -> reward record

@@ -125,7 +125,7 @@ async def local_service(
     scoring = Scoring(scorers, timeouts)
     core = make_coordinator(config, tokenizer, store, await store.open(), scoring)
     await restore(core)
-    feed = Feed(store, partial(runs.outlook, core.state))
+    feed = Feed(store, partial(runs.outlook, core.state), partial(runs.delivery_terms, core.state))
     core.on_emit = feed.notify
     plane = ReplicaPlane(core, config.coordinator.heartbeat_s, tokenizer)
     retention = Retention(core, keep_acknowledged_s)

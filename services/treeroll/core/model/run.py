@@ -27,6 +27,27 @@ class RunState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class StalenessBound:
+    """A tree may be so many versions behind at its delivery, by its oldest trained token or by its newest."""
+
+    versions: int
+    by_newest: bool = False
+    withhold: bool = True  # else trees beyond it are delivered all the same
+
+    def hopeless(self, behind: int) -> bool:
+        """Whether a growing tree can only be withheld, its oldest token being so far behind or further."""
+        return self.withhold and not self.by_newest and behind > self.versions
+
+
+class DeliveryTerms(NamedTuple):
+    """What a run's trees are judged by when they are delivered."""
+
+    versions: dict[str, int]
+    """The version in force, by pool."""
+    bound: StalenessBound | None
+
+
+@dataclass(frozen=True, slots=True)
 class RunSpec:
     """A resolved run. Equal `config_json` means an equal run."""
 
@@ -52,6 +73,7 @@ class RunSpec:
     branch_for: Callable[[int], BranchPolicy] | None = None
     history: History | None = None  # what the run starts with
     on_update: OnUpdate = OnUpdate.CONTINUE
+    staleness: StalenessBound | None = None
     # Of the policies' needs, what is asked for every segment: looked up once.
     reads_tokens: bool = field(init=False, compare=False)  # the core must look into segments for the policies
     reads_text: bool = field(init=False, compare=False)  # nodes must keep their text

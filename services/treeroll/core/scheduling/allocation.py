@@ -38,7 +38,8 @@ def record_outcome(state: State, live: LiveTree) -> tuple[str, str] | None:
         run.routing.learn(view, outcome, model)
     if threshold is None or not scored or (route is not None and route.rated not in (None, model)):
         return None
-    record = run.history.add(live.task.task_id, live.task.epoch, successes, len(scored), live.ledger.spent)
+    version = _weights_of(state, run)
+    record = run.history.add(live.task.task_id, live.task.epoch, successes, len(scored), live.ledger.spent, version)
     return live.task.task_id, record.written()
 
 
@@ -49,7 +50,7 @@ def _asked(state: State, run: Run, tasks: Sequence[TaskSpec], fresh: int) -> lis
         return list(tasks)
     if run.allocation is None:
         run.allocation = allocator.open(run.spec.seed)
-    views = [task_view(run, task) for task in tasks]
+    views = [task_view(state, run, task) for task in tasks]
     leaves = run.allocation.allocate(views, budget_view(state, run, fresh))
     if len(leaves) != len(tasks) or not all(allocator.least <= count <= allocator.most for count in leaves):
         detail = f"run {run.spec.run_id}: {len(tasks)} tasks were given {leaves[:8]} leaves"
@@ -57,10 +58,15 @@ def _asked(state: State, run: Run, tasks: Sequence[TaskSpec], fresh: int) -> lis
     return [replace(task, leaves=n, view=view) for task, n, view in zip(tasks, leaves, views, strict=True)]
 
 
-def task_view(run: Run, task: TaskSpec) -> TaskView:
+def task_view(state: State, run: Run, task: TaskSpec) -> TaskView:
     """The task as policies see it."""
-    known = run.history.of(task.task_id, task.epoch)
+    known = run.history.of(task.task_id, task.epoch, _weights_of(state, run))
     return TaskView(task.task_id, task.prompt_text, len(task.prompt_ids) // 4, *known)
+
+
+def _weights_of(state: State, run: Run) -> int:
+    """The version that histories go by: of several models, that of the one which was updated last."""
+    return max(state.pools[name].weights.current.version for name in run.spec.models)
 
 
 def _promised(state: State, run: Run) -> int:

@@ -109,10 +109,9 @@ def gone(state: State, pool: Pool) -> list[Effect]:
 def take(state: State, replica: Replica, event: WeightsReported) -> tuple[list[Effect], str]:
     """A replica answers an order. Returns also why the replica must be lost, if it must."""
     pool, holding = state.pools[replica.model], replica.weights
-    order = holding.order
-    fits = order is not None and (event.answer is WeightsAnswer.REFUSED or order.flip is _loads(event))
-    if order is None or order.weights.version != event.version or not fits:
-        return [], ""
+    order, staged = holding.order, event.answer is WeightsAnswer.STAGED
+    if order is None or order.weights.version != event.version or (order.flip and staged):
+        return [], ""  # of an earlier call, and told again since
     holding.order, holding.seconds, holding.error = None, event.seconds, event.error
     if order.void:
         return _go_on(state, pool), ""
@@ -122,17 +121,13 @@ def take(state: State, replica: Replica, event: WeightsReported) -> tuple[list[E
         holding.error = error
         return _refused(state, pool, replica, event.version, error)
     held = Weights(event.version, path, event.digest)
-    if _loads(event):
+    if not staged:
         holding.loaded, holding.since = held, state.now
         if event.version == pool.weights.current.version:
             _set_lag(state, pool, replica, False)
     else:
         holding.staged = held
     return _go_on(state, pool), ""
-
-
-def _loads(event: WeightsReported) -> bool:
-    return event.answer is WeightsAnswer.LOADED
 
 
 def _pin(pool: Pool, path: str, event: WeightsReported) -> str:
@@ -315,6 +310,10 @@ def _too_old(live: LiveTree, pool: Pool) -> str:
         return f"{arrival} and the run's on_update is stop"
     if spec.on_update is OnUpdate.FINISH_FIRST:
         return f"{arrival} before the tree had ended, and the time for that was over"
+    if live.sampled_by is not None and spec.staleness is not None and live.task.model == pool.name:
+        behind = version - live.sampled_by
+        if spec.staleness.hopeless(behind):
+            return f"{arrival}, tokens of the tree are {behind} behind, and max_staleness is {spec.staleness.versions}"
     return ""
 
 

@@ -60,7 +60,7 @@ def _asked(state: State, run: Run, task: TaskSpec) -> tuple[TaskSpec, str]:
         return task, task.model
     if run.routing is None:
         run.routing = route.open(run.spec.seed)
-    view = task_view(run, task)
+    view = task_view(state, run, task)
     models = {name: _view(state, run, name) for name in route.models}
     model = run.routing.route(view, budget_view(state, run, 1), models)
     if model not in run.uses:

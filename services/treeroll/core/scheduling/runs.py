@@ -10,7 +10,7 @@ from treeroll.core.growth.lifecycle import end_tree
 from treeroll.core.model.effects import Effect, EmitTree, PersistRun, PersistTasks, PersistTree
 from treeroll.core.model.history import History
 from treeroll.core.model.live_tree import LiveTree, TreeStatus
-from treeroll.core.model.run import ModelUse, Outlook, Run, RunSpec, RunState, TaskSpec
+from treeroll.core.model.run import DeliveryTerms, ModelUse, Outlook, Run, RunSpec, RunState, TaskSpec
 from treeroll.core.model.state import State
 from treeroll.core.scheduling.allocation import at_submission
 from treeroll.core.scheduling.fair_share import catch_up
@@ -34,6 +34,12 @@ def get(state: State, run_id: str) -> Run:
 def outlook(state: State, run_id: str) -> Outlook:
     """What to expect of a run, or UnknownRun."""
     return get(state, run_id).outlook(state.draining)
+
+
+def delivery_terms(state: State, run_id: str) -> DeliveryTerms:
+    """What trees of a run are judged by when they are delivered, or UnknownRun."""
+    versions = {name: pool.weights.current.version for name, pool in state.pools.items()}
+    return DeliveryTerms(versions, get(state, run_id).spec.staleness)
 
 
 def create(state: State, spec: RunSpec, now: float, wall: float) -> list[Effect]:

@@ -127,7 +127,14 @@ class ModelUse(_message.Message):
     def __init__(self, model: _Optional[str] = ..., trees: _Optional[int] = ..., tokens: _Optional[int] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("run_id", "config_json", "state", "submitted", "waiting", "growing", "finished", "failed", "leaves", "ledger", "wasted_tokens", "cached_tokens", "recomputed_tokens", "forks", "regrants", "lost_tokens_max", "reward_errors", "fork_recomputed_tokens", "fork_requests", "caps", "stop_reason", "stop_detail", "deadline", "models", "drained", "engine_errors", "engine_error", "quarantined", "expired_trees")
+    __slots__ = ("run_id", "config_json", "state", "submitted", "waiting", "growing", "finished", "failed", "leaves", "ledger", "wasted_tokens", "cached_tokens", "recomputed_tokens", "forks", "regrants", "lost_tokens_max", "reward_errors", "fork_recomputed_tokens", "fork_requests", "caps", "stop_reason", "stop_detail", "deadline", "models", "drained", "engine_errors", "engine_error", "quarantined", "expired_trees", "stale_trees", "staleness", "withheld")
+    class StalenessEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: int
+        value: int
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[int] = ...) -> None: ...
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     CONFIG_JSON_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -157,6 +164,9 @@ class Run(_message.Message):
     ENGINE_ERROR_FIELD_NUMBER: _ClassVar[int]
     QUARANTINED_FIELD_NUMBER: _ClassVar[int]
     EXPIRED_TREES_FIELD_NUMBER: _ClassVar[int]
+    STALE_TREES_FIELD_NUMBER: _ClassVar[int]
+    STALENESS_FIELD_NUMBER: _ClassVar[int]
+    WITHHELD_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     config_json: str
     state: str
@@ -186,7 +196,10 @@ class Run(_message.Message):
     engine_error: str
     quarantined: _containers.RepeatedScalarFieldContainer[str]
     expired_trees: int
-    def __init__(self, run_id: _Optional[str] = ..., config_json: _Optional[str] = ..., state: _Optional[str] = ..., submitted: _Optional[int] = ..., waiting: _Optional[int] = ..., growing: _Optional[int] = ..., finished: _Optional[int] = ..., failed: _Optional[int] = ..., leaves: _Optional[int] = ..., ledger: _Optional[_Union[_common_pb2.Ledger, _Mapping]] = ..., wasted_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., forks: _Optional[int] = ..., regrants: _Optional[int] = ..., lost_tokens_max: _Optional[int] = ..., reward_errors: _Optional[int] = ..., fork_recomputed_tokens: _Optional[int] = ..., fork_requests: _Optional[int] = ..., caps: _Optional[_Iterable[_Union[Cap, _Mapping]]] = ..., stop_reason: _Optional[str] = ..., stop_detail: _Optional[str] = ..., deadline: _Optional[float] = ..., models: _Optional[_Iterable[_Union[ModelUse, _Mapping]]] = ..., drained: _Optional[bool] = ..., engine_errors: _Optional[int] = ..., engine_error: _Optional[str] = ..., quarantined: _Optional[_Iterable[str]] = ..., expired_trees: _Optional[int] = ...) -> None: ...
+    stale_trees: int
+    staleness: _containers.ScalarMap[int, int]
+    withheld: int
+    def __init__(self, run_id: _Optional[str] = ..., config_json: _Optional[str] = ..., state: _Optional[str] = ..., submitted: _Optional[int] = ..., waiting: _Optional[int] = ..., growing: _Optional[int] = ..., finished: _Optional[int] = ..., failed: _Optional[int] = ..., leaves: _Optional[int] = ..., ledger: _Optional[_Union[_common_pb2.Ledger, _Mapping]] = ..., wasted_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., forks: _Optional[int] = ..., regrants: _Optional[int] = ..., lost_tokens_max: _Optional[int] = ..., reward_errors: _Optional[int] = ..., fork_recomputed_tokens: _Optional[int] = ..., fork_requests: _Optional[int] = ..., caps: _Optional[_Iterable[_Union[Cap, _Mapping]]] = ..., stop_reason: _Optional[str] = ..., stop_detail: _Optional[str] = ..., deadline: _Optional[float] = ..., models: _Optional[_Iterable[_Union[ModelUse, _Mapping]]] = ..., drained: _Optional[bool] = ..., engine_errors: _Optional[int] = ..., engine_error: _Optional[str] = ..., quarantined: _Optional[_Iterable[str]] = ..., expired_trees: _Optional[int] = ..., stale_trees: _Optional[int] = ..., staleness: _Optional[_Mapping[int, int]] = ..., withheld: _Optional[int] = ...) -> None: ...
 
 class GetRunRequest(_message.Message):
     __slots__ = ("run_id",)
@@ -289,7 +302,7 @@ class LeaseTreesRequest(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., consumer: _Optional[str] = ..., max_trees: _Optional[int] = ..., lease_s: _Optional[float] = ..., wait_s: _Optional[float] = ..., stored: _Optional[bool] = ...) -> None: ...
 
 class Delivery(_message.Message):
-    __slots__ = ("lease_id", "deadline", "delivery_seq", "times_delivered", "tree", "tree_id", "samples")
+    __slots__ = ("lease_id", "deadline", "delivery_seq", "times_delivered", "tree", "tree_id", "samples", "weight_version")
     LEASE_ID_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_FIELD_NUMBER: _ClassVar[int]
     DELIVERY_SEQ_FIELD_NUMBER: _ClassVar[int]
@@ -297,6 +310,7 @@ class Delivery(_message.Message):
     TREE_FIELD_NUMBER: _ClassVar[int]
     TREE_ID_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_VERSION_FIELD_NUMBER: _ClassVar[int]
     lease_id: str
     deadline: float
     delivery_seq: int
@@ -304,7 +318,8 @@ class Delivery(_message.Message):
     tree: _common_pb2.Tree
     tree_id: str
     samples: int
-    def __init__(self, lease_id: _Optional[str] = ..., deadline: _Optional[float] = ..., delivery_seq: _Optional[int] = ..., times_delivered: _Optional[int] = ..., tree: _Optional[_Union[_common_pb2.Tree, _Mapping]] = ..., tree_id: _Optional[str] = ..., samples: _Optional[int] = ...) -> None: ...
+    weight_version: int
+    def __init__(self, lease_id: _Optional[str] = ..., deadline: _Optional[float] = ..., delivery_seq: _Optional[int] = ..., times_delivered: _Optional[int] = ..., tree: _Optional[_Union[_common_pb2.Tree, _Mapping]] = ..., tree_id: _Optional[str] = ..., samples: _Optional[int] = ..., weight_version: _Optional[int] = ...) -> None: ...
 
 class LeaseTreesReply(_message.Message):
     __slots__ = ("deliveries", "exhausted")

@@ -1,0 +1,82 @@
+"""How far trees are behind the weights in force when they are delivered, and which of them are withheld for it."""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from treeroll.core.model.run import DeliveryTerms
+from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.records.assemble import assemble
+from treeroll.store.base import StoredTree
+
+
+class Delivered(NamedTuple):
+    """A tree as it is delivered."""
+
+    tree: StoredTree
+    samples: int
+    weight_version: int
+    """In force in its pool."""
+    behind: int | None
+    """By how many versions; None if it has no samples of its own."""
+    withheld: bool
+
+
+class Freshness:
+    """Judges trees. Only those that may be behind are read, and elsewhere than on the event loop."""
+
+    def __init__(self, terms: Callable[[str], DeliveryTerms]) -> None:
+        self._terms = terms
+        self.staleness: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        """Of each run, first deliveries by how many versions their trees were behind."""
+        self.withheld: Counter[str] = Counter()
+        """Of each run, deliveries without samples, for their trees were too old."""
+
+    async def judge(self, run_id: str, trees: Sequence[StoredTree]) -> list[Delivered]:
+        """Each tree as it is to be delivered now."""
+        terms = self._terms(run_id)
+        heads = [pb.Tree.FromString(tree.header) for tree in trees]
+        if all(head.weight_version >= terms.versions[head.model] or not head.leaves for head in heads):
+            return [_fresh(tree, head, terms) for tree, head in zip(trees, heads, strict=True)]
+        return await asyncio.to_thread(
+            lambda: [_judged(tree, head, terms) for tree, head in zip(trees, heads, strict=True)]
+        )
+
+    def count(self, run_id: str, delivered: Delivered, *, first: bool) -> None:
+        """The tree is in a reply; `first`: its group had not had it before."""
+        if delivered.withheld:
+            self.withheld[run_id] += 1
+        elif first and delivered.behind is not None and delivered.weight_version:
+            self.staleness[run_id][delivered.behind] += 1
+
+
+def _fresh(tree: StoredTree, head: pb.Tree, terms: DeliveryTerms) -> Delivered:
+    """A tree that started under the weights in force, so that all of its tokens are of these."""
+    samples = len(head.leaves)
+    return Delivered(tree, samples, terms.versions[head.model], 0 if samples else None, withheld=False)
+
+
+def _judged(tree: StoredTree, head: pb.Tree, terms: DeliveryTerms) -> Delivered:
+    current, bound = terms.versions[head.model], terms.bound
+    if not head.leaves or head.weight_version >= current:
+        return _fresh(tree, head, terms)
+    versions = trained_versions(assemble(tree))
+    newest = bound is not None and bound.by_newest
+    behind = current - (max if newest else min)(versions, default=current)
+    if bound is None or not bound.withhold or behind <= bound.versions:
+        return Delivered(tree, len(head.leaves), current, behind, withheld=False)
+    token = "newest" if newest else "oldest"
+    head.error = (
+        f"withheld: its {token} token is of weights version {current - behind}, {behind} behind version {current}, and "
+        f"max_staleness is {bound.versions}"
+    )
+    head.status, head.stop_reason, head.n_scored = "failed", "stale", 0
+    del head.leaves[:]
+    return Delivered(StoredTree(head.SerializeToString(), tree.nodes[:1], {}), 0, current, behind, withheld=True)
+
+
+def trained_versions(tree: pb.Tree) -> set[int]:
+    """Weight versions of an assembled tree's tokens that are in samples, and made by the tree's own model."""
+    trained = (node for node in tree.nodes if node.n_leaves and not node.HasField("model"))
+    return {span.version for node in trained for span in node.weight_versions}
