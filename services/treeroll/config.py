@@ -148,6 +148,10 @@ class RunConfig(Config):
     """How leaves are shared out over tasks: `name` and parameters; empty: every task gets `leaves`."""
     route: dict[str, Any] = Field(default_factory=dict)
     """Which of several models grows each task's tree: `name` and parameters; empty: `model`."""
+    ahead: int | None = Field(default=None, ge=1, le=MAX_AMOUNT)
+    """Most trees that grow, or that the slowest consumer group has not acknowledged; None: growth waits for nobody."""
+    group_idle_s: float = Field(default=600.0, ge=1.0, le=1e9)
+    """Seconds without a word of a group after which `ahead` does not wait for it any more."""
     history_decay: float = Field(default=0.5, ge=0.0, le=1.0)
     """What a task's results still count one epoch later, for allocators and routes."""
     history_version_decay: float = Field(default=0.99, ge=0.0, le=1.0)

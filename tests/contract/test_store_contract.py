@@ -10,7 +10,7 @@ from redis import Redis
 from tests.support.eventually import eventually
 
 from treeroll.errors import BrokenInvariant, InvalidInput, StaleEpoch, StoreError
-from treeroll.store.base import Commit, GroupState, Lease, Store, StoredTree
+from treeroll.store.base import Commit, GroupState, Lease, Store, StoredTree, Unacknowledged
 from treeroll.store.embedded import EmbeddedRedis
 from treeroll.store.memory import MemoryStore
 from treeroll.store.redis import RedisStore
@@ -323,6 +323,17 @@ async def test_groups_do_not_see_each_other(owner: Owner) -> None:
     assert await owner.store.group_state("run", "two") == GroupState(0, 1, 1)
     assert await owner.store.group_state("run", "none") == GroupState(0, 0, 2)
     assert sorted(await owner.store.group_names("run")) == ["one", "two"]
+
+
+async def test_what_a_group_owes_an_acknowledgement_for_is_told_entry_by_entry(owner: Owner) -> None:
+    await owner.feed("a", "b", "c", "d")
+    assert await owner.store.unacknowledged("run", "g") == Unacknowledged(0, [])
+    first = await owner.store.lease("run", "g", "c", 3, LONG_S)
+    assert await owner.store.unacknowledged("run", "g") == Unacknowledged(3, [1, 2, 3])
+    await owner.store.ack("run", "g", ids(first)[1:2])
+    await owner.store.release("run", "g", ids(first)[2:])
+    assert await owner.store.unacknowledged("run", "g") == Unacknowledged(3, [1, 3])
+    assert await owner.store.unacknowledged("run", "other") == Unacknowledged(0, [])
 
 
 async def test_runs_have_feeds_of_their_own(owner: Owner) -> None:

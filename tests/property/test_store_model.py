@@ -136,6 +136,7 @@ async def read_all(store: Store) -> Any:
         [(await store.settled(run), await store.expired(run)) for run in runs],
         [sorted(await store.group_names(run)) for run in runs],
         [await store.group_state(run, group) for run in runs for group in ("g", "h")],
+        [await store.unacknowledged(run, group) for run in runs for group in ("g", "h")],
         await store.load_trees(["a", "b", "c", "d", "e", "none"]),
     )
 

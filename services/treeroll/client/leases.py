@@ -32,8 +32,11 @@ class Leases:
         self._settling: set[str] = set()  # being acknowledged
         self._renewal: asyncio.Task[None] | None = None
 
-    async def take(self, count: int, wait_s: float) -> rollout_pb2.LeaseTreesReply:
-        """Lease up to `count` trees, waiting up to wait_s for the first one."""
+    async def take(self, count: int, wait_s: float, batch_trees: int = 0) -> rollout_pb2.LeaseTreesReply:
+        """Lease up to `count` trees, waiting up to wait_s for the first one.
+
+        `batch_trees`: those that are gathered before any is acknowledged. InvalidInput if the run cannot have so many.
+        """
         request = rollout_pb2.LeaseTreesRequest(
             run_id=self._run_id,
             group=self._group,
@@ -42,6 +45,7 @@ class Leases:
             lease_s=self._lease_s,
             wait_s=wait_s,
             stored=True,
+            batch_trees=batch_trees,
         )
         self._unanswered += 1
         try:

@@ -150,6 +150,7 @@ class Stream:
         """Trees for one batch by tree id: one that comes again while we wait replaces its first, expired, delivery."""
         clock = asyncio.get_running_loop().time
         give_up = None if self._options.max_wait_s is None else clock() + self._options.max_wait_s
+        needed = self._options.trees if give_up is None else 0  # at once, before any is acknowledged
         prefetched = await self._prefetch.take(self._options.trees)
         held = {tree_id_of(delivery): delivery for delivery in prefetched}
         while (missing := self._missing(held)) > 0:
@@ -157,7 +158,7 @@ class Stream:
             ended = bool(held) and await self._came_to_an_end()
             late = bool(held) and give_up is not None and clock() >= give_up
             wait_s = self._wait_s(ended or late, bool(held), give_up)
-            reply = await self._leases.take(min(missing, self._fetch_size.trees), wait_s)
+            reply = await self._leases.take(min(missing, self._fetch_size.trees), wait_s, needed)
             self._fetch_size.weigh(reply.deliveries)
             held.update((tree_id_of(delivery), delivery) for delivery in reply.deliveries)
             if reply.exhausted or ((ended or late) and not reply.deliveries):

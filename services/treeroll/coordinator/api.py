@@ -15,6 +15,7 @@ from treeroll.coordinator import records
 from treeroll.coordinator.allocation import success_history
 from treeroll.coordinator.audit import audit
 from treeroll.coordinator.budgets import check_deadline
+from treeroll.coordinator.delivery import Pacing
 from treeroll.coordinator.fitness import unfit_tasks
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.prompts import ChatSettings, with_chat_date
@@ -89,6 +90,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         self._retention = retention
         self._rewards = RewardReports(coordinator, self._run, retention.turn)
         self._weights = Publications(coordinator, keep_weights)
+        self._pacing = Pacing(coordinator)
 
     def _run(self, run_id: str) -> Run:
         return runs.get(self._coordinator.state, run_id)
@@ -181,6 +183,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
     async def LeaseTrees(self, request: api.LeaseTreesRequest, context: Any) -> bytes:
         self._run(request.run_id)
         check_lease(request)
+        await self._pacing.heard(request.run_id, request.group, request.batch_trees)
         return await self._feed.lease(request)
 
     @typed
@@ -189,12 +192,14 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         check_lease_s(request.lease_s)
         ids = list(request.lease_ids)
         lost = await self._coordinator.store.renew(request.run_id, request.group, ids, request.lease_s)
+        await self._pacing.heard(request.run_id, request.group)
         return api.LeasesReply(lost=lost)
 
     @typed
     async def AckTrees(self, request: api.AckTreesRequest, context: Any) -> api.LeasesReply:
         self._run(request.run_id)
         lost = await self._coordinator.store.ack(request.run_id, request.group, list(request.lease_ids))
+        await self._pacing.heard(request.run_id, request.group)
         self._feed.notify(request.run_id)
         return api.LeasesReply(lost=lost)
 

@@ -11,6 +11,7 @@ import numpy as np
 from treeroll.config import RunConfig, parse
 from treeroll.coordinator.allocation import allocator
 from treeroll.coordinator.budgets import run_budget, total_tokens
+from treeroll.coordinator.delivery import delivery_rules
 from treeroll.coordinator.models import check_branch_models, route_policy, run_models
 from treeroll.coordinator.prompts import ChatSettings, prompt_of
 from treeroll.coordinator.records import CLIENT_SCORER
@@ -110,6 +111,7 @@ def run_spec(
         on_update=OnUpdate(config.on_update),
         staleness=_staleness(config),
         budget=run_budget(config, limits.max_tokens, policies.segment),
+        delivery=delivery_rules(config),
     )
 
 

@@ -6,6 +6,7 @@ from treeroll.core.model.events import (
     AlarmRang,
     Drained,
     Event,
+    GroupHeard,
     LeafScored,
     PathJudged,
     ReplicaHeard,
@@ -18,12 +19,13 @@ from treeroll.core.model.events import (
     SegmentReported,
     TasksSubmitted,
     Ticked,
+    TreesAsked,
     Undrained,
     WeightsPublished,
     WeightsReported,
 )
 from treeroll.core.model.state import State
-from treeroll.core.scheduling import publication, replicas, runs
+from treeroll.core.scheduling import consumers, publication, replicas, runs
 from treeroll.core.scheduling.assign import assign
 
 
@@ -73,6 +75,12 @@ def apply(state: State, event: Event, now: float) -> list[Effect]:
             return runs.cancel(state, event.run_id)
         case RunDeleted():
             return runs.delete(state, event.run_id)
+        case GroupHeard():
+            consumers.heard(state, event)
+            return []
+        case TreesAsked():
+            consumers.ask(state, event)
+            return []
         case AlarmRang():
             return []
         case Drained():
@@ -93,4 +101,6 @@ def alarm(state: State) -> float | None:
         times.append(state.ends[0][0])
     if state.timeouts:
         times.append(state.timeouts[0][0])
+    if state.idles:
+        times.append(state.idles[0][0])
     return min(times, default=None)

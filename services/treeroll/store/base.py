@@ -71,6 +71,14 @@ class GroupState:
     waiting: int
 
 
+@dataclass(slots=True)
+class Unacknowledged:
+    """What a consumer group has been given and still owes an acknowledgement for."""
+
+    delivered: int  # entries at the beginning of the feed that were handed out at least once
+    pending: list[int]  # the seqs of these that are not acknowledged, ascending
+
+
 def late_group(run_id: str, group: str, expired: int) -> InvalidInput:
     """The error for a group that would begin after trees have expired."""
     return InvalidInput(
@@ -169,6 +177,10 @@ class Store(Protocol):
 
     async def group_state(self, run_id: str, group: str) -> GroupState:
         """Counts of a group (all waiting if the group does not exist)."""
+        ...
+
+    async def unacknowledged(self, run_id: str, group: str) -> Unacknowledged:
+        """Which entries a group has not acknowledged, beside those it was never given (nothing for no group)."""
         ...
 
     async def settled(self, run_id: str) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from treeroll.errors import StaleEpoch, StoreError
-from treeroll.store.base import Commit, GroupState, Lease, StoredTree, late_group, missing_node
+from treeroll.store.base import Commit, GroupState, Lease, StoredTree, Unacknowledged, late_group, missing_node
 from treeroll.store.commit_args import consecutive, hole
 from treeroll.store.memory_group import MemoryGroup
 
@@ -157,6 +157,10 @@ class MemoryStore:
 
     async def group_state(self, run_id: str, group: str) -> GroupState:
         return self._group(run_id, group).state(len(self._feeds.get(run_id, [])), self._clock())
+
+    async def unacknowledged(self, run_id: str, group: str) -> Unacknowledged:
+        state = self._group(run_id, group)
+        return Unacknowledged(state.delivered, sorted(state.lent))
 
     async def settled(self, run_id: str) -> int:
         return min((group.settled() for group in self._groups.get(run_id, {}).values()), default=0)

@@ -10,7 +10,7 @@ from redis.exceptions import NoScriptError
 
 from treeroll.errors import StaleEpoch, StoreError
 from treeroll.store import keys, lease_id
-from treeroll.store.base import Commit, GroupState, Lease, StoredTree, late_group, missing_node
+from treeroll.store.base import Commit, GroupState, Lease, StoredTree, Unacknowledged, late_group, missing_node
 from treeroll.store.commit_args import commit_args, hole
 from treeroll.store.redis_connection import Arg, Command, ask, connect, store_errors
 from treeroll.store.redis_settings import check_durability, check_server
@@ -194,6 +194,10 @@ class RedisStore:
         where = [keys.FEEDS, keys.feed(run_id), keys.leases(run_id, group)]
         entries, delivered, pending, expired = await self._script("state", where, [run_id, group])
         return GroupState(delivered - pending, pending - expired, entries - delivered + expired)
+
+    async def unacknowledged(self, run_id: str, group: str) -> Unacknowledged:
+        delivered, *pending = await self._script("unacknowledged", [keys.feed(run_id)], [group])
+        return Unacknowledged(delivered, pending)
 
     # What goes
 

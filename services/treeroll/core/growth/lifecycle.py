@@ -1,23 +1,21 @@
 """One tree's life: segments become nodes, policies answer, branches end, and at last the tree does."""
 
 from treeroll.core.growth.expand import resume
+from treeroll.core.growth.leaving import finish
 from treeroll.core.growth.segment import INNER, add_node, check_boundary, read_tokens
 from treeroll.core.growth.timeouts import await_others, decide
 from treeroll.core.model.branch import Branch, BranchEvent, BranchState
 from treeroll.core.model.budget import STOP_LAG_TOKENS
 from treeroll.core.model.effects import (
     Effect,
-    EmitTree,
-    ForgetTree,
     JudgePath,
     PersistNode,
     PersistReward,
-    PersistTree,
     ScoreLeaf,
     StopBranch,
 )
 from treeroll.core.model.events import EndKind, LeafScored, PathJudged, SegmentReported
-from treeroll.core.model.live_tree import LiveTree, TreeStatus
+from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.state import State
 from treeroll.errors import BrokenInvariant
 from treeroll.invariants import Invariant
@@ -237,48 +235,8 @@ def settle_tree(state: State, live: LiveTree) -> list[Effect]:
             close_held(live)
             live.grown = True
     if live.grown and live.scored:
-        return _finish(state, live)
+        return finish(state, live)
     return []
-
-
-def _finish(state: State, live: LiveTree) -> list[Effect]:
-    run = live.run
-    if not live.tree.leaves:
-        live.status = TreeStatus.FAILED
-        without_room = live.n_censored and len(live.tree.nodes) == 1
-        why = "no path had room for a token" if without_room else "no path reached a complete leaf"
-        live.error = live.error or why
-        run.failed += 1
-    else:
-        live.status = TreeStatus.PARTIAL if live.stop_reason else TreeStatus.COMPLETE
-        run.finished += 1
-    # Paths that end at a pruned node are reported tokens in no sample, as far as no sample shares them.
-    run.counters.wasted_tokens += unsampled_tokens(live)
-    run.growing -= 1
-    state.pools[live.task.model].trees -= 1
-    del state.trees[live.tree_id]
-    live.ended_at = state.now
-    state.ended.append(live)
-    return [PersistTree(live), EmitTree(live), *(ForgetTree(*replica, live.tree_id) for replica in live.served)]
-
-
-def unsampled_tokens(live: LiveTree) -> int:
-    """Tokens that lie on no path to a leaf."""
-    nodes = live.tree.nodes
-    sampled = {0: nodes[0].n_tokens}  # node -> its tokens on such paths
-    for leaf in live.tree.leaves:
-        number, kept = leaf, nodes[leaf].n_tokens
-        while (known := sampled.get(number, 0)) < kept:
-            sampled[number] = kept
-            node = nodes[number]
-            if known:
-                break
-            number, kept = node.parent, node.token_start - nodes[node.parent].token_start
-    wasted = 0
-    for node in nodes:
-        if (kept := sampled.get(node.number, 0)) < node.n_tokens:
-            wasted += len(node.own[max(0, kept - node.own.start) :])
-    return wasted
 
 
 def score_leaf(state: State, event: LeafScored) -> list[Effect]:

@@ -51,6 +51,24 @@ class RunCancelled:
 
 
 @dataclass(slots=True)
+class GroupHeard:
+    """A consumer group asked, renewed or acknowledged: how far it has come in the run's feed, see `Standing`."""
+
+    run_id: str
+    group: str
+    delivered: int
+    pending: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class TreesAsked:
+    """Somebody waits for these trees of the run by name. Those that are none of it, or have ended, are no error."""
+
+    run_id: str
+    tree_ids: list[str]
+
+
+@dataclass(slots=True)
 class RunDeleted:
     """Forget a run that has ended."""
 
@@ -191,6 +209,8 @@ Event = (
     | RunClosed
     | RunCancelled
     | RunDeleted
+    | GroupHeard
+    | TreesAsked
     | ReplicaJoined
     | ReplicaHeard
     | ReplicaLost

@@ -63,6 +63,7 @@ class LiveTree:
     lost_tokens_max: int = 0
     abstained: set[int] = field(default_factory=set)  # leaves of which the scorer says nothing
     grown: bool = False  # no branch will start any more
+    placed: bool = False  # it holds one of its run's places, see `Pace`
     # The growth, if its held paths wait for so long only; until when they do (on the clock of `now`); a timer is set.
     timed_growth: HasTimeout | None = None
     times_out_at: float | None = None

@@ -1,14 +1,17 @@
 """Runs: a client's configured stream of work, its tasks and its account."""
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 
 from treeroll.core.model.budget import NO_BUDGET, Budget
+from treeroll.core.model.delivery import AS_THEY_COME, DeliveryRules
 from treeroll.core.model.history import History
 from treeroll.core.model.ledger import Ledger
+from treeroll.core.model.pace import Pace
 from treeroll.core.model.token_bucket import Bucket
 from treeroll.core.model.tree_costs import TreeCosts
 from treeroll.core.model.weights import OnUpdate
@@ -74,6 +77,7 @@ class RunSpec:
     history: History | None = None  # what the run starts with
     on_update: OnUpdate = OnUpdate.CONTINUE
     staleness: StalenessBound | None = None
+    delivery: DeliveryRules = AS_THEY_COME
     # Of the policies' needs, what is asked for every segment: looked up once.
     reads_tokens: bool = field(init=False, compare=False)  # the core must look into segments for the policies
     reads_text: bool = field(init=False, compare=False)  # nodes must keep their text
@@ -126,36 +130,82 @@ class TaskSpec:
         return f"{self.epoch}:{self.task_id}"
 
 
+# Tasks in order, by the id of the tree that they will become.
+Queue = OrderedDict[str, TaskSpec]
+
+
 @dataclass(slots=True)
 class Waiting:
-    """Tasks in order. A route has sent some of them to a model: they wait for it, the others for whoever asks first."""
+    """Tasks without a tree yet. Those that somebody asked for by name come first.
 
-    open: deque[TaskSpec] = field(default_factory=deque)
-    sent: dict[str, deque[TaskSpec]] = field(default_factory=dict)
+    A route has sent some of the tasks to a model: they wait for it, the others for whoever has room first.
+    """
+
+    open: Queue = field(default_factory=OrderedDict)
+    asked: Queue = field(default_factory=OrderedDict)
+    sent: dict[str, Queue] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)  # trees that somebody asked for, wherever their tasks wait
 
     def __len__(self) -> int:
-        return len(self.open) + sum(map(len, self.sent.values())) if self.sent else len(self.open)
+        return len(self.open) + len(self.asked) + (sum(map(len, self.sent.values())) if self.sent else 0)
 
     def append(self, task: TaskSpec) -> None:
         """A task came."""
-        self.open.append(task)
+        self.open[task.tree_id] = task
+
+    def ask(self, tree_id: str) -> bool:
+        """Somebody waits for this tree, which is to start before those that nobody waits for. False if not here."""
+        if tree_id in self.names:
+            return True
+        if (task := self.open.pop(tree_id, None)) is not None:
+            self.asked[tree_id] = task
+        elif (queue := next((queue for queue in self.sent.values() if tree_id in queue), None)) is not None:
+            queue.move_to_end(tree_id, last=False)
+        else:
+            return False
+        self.names.add(tree_id)
+        return True
 
     def send(self, task: TaskSpec, model: str) -> None:
         """The task waits for this model from here on."""
-        self.sent.setdefault(model, deque()).append(task)
+        queue = self.sent.setdefault(model, OrderedDict())
+        queue[task.tree_id] = task
+        if task.tree_id in self.names:
+            queue.move_to_end(task.tree_id, last=False)
 
-    def may_have(self, model: str) -> bool:
-        """Whether a task is here that waits for the model, or may do so."""
-        return bool(self.open or self.sent.get(model))
+    def may_have(self, model: str, asked_only: bool) -> bool:
+        """Whether a task is here that waits for the model, or may do so, and if so wanted, that somebody asked for."""
+        if asked_only and not self.names:
+            return False
+        return any(map(partial(self._first, asked_only), self._queues(model)))
 
-    def take(self, model: str) -> TaskSpec | None:
-        """The next task that waits for the model, or else for anybody."""
-        queue = self.sent.get(model) or self.open
-        return queue.popleft() if queue else None
+    def take(self, model: str, asked_only: bool) -> TaskSpec | None:
+        """The next such task."""
+        for queue in self._queues(model):
+            if (tree_id := self._first(asked_only, queue)) is not None:
+                return queue.pop(tree_id)
+        return None
+
+    def start(self, task: TaskSpec) -> bool:
+        """The task, which was taken, becomes a tree. Returns whether somebody asked for it."""
+        asked = task.tree_id in self.names
+        self.names.discard(task.tree_id)
+        return asked
 
     def take_any(self) -> TaskSpec:
-        """The next task of all. Only while there is one."""
-        return next(queue for queue in (self.open, *self.sent.values()) if queue).popleft()
+        """The next task of all, which will not start. Only while there is one."""
+        tree_id, task = next(q for q in (self.asked, self.open, *self.sent.values()) if q).popitem(last=False)
+        self.names.discard(tree_id)
+        return task
+
+    def _queues(self, model: str) -> tuple[Queue, ...]:
+        sent = self.sent.get(model) if self.sent else None
+        return (self.asked, self.open) if sent is None else (sent, self.asked, self.open)
+
+    def _first(self, asked_only: bool, queue: Queue) -> str | None:
+        """The tree of a queue's first task, if somebody asked for it or that does not matter."""
+        tree_id = next(iter(queue), None)
+        return None if asked_only and tree_id not in self.names else tree_id
 
 
 @dataclass(slots=True)
@@ -217,6 +267,8 @@ class Run:
     growing: int = 0
     finished: int = 0
     failed: int = 0
+    fed: int = 0  # terminal events: entries of its feed
+    pace: Pace | None = None  # of a run whose growth waits for consumers
     # Tokens it is charged for: what ended trees took, and what growing ones are expected to.
     charged: float = 0.0
     ended: int = 0  # trees that had started
@@ -250,6 +302,11 @@ class Run:
         """Its virtual time in tokens: of the runs that want a slot, the one with the least of it is next."""
         return self.charged / self.spec.weight
 
+    @property
+    def is_far_ahead(self) -> bool:
+        """Whether it starts no trees but those that somebody asked for, until its consumers have acknowledged some."""
+        return self.pace is not None and self.pace.full
+
     def tokens_per_tree(self) -> float:
         """What a tree is expected to take: the mean so far; before there is one, as much as a single longest path."""
         return self.ended_tokens / self.ended if self.ended else float(self.spec.max_tokens)
@@ -264,7 +321,7 @@ class Run:
         may_come = self.state is RunState.OPEN or (self.state is RunState.CLOSED and len(self.waiting) > 0)
         return Outlook(
             total=None if self.state is RunState.OPEN else len(self.tasks),
-            ended=self.finished + self.failed,
+            ended=self.fed,
             waiting=len(self.waiting),
             drained=draining and not self.growing and may_come,
         )

@@ -88,6 +88,8 @@ class State:
     ends: list[tuple[float, str]] = field(default_factory=list)
     # (when, tree) at which the waits of trees with a timeout are looked at, a heap.
     timeouts: list[tuple[float, str]] = field(default_factory=list)
+    # (when, run, group) at which groups that were not heard since are idle, a heap.
+    idles: list[tuple[float, str, str]] = field(default_factory=list)
     incarnations: dict[str, int] = field(default_factory=dict)  # highest seen, also of lost replicas
     now: float = 0.0  # the latest that any event came with, seconds
     order: int = 0

@@ -12,6 +12,7 @@ from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import Run, TaskSpec
 from treeroll.core.model.state import State
 from treeroll.core.scheduling.allocation import at_start
+from treeroll.core.scheduling.consumers import take_place
 from treeroll.core.scheduling.fair_share import charge_start, next_run
 from treeroll.core.scheduling.routing import next_task
 from treeroll.policy.base import HasTimeout
@@ -43,7 +44,7 @@ def admit_tree(state: State, pool: Pool, freest: Replica, effects: list[Effect])
             if live.active == 0:  # no first branch has room for a token
                 effects += settle_tree(state, live)
             return True
-        if run.waiting.may_have(pool.name):  # it sent many elsewhere, and has more to look at
+        if run.waiting.may_have(pool.name, run.is_far_ahead):  # it sent many elsewhere, and has more to look at
             return False
         run = next_run(state, pool)
     return False
@@ -63,6 +64,7 @@ def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
     live = LiveTree(run, task, tree, growth, boundaries, state.order, replica.replica_id)
     live.planted_at, live.timed_growth = state.now, timed_growth
     live.weight_version = state.pools[replica.model].weights.current.version
+    take_place(run, live)
     open_tree(live)
     charge_start(run, live)
     state.trees[tree.tree_id] = live

@@ -13,6 +13,7 @@ from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import RunState
 from treeroll.core.model.state import State
 from treeroll.core.scheduling.admit import admit_tree
+from treeroll.core.scheduling.consumers import note_idle
 from treeroll.core.scheduling.publication import go_on_waiting
 from treeroll.core.scheduling.queues import queue_wanted, requeue
 from treeroll.core.scheduling.runs import end_stopped
@@ -32,6 +33,8 @@ def assign(state: State) -> list[Effect]:
     effects = end_stopped(state, END_LIMIT)
     if state.timeouts:
         end_waits(state)
+    if state.idles:
+        note_idle(state)
     if state.throttled:
         release_throttled(state)
     if state.updates_wait:

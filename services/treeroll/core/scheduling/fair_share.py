@@ -20,7 +20,9 @@ def next_run(state: State, pool: Pool) -> Run | None:
 
 
 def _may_start(state: State, run: Run, pool: Pool) -> bool:
-    if not run.waiting.may_have(pool.name) or run.state is RunState.CANCELLED or held_back(state, run):
+    if run.state is RunState.CANCELLED or held_back(state, run):
+        return False
+    if not run.waiting.may_have(pool.name, asked_only=run.is_far_ahead):
         return False
     return may_admit(state, run)
 

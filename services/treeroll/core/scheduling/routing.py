@@ -22,9 +22,9 @@ def next_task(state: State, run: Run, pool: Pool) -> TaskSpec | None:
     """
     route = run.spec.route
     if route is None:
-        return run.waiting.take(pool.name)
+        return run.waiting.take(pool.name, run.is_far_ahead)
     for _ in range(SENT_AT_ONCE):
-        task = run.waiting.take(pool.name)
+        task = run.waiting.take(pool.name, run.is_far_ahead)
         if task is None:
             return None
         task, model = _asked(state, run, task)

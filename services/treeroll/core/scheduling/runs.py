@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from treeroll.core.budget.accounts import open_run
+from treeroll.core.growth.leaving import leave
 from treeroll.core.growth.lifecycle import end_tree
-from treeroll.core.model.effects import Effect, EmitTree, PersistRun, PersistTasks, PersistTree
+from treeroll.core.model.effects import Effect, PersistRun, PersistTasks
 from treeroll.core.model.history import History
 from treeroll.core.model.live_tree import LiveTree, TreeStatus
+from treeroll.core.model.pace import Pace
 from treeroll.core.model.run import DeliveryTerms, ModelUse, Outlook, Run, RunSpec, RunState, TaskSpec
 from treeroll.core.model.state import State
 from treeroll.core.scheduling.allocation import at_submission
@@ -47,7 +49,9 @@ def create(state: State, spec: RunSpec, now: float, wall: float) -> list[Effect]
     known = state.runs.get(spec.run_id)
     if known is None:
         uses = {name: ModelUse() for name in spec.models} if spec.route else {}
-        run = state.runs[spec.run_id] = Run(spec, history=spec.history or History(), uses=uses)
+        ahead = spec.delivery.ahead
+        pace = None if ahead is None else Pace(ahead)
+        run = state.runs[spec.run_id] = Run(spec, history=spec.history or History(), uses=uses, pace=pace)
         open_run(run, now)
         _set_end(state, run, now, wall)
         return [PersistRun(run)]
@@ -199,5 +203,4 @@ def _fail_unplanted(run: Run, task: TaskSpec) -> list[Effect]:
     tree = Tree.planted(task.tree_id, 0, len(task.prompt_ids) // 4)
     live = LiveTree(run, task, tree, run.spec.branch.grow(tree), [], status=TreeStatus.FAILED, grown=True)
     live.stop_reason, live.error = run.stop_reason, f"{run.stop_detail} before this task started"
-    run.failed += 1
-    return [PersistTree(live), EmitTree(live)]
+    return leave(live)

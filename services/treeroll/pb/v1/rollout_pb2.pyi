@@ -284,7 +284,7 @@ class CancelRunRequest(_message.Message):
     def __init__(self, run_id: _Optional[str] = ...) -> None: ...
 
 class LeaseTreesRequest(_message.Message):
-    __slots__ = ("run_id", "group", "consumer", "max_trees", "lease_s", "wait_s", "stored")
+    __slots__ = ("run_id", "group", "consumer", "max_trees", "lease_s", "wait_s", "stored", "batch_trees")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     CONSUMER_FIELD_NUMBER: _ClassVar[int]
@@ -292,6 +292,7 @@ class LeaseTreesRequest(_message.Message):
     LEASE_S_FIELD_NUMBER: _ClassVar[int]
     WAIT_S_FIELD_NUMBER: _ClassVar[int]
     STORED_FIELD_NUMBER: _ClassVar[int]
+    BATCH_TREES_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     group: str
     consumer: str
@@ -299,7 +300,8 @@ class LeaseTreesRequest(_message.Message):
     lease_s: float
     wait_s: float
     stored: bool
-    def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., consumer: _Optional[str] = ..., max_trees: _Optional[int] = ..., lease_s: _Optional[float] = ..., wait_s: _Optional[float] = ..., stored: _Optional[bool] = ...) -> None: ...
+    batch_trees: int
+    def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., consumer: _Optional[str] = ..., max_trees: _Optional[int] = ..., lease_s: _Optional[float] = ..., wait_s: _Optional[float] = ..., stored: _Optional[bool] = ..., batch_trees: _Optional[int] = ...) -> None: ...
 
 class Delivery(_message.Message):
     __slots__ = ("lease_id", "deadline", "delivery_seq", "times_delivered", "tree", "tree_id", "samples", "weight_version")

@@ -5,7 +5,7 @@ from functools import cache
 from hashlib import sha1
 from importlib.resources import files
 
-_GROUP_SCRIPTS = frozenset({"lease", "ack", "renew", "release", "release_all", "state"})
+_GROUP_SCRIPTS = frozenset({"lease", "ack", "renew", "release", "release_all", "state", "unacknowledged"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,60 @@
+"""How trees leave: judged, counted, and into the feed."""
+
+from treeroll.core.model.effects import Effect, EmitTree, ForgetTree, PersistTree
+from treeroll.core.model.live_tree import LiveTree, TreeStatus
+from treeroll.core.model.state import State
+
+
+def finish(state: State, live: LiveTree) -> list[Effect]:
+    """The tree has grown and every leaf is scored: judge it, and let it leave."""
+    run = live.run
+    if not live.tree.leaves:
+        live.status = TreeStatus.FAILED
+        without_room = live.n_censored and len(live.tree.nodes) == 1
+        why = "no path had room for a token" if without_room else "no path reached a complete leaf"
+        live.error = live.error or why
+    else:
+        live.status = TreeStatus.PARTIAL if live.stop_reason else TreeStatus.COMPLETE
+    # Paths that end at a pruned node are reported tokens in no sample, as far as no sample shares them.
+    run.counters.wasted_tokens += unsampled_tokens(live)
+    run.growing -= 1
+    state.pools[live.task.model].trees -= 1
+    del state.trees[live.tree_id]
+    live.ended_at = state.now
+    state.ended.append(live)
+    return [*leave(live), *(ForgetTree(*replica, live.tree_id) for replica in live.served)]
+
+
+def leave(live: LiveTree) -> list[Effect]:
+    """The task's terminal event, with which its tree enters the feed."""
+    run = live.run
+    run.fed += 1
+    if live.status is TreeStatus.FAILED:
+        run.failed += 1
+    else:
+        run.finished += 1
+    if live.placed and run.pace is not None:
+        if live.status is TreeStatus.FAILED:
+            run.pace.growing -= 1
+        else:
+            run.pace.fed(live.tree_id, run.fed)
+    return [PersistTree(live), EmitTree(live)]
+
+
+def unsampled_tokens(live: LiveTree) -> int:
+    """Tokens that lie on no path to a leaf."""
+    nodes = live.tree.nodes
+    sampled = {0: nodes[0].n_tokens}  # node -> its tokens on such paths
+    for leaf in live.tree.leaves:
+        number, kept = leaf, nodes[leaf].n_tokens
+        while (known := sampled.get(number, 0)) < kept:
+            sampled[number] = kept
+            node = nodes[number]
+            if known:
+                break
+            number, kept = node.parent, node.token_start - nodes[node.parent].token_start
+    wasted = 0
+    for node in nodes:
+        if (kept := sampled.get(node.number, 0)) < node.n_tokens:
+            wasted += len(node.own[max(0, kept - node.own.start) :])
+    return wasted

@@ -1,0 +1,63 @@
+"""What consumers have to say of growth: how far they have come, and which trees they wait for by name."""
+
+import heapq
+
+from treeroll.core.model.events import GroupHeard, TreesAsked
+from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.run import Run
+from treeroll.core.model.state import State
+
+
+def heard(state: State, event: GroupHeard) -> None:
+    """A group stands somewhere. Growth waits for it from here on, until it has not been heard for long."""
+    run = state.runs.get(event.run_id)
+    if run is None or run.pace is None:  # deleted meanwhile, or nobody is waited for
+        return
+    group = run.pace.heard(event.group, event.delivered, event.pending, state.now)
+    if not group.timed:
+        group.timed = True
+        heapq.heappush(state.idles, (state.now + run.spec.delivery.group_idle_s, event.run_id, event.group))
+
+
+def note_idle(state: State) -> None:
+    """Groups that have not been heard for long hold nobody up any more. One timer each, set again when it rings."""
+    while state.idles and state.idles[0][0] <= state.now:
+        _, run_id, name = heapq.heappop(state.idles)
+        run = state.runs.get(run_id)
+        group = run.pace.groups.get(name) if run is not None and run.pace is not None else None
+        if run is None or group is None or not group.timed:
+            continue
+        idle_at = group.heard_at + run.spec.delivery.group_idle_s
+        group.timed = idle_at > state.now
+        group.idle = not group.timed
+        if group.timed:
+            heapq.heappush(state.idles, (idle_at, run_id, name))
+
+
+def ask(state: State, event: TreesAsked) -> None:
+    """Somebody waits for these trees: they start before others, and whoever has them by name holds nobody up."""
+    run = state.runs.get(event.run_id)
+    if run is None:
+        return
+    for tree_id in event.tree_ids:
+        if run.waiting.ask(tree_id):
+            continue
+        live = state.trees.get(tree_id)
+        if live is not None and live.run is run:
+            _give_place_back(run, live)
+        elif run.pace is not None:
+            run.pace.give_back(tree_id)
+
+
+def take_place(run: Run, live: LiveTree) -> None:
+    """A tree starts. One that somebody asked for needs no place."""
+    asked = run.waiting.start(live.task)
+    if run.pace is not None and not asked:
+        live.placed = True
+        run.pace.growing += 1
+
+
+def _give_place_back(run: Run, live: LiveTree) -> None:
+    if live.placed and run.pace is not None:
+        live.placed = False
+        run.pace.growing -= 1
