@@ -18,6 +18,7 @@
     │   └── StaleEpoch         another coordinator has taken over
     ├── EngineError            the engine failed
     ├── BadOutput              the engine gave a request numbers that cannot be
+    ├── Stalled                no tree comes, within the time that the caller gave it or ever
     └── BrokenInvariant        a promise of ours was about to break: a bug
 
 Messages are one sentence: what is wrong, where, and what to do. `GRPC_CODES` is the only table from errors to gRPC.
@@ -120,6 +121,10 @@ class EngineError(TreerollError):
 
 class BadOutput(TreerollError):
     """What the engine says of a request's tokens cannot be; nothing of it may become a sample."""
+
+
+class Stalled(TreerollError):
+    """No tree came within the time that the caller gave it, or none will; the message says how the run stands."""
 
 
 class BrokenInvariant(TreerollError):

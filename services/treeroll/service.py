@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +26,7 @@ from treeroll.coordinator.gc_tuning import tune_gc
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.malloc_tuning import tune_malloc
 from treeroll.coordinator.persist import CommitBuilder
+from treeroll.coordinator.prospects import Prospects
 from treeroll.coordinator.readiness import Readiness
 from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.reports import read_tokens
@@ -37,7 +37,6 @@ from treeroll.coordinator.tool_runner import ToolRunner
 from treeroll.coordinator.weights import restore
 from treeroll.core.model.events import ReplicaLost
 from treeroll.core.model.state import CoreSettings, State
-from treeroll.core.scheduling import runs
 from treeroll.errors import InvalidInput, TreerollError, cause_of
 from treeroll.feed.feed import Feed
 from treeroll.foundation import in_thread, running_ray, running_store
@@ -155,8 +154,6 @@ async def _serve_on(base: _Base, door: "Door", on_ready: Callable[[str], None], 
     scoring = Scoring(base.pool, timeouts)
     coordinator = make_coordinator(config, base.tokenizer, base.store, epoch, scoring)
     await restore(coordinator)
-    feed = Feed(base.store, partial(runs.outlook, coordinator.state), partial(runs.delivery_terms, coordinator.state))
-    coordinator.on_emit = feed.notify
     replicas = ReplicaPlane(coordinator, config.coordinator.heartbeat_s, base.tokenizer)
     restarts: Counter[str] = Counter()
 
@@ -164,13 +161,19 @@ async def _serve_on(base: _Base, door: "Door", on_ready: Callable[[str], None], 
         restarts[replica_id] += 1
         coordinator.post_nowait(Item([ReplicaLost(replica_id, incarnation, cause)]))
 
-    retention, keep = Retention(coordinator, config.store.keep_acknowledged_s), config.coordinator.keep_weights
-    rollouts = RolloutsApi(coordinator, replicas, feed, base.tokenizer, timeouts, restarts, retention, base.pool, keep)
-    door.answer(rollouts, replicas, coordinator)
     address = join(config.coordinator.host, door.port)
     # Engine seeds come from incarnations: a service that starts again on the same store must not sample the same noise.
     first_incarnation = (epoch - 1) * INCARNATIONS_PER_EPOCH + 1
     supervisor = Supervisor(config.generator, address, on_lost, first_incarnation, base.replica_logs)
+    by_us = config.generator.engine != "none"
+    prospects = Prospects(coordinator.state, supervisor.kept) if by_us else Prospects(coordinator.state)
+    feed = Feed(base.store, prospects.outlook, prospects.terms)
+    coordinator.on_emit = feed.notify
+    retention, keep = Retention(coordinator, config.store.keep_acknowledged_s), config.coordinator.keep_weights
+    rollouts = RolloutsApi(
+        coordinator, replicas, feed, base.tokenizer, timeouts, restarts, retention, base.pool, keep, prospects
+    )
+    door.answer(rollouts, replicas, coordinator)
     async with asyncio.TaskGroup() as group:
         background = [
             group.create_task(coordinator.run(), name="coordinator"),
@@ -178,7 +181,7 @@ async def _serve_on(base: _Base, door: "Door", on_ready: Callable[[str], None], 
             group.create_task(scoring.run(coordinator), name="scoring"),
             group.create_task(retention.run(), name="retention"),
         ]
-        if config.generator.engine != "none":
+        if by_us:
             group.create_task(supervisor.run(), name="supervisor")
             background.append(group.create_task(_announce(supervisor, on_ready, address), name="announce"))
         else:

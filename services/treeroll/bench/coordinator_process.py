@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,10 @@ from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.gc_tuning import tune_gc
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.malloc_tuning import tune_malloc
+from treeroll.coordinator.prospects import Prospects
 from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
-from treeroll.core.scheduling import runs
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import TreerollError
 from treeroll.feed.feed import Feed
@@ -114,7 +113,8 @@ class Service:
         timeouts: dict[str, float] = {}
         scoring = Scoring(InlineScorers(), timeouts)
         coordinator = make_coordinator(config, tokenizer, store, await store.open(), scoring)
-        feed = Feed(store, partial(runs.outlook, coordinator.state), partial(runs.delivery_terms, coordinator.state))
+        prospects = Prospects(coordinator.state)
+        feed = Feed(store, prospects.outlook, prospects.terms)
         coordinator.on_emit = feed.notify
         plane = TimedPlane(coordinator, config.coordinator.heartbeat_s, tokenizer)
         rollouts = RolloutsApi(coordinator, plane, feed, tokenizer, timeouts, {}, Retention(coordinator, None))

@@ -126,13 +126,14 @@ class AsyncRun:
         max_wait_s: float | None = None,
         allow_empty: bool = False,
         prefetch: bool = False,
+        timeout_s: float | None = None,
     ) -> "AsyncBatches":
         """Finished trees in batches; see `Run.batches`.
 
         `async with run.batches() as batches` gives back leases the moment the block is left; else they are given back
         when the iterator is garbage.
         """
-        options = BatchOptions(trees, group, consumer, lease_s, max_wait_s, allow_empty, prefetch)
+        options = BatchOptions(trees, group, consumer, lease_s, max_wait_s, allow_empty, prefetch, timeout_s)
         return AsyncBatches(self._stream(options))
 
     def _stream(self, options: BatchOptions) -> Stream:

@@ -126,6 +126,7 @@ class Run:
         max_wait_s: float | None = None,
         allow_empty: bool = False,
         prefetch: bool = False,
+        timeout_s: float | None = None,
     ) -> "Batches":
         """Finished trees in batches of `trees`, leased to this consumer of `group` and renewed in the background.
 
@@ -140,8 +141,11 @@ class Run:
 
         lease_s: how long a tree stays ours after this process dies, 1..3600. Raises InvalidInput for values out of
         range. The iterator raises Drained when the service drains, and this group has everything that still ended.
+        It raises Stalled when no tree came for `timeout_s` seconds, and at once when none can come any more (the budget
+        of an open run is spent, all of its tasks fail, no replica is left): the message says how the run stands. While
+        it waits, the same is logged every 30 s.
         """
-        options = BatchOptions(trees, group, consumer, lease_s, max_wait_s, allow_empty, prefetch)
+        options = BatchOptions(trees, group, consumer, lease_s, max_wait_s, allow_empty, prefetch, timeout_s)
         return Batches(self._run._stream(options), self._loop)
 
 

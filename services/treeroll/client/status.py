@@ -195,6 +195,14 @@ class RunStatus:
     empty while no weights were published."""
     withheld: int = 0
     """Deliveries without samples since the service started, because the tree was beyond `max_staleness`."""
+    replicas: int = 0
+    """Replicas of its models that are ready."""
+    replicas_starting: int | None = None
+    """Replicas that are being started, or will be; None if others than the service start them."""
+    stuck: str = ""
+    """Why nothing will come any more of which trees have samples, as a sentence; "" if it may."""
+    held_up: str = ""
+    """Why no tree starts just now although tasks wait; "" if they may."""
 
     @property
     def ended(self) -> bool:
@@ -206,6 +214,7 @@ class RunStatus:
         """Read it from the wire."""
         own: dict[str, Any] = {
             "deadline": run.deadline if run.HasField("deadline") else None,
+            "replicas_starting": run.replicas_starting if run.HasField("replicas_starting") else None,
             "models": [ModelUse(**_scalars(ModelUse, model)) for model in run.models],
             "quarantined": list(run.quarantined),
             "caps": [Cap(**_scalars(Cap, cap)) for cap in run.caps],

@@ -12,6 +12,7 @@ from treeroll.client.channel import Channel
 from treeroll.client.credit import RewardReports
 from treeroll.client.fetch_size import FetchSize
 from treeroll.client.leases import Leases
+from treeroll.client.patience import Patience, check_timeout
 from treeroll.client.prefetch import Prefetch
 from treeroll.client.records import samples_in, tree_id_of
 from treeroll.client.status import RunStatus
@@ -46,6 +47,8 @@ class BatchOptions:
     """Give a batch that holds only failures, too."""
     prefetch: bool = False
     """Lease trees for the next batch while this one is fetched or worked on, as far as they have ended."""
+    timeout_s: float | None = None
+    """Raise Stalled when no tree came for so long, greater than 0; None: when none can come any more."""
 
     def __post_init__(self) -> None:
         if self.trees < 1:
@@ -54,6 +57,7 @@ class BatchOptions:
             raise InvalidInput(f"lease_s must be 1 to 3600 seconds, got {self.lease_s}")
         if self.max_wait_s is not None and not self.max_wait_s >= 0:
             raise InvalidInput(f"max_wait_s must be 0 or more, got {self.max_wait_s}")
+        check_timeout(self.timeout_s)
         if not self.group or self.consumer == "":
             raise InvalidInput("group and consumer must have a name")
 
@@ -151,6 +155,7 @@ class Stream:
         clock = asyncio.get_running_loop().time
         give_up = None if self._options.max_wait_s is None else clock() + self._options.max_wait_s
         needed = self._options.trees if give_up is None else 0  # at once, before any is acknowledged
+        patience = Patience(self._status, self._options.timeout_s)
         prefetched = await self._prefetch.take(self._options.trees)
         held = {tree_id_of(delivery): delivery for delivery in prefetched}
         while (missing := self._missing(held)) > 0:
@@ -158,11 +163,16 @@ class Stream:
             ended = bool(held) and await self._came_to_an_end()
             late = bool(held) and give_up is not None and clock() >= give_up
             wait_s = self._wait_s(ended or late, bool(held), give_up)
+            wait_s = patience.at_most(wait_s)
             reply = await self._leases.take(min(missing, self._fetch_size.trees), wait_s, needed)
             self._fetch_size.weigh(reply.deliveries)
             held.update((tree_id_of(delivery), delivery) for delivery in reply.deliveries)
             if reply.exhausted or ((ended or late) and not reply.deliveries):
                 break
+            if reply.deliveries:
+                patience.renew()
+            else:
+                await patience.nothing_came(holding=bool(held))
         return held
 
     def _missing(self, held: dict[str, rollout_pb2.Delivery]) -> int:
@@ -180,6 +190,9 @@ class Stream:
 
     async def _came_to_an_end(self) -> bool:
         """Whether no more trees will end, for good or until a drain is taken back."""
+        status = await self._status()
+        return status.ended or status.drained or bool(status.stuck)
+
+    async def _status(self) -> RunStatus:
         run = await self._channel.call("GetRun", rollout_pb2.GetRunRequest(run_id=self._run_id), rollout_pb2.Run)
-        status = RunStatus.from_proto(run)
-        return status.ended or status.drained
+        return RunStatus.from_proto(run)

@@ -19,6 +19,7 @@ from treeroll.coordinator.delivery import Pacing
 from treeroll.coordinator.fitness import unfit_tasks
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.prompts import ChatSettings, with_chat_date
+from treeroll.coordinator.prospects import Prospects
 from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.rewards import RewardReports
@@ -79,6 +80,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         retention: Retention,
         scorers: ScoringService | None = None,
         keep_weights: int = 2,
+        prospects: Prospects | None = None,
     ) -> None:
         self._coordinator = coordinator
         self._replicas = replicas
@@ -91,13 +93,14 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         self._rewards = RewardReports(coordinator, self._run, retention.turn)
         self._weights = Publications(coordinator, keep_weights)
         self._pacing = Pacing(coordinator)
+        self._prospects = prospects or Prospects(coordinator.state)
 
     def _run(self, run_id: str) -> Run:
         return runs.get(self._coordinator.state, run_id)
 
     def _record(self, run_id: str) -> api.Run:
         record = records.run_record(self._run(run_id))
-        record.drained = runs.outlook(self._coordinator.state, run_id).drained
+        self._prospects.tell(record)
         record.expired_trees = self._retention.expired[run_id]
         record.staleness.update(self._feed.freshness.staleness[run_id])
         record.withheld = self._feed.freshness.withheld[run_id]

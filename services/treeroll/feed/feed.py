@@ -43,7 +43,9 @@ class Feed:
         """
         deadline = clock.monotonic() + request.wait_s
         while True:
-            self._outlook(request.run_id)  # UnknownRun for one that was deleted meanwhile: a lease would begin it anew
+            outlook = self._outlook(
+                request.run_id
+            )  # UnknownRun for one that was deleted meanwhile: a lease would begin it anew
             news = self._news.setdefault(request.run_id, asyncio.Event())
             leases = await self._store.lease(
                 request.run_id, request.group, request.consumer, request.max_trees, request.lease_s
@@ -53,7 +55,7 @@ class Feed:
             if await self._exhausted(request.run_id, request.group):
                 return api.LeaseTreesReply(exhausted=True).SerializeToString()
             left = deadline - clock.monotonic()
-            if left <= 0:
+            if left <= 0 or outlook.stuck:
                 return b""
             try:
                 async with asyncio.timeout(min(left, RECHECK_S)):

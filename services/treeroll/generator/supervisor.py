@@ -107,6 +107,8 @@ class Supervisor:
     _running: asyncio.Event = field(default_factory=asyncio.Event)
     _done: asyncio.Event = field(default_factory=asyncio.Event)
     _seats: list[_Seat] = field(init=False)
+    _kept: set[str] = field(init=False)
+    """Replicas that are started again when they are lost."""
 
     def __post_init__(self) -> None:
         places = [(pool, own, i) for pool, own in self.config.fleet().items() for i in range(own.replicas)]
@@ -114,6 +116,11 @@ class Supervisor:
             _Seat(f"{pool}-{index}" if pool else f"r{index}", pool, number, own)
             for number, (pool, own, index) in enumerate(places)
         ]
+        self._kept = {seat.replica_id for seat in self._seats}
+
+    def kept(self, pool: str) -> int:
+        """How many of a pool's replicas are ready, start, or will be started again."""
+        return sum(seat.pool == pool and seat.replica_id in self._kept for seat in self._seats)
 
     async def run(self) -> None:
         """Keep the replicas alive. Returns after stop(), or when all are drained.
@@ -149,6 +156,12 @@ class Supervisor:
             await self._done.wait()
 
     async def _keep(self, seat: _Seat) -> None:
+        try:
+            await self._keep_alive(seat)
+        finally:
+            self._kept.discard(seat.replica_id)
+
+    async def _keep_alive(self, seat: _Seat) -> None:
         failures = _Failures()
         ever_ready = False
         for incarnation in count(self.first_incarnation):

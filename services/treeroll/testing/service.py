@@ -19,19 +19,18 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from treeroll.addresses import join
 from treeroll.config import CoordinatorConfig
 from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.loop import Coordinator, Item
+from treeroll.coordinator.prospects import Prospects
 from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.weights import restore
 from treeroll.core.model.events import ReplicaLost
-from treeroll.core.scheduling import runs
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import Unavailable
 from treeroll.feed.feed import Feed
@@ -125,12 +124,12 @@ async def local_service(
     scoring = Scoring(scorers, timeouts)
     core = make_coordinator(config, tokenizer, store, await store.open(), scoring)
     await restore(core)
-    feed = Feed(store, partial(runs.outlook, core.state), partial(runs.delivery_terms, core.state))
+    prospects = Prospects(core.state)
+    feed = Feed(store, prospects.outlook, prospects.terms)
     core.on_emit = feed.notify
     plane = ReplicaPlane(core, config.coordinator.heartbeat_s, tokenizer)
-    retention = Retention(core, keep_acknowledged_s)
-    keep = config.coordinator.keep_weights
-    rollouts = RolloutsApi(core, plane, feed, tokenizer, timeouts, {}, retention, scorers, keep)
+    retention, keep = Retention(core, keep_acknowledged_s), config.coordinator.keep_weights
+    rollouts = RolloutsApi(core, plane, feed, tokenizer, timeouts, {}, retention, scorers, keep, prospects)
     door = await open_door(config.coordinator)
     door.answer(rollouts, plane, core)
     jobs = (core.run(), core.keep_time(), scoring.run(core), retention.run())

@@ -31,8 +31,11 @@ def leave(live: LiveTree) -> list[Effect]:
     run.fed += 1
     if live.status is TreeStatus.FAILED:
         run.failed += 1
+        if live.stop_reason in ("", "lost"):
+            run.failing, run.failure = run.failing + 1, live.error
     else:
         run.finished += 1
+        run.failing = 0
     if live.placed and run.pace is not None:
         if live.status is TreeStatus.FAILED:
             run.pace.growing -= 1

@@ -45,13 +45,18 @@ class Pace:
     @property
     def taken(self) -> int:
         """Places that are taken. More than `ahead` after a group came late, or went back."""
-        counting = [group for group in self.groups.values() if not group.idle] or self.groups.values()
-        return self.growing + len(self.seqs) - min((group.acknowledged for group in counting), default=0)
+        return self.growing + self.slowest()[1]
 
     @property
     def full(self) -> bool:
         """Whether no tree may start."""
         return self.taken >= self.ahead
+
+    def slowest(self) -> tuple[str, int]:
+        """The group that is waited for, "" without any, and how many trees in the feed it has not acknowledged."""
+        counting = {name: group for name, group in self.groups.items() if not group.idle} or self.groups
+        name = min(counting, key=lambda name: counting[name].acknowledged, default="")
+        return name, len(self.seqs) - (counting[name].acknowledged if name else 0)
 
     def fed(self, tree_id: str, seq: int) -> None:
         """A tree with samples, which has a place, is in the feed from here on."""

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
-from typing import NamedTuple
 
 from treeroll.core.model.budget import NO_BUDGET, Budget
 from treeroll.core.model.delivery import AS_THEY_COME, DeliveryRules
@@ -240,7 +239,8 @@ class ModelUse:
     whole_tokens: int = 0
 
 
-class Outlook(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Outlook:
     """What consumers of a run may still expect of it. Every task has one terminal event."""
 
     total: int | None
@@ -251,6 +251,8 @@ class Outlook(NamedTuple):
     """Tasks whose trees have not started."""
     drained: bool
     """Nothing grows, and nothing will until the service's drain is taken back."""
+    stuck: str
+    """Why nothing will come any more of which trees have samples, as a sentence; "" if it may."""
 
 
 @dataclass(slots=True)
@@ -268,6 +270,8 @@ class Run:
     finished: int = 0
     failed: int = 0
     fed: int = 0  # terminal events: entries of its feed
+    failing: int = 0  # of the latest of these, those without a sample that no budget, deadline or client wanted so
+    failure: str = ""  # why the last of them
     pace: Pace | None = None  # of a run whose growth waits for consumers
     # Tokens it is charged for: what ended trees took, and what growing ones are expected to.
     charged: float = 0.0
@@ -316,7 +320,7 @@ class Run:
         if not self.stop_reason:
             self.stop_reason, self.stop_detail = reason, detail
 
-    def outlook(self, draining: bool) -> Outlook:
+    def outlook(self, draining: bool, stuck: str) -> Outlook:
         """What to expect of it in a service that drains or does not."""
         may_come = self.state is RunState.OPEN or (self.state is RunState.CLOSED and len(self.waiting) > 0)
         return Outlook(
@@ -324,4 +328,5 @@ class Run:
             ended=self.fed,
             waiting=len(self.waiting),
             drained=draining and not self.growing and may_come,
+            stuck=stuck,
         )

@@ -12,7 +12,7 @@ from treeroll.core.model.effects import Effect, PersistRun, PersistTasks
 from treeroll.core.model.history import History
 from treeroll.core.model.live_tree import LiveTree, TreeStatus
 from treeroll.core.model.pace import Pace
-from treeroll.core.model.run import DeliveryTerms, ModelUse, Outlook, Run, RunSpec, RunState, TaskSpec
+from treeroll.core.model.run import DeliveryTerms, ModelUse, Run, RunSpec, RunState, TaskSpec
 from treeroll.core.model.state import State
 from treeroll.core.scheduling.allocation import at_submission
 from treeroll.core.scheduling.fair_share import catch_up
@@ -31,11 +31,6 @@ def get(state: State, run_id: str) -> Run:
         return state.runs[run_id]
     except KeyError:
         raise UnknownRun(f"there is no run '{run_id}'; create it first") from None
-
-
-def outlook(state: State, run_id: str) -> Outlook:
-    """What to expect of a run, or UnknownRun."""
-    return get(state, run_id).outlook(state.draining)
 
 
 def delivery_terms(state: State, run_id: str) -> DeliveryTerms:

@@ -1,0 +1,47 @@
+"""What consumers of a run may still expect, and in one sentence why nothing comes."""
+
+from treeroll.core.budget.blocked import refusal
+from treeroll.core.model.run import Outlook, Run, RunState
+from treeroll.core.model.state import State
+from treeroll.core.scheduling import runs
+
+# Tasks in a row that end without a sample before nobody believes in the next one any more.
+FAILING_TASKS = 64
+
+
+def outlook(state: State, run_id: str) -> Outlook:
+    """What to expect of a run, or UnknownRun."""
+    run = runs.get(state, run_id)
+    return run.outlook(state.draining, stuck(run))
+
+
+def stuck(run: Run) -> str:
+    """Why nothing of a run will grow that has a sample, however long one waits; "" if something may.
+
+    A run that takes no more tasks comes to its end by itself, so whoever waits for it is told by that.
+    """
+    if run.state is not RunState.OPEN:
+        return ""
+    if run.failing >= FAILING_TASKS:
+        return f"the last {run.failing} tasks all ended without a sample, the latest because {run.failure}"
+    if run.waiting or run.growing or run.stop_reason != "budget":
+        return ""
+    longest = run.spec.max_tokens
+    for ledger in (run.ledger, *run.counts):
+        need = longest if ledger is run.ledger else 1
+        if ledger.key != "expansions" and not ledger.fits(need):  # trees grow without expansions
+            return refusal(ledger, need)
+    return ""
+
+
+def held_up(state: State, run: Run) -> str:
+    """Why no tree of a run starts just now, although tasks wait; "" if they may."""
+    if not run.waiting:
+        return ""
+    if state.draining:
+        return "the service drains"
+    if run.pace is not None and run.pace.full:
+        name, owed = run.pace.slowest()
+        whom = f"group '{name}' has {owed} trees to acknowledge" if name else "no group acknowledges any"
+        return f"all {run.pace.ahead} places of ahead are taken: {whom}"
+    return ""
