@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
 from treeroll.client.batch import AsyncBatch
 from treeroll.client.channel import Channel
+from treeroll.client.collect import CollectedTrees, collect
 from treeroll.client.credit import NodeReward, RewardCounts, RewardReports
 from treeroll.client.publication import WeightsStatus, publish_weights
 from treeroll.client.records import TreeRecord
@@ -80,6 +81,29 @@ class AsyncRun:
         """State and figures."""
         request = rollout_pb2.GetRunRequest(run_id=self.run_id)
         return RunStatus.from_proto(await self._channel.call("GetRun", request, rollout_pb2.Run))
+
+    async def collect(self, tree_ids: Sequence[str], timeout_s: float | None = None) -> AsyncBatch:
+        """The trees with these ids, once all have ended; see `Run.collect`."""
+        return AsyncBatch(await self._collect(tree_ids, timeout_s))
+
+    async def _collect(self, tree_ids: Sequence[str], timeout_s: float | None) -> CollectedTrees:
+        return await collect(self._channel, self.run_id, tree_ids, timeout_s, self.status)
+
+    async def generate(
+        self,
+        tasks: Iterable[Task | Mapping[str, Any]],
+        timeout_s: float | None = None,
+        epoch: int = 0,
+        *,
+        prompt_field: str | None = None,
+        answer_field: str | None = None,
+        on_note: Say | None = None,
+    ) -> AsyncBatch:
+        """The trees of these tasks, in their order; see `Run.generate`."""
+        tree_ids = await self.submit(
+            tasks, epoch, prompt_field=prompt_field, answer_field=answer_field, on_note=on_note
+        )
+        return await self.collect(tree_ids, timeout_s)
 
     async def get_tree(self, tree_id: str) -> TreeRecord:
         """One tree as it is now. Raises UnknownTree."""

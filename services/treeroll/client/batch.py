@@ -24,6 +24,7 @@ from treeroll.whole_file import whole_file
 if TYPE_CHECKING:
     import torch
 
+    from treeroll.client.collect import CollectedTrees
     from treeroll.client.loop import LoopThread
     from treeroll.client.stream import LeasedTrees
 
@@ -47,7 +48,7 @@ class Failure:
 class BatchData:
     """What a batch holds. Records are made on first use, in the caller's thread."""
 
-    def __init__(self, leased: "LeasedTrees") -> None:
+    def __init__(self, leased: "LeasedTrees | CollectedTrees") -> None:
         self._leased = leased
 
     def __len__(self) -> int:
@@ -170,7 +171,7 @@ class BatchData:
 class Batch(BatchData):
     """A batch for synchronous code."""
 
-    def __init__(self, leased: "LeasedTrees", loop: "LoopThread") -> None:
+    def __init__(self, leased: "LeasedTrees | CollectedTrees", loop: "LoopThread") -> None:
         super().__init__(leased)
         self._loop = loop
 

@@ -2,7 +2,7 @@
 
 import atexit
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -80,6 +80,38 @@ class Run:
     def status(self) -> RunStatus:
         """State and figures."""
         return self._loop.run(self._run.status())
+
+    def collect(self, tree_ids: Sequence[str], timeout_s: float | None = None) -> Batch:
+        """The trees with these ids, in this order, once all have ended; tasks without a sample are in `failures`.
+
+        For trainers that ask for the completions of their own prompts, as TRL's rollout functions and verl's agent
+        loops do. They grow before tasks that nobody asked for, and hold no place of `ahead`. Beside all groups: nothing
+        is leased, so `ack` and `release` have no effect, the same trees can be collected again while they are kept, and
+        groups of the run receive them as ever.
+
+        Raises Stalled when none of those missing came for `timeout_s` seconds, or when none can come any more;
+        UnknownTree for an id that is none of the run's, or has expired; InvalidInput for one that is given twice;
+        Drained.
+        """
+        return Batch(self._loop.run(self._run._collect(tree_ids, timeout_s)), self._loop)
+
+    def generate(
+        self,
+        tasks: Iterable[Task | Mapping[str, Any]],
+        timeout_s: float | None = None,
+        epoch: int = 0,
+        *,
+        prompt_field: str | None = None,
+        answer_field: str | None = None,
+        on_note: Say | None = None,
+    ) -> Batch:
+        """The trees of these tasks, in their order: `submit` and `collect`, which have the parameters and errors.
+
+        A task is the same tree each time it is submitted in an epoch: for new samples of the same prompts give another
+        `epoch` (such as the training step), or other ids. So a trainer that is restarted gets what has grown already.
+        """
+        tree_ids = self.submit(tasks, epoch, prompt_field=prompt_field, answer_field=answer_field, on_note=on_note)
+        return self.collect(tree_ids, timeout_s)
 
     def get_tree(self, tree_id: str) -> TreeRecord:
         """One tree as it is now. Raises UnknownTree."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar
 
 import grpc
@@ -25,11 +25,20 @@ from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.rewards import RewardReports
 from treeroll.coordinator.specs import check_inserts, run_config, run_spec, task_spec
 from treeroll.coordinator.weights import Publications
-from treeroll.core.model.events import Drained, RunCancelled, RunClosed, RunCreated, TasksSubmitted, Undrained
+from treeroll.core.model.events import (
+    Drained,
+    RunCancelled,
+    RunClosed,
+    RunCreated,
+    TasksSubmitted,
+    TreesAsked,
+    Undrained,
+)
 from treeroll.core.model.history import History
 from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import Run, TaskSpec
 from treeroll.core.scheduling import runs
+from treeroll.core.scheduling.consumers import has_ended
 from treeroll.errors import (
     ERROR_METADATA_KEY,
     InvalidInput,
@@ -38,6 +47,7 @@ from treeroll.errors import (
     UnknownTree,
     grpc_code,
 )
+from treeroll.feed.collect import Collector
 from treeroll.feed.feed import Feed
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
@@ -47,7 +57,7 @@ from treeroll.scorers.base import ScoringService
 from treeroll.scorers.fitness import Unfit
 from treeroll.tokenizer import Tokenizer
 
-MAX_TASKS_PER_CALL = 10_000
+MAX_TASKS_PER_CALL = MAX_TREES_PER_CALL = 10_000
 Reply = TypeVar("Reply")
 
 
@@ -94,9 +104,15 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         self._weights = Publications(coordinator, keep_weights)
         self._pacing = Pacing(coordinator)
         self._prospects = prospects or Prospects(coordinator.state)
+        self._collector = Collector(
+            coordinator.store, feed, self._prospects.outlook, self._ask, partial(has_ended, coordinator.state)
+        )
 
     def _run(self, run_id: str) -> Run:
         return runs.get(self._coordinator.state, run_id)
+
+    async def _ask(self, run_id: str, tree_ids: list[str]) -> None:
+        await self._coordinator.call(TreesAsked(run_id, tree_ids))
 
     def _record(self, run_id: str) -> api.Run:
         record = records.run_record(self._run(run_id))
@@ -188,6 +204,12 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         check_lease(request)
         await self._pacing.heard(request.run_id, request.group, request.batch_trees)
         return await self._feed.lease(request)
+
+    @typed
+    async def CollectTrees(self, request: api.CollectTreesRequest, context: Any) -> bytes:
+        self._run(request.run_id)
+        check_collect(request)
+        return await self._collector.collect(request)
 
     @typed
     async def RenewLeases(self, request: api.RenewLeasesRequest, context: Any) -> api.LeasesReply:
@@ -328,24 +350,44 @@ def _unfit(found: Unfit) -> api.UnfitTasks:
 
 
 def add_rollouts(rollouts: RolloutsApi, server: Gate) -> None:
-    """Serve `rollouts`. The feed serialises what it delivers: LeaseTrees is registered again without a serialiser."""
+    """Serve `rollouts`. The feed serialises what it delivers: those methods are registered again without serialiser."""
     rollout_pb2_grpc.add_RolloutsServicer_to_server(rollouts, server)
-    lease: Any = grpc.unary_unary_rpc_method_handler(
-        rollouts.LeaseTrees, request_deserializer=api.LeaseTreesRequest.FromString
-    )
     service = api.DESCRIPTOR.services_by_name["Rollouts"].full_name
-    server.add_registered_method_handlers(service, {"LeaseTrees": lease})
+    delivering: list[tuple[str, Any]] = [
+        ("LeaseTrees", api.LeaseTreesRequest),
+        ("CollectTrees", api.CollectTreesRequest),
+    ]
+    for name, request in delivering:
+        method: Any = grpc.unary_unary_rpc_method_handler(
+            getattr(rollouts, name), request_deserializer=request.FromString
+        )
+        server.add_registered_method_handlers(service, {name: method})
 
 
 def check_lease(request: api.LeaseTreesRequest) -> None:
     """InvalidInput for a lease request that cannot be served."""
     if not request.group or not request.consumer:
         raise InvalidInput("a lease needs the names of a group and of a consumer")
-    if not 1 <= request.max_trees <= 10_000:
-        raise InvalidInput(f"max_trees is {request.max_trees}, it must be 1 to 10000")
+    if not 1 <= request.max_trees <= MAX_TREES_PER_CALL:
+        raise InvalidInput(f"max_trees is {request.max_trees}, it must be 1 to {MAX_TREES_PER_CALL}")
     check_lease_s(request.lease_s)
-    if not 0.0 <= request.wait_s <= 60.0:
-        raise InvalidInput(f"wait_s is {request.wait_s}, it must be 0 to 60 seconds")
+    check_wait_s(request.wait_s)
+
+
+def check_collect(request: api.CollectTreesRequest) -> None:
+    """InvalidInput for a request by name that cannot be served."""
+    if not 1 <= len(request.tree_ids) <= MAX_TREES_PER_CALL:
+        raise InvalidInput(f"{len(request.tree_ids)} tree ids in one call; send 1 to {MAX_TREES_PER_CALL}")
+    if len(set(request.tree_ids)) < len(request.tree_ids):
+        twice = next(tree_id for tree_id in request.tree_ids if list(request.tree_ids).count(tree_id) > 1)
+        raise InvalidInput(f"tree '{twice}' is asked for twice in one call")
+    check_wait_s(request.wait_s)
+
+
+def check_wait_s(wait_s: float) -> None:
+    """InvalidInput for a wait that a call may not take."""
+    if not 0.0 <= wait_s <= 60.0:
+        raise InvalidInput(f"wait_s is {wait_s}, it must be 0 to 60 seconds")
 
 
 def check_lease_s(lease_s: float) -> None:

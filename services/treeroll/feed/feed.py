@@ -36,6 +36,10 @@ class Feed:
         if event is not None:
             event.set()
 
+    def news(self, run_id: str) -> asyncio.Event:
+        """Is set by the next `notify` of the run."""
+        return self._news.setdefault(run_id, asyncio.Event())
+
     async def lease(self, request: api.LeaseTreesRequest) -> bytes:
         """Lease up to max_trees; waits up to wait_s for the first. Returns a serialised LeaseTreesReply.
 
@@ -46,7 +50,7 @@ class Feed:
             outlook = self._outlook(
                 request.run_id
             )  # UnknownRun for one that was deleted meanwhile: a lease would begin it anew
-            news = self._news.setdefault(request.run_id, asyncio.Event())
+            news = self.news(request.run_id)
             leases = await self._store.lease(
                 request.run_id, request.group, request.consumer, request.max_trees, request.lease_s
             )

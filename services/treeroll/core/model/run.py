@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
+from typing import NamedTuple
 
 from treeroll.core.model.budget import NO_BUDGET, Budget
 from treeroll.core.model.delivery import AS_THEY_COME, DeliveryRules
@@ -147,6 +148,9 @@ class Waiting:
 
     def __len__(self) -> int:
         return len(self.open) + len(self.asked) + (sum(map(len, self.sent.values())) if self.sent else 0)
+
+    def __contains__(self, tree_id: str) -> bool:
+        return any(tree_id in queue for queue in (self.open, self.asked, *self.sent.values()))
 
     def append(self, task: TaskSpec) -> None:
         """A task came."""

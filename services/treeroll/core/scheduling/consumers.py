@@ -49,6 +49,12 @@ def ask(state: State, event: TreesAsked) -> None:
             run.pace.give_back(tree_id)
 
 
+def has_ended(state: State, run_id: str, tree_id: str) -> bool:
+    """Whether a tree of the run neither waits nor grows; its end may be on the way to the store."""
+    run = state.runs.get(run_id)
+    return tree_id not in state.trees and (run is None or tree_id not in run.waiting)
+
+
 def take_place(run: Run, live: LiveTree) -> None:
     """A tree starts. One that somebody asked for needs no place."""
     asked = run.waiting.start(live.task)

@@ -339,6 +339,24 @@ class LeaseTreesReply(_message.Message):
     exhausted: bool
     def __init__(self, deliveries: _Optional[_Iterable[_Union[Delivery, _Mapping]]] = ..., exhausted: _Optional[bool] = ...) -> None: ...
 
+class CollectTreesRequest(_message.Message):
+    __slots__ = ("run_id", "tree_ids", "wait_s", "stored")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    TREE_IDS_FIELD_NUMBER: _ClassVar[int]
+    WAIT_S_FIELD_NUMBER: _ClassVar[int]
+    STORED_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    tree_ids: _containers.RepeatedScalarFieldContainer[str]
+    wait_s: float
+    stored: bool
+    def __init__(self, run_id: _Optional[str] = ..., tree_ids: _Optional[_Iterable[str]] = ..., wait_s: _Optional[float] = ..., stored: _Optional[bool] = ...) -> None: ...
+
+class CollectTreesReply(_message.Message):
+    __slots__ = ("deliveries",)
+    DELIVERIES_FIELD_NUMBER: _ClassVar[int]
+    deliveries: _containers.RepeatedCompositeFieldContainer[Delivery]
+    def __init__(self, deliveries: _Optional[_Iterable[_Union[Delivery, _Mapping]]] = ...) -> None: ...
+
 class RenewLeasesRequest(_message.Message):
     __slots__ = ("run_id", "group", "lease_ids", "lease_s")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]

@@ -91,6 +91,11 @@ class RolloutsStub:
                 request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.ReleaseTreesRequest.SerializeToString,
                 response_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.LeasesReply.FromString,
                 _registered_method=True)
+        self.CollectTrees = channel.unary_unary(
+                '/treeroll.v1.Rollouts/CollectTrees',
+                request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.CollectTreesRequest.SerializeToString,
+                response_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.CollectTreesReply.FromString,
+                _registered_method=True)
         self.ReportRewards = channel.unary_unary(
                 '/treeroll.v1.Rollouts/ReportRewards',
                 request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.ReportRewardsRequest.SerializeToString,
@@ -213,6 +218,16 @@ class RolloutsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CollectTrees(self, request, context):
+        """Trees by id, as they end; waits up to wait_s for the first one. They grow before tasks that nobody asked for, and hold no place
+        of `ahead`. Beside all groups: nothing is leased or acknowledged, and groups receive these trees as ever. NOT_FOUND
+        (UnknownTree) for an id that is none of the run's, or has expired; FAILED_PRECONDITION (Drained) if the service drains and
+        nothing of the run grows.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReportRewards(self, request, context):
         """Writes rewards of nodes (any but the prompt) of trees that have ended, late and again. All or none are applied. An equal
         repeat is a no-op, another value for the same (node, scorer, version) is ALREADY_EXISTS; NaN and infinities are
@@ -325,6 +340,11 @@ def add_RolloutsServicer_to_server(servicer, server):
                     servicer.ReleaseTrees,
                     request_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.ReleaseTreesRequest.FromString,
                     response_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.LeasesReply.SerializeToString,
+            ),
+            'CollectTrees': grpc.unary_unary_rpc_method_handler(
+                    servicer.CollectTrees,
+                    request_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.CollectTreesRequest.FromString,
+                    response_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.CollectTreesReply.SerializeToString,
             ),
             'ReportRewards': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportRewards,
@@ -660,6 +680,33 @@ class Rollouts:
             '/treeroll.v1.Rollouts/ReleaseTrees',
             treeroll_dot_pb_dot_v1_dot_rollout__pb2.ReleaseTreesRequest.SerializeToString,
             treeroll_dot_pb_dot_v1_dot_rollout__pb2.LeasesReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CollectTrees(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treeroll.v1.Rollouts/CollectTrees',
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.CollectTreesRequest.SerializeToString,
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.CollectTreesReply.FromString,
             options,
             channel_credentials,
             insecure,
