@@ -19,6 +19,7 @@ from treeroll.sampling import MAX_STOP_CHARS, MAX_STOPS
 MAX_AMOUNT = 2**62
 Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT)]
 StopString = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARS)]
+Filter = Literal["zero_advantage", "truncated"]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -152,6 +153,10 @@ class RunConfig(Config):
     """Most trees that grow, or that the slowest consumer group has not acknowledged; None: growth waits for nobody."""
     group_idle_s: float = Field(default=600.0, ge=1.0, le=1e9)
     """Seconds without a word of a group after which `ahead` does not wait for it any more."""
+    min_scored: int | None = Field(default=None, ge=1, le=4096)
+    """Trees with fewer scored leaves are dropped when they end; None: none for that reason."""
+    drop: tuple[Filter, ...] = ()
+    """Trees that are dropped when they end: `zero_advantage` (of no token) and `truncated` (all leaves, by length)."""
     history_decay: float = Field(default=0.5, ge=0.0, le=1.0)
     """What a task's results still count one epoch later, for allocators and routes."""
     history_version_decay: float = Field(default=0.99, ge=0.0, le=1.0)
@@ -172,7 +177,7 @@ class RunConfig(Config):
     def _minus_one_is_off(cls, value: Any) -> Any:
         return 0 if value == -1 and value is not True else value
 
-    @field_validator("stop", "stop_token_ids", mode="before")
+    @field_validator("stop", "stop_token_ids", "drop", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         if value is None:

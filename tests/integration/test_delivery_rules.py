@@ -21,7 +21,7 @@ RUN: dict[str, Any] = {"recipe": "flat", "leaves": 2, "segment_tokens": 32, "max
 async def submitted(close: bool = True, **config: Any) -> AsyncIterator[tuple[LocalService, AsyncRun]]:
     async with local_service() as service, await connect_async(service.address) as client:
         service.start_replica("r0")
-        run = await client.create_run("r", **RUN, **config)
+        run = await client.create_run("r", **{**RUN, **config})
         await run.submit(read_tasks(TASKS_FILE, limit=TASKS))
         if close:
             await run.close()
@@ -77,7 +77,81 @@ async def test_places_are_taken_again_when_a_consumer_gives_trees_back() -> None
         assert len(await trees_of(run, trees=2)) == TASKS
 
 
+async def test_tasks_that_no_model_of_several_began_are_delivered() -> None:
+    async with local_service(pools=["one", "two"]) as service, await connect_async(service.address) as client:
+        run = await client.create_run("r", **RUN, model="two")
+        ids = await run.submit(read_tasks(TASKS_FILE, limit=2))
+        await run.cancel()
+        failures = [failure async for batch in run.batches(allow_empty=True) for failure in batch.failures]
+        assert sorted(failure.tree_id for failure in failures) == sorted(ids)
+        assert len((await run.collect(ids)).failures) == 2
+
+
 async def test_no_place_at_all_is_refused() -> None:
     async with local_service() as service, await connect_async(service.address) as client:
         with pytest.raises(InvalidInput, match="'ahead' should be greater than or equal to 1, got 0"):
             await client.create_run("r", **RUN, ahead=0)
+
+
+def by_length(prompt: str, completion: str, answer: str | None, extra: dict[str, Any]) -> float | None:
+    """Equal for all leaves of every third task, and nothing for those of another third."""
+    kind = sum(map(ord, prompt)) % 3
+    return None if kind == 0 else 1.0 if kind == 1 else float(len(completion))
+
+
+SCORED = {**RUN, "leaves": 4, "scorer": f"python:{__name__}:by_length"}
+
+
+def kinds(task_ids: list[str]) -> list[int]:
+    prompts = {task.id: task.prompt or "" for task in read_tasks(TASKS_FILE, limit=TASKS)}
+    return [sum(map(ord, prompts[task_id])) % 3 for task_id in task_ids]
+
+
+@pytest.mark.parametrize("ahead", [None, 2])
+async def test_dropped_trees_count_for_no_batch_and_end_like_failures(ahead: int | None) -> None:
+    config: dict[str, Any] = {**SCORED, "drop": "zero_advantage", "min_scored": 1, "ahead": ahead}
+    async with submitted(**config) as (_, run):
+        batches = [batch async for batch in run.batches(trees=2, allow_empty=True)]
+        given = [tree.task_id for batch in batches for tree in batch.trees]
+        failures = {failure.task_id: failure for batch in batches for failure in batch.failures}
+        assert set(kinds(given)) == {2}
+        assert sorted([*given, *failures]) == sorted(task.id for task in read_tasks(TASKS_FILE, limit=TASKS))
+        assert {failure.status for failure in failures.values()} == {"filtered"}
+        assert all(len(batch.trees) == 2 for batch in batches[:-1])  # refilled
+        status = await run.status()
+        counted = kinds(list(failures))
+        assert status.filtered == {"min_scored": counted.count(0), "zero_advantage": counted.count(1)}
+        assert (status.finished, status.failed, status.waiting, status.growing) == (len(given), 0, 0, 0)
+        one = next(iter(failures.values()))
+        assert one.error.startswith("dropped by ")
+        kept = await run.get_tree(one.tree_id)
+        assert (kept.status, len(kept.samples)) == ("filtered", 4)
+        told = next(tree for batch in batches for tree in batch.failed_trees if tree.tree_id == one.tree_id)
+        assert (told.status, told.samples, len(told.nodes), told.prompt_text) == ("filtered", [], 1, kept.prompt_text)
+        assert told.ledger.spent == kept.ledger.spent > 0
+        assert [failure.status for failure in (await run.collect([one.tree_id])).failures] == ["filtered"]
+
+
+async def test_a_batch_names_the_trees_that_teach_something() -> None:
+    async with submitted(**SCORED) as (_, run):
+        async for batch in run.batches(trees=TASKS):
+            assert len(batch.trees) == TASKS
+            assert set(kinds([tree.task_id for tree in batch.trainable])) == {2}
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (
+            {"drop": ["zero_advantage"], "scorer": "client"},
+            "drop drops trees by their rewards, but scorer is 'client',",
+        ),
+        ({"min_scored": 1, "scorer": None}, "min_scored drops trees by their rewards, but scorer is None,"),
+        ({"min_scored": 3}, "min_scored is 3, but no tree has more than 2 leaves, so all would be dropped"),
+        ({"drop": ["boring"]}, "'drop.0' should be 'zero_advantage' or 'truncated', got 'boring'"),
+    ],
+)
+async def test_filters_that_would_drop_everything_are_refused(config: dict[str, Any], sentence: str) -> None:
+    async with local_service() as service, await connect_async(service.address) as client:
+        with pytest.raises(InvalidInput, match=sentence):
+            await client.create_run("r", **{**RUN, **config})

@@ -11,21 +11,24 @@ from hypothesis import strategies as st
 from treeroll.core.model.budget import Budget
 from treeroll.core.model.delivery import DeliveryRules
 from treeroll.core.model.effects import Effect, EmitTree, StartBranch
-from treeroll.core.model.events import GroupHeard, TreesAsked
+from treeroll.core.model.events import GroupHeard, TreesAsked, TreesWithheld
 from treeroll.core.model.live_tree import TreeStatus
 from treeroll.simulation.world import World
 from treeroll.store.lease_id import LeaseId
 from treeroll.store.memory_group import MemoryGroup
 
 FOREVER_S = 1e9
+# Trees that end without a sample for trainers.
+EMPTY = (TreeStatus.FAILED, TreeStatus.FILTERED)
 
 
 class Consumed(World):
     """A world with consumer groups over the run's feed, as the store keeps them, and what they know of it."""
 
-    def __init__(self, ahead: int, idle_s: float = FOREVER_S, **fields: Any) -> None:
+    def __init__(self, ahead: int, idle_s: float = FOREVER_S, drop: bool = False, **fields: Any) -> None:
         super().__init__(**{"seed": 3, "leaves": 2, "max_depth": 2, **fields})
-        self.spec = replace(self.spec, delivery=DeliveryRules(ahead=ahead, group_idle_s=idle_s))
+        filters = frozenset(["zero_advantage"] if drop else [])
+        self.spec = replace(self.spec, delivery=DeliveryRules(ahead=ahead, group_idle_s=idle_s, drop=filters))
         self.ahead = ahead
         self.feed: list[str] = []
         self.groups: dict[str, MemoryGroup] = {}
@@ -45,8 +48,7 @@ class Consumed(World):
 
     def places(self) -> set[str]:
         """Trees that started, that the slowest group has not acknowledged, and that no exception is made for."""
-        failed = {name for name, live in self.finished.items() if live.status is TreeStatus.FAILED}
-        here = set(self.started) - self.asked - failed
+        here = set(self.started) - self.asked - {name for name, live in self.finished.items() if live.status in EMPTY}
         acknowledged = [here & self.acknowledged(name) for name in self.groups.keys() - self.gone]
         return here - min(acknowledged, key=len, default=set())
 
@@ -81,19 +83,24 @@ class Consumed(World):
             self.go_on()
 
     def batch(self, name: str, trees: int) -> None:
-        """As a trainer does it: gather so many trees with samples, or all that come, then acknowledge."""
-        good = 0
-        while good < trees:
+        """As a trainer does it: hold so many trees with samples, or all that come, then acknowledge them."""
+        while sum(map(self.has_samples, self.held.get(name, []))) < trees:
             before = len(self.held.get(name, []))
-            self.lease(name, trees - good)
-            new = self.held[name][before:]
-            good += sum(self.finished[self.feed[lease.seq - 1]].status is not TreeStatus.FAILED for lease in new)
-            if not new and not self.queue:
-                assert len(self.feed) == self.tasks, "consumer and producer wait for each other"
+            self.lease(name, trees)
+            if len(self.held[name]) > before:
+                continue
+            if not self.queue:
+                slower = [other for other in self.groups if other != name and self.owes(other)]
+                assert slower or len(self.feed) == self.tasks, "consumer and producer wait for each other"
                 break
-            if not new:
-                self.go_on()
+            self.go_on()
         self.ack(name, list(self.held[name]))
+
+    def has_samples(self, lease: LeaseId) -> bool:
+        return self.finished[self.feed[lease.seq - 1]].status not in EMPTY
+
+    def owes(self, name: str) -> bool:
+        return self.acknowledged(name) != set(self.feed)
 
 
 def world(ahead: int, **fields: Any) -> Consumed:
@@ -107,15 +114,16 @@ def world(ahead: int, **fields: Any) -> Consumed:
     ahead=st.integers(1, 6),
     groups=st.integers(1, 3),
     budget=st.sampled_from([None, Budget(task_tokens=60), Budget(tokens=2000)]),
+    drop=st.booleans(),
 )
 @settings(max_examples=40, deadline=None)
 def test_the_producer_is_never_further_ahead_than_it_may_be_and_never_stands_still(
-    seed: int, ahead: int, groups: int, budget: Budget | None
+    seed: int, ahead: int, groups: int, budget: Budget | None, drop: bool
 ) -> None:
     chance = random.Random(f"pace-{seed}")
-    paced = world(ahead, seed=seed, tasks=20, budget=budget, kill_share=0.0)
+    paced = world(ahead, seed=seed, tasks=20, budget=budget, drop=drop)
     names = [f"g{number}" for number in range(groups)]
-    while len(paced.feed) < 20 or any(paced.acknowledged(name) != set(paced.feed) for name in paced.groups):
+    while len(paced.feed) < 20 or any(map(paced.owes, paced.groups)):
         for _ in range(chance.randrange(12)):
             if paced.queue:
                 paced.go_on()
@@ -231,6 +239,19 @@ def test_trees_that_somebody_asks_for_come_first_and_need_no_place() -> None:
     paced.ask(0)  # it has ended, and is had by name
     paced.grow()
     assert paced.started[4:] == ["tree2"]
+
+
+def test_trees_that_were_withheld_hold_no_place() -> None:
+    paced = world(2, tasks=6)
+    paced.grow()
+    paced.lease("g", 2)
+    paced.asked.add(paced.feed[0])
+    paced._feed(TreesWithheld("run", [paced.feed[0]]))
+    paced.grow()
+    assert len(paced.feed) == 3
+    paced.ack("g", list(paced.held["g"]))
+    paced.grow()
+    assert len(paced.feed) == 4
 
 
 def test_a_tree_that_is_asked_for_while_it_grows_gives_its_place_to_another() -> None:

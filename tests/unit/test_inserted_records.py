@@ -13,6 +13,7 @@ from treeroll.coordinator import records
 from treeroll.coordinator.audit import tree_findings
 from treeroll.coordinator.specs import check_inserts
 from treeroll.coordinator.tool_runner import ToolRunner
+from treeroll.core.growth.credit import credit_leaves
 from treeroll.core.model.effects import PersistNode
 from treeroll.core.model.events import SegmentReported
 from treeroll.demo import MODEL_DIR
@@ -114,7 +115,8 @@ def test_a_split_node_leaves_the_text_to_its_first_part_and_samples_mask_it() ->
     whole = tree()
     shape = records.shape_of(split)
     assert (shape.n_tokens, shape.weightless) == ([3, 1, 1, 2], [False, True, False, True])
-    records.write_credit(whole, shape, {}, set(), SimpleNamespace())  # type: ignore[arg-type]
+    estimator: Any = SimpleNamespace()  # nothing is scored
+    records.write_credit(whole, credit_leaves(shape, {}, estimator), {}, set())
     whole.has_cuts = True
     whole_again = pb.Tree.FromString(whole.SerializeToString())
     assert list(tree_findings(complete(whole_again))) == []

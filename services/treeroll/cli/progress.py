@@ -36,6 +36,8 @@ class Snapshot:
     trees: int = 0
     """Trees that ended with samples."""
     failed: int = 0
+    dropped: int = 0
+    """Trees that the run's filters dropped."""
     growing: int = 0
     leaves: int = 0
     generated_tokens: int = 0
@@ -149,13 +151,17 @@ def _figures(snapshot: Snapshot, rate: float) -> list[str]:
         parts.append(f"mean reward {snapshot.mean_reward:.3f}")
     if snapshot.failed:
         parts.append(f"{snapshot.failed} failed")
+    if snapshot.dropped:
+        parts.append(f"{snapshot.dropped} dropped")
     if snapshot.reward_errors:
         parts.append(f"{snapshot.reward_errors} reward errors")
     return parts
 
 
 def _panel(snapshot: Snapshot, rate: float) -> RenderableType:
-    bar = ProgressBar(total=max(snapshot.total, 1), completed=snapshot.trees + snapshot.failed, width=60)
+    bar = ProgressBar(
+        total=max(snapshot.total, 1), completed=snapshot.trees + snapshot.failed + snapshot.dropped, width=60
+    )
     # A bar of its own ends no line.
     return Group(Padding(bar, 0), Text(" · ".join(_figures(snapshot, rate))), _replicas(snapshot.replicas))
 

@@ -150,6 +150,7 @@ class RolloutSession:
             total=max(self._total, run.submitted),
             trees=run.finished,
             failed=run.failed,
+            dropped=sum(run.filtered.values()),
             growing=run.growing,
             leaves=run.leaves,
             generated_tokens=run.ledger.spent,

@@ -77,8 +77,9 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]") -> No
         (
             r.run_id,
             r.state,
-            f"{r.finished + r.failed}/{r.submitted}",
+            f"{r.finished + r.failed + sum(r.filtered.values())}/{r.submitted}",
             str(r.failed),
+            str(sum(r.filtered.values())),
             number(r.leaves),
             number(r.ledger.spent),
             number(r.reward_errors),
@@ -93,7 +94,9 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]") -> No
     console.print(table("replicas", columns, replicas))
     if lines:
         console.print(
-            table("runs", ("run", "state", ">done", ">failed", ">leaves", ">tokens", ">reward errors"), lines)
+            table(
+                "runs", ("run", "state", ">done", ">failed", ">dropped", ">leaves", ">tokens", ">reward errors"), lines
+            )
         )
     for line in filter(None, (said for run in runs for said in (_budget(run), _models(run)))):
         console.print(plain(line), markup=False, soft_wrap=True)

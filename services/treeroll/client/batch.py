@@ -43,6 +43,8 @@ class Failure:
     tree_id: str
     error: str
     """One sentence."""
+    status: str = "failed"
+    """"failed", or "filtered" for one whose tree the run's filters dropped."""
 
 
 class BatchData:
@@ -72,6 +74,11 @@ class BatchData:
         """Trees with at least one sample, in order of delivery."""
         return [TreeRecord.from_proto(tree, samples) for tree, samples in self._read]
 
+    @property
+    def trainable(self) -> list[TreeRecord]:
+        """Trees of which a token has an advantage: nothing is to be learnt from a batch without any, so do not step."""
+        return [tree for tree in self.trees if any(map(_is_trainable, tree.samples))]
+
     @cached_property
     def samples(self) -> list[Sample]:
         """All samples: tree by tree, in path order within a tree."""
@@ -79,9 +86,9 @@ class BatchData:
 
     @cached_property
     def failures(self) -> list[Failure]:
-        """Tasks that ended without a sample. They are acknowledged with the batch."""
+        """Tasks that ended without a sample, or were dropped by the run's filters. Acknowledged with the batch."""
         trees = [delivery.tree for delivery in self._leased.deliveries if not samples_in(delivery)]
-        return [Failure(tree.task_id, tree.tree_id, tree.error) for tree in trees]
+        return [Failure(tree.task_id, tree.tree_id, tree.error, tree.status) for tree in trees]
 
     @cached_property
     def failed_trees(self) -> list[TreeRecord]:
@@ -166,6 +173,10 @@ class BatchData:
         self._renew(trees)
         if count := overruled(self.samples, rewards):
             self._leased.reports.warn_once(OVERRULED, scorer, version, count, self._leased.reports.run_id)
+
+
+def _is_trainable(sample: Sample) -> bool:
+    return sample.advantages is not None and bool(sample.advantages.any())
 
 
 class Batch(BatchData):

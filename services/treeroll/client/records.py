@@ -55,7 +55,7 @@ class TreeRecord:
     epoch: int
     prompt_text: str
     status: str
-    """"complete", "partial", "failed", or what a tree that is still growing is called."""
+    """"complete", "partial", "failed", "filtered", or what a tree that is still growing is called."""
     stop_reason: str
     """Why branches were cut: "cancelled", "deadline", "budget", "lost" or "stale"; "" if it ended by itself."""
     error: str

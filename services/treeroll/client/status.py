@@ -144,7 +144,7 @@ class ModelUse:
 
 @dataclass(slots=True)
 class RunStatus:
-    """A run and its figures. submitted = waiting + growing + finished + failed."""
+    """A run and its figures. submitted = waiting + growing + finished + failed + those `filtered`."""
 
     run_id: str
     state: str
@@ -177,6 +177,8 @@ class RunStatus:
     """Requests that an engine refused, failed, or answered with numbers that cannot be."""
     engine_error: str
     """The latest of those errors as a sentence; "" without any."""
+    filtered: dict[str, int]
+    """Trees that its filters dropped, by filter. They are not in `finished`."""
     quarantined: list[str]
     """Ids of tasks that replicas died of, in order; their trees were ended."""
     caps: list[Cap]
@@ -216,6 +218,7 @@ class RunStatus:
             "deadline": run.deadline if run.HasField("deadline") else None,
             "replicas_starting": run.replicas_starting if run.HasField("replicas_starting") else None,
             "models": [ModelUse(**_scalars(ModelUse, model)) for model in run.models],
+            "filtered": dict(run.filtered),
             "quarantined": list(run.quarantined),
             "caps": [Cap(**_scalars(Cap, cap)) for cap in run.caps],
             "ledger": Ledger.from_proto(run.ledger),

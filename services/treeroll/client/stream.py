@@ -128,7 +128,8 @@ class Stream:
                     self._prefetch.fill(self._options.trees)
                 return leased
             for delivery in leased.deliveries:
-                log.warning("task %s ended without a sample: %s", delivery.tree.task_id, delivery.tree.error)
+                level = logging.INFO if delivery.tree.status == "filtered" else logging.WARNING
+                log.log(level, "task %s ended without a sample: %s", delivery.tree.task_id, delivery.tree.error)
             await self._settle_last()
         return None
 

@@ -103,6 +103,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         self._rewards = RewardReports(coordinator, self._run, retention.turn)
         self._weights = Publications(coordinator, keep_weights)
         self._pacing = Pacing(coordinator)
+        feed.on_withheld = self._pacing.withheld
         self._prospects = prospects or Prospects(coordinator.state)
         self._collector = Collector(
             coordinator.store, feed, self._prospects.outlook, self._ask, partial(has_ended, coordinator.state)

@@ -13,7 +13,7 @@ from treeroll.store.base import Store
 
 # Missing trees that are named; all are counted.
 NAMED_TREES = 3
-ENDED = ("complete", "partial", "failed")
+ENDED = ("complete", "partial", "failed", "filtered")
 
 
 @dataclass(slots=True)
@@ -72,10 +72,14 @@ async def _audit_run(store: Store, run: api.Run, report: AuditReport) -> None:
     known = {tree_id for tree_id, _ in tasks.values()}
     there = Counter({tree_id: times for tree_id, times in feed.items() if tree_id not in missing})
     report.violations += _feed_findings(run, there, ended, known)
-    all_ended = run.state != "open" and len(ended) == len(tasks) == run.finished + run.failed
+    all_ended = run.state != "open" and len(ended) == len(tasks) == _terminal_events(run)
     report.violations += caps.findings(all_ended)
     if all_ended:
         report.violations += _account_findings(run, spent)
+
+
+def _terminal_events(run: api.Run) -> int:
+    return run.finished + run.failed + sum(run.filtered.values())
 
 
 def _feed_findings(run: api.Run, feed: Counter[str], ended: set[str], known: set[str]) -> Iterator[Finding]:

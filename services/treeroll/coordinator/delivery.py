@@ -7,15 +7,27 @@ import asyncio
 
 from treeroll.config import RunConfig
 from treeroll.coordinator.loop import Coordinator, Item
+from treeroll.coordinator.records import CLIENT_SCORER
 from treeroll.core.model.delivery import DeliveryRules
-from treeroll.core.model.events import GroupHeard
+from treeroll.core.model.events import GroupHeard, TreesWithheld
 from treeroll.core.scheduling import runs
 from treeroll.errors import InvalidInput
 
 
-def delivery_rules(config: RunConfig) -> DeliveryRules:
-    """What a configuration says of delivery. InvalidInput names what clashes."""
-    return DeliveryRules(ahead=config.ahead, group_idle_s=config.group_idle_s)
+def delivery_rules(config: RunConfig, most_leaves: int) -> DeliveryRules:
+    """What a configuration says of delivery. InvalidInput names what cannot work where trees have so many leaves."""
+    wanted, drop = config.min_scored, frozenset(config.drop)
+    by_rewards = [key for key, asked in (("min_scored", wanted), ("drop", "zero_advantage" in drop)) if asked]
+    if by_rewards and config.scorer in (None, CLIENT_SCORER):
+        raise InvalidInput(
+            f"{by_rewards[0]} drops trees by their rewards, but scorer is {config.scorer!r}, so none has any when it "
+            "ends, and all would be dropped; set scorer, or look at batch.trainable in the trainer"
+        )
+    if wanted is not None and wanted > most_leaves:
+        raise InvalidInput(
+            f"min_scored is {wanted}, but no tree has more than {most_leaves} leaves, so all would be dropped; lower it"
+        )
+    return DeliveryRules(ahead=config.ahead, group_idle_s=config.group_idle_s, min_scored=wanted or 0, drop=drop)
 
 
 class Pacing:
@@ -24,6 +36,10 @@ class Pacing:
     def __init__(self, coordinator: Coordinator) -> None:
         self._coordinator = coordinator
         self._turn = asyncio.Lock()
+
+    def withheld(self, run_id: str, tree_ids: list[str]) -> None:
+        """Trees of the run were delivered without their samples."""
+        self._coordinator.post_nowait(Item([TreesWithheld(run_id, tree_ids)]))
 
     async def heard(self, run_id: str, group: str, batch_trees: int = 0) -> None:
         """A consumer of the group asked, renewed, acknowledged or gave back.

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from treeroll.core.growth.credit import Credit, TreeShape, credit_leaves
+from treeroll.core.growth.credit import TreeShape, credit_leaves, credit_of, rewards_of
 from treeroll.core.model.effects import PersistNode
 from treeroll.core.model.events import SegmentReported
 from treeroll.core.model.ledger import Ledger
-from treeroll.core.model.live_tree import LiveTree, TreeStatus
+from treeroll.core.model.live_tree import Credit, LiveTree, TreeStatus
 from treeroll.core.model.run import Run, TaskSpec
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
@@ -65,6 +65,7 @@ def run_record(run: Run) -> api.Run:
         engine_error=run.engine_error,
         quarantined=run.quarantined,
         stale_trees=counters.stale_trees,
+        filtered=dict(run.filtered),
         models=[api.ModelUse(model=name, trees=use.trees, tokens=use.tokens) for name, use in run.uses.items()],
     )
 
@@ -126,20 +127,15 @@ def final_header(live: LiveTree, header: pb.Tree) -> pb.Tree:
     header.n_censored = live.n_censored
     header.lost_tokens_max = live.lost_tokens_max
     header.has_cuts = bool(live.tree.splits)
-    rewards = {leaf: value for leaf, value in live.tree.rewards.items() if value is not None}
     errors = {leaf for leaf, value in live.tree.rewards.items() if value is None} - live.abstained
-    if live.run.spec.judge == live.run.spec.scorer:  # then what it said of inner nodes is in force as well
-        rewards |= {node: value for node, value in live.tree.values.items() if value is not None}
-    write_credit(header, TreeShape.of(live), rewards, errors, live.run.spec.advantage)
+    write_credit(header, credit_of(live), rewards_of(live), errors)
     return header
 
 
-def write_credit(
-    header: pb.Tree, shape: TreeShape, rewards: dict[int, float], errors: set[int], estimator: AdvantageEstimator
-) -> None:
+def write_credit(header: pb.Tree, credits: list[Credit], rewards: dict[int, float], errors: set[int]) -> None:
     """Replace the header's leaf credit."""
     del header.leaves[:]
-    header.leaves.extend(_credit(credit, rewards, errors) for credit in credit_leaves(shape, rewards, estimator))
+    header.leaves.extend(_credit(credit, rewards, errors) for credit in credits)
     header.n_scored = sum(leaf.reward_status == "ok" for leaf in header.leaves)
 
 
@@ -253,7 +249,7 @@ def recredit(tree: pb.Tree, scorer: str | None, estimator: AdvantageEstimator) -
             rewards[node.number] = reward.value
         elif reward is not None:
             errors.add(node.number)
-    write_credit(tree, shape_of(tree), rewards, errors, estimator)
+    write_credit(tree, credit_leaves(shape_of(tree), rewards, estimator), rewards, errors)
     write_values(tree)
 
 

@@ -23,6 +23,7 @@ from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.policies import recipes
 from treeroll.policies.clashes import entropy_clashes
 from treeroll.policies.resolve import SECTIONS, Resolution, resolve, shape
+from treeroll.policy.allocate import BudgetAllocator
 from treeroll.policy.base import BranchPolicy, Limits
 from treeroll.sampling import Sampling
 from treeroll.scorers.base import MAX_REWARD
@@ -111,7 +112,7 @@ def run_spec(
         on_update=OnUpdate(config.on_update),
         staleness=_staleness(config),
         budget=run_budget(config, limits.max_tokens, policies.segment),
-        delivery=delivery_rules(config),
+        delivery=delivery_rules(config, _most_leaves(resolution, allocate)),
     )
 
 
@@ -119,6 +120,12 @@ def _staleness(config: RunConfig) -> StalenessBound | None:
     if config.max_staleness is None:
         return None
     return StalenessBound(config.max_staleness, config.staleness_by == "newest", config.when_stale == "withhold")
+
+
+def _most_leaves(resolution: Resolution, allocate: BudgetAllocator | None) -> int:
+    """Leaves that any tree of the run may have."""
+    branch = resolution.policies.branch
+    return branch.max_leaves if allocate is None else resolution.growth_of(allocate.most).max_leaves
 
 
 def _sampling(config: RunConfig, limits: Limits, top_logprobs: int, vocabulary: int) -> Sampling:

@@ -62,13 +62,17 @@ def _of_run(state: State, run: Run) -> Iterator[Finding]:
         yield Invariant.TOKENS_CONSERVED, f"run {name}: {ledger} has come faster than {run.bucket} allows"
     yield from _of_tasks(run, trees)
     yield from _of_counts(run, trees)
-    if run.fed != run.finished + run.failed:
-        yield "DeliveredOnceAcked", f"run {name}: {run.fed} terminal events, {run.finished + run.failed} counted"
+    counted = run.finished + run.failed + run.filtered.total()
+    if run.fed != counted:
+        yield Invariant.DELIVERED_ONCE_ACKED, f"run {name}: {run.fed} terminal events, {counted} are counted"
     if run.pace is not None and run.pace.growing != sum(live.placed for live in trees):
-        yield "Bounded", f"run {name}: {run.pace.growing} places of growing trees are counted, not those that are taken"
+        yield (
+            Invariant.BOUNDED,
+            f"run {name}: {run.pace.growing} places of growing trees are counted, not those that are taken",
+        )
     if run.growing != len(trees):
         yield Invariant.DELIVERED_ONCE_ACKED, f"run {name}: {len(trees)} trees grow, {run.growing} are counted"
-    ended = run.finished + run.failed + run.growing + len(run.waiting)
+    ended = counted + run.growing + len(run.waiting)
     if ended != len(run.tasks):
         yield Invariant.DELIVERED_ONCE_ACKED, f"run {name}: {len(run.tasks)} tasks, {ended} accounted for"
 

@@ -20,6 +20,7 @@ from treeroll.core.model.events import (
     TasksSubmitted,
     Ticked,
     TreesAsked,
+    TreesWithheld,
     Undrained,
     WeightsPublished,
     WeightsReported,
@@ -80,6 +81,9 @@ def apply(state: State, event: Event, now: float) -> list[Effect]:
             return []
         case TreesAsked():
             consumers.ask(state, event)
+            return []
+        case TreesWithheld():
+            consumers.note_withheld(state, event)
             return []
         case AlarmRang():
             return []

@@ -29,6 +29,8 @@ class Feed:
         self._store = store
         self._outlook = outlook
         self._news: dict[str, asyncio.Event] = {}
+        self.on_withheld: Callable[[str, list[str]], None] = lambda run_id, tree_ids: None
+        """Hears of trees of a run that were delivered without their samples, because they are too old."""
 
     def notify(self, run_id: str) -> None:
         """A tree of the run ended, or the run changed state: wake its waiting consumers."""
@@ -84,6 +86,8 @@ class Feed:
             trees.append(tree)
         reply, deadline = Reply(stored=request.stored), clock.wall() + request.lease_s
         judged = await self.freshness.judge(request.run_id, trees)
+        if withheld := [lease.tree_id for lease, one in zip(leases, judged, strict=True) if one.withheld]:
+            self.on_withheld(request.run_id, withheld)
         for lease, delivered in zip(leases, judged, strict=True):
             if reply.size > REPLY_BYTES:
                 await self._store.release(request.run_id, request.group, [lease.lease_id])

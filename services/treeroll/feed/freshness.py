@@ -10,6 +10,9 @@ from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.records.assemble import assemble
 from treeroll.store.base import StoredTree
 
+# What is dropped when it ends travels like a task without a sample: nobody is to train on it.
+FILTERED = "filtered"
+
 
 class Delivered(NamedTuple):
     """A tree as it is delivered."""
@@ -37,7 +40,7 @@ class Freshness:
         """Each tree as it is to be delivered now."""
         terms = self._terms(run_id)
         heads = [pb.Tree.FromString(tree.header) for tree in trees]
-        if all(head.weight_version >= terms.versions[head.model] or not head.leaves for head in heads):
+        if all(head.weight_version >= _current(head, terms) or not head.leaves for head in heads):
             return [_fresh(tree, head, terms) for tree, head in zip(trees, heads, strict=True)]
         return await asyncio.to_thread(
             lambda: [_judged(tree, head, terms) for tree, head in zip(trees, heads, strict=True)]
@@ -51,15 +54,23 @@ class Freshness:
             self.staleness[run_id][delivered.behind] += 1
 
 
+def _current(head: pb.Tree, terms: DeliveryTerms) -> int:
+    """The version in force in the tree's pool; 0 for a task that ended before it had one."""
+    return terms.versions.get(head.model, 0)
+
+
 def _fresh(tree: StoredTree, head: pb.Tree, terms: DeliveryTerms) -> Delivered:
-    """A tree that started under the weights in force, so that all of its tokens are of these."""
+    """A tree that started under the weights in force, so that its tokens are of these, or one without samples."""
+    if head.status == FILTERED:
+        del head.leaves[:]
+        tree = StoredTree(head.SerializeToString(), tree.nodes[:1], {})
     samples = len(head.leaves)
-    return Delivered(tree, samples, terms.versions[head.model], 0 if samples else None, withheld=False)
+    return Delivered(tree, samples, _current(head, terms), 0 if samples else None, withheld=False)
 
 
 def _judged(tree: StoredTree, head: pb.Tree, terms: DeliveryTerms) -> Delivered:
-    current, bound = terms.versions[head.model], terms.bound
-    if not head.leaves or head.weight_version >= current:
+    current, bound = _current(head, terms), terms.bound
+    if not head.leaves or head.status == FILTERED or head.weight_version >= current:
         return _fresh(tree, head, terms)
     versions = trained_versions(assemble(tree))
     newest = bound is not None and bound.by_newest

@@ -252,7 +252,9 @@ class TreeRow:
     run_id: str = of_tree(STRING, "The run it was grown for.")
     task_id: str = of_task(STRING, "The task's id.")
     epoch: int = of_task(INT32, "Pass over the data set.")
-    status: str = of_tree(STRING, '"complete", "partial" (branches were cut) or "failed" (no complete leaf).')
+    status: str = of_tree(
+        STRING, '"complete", "partial" (branches cut), "failed" (no complete leaf) or "filtered" (dropped).'
+    )
     stop_reason: str = of_tree(
         STRING,
         'Why branches were cut: "cancelled", "deadline", "budget", "lost" or "stale"; empty if it ended by itself.',

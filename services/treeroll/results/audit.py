@@ -70,7 +70,7 @@ def _row_findings(
             yield from _same_tree_findings(row, nodes, samples)
             return
         counts["tasks without a sample"] += 1
-        if row["status"] != "failed" or row["n_leaves"] or row["wasted_tokens"] != row["spent"]:
+        if row["status"] not in ("failed", "filtered") or row["n_leaves"] or row["wasted_tokens"] != row["spent"]:
             yield (
                 Invariant.NO_ACKED_LOSS,
                 f"tree {row['tree_id']} is {row['status']}, and none of its samples are there",

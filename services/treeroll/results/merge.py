@@ -20,7 +20,7 @@ from treeroll.whole_file import settle
 ROW_GROUP_BYTES = 32 << 20
 
 # How a tree may have ended, the best last.
-RANKS = ("failed", "partial", "complete")
+RANKS = ("failed", "filtered", "partial", "complete")
 
 _SCHEMAS = {"samples": SAMPLE_SCHEMA, "nodes": NODE_SCHEMA, "trees": TREE_SCHEMA}
 _COUNTERS: dict[str, Callable[[Tally, pa.Table], None]] = {"samples": add_samples, "nodes": add_nodes}

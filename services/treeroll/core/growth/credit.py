@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.live_tree import Credit, LiveTree
 from treeroll.policy.base import AdvantageEstimator, CreditTree
 from treeroll.tree.node import Node
 from treeroll.tree.splits import split
@@ -62,15 +62,6 @@ def _logprob_sum(node: Node, start: int, end: int) -> float:
     return sum(node.tokens.logprobs[start:end]) if node.tokens else 0.0
 
 
-@dataclass(slots=True)
-class Credit:
-    """Credit of one leaf; `advantages` has one entry per path node, and is empty without a reward."""
-
-    leaf: int
-    path_weight: float
-    advantages: tuple[float, ...]
-
-
 def path_weights(shape: TreeShape) -> dict[int, float]:
     """Leaf -> product over its path of 1 / (children that count); 0 below a branch that does not count.
 
@@ -100,6 +91,21 @@ def credit_leaves(shape: TreeShape, rewards: dict[int, float], estimator: Advant
     advantages = estimator.estimate(_credit_tree(shape, paths, scored, rewards)) if scored else {}
     weights = path_weights(shape)
     return [Credit(leaf, weights[leaf], advantages.get(leaf, ())) for leaf in shape.leaves]
+
+
+def rewards_of(live: LiveTree) -> dict[int, float]:
+    """The rewards in force of a tree's nodes."""
+    rewards = {leaf: value for leaf, value in live.tree.rewards.items() if value is not None}
+    if live.run.spec.judge == live.run.spec.scorer:  # then what it said of inner nodes is in force as well
+        rewards |= {node: value for node, value in live.tree.values.items() if value is not None}
+    return rewards
+
+
+def credit_of(live: LiveTree) -> list[Credit]:
+    """Credit of a tree that has ended. Worked out once."""
+    if live.credit is None:
+        live.credit = credit_leaves(TreeShape.of(live), rewards_of(live), live.run.spec.advantage)
+    return live.credit
 
 
 def _credit_tree(

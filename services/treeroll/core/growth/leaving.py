@@ -1,5 +1,6 @@
 """How trees leave: judged, counted, and into the feed."""
 
+from treeroll.core.growth.filters import dropped
 from treeroll.core.model.effects import Effect, EmitTree, ForgetTree, PersistTree
 from treeroll.core.model.live_tree import LiveTree, TreeStatus
 from treeroll.core.model.state import State
@@ -15,6 +16,8 @@ def finish(state: State, live: LiveTree) -> list[Effect]:
         live.error = live.error or why
     else:
         live.status = TreeStatus.PARTIAL if live.stop_reason else TreeStatus.COMPLETE
+        if run.spec.delivery.filters:
+            _filter(live)
     # Paths that end at a pruned node are reported tokens in no sample, as far as no sample shares them.
     run.counters.wasted_tokens += unsampled_tokens(live)
     run.growing -= 1
@@ -34,14 +37,23 @@ def leave(live: LiveTree) -> list[Effect]:
         if live.stop_reason in ("", "lost"):
             run.failing, run.failure = run.failing + 1, live.error
     else:
-        run.finished += 1
         run.failing = 0
+        if live.dropped_by:
+            run.filtered[live.dropped_by] += 1
+        else:
+            run.finished += 1
     if live.placed and run.pace is not None:
-        if live.status is TreeStatus.FAILED:
+        if live.status in (TreeStatus.FAILED, TreeStatus.FILTERED):
             run.pace.growing -= 1
         else:
             run.pace.fed(live.tree_id, run.fed)
     return [PersistTree(live), EmitTree(live)]
+
+
+def _filter(live: LiveTree) -> None:
+    live.dropped_by, why = dropped(live)
+    if live.dropped_by:
+        live.status, live.error = TreeStatus.FILTERED, f"dropped by {live.dropped_by}: {why}"
 
 
 def unsampled_tokens(live: LiveTree) -> int:

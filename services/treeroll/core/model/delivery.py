@@ -1,4 +1,4 @@
-"""How a run's trees reach trainers: how far ahead of them it grows."""
+"""How a run's trees reach trainers: how far ahead of them it grows, and which it keeps from them."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,19 @@ class DeliveryRules:
     """What a run says of delivery.
 
     `ahead`: see `Pace`; None: growth does not wait for consumers. A group that was not heard for `group_idle_s` seconds
-    holds nobody up any more.
+    holds nobody up any more. Trees with fewer than `min_scored` scored leaves, and those that a filter named in `drop`
+    finds, are dropped when they end: see `core.growth.filters`.
     """
 
     ahead: int | None = None
     group_idle_s: float = 600.0
+    min_scored: int = 0
+    drop: frozenset[str] = frozenset()
+
+    @property
+    def filters(self) -> bool:
+        """Whether trees may be dropped."""
+        return bool(self.min_scored or self.drop)
 
 
 AS_THEY_COME = DeliveryRules()

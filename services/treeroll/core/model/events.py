@@ -69,6 +69,14 @@ class TreesAsked:
 
 
 @dataclass(slots=True)
+class TreesWithheld:
+    """Trees of the run were delivered without their samples, because they are too old."""
+
+    run_id: str
+    tree_ids: list[str]
+
+
+@dataclass(slots=True)
 class RunDeleted:
     """Forget a run that has ended."""
 
@@ -211,6 +219,7 @@ Event = (
     | RunDeleted
     | GroupHeard
     | TreesAsked
+    | TreesWithheld
     | ReplicaJoined
     | ReplicaHeard
     | ReplicaLost

@@ -19,6 +19,16 @@ class TreeStatus(StrEnum):
     COMPLETE = "complete"
     PARTIAL = "partial"  # cut by cancel, budget or deadline, with complete leaves
     FAILED = "failed"  # ended without a complete leaf
+    FILTERED = "filtered"  # has complete leaves, but its run drops it
+
+
+@dataclass(slots=True)
+class Credit:
+    """Credit of one leaf; `advantages` has one entry per path node, and is empty without a reward."""
+
+    leaf: int
+    path_weight: float
+    advantages: tuple[float, ...]
 
 
 @dataclass(slots=True)
@@ -63,6 +73,8 @@ class LiveTree:
     lost_tokens_max: int = 0
     abstained: set[int] = field(default_factory=set)  # leaves of which the scorer says nothing
     grown: bool = False  # no branch will start any more
+    credit: list[Credit] | None = None  # of its leaves, once somebody has asked, see `credit_of`
+    dropped_by: str = ""  # the filter
     placed: bool = False  # it holds one of its run's places, see `Pace`
     # The growth, if its held paths wait for so long only; until when they do (on the clock of `now`); a timer is set.
     timed_growth: HasTimeout | None = None

@@ -1,6 +1,6 @@
 """Runs: a client's configured stream of work, its tasks and its account."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -273,6 +273,7 @@ class Run:
     growing: int = 0
     finished: int = 0
     failed: int = 0
+    filtered: Counter[str] = field(default_factory=Counter)  # trees that were dropped, by filter
     fed: int = 0  # terminal events: entries of its feed
     failing: int = 0  # of the latest of these, those without a sample that no budget, deadline or client wanted so
     failure: str = ""  # why the last of them

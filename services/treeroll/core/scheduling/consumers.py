@@ -2,7 +2,7 @@
 
 import heapq
 
-from treeroll.core.model.events import GroupHeard, TreesAsked
+from treeroll.core.model.events import GroupHeard, TreesAsked, TreesWithheld
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.run import Run
 from treeroll.core.model.state import State
@@ -46,6 +46,14 @@ def ask(state: State, event: TreesAsked) -> None:
         if live is not None and live.run is run:
             _give_place_back(run, live)
         elif run.pace is not None:
+            run.pace.give_back(tree_id)
+
+
+def note_withheld(state: State, event: TreesWithheld) -> None:
+    """Who waits for trees with samples has to hold these meanwhile: they must not keep others from growing."""
+    run = state.runs.get(event.run_id)
+    if run is not None and run.pace is not None:
+        for tree_id in event.tree_ids:
             run.pace.give_back(tree_id)
 
 
