@@ -157,6 +157,10 @@ class RunConfig(Config):
     """Trees with fewer scored leaves are dropped when they end; None: none for that reason."""
     drop: tuple[Filter, ...] = ()
     """Trees that are dropped when they end: `zero_advantage` (of no token) and `truncated` (all leaves, by length)."""
+    order: Literal["fifo", "window"] = "fifo"
+    """Trees leave as they end, or in the order of their tasks but for a `window`."""
+    window: int | None = Field(default=None, ge=1, le=MAX_AMOUNT)
+    """With order `window`: a tree waits while a task so many places before it, or more, has not left; 1: in order."""
     history_decay: float = Field(default=0.5, ge=0.0, le=1.0)
     """What a task's results still count one epoch later, for allocators and routes."""
     history_version_decay: float = Field(default=0.99, ge=0.0, le=1.0)
@@ -189,6 +193,12 @@ class RunConfig(Config):
         for key, default in (("staleness_by", "oldest"), ("when_stale", "withhold")):
             if self.max_staleness is None and getattr(self, key) != default:
                 raise ValueError(f"{key} is set without max_staleness, so it says nothing")
+        return self
+
+    @model_validator(mode="after")
+    def _a_window_is_an_order(self) -> "RunConfig":
+        if (self.order == "window") != (self.window is not None):
+            raise ValueError(f"order is '{self.order}', window is {self.window}: set both, order=window and its size")
         return self
 
     @model_validator(mode="after")

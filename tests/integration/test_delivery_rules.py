@@ -148,10 +148,33 @@ async def test_a_batch_names_the_trees_that_teach_something() -> None:
         ),
         ({"min_scored": 1, "scorer": None}, "min_scored drops trees by their rewards, but scorer is None,"),
         ({"min_scored": 3}, "min_scored is 3, but no tree has more than 2 leaves, so all would be dropped"),
+        ({"order": "window"}, "order is 'window', window is None: set both"),
+        ({"window": 2}, "order is 'fifo', window is 2: set both"),
+        ({"order": "window", "window": 2}, "order is 'window', but ahead is not set"),
         ({"drop": ["boring"]}, "'drop.0' should be 'zero_advantage' or 'truncated', got 'boring'"),
     ],
 )
-async def test_filters_that_would_drop_everything_are_refused(config: dict[str, Any], sentence: str) -> None:
+async def test_settings_that_cannot_work_are_refused_by_name(config: dict[str, Any], sentence: str) -> None:
     async with local_service() as service, await connect_async(service.address) as client:
         with pytest.raises(InvalidInput, match=sentence):
             await client.create_run("r", **{**RUN, **config})
+
+
+@pytest.mark.parametrize("window", [1, 3])
+async def test_trees_come_in_the_order_of_their_tasks_but_for_the_window(window: int) -> None:
+    async with submitted(order="window", window=window, ahead=6, leaves=4) as (_, run):
+        seen = await trees_of(run, trees=2)
+        places = [int(name.rpartition("-")[2]) for name in seen]
+        left: set[int] = set()
+        for place in places:
+            head = min(set(places) - left)
+            assert sorted(places).index(place) < sorted(places).index(head) + window
+            left.add(place)
+        assert len(left) == TASKS
+
+
+async def test_a_route_and_an_order_are_refused_together() -> None:
+    async with local_service(pools=["one", "two"]) as service, await connect_async(service.address) as client:
+        route = {"name": "threshold", "small": "one", "large": "two", "success": 1.0}
+        with pytest.raises(InvalidInput, match="order is 'window' and route shares the run's tasks out"):
+            await client.create_run("r", **RUN, order="window", window=2, ahead=4, route=route)

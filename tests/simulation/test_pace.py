@@ -25,10 +25,12 @@ EMPTY = (TreeStatus.FAILED, TreeStatus.FILTERED)
 class Consumed(World):
     """A world with consumer groups over the run's feed, as the store keeps them, and what they know of it."""
 
-    def __init__(self, ahead: int, idle_s: float = FOREVER_S, drop: bool = False, **fields: Any) -> None:
+    def __init__(
+        self, ahead: int, idle_s: float = FOREVER_S, drop: bool = False, window: int | None = None, **fields: Any
+    ) -> None:
         super().__init__(**{"seed": 3, "leaves": 2, "max_depth": 2, **fields})
         filters = frozenset(["zero_advantage"] if drop else [])
-        self.spec = replace(self.spec, delivery=DeliveryRules(ahead=ahead, group_idle_s=idle_s, drop=filters))
+        self.spec = replace(self.spec, delivery=DeliveryRules(ahead, idle_s, drop=filters, window=window))
         self.ahead = ahead
         self.feed: list[str] = []
         self.groups: dict[str, MemoryGroup] = {}
@@ -115,13 +117,14 @@ def world(ahead: int, **fields: Any) -> Consumed:
     groups=st.integers(1, 3),
     budget=st.sampled_from([None, Budget(task_tokens=60), Budget(tokens=2000)]),
     drop=st.booleans(),
+    window=st.sampled_from([None, 1, 3]),
 )
 @settings(max_examples=40, deadline=None)
 def test_the_producer_is_never_further_ahead_than_it_may_be_and_never_stands_still(
-    seed: int, ahead: int, groups: int, budget: Budget | None, drop: bool
+    seed: int, ahead: int, groups: int, budget: Budget | None, drop: bool, window: int | None
 ) -> None:
     chance = random.Random(f"pace-{seed}")
-    paced = world(ahead, seed=seed, tasks=20, budget=budget, drop=drop)
+    paced = world(ahead, seed=seed, tasks=20, budget=budget, drop=drop, window=window)
     names = [f"g{number}" for number in range(groups)]
     while len(paced.feed) < 20 or any(map(paced.owes, paced.groups)):
         for _ in range(chance.randrange(12)):

@@ -27,7 +27,18 @@ def delivery_rules(config: RunConfig, most_leaves: int) -> DeliveryRules:
         raise InvalidInput(
             f"min_scored is {wanted}, but no tree has more than {most_leaves} leaves, so all would be dropped; lower it"
         )
-    return DeliveryRules(ahead=config.ahead, group_idle_s=config.group_idle_s, min_scored=wanted or 0, drop=drop)
+    if config.window is not None and config.ahead is None:
+        raise InvalidInput(
+            "order is 'window', but ahead is not set, so trees without bound would wait for a slow one; set ahead"
+        )
+    if config.window is not None and config.route:
+        raise InvalidInput(
+            "order is 'window' and route shares the run's tasks out over several models, so that trees might wait for "
+            "one that has no place left to start; use one model, or order fifo"
+        )
+    return DeliveryRules(
+        ahead=config.ahead, group_idle_s=config.group_idle_s, min_scored=wanted or 0, drop=drop, window=config.window
+    )
 
 
 class Pacing:

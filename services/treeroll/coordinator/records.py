@@ -43,7 +43,7 @@ def run_record(run: Run) -> api.Run:
         state=run.state.value,
         submitted=len(run.tasks),
         waiting=len(run.waiting),
-        growing=run.growing,
+        growing=run.growing + (0 if run.window is None else len(run.window.held)),
         finished=run.finished,
         failed=run.failed,
         leaves=counters.leaves,

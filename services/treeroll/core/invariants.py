@@ -65,14 +65,17 @@ def _of_run(state: State, run: Run) -> Iterator[Finding]:
     counted = run.finished + run.failed + run.filtered.total()
     if run.fed != counted:
         yield Invariant.DELIVERED_ONCE_ACKED, f"run {name}: {run.fed} terminal events, {counted} are counted"
-    if run.pace is not None and run.pace.growing != sum(live.placed for live in trees):
+    held = [] if run.window is None else list(run.window.held.values())
+    if run.pace is not None and run.pace.growing != sum(live.placed for live in (*trees, *held)):
         yield (
             Invariant.BOUNDED,
             f"run {name}: {run.pace.growing} places of growing trees are counted, not those that are taken",
         )
     if run.growing != len(trees):
         yield Invariant.DELIVERED_ONCE_ACKED, f"run {name}: {len(trees)} trees grow, {run.growing} are counted"
-    ended = counted + run.growing + len(run.waiting)
+    if held and not (run.growing or run.waiting):
+        yield Invariant.DELIVERED_ONCE_ACKED, f"run {name}: {len(held)} trees wait to leave, and nothing grows"
+    ended = counted + len(held) + run.growing + len(run.waiting)
     if ended != len(run.tasks):
         yield Invariant.DELIVERED_ONCE_ACKED, f"run {name}: {len(run.tasks)} tasks, {ended} accounted for"
 

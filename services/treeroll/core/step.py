@@ -80,8 +80,7 @@ def apply(state: State, event: Event, now: float) -> list[Effect]:
             consumers.heard(state, event)
             return []
         case TreesAsked():
-            consumers.ask(state, event)
-            return []
+            return consumers.ask(state, event)
         case TreesWithheld():
             consumers.note_withheld(state, event)
             return []

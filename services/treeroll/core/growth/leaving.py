@@ -3,6 +3,7 @@
 from treeroll.core.growth.filters import dropped
 from treeroll.core.model.effects import Effect, EmitTree, ForgetTree, PersistTree
 from treeroll.core.model.live_tree import LiveTree, TreeStatus
+from treeroll.core.model.run import Run
 from treeroll.core.model.state import State
 
 
@@ -29,6 +30,20 @@ def finish(state: State, live: LiveTree) -> list[Effect]:
 
 
 def leave(live: LiveTree) -> list[Effect]:
+    """Record that the tree ended. Its terminal event follows at once, or when it is its turn."""
+    window = live.run.window
+    if window is None:
+        return [PersistTree(live), _emit(live)]
+    return [PersistTree(live), *map(_emit, window.ended(live.task.number, live, at_once=live.asked))]
+
+
+def let_go(run: Run, tree_id: str) -> list[Effect]:
+    """Somebody asked for the tree by name: if it waits for its turn, this is it."""
+    window = run.window
+    return [] if window is None else list(map(_emit, window.let_go(tree_id)))
+
+
+def _emit(live: LiveTree) -> EmitTree:
     """The task's terminal event, with which its tree enters the feed."""
     run = live.run
     run.fed += 1
@@ -47,7 +62,7 @@ def leave(live: LiveTree) -> list[Effect]:
             run.pace.growing -= 1
         else:
             run.pace.fed(live.tree_id, run.fed)
-    return [PersistTree(live), EmitTree(live)]
+    return EmitTree(live)
 
 
 def _filter(live: LiveTree) -> None:

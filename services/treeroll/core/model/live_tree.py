@@ -76,6 +76,7 @@ class LiveTree:
     credit: list[Credit] | None = None  # of its leaves, once somebody has asked, see `credit_of`
     dropped_by: str = ""  # the filter
     placed: bool = False  # it holds one of its run's places, see `Pace`
+    asked: bool = False  # somebody waits for it by name
     # The growth, if its held paths wait for so long only; until when they do (on the clock of `now`); a timer is set.
     timed_growth: HasTimeout | None = None
     times_out_at: float | None = None

@@ -15,6 +15,7 @@ from treeroll.core.model.pace import Pace
 from treeroll.core.model.token_bucket import Bucket
 from treeroll.core.model.tree_costs import TreeCosts
 from treeroll.core.model.weights import OnUpdate
+from treeroll.core.model.window import Window
 from treeroll.policy.allocate import Allocation, BudgetAllocator, TaskView
 from treeroll.policy.base import AdvantageEstimator, BranchPolicy, PrunePolicy, SegmentPolicy
 from treeroll.policy.route import RoutePolicy, Routing
@@ -123,6 +124,7 @@ class TaskSpec:
     leaves: int = 0
     view: TaskView | None = None
     model: str = ""  # the pool that its tree grows in, once it has started
+    number: int = 0  # of the run's tasks, from 0 on, where their order matters
 
     @property
     def key(self) -> str:
@@ -278,6 +280,7 @@ class Run:
     failing: int = 0  # of the latest of these, those without a sample that no budget, deadline or client wanted so
     failure: str = ""  # why the last of them
     pace: Pace | None = None  # of a run whose growth waits for consumers
+    window: Window | None = None  # of a run whose trees leave in order, more or less
     # Tokens it is charged for: what ended trees took, and what growing ones are expected to.
     charged: float = 0.0
     ended: int = 0  # trees that had started

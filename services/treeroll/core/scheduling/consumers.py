@@ -2,6 +2,8 @@
 
 import heapq
 
+from treeroll.core.growth.leaving import let_go
+from treeroll.core.model.effects import Effect
 from treeroll.core.model.events import GroupHeard, TreesAsked, TreesWithheld
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.run import Run
@@ -34,19 +36,22 @@ def note_idle(state: State) -> None:
             heapq.heappush(state.idles, (idle_at, run_id, name))
 
 
-def ask(state: State, event: TreesAsked) -> None:
-    """Somebody waits for these trees: they start before others, and whoever has them by name holds nobody up."""
+def ask(state: State, event: TreesAsked) -> list[Effect]:
+    """Somebody waits for these trees: they start before others, leave when they end, and hold nobody up."""
     run = state.runs.get(event.run_id)
-    if run is None:
-        return
-    for tree_id in event.tree_ids:
-        if run.waiting.ask(tree_id):
+    effects: list[Effect] = []
+    for tree_id in event.tree_ids if run is not None else ():
+        if run is None or run.waiting.ask(tree_id):
             continue
         live = state.trees.get(tree_id)
         if live is not None and live.run is run:
+            live.asked = True
             _give_place_back(run, live)
-        elif run.pace is not None:
-            run.pace.give_back(tree_id)
+        else:
+            effects += let_go(run, tree_id)
+            if run.pace is not None:
+                run.pace.give_back(tree_id)
+    return effects
 
 
 def note_withheld(state: State, event: TreesWithheld) -> None:
@@ -58,15 +63,17 @@ def note_withheld(state: State, event: TreesWithheld) -> None:
 
 
 def has_ended(state: State, run_id: str, tree_id: str) -> bool:
-    """Whether a tree of the run neither waits nor grows; its end may be on the way to the store."""
+    """Whether a tree of the run neither waits, nor grows, nor waits to leave. Its end may not be stored yet."""
     run = state.runs.get(run_id)
-    return tree_id not in state.trees and (run is None or tree_id not in run.waiting)
+    if tree_id in state.trees or (run is not None and tree_id in run.waiting):
+        return False
+    return run is None or run.window is None or tree_id not in run.window.numbers
 
 
 def take_place(run: Run, live: LiveTree) -> None:
     """A tree starts. One that somebody asked for needs no place."""
-    asked = run.waiting.start(live.task)
-    if run.pace is not None and not asked:
+    live.asked = run.waiting.start(live.task)
+    if run.pace is not None and not live.asked:
         live.placed = True
         run.pace.growing += 1
 

@@ -2,6 +2,7 @@
 
 import heapq
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from treeroll.core.model.live_tree import LiveTree, TreeStatus
 from treeroll.core.model.pace import Pace
 from treeroll.core.model.run import DeliveryTerms, ModelUse, Run, RunSpec, RunState, TaskSpec
 from treeroll.core.model.state import State
+from treeroll.core.model.window import Window
 from treeroll.core.scheduling.allocation import at_submission
 from treeroll.core.scheduling.fair_share import catch_up
 from treeroll.core.scheduling.settle import settle
@@ -47,6 +49,8 @@ def create(state: State, spec: RunSpec, now: float, wall: float) -> list[Effect]
         ahead = spec.delivery.ahead
         pace = None if ahead is None else Pace(ahead)
         run = state.runs[spec.run_id] = Run(spec, history=spec.history or History(), uses=uses, pace=pace)
+        if spec.delivery.window is not None:
+            run.window = Window(spec.delivery.window)
         open_run(run, now)
         _set_end(state, run, now, wall)
         return [PersistRun(run)]
@@ -114,7 +118,10 @@ def submit(state: State, run_id: str, tasks: list[TaskSpec]) -> list[Effect]:
     if not fresh:
         return []
     effects = settle(state)
-    allotted = at_submission(state, run, list(fresh.values()))
+    tasks = list(fresh.values())
+    if run.window is not None:
+        tasks = [replace(task, number=number) for number, task in enumerate(tasks, len(run.tasks))]
+    allotted = at_submission(state, run, tasks)
     catch_up(state, run)
     for task in allotted:
         run.tasks[task.key] = (task.tree_id, task.digest)
