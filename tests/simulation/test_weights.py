@@ -1,9 +1,13 @@
 """Weights that are published while trees grow, in a simulated world: no grant on other weights than those in force."""
 
+import re
+
 import pytest
 
 from treeroll.core.model.live_tree import TreeStatus
+from treeroll.core.model.run import StalenessBound
 from treeroll.core.model.weights import OnUpdate, Phase
+from treeroll.core.scheduling.prospects import held_up
 from treeroll.simulation.world import World, fingerprint
 
 UPDATES = range(1, 6)
@@ -57,6 +61,19 @@ def test_a_refusal_or_a_death_at_any_point_leaves_one_version_and_every_task_end
     assert not world.state.pools[""].lagging
 
 
+def test_a_run_whose_trees_finish_first_says_why_none_starts() -> None:
+    world = World(seed=3, on_update=OnUpdate.FINISH_FIRST, tasks=40, slots=2)
+    world.start()
+    world.publish(1)
+    weights, run = world.state.pools[""].weights, world.state.runs["run"]
+    while weights.publication is not None and weights.publication.phase is Phase.STAGING:
+        world.go_on()
+    assert "wait until the trees that grow have ended" in held_up(world.state, run)
+    while weights.publication is not None:
+        world.go_on()
+    assert held_up(world.state, run) == ""
+
+
 def test_trees_of_a_run_that_finishes_first_are_each_of_one_version() -> None:
     world = grow(World(seed=3, on_update=OnUpdate.FINISH_FIRST, tasks=12, slots=2))
     assert len(set().union(*(versions.values() for versions in world.weights.made_by.values()))) > 1
@@ -74,6 +91,26 @@ def test_trees_of_a_run_that_stops_end_with_what_they_have_and_say_why() -> None
         assert len(set(world.weights.made_by.get(live.tree_id, {}).values())) <= 1
     assert world.state.runs["run"].counters.stale_trees == len(stale)
     assert len(world.finished) == world.tasks
+
+
+@pytest.mark.parametrize("versions", [0, 1])
+def test_trees_that_can_only_be_withheld_end_and_say_why(versions: int) -> None:
+    world = grow(World(seed=3, tasks=12, slots=2, staleness=StalenessBound(versions)))
+    stale = [live for live in world.finished.values() if live.stop_reason == "stale"]
+    assert stale
+    for live in stale:
+        assert f"and max_staleness is {versions}" in live.error
+        [came] = re.findall(r"weights version (\d+) came", live.error)
+        assert min(world.weights.made_by[live.tree_id].values()) < int(came) - versions
+    assert world.state.runs["run"].counters.stale_trees == len(stale)
+
+
+@pytest.mark.parametrize(
+    "bound", [None, StalenessBound(9), StalenessBound(0, by_newest=True), StalenessBound(0, withhold=False)]
+)
+def test_trees_that_may_be_delivered_go_on(bound: StalenessBound | None) -> None:
+    world = grow(World(seed=3, tasks=12, slots=2, staleness=bound))
+    assert all(live.status is TreeStatus.COMPLETE for live in world.finished.values())
 
 
 def test_a_pool_takes_its_weights_and_others_keep_theirs() -> None:

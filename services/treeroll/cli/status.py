@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from treeroll.cli.options import DEFAULT_ADDRESS, AsJson, ServiceAddress
 
 if TYPE_CHECKING:
-    from treeroll.client import RunStatus, ServiceStatus
+    from treeroll.client import RunStatus, ServiceStatus, WeightsStatus
     from treeroll.client.status import PoolStatus
 
 # Newest runs that are shown.
@@ -27,13 +27,15 @@ def status(address: ServiceAddress = DEFAULT_ADDRESS, as_json: AsJson = False) -
     with reach(address) as client:
         service = client.status()
         runs = [client.run(run_id).status() for run_id in service.run_ids[-RUNS:]]
+        weights = [client.weights(pool.name) for pool in service.pools]
     if as_json:
-        print(json.dumps({"service": asdict(service), "runs": [asdict(run) for run in runs]}, indent=2))
+        parts = {"service": asdict(service), "runs": list(map(asdict, runs)), "weights": list(map(asdict, weights))}
+        print(json.dumps(parts, indent=2))
     else:
-        _show(address, service, runs)
+        _show(address, service, runs, weights)
 
 
-def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]") -> None:
+def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]", weights: "list[WeightsStatus]") -> None:
     from treeroll.cli.console import counted, number, out, plain, table
 
     engine = service.engine
@@ -45,6 +47,7 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]") -> No
         ("service", f"{address}, treeroll {service.version}, epoch {service.epoch}"),
         ("engine", model),
         *[("stop ids", _stop_ids(pool)) for pool in service.pools],
+        *[("weights", said) for pool in weights if (said := _weights(pool))],
         ("store", f"{service.store}, durability {service.durability}"),
         ("work", f"{service.live_trees} trees growing, {service.waiting_tasks} tasks waiting{draining}"),
         ("gone", f"{number(service.expired_trees)} trees expired, {counted(service.deleted_runs, 'run')} deleted"),
@@ -100,6 +103,15 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]") -> No
         )
     for line in filter(None, (said for run in runs for said in (_budget(run), _models(run)))):
         console.print(plain(line), markup=False, soft_wrap=True)
+
+
+def _weights(pool: "WeightsStatus") -> str:
+    """The pool's weights; "" if it has those that it was started with, and no others are on their way."""
+    coming, behind = pool.publication, [one for one in pool.replicas if one.version < pool.version]
+    said = [f"version {pool.version}"] if pool.version else []
+    said += [f"version {coming.version} is {coming.phase}"] if coming else []
+    said += [f"{one.replica_id} is behind at version {one.version}" for one in behind]
+    return (f"{pool.pool}: " if pool.pool else "") + ", ".join(said) if said else ""
 
 
 def _stop_ids(pool: "PoolStatus") -> str:

@@ -42,7 +42,7 @@ from treeroll.core.model.events import (
     WeightsReported,
 )
 from treeroll.core.model.live_tree import LiveTree
-from treeroll.core.model.run import RunSpec, TaskSpec
+from treeroll.core.model.run import RunSpec, StalenessBound, TaskSpec
 from treeroll.core.model.state import CoreSettings, State
 from treeroll.core.model.weights import OnUpdate
 from treeroll.core.step import alarm, step
@@ -111,6 +111,7 @@ class World:
     pools: Mapping[str, int] | None = None
     route: RoutePolicy | None = None
     on_update: OnUpdate = OnUpdate.CONTINUE
+    staleness: StalenessBound | None = None
 
     def __post_init__(self) -> None:
         self.random = random.Random(f"world-{self.seed}-{self.replicas}-{self.slots}")  # noqa: S311 - a simulation
@@ -140,7 +141,7 @@ class World:
         self.spec = RunSpec(
             "run", "{}", 7, limits.max_tokens, Sampling(), policies.segment, policies.branch, policies.prune,
             policies.advantage, scorer="exact", budget=self.budget or Budget(self.budget_tokens),
-            judge="exact" if policies.branch.needs.judge else None, on_update=self.on_update,
+            judge="exact" if policies.branch.needs.judge else None, on_update=self.on_update, staleness=self.staleness,
         )  # fmt: skip
         longest = min(MODEL_LEN, PROMPT_TOKENS + limits.max_tokens)
         totals = [PROMPT_TOKENS, *policies.segment.boundaries(PROMPT_TOKENS, BLOCK, longest)]

@@ -4,6 +4,7 @@ from treeroll.core.budget.blocked import refusal
 from treeroll.core.model.run import Outlook, Run, RunState
 from treeroll.core.model.state import State
 from treeroll.core.scheduling import runs
+from treeroll.core.scheduling.publication import held_back
 
 # Tasks in a row that end without a sample before nobody believes in the next one any more.
 FAILING_TASKS = 64
@@ -40,6 +41,8 @@ def held_up(state: State, run: Run) -> str:
         return ""
     if state.draining:
         return "the service drains"
+    if held_back(state, run):
+        return "weights were published, and wait until the trees that grow have ended"
     if run.pace is not None and run.pace.full:
         name, owed = run.pace.slowest()
         whom = f"group '{name}' has {owed} trees to acknowledge" if name else "no group acknowledges any"
