@@ -176,7 +176,7 @@ async def test_a_branch_policy_may_have_branches_of_another_model(monkeypatch: p
         ends = [*sample.path_offsets[1:], len(sample.completion_ids)]
         made = [int(of[name] == "small") for name in sample.path_node_ids]
         lengths = np.subtract(ends, sample.path_offsets)
-        assert sample.completion_mask.tolist() == np.repeat(made, lengths).tolist()
+        assert sample.model_mask.tolist() == np.repeat(made, lengths).tolist()
 
 
 async def test_a_branch_policy_that_names_a_model_which_nobody_serves_is_refused(

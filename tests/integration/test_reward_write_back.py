@@ -1,7 +1,6 @@
 """A trainer scores what it was given: rewards go back to the service, and the batch at hand has the new credit."""
 
 import asyncio
-import logging
 from dataclasses import fields
 from typing import Any
 
@@ -48,7 +47,8 @@ async def test_a_batch_has_the_credit_that_a_later_delivery_would_bring(growth: 
         async with run.batches(trees=3) as batches:
             batch = await anext(batches)
             trees, samples = batch.trees, batch.samples
-            assert not batch.to_numpy()["completion_mask"].any()
+            with pytest.raises(InvalidInput, match=r"none of these \d+ samples is trained on: nobody has scored them"):
+                batch.to_numpy()
             counts = await batch.report_rewards(values(samples))
             assert (counts.applied, counts.repeated) == (len(samples), 0)
         again = await anext(run.batches(trees=3, group="later"))
@@ -57,7 +57,7 @@ async def test_a_batch_has_the_credit_that_a_later_delivery_would_bring(growth: 
         assert batch.samples is samples
         assert [sample.reward for sample in samples] == values(samples)
         arrays, theirs = batch.to_numpy(), again.to_numpy()
-        assert arrays["completion_mask"].any()
+        assert arrays["loss_mask"].any()
         assert arrays["advantages"].any()
         assert all((arrays[name] == theirs[name]).all() for name in arrays)
         credit = {(node.node_id, node.value, *node.rewards) for tree in trees for node in tree.nodes}
@@ -71,9 +71,9 @@ async def test_samples_without_a_reward_stay_masked_and_may_get_theirs_later() -
         async with run.batches(trees=1) as batches:
             batch = await anext(batches)
             await batch.report_rewards([1.0, 0.0, *[None] * 6])
-            assert batch.to_numpy()["completion_mask"].any(axis=1).tolist() == [True] * 2 + [False] * 6
+            assert batch.to_numpy()["loss_mask"].any(axis=1).tolist() == [True] * 2 + [False] * 6
             await batch.report_rewards([1.0] * 2 + [0.5] * 6, version=2)
-            assert batch.to_numpy()["completion_mask"].any(axis=1).all()
+            assert batch.to_numpy()["loss_mask"].any(axis=1).all()
             assert [sample.reward for sample in batch.samples] == [1.0] * 2 + [0.5] * 6
 
 
@@ -98,7 +98,8 @@ async def test_the_synchronous_client_does_the_same() -> None:
     def train(address: str) -> tuple[list[float | None], bool]:
         with treeroll.connect(address) as client:
             batch: Batch = next(client.run("r").batches(trees=2))
-            batch.report_rewards(values(batch.samples))
+            rewards = iter(values(batch.samples))
+            batch.score(lambda _: next(rewards))
             first = [sample.reward for sample in batch.samples]
             batch.refresh()
             return first, first == [sample.reward for sample in batch.samples]
@@ -142,22 +143,35 @@ def fails(prompt: str, completion: str, answer: str | None, extra: Any) -> float
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({}, "nobody has scored them, so call batch.report_rewards"),
+        ({}, r"nobody has scored them, so call batch.score\(function\) or batch.report_rewards"),
         ({"scorer": None}, "nobody has scored them"),
         ({"scorer": "python:tests.integration.test_reward_write_back:fails"}, "their scorer failed"),
     ],
 )
-async def test_a_batch_without_a_trainable_token_says_so_once(
-    changes: dict[str, Any], sentence: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_batch_without_a_token_to_train_on_is_refused(changes: dict[str, Any], sentence: str) -> None:
     async with local_service() as service:
-        run = await submitted(service, 3, recipe="flat", **changes)
-        async for batch in run.batches(trees=1):
+        batch = await one_batch(service, **changes)
+        with pytest.raises(InvalidInput, match=f"none of these 8 samples is trained on: .*{sentence}"):
             batch.to_numpy()
-            batch.to_numpy()
-        told = [record.message for record in caplog.records if record.levelno == logging.WARNING]
-        assert len([message for message in told if "is trained on" in message]) == 1
-        assert any(sentence in message for message in told)
+
+
+def length(sample: Sample) -> float | None:
+    return None if sample.index == 3 else len(sample.completion_ids) / 100
+
+
+async def slow_length(sample: Sample) -> float | None:
+    await asyncio.sleep(0)
+    return length(sample)
+
+
+@pytest.mark.parametrize("function", [length, slow_length])
+async def test_a_batch_scores_itself(function: Any) -> None:
+    async with local_service() as service:
+        batch = await one_batch(service)
+        counts = await batch.score(function)
+        assert (counts.applied, counts.repeated) == (7, 0)
+        assert [sample.reward for sample in batch.samples] == [length(sample) for sample in batch.samples]
+        assert batch.to_numpy()["loss_mask"].any(axis=1).tolist() == [sample.index != 3 for sample in batch.samples]
 
 
 async def test_rewards_that_the_runs_own_scorer_overrules_are_said_to_be(caplog: pytest.LogCaptureFixture) -> None:

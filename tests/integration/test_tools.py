@@ -71,8 +71,8 @@ async def test_answers_are_in_the_path_and_masked() -> None:
                 assert sample.completion_text == text
                 assert text == service.tokenizer.decode_completion(sample.completion_ids.tolist())
                 masked = sum(node.observation_tokens for node in path)
-                assert len(sample.completion_ids) - int(sample.completion_mask.sum()) == masked
-                assert all(sample.logprobs[sample.completion_mask == 0] == 0.0)
+                assert len(sample.completion_ids) - int(sample.model_mask.sum()) == masked
+                assert all(sample.logprobs[sample.model_mask == 0] == 0.0)
         assert answered > 10
         assert (await (await connect_async(service.address)).audit()).violations == []
         status = await run.status()

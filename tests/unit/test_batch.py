@@ -56,20 +56,64 @@ def test_prompts_are_padded_left_and_completions_right() -> None:
     assert arrays["group_index"].tolist() == [0, 0, 1, 1]
 
 
+def test_an_observation_is_seen_and_not_trained_on() -> None:
+    """TRL takes attention from prompt_mask and completion_mask, and its loss from completion_mask * tool_mask."""
+    tree = sample_tree()
+    leaf = next(node for node in tree.nodes if node.number == 2)
+    leaf.observation_tokens = 2
+    arrays = batch_of(tree).to_numpy()
+    assert arrays["loss_mask"].tolist() == [[1, 1, 1, 0, 0], [0, 0, 0, 0, 0]]
+    assert arrays["completion_mask"].tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]
+    assert (arrays["completion_mask"] * arrays["tool_mask"]).tolist() == arrays["loss_mask"].tolist()
+    both = np.concatenate([arrays["prompt_mask"], arrays["completion_mask"]], axis=1)
+    assert arrays["attention_mask"].tolist() == both.tolist()
+    assert arrays["position_ids"].tolist() == [[0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4, 5, 0, 0]]
+
+
+def test_temperatures_are_those_of_branches_where_logprobs_are_of_what_was_sampled_from() -> None:
+    tree = sample_tree()
+    tree.nodes[2].temperature = 0.75  # the leaf 0.1
+    tree.nodes[3].temperature = 0.0  # greedy: engines give its logprobs at 1
+    assert batch_of(tree).to_numpy()["temperatures"].tolist() == [[0.5, 0.5, 1, 1, 1], [0.5, 0.5, 0.75, 1, 1]]
+    assert [sample.temperatures.tolist() for sample in batch_of(tree)] == [[0.5, 0.5, 0, 0, 0], [0.5, 0.5, 0.75]]
+    tree.logprobs_mode = "raw"
+    assert (batch_of(tree).to_numpy()["temperatures"] == 1).all()
+
+
+def test_verls_names_are_for_the_same_arrays() -> None:
+    ours, theirs = two_trees().to_numpy(pad_id=9), two_trees().to_numpy(pad_id=9, names="verl")
+    assert {
+        "prompts",
+        "responses",
+        "response_mask",
+        "rollout_log_probs",
+        "old_log_probs",
+        "advantages",
+    } <= theirs.keys()
+    assert not {"prompt_ids", "completion_mask", "loss_mask", "tool_mask"} & theirs.keys()
+    assert (theirs["response_mask"] == ours["loss_mask"]).all()
+    assert (theirs["input_ids"] == np.concatenate([ours["prompt_ids"], ours["completion_ids"]], axis=1)).all()
+    assert theirs["input_ids"].shape == theirs["attention_mask"].shape == theirs["position_ids"].shape
+    with pytest.raises(InvalidInput, match="names must be 'trl' or 'verl', got 'skyrl'"):
+        two_trees().to_numpy(names=cast(Any, "skyrl"))
+
+
 def test_unscored_samples_are_masked_and_their_reward_is_nan() -> None:
     arrays = two_trees().to_numpy()
-    assert arrays["completion_mask"].tolist()[:2] == [[1, 1, 1, 1, 1], [0, 0, 0, 0, 0]]
+    assert arrays["loss_mask"].tolist()[:2] == [[1, 1, 1, 1, 1], [0, 0, 0, 0, 0]]
+    assert arrays["completion_mask"].tolist()[:2] == [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]
     assert arrays["advantages"].tolist()[:2] == [[0.25, 0.25, -1.5, -1.5, -1.5], [0, 0, 0, 0, 0]]
     assert arrays["rewards"][0] == 1.0
     assert math.isnan(arrays["rewards"][1])
     assert arrays["path_weight"].tolist() == [0.5] * 4
-    assert two_trees().to_numpy(mask_unscored=False)["completion_mask"].tolist()[1] == [1, 1, 1, 0, 0]
+    assert two_trees().to_numpy(mask_unscored=False)["loss_mask"].tolist()[1] == [1, 1, 1, 0, 0]
 
 
 def test_tensors_have_the_dtypes_of_the_contract() -> None:
     torch = pytest.importorskip("torch")
     tensors = two_trees().to_torch()
-    floats = {"sampling_per_token_logps", "advantages", "loss_weights", "rewards", "path_weight"}
+    floats = {"sampling_per_token_logps", "old_per_token_logps", "temperatures", "advantages", "loss_weights"}
+    floats |= {"rewards", "path_weight"}
     for name, tensor in tensors.items():
         assert tensor.dtype == (
             torch.float32 if name in floats else torch.bool if name == "is_truncated" else torch.int64

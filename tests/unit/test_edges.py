@@ -34,7 +34,7 @@ def test_its_query_is_all_that_comes_before() -> None:
     assert edge.completion_ids.tolist() == token_ids(3, 10)
     assert (edge.prompt_text, edge.completion_text) == ("Compute<1><2>", "<3>")
     assert edge.logprobs.tolist() == [-1.5] * 10
-    assert edge.completion_mask.tolist() == edge.loss_weights.tolist() == [1] * 10
+    assert edge.model_mask.tolist() == edge.loss_weights.tolist() == [1] * 10
     assert (edge.path_node_ids, edge.path_offsets.tolist()) == (["t0:0.0.0"], [0])
     assert (edge.reward, edge.path_weight) == (1.0, 0.125)
 

@@ -122,8 +122,8 @@ def test_a_split_node_leaves_the_text_to_its_first_part_and_samples_mask_it() ->
     assert list(tree_findings(complete(whole_again))) == []
     first, second = samples_of(whole)
     assert first.completion_ids.tolist() == [31, 32, 41, 42, 44, 61]
-    assert first.completion_mask.tolist() == [0, 0, 1, 1, 1, 0]
-    assert (second.completion_ids.tolist(), second.completion_mask.tolist()) == ([31, 32, 41, 42, 43], [0, 0, 1, 1, 1])
+    assert first.model_mask.tolist() == [0, 0, 1, 1, 1, 0]
+    assert (second.completion_ids.tolist(), second.model_mask.tolist()) == ([31, 32, 41, 42, 43], [0, 0, 1, 1, 1])
     assert (first.completion_text, second.completion_text) == ("inabc=", "inabx")
     assert [(node.inserted_tokens, node.max_tokens) for node in nodes_of(whole)] == [
         (0, None),

@@ -21,7 +21,7 @@ DESIGN_NODE = """
 """
 DESIGN_SAMPLE = """
     schema_version sample_id tree_id task_id group_id epoch index group_size n_scored n_censored prompt_ids
-    completion_ids completion_mask prompt_text completion_text logprobs logprobs_mode temperature top_p top_k
+    completion_ids model_mask prompt_text completion_text logprobs logprobs_mode temperature top_p top_k
     reward rewards reward_status advantages path_node_ids path_offsets path_weight loss_weights
     min_weight_version max_weight_version staleness status stop_reason is_truncated tokenizer_hash extra
 """
@@ -43,7 +43,7 @@ def test_a_sample_is_the_concatenation_of_its_path() -> None:
     assert first.completion_ids.tolist() == [21, 22, 31, 32, 33]
     assert first.logprobs.tolist() == [-0.5, -0.5, -1.0, -1.0, -1.0]
     assert first.completion_text == "<1><2>"
-    assert first.completion_mask.tolist() == [1] * 5
+    assert first.model_mask.tolist() == [1] * 5
     assert first.loss_weights.tolist() == [1.0] * 5
     assert (first.sample_id, first.path_node_ids) == ("t0:0.0", ["t0:0", "t0:0.0"])
     assert first.path_offsets.tolist() == [0, 2]

@@ -65,7 +65,7 @@ def test_a_batch_multiplies_its_advantages_whitened_ones_too() -> None:
     entropies = np.zeros((4, 5), np.float32)
     for row, sample in zip(entropies, samples, strict=True):
         row[: len(sample.entropies)] = sample.entropies
-    factors = token_factors(TokenFactor(), entropies, plain["sampling_per_token_logps"], plain["completion_mask"])
+    factors = token_factors(TokenFactor(), entropies, plain["sampling_per_token_logps"], plain["loss_mask"])
     assert len(np.unique(factors[:3])) > 4
     assert scaled["advantages"].tolist() == (plain["advantages"] * factors).tolist()
     whitened = padded(samples, whiten=True)["advantages"]

@@ -46,7 +46,7 @@ def test_it_multiplies_the_loss_weights_of_a_batch() -> None:
     assert weights.tolist() == [pytest.approx([1, 1, 1, 0, 0]), pytest.approx([1, 0.8, 0, 0, 0])]
     once = padded(samples, schedule=TokenSchedule((0, 0.6)), progress=0.0, shared_prefixes="once", mask_unscored=False)
     assert once["loss_weights"][0].tolist() == pytest.approx([0.5, 0.5, 1, 0, 0])
-    assert once["completion_mask"].tolist() == [[1] * 5, [1, 1, 1, 0, 0]]
+    assert once["loss_mask"].tolist() == [[1] * 5, [1, 1, 1, 0, 0]]
     whole = padded(samples, schedule=TokenSchedule((0, 0.6)), progress=1.0)
     assert whole["loss_weights"].tolist() == padded(samples)["loss_weights"].tolist()
 

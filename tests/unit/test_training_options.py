@@ -35,7 +35,7 @@ def test_whitening_is_over_the_tokens_that_are_trained_on() -> None:
     assert arrays["advantages"][0] == pytest.approx(expected[:5], rel=1e-5)
     assert arrays["advantages"][1].tolist() == pytest.approx([*expected[5:8], 0, 0], rel=1e-5)
     assert arrays["advantages"][3].tolist() == [0] * 5  # nobody scored it
-    trained = arrays["advantages"][arrays["completion_mask"] == 1]
+    trained = arrays["advantages"][arrays["loss_mask"] == 1]
     assert (trained.mean(), trained.std(ddof=1)) == pytest.approx((0, 1), abs=1e-6)
 
 
@@ -57,7 +57,7 @@ def test_equal_advantages_whiten_to_zero() -> None:
 def test_confident_tokens_are_neither_trained_nor_whitened() -> None:
     # Shared tokens have probability exp(-.5) = .61, those of 0.0 exp(-1), that of 0.1 exp(-1.5).
     arrays = padded(samples(scored_tree()), max_prob=0.5, whiten=True)
-    assert arrays["completion_mask"].tolist() == [[0, 0, 1, 1, 1], [0, 0, 1, 0, 0]]
+    assert arrays["loss_mask"].tolist() == [[0, 0, 1, 1, 1], [0, 0, 1, 0, 0]]
     assert arrays["attention_mask"].tolist() == [[1] * 8, [1, 1, 1, 1, 1, 1, 0, 0]]
     values = np.array([-1.5, -1.5, -1.5, 2.0])
     expected = (values - values.mean()) / values.std(ddof=1)
@@ -76,6 +76,30 @@ def test_a_sample_that_is_not_trained_takes_no_share_of_its_prefix() -> None:
     assert kept["loss_weights"].tolist() == [[0.5, 0.5, 1, 1, 1], [0.5, 0.5, 1, 0, 0]]
 
 
+@pytest.mark.parametrize(
+    ("weigh", "first", "second"),
+    [("tokens", 1, 1), ("samples", 1 / 5, 1 / 3), ("trees", 1 / 2, 1 / 2)],
+)
+def test_what_counts_alike(weigh: Any, first: float, second: float) -> None:
+    weights = padded(samples(scored_tree()), weigh=weigh)["loss_weights"]
+    assert weights.tolist() == pytest.approx(np.array([[first] * 5, [second] * 3 + [0] * 2]))
+
+
+def test_what_is_not_trained_on_takes_no_share_of_its_tree() -> None:
+    assert padded(samples(sample_tree()), weigh="trees")["loss_weights"][0].tolist() == [1] * 5
+
+
+def test_weights_may_be_folded_into_advantages() -> None:
+    options: Any = {"shared_prefixes": "once", "weigh": "samples"}
+    plain, folded = (
+        padded(samples(scored_tree()), **options),
+        padded(samples(scored_tree()), fold_weights=True, **options),
+    )
+    assert folded["advantages"].tolist() == (plain["advantages"] * plain["loss_weights"]).tolist()
+    assert folded["loss_weights"].tolist() == [[1] * 5, [1, 1, 1, 0, 0]]
+    assert plain["loss_weights"][0].tolist() == pytest.approx([0.1, 0.1, 0.2, 0.2, 0.2])
+
+
 def test_selection_comes_first() -> None:
     arrays = padded(samples(scored_tree()), select=LeafSelection(1), shared_prefixes="once", whiten=True)
     assert arrays["rewards"].tolist() == [1.0]
@@ -87,9 +111,14 @@ def test_selection_comes_first() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"whitten": True}, "there is no option 'whitten' for what to train on; the options are mask_unscored, select"),
+        (
+            {"whitten": True},
+            "there is no option 'whitten' for what to train on; the options are mask_unscored, credit, select",
+        ),
         ({"max_prob": 0.0}, "max_prob must be above 0 and at most 1, got 0.0"),
         ({"max_prob": 90}, "max_prob must be above 0 and at most 1, got 90"),
+        ({"credit": "grpo"}, "credit must be 'delivered' or 'tempo', got 'grpo'"),
+        ({"weigh": "tasks"}, "weigh must be 'tokens', 'samples' or 'trees', got 'tasks'"),
         ({"shared_prefixes": "twice"}, "shared_prefixes must be 'each' or 'once', got 'twice'"),
     ],
 )

@@ -8,6 +8,7 @@ from treeroll.client.clipping import ClipRange
 from treeroll.client.credit import RewardCounts
 from treeroll.client.edges import edge_samples
 from treeroll.client.factors import TokenFactor
+from treeroll.client.packed import PackedRow
 from treeroll.client.publication import PublishedWeights, ReplicaWeights, WeightsStatus
 from treeroll.client.records import Delivery, Ledger, Node, Reward, Sample, TreeRecord, WeightSpan
 from treeroll.client.run import Batches, Run
@@ -30,6 +31,7 @@ __all__ = [
     "LeafSelection",
     "Ledger",
     "Node",
+    "PackedRow",
     "PublishedWeights",
     "ReplicaStatus",
     "ReplicaWeights",

@@ -1,8 +1,10 @@
 """Batch: some finished trees, flattened for a trainer, and the right to acknowledge them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from inspect import isawaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -13,10 +15,11 @@ from treeroll.client.credit import (
     overruled,
     renew_record,
     renew_samples,
-    untrained,
 )
+from treeroll.client.packed import PackedRow, packed
 from treeroll.client.records import Delivery, Sample, TreeRecord, samples_in, samples_of
-from treeroll.client.tensors import Array, Training, padded
+from treeroll.client.tensors import Padding, padded
+from treeroll.client.training import Array, Training
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import common_pb2
 from treeroll.whole_file import whole_file
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from treeroll.client.loop import LoopThread
     from treeroll.client.stream import LeasedTrees
 
-UNTRAINED = "none of the %d samples in a batch of run '%s' is trained on: %s"
 OVERRULED = (
     "rewards of scorer '%s', version %d, are not in force for %d samples of run '%s': the run has a scorer of its own, "
     "or there is a newer version"
@@ -106,34 +108,35 @@ class BatchData:
         """Trees whose lease had moved on when the batch was acknowledged or given back; they come again."""
         return list(self._leased.lost)
 
-    def to_numpy(self, pad_id: int = 0, **training: Unpack[Training]) -> dict[str, Array]:
-        """Padded arrays; `treeroll.client.tensors` has names, shapes, dtypes and options. InvalidInput when empty.
-
-        The first batch of an iterator without any token to train on is logged, with the reason.
+    def to_numpy(self, pad_id: int = 0, **options: Unpack[Padding]) -> dict[str, Array]:
+        """Padded arrays; `treeroll.client.tensors.padded` has names, shapes and dtypes, `Padding` and
+        `treeroll.client.training.Training` the options. InvalidInput when no token is trained on.
         """
-        arrays = padded(self.samples, pad_id, **training)
-        if not arrays["completion_mask"].any():
-            reports, samples = self._leased.reports, self.samples
-            reports.warn_once(UNTRAINED, len(samples), reports.run_id, untrained(samples))
-        return arrays
+        return padded(self.samples, pad_id, **options)
 
-    def to_torch(
-        self, pad_id: int = 0, *, device: Any = None, **training: Unpack[Training]
-    ) -> "dict[str, torch.Tensor]":
-        """Padded tensors under TRL-like names: prompt_ids and prompt_mask [B, P] left-padded; completion_ids,
-        completion_mask, sampling_per_token_logps, advantages and loss_weights [B, C] right-padded; rewards and
-        path_weight [B]; the rest as in `treeroll.client.tensors.padded`.
+    def to_torch(self, pad_id: int = 0, *, device: Any = None, **options: Unpack[Padding]) -> "dict[str, torch.Tensor]":
+        """Padded tensors under TRL's names: prompt_ids and prompt_mask [B, P] left-padded; completion_ids,
+        completion_mask (real tokens), loss_mask (those to train on), sampling_per_token_logps, advantages and
+        loss_weights [B, C] right-padded; rewards and path_weight [B]; the rest as in `treeroll.client.tensors.padded`.
 
-        Samples without a reward have completion_mask 0; `treeroll.client.tensors.Training` has the options of what to
-        train on. InvalidInput when empty.
+        Samples without a reward have loss_mask 0; options and errors are those of `to_numpy`.
         """
         try:
             import torch
         except ModuleNotFoundError:
             raise InvalidInput("torch is not installed here: install treeroll[torch], or use to_numpy()") from None
 
-        arrays = self.to_numpy(pad_id, **training)
+        arrays = self.to_numpy(pad_id, **options)
         return {name: torch.from_numpy(array).to(device=device) for name, array in arrays.items()}
+
+    def to_packed(
+        self, max_tokens: int | None = None, trees_per_row: int = 1, **training: Unpack[Training]
+    ) -> list[PackedRow]:
+        """Rows in which every token of a tree is once, however many samples share it: their gradients add up to those
+        of `to_torch`. docs/packed.md has the loss. Rows have at most `max_tokens` tokens and `trees_per_row` trees; a
+        tree of more tokens is split by samples. Options and errors are those of `treeroll.client.packed.packed`.
+        """
+        return packed(self.samples, max_tokens, trees_per_row, training)
 
     def to_parquet(self, path: str | Path) -> None:
         """Write the samples, one row each (`treeroll.client.columns.SAMPLE_SCHEMA`). Whole or not at all."""
@@ -212,6 +215,12 @@ class Batch(BatchData):
         self._reported(named, scorer, version, trees)
         return counts
 
+    def score(
+        self, function: Callable[[Sample], float | None], scorer: str = "client", version: int = 1
+    ) -> RewardCounts:
+        """Compute every sample's reward in the caller's thread, and `report_rewards` them."""
+        return self.report_rewards([function(sample) for sample in self.samples], scorer, version)
+
     def refresh(self) -> None:
         """Give samples and trees here the credit in force, after rewards of theirs were written back elsewhere."""
         self._renew(self._loop.run(self._current()))
@@ -236,6 +245,18 @@ class AsyncBatch(BatchData):
         counts, trees = await self._report(named, scorer, version)
         self._reported(named, scorer, version, trees)
         return counts
+
+    async def score(
+        self,
+        function: Callable[[Sample], float | Awaitable[float | None] | None],
+        scorer: str = "client",
+        version: int = 1,
+    ) -> RewardCounts:
+        """Score as `Batch.score` does; all calls of an asynchronous function run at once."""
+        found = [function(sample) for sample in self.samples]
+        waited = iter(await asyncio.gather(*[reward for reward in found if isawaitable(reward)]))
+        rewards = [next(waited) if isawaitable(reward) else reward for reward in found]
+        return await self.report_rewards(rewards, scorer, version)
 
     async def refresh(self) -> None:
         """Renew as `Batch.refresh` does."""

@@ -106,16 +106,3 @@ def overruled(samples: Sequence[Sample], rewards: Iterable[NodeReward]) -> int:
     """How many of the samples have another reward in force than the one reported for their leaf."""
     given = {node if ":" in node else node_id(tree_id, node): float(value) for tree_id, node, value in rewards}
     return sum(sample.reward != given.get(sample.sample_id, sample.reward) for sample in samples)
-
-
-def untrained(samples: Sequence[Sample]) -> str:
-    """Why none of the samples has a token to train on, and what to do."""
-    statuses = {sample.reward_status for sample in samples}
-    if "ok" in statuses:
-        return "the options given, or masks on what the model did not sample, leave no token"
-    if statuses == {"missing"}:
-        return (
-            "nobody has scored them, so call batch.report_rewards(...) first (docs/trainer-loop.md), "
-            "or create the run with a scorer"
-        )
-    return "their scorer failed; the rewards of batch.trees' nodes say why"

@@ -8,7 +8,7 @@ import numpy as np
 from treeroll.client.paths import Path, Paths, segments_of, token_columns
 from treeroll.pb.v1 import common_pb2
 from treeroll.records.column import Column
-from treeroll.records.fields import SAMPLE_COLUMNS, SCHEMA_VERSION, Int32, Sample
+from treeroll.records.fields import SAMPLE_COLUMNS, SCHEMA_VERSION, Float32, Int32, Sample
 from treeroll.records.read import float32s, int32s, reader
 from treeroll.records.split import split_nodes
 
@@ -35,13 +35,21 @@ def _mask(path: Path) -> Int32:
     return mask
 
 
+def _temperatures(path: Path) -> Float32:
+    """Those of the nodes; the tree's where a node has none of its own."""
+    usual = path.tree.message.temperature
+    own = [node.temperature if node.HasField("temperature") else usual for node in path.nodes()]
+    return np.repeat(np.array(own, np.float32), path.lengths)
+
+
 # Columns that are worked out of a path. All others are read as the table says, but for those that `samples_of` sets.
 _MADE: Mapping[str, Callable[[Path], Any]] = {
     "schema_version": lambda _: SCHEMA_VERSION,
     "sample_id": lambda path: path.names()[-1],
     "group_size": lambda path: len(path.tree.message.leaves),
     "prompt_ids": lambda path: path.tree.prompt_ids,
-    "completion_mask": _mask,
+    "model_mask": _mask,
+    "temperatures": _temperatures,
     "entropies": lambda path: float32s(b"".join([node.entropies for node in path.nodes()])),
     "completion_text": lambda path: "".join([node.text for node in path.nodes()]),
     "path_node_ids": Path.names,

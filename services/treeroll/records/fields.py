@@ -173,7 +173,7 @@ class Sample:
     )
     prompt_ids: Int32 = of_path(INT32S, "Tokens of the prompt.", shape="P")
     completion_ids: Int32 = of_path(INT32S, "Tokens after the prompt.", shape="C")
-    completion_mask: Int32 = of_path(
+    model_mask: Int32 = of_path(
         INT32S,
         "1: made by `model`; 0: a tool's observation, inserted by the branch policy, or made by another model.",
         shape="C",
@@ -193,8 +193,9 @@ class Sample:
         'Of the service\'s models the one that grew its tree; "" if there is only one, without a name. Branches '
         "may be of another: the nodes of `path_node_ids` say theirs.",
     )
-    temperature: float = of_tree(
-        FLOAT32, "The run's. Branches may have sampled at another: the nodes of `path_node_ids` say theirs."
+    temperature: float = of_tree(FLOAT32, "The run's; branches may have sampled at another.")
+    temperatures: Float32 = of_path(
+        FLOAT32S, "What each completion token's branch sampled at: the run's, or its own.", shape="C"
     )
     top_p: float = of_tree(FLOAT32, "Nucleus sampling: the share of probability sampled from.")
     top_k: int = of_tree(INT32, "So many most likely tokens were sampled from; 0: all.")

@@ -31,7 +31,7 @@ class Walk(NamedTuple):
 
 def walk(sample: Sample) -> Walk:
     """A turn ends with a tool's observation, whose tokens are not the model's and cost nothing here."""
-    mask = np.asarray(sample.completion_mask)
+    mask = np.asarray(sample.model_mask)
     ends = np.flatnonzero((mask == 0) & (np.append(mask[1:], 1) == 1))
     made = np.cumsum(mask)
     return Walk([int(made[end]) for end in ends], int(made[-1]), (sample.reward or 0) >= 1)

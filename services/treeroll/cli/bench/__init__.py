@@ -2,7 +2,18 @@
 
 import typer
 
-from treeroll.cli.bench import allocators, claims, coordinator, engine, feed, placement, policies, simulate, store
+from treeroll.cli.bench import (
+    allocators,
+    claims,
+    coordinator,
+    engine,
+    feed,
+    packed,
+    placement,
+    policies,
+    simulate,
+    store,
+)
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
@@ -21,6 +32,7 @@ app.command("allocators")(allocators.allocators)
 app.command("claims")(claims.claims)
 app.command("coordinator")(coordinator.coordinator)
 app.command("engine")(engine.engine)
+app.command("packed")(packed.packed)
 app.command("placement")(placement.placement)
 app.command("policies")(policies.policies)
 app.command("feed")(feed.feed)

@@ -1,0 +1,1 @@
+"""Glue to trainers' libraries. Each module needs one of them, and nothing else imports it."""
