@@ -140,7 +140,7 @@ class PackedBench:
                 torch.cuda.synchronize()
             found = {"step_s": time.perf_counter() - began, "cpu_s": time.process_time() - cpu}
             self.model.zero_grad()
-            return found | self.size(name)
+            return {**found, **self.size(name)}
 
         return run
 

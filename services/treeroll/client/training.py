@@ -175,9 +175,9 @@ def _loss_weights(samples: Sequence[Sample], training: Training) -> list[Array]:
 
 def _alike(samples: Sequence[Sample], mask: Array, weigh: str) -> Array:
     """What to divide the weights of each sample by, [B, 1], so that what `weigh` says counts alike."""
-    lengths = mask.sum(axis=1, keepdims=True)
+    lengths: Array = mask.sum(axis=1, keepdims=True)
     if weigh == "samples":
-        return np.maximum(lengths, 1)
+        return lengths.clip(min=1)
     if weigh == "trees":
         groups = Counter(sample.group_id for sample, length in zip(samples, lengths, strict=True) if length)
         return np.array([[max(groups[sample.group_id], 1)] for sample in samples])

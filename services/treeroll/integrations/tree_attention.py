@@ -220,4 +220,4 @@ def _unfit(model: Any) -> str | None:
 
 def _dropout(model: Any, config: Any) -> float:
     rates = [module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)]
-    return max([*rates, getattr(config, "attention_dropout", 0.0) or 0.0])
+    return float(max([*rates, getattr(config, "attention_dropout", 0.0) or 0.0]))
