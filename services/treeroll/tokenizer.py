@@ -73,6 +73,11 @@ class Tokenizer:
         """Token ids that end a completion: those of generation_config.json, config.json and the tokenizer."""
         return list(self._facts.stop_ids)
 
+    @property
+    def pad_token_id(self) -> int | None:
+        """Padding, if the tokenizer has any."""
+        return self._facts.pad_id
+
     @cached_property
     def vocab_size(self) -> int:
         """Ids are below this."""

@@ -15,6 +15,7 @@ from treeroll.client.run import Batches, Run
 from treeroll.client.schedule import TokenSchedule
 from treeroll.client.selection import LeafSelection, select_leaves
 from treeroll.client.status import AuditReport, ReplicaStatus, RunStatus, ServiceStatus, Violation
+from treeroll.client.tokenizer import TokenizerFacts
 
 __all__ = [
     "AsyncBatch",
@@ -43,6 +44,7 @@ __all__ = [
     "ServiceStatus",
     "TokenFactor",
     "TokenSchedule",
+    "TokenizerFacts",
     "TreeRecord",
     "Violation",
     "WeightSpan",

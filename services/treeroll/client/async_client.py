@@ -1,5 +1,6 @@
 """AsyncClient: the client for asynchronous code, and the one implementation behind the synchronous one."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -9,10 +10,11 @@ from treeroll.client.async_run import AsyncRun
 from treeroll.client.channel import CONNECT_S, Channel, Tls
 from treeroll.client.publication import WeightsStatus
 from treeroll.client.records import TreeRecord
-from treeroll.client.status import AuditReport, ServiceStatus
+from treeroll.client.status import AuditReport, RunStatus, ServiceStatus
 from treeroll.client.stream import Stream
+from treeroll.client.tokenizer import check_same
 from treeroll.client.wire import create_run_request
-from treeroll.errors import InvalidInput
+from treeroll.errors import InvalidInput, UnknownRun
 from treeroll.pb.v1 import common_pb2, rollout_pb2
 
 
@@ -52,19 +54,36 @@ class AsyncClient:
         """
         request = create_run_request(run_id, config)
         try:
-            await self._channel.call("CreateRun", request, rollout_pb2.Run)
+            run = await self._channel.call("CreateRun", request, rollout_pb2.Run)
         except InvalidInput as error:
             if not str(error).startswith("scorer 'python:"):
                 raise
             # The caller has the module, and takes it for the one that was not found.
             hint = "; its PYTHONPATH must hold the module" if "cannot be imported" in str(error) else ""
             raise InvalidInput(f"on the service at {self.address}, {error}{hint}") from None
-        return AsyncRun(self._channel, run_id, self._streams)
+        return AsyncRun(self._channel, run, self._streams)
 
     async def run(self, run_id: str) -> AsyncRun:
         """Attach to a run. Raises UnknownRun."""
-        await self._channel.call("GetRun", rollout_pb2.GetRunRequest(run_id=run_id), rollout_pb2.Run)
-        return AsyncRun(self._channel, run_id, self._streams)
+        return AsyncRun(self._channel, await self._get_run(run_id), self._streams)
+
+    async def runs(self) -> list[RunStatus]:
+        """State and figures of all runs of the service, by name; see `Client.runs`."""
+        asked = [self._get_run(run_id) for run_id in (await self.status()).run_ids]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        for run in found:
+            if isinstance(run, BaseException) and not isinstance(run, UnknownRun):  # that was deleted meanwhile
+                raise run
+        return [RunStatus.from_proto(run) for run in found if not isinstance(run, BaseException)]
+
+    async def check_tokenizer(self, path: str | Path) -> None:
+        """Check that the trainer's tokenizer is the service's; see `Client.check_tokenizer`."""
+        request = rollout_pb2.GetServiceRequest()
+        service = await self._channel.call("GetService", request, rollout_pb2.ServiceStatus)
+        await asyncio.to_thread(check_same, path, service.tokenizer.hash, self.address)
+
+    async def _get_run(self, run_id: str) -> rollout_pb2.Run:
+        return await self._channel.call("GetRun", rollout_pb2.GetRunRequest(run_id=run_id), rollout_pb2.Run)
 
     async def status(self) -> ServiceStatus:
         """The service at a glance."""

@@ -15,6 +15,7 @@ from treeroll.client.publication import WeightsStatus, publish_weights
 from treeroll.client.records import TreeRecord
 from treeroll.client.status import RunStatus
 from treeroll.client.stream import BatchOptions, Stream
+from treeroll.client.tokenizer import TokenizerFacts
 from treeroll.client.wire import UnfitCounts, submit_requests
 from treeroll.errors import InvalidInput
 from treeroll.forks import generation
@@ -28,10 +29,13 @@ log = logging.getLogger(__name__)
 class AsyncRun:
     """One run. Methods raise Unavailable when the service does not answer in time, UnknownRun if the run is gone."""
 
-    def __init__(self, channel: Channel, run_id: str, streams: "WeakSet[Stream]") -> None:
+    def __init__(self, channel: Channel, run: rollout_pb2.Run, streams: "WeakSet[Stream]") -> None:
+        """`run`: as the service has just answered."""
         self._channel = channel
         self._streams = streams
-        self.run_id = run_id
+        self.run_id = run.run_id
+        self.tokenizer = TokenizerFacts.from_proto(run.tokenizer)
+        """Of the service."""
 
     def __repr__(self) -> str:
         return f"<AsyncRun {self.run_id} at {self._channel.address}>"

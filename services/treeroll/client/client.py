@@ -10,7 +10,7 @@ from treeroll.client.loop import LoopThread, shared_loop
 from treeroll.client.publication import WeightsStatus
 from treeroll.client.records import TreeRecord
 from treeroll.client.run import CLOSE_S, Run
-from treeroll.client.status import AuditReport, ServiceStatus
+from treeroll.client.status import AuditReport, RunStatus, ServiceStatus
 
 
 def connect(address: str, *, token: str | None = None, tls: Tls = None, timeout_s: float = 30.0) -> "Client":
@@ -50,6 +50,20 @@ class Client:
     def run(self, run_id: str) -> Run:
         """Attach to a run. Raises UnknownRun."""
         return Run(self._loop.run(self._client.run(run_id)), self._loop)
+
+    def runs(self) -> list[RunStatus]:
+        """State and figures of all runs of the service, by name."""
+        return self._loop.run(self._client.runs())
+
+    def check_tokenizer(self, path: str | Path) -> None:
+        """Check that a directory has the tokenizer and chat template that the service makes prompts with.
+
+        For a trainer that starts, as its first word: with other ids it would train on nonsense. Compares files, so one
+        that was saved again may be refused although it means the same. Needs transformers and tokenizers here.
+
+        Raises InvalidInput for another tokenizer, or a directory that is no model.
+        """
+        self._loop.run(self._client.check_tokenizer(path))
 
     def status(self) -> ServiceStatus:
         """The service at a glance."""

@@ -15,6 +15,7 @@ from treeroll.client.publication import WeightsStatus
 from treeroll.client.records import TreeRecord
 from treeroll.client.status import RunStatus
 from treeroll.client.stream import BatchOptions, Stream
+from treeroll.client.tokenizer import TokenizerFacts
 from treeroll.client.wire import UnfitCounts, submit_requests
 from treeroll.rows.values import Say
 from treeroll.tasks import Fields, Task
@@ -39,6 +40,11 @@ class Run:
     def run_id(self) -> str:
         """Name of the run."""
         return self._run.run_id
+
+    @property
+    def tokenizer(self) -> TokenizerFacts:
+        """The service's tokenizer: which ids end a text and pad, how long paths may be, and its hash."""
+        return self._run.tokenizer
 
     def submit(
         self,

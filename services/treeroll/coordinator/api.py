@@ -1,9 +1,10 @@
 """The Rollouts server: what clients call. Checks input, hands events to the loop, answers once they are durable."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import date
 from functools import partial, wraps
+from itertools import chain
 from typing import Any, TypeVar
 
 import grpc
@@ -118,10 +119,20 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
     def _record(self, run_id: str) -> api.Run:
         record = records.run_record(self._run(run_id))
         self._prospects.tell(record)
+        record.tokenizer.CopyFrom(self._tokenizer_facts(self._run(run_id).spec.models))
         record.expired_trees = self._retention.expired[run_id]
         record.staleness.update(self._feed.freshness.staleness[run_id])
         record.withheld = self._feed.freshness.withheld[run_id]
         return record
+
+    def _tokenizer_facts(self, models: Iterable[str]) -> api.TokenizerFacts:
+        ends = (self._coordinator.orders.eos_token_ids.get(name, ()) for name in models)
+        return api.TokenizerFacts(
+            hash=self._tokenizer.hash,
+            eos_token_ids=sorted(set(chain.from_iterable(ends))),
+            pad_token_id=self._tokenizer.pad_token_id,
+            max_model_len=self._tokenizer.max_model_len,
+        )
 
     @typed
     async def CreateRun(self, request: api.CreateRunRequest, context: Any) -> api.Run:
@@ -291,6 +302,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
             epoch=self._coordinator.epoch,
             version=__version__,
             tokenizer_hash=self._tokenizer.prompt_hash,
+            tokenizer=self._tokenizer_facts(state.pools),
             replicas=[self._replica(name) for name in sorted(self._replicas.sessions)],
             run_ids=sorted(state.runs),
             durability=store.durability,
