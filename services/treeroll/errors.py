@@ -5,10 +5,11 @@
     │   ├── InvalidInput       a value is wrong; names what and where
     │   ├── UnknownRun, UnknownTree, UnknownNode, UnknownPool
     │   ├── Conflict           same key, other content
-    │   │   ├── RunConflict, TaskConflict, RewardConflict, WeightsConflict
+    │   │   ├── RunConflict, TaskConflict, RewardConflict, WeightsConflict, ShareConflict
     │   ├── RunClosed          tasks for a run that takes no more
     │   ├── RunBusy            to be deleted, and has not ended
     │   ├── LeaseLost          the lease moved on; somebody else has the tree
+    │   ├── GroupMoved         the group went to a saved state after the leases were given
     │   ├── VersionTooOld      weights whose version is not above the current one
     │   ├── PublicationBusy    weights while others are on their way
     │   └── WeightsRefused     a replica cannot use the weights; nothing has changed
@@ -75,6 +76,10 @@ class WeightsConflict(Conflict):
     """The version of weights exists with other content."""
 
 
+class ShareConflict(Conflict):
+    """The global batch is shared by another number of ranks."""
+
+
 class RunClosed(CallerError):
     """The run takes no more tasks."""
 
@@ -97,6 +102,10 @@ class PublicationBusy(CallerError):
 
 class WeightsRefused(CallerError):
     """A replica cannot use the weights that were published; those before are still in force."""
+
+
+class GroupMoved(CallerError):
+    """The group went to a saved state after these leases were given: what holds them is no longer its trainer."""
 
 
 class Unavailable(TreerollError):
@@ -149,6 +158,7 @@ GRPC_CODES: dict[type[TreerollError], str] = {
     VersionTooOld: "FAILED_PRECONDITION",
     PublicationBusy: "FAILED_PRECONDITION",
     WeightsRefused: "FAILED_PRECONDITION",
+    GroupMoved: "FAILED_PRECONDITION",
     Drained: "FAILED_PRECONDITION",  # not what clients try again
     Unavailable: "UNAVAILABLE",
     StaleEpoch: "ABORTED",

@@ -229,7 +229,7 @@ async def test_a_commit_that_arrives_late_changes_nothing(
         sent.extend(commands)
         return await ask(client, commands)
 
-    monkeypatch.setattr("treeroll.store.redis.ask", recorded)
+    monkeypatch.setattr("treeroll.store.redis_calls.ask", recorded)
     await store.commit(Commit(runs={"run": b"1"}, feed=[("run", "a")]), epoch)
     await store.commit(Commit(runs={"run": b"2"}, feed=[("run", "b")]), epoch)
     first = next(command for command in sent if command[0] == "EVALSHA")

@@ -9,8 +9,20 @@ import pytest
 from redis import Redis
 from tests.support.eventually import eventually
 
-from treeroll.errors import BrokenInvariant, InvalidInput, StaleEpoch, StoreError
-from treeroll.store.base import Commit, GroupState, Lease, Store, StoredTree, Unacknowledged
+from treeroll.errors import BrokenInvariant, GroupMoved, InvalidInput, ShareConflict, StaleEpoch, StoreError
+from treeroll.ranges import Range
+from treeroll.store.base import (
+    Available,
+    Commit,
+    GroupPosition,
+    GroupState,
+    Lease,
+    Move,
+    Step,
+    Store,
+    StoredTree,
+    Unacknowledged,
+)
 from treeroll.store.embedded import EmbeddedRedis
 from treeroll.store.memory import MemoryStore
 from treeroll.store.redis import RedisStore
@@ -485,7 +497,10 @@ async def test_nobody_has_nothing_to_give_back(owner: Owner) -> None:
     assert await owner.store.group_names("run") == []
 
 
-@pytest.mark.parametrize("unknown", ["", "nonsense", "1", "1.1", "0.1.c", "2.1.c", "1.2.c", "1.1.x", "9" * 30 + ".1.c"])
+@pytest.mark.parametrize(
+    "unknown",
+    ["", "nonsense", "1", "1.1", "1.1.c", "0.0.1.c", "0.2.1.c", "0.1.2.c", "0.1.1.x", "1.1.1.c", f"0.{'9' * 30}.1.c"],
+)
 async def test_an_unknown_lease_is_reported_and_the_others_are_done(owner: Owner, unknown: str) -> None:
     store = owner.store
     await owner.feed("a", "b", "c")
@@ -526,6 +541,303 @@ async def test_concurrent_consumers_share_a_feed_without_overlap(owner: Owner) -
     shares = await asyncio.gather(*(consume(f"c{number}") for number in range(8)))
     assert sorted(chain.from_iterable(shares)) == sorted(names)
     assert await owner.store.group_state("run", "g") == GroupState(200, 0, 0)
+
+
+# Groups that go back
+
+
+async def move(store: Store, *acknowledged: Range, move_id: str = "m", group: str = "g") -> GroupPosition:
+    return await store.move_group("run", group, Move(acknowledged, move_id))
+
+
+async def test_a_group_stands_where_its_acknowledgements_are(owner: Owner) -> None:
+    store = owner.store
+    assert await store.open_group("run", "g", latest=False) == GroupPosition(0, [])
+    await owner.feed(*"abcdef")
+    leases = ids(await store.lease("run", "g", "c", 5, LONG_S))
+    await store.ack("run", "g", [leases[0], leases[1], leases[3]])
+    assert await store.open_group("run", "g", latest=False) == GroupPosition(0, [(1, 2), (4, 4)])
+    await store.ack("run", "g", leases)
+    assert await store.open_group("run", "g", latest=True) == GroupPosition(0, [(1, 5)])
+    assert await store.group_state("run", "g") == GroupState(5, 0, 1)
+
+
+async def test_a_late_group_begins_with_the_latest_if_it_wants(owner: Owner) -> None:
+    store = owner.store
+    await ended(owner, "a", "b")
+    await store.ack("run", "g", ids(await store.lease("run", "g", "c", 2, LONG_S)))
+    await store.expire("run", 1, owner.epoch)
+    with pytest.raises(InvalidInput, match=r"group 'late' is new .* 1 of its trees have expired"):
+        await store.open_group("run", "late", latest=False)
+    assert await store.open_group("run", "late", latest=True) == GroupPosition(0, [(1, 2)])
+    assert await store.lease("run", "late", "c", 9, LONG_S) == []
+    await owner.feed("c")
+    assert trees(await store.lease("run", "late", "c", 9, LONG_S)) == ["c"]
+    assert await store.open_group("none", "late", latest=True) == GroupPosition(0, [])
+
+
+async def test_what_a_state_does_not_name_comes_again_and_nothing_else(owner: Owner) -> None:
+    store = owner.store
+    await owner.feed(*"abcdefgh")
+    leases = ids(await store.lease("run", "g", "c", 6, LONG_S))
+    await store.ack("run", "g", leases[:4])
+    assert await move(store, (1, 1), (3, 3), (6, 6)) == GroupPosition(1, [(1, 1), (3, 3), (6, 6)])
+    assert await store.group_state("run", "g") == GroupState(3, 0, 5)
+    again = await store.lease("run", "g", "c", 9, LONG_S)
+    assert [(lease.tree_id, lease.seq, lease.times_delivered) for lease in again] == [
+        ("b", 2, 1), ("d", 4, 1), ("e", 5, 1), ("g", 7, 1), ("h", 8, 1),
+    ]  # fmt: skip
+    assert await store.ack("run", "g", ids(again)) == []
+    assert await store.open_group("run", "g", latest=False) == GroupPosition(1, [(1, 8)])
+
+
+async def test_a_state_may_name_what_nobody_had_acknowledged_or_taken(owner: Owner) -> None:
+    store = owner.store
+    await owner.feed(*"abcd")
+    await store.lease("run", "g", "c", 2, LONG_S)
+    assert await move(store, (1, 3)) == GroupPosition(1, [(1, 3)])
+    assert trees(await store.lease("run", "g", "c", 9, LONG_S)) == ["d"]
+
+
+async def test_a_group_may_go_back_to_the_beginning_and_a_new_one_anywhere(owner: Owner) -> None:
+    store = owner.store
+    await owner.feed("a", "b")
+    await store.ack("run", "g", ids(await store.lease("run", "g", "c", 2, LONG_S)))
+    assert await move(store) == GroupPosition(1, [])
+    assert trees(await store.lease("run", "g", "c", 9, LONG_S)) == ["a", "b"]
+    assert await move(store, (2, 2), group="new") == GroupPosition(1, [(2, 2)])
+    assert trees(await store.lease("run", "new", "c", 9, LONG_S)) == ["a"]
+    assert await store.move_group("none", "g", Move([], "m")) == GroupPosition(1, [])
+
+
+async def test_leases_from_before_a_move_are_fenced(owner: Owner) -> None:
+    store = owner.store
+    await owner.feed("a", "b", "c")
+    old = ids(await store.lease("run", "g", "c", 2, LONG_S))
+    await store.ack("run", "g", old[:1])
+    await move(store)
+    new = ids(await store.lease("run", "g", "c", 1, LONG_S, epoch=1))
+    assert not {*old} & {*new}
+    for call in (store.ack("run", "g", [*new, old[1]]), store.ack("run", "g", old), store.renew("run", "g", old, 1.0)):
+        with pytest.raises(GroupMoved, match="group 'g' of run 'run' went to a saved state"):
+            await call
+    for epoch in (0, 2):
+        with pytest.raises(GroupMoved):
+            await store.lease("run", "g", "c", 1, LONG_S, epoch=epoch)
+    assert await store.release("run", "g", old) == old
+    assert await store.group_state("run", "g") == GroupState(0, 1, 2)
+    assert await store.ack("run", "g", new) == []
+    assert await store.ack("run", "g", new) == []
+
+
+async def test_a_move_is_done_once(owner: Owner) -> None:
+    store = owner.store
+    await owner.feed("a", "b")
+    await move(store, (1, 1))
+    leases = ids(await store.lease("run", "g", "c", 1, LONG_S))
+    assert await move(store, (1, 1)) == GroupPosition(1, [(1, 1)])
+    assert await store.ack("run", "g", leases) == []
+    assert await move(store, (1, 1)) == GroupPosition(1, [(1, 2)])
+    assert await move(store, (1, 1), move_id="n") == GroupPosition(2, [(1, 1)])
+
+
+async def test_a_state_of_trees_that_are_not_there_changes_nothing(owner: Owner) -> None:
+    store = owner.store
+    await ended(owner, "a", "b", "c")
+    leases = ids(await store.lease("run", "g", "c", 3, LONG_S))
+    with pytest.raises(InvalidInput, match="names tree 4 of the feed of run 'run', which has 3"):
+        await move(store, (1, 4))
+    await store.ack("run", "g", leases[:2])
+    await store.expire("run", 2, owner.epoch)
+    for acknowledged, left_out in ((), "2 of"), (((2, 3),), "1 of"), (((1, 1), (3, 3)), "1 of"):
+        with pytest.raises(
+            InvalidInput, match=f"does not name {left_out} the first 2 trees of run 'run'.*have expired"
+        ):
+            await move(store, *acknowledged)
+    assert await store.ack("run", "g", leases) == []
+    assert await move(store, (1, 2)) == GroupPosition(1, [(1, 2)])
+    assert trees(await store.lease("run", "g", "c", 9, LONG_S)) == ["c"]
+
+
+async def test_trees_that_come_again_do_not_expire_before(owner: Owner) -> None:
+    store = owner.store
+    await ended(owner, "a", "b", "c")
+    await store.ack("run", "g", ids(await store.lease("run", "g", "c", 3, LONG_S)))
+    assert await store.settled("run") == 3
+    await move(store, (1, 1), (3, 3))
+    assert await store.settled("run") == 1
+    assert await store.expire("run", 3, owner.epoch) == ["a"]
+    await store.ack("run", "g", ids(await store.lease("run", "g", "c", 3, LONG_S)))
+    assert await store.expire("run", 3, owner.epoch) == ["b", "c"]
+
+
+async def test_a_state_may_leave_out_many(owner: Owner) -> None:
+    names = [str(number) for number in range(1, 2501)]
+    await owner.feed(*names)
+    await move(owner.store, (2, 2), (2500, 2500))
+    assert trees(await owner.store.lease("run", "g", "c", 2500, LONG_S)) == [names[0], *names[2:-1]]
+
+
+async def test_a_deleted_run_leaves_no_moves(owner: Owner) -> None:
+    await ended(owner, "a")
+    await move(owner.store, (1, 1))
+    await owner.store.delete_run("run", owner.epoch)
+    assert await owner.store.open_group("run", "g", latest=False) == GroupPosition(0, [])
+
+
+# Global batches that ranks share
+
+
+def step(number: int, world: int, record: bytes = b"record") -> Step:
+    return Step(number, world, record)
+
+
+async def test_what_is_available_is_what_would_be_lent(owner: Owner) -> None:
+    store = owner.store
+    assert await store.available("run", "g", 9, 0) == Available([], 0)
+    assert await store.group_names("run") == ["g"]
+    await owner.feed(*"abcdef")
+    leases = ids(await store.lease("run", "g", "c", 3, LONG_S))
+    await store.release("run", "g", leases[1:2])
+    assert await store.available("run", "g", 9, 0) == Available([(2, "b"), (4, "d"), (5, "e"), (6, "f")], 2)
+    assert await store.available("run", "g", 2, 0) == Available([(2, "b"), (4, "d")], 2)
+    assert await store.group_state("run", "g") == GroupState(0, 2, 4)
+    with pytest.raises(GroupMoved):
+        await store.available("run", "g", 9, 1)
+
+
+async def test_a_step_is_taken_once_whoever_asks(owner: Owner) -> None:
+    store = owner.store
+    await owner.feed(*"abcd")
+    await store.release("run", "g", ids(await store.lease("run", "g", "c", 1, LONG_S)))
+    assert await store.find_step("run", "g", 0, 0, 2, 0) == Step(1)
+    taken = await store.take_step("run", "g", step(1, 2, b"first"), [1, 2], 0)
+    there = await store.take_step("run", "g", step(1, 2, b"other"), [3], 0)
+    assert taken == there == step(1, 2, b"first")
+    assert (taken.taken_now, there.taken_now) == (True, False)
+    for rank in (0, 1):
+        assert await store.find_step("run", "g", 0, rank, 2, 0) == step(1, 2, b"first")
+        assert await store.find_step("run", "g", 1, rank, 2, 0) == step(1, 2, b"first")
+    assert await store.group_state("run", "g") == GroupState(0, 2, 2)
+    assert await store.available("run", "g", 9, 0) == Available([(3, "c"), (4, "d")], 0)
+    assert await store.open_group("run", "g", latest=False) == GroupPosition(0, [], 0, 1)
+
+
+@pytest.mark.parametrize("seqs", [[1, 2], [2, 4], [3, 4], [4], [2, 3, 4, 5], [9]])
+async def test_a_step_takes_only_what_is_available_in_order(owner: Owner, seqs: list[int]) -> None:
+    store = owner.store
+    await owner.feed(*"abcd")
+    kept, gone = ids(await store.lease("run", "g", "c", 2, LONG_S))
+    await store.release("run", "g", [gone])
+    assert (await store.take_step("run", "g", step(1, 1), seqs, 0)) == (step(1, 1) if seqs == [3, 4] else None)
+    assert await store.renew("run", "g", [kept], LONG_S) == []
+
+
+async def test_entries_of_a_step_are_acknowledged_when_all_ranks_are_done(owner: Owner) -> None:
+    store = owner.store
+    await owner.feed(*"abcde")
+    await store.available("run", "g", 9, 0)
+    await store.take_step("run", "g", step(1, 2), [1, 2], 0)
+    await store.take_step("run", "g", step(2, 2), [3, 4], 0)
+    assert not await store.ack_share("run", "g", 1, 0, 2, 0)
+    assert not await store.ack_share("run", "g", 1, 0, 2, 0)
+    assert (await store.find_step("run", "g", 0, 0, 2, 0)).number == 2
+    assert (await store.find_step("run", "g", 0, 1, 2, 0)).number == 1
+    assert (await store.find_step("run", "g", 1, 0, 2, 0)).number == 1
+    for rank in (1, 0):
+        await store.ack_share("run", "g", 2, rank, 2, 0)
+    assert await store.open_group("run", "g", latest=False) == GroupPosition(0, [(3, 4)], 0, 1)
+    assert await store.find_step("run", "g", 0, 0, 2, 0) == Step(3)
+    assert await store.ack_share("run", "g", 1, 1, 2, 0)
+    assert await store.ack_share("run", "g", 1, 1, 2, 0)
+    assert await store.open_group("run", "g", latest=False) == GroupPosition(0, [(1, 4)], 2, 0)
+    assert await store.group_state("run", "g") == GroupState(4, 0, 1)
+    with pytest.raises(InvalidInput, match="all ranks have acknowledged step 2 of group 'g' of run 'run'"):
+        await store.find_step("run", "g", 2, 0, 2, 0)
+    assert await store.find_step("run", "g", 3, 0, 2, 0) == Step(3)
+
+
+async def test_ten_ranks_are_told_apart(owner: Owner) -> None:
+    await owner.feed("a")
+    await owner.store.available("run", "g", 1, 0)
+    await owner.store.take_step("run", "g", step(1, 12), [1], 0)
+    for rank in (11, 10, 1, 2, 3, 4, 5, 6, 7, 8, 9):
+        assert not await owner.store.ack_share("run", "g", 1, rank, 12, 0)
+    assert (await owner.store.find_step("run", "g", 0, 0, 12, 0)).number == 1
+    assert (await owner.store.find_step("run", "g", 0, 1, 12, 0)).number == 2
+    assert await owner.store.ack_share("run", "g", 1, 0, 12, 0)
+
+
+async def test_a_step_is_shared_anew_only_while_nobody_is_done_with_it(owner: Owner) -> None:
+    store = owner.store
+    await owner.feed("a", "b")
+    await store.available("run", "g", 1, 0)
+    await store.take_step("run", "g", step(1, 2), [1], 0)
+    assert await store.share_step("run", "g", step(1, 3, b"new"), 2, 0) == step(1, 3, b"new")
+    assert await store.share_step("run", "g", step(1, 4, b"late"), 2, 0) == step(1, 3, b"new")
+    with pytest.raises(ShareConflict, match="step 1 of group 'g' of run 'run' is shared by 3 ranks, not by 2"):
+        await store.ack_share("run", "g", 1, 0, 2, 0)
+    assert not await store.ack_share("run", "g", 1, 2, 3, 0)
+    with pytest.raises(ShareConflict, match="is shared by 3 ranks, not by 1: start all ranks from the newest"):
+        await store.share_step("run", "g", step(1, 1), 3, 0)
+    assert await store.find_step("run", "g", 0, 2, 2, 0) == step(1, 3, b"new")
+    assert await store.share_step("run", "g", step(2, 1), 1, 0) == Step(2)
+
+
+async def test_steps_come_one_after_the_other(owner: Owner) -> None:
+    store = owner.store
+    await owner.feed("a", "b")
+    await store.available("run", "g", 1, 0)
+    for call in (
+        store.find_step("run", "g", 2, 0, 1, 0), store.take_step("run", "g", step(2, 1), [1], 0),
+        store.share_step("run", "g", step(2, 1), 1, 0), store.ack_share("run", "g", 1, 0, 1, 0),
+        store.ack_share("run", "g", 2, 0, 1, 0),
+    ):  # fmt: skip
+        with pytest.raises(InvalidInput, match=r"and the last one that was taken is 0: ranks take one step after"):
+            await call
+    for call in (
+        store.find_step("run", "g", 0, 0, 1, 1), store.take_step("run", "g", step(1, 1), [1], 1),
+        store.share_step("run", "g", step(1, 1), 1, 1), store.ack_share("run", "g", 1, 0, 1, 1),
+    ):  # fmt: skip
+        with pytest.raises(GroupMoved):
+            await call
+    assert await store.group_state("run", "g") == GroupState(0, 0, 2)
+
+
+async def test_steps_that_are_out_stay_out_until_the_group_is_moved(owner: Owner) -> None:
+    store = owner.store
+    await owner.feed(*"abcd")
+    await store.available("run", "g", 1, 0)
+    await store.take_step("run", "g", step(1, 1), [1, 2], 0)
+    await store.take_step("run", "g", step(2, 1), [3], 0)
+    await store.ack_share("run", "g", 1, 0, 1, 0)
+    await store.release_all("run", "g", "c")
+    assert trees(await store.lease("run", "g", "c", 9, 0.0)) == ["d"]
+    there = Move([(1, 2)], "m", steps=1, by_ranks=True)
+    assert await store.move_group("run", "g", there) == GroupPosition(0, [(1, 2)], 1, 1)  # it is there
+    assert await store.move_group("run", "g", Move([(1, 2)], "n", steps=1)) == GroupPosition(1, [(1, 2)], 1, 0)
+    assert await store.find_step("run", "g", 0, 0, 3, 1) == Step(2)
+    assert (await store.available("run", "g", 9, 1)).entries == [(3, "c"), (4, "d")]
+    await store.take_step("run", "g", step(2, 1), [3], 1)
+    with pytest.raises(GroupMoved):
+        await store.ack_share("run", "g", 2, 0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("acknowledged", "steps"),
+    [([], 1), ([(1, 1)], 1), ([(1, 3)], 1), ([(1, 2), (4, 4)], 1), ([(2, 3)], 1), ([(1, 2)], 0), ([(1, 2)], 2)],
+)
+async def test_a_move_of_ranks_moves_a_group_that_is_elsewhere(
+    owner: Owner, acknowledged: list[Range], steps: int
+) -> None:
+    store = owner.store
+    await owner.feed(*"abcd")
+    await store.available("run", "g", 1, 0)
+    await store.take_step("run", "g", step(1, 1), [1, 2], 0)
+    await store.take_step("run", "g", step(2, 1), [3], 0)
+    await store.ack_share("run", "g", 1, 0, 1, 0)
+    move = Move(acknowledged, "m", steps=steps, by_ranks=True)
+    assert await store.move_group("run", "g", move) == GroupPosition(1, acknowledged, steps, 0)
 
 
 # What goes

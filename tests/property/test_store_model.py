@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from redis import Redis
 
+from treeroll import ranges
 from treeroll.errors import TreerollError
-from treeroll.store.base import Commit, Store
+from treeroll.store.base import Available, Commit, GroupPosition, Move, Step, Store
 from treeroll.store.embedded import EmbeddedRedis
 from treeroll.store.memory import MemoryStore
 from treeroll.store.redis import RedisStore
@@ -22,6 +23,12 @@ GROUPS = st.sampled_from(["g", "h"])
 CONSUMERS = st.sampled_from(["one", "two"])
 # Leases end at once or never: the two stores' clocks cannot disagree about those.
 LEASES_S = st.sampled_from([0.0, 3600.0])
+EPOCHS = st.sampled_from([None, None, None, 0, 1])
+MOVES = st.sampled_from(["m", "n"])
+STEPS, RANKS, WORLDS = st.integers(0, 2), st.integers(0, 1), st.integers(1, 2)
+STEP_EPOCHS = st.sampled_from([0, 0, 1, 2])
+# Mostly what is available, and sometimes what may not be.
+SPARE = st.one_of(st.just([]), st.just([]), st.lists(st.integers(1, 6), max_size=2, unique=True))
 RECORDS = st.binary(max_size=8)
 COMMITS = st.builds(
     Commit,
@@ -49,7 +56,7 @@ class StoreModel(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.stores: list[Store] = [MemoryStore(clock=lambda: float(next(ticks))), RedisStore(url)]
         self.epoch = self.same(lambda store: store.open())
-        self.lease_ids: list[str] = ["nonsense", "9.1.one"]
+        self.lease_ids: list[str] = ["nonsense", "0.9.1.one"]
 
     def teardown(self) -> None:
         self.runner.run(self.stores[1].close())
@@ -68,10 +75,47 @@ class StoreModel(RuleBasedStateMachine):
     def take_over(self) -> None:
         self.epoch = self.same(lambda store: store.open())
 
-    @rule(run=RUNS, group=GROUPS, consumer=CONSUMERS, count=st.integers(0, 4), lease_s=LEASES_S)
-    def lease(self, run: str, group: str, consumer: str, count: int, lease_s: float) -> None:
-        leases = self.same(lambda store: store.lease(run, group, consumer, count, lease_s))
-        self.lease_ids += [lease.lease_id for lease in leases]
+    @rule(run=RUNS, group=GROUPS, consumer=CONSUMERS, count=st.integers(0, 4), lease_s=LEASES_S, epoch=EPOCHS)
+    def lease(self, run: str, group: str, consumer: str, count: int, lease_s: float, epoch: int | None) -> None:
+        leases = self.same(lambda store: store.lease(run, group, consumer, count, lease_s, epoch))
+        if isinstance(leases, list):
+            self.lease_ids += [lease.lease_id for lease in leases]
+
+    @rule(run=RUNS, group=GROUPS, latest=st.booleans())
+    def open_group(self, run: str, group: str, latest: bool) -> None:
+        self.same(lambda store: store.open_group(run, group, latest=latest))
+
+    @rule(run=RUNS, group=GROUPS, named=st.sets(st.integers(1, 6)), move_id=MOVES, steps=STEPS, by_ranks=st.booleans())
+    def move_group(self, run: str, group: str, named: set[int], move_id: str, steps: int, by_ranks: bool) -> None:
+        move = Move(ranges.of(named), move_id, steps, by_ranks)
+        self.same(lambda store: store.move_group(run, group, move))
+
+    @rule(run=RUNS, group=GROUPS)
+    def move_to_where_it_is(self, run: str, group: str) -> None:
+        there = self.same(lambda store: store.open_group(run, group, latest=False))
+        if isinstance(there, GroupPosition):
+            move = Move(there.acknowledged, "here", there.steps, True)
+            self.same(lambda store: store.move_group(run, group, move))
+
+    @rule(run=RUNS, group=GROUPS, number=STEPS, rank=RANKS, world=WORLDS, epoch=STEP_EPOCHS)
+    def find_step(self, run: str, group: str, number: int, rank: int, world: int, epoch: int) -> None:
+        self.same(lambda store: store.find_step(run, group, number, rank, world, epoch))
+
+    @rule(run=RUNS, group=GROUPS, number=STEPS, world=WORLDS, epoch=STEP_EPOCHS, count=st.integers(0, 3), spare=SPARE)
+    def take_step(
+        self, run: str, group: str, number: int, world: int, epoch: int, count: int, spare: list[int]
+    ) -> None:
+        found = self.same(lambda store: store.available(run, group, count + 1, epoch))
+        seqs = spare or [seq for seq, _ in found.entries[:count]] if isinstance(found, Available) else spare
+        self.same(lambda store: store.take_step(run, group, Step(number + 1, world, b"record"), seqs, epoch))
+
+    @rule(run=RUNS, group=GROUPS, number=STEPS, world=WORLDS, old=WORLDS, epoch=STEP_EPOCHS)
+    def share_step(self, run: str, group: str, number: int, world: int, old: int, epoch: int) -> None:
+        self.same(lambda store: store.share_step(run, group, Step(number + 1, world, b"other"), old, epoch))
+
+    @rule(run=RUNS, group=GROUPS, number=STEPS, rank=RANKS, world=WORLDS, epoch=STEP_EPOCHS)
+    def ack_share(self, run: str, group: str, number: int, rank: int, world: int, epoch: int) -> None:
+        self.same(lambda store: store.ack_share(run, group, number + 1, rank, world, epoch))
 
     @rule(run=RUNS, group=GROUPS, data=st.data(), lease_s=LEASES_S)
     def renew(self, run: str, group: str, data: st.DataObject, lease_s: float) -> None:

@@ -16,8 +16,10 @@ import grpc
 import grpc.aio
 import numpy as np
 
+from treeroll import ranges
 from treeroll.errors import (
     ERROR_METADATA_KEY,
+    GroupMoved,
     RewardConflict,
     RunClosed,
     RunConflict,
@@ -130,6 +132,7 @@ class FakeGroup:
     holders: dict[int, str] = field(default_factory=dict)  # position -> consumer
     acked: set[int] = field(default_factory=set)
     delivered: dict[int, int] = field(default_factory=dict)  # position -> times
+    epoch: int = 0
 
 
 class FakeRollouts(rollout_pb2_grpc.RolloutsServicer):
@@ -212,9 +215,23 @@ class FakeRollouts(rollout_pb2_grpc.RolloutsServicer):
         self._run(request.run_id).state = "cancelled"
         return await self.get_run(request)
 
+    async def open_group(self, request: Any) -> rollout_pb2.GroupPosition:
+        self._run(request.run_id)
+        group = self.groups.setdefault((request.run_id, request.group), FakeGroup())
+        acked = [rollout_pb2.SeqRange(first=first, last=last) for first, last in ranges.of(p + 1 for p in group.acked)]
+        return rollout_pb2.GroupPosition(run_created=7.0, epoch=group.epoch, acknowledged=acked)
+
+    async def seek_group(self, request: Any) -> rollout_pb2.GroupPosition:
+        named = {seq - 1 for pair in request.acknowledged for seq in range(pair.first, pair.last + 1)}
+        old = self.groups.get((request.run_id, request.group), FakeGroup())
+        self.groups[request.run_id, request.group] = FakeGroup(acked=named, epoch=old.epoch + 1)
+        return await self.open_group(request)
+
     async def lease_trees(self, request: Any) -> rollout_pb2.LeaseTreesReply:
         run = self._run(request.run_id)
         group = self.groups.setdefault((request.run_id, request.group), FakeGroup())
+        if request.HasField("group_epoch") and request.group_epoch != group.epoch:
+            raise GroupMoved("the group was moved")
         give_up = time.monotonic() + request.wait_s
         while True:
             now = time.monotonic()
@@ -223,7 +240,8 @@ class FakeRollouts(rollout_pb2_grpc.RolloutsServicer):
                 for position in range(len(run.feed))
                 if position not in group.acked and not (group.leases.get(position, ("", 0.0))[1] > now)
             ]
-            everything = run.state != "open" and len(run.tasks) == len(run.feed) == len(group.acked)
+            done = len(group.acked) + (len(group.leases) if request.holds else 0)
+            everything = run.state != "open" and len(run.tasks) == len(run.feed) == done
             if free or everything or now >= give_up:
                 break
             await asyncio.sleep(0.01)

@@ -11,7 +11,8 @@ from tests.support.fake_service import failed_tree, sample_tree
 
 from treeroll.client.batch import BatchData, Failure
 from treeroll.client.credit import RewardReports
-from treeroll.client.stream import BatchOptions, LeasedTrees
+from treeroll.client.leased_trees import LeasedTrees
+from treeroll.client.stream import BatchOptions
 from treeroll.client.tensors import padded
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import common_pb2, rollout_pb2

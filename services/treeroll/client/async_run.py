@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-from treeroll.client.batch import AsyncBatch
+from treeroll.client.batch import AsyncBatch, meant
 from treeroll.client.channel import Channel
 from treeroll.client.collect import CollectedTrees, collect
 from treeroll.client.credit import NodeReward, RewardCounts, RewardReports
+from treeroll.client.progress import State
 from treeroll.client.publication import WeightsStatus, publish_weights
 from treeroll.client.records import TreeRecord
 from treeroll.client.status import RunStatus
-from treeroll.client.stream import BatchOptions, Stream
+from treeroll.client.stream import Ack, BatchOptions, Start, Stream
 from treeroll.client.tokenizer import TokenizerFacts
 from treeroll.client.wire import UnfitCounts, submit_requests
 from treeroll.errors import InvalidInput
@@ -155,13 +156,32 @@ class AsyncRun:
         allow_empty: bool = False,
         prefetch: bool = False,
         timeout_s: float | None = None,
+        ack: Ack = "on_next",
+        start: Start = "first",
+        state: Mapping[str, Any] | None = None,
+        rank: int | None = None,
+        world: int | None = None,
     ) -> "AsyncBatches":
         """Finished trees in batches; see `Run.batches`.
 
         `async with run.batches() as batches` gives back leases the moment the block is left; else they are given back
         when the iterator is garbage.
         """
-        options = BatchOptions(trees, group, consumer, lease_s, max_wait_s, allow_empty, prefetch, timeout_s)
+        options = BatchOptions(
+            trees,
+            group,
+            consumer,
+            lease_s,
+            max_wait_s,
+            allow_empty,
+            prefetch,
+            timeout_s,
+            ack=ack,
+            start=start,
+            state=state,
+            rank=rank,
+            world=world,
+        )
         return AsyncBatches(self._stream(options))
 
     def _stream(self, options: BatchOptions) -> Stream:
@@ -186,12 +206,28 @@ class AsyncBatches:
         try:
             leased = await self._stream.next()
         except BaseException:
-            await self.aclose()
+            await self._end()
             raise
         if leased is None:
-            await self.aclose()
+            await self._end()
             raise StopAsyncIteration
         return AsyncBatch(leased)
+
+    async def ack_through(self, last: "AsyncBatch | int") -> None:
+        """Acknowledge as `Batches.ack_through` does."""
+        await self._stream.ack_through(meant(last))
+
+    async def state_dict(self, through: "AsyncBatch | int | None" = None) -> State:
+        """What a checkpoint keeps, as `Batches.state_dict` says."""
+        return await self._stream.state(None if through is None else meant(through))
+
+    async def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Move the group to a saved state, as `Batches.load_state_dict` does."""
+        await self._stream.load(state)
+
+    async def _end(self) -> None:
+        if not self._stream.holds:
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Give back what is not acknowledged, at once."""

@@ -21,7 +21,7 @@ from treeroll.client.records import Delivery, Sample, TreeRecord, samples_in, sa
 from treeroll.client.tensors import Padding, padded
 from treeroll.client.training import Array, Training
 from treeroll.errors import InvalidInput
-from treeroll.pb.v1 import common_pb2
+from treeroll.pb.v1 import common_pb2, rollout_pb2
 from treeroll.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from treeroll.client.collect import CollectedTrees
     from treeroll.client.loop import LoopThread
-    from treeroll.client.stream import LeasedTrees
+    from treeroll.client.stream import Held, Meant
 
 OVERRULED = (
     "rewards of scorer '%s', version %d, are not in force for %d samples of run '%s': the run has a scorer of its own, "
@@ -52,11 +52,38 @@ class Failure:
 class BatchData:
     """What a batch holds. Records are made on first use, in the caller's thread."""
 
-    def __init__(self, leased: "LeasedTrees | CollectedTrees") -> None:
+    def __init__(self, leased: "Held | CollectedTrees") -> None:
         self._leased = leased
 
+    @property
+    def step(self) -> int:
+        """Which batch this is: of its iterator, 1, 2, 3 ..., or for one of several ranks, of its group."""
+        return self._leased.number
+
+    @cached_property
+    def global_trees(self) -> int:
+        """Trees with samples, over all ranks that share this batch; here alone for a consumer that shares nothing."""
+        return self._whole.global_trees if self._whole else len(self._leased.deliveries) - len(self.failures)
+
+    @cached_property
+    def global_samples(self) -> int:
+        """Samples, over all ranks: with a mean over samples, the denominator of the loss."""
+        return self._whole.global_samples if self._whole else len(self)
+
+    @cached_property
+    def global_tokens(self) -> int:
+        """Sampled tokens of samples, over all ranks, a shared one once per sample: with a mean over tokens, the
+        denominator of the loss. Tokens of samples without a reward are in it."""
+        if self._whole:
+            return self._whole.global_tokens
+        return sum(int(sample.model_mask.sum()) for sample in self.samples)
+
+    @property
+    def _whole(self) -> "rollout_pb2.LeaseBatchReply | None":
+        return self._leased.whole
+
     def __len__(self) -> int:
-        """Number of samples; 0 when every task failed."""
+        """Number of samples; 0 when every task failed, or for a rank whose share of the step is empty."""
         return sum(samples_in(delivery) for delivery in self._leased.deliveries)
 
     def __iter__(self) -> Iterator[Sample]:
@@ -112,6 +139,7 @@ class BatchData:
         """Padded arrays; `treeroll.client.tensors.padded` has names, shapes and dtypes, `Padding` and
         `treeroll.client.training.Training` the options. InvalidInput when no token is trained on.
         """
+        self._check_share()
         return padded(self.samples, pad_id, **options)
 
     def to_torch(self, pad_id: int = 0, *, device: Any = None, **options: Unpack[Padding]) -> "dict[str, torch.Tensor]":
@@ -136,6 +164,7 @@ class BatchData:
         of `to_torch`. docs/packed.md has the loss. Rows have at most `max_tokens` tokens and `trees_per_row` trees; a
         tree of more tokens is split by samples. Options and errors are those of `treeroll.client.packed.packed`.
         """
+        self._check_share()
         return packed(self.samples, max_tokens, trees_per_row, training)
 
     def to_parquet(self, path: str | Path) -> None:
@@ -146,6 +175,13 @@ class BatchData:
 
         with whole_file(Path(path)) as unfinished:
             pq.write_table(samples_table(self.samples), unfinished)
+
+    def _check_share(self) -> None:
+        if self._whole and not len(self):
+            raise InvalidInput(
+                f"this rank's share of step {self.step} has no samples: skip the forward pass, and take part in the "
+                "step with gradients of 0 (check len(batch) first)"
+            )
 
     async def _report(
         self, rewards: Sequence[NodeReward], scorer: str, version: int
@@ -185,7 +221,7 @@ def _is_trainable(sample: Sample) -> bool:
 class Batch(BatchData):
     """A batch for synchronous code."""
 
-    def __init__(self, leased: "LeasedTrees | CollectedTrees", loop: "LoopThread") -> None:
+    def __init__(self, leased: "Held | CollectedTrees", loop: "LoopThread") -> None:
         super().__init__(leased)
         self._loop = loop
 
@@ -197,7 +233,8 @@ class Batch(BatchData):
         self._loop.run(self._leased.ack())
 
     def release(self) -> None:
-        """Give the trees back at once, for another consumer of the group; no effect after `ack`."""
+        """Give the trees back at once, for another consumer of the group; no effect after `ack`, nor for a rank's
+        share, which stays the rank's."""
         self._loop.run(self._leased.release())
 
     def report_rewards(
@@ -261,3 +298,8 @@ class AsyncBatch(BatchData):
     async def refresh(self) -> None:
         """Renew as `Batch.refresh` does."""
         self._renew(await self._current())
+
+
+def meant(batch: BatchData | int) -> "Meant":
+    """What an iterator knows a batch by: its trees, or the delivery_seq of one of them."""
+    return batch if isinstance(batch, int) else batch._leased

@@ -18,10 +18,18 @@ MAX_IDS = 10_000
 class CollectedTrees:
     """The trees of a batch that was asked for: nobody holds a lease of them, so there is nothing to settle."""
 
+    number = 0
+    whole: rollout_pb2.LeaseBatchReply | None = None
+    """It is of no iterator, and no share of a global batch."""
+
     def __init__(self, deliveries: Sequence[rollout_pb2.Delivery], reports: RewardReports) -> None:
         self.deliveries = deliveries
         self.reports = reports
         self.lost: list[str] = []
+
+    def is_from(self, holder: object) -> bool:
+        """Whether it is of an iterator's batches: never."""
+        return False
 
     async def ack(self) -> None:
         """No effect."""

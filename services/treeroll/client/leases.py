@@ -5,8 +5,9 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from treeroll.client.channel import Channel
+from treeroll.client.progress import GroupProgress
 from treeroll.client.records import tree_id_of
-from treeroll.errors import CallerError, Drained, TreerollError
+from treeroll.errors import CallerError, Drained, GroupMoved, TreerollError
 from treeroll.pb.v1 import rollout_pb2
 
 log = logging.getLogger(__name__)
@@ -20,10 +21,15 @@ RELEASE_S = 2.0
 class Leases:
     """What one consumer of a group holds. All methods run on the channel's event loop."""
 
-    def __init__(self, channel: Channel, run_id: str, group: str, consumer: str, lease_s: float) -> None:
+    def __init__(
+        self, channel: Channel, progress: GroupProgress, consumer: str, lease_s: float, *, holds: bool = False
+    ) -> None:
+        """`holds`: the consumer acknowledges at times of its own, and may be left with the last trees."""
         self._channel = channel
-        self._run_id = run_id
-        self._group = group
+        self.progress = progress
+        self._run_id = progress.run_id
+        self._group = progress.group
+        self._holds = holds
         self._consumer = consumer
         self._lease_s = lease_s
         self._held: dict[str, str] = {}  # lease id -> tree id
@@ -46,6 +52,8 @@ class Leases:
             wait_s=wait_s,
             stored=True,
             batch_trees=batch_trees,
+            group_epoch=self.progress.epoch,
+            holds=self._holds,
         )
         self._unanswered += 1
         try:
@@ -73,6 +81,10 @@ class Leases:
             self._forget(mine)
             moved.update(reply.lost)
         return [tree_id for lease, tree_id in leases.items() if lease in moved]
+
+    def drop(self) -> None:
+        """Hold nothing any more, without telling the service, which has moved the group."""
+        self._held.clear()
 
     async def release(self, lease_ids: Iterable[str]) -> None:
         """Give leases back at once. Never raises: a lease that cannot be given back runs out by itself."""
@@ -113,6 +125,10 @@ class Leases:
             try:
                 within_s = max(self._lease_s / RENEWALS, 1.0)
                 reply = await self._channel.call("RenewLeases", request, rollout_pb2.LeasesReply, within_s=within_s)
+            except GroupMoved as error:
+                log.warning("%s", error)
+                self.drop()
+                continue
             except TreerollError as error:
                 log.warning("leases of %d trees were not renewed, trying again: %s", len(self._held), error)
                 continue

@@ -8,13 +8,14 @@ from typing import Any
 from weakref import WeakSet
 
 from treeroll.client.async_run import AsyncRun
-from treeroll.client.batch import Batch
+from treeroll.client.batch import Batch, meant
 from treeroll.client.credit import NodeReward, RewardCounts
 from treeroll.client.loop import LoopThread
+from treeroll.client.progress import State
 from treeroll.client.publication import WeightsStatus
 from treeroll.client.records import TreeRecord
 from treeroll.client.status import RunStatus
-from treeroll.client.stream import BatchOptions, Stream
+from treeroll.client.stream import Ack, BatchOptions, Start, Stream
 from treeroll.client.tokenizer import TokenizerFacts
 from treeroll.client.wire import UnfitCounts, submit_requests
 from treeroll.rows.values import Say
@@ -165,6 +166,11 @@ class Run:
         allow_empty: bool = False,
         prefetch: bool = False,
         timeout_s: float | None = None,
+        ack: Ack = "on_next",
+        start: Start = "first",
+        state: Mapping[str, Any] | None = None,
+        rank: int | None = None,
+        world: int | None = None,
     ) -> "Batches":
         """Finished trees in batches of `trees`, leased to this consumer of `group` and renewed in the background.
 
@@ -173,6 +179,21 @@ class Run:
         when the run is closed and this group has everything; the last batch may be short. While the run is open a batch
         waits until it is full, or for max_wait_s. Failed tasks ride along as `batch.failures` and do not count as
         trees; a batch of nothing but failures is logged and acknowledged, unless allow_empty.
+
+        With `ack="manual"` only `batch.ack()` and `Batches.ack_through` acknowledge, and any number of batches may be
+        out: their leases are renewed until then, also after the last batch has come.
+
+        Consumers of one group are independent of each other: each takes what has ended when it asks, so they get
+        different numbers of batches. Ranks that train one model together give `rank` and `world`: all of them get
+        equally many batches, each a share of one global batch of `trees` trees. Whole trees, every one in one share,
+        divided so that ranks have about equally many tokens; a share may be empty (`len(batch) == 0`).
+        `batch.global_samples` and its like are the denominators of a loss over all ranks. The trees of a step are
+        acknowledged when all ranks have acknowledged their shares; until then the step is the same whenever a rank asks
+        for it, also after a restart. `world` may change from step to step, if nobody has acknowledged the next one.
+
+        `state`, of `Batches.state_dict()`, begins where a checkpoint was: what it does not name comes again, also if it
+        was acknowledged since, and whoever consumes for the group elsewhere gets GroupMoved. Else the group goes on
+        where it is; a new one begins before the run's first tree, or with `start="latest"` after its latest.
 
         With `prefetch`, trees for the next batch that have ended already are leased while this one comes or is worked
         on: faster, but other consumers of the group do not get them meanwhile.
@@ -183,7 +204,21 @@ class Run:
         of an open run is spent, all of its tasks fail, no replica is left): the message says how the run stands. While
         it waits, the same is logged every 30 s.
         """
-        options = BatchOptions(trees, group, consumer, lease_s, max_wait_s, allow_empty, prefetch, timeout_s)
+        options = BatchOptions(
+            trees,
+            group,
+            consumer,
+            lease_s,
+            max_wait_s,
+            allow_empty,
+            prefetch,
+            timeout_s,
+            ack=ack,
+            start=start,
+            state=state,
+            rank=rank,
+            world=world,
+        )
         return Batches(self._run._stream(options), self._loop)
 
 
@@ -205,12 +240,42 @@ class Batches:
         try:
             leased = self._loop.run(self._stream.next())
         except BaseException:
-            self.close()
+            self._end()
             raise
         if leased is None:
-            self.close()
+            self._end()
             raise StopIteration
         return Batch(leased, self._loop)
+
+    def ack_through(self, last: "Batch | int") -> None:
+        """Acknowledge a batch, or the one with the tree of a delivery_seq, and all that came before it.
+
+        Raises LeaseLost naming the trees whose lease moved on; all others are acknowledged. GroupMoved if the group was
+        moved to a state elsewhere, InvalidInput for a batch of another iterator.
+        """
+        self._loop.run(self._stream.ack_through(meant(last)))
+
+    def state_dict(self, through: "Batch | int | None" = None) -> State:
+        """What a checkpoint keeps: the trees that the group has acknowledged; what is not named comes again.
+
+        Named are the trees that the group had acknowledged when this iterator began, and those that were acknowledged
+        through it. `through` adds the batches that `ack_through` would acknowledge, for a checkpoint that is saved
+        before. The state is plain: it goes into JSON as well as into torch.save.
+        """
+        return self._loop.run(self._stream.state(None if through is None else meant(through)))
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Move the group to a saved state, as `Run.batches` does with `state`; batches that are out are over.
+
+        Raises InvalidInput for a state of another run or group, and for one after which trees would come again that
+        have expired.
+        """
+        self._loop.run(self._stream.load(state))
+
+    def _end(self) -> None:
+        """The loop is over; who acknowledges at times of its own may do so still."""
+        if not self._stream.holds:
+            self.close()
 
     def close(self) -> None:
         """Give back what is not acknowledged, at once."""

@@ -5,21 +5,32 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
+from treeroll import ranges
 from treeroll.client.channel import Channel
+from treeroll.client.collect import CollectedTrees
 from treeroll.client.credit import RewardReports
 from treeroll.client.fetch_size import FetchSize
+from treeroll.client.leased_trees import LeasedTrees
 from treeroll.client.leases import Leases
 from treeroll.client.patience import Patience, check_timeout
 from treeroll.client.prefetch import Prefetch
+from treeroll.client.progress import GroupProgress, State
 from treeroll.client.records import samples_in, tree_id_of
+from treeroll.client.shares import LeasedShare, Shares
 from treeroll.client.status import RunStatus
 from treeroll.errors import InvalidInput, LeaseLost
 from treeroll.pb.v1 import rollout_pb2
 
 log = logging.getLogger(__name__)
+
+Ack = Literal["on_next", "manual"]
+Start = Literal["first", "latest"]
+Held = LeasedTrees | LeasedShare
+Meant = Held | CollectedTrees | int
 
 # How long the service waits for a tree: with nothing held, and while a batch is filling (short, to see that a run
 # ended).
@@ -49,6 +60,15 @@ class BatchOptions:
     """Lease trees for the next batch while this one is fetched or worked on, as far as they have ended."""
     timeout_s: float | None = None
     """Raise Stalled when no tree came for so long, greater than 0; None: when none can come any more."""
+    ack: Ack = "on_next"
+    """What acknowledges a batch: asking for the next one, or only `ack` and `ack_through`."""
+    start: Start = "first"
+    """Where a group that is new to the run begins: before its first tree, or after its latest."""
+    state: Mapping[str, Any] | None = None
+    """A saved state to begin from; None: go on where the group is."""
+    rank: int | None = None
+    """Which of `world` ranks this is, that share batches of `trees` trees; None: a consumer that shares nothing."""
+    world: int | None = None
 
     def __post_init__(self) -> None:
         if self.trees < 1:
@@ -60,37 +80,14 @@ class BatchOptions:
         check_timeout(self.timeout_s)
         if not self.group or self.consumer == "":
             raise InvalidInput("group and consumer must have a name")
-
-
-class LeasedTrees:
-    """The leased trees of one batch: settled once, by acknowledging them or by giving them back."""
-
-    def __init__(self, leases: Leases, deliveries: Sequence[rollout_pb2.Delivery], reports: RewardReports) -> None:
-        self._leases = leases
-        self.reports = reports
-        self._ids = {delivery.lease_id: tree_id_of(delivery) for delivery in deliveries}
-        self.deliveries = deliveries
-        self.settled = False
-        self.lost: list[str] = []
-
-    async def ack(self) -> None:
-        """Acknowledge all trees. LeaseLost names those whose lease moved on; the others are acknowledged."""
-        if not self.settled:
-            self.lost = await self._leases.ack(self._ids)
-            self.settled = True
-        if self.lost:
-            others = len(self._ids) - len(self.lost)
-            raise LeaseLost(
-                f"the leases of trees {', '.join(self.lost)} moved on or were given back, so these trees come again; "
-                f"the other {others} of the batch are acknowledged"
-            )
-
-    async def release(self) -> None:
-        """Give all trees back, unless they are settled."""
-        if not self.settled:
-            self.settled = True
-            self.lost = list(self._ids.values())
-            await self._leases.release(self._ids)
+        if self.ack not in get_args(Ack):
+            raise InvalidInput(f"ack must be 'on_next' or 'manual', got {self.ack!r}")
+        if self.start not in get_args(Start):
+            raise InvalidInput(f"start must be 'first' or 'latest', got {self.start!r}")
+        if (self.rank is None) != (self.world is None):
+            raise InvalidInput(f"rank and world must be given both or not at all, got {self.rank} and {self.world}")
+        if self.rank is not None and self.world is not None and not 0 <= self.rank < self.world:
+            raise InvalidInput(f"rank must be 0 to world - 1, got rank {self.rank} of world {self.world}")
 
 
 class Stream:
@@ -101,55 +98,165 @@ class Stream:
         self._channel = channel
         self._run_id = run_id
         self._options = options
-        self._leases = Leases(channel, run_id, options.group, consumer, options.lease_s)
+        self._progress = GroupProgress(run_id, options.group)
+        if options.state is not None:
+            self._progress.seek(options.state, "")  # what is wrong with it is said at once
+        self._leases = Leases(channel, self._progress, consumer, options.lease_s, holds=self.holds)
+        self._shares: Shares | None = None
+        if options.rank is not None and options.world is not None:
+            self._shares = Shares(
+                channel,
+                self._progress,
+                (options.rank, options.world),
+                options.trees,
+                options.max_wait_s,
+                lambda: Patience(self._status, options.timeout_s),
+            )
         self._reports = RewardReports(channel, run_id)
-        self._last: LeasedTrees | None = None
+        self._handed: list[Held] = []  # out and not known to be settled, in order
+        self._batches = 0  # so far
         self._fetch_size = FetchSize()
         self._prefetch = Prefetch(self._leases, self._fetch_size)
+        self._opened = False
         self.closed = False
 
-    async def next(self) -> LeasedTrees | None:
-        """Acknowledge the last batch unless it is settled, and gather the next one; None when the run is exhausted.
+    @property
+    def holds(self) -> bool:
+        """Whether batches stay with the caller until it acknowledges them, also after the last one has come."""
+        return self._options.ack == "manual"
+
+    async def next(self) -> Held | None:
+        """Gather the next batch; None when the run is exhausted. Unless the caller acknowledges at times of its own,
+        acknowledge the last one before, if it is not settled.
 
         A lease of the last batch that moved on is logged, not raised: the training step is done, and going on is right.
         """
-        if self._last is not None and self._options.prefetch:
+        if not self.closed:
+            await self._open()
+        if self._handed and self._options.prefetch:
             # For this batch, and the one after it at once: the service must not wait until this one has come.
-            self._prefetch.fill(2 * self._options.trees)
-        await self._settle_last()
+            self._fetch_ahead(2)
+        if not self.holds:
+            await self._settle_handed()
         while not self.closed:
-            held = await self._gather()
-            if not held:
+            held = await (self._shares.take(self._reports) if self._shares else self._take())
+            if held is None:
                 return None
-            leased = LeasedTrees(self._leases, list(held.values()), self._reports)
-            self._last = leased
-            if self._options.allow_empty or any(samples_in(delivery) for delivery in leased.deliveries):
+            self._handed = [*self._unsettled(), held]
+            if self._options.allow_empty or held.has_samples():
                 if self._options.prefetch:
-                    self._prefetch.fill(self._options.trees)
-                return leased
-            for delivery in leased.deliveries:
+                    self._fetch_ahead(1)
+                return held
+            for delivery in held.deliveries:
                 level = logging.INFO if delivery.tree.status == "filtered" else logging.WARNING
                 log.log(level, "task %s ended without a sample: %s", delivery.tree.task_id, delivery.tree.error)
-            await self._settle_last()
+            await self._ack_logging(held)
         return None
+
+    async def ack_through(self, last: Meant) -> None:
+        """Acknowledge this batch, or the one that has the tree of this delivery_seq, and all that came before it."""
+        lost: list[str] = []
+        for held in self._through(last):
+            try:
+                await held.ack()
+            except LeaseLost:
+                lost += held.lost
+        if lost:
+            raise LeaseLost(
+                f"the leases of trees {', '.join(lost)} moved on or were given back, so these trees come again; all "
+                "others up to this batch are acknowledged"
+            )
+
+    async def state(self, last: Meant | None = None) -> State:
+        """What the group has acknowledged, and beside it the batches that `ack_through(last)` would acknowledge."""
+        await self._open()
+        progress = replace(self._progress)
+        for held in [] if last is None else self._through(last):
+            progress.add(held.done(), held.number if self._shares else 0)
+        return progress.state()
+
+    async def load(self, state: Mapping[str, Any]) -> None:
+        """Move the group to a saved state; batches handed out before are over."""
+        request = self._progress.seek(state, uuid.uuid4().hex, by_ranks=self._shares is not None)
+        await self._prefetch.close()
+        self._prefetch = Prefetch(self._leases, self._fetch_size)
+        if self._shares:
+            await self._shares.start_again()
+        self._progress.take(await self._channel.call("SeekGroup", request, rollout_pb2.GroupPosition))
+        self._opened = True
+        self._leases.drop()
+        for held in self._unsettled():
+            held.drop()
+        self._handed = []
 
     async def close(self) -> None:
         """Give back what is not acknowledged, at once."""
         self.closed = True
         await self._prefetch.close()
-        if self._last is not None:
-            await self._last.release()
+        if self._shares:
+            await self._shares.close()
+        else:
+            for held in self._unsettled():
+                held.drop()
         await self._leases.close()
 
-    async def _settle_last(self) -> None:
-        if self._last is None:
+    async def _open(self) -> None:
+        if self._opened:
             return
-        if not self._last.settled:
-            try:
-                await self._last.ack()
-            except LeaseLost as error:
-                log.warning("%s", error)
-        self._last = None
+        if self._options.state is not None:
+            await self.load(self._options.state)
+            return
+        request = rollout_pb2.OpenGroupRequest(
+            run_id=self._run_id, group=self._options.group, latest=self._options.start == "latest"
+        )
+        position = await self._channel.call("OpenGroup", request, rollout_pb2.GroupPosition)
+        if position.steps_out and not self._shares:
+            raise InvalidInput(
+                f"group '{self._options.group}' of run '{self._run_id}' is consumed by ranks, which hold "
+                f"{position.steps_out} of its global batches: give rank= and world=, a state, or another group"
+            )
+        self._progress.take(position)
+        self._opened = True
+
+    def _fetch_ahead(self, batches: int) -> None:
+        if self._shares:
+            self._shares.prefetch()
+        else:
+            self._prefetch.fill(batches * self._options.trees)
+
+    def _unsettled(self) -> list[Held]:
+        return [held for held in self._handed if not held.settled]
+
+    def _through(self, last: Meant) -> list[Held]:
+        """Batches that are out, up to the one that is meant. InvalidInput if that is none of this iterator's."""
+        handed = self._unsettled()
+        if isinstance(last, int):
+            number = next((held.number for held in handed if ranges.has(held.done(), last)), None)
+            if number is None:
+                raise InvalidInput(f"no batch that is out and not acknowledged has the tree of delivery_seq {last}")
+        elif last.is_from(self._shares or self._leases):
+            number = last.number
+        else:
+            raise InvalidInput("the batch is another iterator's; these batches can acknowledge their own only")
+        return [held for held in handed if held.number <= number]
+
+    async def _settle_handed(self) -> None:
+        for held in self._unsettled():
+            await self._ack_logging(held)
+        self._handed = []
+
+    async def _ack_logging(self, held: Held) -> None:
+        try:
+            await held.ack()
+        except LeaseLost as error:
+            log.warning("%s", error)
+
+    async def _take(self) -> LeasedTrees | None:
+        held = await self._gather()
+        if not held:
+            return None
+        self._batches += 1
+        return LeasedTrees(self._leases, list(held.values()), self._reports, self._batches)
 
     async def _gather(self) -> dict[str, rollout_pb2.Delivery]:
         """Trees for one batch by tree id: one that comes again while we wait replaces its first, expired, delivery."""

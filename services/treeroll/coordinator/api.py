@@ -17,6 +17,14 @@ from treeroll.coordinator.allocation import success_history
 from treeroll.coordinator.audit import audit
 from treeroll.coordinator.budgets import check_deadline
 from treeroll.coordinator.delivery import Pacing
+from treeroll.coordinator.delivery_requests import (
+    check_batch,
+    check_collect,
+    check_group,
+    check_lease,
+    check_lease_s,
+    check_rank,
+)
 from treeroll.coordinator.fitness import unfit_tasks
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.prompts import ChatSettings, with_chat_date
@@ -58,7 +66,7 @@ from treeroll.scorers.base import ScoringService
 from treeroll.scorers.fitness import Unfit
 from treeroll.tokenizer import Tokenizer
 
-MAX_TASKS_PER_CALL = MAX_TREES_PER_CALL = 10_000
+MAX_TASKS_PER_CALL = 10_000
 Reply = TypeVar("Reply")
 
 
@@ -224,6 +232,37 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         return await self._collector.collect(request)
 
     @typed
+    async def OpenGroup(self, request: api.OpenGroupRequest, context: Any) -> api.GroupPosition:
+        run = self._run(request.run_id)
+        check_group(request.group)
+        return await self._feed.open_group(request, run.created)
+
+    @typed
+    async def SeekGroup(self, request: api.SeekGroupRequest, context: Any) -> api.GroupPosition:
+        run = self._run(request.run_id)
+        check_group(request.group)
+        async with self._retention.turn:
+            position = await self._feed.seek(request, run.created)
+            self._retention.start_again(request.run_id)
+        await self._pacing.heard(request.run_id, request.group)
+        return position
+
+    @typed
+    async def LeaseBatch(self, request: api.LeaseBatchRequest, context: Any) -> bytes:
+        run = self._run(request.run_id)
+        check_batch(request)
+        await self._pacing.heard(request.run_id, request.group, 0 if request.short else request.trees)
+        return await self._feed.batches.lease(request, run.created)
+
+    @typed
+    async def AckBatch(self, request: api.AckBatchRequest, context: Any) -> api.AckBatchReply:
+        self._run(request.run_id)
+        check_rank(request.rank, request.world)
+        acknowledged = await self._feed.batches.ack(request)
+        await self._pacing.heard(request.run_id, request.group)
+        return api.AckBatchReply(acknowledged=acknowledged)
+
+    @typed
     async def RenewLeases(self, request: api.RenewLeasesRequest, context: Any) -> api.LeasesReply:
         self._run(request.run_id)
         check_lease_s(request.lease_s)
@@ -369,41 +408,10 @@ def add_rollouts(rollouts: RolloutsApi, server: Gate) -> None:
     delivering: list[tuple[str, Any]] = [
         ("LeaseTrees", api.LeaseTreesRequest),
         ("CollectTrees", api.CollectTreesRequest),
+        ("LeaseBatch", api.LeaseBatchRequest),
     ]
     for name, request in delivering:
         method: Any = grpc.unary_unary_rpc_method_handler(
             getattr(rollouts, name), request_deserializer=request.FromString
         )
         server.add_registered_method_handlers(service, {name: method})
-
-
-def check_lease(request: api.LeaseTreesRequest) -> None:
-    """InvalidInput for a lease request that cannot be served."""
-    if not request.group or not request.consumer:
-        raise InvalidInput("a lease needs the names of a group and of a consumer")
-    if not 1 <= request.max_trees <= MAX_TREES_PER_CALL:
-        raise InvalidInput(f"max_trees is {request.max_trees}, it must be 1 to {MAX_TREES_PER_CALL}")
-    check_lease_s(request.lease_s)
-    check_wait_s(request.wait_s)
-
-
-def check_collect(request: api.CollectTreesRequest) -> None:
-    """InvalidInput for a request by name that cannot be served."""
-    if not 1 <= len(request.tree_ids) <= MAX_TREES_PER_CALL:
-        raise InvalidInput(f"{len(request.tree_ids)} tree ids in one call; send 1 to {MAX_TREES_PER_CALL}")
-    if len(set(request.tree_ids)) < len(request.tree_ids):
-        twice = next(tree_id for tree_id in request.tree_ids if list(request.tree_ids).count(tree_id) > 1)
-        raise InvalidInput(f"tree '{twice}' is asked for twice in one call")
-    check_wait_s(request.wait_s)
-
-
-def check_wait_s(wait_s: float) -> None:
-    """InvalidInput for a wait that a call may not take."""
-    if not 0.0 <= wait_s <= 60.0:
-        raise InvalidInput(f"wait_s is {wait_s}, it must be 0 to 60 seconds")
-
-
-def check_lease_s(lease_s: float) -> None:
-    """InvalidInput for a lease that is too short to renew or too long to lose."""
-    if not 1.0 <= lease_s <= 3600.0:
-        raise InvalidInput(f"lease_s is {lease_s}, it must be 1 to 3600 seconds")

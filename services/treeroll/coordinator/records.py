@@ -40,6 +40,7 @@ def run_record(run: Run) -> api.Run:
     return api.Run(
         run_id=run.spec.run_id,
         config_json=run.spec.config_json,
+        created=run.created,
         state=run.state.value,
         submitted=len(run.tasks),
         waiting=len(run.waiting),

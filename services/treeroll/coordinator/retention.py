@@ -50,8 +50,9 @@ class Retention:
         for run_id, run in list(self._coordinator.state.runs.items()):
             if run.state is not RunState.OPEN and self.expired[run_id] == len(run.tasks):
                 continue
-            settled = await self._coordinator.store.settled(run_id)
-            seen = self._seen.setdefault(run_id, deque())
+            async with self.turn:  # a group that is moved back meanwhile would count with what it had
+                settled = await self._coordinator.store.settled(run_id)
+                seen = self._seen.setdefault(run_id, deque())
             if settled > (seen[-1][1] if seen else self.expired[run_id]):
                 seen.append((now, settled))
             upto = 0
@@ -65,6 +66,13 @@ class Retention:
             gone = await self._coordinator.store.expire(run_id, upto, self._coordinator.epoch)
         self.expired[run_id] += len(gone)
         self.expired_trees += len(gone)
+
+    def start_again(self, run_id: str) -> None:
+        """A group of the run has another past now: what it acknowledges again stays as long as if for the first time.
+
+        To be called with `turn` held.
+        """
+        self._seen.pop(run_id, None)
 
     async def delete(self, run_id: str) -> int:
         """Remove a run that has ended, or one of an earlier life of the service; the number of its tasks.

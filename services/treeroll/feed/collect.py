@@ -1,13 +1,12 @@
 """Hands trees to whoever asks for them by name. No group is touched: nothing is leased or acknowledged."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 from treeroll import clock
 from treeroll.core.model.run import Outlook
 from treeroll.errors import Drained, UnknownTree
-from treeroll.feed.feed import RECHECK_S, REPLY_BYTES, Feed
-from treeroll.feed.reply import Reply
+from treeroll.feed.feed import Feed
+from treeroll.feed.reply import REPLY_BYTES, Reply
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.store.base import Lease, Store, StoredTree
@@ -49,14 +48,8 @@ class Collector:
                 return reply
             if outlook.drained:
                 raise Drained("the service drains: none of the trees asked for grows until `treeroll undrain`")
-            left = deadline - clock.monotonic()
-            if left <= 0 or outlook.stuck:
+            if outlook.stuck or not await self._feed.wait(news, deadline):
                 return b""
-            try:
-                async with asyncio.timeout(min(left, RECHECK_S)):
-                    await news.wait()
-            except TimeoutError:
-                continue
 
     async def _deliver(self, request: api.CollectTreesRequest, tree_ids: list[str]) -> bytes:
         reply, freshness = Reply(stored=request.stored), self._feed.freshness

@@ -1,6 +1,7 @@
 """Hands finished trees to consumer groups. Holds no state: cursors, leases and acknowledgements are the store's.
 
-DeliveredOnceAcked: every finished tree reaches every group at least once, and never again after its acknowledgement.
+DeliveredOnceAcked: every finished tree reaches every group at least once, and never again after its acknowledgement,
+unless the group is moved to a saved state that does not have it.
 """
 
 import asyncio
@@ -8,16 +9,14 @@ from collections.abc import Callable
 
 from treeroll import clock
 from treeroll.core.model.run import DeliveryTerms, Outlook
-from treeroll.errors import Drained, UnknownRun
+from treeroll.errors import UnknownRun
+from treeroll.feed import position
+from treeroll.feed.batches import GlobalBatches
 from treeroll.feed.freshness import Freshness
-from treeroll.feed.reply import Reply
+from treeroll.feed.reply import REPLY_BYTES, Reply
+from treeroll.feed.waiting import News, drained
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.store.base import Lease, Store
-
-# Trees in one reply stop at about this many bytes, well under the message limit.
-REPLY_BYTES = 16 << 20
-# How often a waiting consumer looks for expired leases of others.
-RECHECK_S = 0.5
 
 
 class Feed:
@@ -28,19 +27,38 @@ class Feed:
         self.freshness = Freshness(terms)
         self._store = store
         self._outlook = outlook
-        self._news: dict[str, asyncio.Event] = {}
+        self._news = News()
         self.on_withheld: Callable[[str, list[str]], None] = lambda run_id, tree_ids: None
         """Hears of trees of a run that were delivered without their samples, because they are too old."""
+        self.batches = GlobalBatches(store, outlook, self.freshness, self._news, self._withheld)
 
     def notify(self, run_id: str) -> None:
         """A tree of the run ended, or the run changed state: wake its waiting consumers."""
-        event = self._news.pop(run_id, None)
-        if event is not None:
-            event.set()
+        self._news.notify(run_id)
+
+    async def open_group(self, request: api.OpenGroupRequest, run_created: float) -> api.GroupPosition:
+        """Where a group stands; made on first use. InvalidInput if it would begin with trees that have expired."""
+        found = await self._store.open_group(request.run_id, request.group, latest=request.latest)
+        return position.message(found, run_created)
+
+    async def seek(self, request: api.SeekGroupRequest, run_created: float) -> api.GroupPosition:
+        """Move a group to a saved state. InvalidInput says why a state cannot be taken."""
+        move = position.move_of(request, run_created)
+        found = await self._store.move_group(request.run_id, request.group, move)
+        self.notify(request.run_id)
+        return position.message(found, run_created)
+
+    def _withheld(self, run_id: str, tree_ids: list[str]) -> None:
+        if tree_ids:
+            self.on_withheld(run_id, tree_ids)
 
     def news(self, run_id: str) -> asyncio.Event:
         """Is set by the next `notify` of the run."""
-        return self._news.setdefault(run_id, asyncio.Event())
+        return self._news.of(run_id)
+
+    async def wait(self, news: asyncio.Event, deadline: float) -> bool:
+        """Wait for news, a while, or until the deadline on the monotonic clock; whether there is time left."""
+        return await self._news.wait(news, deadline)
 
     async def lease(self, request: api.LeaseTreesRequest) -> bytes:
         """Lease up to max_trees; waits up to wait_s for the first. Returns a serialised LeaseTreesReply.
@@ -48,26 +66,19 @@ class Feed:
         Drained if the group has all that the run will have before a drain is taken back.
         """
         deadline = clock.monotonic() + request.wait_s
+        epoch = request.group_epoch if request.HasField("group_epoch") else None
         while True:
-            outlook = self._outlook(
-                request.run_id
-            )  # UnknownRun for one that was deleted meanwhile: a lease would begin it anew
-            news = self.news(request.run_id)
+            # UnknownRun for one that was deleted meanwhile: a lease would begin it anew.
+            outlook, news = self._outlook(request.run_id), self.news(request.run_id)
             leases = await self._store.lease(
-                request.run_id, request.group, request.consumer, request.max_trees, request.lease_s
+                request.run_id, request.group, request.consumer, request.max_trees, request.lease_s, epoch
             )
             if leases:
                 return await self._reply(request, leases)
-            if await self._exhausted(request.run_id, request.group):
+            if await self._exhausted(request):
                 return api.LeaseTreesReply(exhausted=True).SerializeToString()
-            left = deadline - clock.monotonic()
-            if left <= 0 or outlook.stuck:
+            if outlook.stuck or not await self.wait(news, deadline):
                 return b""
-            try:
-                async with asyncio.timeout(min(left, RECHECK_S)):
-                    await news.wait()
-            except TimeoutError:
-                continue
 
     async def _reply(self, request: api.LeaseTreesRequest, leases: list[Lease]) -> bytes:
         try:
@@ -86,8 +97,9 @@ class Feed:
             trees.append(tree)
         reply, deadline = Reply(stored=request.stored), clock.wall() + request.lease_s
         judged = await self.freshness.judge(request.run_id, trees)
-        if withheld := [lease.tree_id for lease, one in zip(leases, judged, strict=True) if one.withheld]:
-            self.on_withheld(request.run_id, withheld)
+        self._withheld(
+            request.run_id, [lease.tree_id for lease, one in zip(leases, judged, strict=True) if one.withheld]
+        )
         for lease, delivered in zip(leases, judged, strict=True):
             if reply.size > REPLY_BYTES:
                 await self._store.release(request.run_id, request.group, [lease.lease_id])
@@ -96,15 +108,14 @@ class Feed:
             self.freshness.count(request.run_id, delivered, first=lease.times_delivered == 1)
         return reply.serialised()
 
-    async def _exhausted(self, run_id: str, group: str) -> bool:
+    async def _exhausted(self, request: api.LeaseTreesRequest) -> bool:
+        run_id = request.run_id
         outlook = self._outlook(run_id)
         if outlook.total is None and not outlook.drained:
             return False
         # Counted in the store: a tree that ended a moment ago may not be durable, and so not in the feed, yet.
-        acknowledged = (await self._store.group_state(run_id, group)).acknowledged
-        if outlook.drained and acknowledged == outlook.ended:
-            raise Drained(
-                f"the service drains: {outlook.waiting} tasks of run '{run_id}' wait and are not grown; "
-                "`treeroll undrain` has them grown, or submit them to another service"
-            )
-        return acknowledged == outlook.total
+        state = await self._store.group_state(run_id, request.group)
+        done = state.acknowledged + (state.leased if request.holds else 0)
+        if outlook.drained and done == outlook.ended:
+            raise drained(run_id, outlook)
+        return done == outlook.total

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from treeroll.core.model.run import DeliveryTerms
@@ -26,11 +26,21 @@ class Delivered(NamedTuple):
     withheld: bool
 
 
+class Standing(NamedTuple):
+    """How a tree stands to the weights in force."""
+
+    weight_version: int
+    """In force in its pool."""
+    behind: int | None
+    """By how many versions; None if it has no samples of its own."""
+    withheld: bool
+
+
 class Freshness:
     """Judges trees. Only those that may be behind are read, and elsewhere than on the event loop."""
 
     def __init__(self, terms: Callable[[str], DeliveryTerms]) -> None:
-        self._terms = terms
+        self.terms = terms
         self.staleness: defaultdict[str, Counter[int]] = defaultdict(Counter)
         """Of each run, first deliveries by how many versions their trees were behind."""
         self.withheld: Counter[str] = Counter()
@@ -38,7 +48,7 @@ class Freshness:
 
     async def judge(self, run_id: str, trees: Sequence[StoredTree]) -> list[Delivered]:
         """Each tree as it is to be delivered now."""
-        terms = self._terms(run_id)
+        terms = self.terms(run_id)
         heads = [pb.Tree.FromString(tree.header) for tree in trees]
         if all(head.weight_version >= _current(head, terms) or not head.leaves for head in heads):
             return [_fresh(tree, head, terms) for tree, head in zip(trees, heads, strict=True)]
@@ -46,7 +56,7 @@ class Freshness:
             lambda: [_judged(tree, head, terms) for tree, head in zip(trees, heads, strict=True)]
         )
 
-    def count(self, run_id: str, delivered: Delivered, *, first: bool) -> None:
+    def count(self, run_id: str, delivered: Delivered | Standing, *, first: bool) -> None:
         """The tree is in a reply; `first`: its group had not had it before."""
         if delivered.withheld:
             self.withheld[run_id] += 1
@@ -69,15 +79,29 @@ def _fresh(tree: StoredTree, head: pb.Tree, terms: DeliveryTerms) -> Delivered:
 
 
 def _judged(tree: StoredTree, head: pb.Tree, terms: DeliveryTerms) -> Delivered:
-    current, bound = _current(head, terms), terms.bound
-    if not head.leaves or head.status == FILTERED or head.weight_version >= current:
+    if not head.leaves or head.status == FILTERED or head.weight_version >= _current(head, terms):
         return _fresh(tree, head, terms)
-    versions = trained_versions(assemble(tree))
+    return delivered(tree, standing(head.model, trained_versions(assemble(tree)), terms), terms)
+
+
+def standing(model: str, versions: Collection[int], terms: DeliveryTerms) -> Standing:
+    """How a tree of `model` with samples stands, whose trained tokens have these weight versions, or the oldest and the
+    newest of them."""
+    current, bound = terms.versions.get(model, 0), terms.bound
     newest = bound is not None and bound.by_newest
-    behind = current - (max if newest else min)(versions, default=current)
-    if bound is None or not bound.withhold or behind <= bound.versions:
+    behind = max(current - (max if newest else min)(versions, default=current), 0)
+    return Standing(current, behind, bound is not None and bound.withhold and behind > bound.versions)
+
+
+def delivered(tree: StoredTree, standing: Standing, terms: DeliveryTerms) -> Delivered:
+    """A tree as it is delivered when it stands so."""
+    current, behind, bound = standing.weight_version, standing.behind, terms.bound
+    head = pb.Tree.FromString(tree.header)
+    if head.status == FILTERED:
+        return _fresh(tree, head, terms)
+    if not standing.withheld or bound is None or behind is None:
         return Delivered(tree, len(head.leaves), current, behind, withheld=False)
-    token = "newest" if newest else "oldest"
+    token = "newest" if bound.by_newest else "oldest"
     head.error = (
         f"withheld: its {token} token is of weights version {current - behind}, {behind} behind version {current}, and "
         f"max_staleness is {bound.versions}"

@@ -1,4 +1,4 @@
-"""A LeaseTreesReply, written piece by piece: trees go from the store's records to the wire in one copy.
+"""Replies with trees, written piece by piece: trees go from the store's records to the wire in one copy.
 
 As messages they would be copied into the reply, and once more, with room that is found by doubling, when it is
 serialised; that took longer than reading them.
@@ -10,9 +10,12 @@ from treeroll.records.assemble import assemble, pieces
 from treeroll.records.wire import DELIVERY_TREE, REPLY_DELIVERIES, varint
 from treeroll.store.base import Lease
 
+# Trees in one reply stop at about this many bytes, well under the message limit.
+REPLY_BYTES = 16 << 20
+
 
 class Reply:
-    """Deliveries of one reply."""
+    """Deliveries of one reply: a LeaseTreesReply, or the first part of a LeaseBatchReply."""
 
     def __init__(self, *, stored: bool) -> None:
         """`stored`: trees are to travel as they are stored."""
@@ -38,6 +41,10 @@ class Reply:
         head += DELIVERY_TREE + varint(size)
         self._pieces += (REPLY_DELIVERIES, varint(len(head) + size), head, *body)
         self.size += size
+
+    def add_unleased(self, seq: int, tree_id: str, delivered: Delivered) -> None:
+        """A tree of a global batch, which has no lease of its own."""
+        self.add(Lease("", tree_id, seq, 0), 0.0, delivered)
 
     def serialised(self) -> bytes:
         """The reply as it travels."""

@@ -8,10 +8,11 @@ Promises:
 Blobs are opaque here: serialised protobuf messages that `coordinator/records.py` makes and reads.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from treeroll.errors import InvalidInput, StoreError
+from treeroll.ranges import Range
 
 
 @dataclass(slots=True)
@@ -53,13 +54,14 @@ class StoredTree:
 class Lease:
     """A feed entry handed to a consumer.
 
-    `lease_id` names entry, consumer and delivery count, so that a lease that moved on is told from the one in force.
+    `lease_id` names group epoch, entry, consumer and delivery count, so that a lease that moved on is told from the one
+    in force.
     """
 
     lease_id: str
     tree_id: str
     seq: int  # position in the run's feed: 1, 2, 3 ...
-    times_delivered: int  # 1 for the first delivery to the group
+    times_delivered: int  # 1 for the first delivery to the group, or the first since the group was moved
 
 
 @dataclass(slots=True)
@@ -79,17 +81,56 @@ class Unacknowledged:
     pending: list[int]  # the seqs of these that are not acknowledged, ascending
 
 
-def late_group(run_id: str, group: str, expired: int) -> InvalidInput:
-    """The error for a group that would begin after trees have expired."""
-    return InvalidInput(
-        f"group '{group}' is new to run '{run_id}', and {expired} of its trees have expired: groups must begin before "
-        "that; see store.keep_acknowledged_s"
-    )
+@dataclass(slots=True)
+class GroupPosition:
+    """What a consumer group has done, in full."""
+
+    epoch: int
+    """Grows by one whenever the group is moved; leases of an earlier epoch are over."""
+    acknowledged: list[Range]
+    """Entries of the feed, by seq."""
+    steps: int = 0
+    """Global batches that all ranks have acknowledged, one after the other from the first on."""
+    steps_out: int = 0
+    """Global batches that were taken and are not acknowledged."""
 
 
-def missing_node(tree_id: str, number: int) -> StoreError:
-    """The error for a node that is asked for and is not there."""
-    return StoreError(f"node {number} of tree {tree_id} is not in the store")
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Where a group is to go."""
+
+    acknowledged: Sequence[Range]
+    """Entries that it has acknowledged from then on; all others come again, whatever it had acknowledged before."""
+    move_id: str
+    """A move is done once, however often it is asked for under its id."""
+    steps: int = 0
+    """Global batches that are acknowledged from then on."""
+    by_ranks: bool = False
+    """Each of several ranks asks for it: nothing is done if exactly this is acknowledged already."""
+
+
+@dataclass(slots=True)
+class Available:
+    """What `lease` would lend now."""
+
+    entries: list[tuple[int, str]]
+    """(seq, tree id), in order."""
+    on_lease: int
+    """Entries that consumers hold, and may give back."""
+
+
+@dataclass(slots=True)
+class Step:
+    """A global batch: entries that a group's ranks take, and acknowledge, together."""
+
+    number: int
+    """1, 2, 3 ... in the group; those before it have been taken."""
+    world: int = 0
+    """Ranks that share it; 0: it has not been taken."""
+    record: bytes = b""
+    """What the feed wrote of it: opaque here."""
+    taken_now: bool = field(default=False, compare=False)
+    """By the call that returned it."""
 
 
 class Store(Protocol):
@@ -150,21 +191,37 @@ class Store(Protocol):
         """Tree ids of the feed in order, for audits."""
         ...
 
-    async def lease(self, run_id: str, group: str, consumer: str, count: int, lease_s: float) -> list[Lease]:
+    async def open_group(self, run_id: str, group: str, *, latest: bool) -> GroupPosition:
+        """Where a group stands. Creates it on first use, positioned before the run's first entry, or after the last one
+        if `latest`; InvalidInput if it would begin with entries that have expired."""
+        ...
+
+    async def move_group(self, run_id: str, group: str, move: Move) -> GroupPosition:
+        """Give the group another past: a new epoch, in which exactly `move.acknowledged` is acknowledged and nothing is
+        on lease. Creates the group on first use. InvalidInput for entries that the feed does not have, or if entries
+        that would come again have expired; nothing is changed then. Once more under its move_id it only answers.
+        Global batches that were taken and are not acknowledged are forgotten."""
+        ...
+
+    async def lease(
+        self, run_id: str, group: str, consumer: str, count: int, lease_s: float, epoch: int | None = None
+    ) -> list[Lease]:
         """Up to `count` leases, at once (no waiting): entries whose lease expired first, then new ones.
 
-        Creates the group on first use, positioned before the run's first entry; InvalidInput if entries have expired.
-        A lease not renewed for the lease_s it was taken with has expired.
+        Creates the group on first use, as `open_group` does. A lease not renewed for the lease_s it was taken with has
+        expired. GroupMoved if an epoch is given and the group has another one.
         """
         ...
 
     async def renew(self, run_id: str, group: str, lease_ids: list[str], lease_s: float) -> list[str]:
-        """Restart the clocks of these leases; returns the ones that moved on or are unknown."""
+        """Restart the clocks of these leases; returns the ones that moved on or are unknown. GroupMoved, and nothing is
+        done, if one of them is of an earlier epoch of the group."""
         ...
 
     async def ack(self, run_id: str, group: str, lease_ids: list[str]) -> list[str]:
         """Finish these leases for good; returns those that moved on or are unknown. An entry acknowledged before under
-        the same lease_id is a no-op, not lost. An expired lease that nobody else took is still good."""
+        the same lease_id is a no-op, not lost. An expired lease that nobody else took is still good. GroupMoved, and
+        nothing is done, if one of them is of an earlier epoch of the group."""
         ...
 
     async def release(self, run_id: str, group: str, lease_ids: list[str]) -> list[str]:
@@ -173,6 +230,45 @@ class Store(Protocol):
 
     async def release_all(self, run_id: str, group: str, consumer: str) -> None:
         """Give back every lease of a consumer, for one that does not know what it holds."""
+        ...
+
+    async def available(self, run_id: str, group: str, count: int, epoch: int) -> Available:
+        """The entries, up to `count`, that `lease` would lend now; nothing is lent. Creates the group on first use, as
+        `open_group` does. GroupMoved if the group has another epoch."""
+        ...
+
+    async def find_step(self, run_id: str, group: str, number: int, rank: int, world: int, epoch: int) -> Step:
+        """A global batch of the group, taken or not; number 0: the first that this rank has not acknowledged.
+
+        InvalidInput for one that is acknowledged by all, or comes after one that was not taken. GroupMoved if the group
+        has another epoch.
+        """
+        ...
+
+    async def take_step(self, run_id: str, group: str, step: Step, seqs: list[int], epoch: int) -> Step | None:
+        """Take these entries, which `available` gave first and in this order, for a global batch: they stay its own,
+        without time limit, until all ranks have acknowledged it or the group is moved.
+
+        Returns the batch as it is; that is another one if somebody else took it first. None if the entries are not what
+        is available any more. InvalidInput and GroupMoved as for `find_step`.
+        """
+        ...
+
+    async def share_step(self, run_id: str, group: str, step: Step, world: int, epoch: int) -> Step:
+        """Give a batch that was taken by `world` ranks another world and record; the entries stay the same.
+
+        Returns it as it is, if it has another world than `world` by now. ShareConflict if a rank has acknowledged its
+        share. InvalidInput and GroupMoved as for `find_step`.
+        """
+        ...
+
+    async def ack_share(self, run_id: str, group: str, number: int, rank: int, world: int, epoch: int) -> bool:
+        """A rank is done with its share of a batch; whether all are. Then all of the batch's entries are acknowledged.
+        Again is a no-op.
+
+        ShareConflict if the batch is shared by another number of ranks, InvalidInput if it was not taken, GroupMoved if
+        the group has another epoch.
+        """
         ...
 
     async def group_state(self, run_id: str, group: str) -> GroupState:

@@ -16,10 +16,17 @@ are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids 
     nodes:<tree>               list    node records; the element at index n is node n (0 is the root, the prompt)
     rewards:<tree>             hash    "<node>:<scorer>:<version>" -> reward record
     feed:<run>                 stream  one entry per ended tree: id "<seq>-0", seq = 1, 2, 3 ...; field tree: tree id
+    group:<run>:<group>        hash    epoch: how often the group was moved to a saved state (none: never); move: id of
+                                       the last move
     leases:<run>:<group>       zset    seq (16 digits) of each entry on lease -> deadline, in microseconds of the
-                                       server's clock; 0: given back
+                                       server's clock; 0: given back; inf: in a global batch
     redelivered:<run>:<group>  hash    seq -> number of the delivery that was acknowledged, for entries delivered more
-                                       than once (all others were acknowledged under their first delivery)
+                                       than once in this epoch (all others were acknowledged under their first delivery)
+    steps:<run>:<group>        hash    global batches that ranks share. last: number of the last one taken; through: all
+                                       up to this one are acknowledged; <n>: record of batch n; <n>:world: its ranks;
+                                       <n>:seqs: its entries, joined by spaces; <n>:acked: ranks that are done with
+                                       their shares, joined by spaces; <n>:done: 1 once it is acknowledged, until all
+                                       before it are, too
 
 Records are serialised protobuf messages (`protos/treeroll/v1`); numbers are decimal ASCII.
 
@@ -74,6 +81,11 @@ def feed(run_id: str) -> str:
     return f"{PREFIX}feed:{_part(run_id)}"
 
 
+def group(run_id: str, group: str) -> str:
+    """How often a group was moved."""
+    return f"{PREFIX}group:{_part(run_id)}:{_part(group)}"
+
+
 def leases(run_id: str, group: str) -> str:
     """Deadlines of a group's leases."""
     return f"{PREFIX}leases:{_part(run_id)}:{_part(group)}"
@@ -82,6 +94,11 @@ def leases(run_id: str, group: str) -> str:
 def redelivered(run_id: str, group: str) -> str:
     """Which delivery of a group's redelivered entries was acknowledged."""
     return f"{PREFIX}redelivered:{_part(run_id)}:{_part(group)}"
+
+
+def steps(run_id: str, group: str) -> str:
+    """Global batches of a group."""
+    return f"{PREFIX}steps:{_part(run_id)}:{_part(group)}"
 
 
 def _part(identifier: str) -> str:

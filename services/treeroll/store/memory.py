@@ -2,13 +2,34 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from treeroll.errors import StaleEpoch, StoreError
-from treeroll.store.base import Commit, GroupState, Lease, StoredTree, Unacknowledged, late_group, missing_node
+from treeroll.ranges import missing
+from treeroll.store.base import (
+    Available,
+    Commit,
+    GroupPosition,
+    GroupState,
+    Lease,
+    Move,
+    Step,
+    StoredTree,
+    Unacknowledged,
+)
 from treeroll.store.commit_args import consecutive, hole
 from treeroll.store.memory_group import MemoryGroup
+from treeroll.store.refusals import (
+    beyond_feed,
+    expired_state,
+    late_group,
+    missing_node,
+    moved_group,
+    shared_otherwise,
+    step_is_done,
+    step_too_far,
+)
 
 
 @dataclass(slots=True)
@@ -132,22 +153,54 @@ class MemoryStore:
     async def feed_entries(self, run_id: str) -> list[str]:
         return self._feeds.get(run_id, [])[self._expired.get(run_id, 0) :]
 
-    async def lease(self, run_id: str, group: str, consumer: str, count: int, lease_s: float) -> list[Lease]:
+    async def open_group(self, run_id: str, group: str, *, latest: bool) -> GroupPosition:
+        return self._opened(run_id, group, latest=latest).position()
+
+    async def move_group(self, run_id: str, group: str, move: Move) -> GroupPosition:
+        known = self._group(run_id, group)
+        if known.move_id != move.move_id:
+            self._check_move(run_id, group, move)
+            self._feeds.setdefault(run_id, [])
+            known = self._groups.setdefault(run_id, {}).setdefault(group, MemoryGroup())
+            if not (move.by_ranks and known.is_at(move)):
+                known.move(move)
+        return known.position()
+
+    def _check_move(self, run_id: str, group: str, move: Move) -> None:
+        named, entries, gone = move.acknowledged, len(self._feeds.get(run_id, [])), self._expired.get(run_id, 0)
+        if named and named[-1][1] > entries:
+            raise beyond_feed(run_id, group, named[-1][1], entries)
+        if left_out := missing(named, gone):
+            raise expired_state(run_id, group, gone, left_out)
+
+    def _opened(self, run_id: str, group: str, *, latest: bool = False) -> MemoryGroup:
+        known = self._groups.get(run_id, {}).get(group)
+        if known is not None:
+            return known
+        entries, gone = len(self._feeds.setdefault(run_id, [])), self._expired.get(run_id, 0)
+        if gone and not latest:
+            raise late_group(run_id, group, gone)
+        made = MemoryGroup(delivered=entries if latest else 0)
+        return self._groups.setdefault(run_id, {}).setdefault(group, made)
+
+    async def lease(
+        self, run_id: str, group: str, consumer: str, count: int, lease_s: float, epoch: int | None = None
+    ) -> list[Lease]:
         if count <= 0:
             return []
-        feed = self._feeds.setdefault(run_id, [])
-        if group not in self._groups.get(run_id, {}) and (gone := self._expired.get(run_id)):
-            raise late_group(run_id, group, gone)
-        state = self._groups.setdefault(run_id, {}).setdefault(group, MemoryGroup())
+        state, feed = self._opened(run_id, group), self._feeds[run_id]
+        if epoch is not None and epoch != state.epoch:
+            raise moved_group(run_id, group, state.epoch)
         lent = state.lend(len(feed), consumer, count, self._clock(), lease_s)
         return [Lease(str(name), feed[name.seq - 1], name.seq, name.delivery) for name in lent]
 
     async def renew(self, run_id: str, group: str, lease_ids: list[str], lease_s: float) -> list[str]:
-        deadline = self._clock() + lease_s
-        return [text for text in lease_ids if not self._group(run_id, group).renew(text, deadline)]
+        held, deadline = self._unmoved(run_id, group, lease_ids), self._clock() + lease_s
+        return [text for text in lease_ids if not held.renew(text, deadline)]
 
     async def ack(self, run_id: str, group: str, lease_ids: list[str]) -> list[str]:
-        return [text for text in lease_ids if not self._group(run_id, group).ack(text)]
+        held = self._unmoved(run_id, group, lease_ids)
+        return [text for text in lease_ids if not held.ack(text)]
 
     async def release(self, run_id: str, group: str, lease_ids: list[str]) -> list[str]:
         return [text for text in lease_ids if not self._group(run_id, group).release(text)]
@@ -190,6 +243,66 @@ class MemoryStore:
 
     async def group_names(self, run_id: str) -> list[str]:
         return list(self._groups.get(run_id, {}))
+
+    async def available(self, run_id: str, group: str, count: int, epoch: int) -> Available:
+        state, feed, now = self._opened(run_id, group), self._feeds[run_id], self._clock()
+        self._check_group(run_id, group, epoch)
+        entries = [(seq, feed[seq - 1]) for seq in state.available(len(feed), count, now)]
+        return Available(entries, state.on_lease(now))
+
+    async def find_step(self, run_id: str, group: str, number: int, rank: int, world: int, epoch: int) -> Step:
+        steps = self._group(run_id, group).steps
+        return self._step(run_id, group, number or steps.first_of(rank, world), epoch)
+
+    async def take_step(self, run_id: str, group: str, step: Step, seqs: list[int], epoch: int) -> Step | None:
+        there = self._step(run_id, group, step.number, epoch)
+        if not there.world:
+            entries = len(self._feeds.get(run_id, []))
+            if not self._group(run_id, group).take_step(step, seqs, entries, self._clock()):
+                return None
+            return replace(step, taken_now=True)
+        return there
+
+    async def share_step(self, run_id: str, group: str, step: Step, world: int, epoch: int) -> Step:
+        there = self._step(run_id, group, step.number, epoch)
+        if there.world and there.world == world:
+            taken = self._group(run_id, group).steps.out[step.number]
+            if taken.acked:
+                raise shared_otherwise(run_id, group, step.number, step.world, there.world)
+            taken.step = step
+        return self._step(run_id, group, step.number, epoch)
+
+    async def ack_share(self, run_id: str, group: str, number: int, rank: int, world: int, epoch: int) -> bool:
+        state = self._check_group(run_id, group, epoch)
+        if state.steps.is_done(number):
+            return True
+        there = self._step(run_id, group, number, epoch)
+        if not there.world:
+            raise step_too_far(run_id, group, number, state.steps.last)
+        if there.world != world:
+            raise shared_otherwise(run_id, group, number, world, there.world)
+        return state.ack_share(number, rank)
+
+    def _step(self, run_id: str, group: str, number: int, epoch: int) -> Step:
+        steps = self._check_group(run_id, group, epoch).steps
+        if steps.is_done(number):
+            raise step_is_done(run_id, group, number)
+        if number > steps.last + 1:
+            raise step_too_far(run_id, group, number, steps.last)
+        return steps.found(number)
+
+    def _check_group(self, run_id: str, group: str, epoch: int) -> MemoryGroup:
+        found = self._group(run_id, group)
+        if found.epoch != epoch:
+            raise moved_group(run_id, group, found.epoch)
+        return found
+
+    def _unmoved(self, run_id: str, group: str, lease_ids: list[str]) -> MemoryGroup:
+        """The group; GroupMoved if a lease is of an earlier epoch."""
+        found = self._group(run_id, group)
+        if found.has_old(lease_ids):
+            raise moved_group(run_id, group, found.epoch)
+        return found
 
     def _group(self, run_id: str, group: str) -> MemoryGroup:
         """The group; an empty one, which is not kept, if there is none."""

@@ -1,31 +1,24 @@
 """The store in Redis: one script per state change, one round trip per call. `keys.py` has the schema."""
 
 import asyncio
-import math
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
-from typing import Any, TypeVar
-
-from redis.exceptions import NoScriptError
 
 from treeroll.errors import StaleEpoch, StoreError
-from treeroll.store import keys, lease_id
-from treeroll.store.base import Commit, GroupState, Lease, StoredTree, Unacknowledged, late_group, missing_node
+from treeroll.store import keys
+from treeroll.store.base import Commit, StoredTree
 from treeroll.store.commit_args import commit_args, hole
-from treeroll.store.redis_connection import Arg, Command, ask, connect, store_errors
+from treeroll.store.redis_connection import Arg, Command, store_errors
+from treeroll.store.redis_groups import group_keys
 from treeroll.store.redis_settings import check_durability, check_server
-from treeroll.store.redis_url import public_address
-from treeroll.store.scripts import script
+from treeroll.store.redis_steps import RedisSteps
+from treeroll.store.refusals import missing_node
 
-T = TypeVar("T")
-
-# Entries per XRANGE of a whole feed: bounds the size of one reply.
-_PAGE = 5_000
 # Trees that one script removes: it holds everything else up.
 _DELETED_AT_ONCE = 200
 
 
-class RedisStore:
+class RedisStore(RedisSteps):
     """A store in a Redis server, version 6.2 or later, given as `redis://`, `rediss://` or `unix://` URL.
 
     Only the owner, who writes, needs `open`. Readers and the feed may use a RedisStore that never took over.
@@ -34,14 +27,12 @@ class RedisStore:
 
     def __init__(self, url: str, *, durability: str = "everysec", timeout_s: float = 10.0) -> None:
         """InvalidInput if the URL or the durability is none we know. Connects later, when first used."""
+        super().__init__(url, timeout_s)
         self.durability = check_durability(durability)
-        self.address = public_address(url)
-        self._redis = connect(url, timeout_s)
         self._epoch = 0
         self._sent = 0  # number of the last commit sent under this epoch
         self._acked = 0  # and of the last one answered for
         self._turn = asyncio.Lock()
-        self._calls: set[asyncio.Task[Any]] = set()
 
     # The owner
 
@@ -52,12 +43,6 @@ class RedisStore:
             self._epoch = int(await self._script("open", [keys.OWNER], []))
             self._sent = self._acked = 0
             return self._epoch
-
-    async def close(self) -> None:
-        # Calls whose callers were cancelled may still be on their way.
-        await asyncio.gather(*self._calls, return_exceptions=True)
-        with store_errors(self.address):
-            await self._redis.aclose()
 
     async def commit(self, commit: Commit, epoch: int) -> None:
         await self._shielded(self._commit(commit, epoch))
@@ -144,65 +129,7 @@ class RedisStore:
         rest = iter(records)  # nodes never change: no transaction
         return [list(islice(rest, len(numbers))) for _, numbers in paths]
 
-    # The feed
-
-    async def feed_length(self, run_id: str) -> int:
-        return int(await self._call("HGET", keys.FEEDS, run_id) or 0)
-
-    async def feed_entries(self, run_id: str) -> list[str]:
-        found: list[str] = []
-        start = "-"
-        while page := await self._call("XRANGE", keys.feed(run_id), start, "+", "COUNT", _PAGE):
-            found += [tree_id.decode() for _, (_, tree_id) in page]
-            start = f"({page[-1][0].decode()}"
-        return found
-
-    async def lease(self, run_id: str, group: str, consumer: str, count: int, lease_s: float) -> list[Lease]:
-        if count <= 0:
-            return []
-        where = [keys.feed(run_id), keys.leases(run_id, group), keys.EXPIRED]
-        lent = await self._script("lease", where, [group, consumer, count, _microseconds(lease_s), run_id])
-        if lent and lent[0] == b"EXPIRED":
-            raise late_group(run_id, group, lent[1])
-        return [_lease(consumer, *lent[at : at + 3]) for at in range(0, len(lent), 3)]
-
-    async def renew(self, run_id: str, group: str, lease_ids: list[str], lease_s: float) -> list[str]:
-        return await self._settle("renew", run_id, lease_ids, [group, _microseconds(lease_s)])
-
-    async def ack(self, run_id: str, group: str, lease_ids: list[str]) -> list[str]:
-        return await self._settle("ack", run_id, lease_ids, [group])
-
-    async def release(self, run_id: str, group: str, lease_ids: list[str]) -> list[str]:
-        return await self._settle("release", run_id, lease_ids, [group])
-
-    async def release_all(self, run_id: str, group: str, consumer: str) -> None:
-        await self._script("release_all", [keys.feed(run_id), keys.leases(run_id, group)], [group, consumer])
-
-    async def _settle(self, verb: str, run_id: str, lease_ids: list[str], args: list[Arg]) -> list[str]:
-        """Run a script on leases; the ids it refused, in the order given."""
-        known = {at: parsed for at, text in enumerate(lease_ids) if (parsed := lease_id.parse(text))}
-        refused = set(range(len(lease_ids))) - known.keys()
-        if known:
-            group = str(args[0])
-            where = [keys.feed(run_id), keys.leases(run_id, group), keys.redelivered(run_id, group)]
-            positions = await self._script(verb, where, [*args, *(part for lease in known.values() for part in lease)])
-            order = list(known)
-            refused.update(order[position] for position in positions)
-        return [lease_ids[at] for at in sorted(refused)]
-
-    async def group_state(self, run_id: str, group: str) -> GroupState:
-        where = [keys.FEEDS, keys.feed(run_id), keys.leases(run_id, group)]
-        entries, delivered, pending, expired = await self._script("state", where, [run_id, group])
-        return GroupState(delivered - pending, pending - expired, entries - delivered + expired)
-
-    async def unacknowledged(self, run_id: str, group: str) -> Unacknowledged:
-        delivered, *pending = await self._script("unacknowledged", [keys.feed(run_id)], [group])
-        return Unacknowledged(delivered, pending)
-
     # What goes
-
-    async def settled(self, run_id: str) -> int:
-        return int(await self._script("settled", [keys.feed(run_id)], []))
 
     async def expire(self, run_id: str, upto: int, epoch: int) -> list[str]:
         upto, gone = min(upto, await self.settled(run_id)), list[str]()
@@ -223,7 +150,7 @@ class RedisStore:
             await self._delete(run_id, trees[at : at + _DELETED_AT_ONCE], epoch)
         own = [keys.feed(run_id), keys.tasks(run_id), keys.history(run_id)]
         for group in await self.group_names(run_id):
-            own += (keys.leases(run_id, group), keys.redelivered(run_id, group))
+            own += group_keys(run_id, group)[1:]
         where = [keys.OWNER, keys.RUNS, keys.FEEDS, keys.EXPIRED, *own]
         self._check_fenced(await self._script("forget", where, [epoch, run_id]), epoch)
         return len(tasks)
@@ -240,50 +167,6 @@ class RedisStore:
         if newer > 0:
             raise _stale(self.address, epoch, newer)
 
-    async def group_names(self, run_id: str) -> list[str]:
-        return [name.decode() for name in await self._script("groups", [keys.feed(run_id)], [])]
-
-    # Talking to Redis
-
-    async def _shielded(self, call: Coroutine[Any, Any, T]) -> T:
-        """Let a call run to its end even if its caller is cancelled.
-
-        A cancelled redis-py call gives up its connection, rightly: a half-sent command or an unread answer is on it.
-        Not cancelling costs less than connecting again, and keeps the order of commits without holes.
-        """
-        task = asyncio.create_task(call)
-        self._calls.add(task)
-        task.add_done_callback(self._settled)
-        return await asyncio.shield(task)
-
-    def _settled(self, task: asyncio.Task[Any]) -> None:
-        self._calls.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen: nobody is left to tell if the caller was cancelled
-
-    async def _call(self, *command: Arg) -> Any:
-        return (await self._ask([command]))[0]
-
-    async def _ask(self, commands: Sequence[Command]) -> list[Any]:
-        return await self._shielded(self._answers(commands))
-
-    async def _answers(self, commands: Sequence[Command]) -> list[Any]:
-        with store_errors(self.address):
-            return await ask(self._redis, commands)
-
-    async def _script(self, name: str, script_keys: list[str], args: Sequence[Arg]) -> Any:
-        return await self._shielded(self._evaluate(name, script_keys, args))
-
-    async def _evaluate(self, name: str, script_keys: list[str], args: Sequence[Arg]) -> Any:
-        code = script(name)
-        what = (len(script_keys), *script_keys, *args)
-        with store_errors(self.address):
-            try:
-                (reply,) = await ask(self._redis, [("EVALSHA", code.sha, *what)])
-            except NoScriptError:  # first use, or the server restarted
-                (reply,) = await ask(self._redis, [("EVAL", code.text, *what)])
-        return reply
-
 
 def _stale(address: str, epoch: int, newer: int) -> StaleEpoch:
     return StaleEpoch(f"{address} belongs to epoch {newer} now: epoch {epoch} may write no more")
@@ -298,12 +181,3 @@ def _stored_tree(header: bytes | None, nodes: list[bytes], rewards: list[bytes])
 def _pairs(flat: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
     """The fields and values of a hash, which Redis gives in turn."""
     return zip(flat[::2], flat[1::2], strict=True)
-
-
-def _lease(consumer: str, seq: int, delivery: int, tree_id: bytes) -> Lease:
-    name = str(lease_id.LeaseId(seq, delivery, consumer))
-    return Lease(name, tree_id.decode(), seq, delivery)
-
-
-def _microseconds(lease_s: float) -> int:
-    return math.ceil(lease_s * 1_000_000)

@@ -266,6 +266,7 @@ class Run:
     """A run in progress."""
 
     spec: RunSpec
+    created: float = 0.0  # seconds since the Unix epoch
     state: RunState = RunState.OPEN
     ledger: Ledger = field(default_factory=Ledger)
     counters: Counters = field(default_factory=Counters)

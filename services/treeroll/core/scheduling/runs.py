@@ -48,7 +48,7 @@ def create(state: State, spec: RunSpec, now: float, wall: float) -> list[Effect]
         uses = {name: ModelUse() for name in spec.models} if spec.route else {}
         ahead = spec.delivery.ahead
         pace = None if ahead is None else Pace(ahead)
-        run = state.runs[spec.run_id] = Run(spec, history=spec.history or History(), uses=uses, pace=pace)
+        run = state.runs[spec.run_id] = Run(spec, wall, history=spec.history or History(), uses=uses, pace=pace)
         if spec.delivery.window is not None:
             run.window = Window(spec.delivery.window)
         open_run(run, now)

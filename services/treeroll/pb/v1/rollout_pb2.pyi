@@ -129,7 +129,7 @@ class ModelUse(_message.Message):
     def __init__(self, model: _Optional[str] = ..., trees: _Optional[int] = ..., tokens: _Optional[int] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("run_id", "config_json", "state", "submitted", "waiting", "growing", "finished", "failed", "leaves", "ledger", "wasted_tokens", "cached_tokens", "recomputed_tokens", "forks", "regrants", "lost_tokens_max", "reward_errors", "fork_recomputed_tokens", "fork_requests", "caps", "stop_reason", "stop_detail", "deadline", "models", "drained", "engine_errors", "engine_error", "quarantined", "expired_trees", "stale_trees", "staleness", "withheld", "filtered", "replicas", "replicas_starting", "stuck", "held_up", "tokenizer")
+    __slots__ = ("run_id", "config_json", "state", "submitted", "waiting", "growing", "finished", "failed", "leaves", "ledger", "wasted_tokens", "cached_tokens", "recomputed_tokens", "forks", "regrants", "lost_tokens_max", "reward_errors", "fork_recomputed_tokens", "fork_requests", "caps", "stop_reason", "stop_detail", "deadline", "models", "drained", "engine_errors", "engine_error", "quarantined", "expired_trees", "stale_trees", "staleness", "withheld", "filtered", "replicas", "replicas_starting", "stuck", "held_up", "tokenizer", "created")
     class StalenessEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -182,6 +182,7 @@ class Run(_message.Message):
     STUCK_FIELD_NUMBER: _ClassVar[int]
     HELD_UP_FIELD_NUMBER: _ClassVar[int]
     TOKENIZER_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     config_json: str
     state: str
@@ -220,7 +221,8 @@ class Run(_message.Message):
     stuck: str
     held_up: str
     tokenizer: TokenizerFacts
-    def __init__(self, run_id: _Optional[str] = ..., config_json: _Optional[str] = ..., state: _Optional[str] = ..., submitted: _Optional[int] = ..., waiting: _Optional[int] = ..., growing: _Optional[int] = ..., finished: _Optional[int] = ..., failed: _Optional[int] = ..., leaves: _Optional[int] = ..., ledger: _Optional[_Union[_common_pb2.Ledger, _Mapping]] = ..., wasted_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., forks: _Optional[int] = ..., regrants: _Optional[int] = ..., lost_tokens_max: _Optional[int] = ..., reward_errors: _Optional[int] = ..., fork_recomputed_tokens: _Optional[int] = ..., fork_requests: _Optional[int] = ..., caps: _Optional[_Iterable[_Union[Cap, _Mapping]]] = ..., stop_reason: _Optional[str] = ..., stop_detail: _Optional[str] = ..., deadline: _Optional[float] = ..., models: _Optional[_Iterable[_Union[ModelUse, _Mapping]]] = ..., drained: _Optional[bool] = ..., engine_errors: _Optional[int] = ..., engine_error: _Optional[str] = ..., quarantined: _Optional[_Iterable[str]] = ..., expired_trees: _Optional[int] = ..., stale_trees: _Optional[int] = ..., staleness: _Optional[_Mapping[int, int]] = ..., withheld: _Optional[int] = ..., filtered: _Optional[_Mapping[str, int]] = ..., replicas: _Optional[int] = ..., replicas_starting: _Optional[int] = ..., stuck: _Optional[str] = ..., held_up: _Optional[str] = ..., tokenizer: _Optional[_Union[TokenizerFacts, _Mapping]] = ...) -> None: ...
+    created: float
+    def __init__(self, run_id: _Optional[str] = ..., config_json: _Optional[str] = ..., state: _Optional[str] = ..., submitted: _Optional[int] = ..., waiting: _Optional[int] = ..., growing: _Optional[int] = ..., finished: _Optional[int] = ..., failed: _Optional[int] = ..., leaves: _Optional[int] = ..., ledger: _Optional[_Union[_common_pb2.Ledger, _Mapping]] = ..., wasted_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., forks: _Optional[int] = ..., regrants: _Optional[int] = ..., lost_tokens_max: _Optional[int] = ..., reward_errors: _Optional[int] = ..., fork_recomputed_tokens: _Optional[int] = ..., fork_requests: _Optional[int] = ..., caps: _Optional[_Iterable[_Union[Cap, _Mapping]]] = ..., stop_reason: _Optional[str] = ..., stop_detail: _Optional[str] = ..., deadline: _Optional[float] = ..., models: _Optional[_Iterable[_Union[ModelUse, _Mapping]]] = ..., drained: _Optional[bool] = ..., engine_errors: _Optional[int] = ..., engine_error: _Optional[str] = ..., quarantined: _Optional[_Iterable[str]] = ..., expired_trees: _Optional[int] = ..., stale_trees: _Optional[int] = ..., staleness: _Optional[_Mapping[int, int]] = ..., withheld: _Optional[int] = ..., filtered: _Optional[_Mapping[str, int]] = ..., replicas: _Optional[int] = ..., replicas_starting: _Optional[int] = ..., stuck: _Optional[str] = ..., held_up: _Optional[str] = ..., tokenizer: _Optional[_Union[TokenizerFacts, _Mapping]] = ..., created: _Optional[float] = ...) -> None: ...
 
 class TokenizerFacts(_message.Message):
     __slots__ = ("hash", "eos_token_ids", "pad_token_id", "max_model_len")
@@ -316,8 +318,124 @@ class CancelRunRequest(_message.Message):
     run_id: str
     def __init__(self, run_id: _Optional[str] = ...) -> None: ...
 
+class SeqRange(_message.Message):
+    __slots__ = ("first", "last")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    first: int
+    last: int
+    def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
+
+class OpenGroupRequest(_message.Message):
+    __slots__ = ("run_id", "group", "latest")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    LATEST_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    group: str
+    latest: bool
+    def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., latest: _Optional[bool] = ...) -> None: ...
+
+class GroupPosition(_message.Message):
+    __slots__ = ("run_created", "epoch", "acknowledged", "steps", "steps_out")
+    RUN_CREATED_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    STEPS_OUT_FIELD_NUMBER: _ClassVar[int]
+    run_created: float
+    epoch: int
+    acknowledged: _containers.RepeatedCompositeFieldContainer[SeqRange]
+    steps: int
+    steps_out: int
+    def __init__(self, run_created: _Optional[float] = ..., epoch: _Optional[int] = ..., acknowledged: _Optional[_Iterable[_Union[SeqRange, _Mapping]]] = ..., steps: _Optional[int] = ..., steps_out: _Optional[int] = ...) -> None: ...
+
+class SeekGroupRequest(_message.Message):
+    __slots__ = ("run_id", "group", "run_created", "acknowledged", "move_id", "steps", "by_ranks")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    RUN_CREATED_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    MOVE_ID_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    BY_RANKS_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    group: str
+    run_created: float
+    acknowledged: _containers.RepeatedCompositeFieldContainer[SeqRange]
+    move_id: str
+    steps: int
+    by_ranks: bool
+    def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., run_created: _Optional[float] = ..., acknowledged: _Optional[_Iterable[_Union[SeqRange, _Mapping]]] = ..., move_id: _Optional[str] = ..., steps: _Optional[int] = ..., by_ranks: _Optional[bool] = ...) -> None: ...
+
+class LeaseBatchRequest(_message.Message):
+    __slots__ = ("run_id", "group", "group_epoch", "step", "rank", "world", "trees", "wait_s", "short", "first")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    GROUP_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    WORLD_FIELD_NUMBER: _ClassVar[int]
+    TREES_FIELD_NUMBER: _ClassVar[int]
+    WAIT_S_FIELD_NUMBER: _ClassVar[int]
+    SHORT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    group: str
+    group_epoch: int
+    step: int
+    rank: int
+    world: int
+    trees: int
+    wait_s: float
+    short: bool
+    first: int
+    def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., group_epoch: _Optional[int] = ..., step: _Optional[int] = ..., rank: _Optional[int] = ..., world: _Optional[int] = ..., trees: _Optional[int] = ..., wait_s: _Optional[float] = ..., short: _Optional[bool] = ..., first: _Optional[int] = ...) -> None: ...
+
+class LeaseBatchReply(_message.Message):
+    __slots__ = ("deliveries", "step", "share_trees", "global_trees", "global_samples", "global_tokens", "global_seqs", "exhausted")
+    DELIVERIES_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    SHARE_TREES_FIELD_NUMBER: _ClassVar[int]
+    GLOBAL_TREES_FIELD_NUMBER: _ClassVar[int]
+    GLOBAL_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    GLOBAL_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    GLOBAL_SEQS_FIELD_NUMBER: _ClassVar[int]
+    EXHAUSTED_FIELD_NUMBER: _ClassVar[int]
+    deliveries: _containers.RepeatedCompositeFieldContainer[Delivery]
+    step: int
+    share_trees: int
+    global_trees: int
+    global_samples: int
+    global_tokens: int
+    global_seqs: _containers.RepeatedCompositeFieldContainer[SeqRange]
+    exhausted: bool
+    def __init__(self, deliveries: _Optional[_Iterable[_Union[Delivery, _Mapping]]] = ..., step: _Optional[int] = ..., share_trees: _Optional[int] = ..., global_trees: _Optional[int] = ..., global_samples: _Optional[int] = ..., global_tokens: _Optional[int] = ..., global_seqs: _Optional[_Iterable[_Union[SeqRange, _Mapping]]] = ..., exhausted: _Optional[bool] = ...) -> None: ...
+
+class AckBatchRequest(_message.Message):
+    __slots__ = ("run_id", "group", "group_epoch", "step", "rank", "world")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    GROUP_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    WORLD_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    group: str
+    group_epoch: int
+    step: int
+    rank: int
+    world: int
+    def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., group_epoch: _Optional[int] = ..., step: _Optional[int] = ..., rank: _Optional[int] = ..., world: _Optional[int] = ...) -> None: ...
+
+class AckBatchReply(_message.Message):
+    __slots__ = ("acknowledged",)
+    ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    acknowledged: bool
+    def __init__(self, acknowledged: _Optional[bool] = ...) -> None: ...
+
 class LeaseTreesRequest(_message.Message):
-    __slots__ = ("run_id", "group", "consumer", "max_trees", "lease_s", "wait_s", "stored", "batch_trees")
+    __slots__ = ("run_id", "group", "consumer", "max_trees", "lease_s", "wait_s", "stored", "batch_trees", "group_epoch", "holds")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     CONSUMER_FIELD_NUMBER: _ClassVar[int]
@@ -326,6 +444,8 @@ class LeaseTreesRequest(_message.Message):
     WAIT_S_FIELD_NUMBER: _ClassVar[int]
     STORED_FIELD_NUMBER: _ClassVar[int]
     BATCH_TREES_FIELD_NUMBER: _ClassVar[int]
+    GROUP_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    HOLDS_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     group: str
     consumer: str
@@ -334,7 +454,9 @@ class LeaseTreesRequest(_message.Message):
     wait_s: float
     stored: bool
     batch_trees: int
-    def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., consumer: _Optional[str] = ..., max_trees: _Optional[int] = ..., lease_s: _Optional[float] = ..., wait_s: _Optional[float] = ..., stored: _Optional[bool] = ..., batch_trees: _Optional[int] = ...) -> None: ...
+    group_epoch: int
+    holds: bool
+    def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., consumer: _Optional[str] = ..., max_trees: _Optional[int] = ..., lease_s: _Optional[float] = ..., wait_s: _Optional[float] = ..., stored: _Optional[bool] = ..., batch_trees: _Optional[int] = ..., group_epoch: _Optional[int] = ..., holds: _Optional[bool] = ...) -> None: ...
 
 class Delivery(_message.Message):
     __slots__ = ("lease_id", "deadline", "delivery_seq", "times_delivered", "tree", "tree_id", "samples", "weight_version")

@@ -76,6 +76,26 @@ class RolloutsStub:
                 request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.LeaseTreesRequest.SerializeToString,
                 response_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.LeaseTreesReply.FromString,
                 _registered_method=True)
+        self.OpenGroup = channel.unary_unary(
+                '/treeroll.v1.Rollouts/OpenGroup',
+                request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.OpenGroupRequest.SerializeToString,
+                response_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.GroupPosition.FromString,
+                _registered_method=True)
+        self.SeekGroup = channel.unary_unary(
+                '/treeroll.v1.Rollouts/SeekGroup',
+                request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.SeekGroupRequest.SerializeToString,
+                response_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.GroupPosition.FromString,
+                _registered_method=True)
+        self.LeaseBatch = channel.unary_unary(
+                '/treeroll.v1.Rollouts/LeaseBatch',
+                request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.LeaseBatchRequest.SerializeToString,
+                response_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.LeaseBatchReply.FromString,
+                _registered_method=True)
+        self.AckBatch = channel.unary_unary(
+                '/treeroll.v1.Rollouts/AckBatch',
+                request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.AckBatchRequest.SerializeToString,
+                response_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.AckBatchReply.FromString,
+                _registered_method=True)
         self.RenewLeases = channel.unary_unary(
                 '/treeroll.v1.Rollouts/RenewLeases',
                 request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.RenewLeasesRequest.SerializeToString,
@@ -197,15 +217,51 @@ class RolloutsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OpenGroup(self, request, context):
+        """Where a group stands. Creates it on first use.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SeekGroup(self, request, context):
+        """Moves a group to a saved state: what the state does not name comes again, also if it was acknowledged since, and leases given
+        before are over. INVALID_ARGUMENT for a state of another run, of trees that the feed does not have, or after which trees would
+        come again that have expired. Repeating it under its move_id has no effect.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LeaseBatch(self, request, context):
+        """One rank's share of a global batch: the trees that all ranks of a trainer take for one step, each of them in one share. The first
+        rank that asks has it taken; asked again, also after a restart, it is the same. Waits up to wait_s for it to fill. Its trees are
+        the step's until all ranks have acknowledged it, without time limit. INVALID_ARGUMENT for a step that is acknowledged, or after one
+        that was not taken; FAILED_PRECONDITION (GroupMoved) if the group was moved; ALREADY_EXISTS (ShareConflict) if other ranks have
+        acknowledged shares of it; FAILED_PRECONDITION (Drained) as for LeaseTrees.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AckBatch(self, request, context):
+        """One rank is done with its share. Once all are, the step's trees are acknowledged. Errors as for LeaseBatch.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RenewLeases(self, request, context):
-        """Extends leases. Leases that moved on are listed in the reply.
+        """Extends leases. Leases that moved on are listed in the reply. FAILED_PRECONDITION (GroupMoved), and nothing is done, if leases are
+        from before their group was moved.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AckTrees(self, request, context):
-        """Finishes leases: acknowledged trees never come again to this group. Leases that moved on are listed in the reply.
+        """Finishes leases: acknowledged trees come to this group again only if it is moved. Leases that moved on are listed in the reply.
+        FAILED_PRECONDITION (GroupMoved) as for RenewLeases.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -325,6 +381,26 @@ def add_RolloutsServicer_to_server(servicer, server):
                     servicer.LeaseTrees,
                     request_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.LeaseTreesRequest.FromString,
                     response_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.LeaseTreesReply.SerializeToString,
+            ),
+            'OpenGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenGroup,
+                    request_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.OpenGroupRequest.FromString,
+                    response_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.GroupPosition.SerializeToString,
+            ),
+            'SeekGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.SeekGroup,
+                    request_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.SeekGroupRequest.FromString,
+                    response_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.GroupPosition.SerializeToString,
+            ),
+            'LeaseBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.LeaseBatch,
+                    request_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.LeaseBatchRequest.FromString,
+                    response_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.LeaseBatchReply.SerializeToString,
+            ),
+            'AckBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.AckBatch,
+                    request_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.AckBatchRequest.FromString,
+                    response_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.AckBatchReply.SerializeToString,
             ),
             'RenewLeases': grpc.unary_unary_rpc_method_handler(
                     servicer.RenewLeases,
@@ -599,6 +675,114 @@ class Rollouts:
             '/treeroll.v1.Rollouts/LeaseTrees',
             treeroll_dot_pb_dot_v1_dot_rollout__pb2.LeaseTreesRequest.SerializeToString,
             treeroll_dot_pb_dot_v1_dot_rollout__pb2.LeaseTreesReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treeroll.v1.Rollouts/OpenGroup',
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.OpenGroupRequest.SerializeToString,
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.GroupPosition.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SeekGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treeroll.v1.Rollouts/SeekGroup',
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.SeekGroupRequest.SerializeToString,
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.GroupPosition.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LeaseBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treeroll.v1.Rollouts/LeaseBatch',
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.LeaseBatchRequest.SerializeToString,
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.LeaseBatchReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AckBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treeroll.v1.Rollouts/AckBatch',
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.AckBatchRequest.SerializeToString,
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.AckBatchReply.FromString,
             options,
             channel_credentials,
             insecure,

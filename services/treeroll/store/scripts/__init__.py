@@ -5,7 +5,10 @@ from functools import cache
 from hashlib import sha1
 from importlib.resources import files
 
-_GROUP_SCRIPTS = frozenset({"lease", "ack", "renew", "release", "release_all", "state", "unacknowledged"})
+_GROUP_SCRIPTS = frozenset({
+    "lease", "ack", "renew", "release", "release_all", "state", "unacknowledged", "open_group", "move_group",
+    "available", "find_step", "take_step", "share_step", "ack_share",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,23 @@
 -- Lend entries to a consumer: first those whose lease expired or was given back, then new ones.
 --
--- KEYS  1 feed, 2 leases, 3 expired
--- ARGV  1 group, 2 consumer, 3 count (> 0), 4 lease in microseconds, 5 run id
--- Returns a flat list: seq, delivery, tree id of each; {'EXPIRED', count} for a new group that cannot have all entries.
+-- KEYS  1 feed, 2 leases, 3 redelivered, 4 group, 5 steps, 6 expired, 7 feeds
+-- ARGV  1 group, 2 consumer, 3 count (> 0), 4 lease in microseconds, 5 run id, 6 the group's epoch; '': any
+-- Returns a flat list: the group's epoch, then seq, delivery, tree id of each; {'EXPIRED', count} for a new group that
+-- cannot have all entries; {'MOVED', epoch} if the group has another epoch.
 
 local feed, leases = KEYS[1], KEYS[2]
 local group, consumer, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
-if not group_info(feed, group) then
-  local expired = redis.call('HGET', KEYS[3], ARGV[5])
-  if expired then return {'EXPIRED', tonumber(expired)} end
-  redis.call('XGROUP', 'CREATE', feed, group, '0', 'MKSTREAM')
-end
+local info, refusal = opened(group, ARGV[5])
+if not info then return refusal end
+
+local epoch = group_epoch(KEYS[4])
+if ARGV[6] ~= '' and tonumber(ARGV[6]) ~= epoch then return {'MOVED', epoch} end
 
 local until_us = deadline(ARGV[4])
-local lent, lent_count = {}, 0
+local lent, lent_count = {epoch}, 0
 
 local function lend(entry, delivery)
-  local seq = tonumber(string.match(entry[1], '^%d+'))
+  local seq = seq_of(entry[1])
   redis.call('ZADD', leases, until_us, member(seq))
   lent[#lent + 1] = seq
   lent[#lent + 1] = delivery

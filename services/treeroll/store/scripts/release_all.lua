@@ -6,11 +6,4 @@
 local feed, leases, group, consumer = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 if not group_info(feed, group) then return end
 
-local PAGE, start = 1000, '-'
-repeat
-  local page = redis.call('XPENDING', feed, group, start, '+', PAGE, consumer)
-  for _, entry in ipairs(page) do
-    redis.call('ZADD', leases, RELEASED, member(tonumber(string.match(entry[1], '^%d+'))))
-    start = '(' .. entry[1]
-  end
-until #page < PAGE
+each_pending(feed, group, function(entry) redis.call('ZADD', leases, RELEASED, member(seq_of(entry[1]))) end, consumer)

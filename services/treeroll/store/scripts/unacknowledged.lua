@@ -8,12 +8,6 @@ local feed, group = KEYS[1], ARGV[1]
 local info = group_info(feed, group)
 if not info then return {0} end
 
-local PAGE, start, found = 1000, '-', {info.delivered}
-repeat
-  local page = redis.call('XPENDING', feed, group, start, '+', PAGE)
-  for _, entry in ipairs(page) do
-    found[#found + 1] = tonumber(string.match(entry[1], '^%d+'))
-    start = '(' .. entry[1]
-  end
-until #page < PAGE
+local found = {info.delivered}
+each_pending(feed, group, function(entry) found[#found + 1] = seq_of(entry[1]) end)
 return found

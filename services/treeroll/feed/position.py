@@ -1,0 +1,41 @@
+"""Positions of groups, as they travel."""
+
+from treeroll import ranges
+from treeroll.errors import InvalidInput
+from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.store.base import GroupPosition, Move
+
+# Each tree that a state leaves out before the last it names is an entry of its own in the store.
+MAX_LEFT_OUT = 100_000
+MAX_MOVE_ID = 64
+
+
+def message(position: GroupPosition, run_created: float) -> api.GroupPosition:
+    """A position on the wire; `run_created` in seconds since the epoch."""
+    acknowledged = [api.SeqRange(first=first, last=last) for first, last in position.acknowledged]
+    return api.GroupPosition(
+        run_created=run_created,
+        epoch=position.epoch,
+        acknowledged=acknowledged,
+        steps=position.steps,
+        steps_out=position.steps_out,
+    )
+
+
+def move_of(request: api.SeekGroupRequest, run_created: float) -> Move:
+    """What is asked for, if it can be of this run. InvalidInput names what is wrong."""
+    state = f"the state of group '{request.group}'"
+    if request.run_created != run_created:
+        raise InvalidInput(
+            f"{state} was saved of another run '{request.run_id}': that one was created at {request.run_created:.3f} s "
+            f"since the epoch, this one at {run_created:.3f}"
+        )
+    named = [(pair.first, pair.last) for pair in request.acknowledged]
+    if not ranges.is_set(named):
+        raise InvalidInput(f"{state} names trees in ranges that overlap, touch or do not ascend: {named[:5]} ...")
+    left_out = ranges.count(ranges.missing(named, named[-1][1])) if named else 0
+    if left_out > MAX_LEFT_OUT:
+        raise InvalidInput(f"{state} leaves out {left_out} trees before the last it names; {MAX_LEFT_OUT} are allowed")
+    if not 1 <= len(request.move_id) <= MAX_MOVE_ID:
+        raise InvalidInput(f"a move needs an id of 1 to {MAX_MOVE_ID} characters, got {len(request.move_id)}")
+    return Move(named, request.move_id, request.steps, request.by_ranks)
