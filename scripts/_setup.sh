@@ -49,7 +49,7 @@ _setup() (
     "$python" -m venv .venv
   fi
   if [[ $(_stamp) == "$(cat .venv/setup.stamp 2>/dev/null)" ]]; then exit 0; fi
-  _say "bringing .venv to the $(cat deploy/locks/*.txt | grep -c ==) locked packages (a few minutes the first time)"
+  _say "bringing .venv to the $(cat deploy/locks/cpu.txt deploy/locks/dev.txt | grep -c ==) locked packages (a few minutes the first time)"
   # Exactly the lock: --no-deps keeps out torchvision and friends. Most modules are never imported: do not compile them.
   .venv/bin/pip install -qq --no-deps --no-compile -r deploy/locks/cpu.txt -r deploy/locks/dev.txt
   _check_torch

@@ -22,6 +22,7 @@ def test_every_page_is_in_the_navigation() -> None:
     site = yaml.safe_load((ROOT / "scripts" / "mkdocs.yml").read_text())
     pages = {path.relative_to(DOCS).as_posix() for path in DOCS.glob("*.md")}
     pages |= {path.relative_to(DOCS).as_posix() for path in DOCS.glob("reference/*.md")}
+    pages |= {path.relative_to(DOCS).as_posix() for path in DOCS.glob("integrations/*.md")}
     assert pages <= named(site["nav"])
 
 

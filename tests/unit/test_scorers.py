@@ -262,6 +262,8 @@ def test_summaries_are_one_line_each() -> None:
         "arith",
         "python:MODULE:FUNCTION",
         "http[s]://HOST/PATH",
+        "reasoning_gym",
+        "verifiers:TASKSET",
         "client",
     }
     assert all(text and "\n" not in text for text in rows.values())
@@ -294,3 +296,13 @@ async def test_inline_scorers_keep_the_contract() -> None:
     assert [result.value for result in results] == [1.0, None, 0.0, None]
     assert service.counts.scored == 2
     assert service.counts.errors == {"raised": 1, "unloadable": 1}
+
+
+@pytest.mark.parametrize("scorer", ["reasoning_gym", "verifiers:sums"])
+def test_a_scorer_whose_library_is_absent_is_refused_with_what_to_install(
+    scorer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = f"treeroll.scorers.{scorer.partition(':')[0]}"
+    monkeypatch.setattr(f"{module}.find_spec", lambda name: None)
+    with pytest.raises(InvalidInput, match=r"where the service runs: pip install 'treeroll\["):
+        registry.check(scorer)

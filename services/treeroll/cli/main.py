@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from treeroll.cli import audit, bench, delete, drain, inspect, policies, rollout, serve, status
+from treeroll.cli import audit, bench, delete, drain, inspect, policies, rollout, serve, status, tasks
 from treeroll.errors import CallerError, TreerollError
 
 FAILED = 1
@@ -121,6 +121,7 @@ WORK, SERVICE, LOOK, SPEED = "Grow trees", "Run a service", "Look at results", "
 
 app.command("rollout", rich_help_panel=WORK)(rollout.rollout)
 app.add_typer(policies.app, name="policies", rich_help_panel=WORK)
+app.add_typer(tasks.app, name="tasks", rich_help_panel=WORK)
 app.command("serve", rich_help_panel=SERVICE)(serve.serve)
 app.command("status", rich_help_panel=SERVICE)(status.status)
 app.command("drain", rich_help_panel=SERVICE)(drain.drain)

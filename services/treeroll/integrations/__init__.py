@@ -1,1 +1,1 @@
-"""Glue to trainers' libraries. Each module needs one of them, and nothing else imports it."""
+"""Adapters to other projects' trainers and tasks. Each needs one of their libraries, and is imported by who uses it."""

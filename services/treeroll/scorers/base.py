@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,15 @@ class Scorer(Protocol):
 
     def score(self, item: ScoreItem) -> float | None:
         """The reward; None to abstain. Any exception becomes an error of this item alone."""
+        ...
+
+
+@runtime_checkable
+class LoadsLibrary(Protocol):
+    """A scorer whose library takes seconds to import: whoever scores calls `load` first, others need not wait."""
+
+    def load(self) -> None:
+        """Import it; any exception of the import comes through."""
         ...
 
 

@@ -50,7 +50,7 @@ def _answer(connection: "Connection[bytes, bytes]", message: bytes) -> None:
 
 @lru_cache(maxsize=64)  # one per scorer in use by live runs; failures are not kept, so a mended module loads
 def _load(name: str) -> Scorer:
-    return registry.build(name)
+    return registry.load(name)
 
 
 def _die_with_parent() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from treeroll.scorers.base import MissingInput, ScoreItem
+from treeroll.scorers.base import LoadsLibrary, MissingInput, ScoreItem
 
 _NEAR = (
     "solution",
@@ -49,6 +49,11 @@ class TaskCheck:
         self.name = name
         self.version = 1
         self._scorer = scorer
+
+    def load(self) -> None:
+        """Load what the scorer needs."""
+        if isinstance(self._scorer, LoadsLibrary):
+            self._scorer.load()
 
     def score(self, item: ScoreItem) -> float:
         """1.0, or the error."""

@@ -45,4 +45,4 @@ def _score(request: ScoreRequest) -> ScoreResult:
 
 @lru_cache(maxsize=64)
 def _load(text: str) -> Scorer:
-    return registry.build(text)
+    return registry.load(text)

@@ -7,17 +7,27 @@ from functools import partial
 
 from treeroll.errors import InvalidInput
 from treeroll.scorers.arith import ArithScorer
-from treeroll.scorers.base import Scorer
+from treeroll.scorers.base import LoadsLibrary, Scorer
 from treeroll.scorers.call import CallScorer
 from treeroll.scorers.exact import ExactScorer
 from treeroll.scorers.fitness import ChecksTasks, ReadsTasks, TaskCheck
+from treeroll.scorers.guard import describe
 from treeroll.scorers.http import HttpScorer
 from treeroll.scorers.math import MathScorer
+from treeroll.scorers.reasoning_gym import ReasoningGymScorer
 from treeroll.scorers.regex import RegexScorer
 from treeroll.scorers.spec import ScorerSpec
+from treeroll.scorers.verifiers import VerifiersScorer, module_of
 
 CLIENT = "client"  # no scorer of ours: the client reports the rewards
 CHECK = "check"  # `check:SCORER` checks tasks in a worker; nobody may name it for a run
+
+
+FOREIGN: dict[str, Callable[[str], str]] = {
+    "python": lambda argument: argument.partition(":")[0],
+    "verifiers": module_of,
+}
+"""Scorers whose argument names a module to import: which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,17 @@ KINDS: dict[str, ScorerKind] = {
     "arith": ScorerKind(
         "arith", "1 if the last \\boxed{N} is exactly the task's integer answer, else 0", lambda _: ArithScorer()
     ),
+    "reasoning_gym": ScorerKind(
+        "reasoning_gym",
+        "the score of an item of reasoning-gym (`treeroll tasks from reasoning_gym:NAME`) by its own data set",
+        lambda _: ReasoningGymScorer(),
+    ),
+    "verifiers": ScorerKind(
+        "verifiers:TASKSET",
+        "the reward of a task of verifiers (`treeroll tasks from verifiers:TASKSET`) by its own taskset",
+        VerifiersScorer,
+        takes_argument=True,
+    ),
     "python": ScorerKind(
         "python:MODULE:FUNCTION",
         "the number FUNCTION(prompt, completion, answer, extra) returns",
@@ -92,19 +113,34 @@ def build(text: str) -> Scorer:
     return kind.build(spec.argument)
 
 
+def load(text: str) -> Scorer:
+    """`build`, with the library that the scorer needs imported. InvalidInput if that fails, too."""
+    scorer = build(text)
+    if isinstance(scorer, LoadsLibrary):
+        try:
+            scorer.load()
+        except InvalidInput:
+            raise
+        except (Exception, SystemExit) as error:  # foreign code: its import may raise anything
+            raise InvalidInput(f"scorer '{text[:200]}' does not load here: {describe(error)}") from None
+    return scorer
+
+
 def check(text: str, python_modules: Collection[str] | None = None) -> ScorerLabel:
     """Validate a run's scorer by building it; InvalidInput if that fails. Returns the identity of its rewards.
 
-    `python:` imports the module here and now, so give untrusted callers an allow-list: `python_modules` names the
-    modules (with all below them) they may use; None allows any. Blocks while it imports: call it in a thread.
+    `python:` imports its module here and now, and `verifiers:` one where it scores, so give untrusted callers an
+    allow-list: `python_modules` names the modules (with all below them) they may use; None allows any. Blocks while it
+    imports: call it in a thread.
     """
     if text == CLIENT:
         return ScorerLabel(CLIENT, 1)
     spec = ScorerSpec.parse(text)
     if spec.name == CHECK:
         raise InvalidInput(f"unknown scorer '{text[:200]}'; choose one of {_usages()}")
-    if spec.name == "python" and python_modules is not None:
-        _check_allowed(spec.argument.partition(":")[0], python_modules)
+    if spec.name in FOREIGN and python_modules is not None:
+        module = FOREIGN[spec.name](spec.argument)
+        _check_allowed(f"{spec.name}:{module}", module, python_modules)
     scorer = build(text)
     return ScorerLabel(scorer.name, scorer.version)
 
@@ -123,10 +159,10 @@ def summaries() -> dict[str, str]:
     return rows | {CLIENT: "no scorer: the client reports rewards for the leaves it got"}
 
 
-def _check_allowed(module: str, allowed: Collection[str]) -> None:
+def _check_allowed(scorer: str, module: str, allowed: Collection[str]) -> None:
     if not any(module == name or module.startswith(f"{name}.") for name in allowed):
         listed = ", ".join(sorted(allowed)) or "none"
-        raise InvalidInput(f"scorer 'python:{module}': this service does not allow the module; allowed are: {listed}")
+        raise InvalidInput(f"scorer '{scorer}': this service does not allow the module; allowed are: {listed}")
 
 
 def _hint(name: str) -> str:
