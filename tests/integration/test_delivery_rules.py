@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -75,6 +76,17 @@ async def test_places_are_taken_again_when_a_consumer_gives_trees_back() -> None
             await anext(batches)
         await stops_at(run, 4)
         assert len(await trees_of(run, trees=2)) == TASKS
+
+
+@pytest.mark.parametrize("ranks", [{}, {"rank": 0, "world": 1}], ids=["leases", "shares"])
+async def test_trees_that_are_too_old_do_not_keep_a_batch_from_becoming_full(ranks: dict[str, int]) -> None:
+    async with submitted(ahead=2, max_staleness=0) as (service, run):
+        await stops_at(run, 2)
+        weights = service.coordinator.state.pools[""].weights
+        weights.current = replace(weights.current, version=1)  # as if they had been published
+        batches = [batch async for batch in run.batches(trees=2, allow_empty=True, timeout_s=30, **ranks)]
+        assert sum(len(batch.trees) + len(batch.failures) for batch in batches) == TASKS
+        assert (await run.status()).withheld >= 2
 
 
 async def test_tasks_that_no_model_of_several_began_are_delivered() -> None:

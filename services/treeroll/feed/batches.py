@@ -96,6 +96,8 @@ class GlobalBatches:
                 raise drained(run_id, outlook)
             return None
         trees = await self._members(run_id, run_created, found.entries)
+        # Before the step is full: it could not become so if these kept others from growing.
+        self._on_withheld(run_id, [tree.tree_id for tree in trees if tree.withheld])
         full, upto = _upto(trees, request.trees)
         some = any(tree.samples for tree in trees)
         # A run that is stuck has no more trees with samples: what there is comes short, before consumers are told.
@@ -110,7 +112,6 @@ class GlobalBatches:
         if taken.taken_now:
             for tree in chosen:
                 self._freshness.count(run_id, tree.standing, first=True)
-            self._on_withheld(run_id, [tree.tree_id for tree in chosen if tree.withheld])
         return taken
 
     async def _members(self, run_id: str, run_created: float, entries: Sequence[tuple[int, str]]) -> list[Member]:
