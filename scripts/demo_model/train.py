@@ -32,9 +32,9 @@ LEVEL_WEIGHTS = (4, 4, 4, 4, 4, 4, 4, 3, 2, 1)
 HEAD_SIZE = 32  # the smallest that vLLM's attention takes on a CPU
 
 
-def new_model(hidden_size: int, layers: int) -> Qwen2ForCausalLM:
+def new_model(hidden_size: int, layers: int, vocab_size: int = VOCAB_SIZE) -> Qwen2ForCausalLM:
     config = Qwen2Config(
-        vocab_size=VOCAB_SIZE,
+        vocab_size=vocab_size,
         hidden_size=hidden_size,
         intermediate_size=3 * hidden_size,
         num_hidden_layers=layers,

@@ -78,6 +78,20 @@ _SPO = Recipe(
     advantage=Choice("spo"),
 )
 
+_LATE_FORK = Recipe(
+    name="late_fork",
+    summary="8 samples that fork in two where three quarters of a usual answer are written; 16 leaves",
+    paper="ours",
+    about="All of it is ours. Set segment_tokens to three quarters of what an answer usually has, and max_tokens to "
+    "the most that it may have. Eight roots are the cautious shape; `branch.fanouts=[4,4]` saves more tokens, and "
+    "pays where the outcome is decided late. docs/learning-figures.md has the derivation and what was measured.",
+    limits=Limits(leaves=16, segment_tokens=3 * 1024, max_depth=2, max_tokens=8192),
+    segment=Choice("per_depth"),
+    branch=Choice("spo", MappingProxyType({"fanouts": (8, 2)})),
+    prune=ENDS_ONLY,
+    advantage=Choice("ancestors"),
+)
+
 _TREERPO = Recipe(
     name="treerpo",
     summary="eight children at every node, three segments deep; up to 512 leaves",
@@ -266,6 +280,7 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
             _TREEPO,
             _FLAT,
             _SPO,
+            _LATE_FORK,
             _TREERPO,
             _TREE_GRPO,
             _IB_TPO,

@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from treeroll.errors import InvalidInput
 from treeroll.policies import plugins
+from treeroll.policies.advantage.ancestors import AncestorsAdvantage
 from treeroll.policies.advantage.deepsearch import DeepSearchAdvantage
 from treeroll.policies.advantage.grpo import GRPOAdvantage
 from treeroll.policies.advantage.hbpo import HBPOAdvantage
@@ -110,6 +111,7 @@ POLICIES: Final[Mapping[str, tuple[PolicyClass, ...]]] = {
         TreePOAdvantage,
         GRPOAdvantage,
         RLOOAdvantage,
+        AncestorsAdvantage,
         TreeSegAdvantage,
         SegPOAdvantage,
         TreeRLAdvantage,

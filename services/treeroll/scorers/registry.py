@@ -17,6 +17,7 @@ from treeroll.scorers.math import MathScorer
 from treeroll.scorers.reasoning_gym import ReasoningGymScorer
 from treeroll.scorers.regex import RegexScorer
 from treeroll.scorers.spec import ScorerSpec
+from treeroll.scorers.subset import SubsetScorer
 from treeroll.scorers.verifiers import VerifiersScorer, module_of
 
 CLIENT = "client"  # no scorer of ours: the client reports the rewards
@@ -81,6 +82,11 @@ KINDS: dict[str, ScorerKind] = {
         "the reward of a task of verifiers (`treeroll tasks from verifiers:TASKSET`) by its own taskset",
         VerifiersScorer,
         takes_argument=True,
+    ),
+    "subset": ScorerKind(
+        "subset",
+        "1 if the last \\boxed{...} lists numbers of the task whose sum is in its range, else 0",
+        lambda _: SubsetScorer(),
     ),
     "python": ScorerKind(
         "python:MODULE:FUNCTION",

@@ -8,6 +8,7 @@ from treeroll.cli.bench import (
     coordinator,
     engine,
     feed,
+    learning,
     packed,
     placement,
     policies,
@@ -32,6 +33,7 @@ app.command("allocators")(allocators.allocators)
 app.command("claims")(claims.claims)
 app.command("coordinator")(coordinator.coordinator)
 app.command("engine")(engine.engine)
+app.command("learning")(learning.learning)
 app.command("packed")(packed.packed)
 app.command("placement")(placement.placement)
 app.command("policies")(policies.policies)
