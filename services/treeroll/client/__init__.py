@@ -6,6 +6,7 @@ from treeroll.client.batch import AsyncBatch, Batch, Failure
 from treeroll.client.client import Client, connect
 from treeroll.client.clipping import ClipRange
 from treeroll.client.credit import RewardCounts
+from treeroll.client.detached import DetachedBatch
 from treeroll.client.edges import edge_samples
 from treeroll.client.factors import TokenFactor
 from treeroll.client.packed import PackedRow
@@ -28,6 +29,7 @@ __all__ = [
     "Client",
     "ClipRange",
     "Delivery",
+    "DetachedBatch",
     "Failure",
     "LeafSelection",
     "Ledger",

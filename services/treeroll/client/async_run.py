@@ -11,6 +11,7 @@ from treeroll.client.batch import AsyncBatch, meant
 from treeroll.client.channel import Channel
 from treeroll.client.collect import CollectedTrees, collect
 from treeroll.client.credit import NodeReward, RewardCounts, RewardReports
+from treeroll.client.detached import DetachedBatch, acknowledge
 from treeroll.client.progress import State
 from treeroll.client.publication import WeightsStatus, publish_weights
 from treeroll.client.records import TreeRecord
@@ -18,7 +19,7 @@ from treeroll.client.status import RunStatus
 from treeroll.client.stream import Ack, BatchOptions, Start, Stream
 from treeroll.client.tokenizer import TokenizerFacts
 from treeroll.client.wire import UnfitCounts, submit_requests
-from treeroll.errors import InvalidInput
+from treeroll.errors import InvalidInput, LeaseLost
 from treeroll.forks import generation
 from treeroll.pb.v1 import common_pb2, rollout_pb2
 from treeroll.rows.values import Say
@@ -109,6 +110,12 @@ class AsyncRun:
             tasks, epoch, prompt_field=prompt_field, answer_field=answer_field, on_note=on_note
         )
         return await self.collect(tree_ids, timeout_s)
+
+    async def ack(self, batch: DetachedBatch) -> None:
+        """Acknowledge a detached batch; see `Run.ack`."""
+        done = await acknowledge(self._channel, batch)
+        if done.lost:
+            raise LeaseLost(done.lost)
 
     async def get_tree(self, tree_id: str) -> TreeRecord:
         """One tree as it is now. Raises UnknownTree."""

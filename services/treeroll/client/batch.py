@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from treeroll.client.collect import CollectedTrees
+    from treeroll.client.detached import DetachedBatch, DetachedTrees
     from treeroll.client.loop import LoopThread
     from treeroll.client.stream import Held, Meant
 
@@ -52,7 +53,7 @@ class Failure:
 class BatchData:
     """What a batch holds. Records are made on first use, in the caller's thread."""
 
-    def __init__(self, leased: "Held | CollectedTrees") -> None:
+    def __init__(self, leased: "Held | CollectedTrees | DetachedTrees") -> None:
         self._leased = leased
 
     @property
@@ -134,6 +135,15 @@ class BatchData:
     def lost(self) -> list[str]:
         """Trees whose lease had moved on when the batch was acknowledged or given back; they come again."""
         return list(self._leased.lost)
+
+    def detach(self) -> "DetachedBatch":
+        """The batch as data: it can be pickled, and `Run.ack` acknowledges it from any process.
+
+        Who holds its leases renews them still; it is acknowledged for all once it is anywhere.
+        """
+        from treeroll.client.detached import detached
+
+        return detached(self._leased)
 
     def to_numpy(self, pad_id: int = 0, **options: Unpack[Padding]) -> dict[str, Array]:
         """Padded arrays; `treeroll.client.tensors.padded` has names, shapes and dtypes, `Padding` and
@@ -221,6 +231,8 @@ def _is_trainable(sample: Sample) -> bool:
 class Batch(BatchData):
     """A batch for synchronous code."""
 
+    _leased: "Held | CollectedTrees"
+
     def __init__(self, leased: "Held | CollectedTrees", loop: "LoopThread") -> None:
         super().__init__(leased)
         self._loop = loop
@@ -265,6 +277,8 @@ class Batch(BatchData):
 
 class AsyncBatch(BatchData):
     """A batch for asynchronous code."""
+
+    _leased: "Held | CollectedTrees"
 
     async def ack(self) -> None:
         """Acknowledge as `Batch.ack` does."""

@@ -27,6 +27,12 @@ class CollectedTrees:
         self.reports = reports
         self.lost: list[str] = []
 
+    def origin(self) -> None:
+        """Whose it is: nobody's."""
+
+    def hand_over(self) -> None:
+        """No effect."""
+
     def is_from(self, holder: object) -> bool:
         """Whether it is of an iterator's batches: never."""
         return False

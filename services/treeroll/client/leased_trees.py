@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from treeroll import ranges
 from treeroll.client.credit import RewardReports
 from treeroll.client.leases import Leases
+from treeroll.client.progress import Origin
 from treeroll.client.records import samples_in, tree_id_of
 from treeroll.errors import LeaseLost
 from treeroll.pb.v1 import rollout_pb2
@@ -29,6 +30,15 @@ class LeasedTrees:
         self.settled = False
         self.lost: list[str] = []
 
+    def origin(self) -> Origin:
+        """Whose it is."""
+        progress = self._leases.progress
+        return Origin(progress.run_id, progress.group, progress.epoch)
+
+    def hand_over(self) -> None:
+        """Somebody else settles it; leases are renewed until they are found to be settled."""
+        self.settled = True
+
     def is_from(self, holder: object) -> bool:
         """Whether these leases hold it."""
         return self._leases is holder
@@ -49,11 +59,7 @@ class LeasedTrees:
             self.settled = True
             self._leases.progress.add(self.done())
         if self.lost:
-            others = len(self._ids) - len(self.lost)
-            raise LeaseLost(
-                f"the leases of trees {', '.join(self.lost)} moved on or were given back, so these trees come again; "
-                f"the other {others} of the batch are acknowledged"
-            )
+            raise LeaseLost(moved_on(self.lost, len(self._ids)))
 
     async def release(self) -> None:
         """Give all trees back, unless they are settled."""
@@ -65,3 +71,11 @@ class LeasedTrees:
         """Hold nothing any more, without telling the service."""
         self.settled = True
         self.lost = list(self._ids.values())
+
+
+def moved_on(lost: Sequence[str], trees: int) -> str:
+    """What is said of the trees that were lost of so many."""
+    return (
+        f"the leases of trees {', '.join(lost)} moved on or were given back, so these trees come again; "
+        f"the other {trees - len(lost)} of the batch are acknowledged"
+    )

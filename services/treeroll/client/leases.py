@@ -22,14 +22,23 @@ class Leases:
     """What one consumer of a group holds. All methods run on the channel's event loop."""
 
     def __init__(
-        self, channel: Channel, progress: GroupProgress, consumer: str, lease_s: float, *, holds: bool = False
+        self,
+        channel: Channel,
+        progress: GroupProgress,
+        consumer: str,
+        lease_s: float,
+        *,
+        holds: bool = False,
+        shared: bool = False,
     ) -> None:
-        """`holds`: the consumer acknowledges at times of its own, and may be left with the last trees."""
+        """`holds`: the consumer acknowledges at times of its own, and may be left with the last trees. `shared`: others
+        acknowledge its leases, too, so that one that is gone is no news."""
         self._channel = channel
         self.progress = progress
         self._run_id = progress.run_id
         self._group = progress.group
         self._holds = holds
+        self._shared = shared
         self._consumer = consumer
         self._lease_s = lease_s
         self._held: dict[str, str] = {}  # lease id -> tree id
@@ -92,6 +101,18 @@ class Leases:
         if ids:
             await self._release(ids, "")
 
+    async def leave(self, lease_s: float) -> None:
+        """Hold what is held for so many seconds more, and renew it no more: somebody else acknowledges it."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+            self._renewal = None
+        if self._held:
+            request = rollout_pb2.RenewLeasesRequest(
+                run_id=self._run_id, group=self._group, lease_ids=list(self._held), lease_s=lease_s
+            )
+            await self._channel.call("RenewLeases", request, rollout_pb2.LeasesReply)
+        self._held.clear()
+
     async def close(self) -> None:
         """Give back everything, also what may have been leased unheard, and stop renewing."""
         if self._renewal is not None:
@@ -134,6 +155,6 @@ class Leases:
                 continue
             # A lease that is being acknowledged just now may be gone already, rightly.
             moved = [lease for lease in reply.lost if lease in self._held and lease not in self._settling]
-            if moved:
+            if moved and not self._shared:
                 log.warning("the leases of trees %s moved on", ", ".join(self._held[lease] for lease in moved))
-                self._forget(moved)
+            self._forget(moved)

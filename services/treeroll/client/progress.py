@@ -15,6 +15,19 @@ State = dict[str, Any]
 """What a checkpoint keeps of a group: plain numbers, strings and lists, for JSON as well as for pickle."""
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose batch it is."""
+
+    run_id: str
+    group: str
+    epoch: int
+    """How often the group had been moved to a state."""
+    rank: int = 0
+    world: int = 0
+    """Ranks that share it; 0: it is no share."""
+
+
 @dataclass(slots=True)
 class GroupProgress:
     """What a group of a run had acknowledged when this iterator began, and what the iterator has since."""

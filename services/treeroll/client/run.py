@@ -10,6 +10,7 @@ from weakref import WeakSet
 from treeroll.client.async_run import AsyncRun
 from treeroll.client.batch import Batch, meant
 from treeroll.client.credit import NodeReward, RewardCounts
+from treeroll.client.detached import DetachedBatch
 from treeroll.client.loop import LoopThread
 from treeroll.client.progress import State
 from treeroll.client.publication import WeightsStatus
@@ -119,6 +120,10 @@ class Run:
         """
         tree_ids = self.submit(tasks, epoch, prompt_field=prompt_field, answer_field=answer_field, on_note=on_note)
         return self.collect(tree_ids, timeout_s)
+
+    def ack(self, batch: DetachedBatch) -> None:
+        """Acknowledge a batch that was detached in another process, or in this one; errors as for `Batch.ack`."""
+        self._loop.run(self._run.ack(batch))
 
     def get_tree(self, tree_id: str) -> TreeRecord:
         """One tree as it is now. Raises UnknownTree."""
@@ -271,6 +276,10 @@ class Batches:
         have expired.
         """
         self._loop.run(self._stream.load(state))
+
+    def leave(self, lease_s: float) -> None:
+        """End, and give nothing back: others acknowledge the batches that were detached, within so many seconds."""
+        self._loop.run(self._stream.leave(lease_s))
 
     def _end(self) -> None:
         """The loop is over; who acknowledges at times of its own may do so still."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from treeroll.client.channel import Channel
 from treeroll.client.credit import RewardReports
 from treeroll.client.patience import Patience
-from treeroll.client.progress import GroupProgress
+from treeroll.client.progress import GroupProgress, Origin
 from treeroll.errors import Stalled, TreerollError
 from treeroll.pb.v1 import rollout_pb2
 from treeroll.ranges import Range
@@ -36,6 +36,14 @@ class LeasedShare:
         self.deliveries = [delivery for part in parts for delivery in part.deliveries]
         self.settled = False
         self.lost: list[str] = []
+
+    def origin(self) -> Origin:
+        """Whose it is."""
+        return self._shares.origin()
+
+    def hand_over(self) -> None:
+        """Somebody else settles it."""
+        self.settled = True
 
     def is_from(self, holder: object) -> bool:
         """Whether it is one of these shares."""
@@ -114,6 +122,11 @@ class Shares:
         """Go on with this rank's first step that it has not acknowledged: the group was moved."""
         await self.close()
         self._step = 0
+
+    def origin(self) -> Origin:
+        """Whose shares these are."""
+        progress = self.progress
+        return Origin(progress.run_id, progress.group, progress.epoch, self._rank, self._world)
 
     async def ack(self, step: int) -> None:
         """Be done with a share."""

@@ -13,6 +13,7 @@ from treeroll import ranges
 from treeroll.client.channel import Channel
 from treeroll.client.collect import CollectedTrees
 from treeroll.client.credit import RewardReports
+from treeroll.client.detached import DetachedTrees
 from treeroll.client.fetch_size import FetchSize
 from treeroll.client.leased_trees import LeasedTrees
 from treeroll.client.leases import Leases
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 Ack = Literal["on_next", "manual"]
 Start = Literal["first", "latest"]
 Held = LeasedTrees | LeasedShare
-Meant = Held | CollectedTrees | int
+Meant = Held | CollectedTrees | DetachedTrees | int
 
 # How long the service waits for a tree: with nothing held, and while a batch is filling (short, to see that a run
 # ended).
@@ -69,6 +70,8 @@ class BatchOptions:
     rank: int | None = None
     """Which of `world` ranks this is, that share batches of `trees` trees; None: a consumer that shares nothing."""
     world: int | None = None
+    move_id: str | None = None
+    """Set for one of several consumers that load the same state: the group is moved once, and others acknowledge."""
 
     def __post_init__(self) -> None:
         if self.trees < 1:
@@ -101,7 +104,8 @@ class Stream:
         self._progress = GroupProgress(run_id, options.group)
         if options.state is not None:
             self._progress.seek(options.state, "")  # what is wrong with it is said at once
-        self._leases = Leases(channel, self._progress, consumer, options.lease_s, holds=self.holds)
+        shared = options.move_id is not None
+        self._leases = Leases(channel, self._progress, consumer, options.lease_s, holds=self.holds, shared=shared)
         self._shares: Shares | None = None
         if options.rank is not None and options.world is not None:
             self._shares = Shares(
@@ -175,9 +179,9 @@ class Stream:
             progress.add(held.done(), held.number if self._shares else 0)
         return progress.state()
 
-    async def load(self, state: Mapping[str, Any]) -> None:
-        """Move the group to a saved state; batches handed out before are over."""
-        request = self._progress.seek(state, uuid.uuid4().hex, by_ranks=self._shares is not None)
+    async def load(self, state: Mapping[str, Any], move_id: str | None = None) -> None:
+        """Move the group to a saved state, once under a move_id; batches handed out before are over."""
+        request = self._progress.seek(state, move_id or uuid.uuid4().hex, by_ranks=self._shares is not None)
         await self._prefetch.close()
         self._prefetch = Prefetch(self._leases, self._fetch_size)
         if self._shares:
@@ -188,6 +192,14 @@ class Stream:
         for held in self._unsettled():
             held.drop()
         self._handed = []
+
+    async def leave(self, lease_s: float) -> None:
+        """End, and give nothing back: others acknowledge what was handed over, within so many seconds."""
+        self.closed = True
+        await self._prefetch.close()
+        if self._shares:
+            await self._shares.close()
+        await self._leases.leave(lease_s)
 
     async def close(self) -> None:
         """Give back what is not acknowledged, at once."""
@@ -204,7 +216,7 @@ class Stream:
         if self._opened:
             return
         if self._options.state is not None:
-            await self.load(self._options.state)
+            await self.load(self._options.state, self._options.move_id)
             return
         request = rollout_pb2.OpenGroupRequest(
             run_id=self._run_id, group=self._options.group, latest=self._options.start == "latest"

@@ -161,8 +161,10 @@ class MemoryStore:
         if known.move_id != move.move_id:
             self._check_move(run_id, group, move)
             self._feeds.setdefault(run_id, [])
-            known = self._groups.setdefault(run_id, {}).setdefault(group, MemoryGroup())
-            if not (move.by_ranks and known.is_at(move)):
+            groups = self._groups.setdefault(run_id, {})
+            is_there = move.by_ranks and group in groups and known.is_at(move)
+            known = groups.setdefault(group, known)
+            if not is_there:
                 known.move(move)
         return known.position()
 
