@@ -20,9 +20,8 @@ import random
 import re
 from dataclasses import dataclass
 
+from treeroll.demo.arithmetic import Level, Tokens, allowed_in_training, draw, prompt_of, reduce_once, render
 from treeroll.tools.base import Tool
-
-from .arithmetic import Level, Tokens, allowed_in_training, draw, prompt_of, reduce_once, render
 
 SMALL_DIGITS = 2  # no number of a small step has more
 CALL_SHARE = 0.5  # of the other steps in training

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
 
+from treeroll.demo.arithmetic import LEVELS, ONE_STEP, Level, training_example
 from treeroll.tools.base import Tool
 
-from .arithmetic import LEVELS, ONE_STEP, Level, training_example
 from .rows import IGNORED, Row, make_row
 from .tokenizer import EOS_ID, PAD_ID, VOCAB_SIZE, save_tokenizer
 from .tool_calls import Piece, training_example_with_calls

@@ -4,18 +4,12 @@ import json
 import math
 import random
 import re
-import sys
 from collections import Counter
-from pathlib import Path
+from itertools import islice
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from demo_model import arithmetic  # noqa: E402
-
-TASKS_FILE = ROOT / "services" / "treeroll" / "demo" / "tasks.jsonl"
+from treeroll.demo import TASKS_FILE, arithmetic
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +82,14 @@ def test_training_examples_never_show_a_held_out_expression() -> None:
                     shown += 1
                     assert not arithmetic.is_held_out(expression)
     assert shown > 1000
+
+
+def test_tasks_to_train_on_are_right_repeatable_and_never_held_out(tasks: list[dict]) -> None:
+    drawn = list(islice(arithmetic.training_tasks(), 500))
+    assert drawn == list(islice(arithmetic.training_tasks(), 500))
+    assert len({task["id"] for task in drawn}) == 500
+    assert Counter(task["difficulty"] for task in drawn).keys() == set(arithmetic.TRAINING_LEVELS)
+    assert not {task["prompt"] for task in drawn} & {task["prompt"] for task in tasks}
+    for task in drawn:
+        assert task["answer"] == str(value_of(expression_of(task)))
+        assert not arithmetic.is_held_out(expression_of(task))

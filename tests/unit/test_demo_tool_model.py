@@ -11,13 +11,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from demo_model import arithmetic  # noqa: E402
 from demo_model.completion import Completion  # noqa: E402
 from demo_model.rows import IGNORED, make_row  # noqa: E402
 from demo_model.tokenizer import EOS_ID, encode  # noqa: E402
 from demo_model.tool_calls import Piece, solve_with_calls, training_example_with_calls  # noqa: E402
 
-from treeroll.demo import MODEL_DIR, TOOL_MODEL_DIR  # noqa: E402
+from treeroll.demo import MODEL_DIR, TOOL_MODEL_DIR, arithmetic  # noqa: E402
 from treeroll.tokenizer import Tokenizer  # noqa: E402
 from treeroll.tools import registry  # noqa: E402
 

@@ -19,6 +19,7 @@ import hashlib
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 HELD_OUT_ONE_IN = 16
 MIN_TASK_TERMS = 3
@@ -51,6 +52,8 @@ LEVELS: dict[int, Level] = {
     9: Level(terms=5, low=100, high=999, products=1, factors=(TWO_DIGITS, (2, 9))),
     10: Level(terms=4, low=100, high=999, products=2, factors=(TWO_DIGITS, TWO_DIGITS)),
 }
+# What training by rewards draws from; the other levels are long, and out of reach for longest.
+TRAINING_LEVELS = (1, 2, 3, 4, 5, 6, 7)
 # Problems of one step, never a task: short, so the cheapest way to learn the arithmetic itself.
 ONE_STEP: tuple[Level, ...] = (
     Level(terms=2, low=2, high=99),
@@ -101,7 +104,7 @@ def remainders(tokens: Tokens) -> Iterator[Tokens]:
 
 def solve(tokens: Tokens) -> tuple[str, int]:
     """The worked solution (what the model writes after the prompt) and the answer."""
-    lines = []
+    lines: list[str] = []
     while len(tokens) > 1:
         step, tokens = reduce_once(tokens)
         rest = f", so {render(tokens)}" if len(tokens) > 1 else ""
@@ -139,6 +142,23 @@ def training_example(level: Level, rng: random.Random) -> tuple[str, str]:
         tokens = draw(level, rng)
         if allowed_in_training(tokens):
             return prompt_of(render(tokens)), solve(tokens)[0]
+
+
+def training_tasks(levels: Sequence[int] = TRAINING_LEVELS, seed: int = 1) -> Iterator[dict[str, str | int]]:
+    """Without end: problems to learn from by rewards, level after level in turn, none of them held out."""
+    rng = random.Random(seed)
+    for number, difficulty in enumerate(cycle(levels), 1):
+        while True:
+            tokens = draw(LEVELS[difficulty], rng)
+            solution, answer = solve(tokens)
+            if allowed_in_training(tokens) and len(solution) < MAX_COMPLETION_CHARS:
+                break
+        yield {
+            "id": f"train-{number:06d}",
+            "prompt": prompt_of(render(tokens)),
+            "answer": str(answer),
+            "difficulty": difficulty,
+        }
 
 
 def make_tasks(per_level: int, seed: int) -> list[dict[str, str | int]]:
