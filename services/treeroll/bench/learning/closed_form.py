@@ -157,7 +157,7 @@ class ClosedFormResult(Result):
         titles = [
             "roots x children, at",
             "credit",
-            *(f">open in the {part}".replace("the every", "every") for part in OPEN),
+            *(f">open: {part}" for part in OPEN),
         ]
         return Table(
             "closed form: efficiency against flat samples with rloo, jackknife error in brackets",
