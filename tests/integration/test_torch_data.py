@@ -63,7 +63,7 @@ async def test_a_detached_batch_is_the_same_and_is_acknowledged_from_anywhere() 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "workers"), [("fork", 2), ("spawn", 2), ("none", 0)])
+@pytest.mark.parametrize(("method", "workers"), [("fork", 2), ("spawn", 2)])
 async def test_a_loader_gives_every_tree_once_also_after_a_restart(method: str, workers: int, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     async with local_service() as service, await connect_async(service.address) as client:
