@@ -12,6 +12,7 @@ HERE = Path(__file__).parent
 FOLDER = os.environ.get("ADAPTERS")
 LIBRARIES = {
     "tasks": ["reasoning_gym", "verifiers.v1"],
+    "verl": ["verl", "verl.trainer.ppo.core_algos"],
 }
 
 collect_ignore = [folder.name for folder in HERE.iterdir() if folder.is_dir() and folder.name != FOLDER]
