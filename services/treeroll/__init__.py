@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from treeroll.client import AsyncClient, Client, Run, connect, connect_async
     from treeroll.tasks import read_tasks
+    from treeroll.weights.save import save_weights
 
 _HOMES = {
     "connect": "treeroll.client",
@@ -17,8 +18,9 @@ _HOMES = {
     "AsyncClient": "treeroll.client",
     "Run": "treeroll.client",
     "read_tasks": "treeroll.tasks",
+    "save_weights": "treeroll.weights.save",
 }
-__all__ = ["AsyncClient", "Client", "Run", "__version__", "connect", "connect_async", "read_tasks"]
+__all__ = ["AsyncClient", "Client", "Run", "__version__", "connect", "connect_async", "read_tasks", "save_weights"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
     TreerollError
     ├── CallerError            the caller's input or timing; do not retry unchanged
     │   ├── InvalidInput       a value is wrong; names what and where
+    │   │   └── BadWeights     a directory of weights cannot be used; what was in use still is
     │   ├── UnknownRun, UnknownTree, UnknownNode, UnknownPool
     │   ├── Conflict           same key, other content
     │   │   ├── RunConflict, TaskConflict, RewardConflict, WeightsConflict, ShareConflict
@@ -38,6 +39,10 @@ class CallerError(TreerollError):
 
 class InvalidInput(CallerError):
     """A value is wrong; the message names what and where."""
+
+
+class BadWeights(InvalidInput):
+    """A directory of weights cannot be used; the message names directory, file and tensor. What was in use still is."""
 
 
 class UnknownRun(CallerError):
