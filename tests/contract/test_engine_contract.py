@@ -65,6 +65,7 @@ def join(deltas: list[Delta]) -> Delta:
     return Delta(
         [token for delta in deltas for token in delta.token_ids],
         [logprob for delta in deltas for logprob in delta.logprobs],
+        [span for delta in deltas for span in delta.spans],
         entropies,
         deltas[0].cached_tokens,
         deltas[-1].finish,
@@ -79,7 +80,7 @@ async def test_it_says_what_it_is(engine: Engine) -> None:
     assert (info.block_size, info.max_model_len, info.slots) == (BLOCK, 1024, 16)
     assert info.kv_tokens >= 2 * info.max_model_len
     assert info.logprobs_mode == "processed"
-    assert engine.weight_version == 0
+    assert (engine.weight_version, engine.weight_digest) == (0, "")
     assert not engine.errored
 
 
@@ -93,6 +94,8 @@ async def test_a_request_ends_exactly_at_its_limit(engine: Engine) -> None:
         assert len(got.logprobs) == len(got.token_ids)
         assert all(logprob <= 0 for logprob in got.logprobs)
         assert got.entropies is None
+        assert {(span.version, span.kv_mixed) for span in got.spans} == {(0, False)}
+        assert sum(span.tokens for span in got.spans) == len(got.token_ids)
 
 
 async def test_a_stop_token_ends_a_request_and_is_its_last_token(engine: Engine) -> None:

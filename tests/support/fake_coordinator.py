@@ -55,6 +55,7 @@ class FakeCoordinator(replica_pb2_grpc.ReplicaPlaneServicer):
         self.hellos: list[wire.Hello] = []
         self.beats: list[tuple[str, wire.Heartbeat]] = []
         self.reports: list[tuple[str, wire.Report]] = []
+        self.weights: list[wire.WeightsReport] = []
         self.grants: dict[int, Told] = {}
         self.seen: dict[tuple[str, int], int] = {}
         self.acked: dict[tuple[str, int], int] = {}
@@ -140,6 +141,12 @@ class FakeCoordinator(replica_pb2_grpc.ReplicaPlaneServicer):
                 await self.grants[grant].ended.wait()
         return [self.grants[grant] for grant in grants]
 
+    async def weights_reports(self, number: int, timeout_s: float = 30.0) -> list[wire.WeightsReport]:
+        """The first so many answers to orders about weights, once they are here."""
+        async with asyncio.timeout(timeout_s), self.changed:
+            await self.changed.wait_for(lambda: len(self.weights) >= number)
+        return self.weights[:number]
+
     async def hello(self, replica_id: str, incarnation: int = 1, timeout_s: float = 30.0) -> wire.Hello:
         """Wait until this incarnation has introduced itself."""
 
@@ -191,6 +198,8 @@ class FakeCoordinator(replica_pb2_grpc.ReplicaPlaneServicer):
         async for message in messages:
             if message.HasField("heartbeat"):
                 self.beats.append((replica[0], message.heartbeat))
+            elif message.HasField("weights"):
+                self.weights.append(message.weights)
             elif message.HasField("report"):
                 self._take(replica, message.report)
                 if self.acknowledge:

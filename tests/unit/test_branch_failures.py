@@ -11,7 +11,7 @@ from tests.support.fake_coordinator import FakeCoordinator, Told
 
 from treeroll.demo import MODEL_DIR
 from treeroll.generator.detokenizer import Detokenizer
-from treeroll.generator.engine import Delta, EngineRequest
+from treeroll.generator.engine import Delta, EngineRequest, VersionSpan
 from treeroll.generator.replica import Replica
 from treeroll.generator.simulated_engine import SimulatedEngine
 from treeroll.pb.v1 import replica_pb2 as wire
@@ -52,7 +52,8 @@ class Engine(SimulatedEngine):
 
 
 def says(tokens: int, logprob: float = -0.5, **changes: Any) -> Delta:
-    return Delta(**{"token_ids": [WORD] * tokens, "logprobs": [logprob] * tokens, **changes})
+    ids = changes.pop("token_ids", [WORD] * tokens)
+    return Delta(**{"token_ids": ids, "logprobs": [logprob] * tokens, "spans": [VersionSpan(0, tokens)], **changes})
 
 
 async def served(
@@ -83,12 +84,25 @@ IMPOSSIBLE = {
     "inf": says(3, math.inf),
     "minus inf": says(3, -math.inf),
     "positive": says(3, 0.5),
-    "nan behind good ones": Delta([WORD] * 3, [-0.5, -0.5, math.nan]),
-    "too few": Delta([WORD] * 3, [-0.5] * 2),
-    "too many": Delta([WORD] * 3, [-0.5] * 4),
-    "none": Delta([WORD] * 3, []),
+    "nan behind good ones": says(3, logprobs=[-0.5, -0.5, math.nan]),
+    "too few": says(3, logprobs=[-0.5] * 2),
+    "too many": says(3, logprobs=[-0.5] * 4),
+    "none": says(3, logprobs=[]),
     "nan in the last delta": says(3, math.nan, finish="eos"),
 }
+UNLABELLED = {
+    "none": [],
+    "too few": [VersionSpan(1, 1), VersionSpan(2, 1)],
+    "too many": [VersionSpan(1, 4)],
+}
+
+
+@pytest.mark.parametrize("spans", UNLABELLED.values(), ids=UNLABELLED)
+async def test_tokens_without_a_weight_version_end_the_branch(spans: list[VersionSpan]) -> None:
+    unlucky, others, _ = await served(Engine(says(3, spans=spans), says(20)))
+    assert unlucky.end.reason == wire.END_REASON_ERROR
+    assert "a weight version for" in unlucky.end.error
+    assert all(other.end.reason == wire.END_REASON_LENGTH for other in others)
 
 
 @pytest.mark.parametrize("delta", IMPOSSIBLE.values(), ids=IMPOSSIBLE)

@@ -8,7 +8,7 @@ import pytest
 
 from treeroll.demo import MODEL_DIR
 from treeroll.generator.detokenizer import Detokenizer
-from treeroll.generator.engine import Delta, EngineRequest, Finish
+from treeroll.generator.engine import Delta, EngineRequest, Finish, VersionSpan
 from treeroll.generator.outbox import Outbox
 from treeroll.generator.request import BranchRequest, Tally
 from treeroll.generator.sequence import GrantSequence
@@ -24,8 +24,6 @@ LATE = 5
 
 class ScriptedEngine:
     """Says what it is told to, delta by delta."""
-
-    weight_version = 0
 
     def __init__(self, deltas: list[Delta]) -> None:
         self.deltas = deltas
@@ -46,7 +44,7 @@ class ScriptedEngine:
 
 def says(text: str, finish: Finish | None = None) -> Delta:
     ids = DETOKENIZER.tokenizer.encode(text).ids + ([EOS] if finish == "eos" else [])
-    return Delta(ids, [-0.5] * len(ids), finish=finish)
+    return Delta(ids, [-0.5] * len(ids), [VersionSpan(0, len(ids))], finish=finish)
 
 
 async def serve(

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from treeroll.generator.delimiter import DelimiterScan
 from treeroll.generator.detokenizer import TextStream
-from treeroll.generator.engine import Delta
+from treeroll.generator.engine import Delta, VersionSpan
 from treeroll.generator.segmenter import DelimitedSegmenter, SegmentTokens
 
 # The text of each token. Token 8 says nothing, as special tokens do.
@@ -23,7 +23,7 @@ def segmenter(texts=("\n\n",), token_ids=(), levels=99, longest=1000, limit=99) 
 
 
 def feed(made: DelimitedSegmenter, *tokens: int) -> list[SegmentTokens]:
-    return made.feed(Delta(tokens, [0.0] * len(tokens)))
+    return made.feed(Delta(tokens, [0.0] * len(tokens), [VersionSpan(0, len(tokens))]))
 
 
 def ids(segments: list[SegmentTokens]) -> list[list[int]]:

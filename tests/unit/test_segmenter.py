@@ -1,6 +1,6 @@
 """Cutting a token stream at boundaries, whatever its deltas; and the text of the pieces."""
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 import pytest
@@ -11,14 +11,15 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import InvalidInput
 from treeroll.generator.detokenizer import Detokenizer, TextStream
-from treeroll.generator.engine import Delta
+from treeroll.generator.engine import Delta, VersionSpan
 from treeroll.generator.segmenter import Segmenter, SegmentTokens
 
 
-def delta(start: int, tokens: int, entropies: bool = False) -> Delta:
+def delta(start: int, tokens: int, entropies: bool = False, spans: list[VersionSpan] | None = None) -> Delta:
     """Tokens numbered by their position."""
     ids = list(range(start, start + tokens))
-    return Delta(ids, [-float(i) for i in ids], [i / 2 for i in ids] if entropies else None)
+    spans = spans if spans is not None else [VersionSpan(0, tokens)] if tokens else []
+    return Delta(ids, [-float(i) for i in ids], spans, [i / 2 for i in ids] if entropies else None)
 
 
 def positions(segments: list[SegmentTokens]) -> list[list[int]]:
@@ -41,7 +42,7 @@ def test_any_deltas_give_the_same_segments(steps: list[int], sizes: list[int], p
         assert segment.at_boundary
         assert np.frombuffer(segment.logprobs, "<f4").tolist() == [-float(i) for i in segment.token_ids]
         assert np.frombuffer(segment.entropies, "<f4").tolist() == [i / 2 for i in segment.token_ids]
-        assert segment.weight_spans == [(0, segment.tokens)]
+        assert segment.spans == [VersionSpan(0, segment.tokens)]
     assert segmenter.complete
     assert not segmenter.exhausted
     assert segmenter.remainder() is None
@@ -73,10 +74,26 @@ def test_the_last_boundary_needs_no_credit() -> None:
     assert not segmenter.exhausted
 
 
-def test_weight_versions_follow_the_tokens_they_made() -> None:
-    segmenter = Segmenter(0, [5, 10], limit=9)
-    segments = segmenter.feed(delta(0, 3), weight_version=1) + segmenter.feed(delta(3, 7), weight_version=2)
-    assert [segment.weight_spans for segment in segments] == [[(1, 3), (2, 2)], [(2, 5)]]
+@given(
+    st.lists(st.tuples(st.integers(1, 3), st.integers(1, 9), st.booleans()), min_size=1, max_size=12),
+    st.lists(st.integers(1, 9), min_size=1, max_size=40),
+    st.lists(st.integers(1, 30), min_size=1, max_size=9),
+)
+def test_weight_versions_follow_the_tokens_they_made(
+    spans: list[tuple[int, int, bool]], deltas: list[int], steps: list[int]
+) -> None:
+    """Whatever the deltas and the boundaries, each token keeps its own label."""
+    labels = [(version, mixed) for version, tokens, mixed in spans for _ in range(tokens)]
+    segmenter, segments, at = Segmenter(0, list(accumulate([*steps, len(labels)])), limit=99), [], 0
+    for size in [*deltas, len(labels)]:
+        told = [VersionSpan(version, 1, mixed) for version, mixed in labels[at : at + size]]
+        segments += segmenter.feed(delta(at, len(told), spans=told))
+        at += len(told)
+    rest = segmenter.remainder()
+    kept = [span for segment in [*segments, *([rest] if rest else [])] for span in segment.spans]
+    assert [(span.version, span.kv_mixed) for span in kept for _ in range(span.tokens)] == labels
+    assert all(sum(span.tokens for span in segment.spans) == segment.tokens for segment in segments)
+    assert all(a[::2] != b[::2] for segment in segments for a, b in pairwise(segment.spans)), "spans are joined"
 
 
 def test_text_of_segments_joins_to_the_whole_text() -> None:

@@ -92,6 +92,7 @@ def _edge(sample: Sample, span: _Span, through: list[Sample], nodes: Mapping[str
         max_weight_version=newest_version,
         staleness=_moved(sample.staleness, sample.min_weight_version - oldest),
         staleness_newest=_moved(sample.staleness_newest, sample.max_weight_version - newest_version),
+        kv_mixed=any(node.kv_mixed for node in own),
         stop_reason=own[-1].stop_reason,
         is_truncated=own[-1].stop_reason in TRUNCATED,
     )

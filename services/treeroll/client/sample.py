@@ -57,6 +57,7 @@ _MADE: Mapping[str, Callable[[Path], Any]] = {
     "loss_weights": lambda path: np.ones(sum(path.lengths), np.float32),
     "min_weight_version": lambda path: min(path.versions()),
     "max_weight_version": lambda path: max(path.versions()),
+    "kv_mixed": lambda path: any(node.kv_mixed for node in path.nodes()),
     "staleness": lambda path: _behind(path, min),
     "staleness_newest": lambda path: _behind(path, max),
     "is_truncated": lambda path: path.leaf().stop_reason in TRUNCATED,

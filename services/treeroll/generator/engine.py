@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from treeroll.errors import BadOutput, InvalidInput
 from treeroll.sampling import Sampling
@@ -43,7 +43,7 @@ class EngineRequest:
     """`stop_token_ids` are all ids that end it: engines run without a tokenizer. They do not look for `stop`."""
     seed: int
     cache_salt: str = ""
-    """Requests of different salts never share KV."""
+    """Requests of different salts never share KV, nor do those that began with different weights."""
     priority: int = 0
     """Lower runs first when slots are scarce."""
     tree_id: str = ""
@@ -59,6 +59,26 @@ def check_fits(request: EngineRequest, longest: int) -> None:
         )
 
 
+class VersionSpan(NamedTuple):
+    """Consecutive tokens of one request that the same weights made."""
+
+    version: int
+    tokens: int
+    kv_mixed: bool = False
+    """They were decoded on KV that older weights had computed, at least in part."""
+
+
+def first_tokens(spans: Iterable[VersionSpan], tokens: int) -> list[VersionSpan]:
+    """The spans of the first so many tokens."""
+    kept: list[VersionSpan] = []
+    for span in spans:
+        if tokens <= 0:
+            break
+        kept.append(span._replace(tokens=min(span.tokens, tokens)))
+        tokens -= span.tokens
+    return kept
+
+
 @dataclass(slots=True)
 class Delta:
     """New tokens of one request since its previous delta; the last one of a request has `finish`.
@@ -69,6 +89,8 @@ class Delta:
     token_ids: Sequence[int]
     logprobs: Sequence[float]
     """Log probabilities, as many as token_ids."""
+    spans: Sequence[VersionSpan]
+    """Which weights made the tokens, in order, covering token_ids."""
     entropies: Sequence[float] | None = None
     """Entropies in nats, as many as token_ids; None unless top_logprobs is above 0."""
     cached_tokens: int | None = None
@@ -90,6 +112,9 @@ def check_numbers(delta: Delta, prefix_tokens: int, entropies: bool) -> None:
         )
     if any(token < 0 for token in delta.token_ids):
         raise BadOutput(f"the engine gave the token {min(delta.token_ids)}, which cannot be")
+    labelled = sum(span.tokens for span in delta.spans)
+    if labelled != len(delta.token_ids):
+        raise BadOutput(f"the engine gave {len(delta.token_ids)} tokens and a weight version for {labelled} of them")
     columns = [("logprob", delta.logprobs, -inf, ROUNDING)]
     if entropies:
         columns.append(("entropy", delta.entropies or (), -ROUNDING, inf))
@@ -128,7 +153,28 @@ class Engine(Protocol):
 
     @property
     def weight_version(self) -> int:
-        """Version of the weights in use; 0 is the model as loaded."""
+        """Version of the weights in use; 0 is the model as it was started with."""
+
+    @property
+    def weight_digest(self) -> str:
+        """Digest of the weights in use; empty for version 0."""
+
+    async def stage_weights(self, version: int, path: str, digest: str = "") -> str:
+        """Check a directory of weights, and have it at hand, while decoding goes on. Returns its digest.
+
+        Versions grow. The last call wins: what another one has staged, or was about to, is given up.
+        Raises InvalidInput, mostly as BadWeights, and then nothing has changed.
+        """
+
+    async def flip_weights(self, version: int, recompute: bool = False) -> None:
+        """Take staged weights into use; nothing happens if they are. No request begins meanwhile.
+
+        Requests keep their place, and every token says by whose weights it was made. With `recompute` their KV is
+        computed again; without it they go on with what they have, and their further tokens are `kv_mixed`. Requests
+        that begin later read no KV of older weights in either case.
+        Raises InvalidInput if this version is not staged, or has changed since, and then nothing has changed.
+        EngineError if it could not be loaded: the engine may have parts of it, and is dead.
+        """
 
     def generate(self, request: EngineRequest) -> AsyncGenerator[Delta, None]:
         """Run a request; ends after the delta that has `finish`. Closing the generator early aborts the request.

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 from treeroll.errors import EngineError, TreerollError
 from treeroll.generator.detokenizer import Detokenizer
@@ -10,6 +12,7 @@ from treeroll.generator.outbox import Outbox
 from treeroll.generator.request import BranchRequest, Tally, failed, why_failed
 from treeroll.generator.sequence import Sequences
 from treeroll.generator.session import Session
+from treeroll.generator.weight_orders import WeightOrders
 from treeroll.pb.v1 import common_pb2
 from treeroll.pb.v1 import replica_pb2 as wire
 
@@ -41,6 +44,7 @@ class Replica:
         self._engine = engine
         self._detokenizer = detokenizer
         self._outbox = Outbox()
+        self._weights = WeightOrders(engine, self._spawn, self._outbox.wake)
         self._branches: dict[int, BranchRequest] = {}
         self._sequences = Sequences(detokenizer)
         self._group: asyncio.TaskGroup | None = None
@@ -108,6 +112,7 @@ class Replica:
                 logprobs_mode=info.logprobs_mode,
             ),
             weight_version=self._engine.weight_version,
+            weight_digest=self._engine.weight_digest,
             last_seq=self._outbox.last_seq,
             live_grants=sorted(self._branches.keys() | self._outbox.grants),
             kept_trees=sorted(self._sequences.trees),
@@ -126,16 +131,24 @@ class Replica:
         return True
 
     async def apply(self, commands: wire.Commands) -> None:
-        """Acknowledgement, stops, starts, forgets, then flags."""
+        """Acknowledgement, stops, starts, forgets, weights, then flags."""
         self._acknowledge(commands.acked_seq)
         await self._stop([stop.grant for stop in commands.stops])
         for start in commands.starts:
             self._start(start)
         self._sequences.forget(commands.forget_trees)
+        if commands.HasField("stage_weights"):
+            self._weights.stage(commands.stage_weights)
+        if commands.HasField("flip_weights"):
+            self._weights.flip(commands.flip_weights)
         if commands.HasField("paused"):
             await (self.pause() if commands.paused else self.resume())
         if commands.drain:
             self.drain()
+
+    def next_weights_report(self) -> wire.WeightsReport | None:
+        """An answer to an order about weights, if there is one to send."""
+        return self._weights.next_answer()
 
     def next_report(self) -> wire.Report | None:
         """The next report to send on the present call."""
@@ -175,8 +188,6 @@ class Replica:
     def _start(self, start: wire.StartBranch) -> None:
         if start.grant in self._branches:
             return  # told twice
-        if self._group is None:
-            raise EngineError(f"replica {self.replica_id} does not run")
         try:
             sequence = self._sequences.open(start)
             branch = BranchRequest(
@@ -186,7 +197,14 @@ class Replica:
             self._outbox.put(failed(start.grant, why_failed(error, f"g{start.grant}")))
             return
         self._branches[start.grant] = branch
-        self._group.create_task(self._run_branch(branch), name=branch.request_id)
+        self._spawn(self._run_branch(branch), branch.request_id)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+        """A task that ends with the replica, and whose failure ends the replica."""
+        if self._group is None:
+            work.close()
+            raise EngineError(f"replica {self.replica_id} does not run")
+        return self._group.create_task(work, name=name)
 
     async def _run_branch(self, branch: BranchRequest) -> None:
         try:

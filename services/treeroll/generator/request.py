@@ -10,7 +10,7 @@ from treeroll import clock
 from treeroll.errors import BadOutput, EngineError, InvalidInput
 from treeroll.generator.delimiter import DelimiterScan
 from treeroll.generator.detokenizer import Detokenizer
-from treeroll.generator.engine import Delta, Engine, EngineRequest, check_numbers
+from treeroll.generator.engine import Delta, Engine, EngineRequest, check_numbers, first_tokens
 from treeroll.generator.outbox import Outbox
 from treeroll.generator.segmenter import DelimitedSegmenter, Segmenter, SegmentTokens
 from treeroll.generator.sequence import GrantSequence
@@ -168,7 +168,7 @@ class BranchRequest:
             return
         segmenter, goes_on = self._segmenter, delta.finish is None
         delta = self._until_stop(delta)
-        ready = segmenter.feed(delta, self._engine.weight_version)
+        ready = segmenter.feed(delta)
         end = self._natural_end(delta)
         if end in ENDS_OF_PATHS and (rest := segmenter.remainder()) is not None:
             ready.append(rest)
@@ -191,8 +191,14 @@ class BranchRequest:
         count = self._stop_scan.find(delta.token_ids) if self._stop_scan is not None else None
         if count is None:
             return delta
-        entropies = delta.entropies[:count] if delta.entropies is not None else None
-        return Delta(delta.token_ids[:count], delta.logprobs[:count], entropies, delta.cached_tokens, "stop")
+        return Delta(
+            token_ids=delta.token_ids[:count],
+            logprobs=delta.logprobs[:count],
+            spans=first_tokens(delta.spans, count),
+            entropies=delta.entropies[:count] if delta.entropies is not None else None,
+            cached_tokens=delta.cached_tokens,
+            finish="stop",
+        )
 
     def _natural_end(self, delta: Delta) -> wire.EndReason | None:
         """Why the last delta ends the branch."""
@@ -265,6 +271,7 @@ def _node(made: SegmentTokens, started_at: float, parent_chars: int | None) -> b
         started_at=started_at,
         finished_at=clock.wall(),
         parent_chars=parent_chars,
+        weight_versions=[pb.WeightSpan(version=span.version, tokens=span.tokens) for span in made.spans],
+        kv_mixed=any(span.kv_mixed for span in made.spans),
     )
-    node.weight_versions.extend(pb.WeightSpan(version=version, tokens=tokens) for version, tokens in made.weight_spans)
     return node.SerializeToString()

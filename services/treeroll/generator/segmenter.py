@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from treeroll.generator.delimiter import DelimiterScan
-from treeroll.generator.engine import Delta
+from treeroll.generator.engine import Delta, VersionSpan, first_tokens
 
 
 @dataclass(slots=True)
@@ -19,8 +19,8 @@ class SegmentTokens:
     """Log probabilities, float32, one per token."""
     entropies: "array[float]"
     """Entropies, float32, one per token; empty unless asked for."""
-    weight_spans: list[tuple[int, int]]
-    """(weight version, tokens) in order, covering the segment."""
+    spans: list[VersionSpan]
+    """Which weights made its tokens, in order, covering the segment."""
     at_boundary: bool
     """False for a remainder that ended between boundaries."""
     text: str | None = None
@@ -41,7 +41,7 @@ class Segmenter:
         self._ids = array("i")
         self._logprobs = array("f")
         self._entropies = array("f")
-        self._spans: list[tuple[int, int]] = []
+        self._spans: list[VersionSpan] = []
         self.limit = limit
         self.segments = 0
         """Segments made so far."""
@@ -61,15 +61,14 @@ class Segmenter:
         """True when the last boundary was reached."""
         return self.segments >= len(self._boundaries)
 
-    def feed(self, delta: Delta, weight_version: int = 0) -> list[SegmentTokens]:
+    def feed(self, delta: Delta) -> list[SegmentTokens]:
         """Take new tokens; return the segments that they finish, mostly none or one."""
-        new = len(delta.token_ids)
-        if new:
+        if delta.token_ids:
             self._ids.extend(delta.token_ids)
             self._logprobs.extend(delta.logprobs)
             if self._entropies_wanted and delta.entropies is not None:
                 self._entropies.extend(delta.entropies)
-            self._extend_spans(weight_version, new)
+            self._extend_spans(delta.spans)
         segments = []
         while not self.complete and self.segments < self.limit:
             wanted = self._next_end()
@@ -95,7 +94,7 @@ class Segmenter:
             token_ids=self._ids[:tokens],
             logprobs=self._logprobs[:tokens],
             entropies=self._entropies[:tokens],
-            weight_spans=self._take_spans(tokens),
+            spans=self._take_spans(tokens),
             at_boundary=at_boundary,
         )
         del self._ids[:tokens], self._logprobs[:tokens], self._entropies[:tokens]
@@ -103,23 +102,20 @@ class Segmenter:
         self.segments += 1
         return segment
 
-    def _extend_spans(self, version: int, tokens: int) -> None:
-        if self._spans and self._spans[-1][0] == version:
-            self._spans[-1] = (version, self._spans[-1][1] + tokens)
-        else:
-            self._spans.append((version, tokens))
-
-    def _take_spans(self, tokens: int) -> list[tuple[int, int]]:
-        taken: list[tuple[int, int]] = []
-        while tokens:
-            version, count = self._spans[0]
-            part = min(count, tokens)
-            taken.append((version, part))
-            tokens -= part
-            if part == count:
-                del self._spans[0]
+    def _extend_spans(self, spans: Sequence[VersionSpan]) -> None:
+        for span in spans:
+            last = self._spans[-1] if self._spans else None
+            if last is not None and (last.version, last.kv_mixed) == (span.version, span.kv_mixed):
+                self._spans[-1] = last._replace(tokens=last.tokens + span.tokens)
             else:
-                self._spans[0] = (version, count - part)
+                self._spans.append(span)
+
+    def _take_spans(self, tokens: int) -> list[VersionSpan]:
+        taken = first_tokens(self._spans, tokens)
+        *whole, last = taken
+        del self._spans[: len(whole)]
+        left = self._spans[0].tokens - last.tokens
+        self._spans[:1] = [last._replace(tokens=left)] if left else []
         return taken
 
 

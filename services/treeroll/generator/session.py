@@ -53,6 +53,9 @@ class Peer(Protocol):
     def next_report(self) -> wire.Report | None:
         """What to send now, if anything."""
 
+    def next_weights_report(self) -> wire.WeightsReport | None:
+        """What to say of weights now, if anything."""
+
     def heartbeat(self) -> wire.Heartbeat:
         """Load right now."""
 
@@ -153,6 +156,9 @@ class Session:
             if time.monotonic() >= next_heartbeat:
                 next_heartbeat = time.monotonic() + self._heartbeat_s
                 await call.write(wire.ReplicaMessage(heartbeat=self._peer.heartbeat()))
+            if (weights := self._peer.next_weights_report()) is not None:
+                await call.write(wire.ReplicaMessage(weights=weights))
+                continue
             report = self._peer.next_report()
             if report is not None:
                 await call.write(wire.ReplicaMessage(report=report))

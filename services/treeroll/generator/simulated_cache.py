@@ -83,6 +83,10 @@ class BlockCache:
         self._partial -= holding.partial
         holding.keys, holding.partial = [], False
 
+    def clear(self) -> None:
+        """Forget what no request holds."""
+        self._idle.clear()
+
     def _hold(self, key: int) -> None:
         self._idle.pop(key, None)
         self._users[key] = self._users.get(key, 0) + 1

@@ -4,9 +4,10 @@ For tests, capacity planning and demos of many replicas. Never chosen unless it 
 """
 
 import asyncio
-from array import array
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from treeroll import __version__
@@ -16,7 +17,9 @@ from treeroll.generator.engine import Delta, EngineInfo, EngineRequest, EngineSt
 from treeroll.generator.simulated_cache import BlockCache
 from treeroll.generator.simulated_request import SimulatedRequest
 from treeroll.generator.simulated_text import Writer, chain_of
-from treeroll.tree.rng import uniform
+from treeroll.generator.weight_versions import WeightVersions
+from treeroll.tree.rng import hash64, uniform
+from treeroll.weights.layout import Layout, layout_of
 
 LETTERS = "0123456789+-*=:,. \n\\{}CNSTabcdefghiknoprstuwxy"
 
@@ -61,6 +64,7 @@ class SimulatedEngine:
         self._going.set()
         self._loop: asyncio.Task[None] | None = None
         self._dead: str | None = None
+        self._weights = WeightVersions(self._layout)
 
     async def start(self) -> None:
         """Nothing to load."""
@@ -73,12 +77,37 @@ class SimulatedEngine:
 
     @property
     def weight_version(self) -> int:
-        """There are no weights: always 0."""
-        return 0
+        """See Engine."""
+        return self._weights.version
+
+    @property
+    def weight_digest(self) -> str:
+        """See Engine."""
+        return self._weights.digest
+
+    async def stage_weights(self, version: int, path: str, digest: str = "") -> str:
+        """See Engine. Names and shapes may be any if the model's directory has no weights."""
+        return await self._weights.stage(version, path, digest)
+
+    async def flip_weights(self, version: int, recompute: bool = False) -> None:
+        """See Engine. Only the weights' digest counts: by it texts differ, and the logprobs of equal texts."""
+        async with self._weights.updating:
+            if self._dead is not None:
+                raise EngineError(self._dead)
+            if version == self._weights.version:
+                return
+            self._weights.take(version, await self._weights.staged(version), recompute)
+            if recompute:
+                for live in list(self._running):
+                    self._preempt(live)
+                self._cache.clear()
+            for live in self._live.values():
+                self._write(live)
 
     async def generate(self, request: EngineRequest) -> AsyncGenerator[Delta, None]:
         """See Engine."""
-        live = self._admit(request)
+        async with self._weights.updating:
+            live = self._admit(request)
         try:
             while True:
                 while live.outputs:
@@ -141,20 +170,30 @@ class SimulatedEngine:
         check_fits(request, min(self._info.max_model_len, self._cache.blocks * self._info.block_size))
         if request.request_id in self._live:
             raise InvalidInput(f"request {request.request_id} is live already")
-        live = SimulatedRequest(request, iter(self._writer(request)), self._ids_of, next(self._order))
+        weights = self._weights
+        salt = weights.salt(request.cache_salt)
+        live = SimulatedRequest(request, self._ids_of, next(self._order), salt, weights.version)
+        self._write(live)
         self._live[request.request_id] = live
         self._waiting.append(live)
         self._waiting.sort(key=lambda waiting: waiting.rank)
         self._work.set()
         return live
 
-    def _writer(self, request: EngineRequest) -> Writer:
-        ids = array("i", request.prefix_ids)
-        prompt, written = ids[: request.prompt_tokens], ids[request.prompt_tokens :]
+    def _write(self, live: SimulatedRequest) -> None:
+        """Let a request go on as the weights in use would have it."""
+        request, digest = live.request, self._weights.digest
+        prompt, written = live.ids[: request.prompt_tokens], live.ids[request.prompt_tokens :]
         chain = chain_of(self._tokenizer.decode(prompt.tolist()), prompt.tobytes())
         text = "".join(self._letters_of.get(token, "?") for token in written)
+        seed = hash64(request.seed, digest) if digest else request.seed
         greedy = request.sampling.temperature == 0
-        return Writer(chain, text, 0 if greedy else request.seed, greedy, request.sampling.ignore_eos)
+        writer = Writer(chain, text, 0 if greedy else seed, greedy, request.sampling.ignore_eos)
+        live.follow(iter(writer), 1.0 + uniform(hash64(digest), "sureness") if digest else 1.0)
+
+    def _layout(self) -> Layout | None:
+        directory = Path(self._info.model)
+        return layout_of(directory) if any(directory.glob("*.safetensors")) else None
 
     async def _decode_forever(self) -> None:
         while True:
@@ -170,7 +209,7 @@ class SimulatedEngine:
             self._retire()
             for live in list(self._running):
                 if live.holding is not None:  # not preempted by one before it
-                    live.decode(self._stream_interval)
+                    live.decode(self._stream_interval, partial(self._weights.span, began=live.began))
                     self._make_room(live)
 
     def _retire(self) -> None:
@@ -185,7 +224,7 @@ class SimulatedEngine:
         uncached = 0
         while self._waiting and len(self._running) < self._info.slots:
             live = self._waiting[0]
-            admitted = self._cache.admit(live.request.cache_salt, live.ids)
+            admitted = self._cache.admit(live.salt, live.ids)
             if admitted is None:
                 break
             live.holding, cached = admitted
@@ -197,16 +236,18 @@ class SimulatedEngine:
 
     def _make_room(self, live: SimulatedRequest) -> None:
         """Blocks for the new tokens, at the cost of whoever ranks last if there are none."""
-        while live.holding is not None and not self._cache.grow(live.holding, live.request.cache_salt, live.ids):
-            victim = max(self._running, key=lambda running: running.rank)
-            if victim.holding is not None:
-                self._cache.release(victim.holding)
-            victim.holding = None
-            self._running.remove(victim)
-            self._preempted += 1
-            if not victim.finished:
-                self._waiting.append(victim)
-                self._waiting.sort(key=lambda waiting: waiting.rank)
+        while live.holding is not None and not self._cache.grow(live.holding, live.salt, live.ids):
+            self._preempt(max(self._running, key=lambda running: running.rank))
+
+    def _preempt(self, victim: SimulatedRequest) -> None:
+        if victim.holding is not None:
+            self._cache.release(victim.holding)
+        victim.holding = None
+        self._running.remove(victim)
+        self._preempted += 1
+        if not victim.finished:
+            self._waiting.append(victim)
+            self._waiting.sort(key=lambda waiting: waiting.rank)
 
     def _quantum_s(self, uncached: int) -> float:
         latency = self._latency

@@ -20,10 +20,14 @@ from treeroll.generator.engine import (
     EngineRequest,
     EngineStats,
     Finish,
+    VersionSpan,
     check_fits,
 )
 from treeroll.generator.entropy import estimate_entropies
+from treeroll.generator.vllm_weights import WORKER_EXTENSION, VersionStarts, change_weights
+from treeroll.generator.weight_versions import WeightVersions
 from treeroll.sampling import Sampling
+from treeroll.weights.layout import Layout, layout_of
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +87,9 @@ class VllmEngine:
         self._llm: Any = None
         self._info: EngineInfo | None = None
         self._vocabulary = 0
+        self._weights = WeightVersions(self._layout)
+        self._paused = False
+        self._half_loaded = False
 
     async def start(self) -> None:
         """See Engine. Takes 10 to 60 s."""
@@ -91,6 +98,7 @@ class VllmEngine:
             await asyncio.to_thread(self._load)
             self._info = self._describe()
             await self._warm_up()
+            await self.llm.update_weight_version("0")  # vLLM's own first name for them is no number
         except InvalidInput:
             raise
         except Exception as error:  # vLLM raises whatever its depths raise
@@ -108,12 +116,44 @@ class VllmEngine:
         """The started AsyncLLM, for who wants to measure it without us."""
         if self._llm is None:
             raise EngineError("the engine does not run")
+        if self._half_loaded:
+            raise EngineError("the engine's weights are of no version")
         return self._llm
 
     @property
     def weight_version(self) -> int:
         """See Engine."""
-        return 0
+        return self._weights.version
+
+    @property
+    def weight_digest(self) -> str:
+        """See Engine."""
+        return self._weights.digest
+
+    async def stage_weights(self, version: int, path: str, digest: str = "") -> str:
+        """See Engine."""
+        return await self._weights.stage(version, path, digest)
+
+    async def flip_weights(self, version: int, recompute: bool = False) -> None:
+        """See Engine."""
+        async with self._weights.updating:
+            llm = self.llm
+            if version == self._weights.version:
+                return
+            checked = await self._weights.staged(version)
+            try:
+                await change_weights(llm, version, checked, recompute)
+            except BaseException as error:  # vLLM raises whatever its depths raise, and who cancels stops in the middle
+                self._half_loaded = True
+                if not isinstance(error, Exception):
+                    raise
+                raise EngineError(
+                    f"vLLM could not load weight version {version} from {checked.directory}, and may have parts of it:"
+                    f" {_sentence(error)}"
+                ) from error
+            self._weights.take(version, checked, recompute)
+            if not self._paused:
+                await llm.resume_generation()
 
     async def generate(self, request: EngineRequest) -> AsyncGenerator[Delta, None]:
         """See Engine."""
@@ -124,21 +164,26 @@ class VllmEngine:
         llm = self.llm
         check_fits(request, self.info.max_model_len)
         ids = array("i", request.prefix_ids).tolist()
-        prompt = tokens_input(ids, cache_salt=request.cache_salt or None)
         params = self._params(request, request.max_total - len(ids))
-        first = True
-        outputs = llm.generate(prompt, params, request.request_id, priority=request.priority)
+        async with self._weights.updating:
+            began, salt = self._weights.version, self._weights.salt(request.cache_salt)
+        outputs = llm.generate(
+            tokens_input(ids, cache_salt=salt), params, request.request_id, priority=request.priority
+        )
+        starts, made, first = VersionStarts(llm, request.request_id), 0, True
         try:
             async for output in outputs:
-                yield self._delta(output, request.sampling, first)
-                first = False
+                end = made + len(output.outputs[0].token_ids)
+                spans = self._weights.spans(starts.after(output.outputs[0]), made, end, began)
+                yield self._delta(output, request.sampling, spans, first)
+                made, first = end, False
         except EngineDeadError as error:
             raise EngineError(f"vLLM died: {_sentence(error)}") from error
         except EngineGenerateError as error:
             if self.errored:
                 raise EngineError(f"vLLM died: {_sentence(error)}") from error
             log.exception("request %s failed", request.request_id)
-            yield Delta([], [], finish="error")
+            yield Delta([], [], [], finish="error")
         except (VLLMClientError, GracefulHTTPError, ValueError) as error:
             raise InvalidInput(f"request {request.request_id}: {_sentence(error)}") from error
         finally:
@@ -151,16 +196,20 @@ class VllmEngine:
 
     async def pause(self) -> None:
         """See Engine."""
-        await self._llm.pause_generation(mode="keep", clear_cache=False)
+        async with self._weights.updating:
+            self._paused = True
+            await self.llm.pause_generation(mode="keep", clear_cache=False)
 
     async def resume(self) -> None:
         """See Engine."""
-        await self._llm.resume_generation()
+        async with self._weights.updating:
+            self._paused = False
+            await self.llm.resume_generation()
 
     @property
     def errored(self) -> bool:
         """See Engine."""
-        return self._llm is not None and bool(self._llm.errored)
+        return self._half_loaded or (self._llm is not None and bool(self._llm.errored))
 
     def stats(self) -> EngineStats:
         """See Engine. As of the last step; an engine without requests makes no steps."""
@@ -220,7 +269,13 @@ class VllmEngine:
             "max_logprobs": config.max_top_logprobs,
             "enforce_eager": on_cpu,
             "disable_log_stats": True,  # of the default loggers; ours is passed beside
+            "worker_extension_cls": WORKER_EXTENSION,
         }
+
+    def _layout(self) -> Layout:
+        if self._config.load_format == "dummy":
+            raise InvalidInput("generator.load_format is 'dummy': a model of random numbers has no weights to replace")
+        return layout_of(self._config.model)
 
     def _dtype(self, on_cpu: bool) -> str:
         return cpu_dtype(self._config.model) if on_cpu and self._config.dtype == "auto" else self._config.dtype
@@ -266,7 +321,7 @@ class VllmEngine:
             skip_clone=True,
         )
 
-    def _delta(self, output: Any, sampling: Sampling, first: bool) -> Delta:
+    def _delta(self, output: Any, sampling: Sampling, spans: list[VersionSpan], first: bool) -> Delta:
         completion = output.outputs[0]
         known = completion.logprobs
         entropies: list[float] | None = None
@@ -282,7 +337,8 @@ class VllmEngine:
         finish = None
         if completion.finish_reason is not None:
             finish = _FINISH.get(completion.finish_reason, "error")
-        return Delta(completion.token_ids, logprobs, entropies, output.num_cached_tokens if first else None, finish)
+        cached = output.num_cached_tokens if first else None
+        return Delta(completion.token_ids, logprobs, spans, entropies, cached, finish)
 
 
 def _on_cpu() -> bool:

@@ -75,6 +75,9 @@ class Node:
     weight_versions: list[WeightSpan] = of_node(
         SPANS, "Spans that cover the sampled ones of token_ids in order; empty for the root."
     )
+    kv_mixed: bool = of_node(
+        BOOL, "It holds tokens that new weights decoded on KV of older ones: of neither policy alone."
+    )
     inserted_tokens: int = of_node(
         INT32,
         "Of token_ids, at the beginning, so many were put there by the branch policy: otherwise as an observation.",
@@ -222,6 +225,7 @@ class Sample:
     loss_weights: Float32 = of_path(FLOAT32S, "Per token; 1 by default.", shape="C")
     min_weight_version: int = of_path(INT64, "Oldest weights that made tokens of the path, by `model`.")
     max_weight_version: int = of_path(INT64, "Newest of those weights.")
+    kv_mixed: bool = of_path(BOOL, "Whether any node on the path is.", proto="Node.kv_mixed")
     staleness: int | None = of_path(
         INT64,
         "Weights in force when the tree was delivered - min_weight_version; null for one that was not delivered.",

@@ -47,7 +47,7 @@ class Reward(_message.Message):
     def __init__(self, scorer: _Optional[str] = ..., version: _Optional[int] = ..., value: _Optional[float] = ..., error: _Optional[str] = ...) -> None: ...
 
 class Node(_message.Message):
-    __slots__ = ("number", "parent", "path", "depth", "sibling_index", "token_start", "token_ids", "logprobs", "text", "weight_versions", "branch_reason", "decision", "status", "stop_reason", "replica_id", "incarnation", "attempt", "cached_tokens", "recomputed_tokens", "started_at", "finished_at", "dropped_tokens", "rewards", "value", "n_leaves", "tin", "tout", "entropies", "group", "parent_chars", "temperature", "observation_tokens", "inserted_tokens", "max_tokens", "model")
+    __slots__ = ("number", "parent", "path", "depth", "sibling_index", "token_start", "token_ids", "logprobs", "text", "weight_versions", "branch_reason", "decision", "status", "stop_reason", "replica_id", "incarnation", "attempt", "cached_tokens", "recomputed_tokens", "started_at", "finished_at", "dropped_tokens", "rewards", "value", "n_leaves", "tin", "tout", "entropies", "group", "parent_chars", "temperature", "observation_tokens", "inserted_tokens", "max_tokens", "model", "kv_mixed")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     PARENT_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +83,7 @@ class Node(_message.Message):
     INSERTED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    KV_MIXED_FIELD_NUMBER: _ClassVar[int]
     number: int
     parent: int
     path: str
@@ -118,7 +119,8 @@ class Node(_message.Message):
     inserted_tokens: int
     max_tokens: int
     model: str
-    def __init__(self, number: _Optional[int] = ..., parent: _Optional[int] = ..., path: _Optional[str] = ..., depth: _Optional[int] = ..., sibling_index: _Optional[int] = ..., token_start: _Optional[int] = ..., token_ids: _Optional[bytes] = ..., logprobs: _Optional[bytes] = ..., text: _Optional[str] = ..., weight_versions: _Optional[_Iterable[_Union[WeightSpan, _Mapping]]] = ..., branch_reason: _Optional[str] = ..., decision: _Optional[str] = ..., status: _Optional[str] = ..., stop_reason: _Optional[str] = ..., replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., attempt: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., started_at: _Optional[float] = ..., finished_at: _Optional[float] = ..., dropped_tokens: _Optional[int] = ..., rewards: _Optional[_Iterable[_Union[Reward, _Mapping]]] = ..., value: _Optional[float] = ..., n_leaves: _Optional[int] = ..., tin: _Optional[int] = ..., tout: _Optional[int] = ..., entropies: _Optional[bytes] = ..., group: _Optional[int] = ..., parent_chars: _Optional[int] = ..., temperature: _Optional[float] = ..., observation_tokens: _Optional[int] = ..., inserted_tokens: _Optional[int] = ..., max_tokens: _Optional[int] = ..., model: _Optional[str] = ...) -> None: ...
+    kv_mixed: bool
+    def __init__(self, number: _Optional[int] = ..., parent: _Optional[int] = ..., path: _Optional[str] = ..., depth: _Optional[int] = ..., sibling_index: _Optional[int] = ..., token_start: _Optional[int] = ..., token_ids: _Optional[bytes] = ..., logprobs: _Optional[bytes] = ..., text: _Optional[str] = ..., weight_versions: _Optional[_Iterable[_Union[WeightSpan, _Mapping]]] = ..., branch_reason: _Optional[str] = ..., decision: _Optional[str] = ..., status: _Optional[str] = ..., stop_reason: _Optional[str] = ..., replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., attempt: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., started_at: _Optional[float] = ..., finished_at: _Optional[float] = ..., dropped_tokens: _Optional[int] = ..., rewards: _Optional[_Iterable[_Union[Reward, _Mapping]]] = ..., value: _Optional[float] = ..., n_leaves: _Optional[int] = ..., tin: _Optional[int] = ..., tout: _Optional[int] = ..., entropies: _Optional[bytes] = ..., group: _Optional[int] = ..., parent_chars: _Optional[int] = ..., temperature: _Optional[float] = ..., observation_tokens: _Optional[int] = ..., inserted_tokens: _Optional[int] = ..., max_tokens: _Optional[int] = ..., model: _Optional[str] = ..., kv_mixed: _Optional[bool] = ...) -> None: ...
 
 class LeafCredit(_message.Message):
     __slots__ = ("leaf", "path_weight", "advantages", "reward_status", "reward")
