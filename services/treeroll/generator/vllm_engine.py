@@ -97,8 +97,8 @@ class VllmEngine:
             # In a thread, so that the process answers health probes meanwhile.
             await asyncio.to_thread(self._load)
             self._info = self._describe()
-            await self._warm_up()
             await self.llm.update_weight_version("0")  # vLLM's own first name for them is no number
+            await self._warm_up()
         except InvalidInput:
             raise
         except Exception as error:  # vLLM raises whatever its depths raise
