@@ -159,7 +159,7 @@ def _chunks(tensor: StoredTensor) -> Iterator[memoryview]:
     with tensor.file.open("rb") as file:
         file.seek(tensor.start)
         while left:
-            read = file.readinto(buffer[:left])  # type: ignore[attr-defined]
+            read = file.readinto(buffer[:left])
             if read < min(left, len(buffer)):
                 raise bad(tensor.file, "was cut short while it was read", tensor.name)
             yield buffer[:read]
