@@ -18,7 +18,15 @@ from treeroll import __version__
 from treeroll.bench.learning.decoder import Decoder
 from treeroll.bench.learning.network import Network
 from treeroll.errors import EngineError, InvalidInput
-from treeroll.generator.engine import Delta, EngineInfo, EngineRequest, EngineStats, Finish, check_fits
+from treeroll.generator.engine import (
+    Delta,
+    EngineInfo,
+    EngineRequest,
+    EngineStats,
+    Finish,
+    VersionSpan,
+    check_fits,
+)
 from treeroll.sampling import Sampling
 
 STEPS = 8  # tokens of a request between two deltas
@@ -54,7 +62,8 @@ class _Live:
         if new or self.finish is not None:
             ids = self.ids[len(self.ids) - new :]
             cached = self.cached if not self.told else None
-            self.outputs.append(Delta(ids, self.logprobs[self.told :], None, cached, self.finish))
+            spans = [VersionSpan(0, new)] if new else []
+            self.outputs.append(Delta(ids, self.logprobs[self.told :], spans, None, cached, self.finish))
             self.told += new
             self.ready.set()
 
@@ -64,7 +73,7 @@ class TorchEngine:
 
     def __init__(self, network: Network, name: str, slots: int = 256, longest: int = 512) -> None:
         """`name` is the model's. The context is the model's too, but requests have room for `longest` tokens."""
-        self.weight_version = 0
+        self.weight_version, self.weight_digest = 0, ""  # a network that is trained meanwhile goes by one name
         self._info = EngineInfo("torch", __version__, name, 1, network.longest, slots, slots * longest, "processed")
         self._longest = longest
         self._decoder = Decoder(network, slots, longest)
@@ -84,6 +93,14 @@ class TorchEngine:
     def info(self) -> EngineInfo:
         """Facts as configured."""
         return self._info
+
+    async def stage_weights(self, version: int, path: str, digest: str = "") -> str:
+        """Refused: the weights are the network's own."""
+        raise InvalidInput("the engine of this bench samples from a network in its process; change the network itself")
+
+    async def flip_weights(self, version: int, recompute: bool = False) -> None:
+        """Refused, as nothing is ever staged."""
+        raise InvalidInput(f"weight version {version} is not staged here")
 
     async def generate(self, request: EngineRequest) -> AsyncGenerator[Delta, None]:
         """See Engine."""
