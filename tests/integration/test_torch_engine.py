@@ -52,7 +52,7 @@ async def run(engine: TorchEngine, request: EngineRequest) -> Delta:
     deltas = [delta async for delta in engine.generate(request)]
     ids = [token for delta in deltas for token in delta.token_ids]
     logprobs = [logprob for delta in deltas for logprob in delta.logprobs]
-    return Delta(ids, logprobs, None, deltas[0].cached_tokens, deltas[-1].finish)
+    return Delta(ids, logprobs, [], None, deltas[0].cached_tokens, deltas[-1].finish)
 
 
 async def test_logprobs_are_those_of_transformers(engine: TorchEngine, prompt: list[int]) -> None:
