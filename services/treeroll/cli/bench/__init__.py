@@ -12,6 +12,7 @@ from treeroll.cli.bench import (
     packed,
     placement,
     policies,
+    publish,
     simulate,
     store,
 )
@@ -38,5 +39,6 @@ app.command("packed")(packed.packed)
 app.command("placement")(placement.placement)
 app.command("policies")(policies.policies)
 app.command("feed")(feed.feed)
+app.command("publish")(publish.publish)
 app.command("simulate")(simulate.simulate)
 app.command("store")(store.store)
