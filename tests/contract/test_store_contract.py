@@ -119,6 +119,15 @@ async def test_a_commit_is_read_back_whole(owner: Owner) -> None:
     assert await store.feed_length("run") == 1
 
 
+async def test_weights_are_kept_by_pool_and_the_last_record_counts(owner: Owner) -> None:
+    assert await owner.store.load_weights() == {}
+    await owner.commit(weights={"": b"one\xff", "large": b"two"})
+    await owner.commit(weights={"large": b"three"})
+    await owner.commit(runs={"run": b"run"})
+    await owner.store.delete_run("run", owner.epoch)
+    assert await owner.store.load_weights() == {"": b"one\xff", "large": b"three"}
+
+
 async def test_single_nodes_are_read_in_the_order_asked_and_none_may_be_missing(owner: Owner) -> None:
     await owner.commit(nodes={"tree": [(0, b"root"), (1, b"one"), (2, b"two")], "other": [(0, b"o")]})
     load = owner.store.load_nodes
