@@ -22,6 +22,7 @@ SCALES = {
 SETTINGS = {
     "grpo": {"scale": ["std", "none"], "epsilon": [1e-6, 1e-4]},
     "rloo": {},
+    "ancestors": {},
     "treepo": {
         "aggregate": ["average", "group_size"],
         "include_root": [True, False],

@@ -20,6 +20,7 @@ BRANCHES = {
     "treepo": [None, {"sync": "path", "branching": 1}, {"fallback": "none", "initial": "random"}],
     "flat": [None],
     "spo": [None, {"fanouts": [1]}, {"fanouts": [2, 2]}],
+    "late_fork": [None, {"fanouts": [1]}, {"fanouts": [2, 2]}],
     "treerpo": [None, {"arity": 1}, {"arity": 2}],
     "tree_grpo": [None, {"chains": 1, "picks": 1}],
     "ib_tpo": [None, {"initial": 1, "rounds": 1}, {"initial": 1, "rounds": 3, "nodes": 2}],

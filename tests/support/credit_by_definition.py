@@ -103,6 +103,21 @@ def treepo(rewards, path, aggregate="average", include_root=True, drop_zero_vari
 
 
 @definition
+def ancestors(rewards, tree):
+    def besides(node):
+        """What else was tried at the fork that the node's last step left."""
+        above = node[:-1]
+        tried = [child_mean(rewards, child) for child in children(rewards, above) if child != node]
+        return [*tried, rewards[above]] if above in rewards else tried
+
+    def credit(node):
+        forks = [fmean(besides(step)) for step in prefixes(node) if besides(step)]
+        return child_mean(rewards, node) - fmean(forks) if forks else 0.0
+
+    return {path: [credit(node) for node in prefixes(path)] for path in rewards}
+
+
+@definition
 def tree_grpo(rewards, tree, terms="both"):
     @cache
     def inter(leaf):

@@ -260,6 +260,7 @@ def test_summaries_are_one_line_each() -> None:
         "exact",
         "regex[:PATTERN]",
         "arith",
+        "subset",
         "python:MODULE:FUNCTION",
         "http[s]://HOST/PATH",
         "reasoning_gym",
