@@ -12,6 +12,7 @@ HERE = Path(__file__).parent
 FOLDER = os.environ.get("ADAPTERS")
 LIBRARIES = {
     "tasks": ["reasoning_gym", "verifiers.v1"],
+    "trl": ["trl"],
     "verl": ["verl", "verl.trainer.ppo.core_algos"],
 }
 

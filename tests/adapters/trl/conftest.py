@@ -1,0 +1,7 @@
+"""TRL without its own vLLM client: it is not used here, and importing vLLM takes longer than all of these tests."""
+
+import torch
+from trl import import_utils
+
+import_utils.is_vllm_available = lambda min_version=None: False
+torch.set_num_threads(1)  # a small model is not faster by more, and far slower on a machine with other work
