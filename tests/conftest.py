@@ -1,11 +1,15 @@
 """Fixtures that several folders share; the rest lives in the folder that uses it."""
 
+import signal
 from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from treeroll.store.embedded import EmbeddedRedis
+
+# Under nohup a SIGHUP is ignored, by what tests start as well, and rightly so; tests send some.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Limits of time would make timed tests of them, which fail wherever a machine is busy.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

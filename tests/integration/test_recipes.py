@@ -22,6 +22,7 @@ SMALL: dict[str, dict[str, object]] = {
     "treepo": {"leaves": 8},
     "flat": {"leaves": 8},
     "spo": {"leaves": 16, "branch": {"fanouts": [2, 2, 2, 2]}},
+    "late_fork": {"leaves": 8, "branch": {"fanouts": [4, 2]}, "segment_tokens": 64, "max_depth": 2},
     "treerpo": {"leaves": 16, "branch": {"arity": 2}},
     "tree_grpo": {"leaves": 6},
     "ib_tpo": {"leaves": 12},

@@ -131,15 +131,11 @@ async def test_a_rollout_that_a_signal_ended_names_it_and_exits_with_128_and_its
 ) -> None:
     monkeypatch.setattr("treeroll.cli.session.PART_TREES", 4)
     out = tmp_path / "out"
-    before = signal.signal(number, signal.SIG_DFL)  # under nohup SIGHUP would be ignored, rightly
-    try:
-        async with local_service() as service:
-            service.start_replica("r0", slots=4, latency=SLOW)
-            running = asyncio.create_task(rollout(service, out, limit=40))
-            await interrupt_when_written(out, running, number)
-            assert await running == code
-    finally:
-        signal.signal(number, before)
+    async with local_service() as service:
+        service.start_replica("r0", slots=4, latency=SLOW)
+        running = asyncio.create_task(rollout(service, out, limit=40))
+        await interrupt_when_written(out, running, number)
+        assert await running == code
     assert words in capsys.readouterr().err
 
 
