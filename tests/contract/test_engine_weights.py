@@ -468,8 +468,8 @@ async def test_a_load_that_fails_in_the_middle_is_the_engines_end(
     with pytest.raises(EngineError):
         await run(bench.engine, ask(PROMPT, len(PROMPT) + 4))
     seen = [len(taken) for taken in flight.taken]
-    await asyncio.sleep(0.5)
-    assert [len(taken) for taken in flight.taken] == seen, "nothing is decoded with half of the weights"
+    await bench.engine.shutdown()  # whatever it had decoded meanwhile would be delivered by then
     for task in flight.tasks:
         task.cancel()
     await asyncio.gather(*flight.tasks, return_exceptions=True)
+    assert [len(taken) for taken in flight.taken] == seen, "nothing is decoded with half of the weights"

@@ -2,49 +2,20 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from tests.support.eventually import eventually
 
-from treeroll.client import AsyncBatch, AsyncClient, AsyncRun, connect_async
+from treeroll.client import AsyncBatch, AsyncClient, AsyncRun
 from treeroll.errors import Drained, GroupMoved, InvalidInput, ShareConflict
-from treeroll.store.base import Store
-from treeroll.store.embedded import EmbeddedRedis
-from treeroll.store.memory import MemoryStore
-from treeroll.store.redis import RedisStore
-from treeroll.testing.service import LocalService, local_service
+from treeroll.testing.service import LocalService
 
 # 18 trees take all leaves; 3 tasks end without a sample.
 RUN: dict[str, Any] = {
     "recipe": "flat", "leaves": 4, "segment_tokens": 16, "max_depth": 4, "budget": {"leaves": 72},
 }  # fmt: skip
 TASKS = 21
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    server: EmbeddedRedis = request.getfixturevalue("redis_server")
-    store = RedisStore(server.url)
-    await store._call("FLUSHALL")
-    yield store
-
-
-@pytest.fixture
-async def service(store: Store) -> AsyncIterator[LocalService]:
-    async with local_service(store) as service:
-        service.start_replica("r0", slots=32)
-        yield service
-
-
-@pytest.fixture
-async def client(service: LocalService) -> AsyncIterator[AsyncClient]:
-    async with await connect_async(service.address) as client:
-        yield client
 
 
 def tasks(first: int, count: int) -> list[dict[str, Any]]:

@@ -1,15 +1,14 @@
 """The Rollouts server: what clients call. Checks input, hands events to the loop, answers once they are durable."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import date
 from functools import partial, wraps
-from itertools import chain
 from typing import Any, TypeVar
 
 import grpc
 
-from treeroll import __version__, clock, errors
+from treeroll import clock, errors
 from treeroll.channels import Gate
 from treeroll.config import RunConfig
 from treeroll.coordinator import records
@@ -33,6 +32,7 @@ from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.rewards import RewardReports
 from treeroll.coordinator.specs import check_inserts, run_config, run_spec, task_spec
+from treeroll.coordinator.status import Status
 from treeroll.coordinator.weights import Publications
 from treeroll.core.model.events import (
     Drained,
@@ -44,7 +44,6 @@ from treeroll.core.model.events import (
     Undrained,
 )
 from treeroll.core.model.history import History
-from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import Run, TaskSpec
 from treeroll.core.scheduling import runs
 from treeroll.core.scheduling.consumers import has_ended
@@ -102,13 +101,12 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         prospects: Prospects | None = None,
     ) -> None:
         self._coordinator = coordinator
-        self._replicas = replicas
         self._feed = feed
         self._tokenizer = tokenizer
         self._scorer_timeouts = scorer_timeouts
-        self._restarts = restarts
         self._scorers = scorers
         self._retention = retention
+        self._status = Status(coordinator, replicas, tokenizer, retention, restarts)
         self._rewards = RewardReports(coordinator, self._run, retention.turn)
         self._weights = Publications(coordinator, keep_weights)
         self._pacing = Pacing(coordinator)
@@ -127,20 +125,11 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
     def _record(self, run_id: str) -> api.Run:
         record = records.run_record(self._run(run_id))
         self._prospects.tell(record)
-        record.tokenizer.CopyFrom(self._tokenizer_facts(self._run(run_id).spec.models))
+        record.tokenizer.CopyFrom(self._status.tokenizer_facts(self._run(run_id).spec.models))
         record.expired_trees = self._retention.expired[run_id]
         record.staleness.update(self._feed.freshness.staleness[run_id])
         record.withheld = self._feed.freshness.withheld[run_id]
         return record
-
-    def _tokenizer_facts(self, models: Iterable[str]) -> api.TokenizerFacts:
-        ends = (self._coordinator.orders.eos_token_ids.get(name, ()) for name in models)
-        return api.TokenizerFacts(
-            hash=self._tokenizer.hash,
-            eos_token_ids=sorted(set(chain.from_iterable(ends))),
-            pad_token_id=self._tokenizer.pad_token_id,
-            max_model_len=self._tokenizer.max_model_len,
-        )
 
     @typed
     async def CreateRun(self, request: api.CreateRunRequest, context: Any) -> api.Run:
@@ -324,74 +313,16 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         await self._coordinator.call(Drained())
         for run_id in self._coordinator.state.runs:
             self._feed.notify(run_id)
-        return self._status()
+        return self._status.message()
 
     @typed
     async def Undrain(self, request: api.UndrainRequest, context: Any) -> api.ServiceStatus:
         await self._coordinator.call(Undrained())
-        return self._status()
+        return self._status.message()
 
     @typed
     async def GetService(self, request: api.GetServiceRequest, context: Any) -> api.ServiceStatus:
-        return self._status()
-
-    def _status(self) -> api.ServiceStatus:
-        state, store = self._coordinator.state, self._coordinator.store
-        status = api.ServiceStatus(
-            epoch=self._coordinator.epoch,
-            version=__version__,
-            tokenizer_hash=self._tokenizer.prompt_hash,
-            tokenizer=self._tokenizer_facts(state.pools),
-            replicas=[self._replica(name) for name in sorted(self._replicas.sessions)],
-            run_ids=sorted(state.runs),
-            durability=store.durability,
-            store=store.address,
-            violations=dict(self._coordinator.violations),
-            live_trees=len(state.trees),
-            waiting_tasks=state.waiting_tasks,
-            draining=state.draining,
-            pools=[self._pool(pool) for pool in state.pools.values()],
-            expired_trees=self._retention.expired_trees,
-            deleted_runs=self._retention.deleted_runs,
-        )
-        engines = [self._replicas.engines[pool.name] for pool in status.pools if pool.name in self._replicas.engines]
-        if engines:
-            status.engine.CopyFrom(engines[0])
-        return status
-
-    def _pool(self, pool: Pool) -> api.PoolStatus:
-        replicas = pool.members
-        queues = [
-            pool.anywhere,
-            *(replica.queue for replica in replicas),
-            *(cell.queue for cell in pool.quarantine.cells),
-        ]
-        return api.PoolStatus(
-            name=pool.name,
-            engine=self._replicas.engines.get(pool.name),
-            replicas=len(replicas),
-            slots=sum(replica.slots for replica in replicas),
-            branches=sum(len(replica.grants) for replica in replicas),
-            waiting_branches=sum(map(len, queues)),
-            live_trees=pool.trees,
-            stop_token_ids=self._coordinator.orders.eos_token_ids.get(pool.name, ()),
-        )
-
-    def _replica(self, name: str) -> api.ReplicaStatus:
-        session = self._replicas.sessions[name]
-        replica = self._coordinator.state.replicas.get(name)
-        return api.ReplicaStatus(
-            replica_id=name,
-            incarnation=session.hello.incarnation,
-            state="ready" if replica else "lost",
-            branches=len(replica.grants) if replica else 0,
-            slots=session.hello.engine.slots,
-            generated_tokens=session.reported_tokens,
-            kv_usage=session.heartbeat.kv_usage,
-            silent_s=clock.monotonic() - session.last_heard,
-            restarts=self._restarts.get(name, 0),
-            pool=session.hello.pool,
-        )
+        return self._status.message()
 
 
 def _unfit(found: Unfit) -> api.UnfitTasks:

@@ -1,0 +1,100 @@
+"""What the service says of itself: its pools, its replicas, and how its tokenizer pads and ends sequences."""
+
+from collections.abc import Iterable, Mapping
+from itertools import chain
+
+from treeroll import __version__, clock
+from treeroll.coordinator.loop import Coordinator
+from treeroll.coordinator.replica_server import ReplicaPlane
+from treeroll.coordinator.retention import Retention
+from treeroll.core.model.pool import Pool
+from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.tokenizer import Tokenizer
+
+
+class Status:
+    """Makes ServiceStatus messages. Changes nothing."""
+
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        replicas: ReplicaPlane,
+        tokenizer: Tokenizer,
+        retention: Retention,
+        restarts: Mapping[str, int],
+    ) -> None:
+        """`restarts`: how often each replica has been started again, by its name."""
+        self._coordinator = coordinator
+        self._replicas = replicas
+        self._tokenizer = tokenizer
+        self._retention = retention
+        self._restarts = restarts
+
+    def message(self) -> api.ServiceStatus:
+        """The service as it is now."""
+        state, store = self._coordinator.state, self._coordinator.store
+        status = api.ServiceStatus(
+            epoch=self._coordinator.epoch,
+            version=__version__,
+            tokenizer_hash=self._tokenizer.prompt_hash,
+            tokenizer=self.tokenizer_facts(state.pools),
+            replicas=[self._replica(name) for name in sorted(self._replicas.sessions)],
+            run_ids=sorted(state.runs),
+            durability=store.durability,
+            store=store.address,
+            violations=dict(self._coordinator.violations),
+            live_trees=len(state.trees),
+            waiting_tasks=state.waiting_tasks,
+            draining=state.draining,
+            pools=[self._pool(pool) for pool in state.pools.values()],
+            expired_trees=self._retention.expired_trees,
+            deleted_runs=self._retention.deleted_runs,
+        )
+        engines = [self._replicas.engines[pool.name] for pool in status.pools if pool.name in self._replicas.engines]
+        if engines:
+            status.engine.CopyFrom(engines[0])
+        return status
+
+    def tokenizer_facts(self, models: Iterable[str]) -> api.TokenizerFacts:
+        """How sequences of these models, named by their pools, are padded and ended."""
+        ends = (self._coordinator.orders.eos_token_ids.get(name, ()) for name in models)
+        return api.TokenizerFacts(
+            hash=self._tokenizer.hash,
+            eos_token_ids=sorted(set(chain.from_iterable(ends))),
+            pad_token_id=self._tokenizer.pad_token_id,
+            max_model_len=self._tokenizer.max_model_len,
+        )
+
+    def _pool(self, pool: Pool) -> api.PoolStatus:
+        replicas = pool.members
+        queues = [
+            pool.anywhere,
+            *(replica.queue for replica in replicas),
+            *(cell.queue for cell in pool.quarantine.cells),
+        ]
+        return api.PoolStatus(
+            name=pool.name,
+            engine=self._replicas.engines.get(pool.name),
+            replicas=len(replicas),
+            slots=sum(replica.slots for replica in replicas),
+            branches=sum(len(replica.grants) for replica in replicas),
+            waiting_branches=sum(map(len, queues)),
+            live_trees=pool.trees,
+            stop_token_ids=self._coordinator.orders.eos_token_ids.get(pool.name, ()),
+        )
+
+    def _replica(self, name: str) -> api.ReplicaStatus:
+        session = self._replicas.sessions[name]
+        replica = self._coordinator.state.replicas.get(name)
+        return api.ReplicaStatus(
+            replica_id=name,
+            incarnation=session.hello.incarnation,
+            state="ready" if replica else "lost",
+            branches=len(replica.grants) if replica else 0,
+            slots=session.hello.engine.slots,
+            generated_tokens=session.reported_tokens,
+            kv_usage=session.heartbeat.kv_usage,
+            silent_s=clock.monotonic() - session.last_heard,
+            restarts=self._restarts.get(name, 0),
+            pool=session.hello.pool,
+        )
