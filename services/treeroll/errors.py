@@ -17,7 +17,8 @@
     ├── Unavailable            the service or a part of it does not answer; retry
     │   └── Drained            it starts no more trees until its drain is taken back
     ├── StoreError             the store refused or lost something
-    │   └── StaleEpoch         another coordinator has taken over
+    │   ├── StaleEpoch         another coordinator has taken over
+    │   └── StoreDown          the store does not answer or takes no writes, for now; also an Unavailable
     ├── EngineError            the engine failed
     ├── BadOutput              the engine gave a request numbers that cannot be
     ├── Stalled                no tree comes, within the time that the caller gave it or ever
@@ -129,6 +130,10 @@ class StaleEpoch(StoreError):
     """A newer coordinator owns the store; this one must stop writing."""
 
 
+class StoreDown(StoreError, Unavailable):
+    """The store does not answer, or takes no writes, for now: what was asked has not been done in part; try again."""
+
+
 class EngineError(TreerollError):
     """The engine failed; its replica cannot go on."""
 
@@ -167,6 +172,7 @@ GRPC_CODES: dict[type[TreerollError], str] = {
     Drained: "FAILED_PRECONDITION",  # not what clients try again
     Unavailable: "UNAVAILABLE",
     StaleEpoch: "ABORTED",
+    StoreDown: "UNAVAILABLE",
     StoreError: "UNAVAILABLE",
     EngineError: "INTERNAL",
     BadOutput: "INTERNAL",
@@ -176,6 +182,8 @@ GRPC_CODES: dict[type[TreerollError], str] = {
 }
 
 ERROR_METADATA_KEY = "treeroll-error"
+# gRPC's own name for how long a server wants not to be asked again, milliseconds.
+RETRY_METADATA_KEY = "grpc-retry-pushback-ms"
 
 
 def grpc_code(error: TreerollError) -> str:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from treeroll.config import StoreConfig
-from treeroll.errors import TreerollError, cause_of
+from treeroll.errors import StoreError, TreerollError, cause_of
 from treeroll.generator.config import GeneratorConfig
 from treeroll.scratch import Scratch
 from treeroll.store.base import Store
 
 if TYPE_CHECKING:
     from treeroll.generator.ray_local import LocalRay
+    from treeroll.store.embedded import EmbeddedRedis
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +26,13 @@ T = TypeVar("T")
 
 # How long a start that is given up may take to notice it.
 GIVE_UP_S = 2.0
+# How often an embedded Redis is looked after, and started again if that does not work, seconds.
+LOOK_S, TRY_AGAIN_S = 0.1, 1.0
 
 
 @asynccontextmanager
 async def running_store(config: StoreConfig, place: Path | None) -> AsyncIterator[Store]:
-    """The configured store, not opened; an embedded Redis runs as long as the context.
+    """The configured store, not opened; an embedded Redis runs as long as the context, again whenever it dies.
 
     `place`: where its data lies, as long as it runs, if the configuration names no directory; see Scratch.
     """
@@ -44,9 +47,27 @@ async def running_store(config: StoreConfig, place: Path | None) -> AsyncIterato
         server = EmbeddedRedis(directory, durability=config.durability)
         try:
             await in_thread(server.start)
-            yield make_store(server.url, config.durability)
+            keeper = asyncio.create_task(_keep_running(server), name="embedded Redis")
+            try:
+                yield make_store(server.url, config.durability)
+            finally:
+                keeper.cancel()
+                await asyncio.gather(keeper, return_exceptions=True)
         finally:
             await asyncio.to_thread(server.stop)
+
+
+async def _keep_running(server: "EmbeddedRedis") -> None:
+    """Start a server that died again on what is in its directory, as often as it takes: whoever needs it waits."""
+    while True:
+        await asyncio.sleep(LOOK_S)
+        if server.died:
+            log.error("the embedded Redis died and is started again; its log is %s", server.log)
+            try:
+                await in_thread(server.restart)
+            except StoreError as error:  # a full disk, mostly
+                log.error("%s", error)
+                await asyncio.sleep(TRY_AGAIN_S)
 
 
 @asynccontextmanager

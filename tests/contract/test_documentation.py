@@ -32,6 +32,13 @@ def test_every_page_of_a_folder_is_on_its_list(folder: str) -> None:
     assert linked == {path.name for path in (DOCS / folder).glob("*.md")} - {"README.md"}
 
 
+def test_every_guarantee_names_tests_that_there_are() -> None:
+    named_tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (DOCS / "guarantees.md").read_text())
+    assert named_tests
+    for file, test in named_tests:
+        assert re.search(rf"^(async )?def {test}\(", (ROOT / file).read_text(), re.MULTILINE), f"{file}::{test}"
+
+
 def test_links_of_the_readme_lead_somewhere() -> None:
     for target in re.findall(r"\]\(((?!http)[^)#]+)", (ROOT / "README.md").read_text()):
         assert (ROOT / target).exists(), target

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from redis import Redis
 
-from treeroll.errors import InvalidInput, StaleEpoch, StoreError
+from treeroll.errors import InvalidInput, StaleEpoch, StoreDown, StoreError
 from treeroll.store import keys
 from treeroll.store.base import Commit, GroupState
 from treeroll.store.embedded import EmbeddedRedis
@@ -208,12 +208,29 @@ async def test_a_server_without_memory_refuses_the_whole_commit(redis: Any, redi
     epoch = await store.open()
     redis.config_set("maxmemory", 1)
     try:
-        with pytest.raises(StoreError, match="out of memory"):
+        with pytest.raises(StoreDown, match="out of memory"):
             await store.commit(Commit(runs={"run": b"1"}, nodes={"t": [(0, b"n")]}, feed=[("run", "t")]), epoch)
     finally:
         redis.config_set("maxmemory", 0)
     assert redis.keys("*") == [keys.OWNER]
     await store.commit(Commit(runs={"run": b"2"}), epoch)
+    assert await store.load_run("run") == b"2"
+    await store.close()
+
+
+async def test_a_commit_is_not_sent_again_after_a_later_one(redis: Any, redis_server: EmbeddedRedis) -> None:
+    store = RedisStore(redis_server.url)
+    epoch = await store.open()
+    earlier = Commit(runs={"run": b"1"})
+    redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(StoreDown, match="out of memory"):
+            await store.commit(earlier, epoch)
+    finally:
+        redis.config_set("maxmemory", 0)
+    await store.commit(Commit(runs={"run": b"2"}), epoch)
+    with pytest.raises(StoreError, match="commit 1 cannot be sent again after commit 2"):
+        await store.commit(earlier, epoch)
     assert await store.load_run("run") == b"2"
     await store.close()
 

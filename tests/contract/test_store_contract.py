@@ -203,6 +203,16 @@ async def test_a_tree_enters_its_feed_once_so_that_a_commit_may_be_repeated(owne
     assert await owner.store.load_tree("tree") == StoredTree(b"h", [b"0"], {})
 
 
+async def test_a_commit_that_is_sent_again_is_the_same_commit(owner: Owner) -> None:
+    commit = Commit(runs={"run": b"1"}, trees={"tree": b"h"}, nodes={"tree": [(0, b"0")]}, feed=[("run", "tree")])
+    for _ in range(3):
+        await owner.store.commit(commit, owner.epoch)
+    await owner.commit(runs={"run": b"2"})
+    assert await owner.store.feed_entries("run") == ["tree"]
+    assert await owner.store.load_tree("tree") == StoredTree(b"h", [b"0"], {})
+    assert await owner.store.load_run("run") == b"2"
+
+
 async def test_a_commit_of_thousands_of_nodes_is_one_commit(owner: Owner) -> None:
     records = [number.to_bytes(4, "little") * 256 for number in range(5_000)]
     await owner.commit(

@@ -15,6 +15,8 @@ RUNS = 20
 def status(address: ServiceAddress = DEFAULT_ADDRESS, as_json: AsJson = False) -> None:
     """Show a service: engine, replicas, runs, broken promises (none is health).
 
+    While its store is away it says since when and why, and shows no runs.
+
     [bold]Example[/bold]
 
       treeroll status --address 127.0.0.1:7070
@@ -26,7 +28,8 @@ def status(address: ServiceAddress = DEFAULT_ADDRESS, as_json: AsJson = False) -
 
     with reach(address) as client:
         service = client.status()
-        runs = [client.run(run_id).status() for run_id in service.run_ids[-RUNS:]]
+        known = [] if service.store_outage else service.run_ids[-RUNS:]  # figures of runs are those that are durable
+        runs = [client.run(run_id).status() for run_id in known]
         weights = [client.weights(pool.name) for pool in service.pools]
     if as_json:
         parts = {"service": asdict(service), "runs": list(map(asdict, runs)), "weights": list(map(asdict, weights))}
@@ -49,6 +52,7 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]", weigh
         *[("stop ids", _stop_ids(pool)) for pool in service.pools],
         *[("weights", said) for pool in weights if (said := _weights(pool))],
         ("store", f"{service.store}, durability {service.durability}"),
+        *([("waits for it", _outage(service))] if service.store_outage else []),
         ("work", f"{service.live_trees} trees growing, {service.waiting_tasks} tasks waiting{draining}"),
         ("gone", f"{number(service.expired_trees)} trees expired, {counted(service.deleted_runs, 'run')} deleted"),
         ("promises", f"BROKEN: {broken}" if broken else "all kept"),
@@ -103,6 +107,14 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]", weigh
         )
     for line in filter(None, (said for run in runs for said in (_budget(run), _models(run)))):
         console.print(plain(line), markup=False, soft_wrap=True)
+
+
+def _outage(service: "ServiceStatus") -> str:
+    """Since when and why the service waits for its store."""
+    from datetime import UTC, datetime
+
+    since = datetime.fromtimestamp(service.store_outage_since or 0.0, UTC)
+    return f"since {since:%Y-%m-%d %H:%M:%S} UTC, nothing grows: {service.store_outage}"
 
 
 def _weights(pool: "WeightsStatus") -> str:

@@ -73,7 +73,8 @@ class Channel:
                 )
                 return cast(R, await answer)
             except grpc.aio.AioRpcError as error:
-                pause = backoff * random.uniform(0.5, 1.0)  # noqa: S311 - spreads out the retries of many trainers
+                wait = max(backoff, _asked_to_wait(error))
+                pause = wait * random.uniform(0.5, 1.0)  # noqa: S311 - spreads out the retries of many trainers
                 if error.code() not in _RETRIED or clock() + pause >= deadline:
                     raise typed(error, self.address, method) from None
             await asyncio.sleep(pause)
@@ -83,6 +84,12 @@ class Channel:
         """Close the connection; calls in flight are cancelled. No effect in a forked child: it is the parent's."""
         if self._made_in == generation():
             await self._channel.close()
+
+
+def _asked_to_wait(error: grpc.aio.AioRpcError) -> float:
+    """Seconds that the service wants not to be asked again; 0 if it does not say."""
+    said = str(dict(error.trailing_metadata() or ()).get(errors.RETRY_METADATA_KEY, ""))
+    return min(int(said) / 1000, MAX_BACKOFF_S) if said.isdecimal() else 0.0
 
 
 def check_address(address: str) -> str:

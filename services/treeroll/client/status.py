@@ -88,6 +88,10 @@ class ServiceStatus:
     """Trees that expired since the service started: every group of their run had acknowledged them."""
     deleted_runs: int = 0
     """Runs that were deleted since then."""
+    store_outage: str = ""
+    """Why the store does not answer or takes no writes, as a sentence; "" while it does. Nothing grows meanwhile."""
+    store_outage_since: float | None = None
+    """Since when, in seconds since the Unix epoch; None while it does."""
 
     @classmethod
     def from_proto(cls, status: rollout_pb2.ServiceStatus) -> "ServiceStatus":
@@ -105,6 +109,7 @@ class ServiceStatus:
             "replicas": [ReplicaStatus(**_scalars(ReplicaStatus, replica)) for replica in status.replicas],
             "run_ids": list(status.run_ids),
             "violations": dict(status.violations),
+            "store_outage_since": status.store_outage_since if status.HasField("store_outage_since") else None,
         }
         return cls(**own, **_scalars(cls, status, own))
 

@@ -26,6 +26,7 @@ from treeroll.coordinator.delivery_requests import (
 )
 from treeroll.coordinator.fitness import unfit_tasks
 from treeroll.coordinator.loop import Coordinator
+from treeroll.coordinator.outage import LONGEST_S
 from treeroll.coordinator.prompts import ChatSettings, with_chat_date
 from treeroll.coordinator.prospects import Prospects
 from treeroll.coordinator.replica_server import ReplicaPlane
@@ -49,6 +50,7 @@ from treeroll.core.scheduling import runs
 from treeroll.core.scheduling.consumers import has_ended
 from treeroll.errors import (
     ERROR_METADATA_KEY,
+    RETRY_METADATA_KEY,
     InvalidInput,
     RunConflict,
     TreerollError,
@@ -66,18 +68,29 @@ from treeroll.scorers.fitness import Unfit
 from treeroll.tokenizer import Tokenizer
 
 MAX_TASKS_PER_CALL = 10_000
+# Answered while the store is away.
+FROM_MEMORY = {"GetService", "GetWeights"}
 Reply = TypeVar("Reply")
 
 
 def typed(method: Callable[..., Awaitable[Reply]]) -> Callable[..., Awaitable[Reply]]:
-    """Turn typed errors into gRPC statuses; the trailing metadata carries the error's name."""
+    """Turn typed errors into gRPC statuses; the trailing metadata carries the error's name.
+
+    While the store is away, methods that may need it are refused at once, and say when to try again.
+    """
+    from_memory = method.__name__ in FROM_MEMORY
 
     @wraps(method)
     async def call(self: "RolloutsApi", request: Any, context: Any) -> Reply:
         try:
+            if not from_memory:
+                self.check_store()
             return await method(self, request, context)
         except TreerollError as error:
-            context.set_trailing_metadata(((ERROR_METADATA_KEY, type(error).__name__),))
+            metadata = [(ERROR_METADATA_KEY, type(error).__name__)]
+            if isinstance(error, errors.StoreDown):
+                metadata.append((RETRY_METADATA_KEY, f"{1000 * LONGEST_S:.0f}"))
+            context.set_trailing_metadata(metadata)
             await context.abort(grpc.StatusCode[grpc_code(error)], str(error))
             raise
 
@@ -115,6 +128,11 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         self._collector = Collector(
             coordinator.store, feed, self._prospects.outlook, self._ask, partial(has_ended, coordinator.state)
         )
+
+    def check_store(self) -> None:
+        """StoreDown while the store is away."""
+        if self._coordinator.outage.since is not None:
+            raise self._coordinator.outage.refusal()
 
     def _run(self, run_id: str) -> Run:
         return runs.get(self._coordinator.state, run_id)

@@ -2,7 +2,8 @@
 
 A tick takes every waiting event through the pure core, makes the result durable with one atomic commit, and only then
 acknowledges reports, answers calls and carries out effects. So nothing is acknowledged that a crash could undo
-(NoAckedLoss), and batches grow by themselves under load.
+(NoAckedLoss), and batches grow by themselves under load. While the store is away the tick waits, and with it all
+events: replicas run out of credit, and calls are refused.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Protocol
 
 from treeroll import clock
 from treeroll.coordinator.gc_tuning import YoungCollector
+from treeroll.coordinator.outage import Outage
 from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.start_messages import StartOrders
 from treeroll.core.model.effects import Command, DropReplica, Effect, EmitTree, JudgePath, ScoreLeaf, StartBranch
@@ -63,6 +65,7 @@ class Item:
     # When it happened, which may be long before its tick if a commit was slow: leases are judged by this.
     at: float = field(default_factory=clock.monotonic)
     waited: bool = False  # holds a place in the inbox
+    withdrawn: bool = False  # its caller was told to try again, before a tick took it
 
     @property
     def weight(self) -> int:
@@ -86,11 +89,16 @@ class Coordinator:
     on_weights: Callable[[], None] = lambda: None
     sessions: dict[tuple[str, int], CommandSink] = field(default_factory=dict)
     violations: Counter[str] = field(default_factory=Counter)
+    outage: Outage = field(default_factory=Outage)
+    _calls: dict[asyncio.Future[None], Item] = field(default_factory=dict)
     _garbage: YoungCollector = field(default_factory=YoungCollector)
     _alarm: asyncio.TimerHandle | None = None
     _alarm_at: float | None = None
     _inbox: asyncio.Queue[Item] = field(default_factory=asyncio.Queue)
     _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(INBOX_LIMIT))
+
+    def __post_init__(self) -> None:
+        self.outage.on_change.append(self._refuse_calls)
 
     async def post(self, item: Item) -> None:
         """Queue events; waits while the inbox is full."""
@@ -103,7 +111,12 @@ class Coordinator:
         self._inbox.put_nowait(item)
 
     async def call(self, event: Event | None = None, extra: Commit | None = None) -> None:
-        """Apply an event and return once it is durable; raises what the core raised."""
+        """Apply an event and return once it is durable; raises what the core raised.
+
+        StoreDown while the store is away: then it has not been applied, or is part of the commit that is on its way.
+        """
+        if self.outage.since is not None:
+            raise self.outage.refusal()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def done(error: TreerollError | None) -> None:
@@ -114,11 +127,25 @@ class Coordinator:
             else:
                 future.set_exception(error)
 
-        await self.post(Item([event] if event else [], done, extra))
-        await future
+        item = self._calls[future] = Item([event] if event else [], done, extra)
+        try:
+            await self.post(item)
+            await future
+        finally:
+            del self._calls[future]
+
+    def _refuse_calls(self) -> None:
+        """At the beginning of an outage: nobody waits for its end. What is repeated later must not be done twice over
+        what came between, so what no tick has taken is taken back."""
+        if self.outage.since is None:
+            return
+        for future, item in self._calls.items():
+            if not future.done():
+                item.withdrawn = True
+                future.set_exception(self.outage.refusal())
 
     async def run(self) -> None:
-        """Tick until cancelled. A store that refuses a commit ends the coordinator: its memory would be ahead."""
+        """Tick until cancelled. A store that refuses a commit for good ends the coordinator, whose memory is ahead."""
         while True:
             items = [await self._inbox.get()]
             weight = items[0].weight
@@ -128,7 +155,7 @@ class Coordinator:
             for item in items:
                 if item.waited:
                     self._room.release()
-            await self._tick(items)
+            await self._tick([item for item in items if not item.withdrawn])
             self._garbage.took(weight)
             if unfinished(self.state) and self._inbox.empty():
                 self.post_nowait(Item([]))
@@ -175,7 +202,7 @@ class Coordinator:
             for tree_id, rewards in extra.rewards.items():
                 commit.rewards.setdefault(tree_id, {}).update(rewards)
         if commit:
-            await self.store.commit(commit, self.epoch)
+            await self.outage.ride_out(lambda: self.store.commit(commit, self.epoch))
         self.on_tick()
         if commit.weights:
             self.on_weights()
@@ -198,7 +225,7 @@ class Coordinator:
 
     async def _perform(self, effects: list[Effect]) -> None:
         starts = [effect for effect in effects if isinstance(effect, StartBranch)]
-        orders = await self.orders.make(starts) if starts else []
+        orders = await self.outage.ride_out(lambda: self.orders.make(starts)) if starts else []
         for start, order in zip(starts, orders, strict=True):
             if (sink := self.sessions.get((start.replica_id, start.incarnation))) is not None:
                 sink.start(order)

@@ -1,7 +1,7 @@
 """Readiness: what gRPC's health service says, to whoever restarts, balances or waits.
 
 The service name "" is liveness: SERVING as long as somebody answers. `treeroll.v1.Rollouts` is readiness: SERVING while
-new work would grow, that is while every pool has a replica, and the service neither drains nor stops.
+new work would grow: while every pool has a replica, the store takes writes, and the service neither drains nor stops.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from treeroll.channels import Gate
 from treeroll.coordinator.loop import Coordinator
-from treeroll.core.model.state import State
 from treeroll.pb.v1 import rollout_pb2 as api
 
 ROLLOUTS = api.DESCRIPTOR.services_by_name["Rollouts"].full_name
@@ -22,7 +21,7 @@ class Readiness:
     """Not ready until it follows a coordinator, from tick to tick."""
 
     def __init__(self) -> None:
-        self._state: State | None = None
+        self._coordinator: Coordinator | None = None
         self._answers = health.aio.HealthServicer()
         self._ready: bool | None = None
         self._stopping = False
@@ -30,8 +29,9 @@ class Readiness:
 
     def follow(self, coordinator: Coordinator) -> None:
         """Be ready when that can grow trees."""
-        self._state = coordinator.state
+        self._coordinator = coordinator
         coordinator.on_tick = self.look
+        coordinator.outage.on_change.append(self.look)
 
     async def answer_on(self, server: Gate) -> None:
         """Serve health checks there, right from the first moment."""
@@ -41,8 +41,7 @@ class Readiness:
 
     def look(self) -> None:
         """Something may have changed."""
-        state = self._state
-        ready = state is not None and not (self._stopping or state.draining) and _has_replicas(state)
+        ready = not self._stopping and self._coordinator is not None and _grows(self._coordinator)
         if ready != self._ready:
             self._ready = ready
             # The answer is another from the task's first step on; what follows wakes those who watch.
@@ -55,5 +54,8 @@ class Readiness:
         self.look()
 
 
-def _has_replicas(state: State) -> bool:
-    return all(pool.members for pool in state.pools.values())
+def _grows(coordinator: Coordinator) -> bool:
+    state = coordinator.state
+    return (
+        coordinator.outage.since is None and not state.draining and all(pool.members for pool in state.pools.values())
+    )

@@ -12,7 +12,7 @@ from treeroll.coordinator.replica_session import ReplicaSession
 from treeroll.coordinator.reports import segments_of
 from treeroll.core.model.events import Event, ReplicaHeard, ReplicaJoined, ReplicaLost, WeightsReported
 from treeroll.core.model.weights import WeightsAnswer
-from treeroll.errors import InvalidInput, TreerollError, grpc_code
+from treeroll.errors import InvalidInput, StoreDown, TreerollError, grpc_code
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import replica_pb2_grpc
@@ -97,9 +97,11 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
         self._coordinator.sessions[key] = session
         try:
             await self._coordinator.call(join)
-        except TreerollError:
+        except TreerollError as error:
             if not same:
                 del self._coordinator.sessions[key]
+            elif isinstance(error, StoreDown):  # it comes again, and its lease stands until it can
+                self._coordinator.post_nowait(Item([ReplicaHeard(*key, session.heartbeat.kv_usage)]))
             raise
         self.sessions[hello.replica_id] = session
         self.engines[hello.pool] = engine

@@ -32,7 +32,7 @@ class Status:
 
     def message(self) -> api.ServiceStatus:
         """The service as it is now."""
-        state, store = self._coordinator.state, self._coordinator.store
+        state, store, outage = self._coordinator.state, self._coordinator.store, self._coordinator.outage
         status = api.ServiceStatus(
             epoch=self._coordinator.epoch,
             version=__version__,
@@ -49,6 +49,8 @@ class Status:
             pools=[self._pool(pool) for pool in state.pools.values()],
             expired_trees=self._retention.expired_trees,
             deleted_runs=self._retention.deleted_runs,
+            store_outage=outage.reason,
+            store_outage_since=outage.since,
         )
         engines = [self._replicas.engines[pool.name] for pool in status.pools if pool.name in self._replicas.engines]
         if engines:

@@ -35,6 +35,8 @@ class Commit:
     weights: dict[str, bytes] = field(default_factory=dict)
     # (run_id, tree_id) of trees that ended, in order; each appends one entry to the run's feed.
     feed: list[tuple[str, str]] = field(default_factory=list)
+    # Given by the store when it is first sent, so that it is the same commit when it is sent again; 0 before.
+    number: int = 0
 
     def __bool__(self) -> bool:
         of_trees = self.trees or self.nodes or self.rewards or self.feed
@@ -134,7 +136,7 @@ class Step:
 
 
 class Store(Protocol):
-    """The store contract. All methods raise StoreError when the store does not answer."""
+    """The store contract. All methods raise StoreDown while the store does not answer, or takes no writes."""
 
     durability: str  # "always", "everysec" or "none" (memory)
     address: str  # for people: "memory", "unix:///...", "redis://host:port/0"; never with a password
@@ -148,7 +150,11 @@ class Store(Protocol):
         ...
 
     async def commit(self, commit: Commit, epoch: int) -> None:
-        """Make it durable, atomically. StaleEpoch if a newer owner opened the store."""
+        """Make it durable, atomically. StaleEpoch if a newer owner opened the store.
+
+        After StoreDown it may be durable or not; the same object may be committed again, before any other, until there
+        is another answer.
+        """
         ...
 
     async def run_ids(self) -> list[str]:

@@ -69,19 +69,38 @@ class EmbeddedRedis:
             raise StoreError(f"the embedded Redis in {self._directory} runs already")
         self._prepare_directory()
         try:
-            self._process = self._spawn()
-            self._wait_until_ready(time.monotonic() + self._start_timeout_s, cancelled or Event())
+            self._launch(cancelled)
         except BaseException:
             self.stop()
             raise
         atexit.register(self.stop)
 
+    def restart(self, cancelled: Event | None = None) -> None:
+        """Start again, at the same address, after the server died. StoreError as for `start`; it may be tried again."""
+        try:
+            self._launch(cancelled)
+        except BaseException:
+            self._end()
+            raise
+
+    @property
+    def died(self) -> bool:
+        """Whether it was started and its process has ended, other than by `stop`."""
+        return self._process is not None and self._process.poll() is not None
+
+    def _launch(self, cancelled: Event | None) -> None:
+        self._process = self._spawn()
+        self._wait_until_ready(time.monotonic() + self._start_timeout_s, cancelled or Event())
+
+    def _end(self) -> None:
+        if self._process is not None:
+            terminate(self._process, _STOP_TIMEOUT_S)
+
     def stop(self) -> None:
         """Let the server write out its data and end; kill it if it does not. Again is a no-op."""
         atexit.unregister(self.stop)
-        if self._process is not None:
-            terminate(self._process, _STOP_TIMEOUT_S)
-            self._process = None
+        self._end()
+        self._process = None
         if self._short is not None:
             self._short.close()
             self._short = None

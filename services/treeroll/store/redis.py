@@ -22,7 +22,7 @@ class RedisStore(RedisSteps):
     """A store in a Redis server, version 6.2 or later, given as `redis://`, `rediss://` or `unix://` URL.
 
     Only the owner, who writes, needs `open`. Readers and the feed may use a RedisStore that never took over.
-    A call that gets no answer within `timeout_s` raises StoreError.
+    A call that gets no answer within `timeout_s` raises StoreDown.
     """
 
     def __init__(self, url: str, *, durability: str = "everysec", timeout_s: float = 10.0) -> None:
@@ -51,12 +51,20 @@ class RedisStore(RedisSteps):
         async with self._turn:  # one at a time: commits apply in the order they were made
             self._check_epoch(epoch)
             commit_keys, args = commit_args(commit)
-            self._sent += 1
+            self._number(commit)
             header: list[Arg] = [epoch, self._sent, self._acked]
             verdict, *detail = await self._evaluate("commit", commit_keys, header + args)
             if verdict != b"OK":
                 raise self._refusal(verdict, detail, commit, epoch)
             self._acked = self._sent
+
+    def _number(self, commit: Commit) -> None:
+        """Give it the next number, or leave it that under which it was sent before."""
+        if commit.number == 0:
+            self._sent += 1
+            commit.number = self._sent
+        elif commit.number != self._sent:  # would be taken for done
+            raise StoreError(f"commit {commit.number} cannot be sent again after commit {self._sent} was sent")
 
     def _check_epoch(self, epoch: int) -> None:
         if self._epoch == 0:

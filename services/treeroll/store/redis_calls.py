@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class RedisCalls:
-    """Talks to one Redis server. A call that gets no answer within `timeout_s` raises StoreError."""
+    """Talks to one Redis server. A call that gets no answer within `timeout_s` raises StoreDown."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
         """InvalidInput if the URL is none we know. Connects later, when first used."""

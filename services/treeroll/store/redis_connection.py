@@ -12,7 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import AuthenticationError, BusyLoadingError, ConnectionError, RedisError, TimeoutError
 
-from treeroll.errors import StoreError
+from treeroll.errors import StoreDown, StoreError
 from treeroll.store.redis_replies import DirectParser
 from treeroll.store.redis_url import check_options
 
@@ -25,6 +25,17 @@ _CONNECTIONS = 32
 
 # redis-py raises a plain ConnectionError for some of these.
 _LOGIN_HINTS = ("NOAUTH", "WRONGPASS", "invalid username-password", "invalid password")
+
+# Refusals that end by themselves or by an operator's hand. Redis says them before a script's first write, never after.
+_FOR_NOW = {
+    "OOM command not allowed": "is out of memory: raise its maxmemory or delete finished runs",
+    "MISCONF": "cannot write its file, so it takes no writes: make room on its disk",
+    "READONLY": "is a read-only replica, so it takes no writes: give the address of the primary, or make this one it",
+    "NOREPLICAS": "has fewer replicas than its min-replicas-to-write, so it takes no writes: start them again",
+    "MASTERDOWN": "is a replica that has lost its primary: start that again",
+    "LOADING": "is still loading its data: wait",
+    "BUSY": "is busy with a script: wait",
+}
 
 
 def connect(url: str, timeout_s: float) -> Redis:
@@ -81,19 +92,24 @@ def store_errors(address: str) -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as error:
-        raise StoreError(_sentence(address, error)) from error
+        raise _store_error(address, error) from error
 
 
-def _sentence(address: str, error: Exception) -> str:
+def _store_error(address: str, error: Exception) -> StoreError:
+    """StoreDown only for what left nothing half done: a script that fails after its first write is not rolled back."""
     detail = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, AuthenticationError) or any(hint in detail for hint in _LOGIN_HINTS):
-        return f"{address} refused the login ({detail}): check user and password"
+        return StoreDown(f"{address} refused the login ({detail}): check user and password")
     if "DB index" in detail:
-        return f"{address} has no such database ({detail}): name one that it has, from 0 on, or raise its `databases`"
+        return StoreError(
+            f"{address} has no such database ({detail}): name one that it has, from 0 on, or raise its `databases`"
+        )
     if isinstance(error, BusyLoadingError):
-        return f"{address} is still loading its data: try again later"
+        return StoreDown(f"{address} {_FOR_NOW['LOADING']}")
     if isinstance(error, ConnectionError | TimeoutError | OSError):
-        return f"{address} does not answer ({detail}): check that it runs and can be reached"
-    if "OOM command not allowed" in detail:
-        return f"{address} is out of memory: raise its maxmemory or delete finished runs"
-    return f"{address} refused a command ({detail})"
+        return StoreDown(f"{address} does not answer ({detail}): check that it runs and can be reached")
+    for refusal, sentence in _FOR_NOW.items():
+        if refusal in detail:
+            # A script's refusals come behind where it was: "... @user_script: 50: -OOM command ..."
+            return StoreDown(f"{address} {sentence} ({detail.rpartition(': -')[2]})")
+    return StoreError(f"{address} refused a command ({detail})")

@@ -1,0 +1,80 @@
+"""Outages of the store: a pause of the service, not its end. Who needs an answer to go on waits here until it comes.
+
+What is asked must be safe to ask again: commits are numbered, reads change nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from treeroll import clock
+from treeroll.errors import StoreDown
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Between two tries, seconds: each pause is twice the last, so that recovery follows the end of an outage at once.
+FIRST_S, LONGEST_S = 0.1, 1.0
+
+
+class Outage:
+    """Whether the store is away just now, since when and why."""
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+        """Seconds since the Unix epoch; None while the store answers."""
+        self.reason = ""
+        self.on_change: list[Callable[[], None]] = []
+        """Called when it begins and when it ends."""
+        self._waiting = 0
+        self._began = 0.0
+
+    def refusal(self) -> StoreDown:
+        """What callers are told meanwhile."""
+        lasts_s = clock.monotonic() - self._began
+        return StoreDown(
+            f"the service waits for its store, for {lasts_s:.0f} s now, and loses nothing: {self.reason}; try again in "
+            f"{LONGEST_S:g} s"
+        )
+
+    async def ride_out(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What `ask` returns, however long the store is away. Raises all that is no StoreDown."""
+        try:
+            return await ask()
+        except StoreDown as error:
+            self._begin(error)
+        try:
+            return await self._again(ask)
+        finally:
+            self._end()
+
+    async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
+        pause_s = FIRST_S
+        while True:
+            await asyncio.sleep(pause_s)
+            try:
+                return await ask()
+            except StoreDown as error:
+                self.reason = str(error)
+            pause_s = min(2 * pause_s, LONGEST_S)
+
+    def _begin(self, error: StoreDown) -> None:
+        self._waiting += 1
+        self.reason = str(error)
+        if self.since is None:
+            self.since, self._began = clock.wall(), clock.monotonic()
+            log.error("the service waits for its store: %s", error)
+            self._tell()
+
+    def _end(self) -> None:
+        self._waiting -= 1
+        if not self._waiting:
+            log.warning("the service has waited %.1f s for its store", clock.monotonic() - self._began)
+            self.since, self.reason = None, ""
+            self._tell()
+
+    def _tell(self) -> None:
+        for told in self.on_change:
+            told()

@@ -1,0 +1,183 @@
+"""Who needs the store to go on waits for it, whatever was asked of it; who calls is told, and acts once or never."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+from tests.support.eventually import eventually
+
+from treeroll.client import connect_async
+from treeroll.coordinator import outage as outages
+from treeroll.coordinator.outage import Outage
+from treeroll.core.model.events import Drained
+from treeroll.demo import TASKS_FILE
+from treeroll.errors import BrokenInvariant, StaleEpoch, StoreDown, StoreError, TreerollError, Unavailable, grpc_code
+from treeroll.generator.config import SimulatedLatency
+from treeroll.invariants import Invariant
+from treeroll.store.base import Commit
+from treeroll.store.memory import MemoryStore
+from treeroll.tasks import read_tasks
+from treeroll.testing.service import local_service
+
+RUN: dict[str, Any] = {"recipe": "flat", "leaves": 4, "segment_tokens": 8, "max_depth": 10, "scorer": "arith"}
+
+
+class Weather:
+    """Answers that come in turn, and the pauses that are made between them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: str | Exception) -> None:
+        self.answers = list(answers)
+        self.pauses: list[float] = []
+        real = asyncio.sleep
+
+        async def sleep(seconds: float) -> None:
+            self.pauses.append(seconds)
+            await real(0)
+
+        monkeypatch.setattr(outages.asyncio, "sleep", sleep)
+
+    async def ask(self) -> str:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+async def test_it_is_asked_again_after_pauses_that_double_up_to_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    weather = Weather(monkeypatch, *[StoreDown("away")] * 7, "back")
+    assert await Outage().ride_out(weather.ask) == "back"
+    assert weather.pauses == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("answers", [0, 3])
+@pytest.mark.parametrize(
+    "error", [StaleEpoch("newer"), StoreError("lost"), BrokenInvariant(Invariant.TREE_WELL_FORMED, "hole")]
+)
+async def test_an_answer_that_is_no_outage_ends_the_wait(
+    monkeypatch: pytest.MonkeyPatch, error: TreerollError, answers: int
+) -> None:
+    weather, outage = Weather(monkeypatch, *[StoreDown("away")] * answers, error), Outage()
+    with pytest.raises(type(error)):
+        await outage.ride_out(weather.ask)
+    assert outage.since is None
+
+
+async def test_it_lasts_until_the_last_one_who_waits_has_its_answer_and_is_told_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outage, told = Outage(), []
+    outage.on_change.append(lambda: told.append((outage.since is not None, outage.reason)))
+    long, short = (
+        Weather(monkeypatch, *[StoreDown("takes no writes")] * 9, "w"),
+        Weather(monkeypatch, StoreDown("x"), "r"),
+    )
+    waits = asyncio.create_task(outage.ride_out(long.ask))
+    assert await outage.ride_out(short.ask) == "r"
+    assert outage.reason == "takes no writes"
+    assert await waits == "w"
+    assert [since for since, _ in told] == [True, False]
+    assert outage.reason == ""
+
+
+async def test_who_is_cancelled_does_not_leave_an_outage_behind() -> None:
+    outage, begun = Outage(), asyncio.Event()
+    outage.on_change.append(begun.set)
+
+    async def ask() -> None:
+        raise StoreDown("away")
+
+    waits = asyncio.create_task(outage.ride_out(ask))
+    await begun.wait()
+    assert outage.since is not None
+    waits.cancel()
+    await asyncio.gather(waits, return_exceptions=True)
+    assert outage.since is None
+
+
+def test_a_store_that_is_down_is_both_a_store_error_and_something_to_try_again() -> None:
+    assert issubclass(StoreDown, StoreError)
+    assert issubclass(StoreDown, Unavailable)
+    assert grpc_code(StoreDown("away")) == "UNAVAILABLE"
+
+
+class FlakyStore(MemoryStore):
+    """Is away for so many calls, by method; commits are answered while `answers` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away: Counter[str] = Counter()
+        self.asked, self.answers = asyncio.Event(), asyncio.Event()
+        self.answers.set()
+
+    def _try(self, method: str) -> None:
+        if self.away[method]:
+            self.away[method] -= 1
+            raise StoreDown(f"{method}: the store is away")
+
+    async def commit(self, commit: Commit, epoch: int) -> None:
+        self.asked.set()
+        await self.answers.wait()
+        self._try("commit")
+        await super().commit(commit, epoch)
+
+    async def load_nodes(self, paths: list[tuple[str, list[int]]]) -> list[list[bytes]]:
+        self._try("load_nodes")
+        return await super().load_nodes(paths)
+
+
+@pytest.mark.parametrize(
+    ("method", "scorer"),
+    [("commit", "arith"), ("load_nodes", "arith"), ("load_nodes", None)],
+    ids=["commits", "reads for scoring", "prefixes that move"],
+)
+async def test_whatever_growth_needs_of_the_store_is_waited_for(method: str, scorer: str | None) -> None:
+    store = FlakyStore()
+    async with local_service(store) as service, await connect_async(service.address) as client:
+        lost = service.start_replica("r0", slots=8, latency=SimulatedLatency(step_s=0.002))
+        service.start_replica("r1", slots=8, latency=SimulatedLatency(step_s=0.002))
+        await service.joined()
+        run = await client.create_run("run", **{**RUN, "scorer": scorer})
+        await run.submit(read_tasks(TASKS_FILE, limit=8))
+        await run.close()
+
+        async def grows() -> bool:
+            return any(len(live.tree.nodes) > 8 for live in service.coordinator.state.trees.values())
+
+        await eventually(grows)
+        store.away[method] = 3
+        lost.cancel()  # its branches move, and their prefixes are read
+        service.lose("r0", 1)
+        got = [tree async for batch in run.batches(trees=4) for tree in batch.trees]
+        assert len(got) == 8
+        if scorer:
+            assert all(sample.reward is not None for tree in got for sample in tree.samples)
+        assert store.away[method] == 0
+        assert (await client.audit()).violations == []
+
+
+async def test_a_call_that_waits_when_an_outage_begins_is_refused_and_does_nothing_afterwards() -> None:
+    store = FlakyStore()
+    async with local_service(store) as service:
+        coordinator = service.coordinator
+        store.away["commit"] = 1_000_000
+        store.answers.clear()
+        store.asked.clear()
+        sent = asyncio.create_task(coordinator.call(extra=Commit(trees={"sent": b"header"})))
+        await store.asked.wait()
+        waiting = asyncio.create_task(coordinator.call(Drained()))
+        await asyncio.sleep(0)  # it is in the inbox
+        store.answers.set()
+        results = await asyncio.gather(sent, waiting, return_exceptions=True)
+        assert [type(result) for result in results] == [StoreDown, StoreDown]
+        with pytest.raises(StoreDown, match="the service waits for its store"):
+            await coordinator.call(Drained())
+        store.away.clear()
+
+        async def is_over() -> bool:
+            return coordinator.outage.since is None
+
+        await eventually(is_over)
+        await coordinator.call()
+        assert await store.load_tree("sent") is not None
+        assert not coordinator.state.draining
