@@ -52,7 +52,7 @@ class LoadReplica:
     the probability that a segment ends with EOS.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # settings, by keyword
         self,
         replica_id: str,
         *,

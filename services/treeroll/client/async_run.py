@@ -152,7 +152,7 @@ class AsyncRun:
             )
         return config.get("model") or ""
 
-    def batches(
+    def batches(  # noqa: PLR0913  # settings, by keyword
         self,
         trees: int = 32,
         group: str = "default",

@@ -160,7 +160,7 @@ class Run:
             self._run.publish_weights(path, version, pool=pool, digest=digest, wait=wait, timeout_s=timeout_s)
         )
 
-    def batches(
+    def batches(  # noqa: PLR0913  # settings, by keyword
         self,
         trees: int = 32,
         group: str = "default",

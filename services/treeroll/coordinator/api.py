@@ -100,7 +100,7 @@ def typed(method: Callable[..., Awaitable[Reply]]) -> Callable[..., Awaitable[Re
 class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
     """Serves clients of one coordinator."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the parts that calls are answered from
         self,
         coordinator: Coordinator,
         replicas: ReplicaPlane,

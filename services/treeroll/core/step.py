@@ -39,7 +39,7 @@ def step(state: State, event: Event, now: float) -> list[Effect]:
     return apply(state, event, now) + assign(state)
 
 
-def apply(state: State, event: Event, now: float) -> list[Effect]:
+def apply(state: State, event: Event, now: float) -> list[Effect]:  # noqa: C901  # one case an event
     """Apply one event without granting new work, so that a shell can take many events and call `assign` once."""
     if now > state.now:
         state.now = now

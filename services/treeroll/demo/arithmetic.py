@@ -66,6 +66,7 @@ Tokens = list[int | str]  # numbers and operators, alternating
 
 
 def render(tokens: Sequence[int | str]) -> str:
+    """The expression as text, without spaces."""
     return "".join(str(token) for token in tokens)
 
 
@@ -75,10 +76,12 @@ def is_held_out(expression: str) -> bool:
 
 
 def prompt_of(expression: str) -> str:
+    """What a model is asked."""
     return f"Compute {expression}.\n"
 
 
 def apply(left: int, operator: str, right: int) -> int:
+    """The result of one operation: "+", "-", or the product for any other operator."""
     if operator == "+":
         return left + right
     if operator == "-":

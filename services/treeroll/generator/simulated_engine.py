@@ -27,7 +27,7 @@ LETTERS = "0123456789+-*=:,. \n\\{}CNSTabcdefghiknoprstuwxy"
 class SimulatedEngine:
     """Continuous batching in quanta of `stream_interval` steps; see SimulatedLatency for what a step costs."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # settings, by keyword
         self,
         tokenizer: Any,
         *,

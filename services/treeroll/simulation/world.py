@@ -227,7 +227,7 @@ class World:
         if found:
             raise AssertionError(found)
 
-    def _perform(self, effect: Effect) -> None:
+    def _perform(self, effect: Effect) -> None:  # noqa: C901  # one case an effect
         match effect:
             case StartBranch():
                 key = effect.replica_id, self.incarnation[effect.replica_id]

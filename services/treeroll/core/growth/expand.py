@@ -38,16 +38,9 @@ def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
                 if expansion.split_at is None
                 else _split(live, node, expansion.split_at, expansion)
             )
-            branch.group = expansion.group
-            if model:
-                branch.model, branch.seed = model, hash64(branch.seed, model)
-            if expansion.temperature_scale != 1.0:
-                branch.temperature = live.run.spec.sampling.temperature * expansion.temperature_scale
             if inserted is not None:
                 branch.insert(inserted)
-            if expansion.max_tokens is not None and expansion.max_tokens < live.run.spec.max_tokens:
-                branch.max_tokens = expansion.max_tokens
-            branch.boundaries = _narrowed(live, branch)
+            _vary(live, branch, expansion, model)
             if len(branch.boundaries) <= branch.depth:  # no room for a token
                 live.n_censored += 1
                 continue
@@ -64,6 +57,18 @@ def resume(state: State, live: LiveTree, node: int) -> Branch:
     live.active += 1
     state.wanted.append((live, branch))
     return branch
+
+
+def _vary(live: LiveTree, branch: Branch, expansion: Expansion, model: str) -> None:
+    """Give a new branch what sets it apart from its tree: its model, temperature, length and boundaries."""
+    branch.group = expansion.group
+    if model:
+        branch.model, branch.seed = model, hash64(branch.seed, model)
+    if expansion.temperature_scale != 1.0:
+        branch.temperature = live.run.spec.sampling.temperature * expansion.temperature_scale
+    if expansion.max_tokens is not None and expansion.max_tokens < live.run.spec.max_tokens:
+        branch.max_tokens = expansion.max_tokens
+    branch.boundaries = _narrowed(live, branch)
 
 
 def _fork(live: LiveTree, node: Node, expansion: Expansion) -> Branch:

@@ -1,0 +1,1 @@
+"""Allocators: how many leaves each task gets."""

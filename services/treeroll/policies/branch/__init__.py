@@ -1,0 +1,1 @@
+"""Growth: where a tree forks, and when it is done."""

@@ -1,0 +1,1 @@
+"""Predictors: what a task is expected to give before it has grown."""

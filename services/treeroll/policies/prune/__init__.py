@@ -1,0 +1,1 @@
+"""Prune policies: which paths end early."""

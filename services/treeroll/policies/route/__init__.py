@@ -1,0 +1,1 @@
+"""Routes: which model's pool grows a tree."""

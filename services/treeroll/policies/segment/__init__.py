@@ -1,0 +1,1 @@
+"""Segment policies: where a path's segments end."""
