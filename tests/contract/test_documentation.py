@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from treeroll.core.model.branch import BRANCH_TABLE
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
@@ -42,3 +44,13 @@ def test_every_guarantee_names_tests_that_there_are() -> None:
 def test_links_of_the_readme_lead_somewhere() -> None:
     for target in re.findall(r"\]\(((?!http)[^)#]+)", (ROOT / "README.md").read_text()):
         assert (ROOT / target).exists(), target
+
+
+def test_the_page_about_branches_has_the_table_that_the_core_goes_by() -> None:
+    page = (DOCS / "architecture.md").read_text()
+    head = "| state | event | next state | how the grant ended |"
+    shown = [
+        [cell.strip() for cell in row.strip("|").split("|")]
+        for row in page.split(head)[1].split("\n\n")[0].splitlines()[2:]
+    ]
+    assert shown == [[str(s), str(e), str(to), str(end or "")] for (s, e), (to, end) in BRANCH_TABLE.items()]
