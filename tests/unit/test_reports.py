@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from treeroll.coordinator.reports import segments_of
+from treeroll.coordinator.reports import END_KINDS, segments_of
+from treeroll.core.model.events import EndKind
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
@@ -26,3 +27,8 @@ def test_a_report_becomes_events() -> None:
 def test_a_segment_whose_logprobs_cannot_be_is_refused(logprob_sum: float) -> None:
     with pytest.raises(InvalidInput, match=r"^report 3 of replica r0 has a segment whose logprobs sum to"):
         segments_of(HELLO, report(logprob_sum))
+
+
+def test_every_way_a_replica_says_a_branch_ended_is_known_to_the_core() -> None:
+    assert set(END_KINDS) == set(wire.EndReason.values()) - {wire.END_REASON_UNSPECIFIED}
+    assert sorted(END_KINDS.values()) == sorted(EndKind)
