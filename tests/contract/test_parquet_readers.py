@@ -7,7 +7,7 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.support.fake_service import sample_tree
+from tests.support.trees import sample_tree
 from tests.unit.test_batch import batch_of
 
 from treeroll.client.columns import NODE_SCHEMA, SAMPLE_SCHEMA, TREE_SCHEMA

@@ -5,7 +5,7 @@ from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 import pytest
-from tests.support.fake_service import sample_tree
+from tests.support.trees import sample_tree
 
 from treeroll.client.columns import nodes_table, samples_table, trees_table
 from treeroll.client.records import Reward, TreeRecord, WeightSpan, nodes_of, samples_of

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.property.test_credit import trees
 from tests.support import token_weights_by_definition as definition
 from tests.support.delivered import delivered, token_ids
-from tests.support.fake_service import PROMPT
+from tests.support.trees import PROMPT
 
 from treeroll.client import ClipRange, TokenFactor, TokenSchedule, edge_samples
 from treeroll.client.clipping import clip_ranges

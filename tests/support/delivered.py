@@ -2,7 +2,7 @@
 
 import numpy as np
 from tests.support.credit import LIMITS
-from tests.support.fake_service import PROMPT, node, sample_tree
+from tests.support.trees import PROMPT, node, sample_tree
 
 from treeroll.client.records import TreeRecord
 from treeroll.pb.v1 import common_pb2

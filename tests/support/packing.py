@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from tests.support.fake_service import floats, node, sample_tree
+from tests.support.trees import floats, node, sample_tree
 
 from treeroll.client.records import Sample, samples_of
 from treeroll.client.training import trained

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tests.support.fake_service import failed_tree, sample_tree
+from tests.support.trees import failed_tree, sample_tree
 
 from treeroll.client.batch import BatchData, Failure
 from treeroll.client.credit import RewardReports

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from tests.support.fake_service import FakeService
 from tests.support.rollouts import grown_trees
 from tests.unit.test_outputs import failed, renamed
 
@@ -22,6 +21,7 @@ from treeroll.results.merge import merge
 from treeroll.results.parts import PartWriter
 from treeroll.results.reader import ResultReader
 from treeroll.results.session import Session
+from treeroll.testing.service import running_service
 
 
 def drawn(tree: TreeRecord, *, full: bool = False, color: bool = False) -> str:
@@ -190,13 +190,13 @@ def test_options_that_do_not_go_together_are_refused(
 
 
 def test_a_live_tree_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
-    with FakeService() as service, connect(service.address) as client:
-        run = client.create_run("r")
-        [tree_id] = run.submit([{"id": "a", "prompt": "x"}])
-        assert app.run(["inspect", tree_id, "--address", service.address]) == 0
+    with running_service() as address, connect(address) as client:
+        run = client.create_run("r", recipe="flat", leaves=2, segment_tokens=16, max_depth=2)
+        [tree] = run.generate([{"id": "a", "prompt": "x"}]).trees
+        assert app.run(["inspect", tree.tree_id, "--address", address]) == 0
         assert "task a" in capsys.readouterr().out
-        assert app.run(["inspect", "nope", "--address", service.address]) == 2
-        assert capsys.readouterr().err == "error: tree 'nope' does not exist\n"
+        assert app.run(["inspect", "nope", "--address", address]) == 2
+        assert capsys.readouterr().err.startswith("error: there is no tree 'nope'")
 
 
 def test_small_helpers() -> None:

@@ -1,12 +1,12 @@
 """The command line as such: help, versions, errors as one sentence, exit codes."""
 
+import asyncio
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tests.support.fake_service import FakeService
 
 from treeroll import __version__
 from treeroll.cli.interrupts import Interrupted
@@ -15,7 +15,11 @@ from treeroll.cli.preflight import Plan
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import BrokenInvariant, InvalidInput, Unavailable
 from treeroll.invariants import Invariant
+from treeroll.pb.v1 import rollout_pb2
 from treeroll.policies.registry import describe
+from treeroll.store.base import Commit
+from treeroll.store.memory import MemoryStore
+from treeroll.testing.service import running_service
 
 COMMANDS = ("rollout", "serve", "status", "inspect", "policies", "audit", "drain", "delete")
 HEAVY = ("ray", "torch", "vllm", "grpc", "pyarrow", "pydantic", "transformers", "redis", "numpy")
@@ -195,17 +199,22 @@ def test_policies_show_prints_rule_parameters_and_source_whole_in_a_narrow_termi
 
 
 def test_status_and_drain_and_audit_of_a_service(capsys: pytest.CaptureFixture[str]) -> None:
-    with FakeService() as service:
-        assert app.run(["status", "--address", service.address]) == 0
+    store = MemoryStore()
+    with running_service(store=store) as address:
+        assert app.run(["status", "--address", address]) == 0
         assert "simulated" in capsys.readouterr().out
-        assert app.run(["status", "--json", "--address", service.address]) == 0
+        assert app.run(["status", "--json", "--address", address]) == 0
         assert '"replica_id": "r0"' in capsys.readouterr().out
-        assert app.run(["drain", "--address", service.address]) == 0
-        assert "draining" in capsys.readouterr().out
-        assert app.run(["undrain", "--address", service.address]) == 0
+        assert app.run(["drain", "--address", address]) == 0
+        assert capsys.readouterr().out.startswith("draining")
+        assert app.run(["undrain", "--address", address]) == 0
         assert "not draining" in capsys.readouterr().out
-        assert app.run(["audit", "--address", service.address]) == FAILED  # the fake one always breaks a promise
-        assert "X" in capsys.readouterr().out
+        assert app.run(["audit", "--address", address]) == 0
+        capsys.readouterr()
+        lost = Commit(runs={"r": rollout_pb2.Run(run_id="r").SerializeToString()}, tasks={"r": {"0:a": ("t", "")}})
+        asyncio.run(store.commit(lost, epoch=1))
+        assert app.run(["audit", "--address", address]) == FAILED
+        assert "NoAckedLoss" in capsys.readouterr().out
 
 
 def write(path: Path, *lines: str) -> Path:

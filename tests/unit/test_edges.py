@@ -3,7 +3,7 @@
 import pytest
 from tests.support.credit import BINARY, credit_tree
 from tests.support.delivered import delivered, token_ids
-from tests.support.fake_service import PROMPT
+from tests.support.trees import PROMPT
 
 from treeroll.client import edge_samples
 from treeroll.client.columns import SAMPLE_SCHEMA, samples_table

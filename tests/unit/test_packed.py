@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.fake_service import sample_tree
+from tests.support.trees import sample_tree
 
 from treeroll.client import ClipRange
 from treeroll.client.packed import packed

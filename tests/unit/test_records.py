@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.support.fake_service import failed_tree, sample_tree
+from tests.support.trees import failed_tree, sample_tree
 
 from treeroll.client.columns import NODE_SCHEMA, SAMPLE_SCHEMA, nodes_table, samples_table
 from treeroll.client.records import Node, Reward, Sample, TreeRecord, nodes_of, samples_of

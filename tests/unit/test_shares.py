@@ -5,7 +5,7 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.fake_service import failed_tree, sample_tree
+from tests.support.trees import failed_tree, sample_tree
 
 from treeroll.client.sample import samples_of
 from treeroll.core.model.run import DeliveryTerms, StalenessBound

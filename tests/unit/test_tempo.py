@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.support.fake_service import sample_tree
+from tests.support.trees import sample_tree
 
 from treeroll.client.packed import packed
 from treeroll.client.records import Sample, samples_of

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.fake_service import floats, sample_tree
+from tests.support.trees import floats, sample_tree
 
 from treeroll.client import ClipRange, TokenFactor
 from treeroll.client.clipping import clip_ranges

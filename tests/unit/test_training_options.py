@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.fake_service import sample_tree
+from tests.support.trees import sample_tree
 
 from treeroll.client.records import Sample, samples_of
 from treeroll.client.selection import LeafSelection
