@@ -18,6 +18,7 @@
     │   └── Drained            it starts no more trees until its drain is taken back
     ├── StoreError             the store refused or lost something
     │   ├── StaleEpoch         another coordinator has taken over
+    │   ├── LostWork           it went back in time: what it had answered for is gone
     │   └── StoreDown          the store does not answer or takes no writes, for now; also an Unavailable
     ├── EngineError            the engine failed
     ├── BadOutput              the engine gave a request numbers that cannot be
@@ -128,6 +129,10 @@ class StoreError(TreerollError):
 
 class StaleEpoch(StoreError):
     """A newer coordinator owns the store; this one must stop writing."""
+
+
+class LostWork(StoreError):
+    """The store went back in time: what it had answered for is gone, and the owner's memory is ahead of it."""
 
 
 class StoreDown(StoreError, Unavailable):

@@ -1,7 +1,9 @@
 """What only the Redis store promises: settings it insists on, one trip per commit, and a schema others may read."""
 
 import asyncio
+import os
 import re
+import socket
 import stat
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from redis import Redis
+from tests.support.eventually import eventually
 
 from treeroll.errors import InvalidInput, StaleEpoch, StoreDown, StoreError
 from treeroll.store import keys
@@ -270,6 +273,46 @@ async def test_a_store_that_was_never_opened_reads_and_leases_but_does_not_write
     await asyncio.gather(owner.close(), reader.close())
 
 
+async def test_leases_end_by_the_tick_of_the_owner_and_others_go_by_its_last_commit(
+    redis: Any, redis_server: EmbeddedRedis
+) -> None:
+    owner, reader = RedisStore(redis_server.url), RedisStore(redis_server.url)
+    epoch = await owner.open()
+    await owner.commit(Commit(feed=[("run", "a")]), epoch)
+    await owner.lease("run", "g", "c", 1, 0.05)
+
+    async def is_over() -> bool:
+        return await owner.group_state("run", "g") == GroupState(0, 0, 1)
+
+    await eventually(is_over)
+    assert await reader.group_state("run", "g") == GroupState(0, 1, 0)
+    await owner.commit(Commit(), epoch)
+    assert await reader.group_state("run", "g") == GroupState(0, 0, 1)
+    before = int(redis.hget(keys.OWNER, "tick"))
+    await owner.open()
+    assert int(redis.hget(keys.OWNER, "tick")) == before  # it goes on from where it stood
+    await asyncio.gather(owner.close(), reader.close())
+
+
+async def test_a_store_of_before_there_were_ticks_goes_on_with_the_leases_that_it_has(
+    redis: Any, redis_server: EmbeddedRedis
+) -> None:
+    seconds, _ = redis.time()
+    redis.zadd(
+        keys.leases("run", "g"), {f"{1:016d}": (seconds - 1) * 1_000_000, f"{2:016d}": (seconds + 600) * 1_000_000}
+    )
+    for tree in ("a", "b"):
+        redis.hincrby(keys.FEEDS, "run", 1)
+        redis.xadd(keys.feed("run"), {"tree": tree}, id=f"{redis.hget(keys.FEEDS, 'run')}-0")
+    redis.xgroup_create(keys.feed("run"), "g", "0")
+    redis.xreadgroup("g", "c", {keys.feed("run"): ">"})
+    store = RedisStore(redis_server.url)
+    await store.open()
+    assert await store.group_state("run", "g") == GroupState(0, 1, 1)
+    assert [lease.tree_id for lease in await store.lease("run", "g", "d", 9, 60.0)] == ["a"]
+    await store.close()
+
+
 async def test_a_feed_may_be_read_by_a_redis_consumer_group(redis: Any, redis_server: EmbeddedRedis) -> None:
     store = RedisStore(redis_server.url)
     epoch = await store.open()
@@ -313,7 +356,8 @@ async def test_an_old_owner_is_told_who_came_after(redis: Any, redis_server: Emb
     old, new = RedisStore(redis_server.url), RedisStore(redis_server.url)
     await old.open()
     await new.open()
-    with pytest.raises(StaleEpoch, match="belongs to epoch 2 now: epoch 1 may write no more"):
+    who = f"process {os.getpid()} on {socket.gethostname()}"
+    with pytest.raises(StaleEpoch, match=f"belongs to epoch 2, of {who}, now: epoch 1 may write no more"):
         await old.commit(Commit(), 1)
     await asyncio.gather(old.close(), new.close())
 

@@ -171,12 +171,43 @@ async def test_nodes_are_sorted_by_number_whatever_order_they_came_in(owner: Own
     assert stored.nodes == [b"0", b"1", b"2"]
 
 
-async def test_a_node_once_written_never_changes(owner: Owner) -> None:
-    await owner.commit(trees={"tree": b""}, nodes={"tree": [(0, b"0"), (1, b"1")]})
-    await owner.commit(nodes={"tree": [(1, b"other"), (2, b"2")]})
+@pytest.mark.parametrize("first", [0, 1, 2])
+async def test_nodes_that_are_stored_already_may_come_again_with_those_after_them(owner: Owner, first: int) -> None:
+    rows = [(0, b"0"), (1, b"1"), (2, b"2")]
+    await owner.commit(trees={"tree": b""}, nodes={"tree": rows[:2]})
+    await owner.commit(nodes={"tree": rows[first:]})
+    await owner.commit(nodes={"tree": rows[:1]})
     stored = await owner.store.load_tree("tree")
     assert stored
     assert stored.nodes == [b"0", b"1", b"2"]
+
+
+@pytest.mark.parametrize(
+    ("number", "rows"),
+    [
+        (1, [(1, b"other"), (2, b"2")]),
+        (1, [(0, b"0"), (1, b"other")]),
+        (0, [(0, b"")]),
+        (1, [(1, b"1 and more"), (2, b"2"), (3, b"3")]),
+    ],
+)
+async def test_a_node_that_is_stored_with_other_content_refuses_the_whole_commit(
+    owner: Owner, number: int, rows: list[tuple[int, bytes]]
+) -> None:
+    await owner.commit(trees={"tree": b""}, nodes={"tree": [(0, b"0"), (1, b"1")]})
+    with pytest.raises(BrokenInvariant, match=f"TreeWellFormed: node {number} of tree tree is in the store with other"):
+        await owner.commit(
+            runs={"run": b"record"},
+            trees={"good": b""},
+            nodes={"good": [(0, b"0")], "tree": rows},
+            rewards={"tree": {"0:math:1": b"reward"}},
+            feed=[("run", "tree")],
+        )
+    assert await owner.store.load_tree("tree") == StoredTree(b"", [b"0", b"1"], {})
+    assert await owner.store.load_tree("good") is None
+    assert await owner.store.run_ids() == []
+    assert await owner.store.feed_length("run") == 0
+    await owner.commit(nodes={"tree": [(2, b"2")]})
 
 
 @pytest.mark.parametrize("rows", [[(1, b"late")], [(0, b"0"), (2, b"2")], [(0, b"0"), (0, b"0")]])

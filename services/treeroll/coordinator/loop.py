@@ -15,6 +15,7 @@ from typing import Protocol
 
 from treeroll import clock
 from treeroll.coordinator.gc_tuning import YoungCollector
+from treeroll.coordinator.lost_work import losses
 from treeroll.coordinator.outage import Outage
 from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.start_messages import StartOrders
@@ -24,7 +25,7 @@ from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.state import State
 from treeroll.core.scheduling.assign import assign, unfinished
 from treeroll.core.step import alarm, apply
-from treeroll.errors import BrokenInvariant, CallerError, StaleEpoch, TreerollError
+from treeroll.errors import BrokenInvariant, CallerError, LostWork, StaleEpoch, TreerollError
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.store.base import Commit, Store
 
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 INBOX_LIMIT = 100_000
 # About the most records in one tick, so that a burst cannot delay acknowledgements without bound.
 TICK_LIMIT = 8192
+# An owner with nothing to write says so this often, seconds, and so finds out that the store is another's, or empty.
+HEARTBEAT_S = 1.0
 # An alarm that rings a little early must not ring on and on; one for a year ahead is set again and again.
 SHORTEST_ALARM_S, LONGEST_ALARM_S = 0.001, 3600.0
 
@@ -66,6 +69,7 @@ class Item:
     at: float = field(default_factory=clock.monotonic)
     waited: bool = False  # holds a place in the inbox
     withdrawn: bool = False  # its caller was told to try again, before a tick took it
+    beat: bool = False  # to be committed although there is nothing to write
 
     @property
     def weight(self) -> int:
@@ -91,6 +95,10 @@ class Coordinator:
     violations: Counter[str] = field(default_factory=Counter)
     outage: Outage = field(default_factory=Outage)
     _calls: dict[asyncio.Future[None], Item] = field(default_factory=dict)
+    # Of each run, the record that was last made durable.
+    _acknowledged: dict[str, bytes] = field(default_factory=dict)
+    _committed_at: float = 0.0
+    _heartbeat: asyncio.TimerHandle | None = None
     _garbage: YoungCollector = field(default_factory=YoungCollector)
     _alarm: asyncio.TimerHandle | None = None
     _alarm_at: float | None = None
@@ -146,6 +154,14 @@ class Coordinator:
 
     async def run(self) -> None:
         """Tick until cancelled. A store that refuses a commit for good ends the coordinator, whose memory is ahead."""
+        self._beat()
+        try:
+            await self._run()
+        finally:
+            if self._heartbeat is not None:
+                self._heartbeat.cancel()
+
+    async def _run(self) -> None:
         while True:
             items = [await self._inbox.get()]
             weight = items[0].weight
@@ -160,6 +176,15 @@ class Coordinator:
             if unfinished(self.state) and self._inbox.empty():
                 self.post_nowait(Item([]))
             self._set_alarm()
+
+    def _beat(self) -> None:
+        """Have something committed, unless something was a moment ago; again when that is too long ago."""
+        wait_s = self._committed_at + HEARTBEAT_S - clock.monotonic()
+        if wait_s <= 0:
+            wait_s = HEARTBEAT_S
+            if self.outage.since is None:
+                self.post_nowait(Item([], beat=True))
+        self._heartbeat = asyncio.get_running_loop().call_later(wait_s, self._beat)
 
     def _set_alarm(self) -> None:
         """Be there when the core wants to be woken: when budget has come with time, or time is over."""
@@ -201,8 +226,8 @@ class Coordinator:
             commit.trees.update(extra.trees)
             for tree_id, rewards in extra.rewards.items():
                 commit.rewards.setdefault(tree_id, {}).update(rewards)
-        if commit:
-            await self.outage.ride_out(lambda: self.store.commit(commit, self.epoch))
+        if commit or any(item.beat for item in items):
+            await self._commit(commit)
         self.on_tick()
         if commit.weights:
             self.on_weights()
@@ -210,6 +235,18 @@ class Coordinator:
             if item.done is not None:
                 item.done(error)
         await self._perform(effects)
+
+    async def _commit(self, commit: Commit) -> None:
+        try:
+            await self.outage.ride_out(lambda: self.store.commit(commit, self.epoch))
+        except LostWork as error:
+            raise LostWork(f"{error}; gone is {await losses(self.store, self._acknowledged)}") from None
+        self._committed_at = clock.monotonic()
+        self._acknowledged |= commit.runs
+        if len(self._acknowledged) > len(self.state.runs):
+            self._acknowledged = {
+                name: self._acknowledged[name] for name in self.state.runs if name in self._acknowledged
+            }
 
     def _apply(self, item: Item, effects: list[Effect]) -> TreerollError | None:
         for event in item.events:

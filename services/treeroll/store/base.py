@@ -23,7 +23,7 @@ class Commit:
     runs: dict[str, bytes] = field(default_factory=dict)
     # tree_id -> tree header (task, status, ledger; with credit once finished).
     trees: dict[str, bytes] = field(default_factory=dict)
-    # tree_id -> [(node number, node record)]; written once, never changed.
+    # tree_id -> [(node number, node record)]; written once, never changed: one that is stored already must be the same.
     nodes: dict[str, list[tuple[int, bytes]]] = field(default_factory=dict)
     # tree_id -> {"<node>:<scorer>:<version>": reward record}; an entry replaces one of the same key.
     rewards: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -150,7 +150,9 @@ class Store(Protocol):
         ...
 
     async def commit(self, commit: Commit, epoch: int) -> None:
-        """Make it durable, atomically. StaleEpoch if a newer owner opened the store.
+        """Make it durable, atomically. StaleEpoch if a newer owner opened the store, LostWork if it forgot commits that
+        it had answered for, BrokenInvariant for nodes that leave one out or are stored with other content; then nothing
+        of it is written.
 
         After StoreDown it may be durable or not; the same object may be committed again, before any other, until there
         is another answer.

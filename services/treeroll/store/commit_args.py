@@ -58,6 +58,15 @@ def hole(tree_id: str, number: int, before: int) -> BrokenInvariant:
     return BrokenInvariant(Invariant.TREE_WELL_FORMED, f"node {number} of tree {tree_id} would follow node {before}")
 
 
+def changed(tree_id: str, number: int) -> BrokenInvariant:
+    """The error for a node that is stored with other content."""
+    return BrokenInvariant(
+        Invariant.TREE_WELL_FORMED,
+        f"node {number} of tree {tree_id} is in the store with other content: two growths of the tree would be mixed, "
+        "so nothing of the commit was written",
+    )
+
+
 def _add_hashes(commit: Commit, script_keys: list[str], args: list[Arg]) -> None:
     """Runs, weights, tree headers, rewards, tasks and their history are all fields of hashes."""
     count_at = len(args)

@@ -5,7 +5,9 @@ script may touch all of its keys. There is one shard now. In the table `<run>`, 
 are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids share a key.
 
     key                        type    holds
-    owner                      hash    epoch: of the coordinator that may write; commit: number of its last commit
+    owner                      hash    epoch: of the coordinator that may write; name: its process, for people; commit:
+                                       number of its last commit; tick: its time then, in microseconds, which goes on
+                                       from owner to owner and stands still without one
     runs                       hash    run id -> run record
     feeds                      hash    run id -> entries ever appended to the run's feed
     weights                    hash    pool -> record of its weights
@@ -19,7 +21,7 @@ are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids 
     group:<run>:<group>        hash    epoch: how often the group was moved to a saved state (none: never); move: id of
                                        the last move
     leases:<run>:<group>       zset    seq (16 digits) of each entry on lease -> deadline, in microseconds of the
-                                       server's clock; 0: given back; inf: in a global batch
+                                       owner's tick; 0: given back; inf: in a global batch
     redelivered:<run>:<group>  hash    seq -> number of the delivery that was acknowledged, for entries delivered more
                                        than once in this epoch (all others were acknowledged under their first delivery)
     steps:<run>:<group>        hash    global batches that ranks share. last: number of the last one taken; through: all

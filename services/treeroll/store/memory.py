@@ -18,7 +18,7 @@ from treeroll.store.base import (
     StoredTree,
     Unacknowledged,
 )
-from treeroll.store.commit_args import consecutive, hole
+from treeroll.store.commit_args import changed, consecutive, hole
 from treeroll.store.memory_group import MemoryGroup
 from treeroll.store.refusals import (
     beyond_feed,
@@ -93,14 +93,17 @@ class MemoryStore:
             raise StoreError(f"the memory store was opened under epoch {self._epoch}, not {epoch}: commit under that")
 
     def _new_nodes(self, commit: Commit) -> dict[str, list[bytes]]:
-        """Node records to append to each tree; those stored already are left out."""
+        """Node records to append to each tree; those stored already must be the same, and are left out."""
         added = {}
         for tree_id, rows in commit.nodes.items():
             first, records = consecutive(tree_id, rows)
-            length = len(self._trees[tree_id].nodes) if tree_id in self._trees else 0
-            if first > length:
-                raise hole(tree_id, first, length - 1)
-            added[tree_id] = records[length - first :]
+            stored = self._trees[tree_id].nodes if tree_id in self._trees else []
+            if first > len(stored):
+                raise hole(tree_id, first, len(stored) - 1)
+            for number, (old, new) in enumerate(zip(stored[first:], records, strict=False), first):
+                if old != new:
+                    raise changed(tree_id, number)
+            added[tree_id] = records[len(stored) - first :]
         return added
 
     def _append(self, run_id: str, tree_id: str) -> None:

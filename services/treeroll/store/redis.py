@@ -1,13 +1,17 @@
 """The store in Redis: one script per state change, one round trip per call. `keys.py` has the schema."""
 
 import asyncio
+import os
+import socket
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
-from treeroll.errors import StaleEpoch, StoreError
+from treeroll import clock
+from treeroll.errors import LostWork, StaleEpoch, StoreError
 from treeroll.store import keys
 from treeroll.store.base import Commit, StoredTree
-from treeroll.store.commit_args import commit_args, hole
+from treeroll.store.commit_args import changed, commit_args, hole
 from treeroll.store.redis_connection import Arg, Command, store_errors
 from treeroll.store.redis_groups import group_keys
 from treeroll.store.redis_settings import check_durability, check_server
@@ -40,7 +44,9 @@ class RedisStore(RedisSteps):
         async with self._turn:
             with store_errors(self.address):
                 await check_server(self._redis, self.durability, self.address)
-            self._epoch = int(await self._script("open", [keys.OWNER], []))
+            name = f"process {os.getpid()} on {socket.gethostname()}"
+            self._epoch, tick = await self._script("open", [keys.OWNER], [name])
+            self._ticks = tick, clock.monotonic()
             self._sent = self._acked = 0
             return self._epoch
 
@@ -52,7 +58,7 @@ class RedisStore(RedisSteps):
             self._check_epoch(epoch)
             commit_keys, args = commit_args(commit)
             self._number(commit)
-            header: list[Arg] = [epoch, self._sent, self._acked]
+            header: list[Arg] = [epoch, self._sent, self._acked, self._tick()]
             verdict, *detail = await self._evaluate("commit", commit_keys, header + args)
             if verdict != b"OK":
                 raise self._refusal(verdict, detail, commit, epoch)
@@ -74,16 +80,19 @@ class RedisStore(RedisSteps):
         if epoch > self._epoch:
             raise StoreError(f"{self.address} was opened under epoch {self._epoch}, not {epoch}: commit under that")
 
-    def _refusal(self, verdict: bytes, detail: list[int], commit: Commit, epoch: int) -> Exception:
+    def _refusal(self, verdict: bytes, detail: list[Any], commit: Commit, epoch: int) -> Exception:
         if verdict == b"STALE":
-            return _stale(self.address, epoch, detail[0])
+            return _stale(self.address, epoch, detail[0], detail[1].decode(errors="replace"))
         if verdict == b"LOST":
-            return StoreError(
-                f"{self.address} went back in time, to commit {detail[1]} of epoch {detail[0]}, but had answered for "
-                f"commit {self._acked} of epoch {epoch} (a crash with durability everysec, or a restored backup): "
-                "restart the coordinator to go on from what is stored"
+            there = f"to commit {detail[1]} of epoch {detail[0]}" if detail[0] else "and is empty"
+            return LostWork(
+                f"{self.address} went back in time, {there}, but had answered for commit {self._acked} of epoch "
+                f"{epoch} (it was emptied, a crash with durability everysec, or a restored backup): restart the "
+                "coordinator to go on from what is stored"
             )
         tree_id, rows = list(commit.nodes.items())[detail[0] - 1]
+        if verdict == b"DIFFERENT":
+            return changed(tree_id, detail[1])
         return hole(tree_id, min(rows)[0], detail[1] - 1)
 
     # Reads
@@ -176,8 +185,9 @@ class RedisStore(RedisSteps):
             raise _stale(self.address, epoch, newer)
 
 
-def _stale(address: str, epoch: int, newer: int) -> StaleEpoch:
-    return StaleEpoch(f"{address} belongs to epoch {newer} now: epoch {epoch} may write no more")
+def _stale(address: str, epoch: int, newer: int, name: str = "") -> StaleEpoch:
+    who = f", of {name}" if name else ""
+    return StaleEpoch(f"{address} belongs to epoch {newer}{who}, now: epoch {epoch} may write no more")
 
 
 def _stored_tree(header: bytes | None, nodes: list[bytes], rewards: list[bytes]) -> StoredTree | None:

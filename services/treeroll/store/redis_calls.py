@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from redis.exceptions import NoScriptError
 
+from treeroll import clock
 from treeroll.store.redis_connection import Arg, Command, ask, connect, store_errors
 from treeroll.store.redis_url import public_address
 from treeroll.store.scripts import script
@@ -22,6 +23,17 @@ class RedisCalls:
         self.address = public_address(url)
         self._redis = connect(url, timeout_s)
         self._calls: set[asyncio.Task[Any]] = set()
+        self._ticks: tuple[int, float] | None = None  # a tick, and when it was on our clock
+
+    def _tick(self) -> int:
+        """The owner's time, microseconds: leases end by it. It goes on from the last owner's and never jumps.
+
+        0 for one who is not the owner: scripts then go by the last commit's.
+        """
+        if self._ticks is None:
+            return 0
+        tick, at = self._ticks
+        return tick + microseconds(clock.monotonic() - at)
 
     async def close(self) -> None:
         # Calls whose callers were cancelled may still be on their way.

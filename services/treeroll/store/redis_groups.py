@@ -49,8 +49,9 @@ class RedisGroups(RedisCalls):
     ) -> list[Lease]:
         if count <= 0:
             return []
-        where = [*group_keys(run_id, group), keys.EXPIRED, keys.FEEDS]
-        args: list[Arg] = [group, consumer, count, microseconds(lease_s), run_id, "" if epoch is None else epoch]
+        where = [*group_keys(run_id, group), keys.EXPIRED, keys.FEEDS, keys.OWNER]
+        wanted = "" if epoch is None else epoch
+        args: list[Arg] = [group, consumer, count, microseconds(lease_s), run_id, wanted, self._tick()]
         found, *lent = await self._script("lease", where, args)
         if found == b"EXPIRED":
             raise late_group(run_id, group, lent[0])
@@ -59,7 +60,7 @@ class RedisGroups(RedisCalls):
         return [_lease(found, consumer, *lent[at : at + 3]) for at in range(0, len(lent), 3)]
 
     async def renew(self, run_id: str, group: str, lease_ids: list[str], lease_s: float) -> list[str]:
-        return await self._settle("renew", run_id, lease_ids, [group, microseconds(lease_s)])
+        return await self._settle("renew", run_id, lease_ids, [group, microseconds(lease_s), self._tick()])
 
     async def ack(self, run_id: str, group: str, lease_ids: list[str]) -> list[str]:
         return await self._settle("ack", run_id, lease_ids, [group])
@@ -77,7 +78,8 @@ class RedisGroups(RedisCalls):
         if known:
             group = str(args[0])
             parts = [part for lease in known.values() for part in lease]
-            positions = await self._script(verb, group_keys(run_id, group), [*args, *parts])
+            where = [*group_keys(run_id, group), keys.OWNER]
+            positions = await self._script(verb, where, [*args, *parts])
             if positions[:1] == [b"MOVED"]:
                 raise moved_group(run_id, group, positions[1])
             order = list(known)
@@ -85,8 +87,8 @@ class RedisGroups(RedisCalls):
         return [lease_ids[at] for at in sorted(refused)]
 
     async def group_state(self, run_id: str, group: str) -> GroupState:
-        where = [keys.FEEDS, keys.feed(run_id), keys.leases(run_id, group)]
-        entries, delivered, pending, expired = await self._script("state", where, [run_id, group])
+        where = [keys.FEEDS, keys.feed(run_id), keys.leases(run_id, group), keys.OWNER]
+        entries, delivered, pending, expired = await self._script("state", where, [run_id, group, self._tick()])
         return GroupState(delivered - pending, pending - expired, entries - delivered + expired)
 
     async def unacknowledged(self, run_id: str, group: str) -> Unacknowledged:

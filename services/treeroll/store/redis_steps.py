@@ -13,8 +13,8 @@ class RedisSteps(RedisGroups):
     """Feeds, groups, and the batches that groups of ranks take together."""
 
     async def available(self, run_id: str, group: str, count: int, epoch: int) -> Available:
-        where = [*group_keys(run_id, group), keys.EXPIRED, keys.FEEDS]
-        first, *found = await self._script("available", where, [group, run_id, epoch, count])
+        where = [*group_keys(run_id, group), keys.EXPIRED, keys.FEEDS, keys.OWNER]
+        first, *found = await self._script("available", where, [group, run_id, epoch, count, self._tick()])
         if first == b"EXPIRED":
             raise late_group(run_id, group, found[0])
         if first == b"MOVED":
@@ -26,7 +26,7 @@ class RedisSteps(RedisGroups):
         return _step(*await self._on_step("find_step", run_id, group, number, [epoch, number, rank, world]))
 
     async def take_step(self, run_id: str, group: str, step: Step, seqs: list[int], epoch: int) -> Step | None:
-        args: list[Arg] = [group, epoch, step.number, step.world, step.record, *seqs]
+        args: list[Arg] = [group, epoch, step.number, step.world, step.record, self._tick(), *seqs]
         found = await self._on_step("take_step", run_id, group, step.number, args)
         return _step(*found) if found else None
 
@@ -43,7 +43,7 @@ class RedisSteps(RedisGroups):
         self, verb: str, run_id: str, group: str, number: int, args: list[Arg], world: int = 0
     ) -> list[Any]:
         """Run a script on a batch; what it found, nothing if entries have changed."""
-        found: list[Any] = await self._script(verb, group_keys(run_id, group), args)
+        found: list[Any] = await self._script(verb, [*group_keys(run_id, group), keys.OWNER], args)
         verdict, detail = found[0], found[1:]
         if verdict == b"MOVED":
             raise moved_group(run_id, group, detail[0])

@@ -1,7 +1,7 @@
 -- What `lease` would lend, and who else may give back.
 --
--- KEYS  1 feed, 2 leases, 3 redelivered, 4 group, 5 steps, 6 expired, 7 feeds
--- ARGV  1 group, 2 run id, 3 the group's epoch, 4 count (> 0)
+-- KEYS  1 feed, 2 leases, 3 redelivered, 4 group, 5 steps, 6 expired, 7 feeds, 8 owner
+-- ARGV  1 group, 2 run id, 3 the group's epoch, 4 count (> 0), 5 tick
 -- Returns a flat list: entries on lease to consumers, then seq and tree id of each available entry; {'EXPIRED', count} for a
 -- new group that cannot have all entries; {'MOVED', epoch} if the group has another epoch.
 
@@ -11,7 +11,7 @@ if not info then return refusal end
 local epoch = group_epoch(KEYS[4])
 if tonumber(ARGV[3]) ~= epoch then return {'MOVED', epoch} end
 
-local now = string.format('%.0f', now_us())
+local now = decimal(now_us(KEYS[8], ARGV[5]))
 local found = {redis.call('ZCOUNT', leases, '(' .. now, '(' .. IN_STEP)}
 local function add(entries)
   for _, entry in ipairs(entries) do

@@ -1,17 +1,20 @@
 -- Apply one commit, or nothing of it. Everything is checked before the first write: Redis does not roll a script back.
 --
 -- KEYS  1 owner, 2 feeds, then one nodes list per tree, one hash per hash write, and (tree hash, feed) per feed entry
--- ARGV  1 epoch, 2 number of this commit, 3 number of the last commit its sender had an answer for, then three sections:
+-- ARGV  1 epoch, 2 number of this commit, 3 number of the last commit its sender had an answer for, 4 its tick, then three
+--       sections:
 --       number of trees with nodes, and for each: number of its first node, count, that many records
 --       number of hash writes, and for each: count of arguments, then field, value, field, value ...
 --       number of feed entries, and for each: run id, tree id
 -- Returns {'OK'}
---         {'STALE', epoch}                 a newer owner has opened the store
+--         {'STALE', epoch, name}           a newer owner has opened the store
 --         {'LOST', epoch, commit}          the store forgot commits it had answered for; what it has now
 --         {'GAP', n, length}               the nth tree's nodes do not continue its list of that length
+--         {'DIFFERENT', n, number}         the nth tree has this node already, with other content
 --
 -- A commit sent again (its answer got lost), or found in a socket buffer long after its sender gave up, changes nothing:
--- commits are numbered, nodes too, and a tree enters its feed once.
+-- commits are numbered, nodes too, and a tree enters its feed once. Nodes that are there already must be the same: two growths of a
+-- tree would be mixed otherwise.
 
 -- Write effects, not the script, to AOF and replicas: replay is cheaper, and no Lua text is kept there.
 redis.replicate_commands()
@@ -28,11 +31,11 @@ end
 local owner = redis.call('HMGET', KEYS[1], 'epoch', 'commit')
 local epoch, commit = tonumber(owner[1]) or 0, tonumber(owner[2]) or 0
 local number = tonumber(ARGV[2])
-if epoch > tonumber(ARGV[1]) then return {'STALE', epoch} end
+if epoch > tonumber(ARGV[1]) then return {'STALE', epoch, redis.call('HGET', KEYS[1], 'name') or ''} end
 if epoch < tonumber(ARGV[1]) or commit < tonumber(ARGV[3]) then return {'LOST', epoch, commit} end
 if commit >= number then return {'OK'} end
 
-local key, at = 3, 4
+local key, at = 3, 5
 local function take()
   at = at + 1
   return tonumber(ARGV[at - 1])
@@ -43,11 +46,16 @@ for n = 1, take() do
   local first, count = take(), take()
   local length = redis.call('LLEN', KEYS[key])
   if length < first then return {'GAP', n, length} end
+  if length > first then
+    for i, record in ipairs(redis.call('LRANGE', KEYS[key], first, first + count - 1)) do
+      if record ~= ARGV[at + i - 1] then return {'DIFFERENT', n, first + i - 1} end
+    end
+  end
   lists[n] = {KEYS[key], at + length - first, at + count - 1}
   key, at = key + 1, at + count
 end
 
-redis.call('HSET', KEYS[1], 'commit', number)
+redis.call('HSET', KEYS[1], 'commit', number, 'tick', ARGV[4])
 for _, list in ipairs(lists) do send('RPUSH', list[1], list[2], list[3]) end
 
 for _ = 1, take() do

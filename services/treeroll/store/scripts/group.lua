@@ -2,8 +2,9 @@
 --
 -- The group's own list of pending entries (PEL) is the truth about who holds an entry and how often it was delivered. The
 -- leases zset adds the deadline: Redis knows only how long ago an entry was delivered, not for how long it was lent.
+-- Deadlines are by the owner's tick, which runs while there is an owner and never jumps, as the server's clock may.
 
--- Write effects, not the script: Redis 6.2 refuses to write after TIME or XPENDING otherwise.
+-- Write effects, not the script: Redis 6.2 refuses to write after XPENDING otherwise.
 redis.replicate_commands()
 
 local RELEASED = 0
@@ -11,13 +12,13 @@ local IN_STEP = '+inf'
 -- Holds what nobody has: entries of global batches, and what a move left out. No consumer has an empty name.
 local NOBODY = ''
 
-local function now_us()
-  local time = redis.call('TIME')
-  return time[1] * 1000000 + time[2]
+-- The owner's tick, in microseconds: as it says itself, or as of its last commit for callers that are not the owner (0).
+local function now_us(owner, said)
+  return math.max(tonumber(said), tonumber(redis.call('HGET', owner, 'tick') or 0))
 end
 
-local function deadline(lease_us)
-  return string.format('%.0f', now_us() + lease_us)
+local function decimal(number)
+  return string.format('%.0f', number)
 end
 
 local function entry_id(seq)

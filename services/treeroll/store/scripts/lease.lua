@@ -1,7 +1,7 @@
 -- Lend entries to a consumer: first those whose lease expired or was given back, then new ones.
 --
--- KEYS  1 feed, 2 leases, 3 redelivered, 4 group, 5 steps, 6 expired, 7 feeds
--- ARGV  1 group, 2 consumer, 3 count (> 0), 4 lease in microseconds, 5 run id, 6 the group's epoch; '': any
+-- KEYS  1 feed, 2 leases, 3 redelivered, 4 group, 5 steps, 6 expired, 7 feeds, 8 owner
+-- ARGV  1 group, 2 consumer, 3 count (> 0), 4 lease in microseconds, 5 run id, 6 the group's epoch; '': any, 7 tick
 -- Returns a flat list: the group's epoch, then seq, delivery, tree id of each; {'EXPIRED', count} for a new group that
 -- cannot have all entries; {'MOVED', epoch} if the group has another epoch.
 
@@ -13,7 +13,8 @@ if not info then return refusal end
 local epoch = group_epoch(KEYS[4])
 if ARGV[6] ~= '' and tonumber(ARGV[6]) ~= epoch then return {'MOVED', epoch} end
 
-local until_us = deadline(ARGV[4])
+local now = now_us(KEYS[8], ARGV[7])
+local until_us = decimal(now + ARGV[4])
 local lent, lent_count = {epoch}, 0
 
 local function lend(entry, delivery)
@@ -25,8 +26,7 @@ local function lend(entry, delivery)
   lent_count = lent_count + 1
 end
 
-local now = string.format('%.0f', now_us())
-for _, expired in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, count)) do
+for _, expired in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', decimal(now), 'LIMIT', 0, count)) do
   local seq = tonumber(expired)
   -- Without JUSTID: this is a delivery, and counts as one.
   local entry = redis.call('XCLAIM', feed, group, consumer, 0, entry_id(seq))[1]

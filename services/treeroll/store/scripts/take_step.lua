@@ -1,19 +1,19 @@
 -- Take entries for a global batch.
 --
--- KEYS  1 feed, 2 leases, 3 redelivered, 4 group, 5 steps
--- ARGV  1 group, 2 its epoch, 3 number of the batch, 4 world, 5 record, then seqs, in the order of `available`
+-- KEYS  1 feed, 2 leases, 3 redelivered, 4 group, 5 steps, 6 owner
+-- ARGV  1 group, 2 its epoch, 3 number of the batch, 4 world, 5 record, 6 tick, then seqs, in the order of `available`
 -- Returns {'OK', number, world, record} of the batch as it is, and 1 if this call took it; {'CHANGED'} if other entries are
 -- available by now; or a refusal,
 -- see group.lua.
 
-local FIRST = 6
+local FIRST = 7
 local feed, leases, group, step = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[3])
 local refusal = step_refused(step, tonumber(ARGV[2]))
 if refusal then return refusal end
 local there = step_found(step)
 if there[4] then return there end
 
-local info, now = group_info(feed, group), now_us()
+local info, now = group_info(feed, group), now_us(KEYS[6], ARGV[6])
 if not info then return {'CHANGED'} end
 local old, new = {}, 0
 for at = FIRST, #ARGV do
