@@ -229,12 +229,15 @@ class CoordinatorConfig(Config):
     """How often an idle replica speaks."""
     lease_s: float = Field(default=10.0, gt=0.0, le=3600.0)
     """A replica silent this long loses its branches."""
+    mute_s: float = Field(default=30.0, gt=0.0, le=3600.0)
+    """A replica that has branches and makes no token this long is suspect; others get its branches."""
     run_ahead: int = Field(default=2, ge=1, le=64)
     """Segments a branch may decode past its last durable one."""
     placement: str = "parent_affinity"
     """How branches choose replicas: see `treeroll policies`."""
     max_attempts: int = Field(default=5, ge=1, le=100)
-    """Requests of one branch that may fail in an engine before it ends as lost; replicas that die do not count."""
+    """Replicas that may fail a branch in their engines before it ends as lost; where there are fewer, requests that may
+    fail once all of them have failed one. Replicas that die do not count."""
     max_losses: int = Field(default=2, ge=2, le=1000)
     """Replicas that may die with one task on them, the last with nothing else, before the task is quarantined."""
     kv_hold: float = Field(default=0.8, gt=0.0, le=1.0)

@@ -3,7 +3,8 @@
     TreerollError
     ├── CallerError            the caller's input or timing; do not retry unchanged
     │   ├── InvalidInput       a value is wrong; names what and where
-    │   │   └── BadWeights     a directory of weights cannot be used; what was in use still is
+    │   │   ├── BadWeights     a directory of weights cannot be used; what was in use still is
+    │   │   └── BadReport      what a replica reports cannot be; nothing of it is taken
     │   ├── UnknownRun, UnknownTree, UnknownNode, UnknownPool
     │   ├── Conflict           same key, other content
     │   │   ├── RunConflict, TaskConflict, RewardConflict, WeightsConflict, ShareConflict
@@ -45,6 +46,14 @@ class InvalidInput(CallerError):
 
 class BadWeights(InvalidInput):
     """A directory of weights cannot be used; the message names directory, file and tensor. What was in use still is."""
+
+
+class BadReport(InvalidInput):
+    """What a replica reports of `grant` (0: of none) cannot be; nothing of it is taken."""
+
+    def __init__(self, detail: str, grant: int = 0) -> None:
+        super().__init__(detail)
+        self.grant = grant
 
 
 class UnknownRun(CallerError):
@@ -157,6 +166,8 @@ class BrokenInvariant(TreerollError):
     def __init__(self, invariant: Invariant | str, detail: str) -> None:
         super().__init__(f"{invariant}: {detail}")
         self.invariant = invariant
+        self.grant = 0
+        """Whose report would have broken it; 0: no report."""
 
 
 # Names of grpc.StatusCode members; most specific class wins.

@@ -209,6 +209,7 @@ def make_coordinator(
         placement,
         pools=tuple(fleet),
         lease_s=settings.lease_s,
+        mute_s=settings.mute_s,
         run_ahead=settings.run_ahead,
         max_attempts=settings.max_attempts,
         max_losses=settings.max_losses,

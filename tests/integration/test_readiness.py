@@ -17,6 +17,7 @@ from treeroll.client import connect_async
 from treeroll.config import CoordinatorConfig, StoreConfig
 from treeroll.coordinator.readiness import NOT_SERVING, ROLLOUTS, SERVING, Readiness
 from treeroll.coordinator.scoring import Scoring
+from treeroll.core.model.fleet import Replica
 from treeroll.errors import Unavailable
 from treeroll.generator.config import GeneratorConfig
 from treeroll.scorers.inline import InlineScorers
@@ -160,7 +161,7 @@ async def test_a_service_that_stops_is_not_ready_again() -> None:
     coordinator = make_coordinator(config, tokenizer, store, await store.open(), Scoring(InlineScorers(), {}))
     readiness = Readiness()
     readiness.follow(coordinator)
-    coordinator.state.pools[""].replicas["r0"] = None  # type: ignore[assignment] # that there is one is all it looks at
+    coordinator.state.pools[""].add(Replica("r0", 1, 4, 32, 1024, heard_at=0.0))
     readiness.look()
     await asyncio.sleep(0)
     asked = health_pb2.HealthCheckRequest(service=ROLLOUTS)

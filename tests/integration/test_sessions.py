@@ -59,7 +59,7 @@ async def say(service: LocalService, *messages: wire.ReplicaMessage) -> tuple[gr
 @pytest.mark.parametrize(
     ("report", "complaint"),
     [
-        (wire.Report(seq=1, segments=[wire.Segment(grant=1, tokens=2, node=b"\0" * 8)]), "2 tokens in 8 bytes"),
+        (wire.Report(seq=1, segments=[wire.Segment(grant=1, tokens=2, node=b"\0" * 8)]), "whose node cannot be read"),
         (
             wire.Report(seq=1, segments=[wire.Segment(grant=1, end=wire.BranchEnd(reason=99))]),  # type: ignore[arg-type]
             "unknown reason 99",

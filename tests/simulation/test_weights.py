@@ -58,7 +58,7 @@ def test_a_refusal_or_a_death_at_any_point_leaves_one_version_and_every_task_end
     assert weights.current.version == max(
         (one.weights.version for one in weights.history if one.phase is Phase.DONE), default=0
     )
-    assert not world.state.pools[""].lagging
+    assert not world.state.pools[""].resting
 
 
 def test_a_run_whose_trees_finish_first_says_why_none_starts() -> None:

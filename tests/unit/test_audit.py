@@ -49,6 +49,8 @@ def damage(change: Callable[[pb.Tree], object]) -> list[str]:
         (lambda t: t.nodes.__delitem__(1), "NoAckedLoss"),
         (lambda t: setattr(t.nodes[2], "token_start", 8), "TreeWellFormed"),
         (lambda t: setattr(t.nodes[2], "logprobs", b""), "TreeWellFormed"),
+        (lambda t: setattr(t.nodes[2], "logprobs", np.full(3, np.nan, "<f4").tobytes()), "TreeWellFormed"),
+        (lambda t: setattr(t.nodes[2], "token_ids", np.full(3, -1, "<i4").tobytes()), "TreeWellFormed"),
         (lambda t: setattr(t.nodes[1], "depth", 2), "TreeWellFormed"),
         (lambda t: setattr(t.nodes[1].weight_versions[0], "tokens", 1), "TreeWellFormed"),
         (lambda t: setattr(t.ledger, "returned", 12), "TokensConserved"),

@@ -6,7 +6,7 @@ from treeroll.cli.options import DEFAULT_ADDRESS, AsJson, ServiceAddress
 
 if TYPE_CHECKING:
     from treeroll.client import RunStatus, ServiceStatus, WeightsStatus
-    from treeroll.client.status import PoolStatus
+    from treeroll.client.status import PoolStatus, ReplicaStatus
 
 # Newest runs that are shown.
 RUNS = 20
@@ -99,6 +99,8 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]", weigh
     if len(service.pools) > 1:
         console.print(table("pools", ("pool", "model", ">replicas", ">branches", ">waiting", ">trees"), pools))
     console.print(table("replicas", columns, replicas))
+    for line in filter(None, map(_trouble, service.replicas)):
+        console.print(plain(line), markup=False, soft_wrap=True)
     if lines:
         console.print(
             table(
@@ -115,6 +117,14 @@ def _outage(service: "ServiceStatus") -> str:
 
     since = datetime.fromtimestamp(service.store_outage_since or 0.0, UTC)
     return f"since {since:%Y-%m-%d %H:%M:%S} UTC, nothing grows: {service.store_outage}"
+
+
+def _trouble(replica: "ReplicaStatus") -> str:
+    """Why a replica does not get its share of the work, as one line; "" if it does."""
+    if not replica.reason:
+        return ""
+    again = f"; it is tried again in {replica.retry_s:.0f} s" if replica.retry_s else ""
+    return f"{replica.replica_id} is {replica.state}: {replica.reason}{again}"
 
 
 def _weights(pool: "WeightsStatus") -> str:

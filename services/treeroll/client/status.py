@@ -33,7 +33,7 @@ class ReplicaStatus:
     replica_id: str
     incarnation: int
     state: str
-    """"starting", "ready", "draining" or "lost"."""
+    """"joining", "ready", "suspect", "quarantined", "draining" or "lost": docs/failures.md says what each means."""
     branches: int
     slots: int
     generated_tokens: int
@@ -43,6 +43,10 @@ class ReplicaStatus:
     restarts: int
     pool: str
     """The pool that it is of; "" in a service of one model without a name."""
+    reason: str
+    """Why it is suspect, quarantined or lost, as a sentence."""
+    retry_s: float
+    """Seconds until one that is quarantined is tried again."""
 
 
 @dataclass(slots=True)

@@ -320,7 +320,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
 
     @typed
     async def Audit(self, request: api.AuditRequest, context: Any) -> api.AuditReply:
-        report = await audit(self._coordinator.store)
+        report = await audit(self._coordinator.store, self._tokenizer.vocab_size)
         found = [api.Violation(invariant=name, detail=detail) for name, detail in report.violations]
         return api.AuditReply(
             violations=found, runs=report.runs, trees=report.trees, nodes=report.nodes, expired_trees=report.expired

@@ -1,5 +1,6 @@
 """The named invariants, checked on a store: what `treeroll audit` runs against a live service or after a crash."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,7 +10,8 @@ from treeroll.invariants import Finding, Invariant
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.records.assemble import assemble
-from treeroll.store.base import Store
+from treeroll.records.numbers import ANY_ID, wrong_numbers
+from treeroll.store.base import Store, StoredTree
 
 # Missing trees that are named; all are counted.
 NAMED_TREES = 3
@@ -24,13 +26,14 @@ class AuditReport:
     runs: int = 0
     trees: int = 0
     nodes: int = 0
+    vocab_size: int = ANY_ID
     expired: int = 0
     """Trees that are gone because every group has acknowledged them."""
 
 
-async def audit(store: Store) -> AuditReport:
-    """Check every run and tree. Growing trees are checked for what must hold at any moment."""
-    report = AuditReport()
+async def audit(store: Store, vocab_size: int = ANY_ID) -> AuditReport:
+    """Check every run and tree. Growing ones are checked for what must hold at any moment, ids against `vocab_size`."""
+    report = AuditReport(vocab_size=vocab_size)
     for run_id in sorted(await store.run_ids()):
         blob = await store.load_run(run_id)
         if blob is None:
@@ -53,10 +56,10 @@ async def _audit_run(store: Store, run: api.Run, report: AuditReport) -> None:
         if stored is None:
             missing.add(tree_id)
             continue
-        tree = assemble(stored)
+        tree, found = await asyncio.to_thread(_looked_at, stored, report.vocab_size)
         report.trees += 1
         report.nodes += len(tree.nodes)
-        report.violations += tree_findings(tree)
+        report.violations += found
         report.violations += caps.add(tree)
         spent += tree.ledger.spent
         if tree.status in ENDED:
@@ -76,6 +79,11 @@ async def _audit_run(store: Store, run: api.Run, report: AuditReport) -> None:
     report.violations += caps.findings(all_ended)
     if all_ended:
         report.violations += _account_findings(run, spent)
+
+
+def _looked_at(stored: StoredTree, vocab_size: int) -> tuple[pb.Tree, list[Finding]]:
+    tree = assemble(stored)
+    return tree, list(tree_findings(tree, vocab_size))
 
 
 def _terminal_events(run: api.Run) -> int:
@@ -103,7 +111,7 @@ def _account_findings(run: api.Run, spent: int) -> Iterator[Finding]:
         yield Invariant.TOKENS_CONSERVED, f"run {run.run_id}: trees spent {spent} tokens, the run {ledger.spent}"
 
 
-def tree_findings(tree: pb.Tree) -> Iterator[Finding]:
+def tree_findings(tree: pb.Tree, vocab_size: int = ANY_ID) -> Iterator[Finding]:
     """Promises of one tree: shape, tokens, account, rewards."""
     by_number = {node.number: node for node in tree.nodes}
     if sorted(by_number) != list(range(len(tree.nodes))):
@@ -111,12 +119,12 @@ def tree_findings(tree: pb.Tree) -> Iterator[Finding]:
         return
     for node in tree.nodes:
         if node.number:
-            yield from _node_findings(tree, node, by_number[node.parent])
+            yield from _node_findings(tree, node, by_number[node.parent], vocab_size)
     if tree.status in ENDED:
         yield from _ended_findings(tree)
 
 
-def _node_findings(tree: pb.Tree, node: pb.Node, parent: pb.Node) -> Iterator[Finding]:
+def _node_findings(tree: pb.Tree, node: pb.Node, parent: pb.Node, vocab_size: int) -> Iterator[Finding]:
     where = f"tree {tree.tree_id} node '{node.path}'"
     tokens = len(node.token_ids) // 4
     if (node.parent >= node.number and not tree.has_cuts) or node.depth != parent.depth + 1:
@@ -125,6 +133,8 @@ def _node_findings(tree: pb.Tree, node: pb.Node, parent: pb.Node) -> Iterator[Fi
         yield Invariant.TREE_WELL_FORMED, f"{where} does not continue its parent's tokens"
     if not tokens or len(node.logprobs) != len(node.token_ids):
         yield Invariant.TREE_WELL_FORMED, f"{where} has {tokens} tokens and {len(node.logprobs) // 4} logprobs"
+    elif wrong := wrong_numbers(node, vocab_size):
+        yield Invariant.TREE_WELL_FORMED, f"{where} has {tokens} tokens {wrong}"
     if sum(span.tokens for span in node.weight_versions) != tokens - _unsampled(node):
         yield Invariant.TREE_WELL_FORMED, f"{where} has weight versions for another number of tokens"
 

@@ -19,7 +19,16 @@ from treeroll.coordinator.lost_work import losses
 from treeroll.coordinator.outage import Outage
 from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.start_messages import StartOrders
-from treeroll.core.model.effects import Command, DropReplica, Effect, EmitTree, JudgePath, ScoreLeaf, StartBranch
+from treeroll.core.model.effects import (
+    Command,
+    DropReplica,
+    Effect,
+    EmitTree,
+    JudgePath,
+    ReplicaJudged,
+    ScoreLeaf,
+    StartBranch,
+)
 from treeroll.core.model.events import AlarmRang, Event, TasksSubmitted, Ticked
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.state import State
@@ -274,6 +283,8 @@ class Coordinator:
                 case DropReplica():
                     if (sink := self.sessions.pop((effect.replica_id, effect.incarnation), None)) is not None:
                         sink.drop(effect.cause)
+                case ReplicaJudged(replica_id=name, health=health):
+                    log.warning("replica %s is %s: %s", name, health.standing, health.reason or "its branches end well")
                 case ScoreLeaf(live=live, node=node) | JudgePath(live=live, node=node):
                     self.score(live, node)
                 case EmitTree(live=live):

@@ -1,7 +1,8 @@
 """Readiness: what gRPC's health service says, to whoever restarts, balances or waits.
 
 The service name "" is liveness: SERVING as long as somebody answers. `treeroll.v1.Rollouts` is readiness: SERVING while
-new work would grow: while every pool has a replica, the store takes writes, and the service neither drains nor stops.
+new work would grow: while every pool has a replica that is not quarantined, the store takes writes, and the service
+neither drains nor stops.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from treeroll.channels import Gate
 from treeroll.coordinator.loop import Coordinator
+from treeroll.core.model.fleet import QUARANTINED
 from treeroll.pb.v1 import rollout_pb2 as api
 
 ROLLOUTS = api.DESCRIPTOR.services_by_name["Rollouts"].full_name
@@ -57,5 +59,9 @@ class Readiness:
 def _grows(coordinator: Coordinator) -> bool:
     state = coordinator.state
     return (
-        coordinator.outage.since is None and not state.draining and all(pool.members for pool in state.pools.values())
+        coordinator.outage.since is None
+        and not state.draining
+        and all(
+            any(replica.health.standing is not QUARANTINED for replica in pool.members) for pool in state.pools.values()
+        )
     )

@@ -10,9 +10,9 @@ import grpc
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.replica_session import ReplicaSession
 from treeroll.coordinator.reports import segments_of
-from treeroll.core.model.events import Event, ReplicaHeard, ReplicaJoined, ReplicaLost, WeightsReported
+from treeroll.core.model.events import Event, ReplicaFaulted, ReplicaHeard, ReplicaJoined, WeightsReported
 from treeroll.core.model.weights import WeightsAnswer
-from treeroll.errors import InvalidInput, StoreDown, TreerollError, grpc_code
+from treeroll.errors import BadReport, BrokenInvariant, InvalidInput, StoreDown, TreerollError, grpc_code
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import replica_pb2_grpc
@@ -138,12 +138,14 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
     async def _read(self, session: ReplicaSession, messages: AsyncIterator[wire.ReplicaMessage]) -> None:
         async for message in messages:
             session.heard()
+            if session.faulted:
+                continue
             if message.HasField("report"):
                 await self._take_report(session, message.report)
             elif message.HasField("heartbeat"):
-                session.heartbeat = message.heartbeat
+                session.heartbeat = beat = message.heartbeat
                 hello = session.hello
-                heard = ReplicaHeard(hello.replica_id, hello.incarnation, message.heartbeat.kv_usage)
+                heard = ReplicaHeard(hello.replica_id, hello.incarnation, _share(beat.kv_usage), beat.generated_tokens)
                 await self._coordinator.post(Item([heard]))
             elif message.HasField("weights"):
                 await self._coordinator.post(Item([_weights_answer(session.hello, message.weights)]))
@@ -153,26 +155,35 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             return  # sent again after a reconnect
         replica = session.hello.replica_id, session.hello.incarnation
         try:
-            events = segments_of(session.hello, report)
-        except InvalidInput as error:
-            log.error("replica %s is dropped: %s", replica[0], error)
-            await self._coordinator.post(Item([ReplicaLost(*replica, str(error))]))
+            events = segments_of(session.hello, report, self._tokenizer.vocab_size)
+        except BadReport as error:
+            self._fault(session, str(error), error.grant)
             return
         session.reported_tokens += sum(event.n_tokens + event.dropped_tokens for event in events)
         taken: list[Event] = [*events]
         if report.HasField("kv_usage"):
-            taken.append(ReplicaHeard(*replica, report.kv_usage))
+            taken.append(ReplicaHeard(*replica, _share(report.kv_usage)))
 
         def done(error: TreerollError | None) -> None:
             if error is None:
                 session.acknowledge(report.seq)
                 return
-            # A replica that reports nonsense is treated as dead.
-            log.error("replica %s is dropped: %s", replica[0], error)
-            self._coordinator.post_nowait(Item([ReplicaLost(*replica, str(error))]))
+            self._fault(session, str(error), error.grant if isinstance(error, BrokenInvariant) else 0)
 
         await self._coordinator.post(Item(taken, done))
         session.seen_seq = report.seq
+
+    def _fault(self, session: ReplicaSession, why: str, grant: int) -> None:
+        """It reports nonsense: its session ends, and its branches go elsewhere."""
+        if not session.faulted:
+            session.faulted = True
+            fault = ReplicaFaulted(session.hello.replica_id, session.hello.incarnation, why, grant)
+            self._coordinator.post_nowait(Item([fault]))
+
+
+def _share(said: float) -> float:
+    """What a replica says of its KV cache, from 0 to 1; nan is 0."""
+    return min(1.0, max(0.0, said))
 
 
 def _weights_answer(hello: wire.Hello, said: wire.WeightsReport) -> Event:

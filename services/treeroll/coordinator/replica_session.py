@@ -28,6 +28,7 @@ class ReplicaSession:
     forgets: list[str] = field(default_factory=list)
     weights: list[StageWeights | FlipWeights] = field(default_factory=list)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    faulted: bool = False  # it reported what cannot be: nothing more is taken from it
     lost: str = ""  # why it lost its lease
     calls: int = 0  # calls that have served it; only the newest one may
 

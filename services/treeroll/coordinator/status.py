@@ -7,9 +7,28 @@ from treeroll import __version__, clock
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.retention import Retention
+from treeroll.core.model.fleet import QUARANTINED, Replica
+from treeroll.core.model.health import Health
 from treeroll.core.model.pool import Pool
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.tokenizer import Tokenizer
+
+
+def _state(replica: Replica | None, draining: bool) -> str:
+    """One word for how much work a replica gets."""
+    if replica is None:
+        return "lost"
+    if replica.health.standing is QUARANTINED:
+        return "quarantined"
+    if replica.lags:
+        return "joining"
+    if draining and replica.grants:
+        return "draining"
+    return replica.health.standing.value
+
+
+def _rest_s(health: Health) -> float:
+    return max(0.0, health.until - clock.monotonic()) if health.standing is QUARANTINED else 0.0
 
 
 class Status:
@@ -91,7 +110,9 @@ class Status:
         return api.ReplicaStatus(
             replica_id=name,
             incarnation=session.hello.incarnation,
-            state="ready" if replica else "lost",
+            state=_state(replica, self._coordinator.state.draining),
+            reason=replica.health.reason if replica else session.lost,
+            retry_s=_rest_s(replica.health) if replica else 0.0,
             branches=len(replica.grants) if replica else 0,
             slots=session.hello.engine.slots,
             generated_tokens=session.reported_tokens,

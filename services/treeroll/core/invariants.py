@@ -137,7 +137,7 @@ def _of_pool(state: State, pool: Pool) -> Iterator[Finding]:
         yield Invariant.BOUNDED, f"pool '{pool.name}' has {trees} trees, {pool.trees} are counted"
     for replica in pool.members:
         loaded, current = replica.weights.loaded.version, pool.weights.current.version
-        if replica.lags is (loaded == current) or (replica.replica_id in pool.lagging and len(replica.queue)):
+        if replica.lags is (loaded == current) or (replica.replica_id in pool.resting and len(replica.queue)):
             detail = f"replica {replica.replica_id} has weights {loaded}, {current} are in force"
             yield Invariant.STALENESS_BOUND, detail
     for replica in replicas:

@@ -9,6 +9,7 @@ from treeroll.core.model.events import (
     GroupHeard,
     LeafScored,
     PathJudged,
+    ReplicaFaulted,
     ReplicaHeard,
     ReplicaJoined,
     ReplicaLost,
@@ -28,6 +29,7 @@ from treeroll.core.model.events import (
 from treeroll.core.model.state import State
 from treeroll.core.scheduling import consumers, publication, replicas, runs
 from treeroll.core.scheduling.assign import assign
+from treeroll.errors import BrokenInvariant
 
 
 def step(state: State, event: Event, now: float) -> list[Effect]:
@@ -48,18 +50,26 @@ def apply(state: State, event: Event, now: float) -> list[Effect]:  # noqa: C901
             replica = state.replicas.get(event.replica_id)
             if replica is not None and replica.incarnation == event.incarnation:
                 replica.heard_at = now
-            return report_segment(state, event)
+                if event.n_tokens:
+                    replica.moved_at = now
+            try:
+                return report_segment(state, event)
+            except BrokenInvariant as error:
+                error.grant = event.grant
+                raise
         case LeafScored():
             return score_leaf(state, event)
         case PathJudged():
             return judge_path(state, event)
         case ReplicaHeard():
-            replicas.heard(state, event.replica_id, event.incarnation, now, event.kv_usage)
+            replicas.heard(state, event, now)
             return []
         case ReplicaJoined():
             return replicas.join(state, event, now)
         case ReplicaLost():
             return replicas.lose(state, event)
+        case ReplicaFaulted():
+            return replicas.fault(state, event)
         case WeightsPublished():
             return publication.publish(state, event)
         case WeightsReported():
@@ -100,6 +110,8 @@ def alarm(state: State) -> float | None:
     On the clock of `now`; None if all waits for events. Ask after `assign`.
     """
     times = [bucket.ready_at(waiting[0][0]) for bucket, waiting in state.throttled.items()]
+    if state.rests:
+        times.append(state.rests[0][0])
     if state.ends:
         times.append(state.ends[0][0])
     if state.timeouts:

@@ -264,7 +264,7 @@ def failed(grant: int, why: str, dropped_tokens: int = 0) -> wire.Segment:
 
 def _node(made: SegmentTokens, started_at: float, parent_chars: int | None) -> bytes:
     """What only the replica knows of a segment's node."""
-    node = pb.Node(
+    node = wire.SegmentNode(
         token_ids=made.token_ids.tobytes(),
         logprobs=made.logprobs.tobytes(),
         entropies=made.entropies.tobytes(),

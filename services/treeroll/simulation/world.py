@@ -328,7 +328,7 @@ class World:
         return SegmentReported(
             *key, start.grant, len(tokens), sum(logprobs), min(logprobs), text,
             payload=Payload(serving.total - len(tokens), tokens, text),
-            cached_tokens=cached, end=end,
+            cached_tokens=cached, end=end, cuts=first and start.cut_from > 0,
         )  # fmt: skip
 
     def _token(self, seed: int, position: int) -> int:

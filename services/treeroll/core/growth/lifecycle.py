@@ -2,7 +2,7 @@
 
 from treeroll.core.growth.expand import resume
 from treeroll.core.growth.leaving import finish
-from treeroll.core.growth.segment import INNER, add_node, check_boundary, read_tokens
+from treeroll.core.growth.segment import INNER, add_node, check_report, read_tokens
 from treeroll.core.growth.timeouts import await_others, decide
 from treeroll.core.model.branch import Branch, BranchEvent, BranchState
 from treeroll.core.model.budget import STOP_LAG_TOKENS
@@ -15,6 +15,7 @@ from treeroll.core.model.effects import (
     StopBranch,
 )
 from treeroll.core.model.events import EndKind, LeafScored, PathJudged, SegmentReported
+from treeroll.core.model.health import Sign
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.state import State
 from treeroll.errors import BrokenInvariant
@@ -22,7 +23,7 @@ from treeroll.invariants import Invariant
 from treeroll.tree.node import LEAF, Node, Origin
 
 # Looked up for every segment, see node.LEAF.
-RUNNING, STOPPING = BranchState.RUNNING, BranchState.STOPPING
+STOPPING = BranchState.STOPPING
 
 
 def report_segment(state: State, event: SegmentReported) -> list[Effect]:
@@ -32,8 +33,7 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
         state.fenced += 1
         return []
     live, branch = entry
-    if event.n_tokens and branch.state is RUNNING:
-        check_boundary(live, branch, event)
+    check_report(live, branch, event)
     tokens = read_tokens(state, live, event) if live.run.spec.reads_tokens else None
     if event.cached_tokens is not None:
         _account_prefix(live, branch, event.cached_tokens)
@@ -74,6 +74,7 @@ def _settle(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
         for account in live.accounts:
             account.exceed(excess)
         branch.reserved += excess
+        branch.overrun += excess
     for account in live.accounts:
         account.settle(tokens)
     branch.reserved -= tokens
@@ -101,6 +102,8 @@ def _end_branch(
 ) -> list[Effect]:
     """Move the branch along its table, by the verdict on its node and by what the replica says of its end."""
     ended_path = node is not None and node.status is not INNER
+    if event.end is not EndKind.ERROR:
+        _note_good(state, branch)
     if ended_path and event.end is None:
         branch.apply(BranchEvent.STOP)
         return [StopBranch(branch.origin.replica_id, branch.origin.incarnation, branch.grant)]
@@ -113,15 +116,38 @@ def _end_branch(
         error = event.error or "the engine refused the request"
         live.run.counters.engine_errors += 1
         live.run.engine_error = error
+        _note_error(state, live, branch, error)
         lose_grant(state, live, branch)
-        branch.refusals += 1
-        if branch.refusals >= state.settings.max_attempts and branch.state is BranchState.PENDING:
+        if branch.state is BranchState.PENDING and _is_hopeless(state, branch):
             why = f"{branch.refusals} requests of a branch failed, the last because {error}"
             cut_branch(live, branch, "lost", why)
     elif event.end is not None:
         release_grant(state, live, branch, BranchEvent.CREDIT)
         state.wanted.append((live, branch))
     return []
+
+
+def _note_good(state: State, branch: Branch) -> None:
+    replica = state.replicas.get(branch.origin.replica_id)
+    if replica is not None and replica.health.ended_well():
+        state.signs.append((replica, Sign.PASSED, ""))
+
+
+def _note_error(state: State, live: LiveTree, branch: Branch, error: str) -> None:
+    branch.refusals += 1
+    branch.refuse(branch.origin.replica_id)
+    replica = state.replicas.get(branch.origin.replica_id)
+    if replica is not None and replica.health.ended_badly(live.tree_id):
+        trees = len(replica.health.failed)
+        state.signs.append((replica, Sign.DOUBT, f"branches of {trees} trees failed on it, the last because {error}"))
+
+
+def _is_hopeless(state: State, branch: Branch) -> bool:
+    """Whether enough replicas have refused the branch, or all that there are, and often enough."""
+    most = state.settings.max_attempts
+    if len(branch.refused) >= most:
+        return True
+    return branch.refusals >= most and not state.pools[branch.model].has_others(branch.refused)
 
 
 def _grown_by(state: State, live: LiveTree, node: Node, effects: list[Effect]) -> None:

@@ -3,7 +3,8 @@
 from array import array
 from functools import partial
 
-from treeroll.core.model.branch import Branch
+from treeroll.core.model.branch import Branch, BranchState
+from treeroll.core.model.budget import STOP_LAG_TOKENS
 from treeroll.core.model.events import EndKind, SegmentReported
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.state import State
@@ -19,15 +20,38 @@ ENDED = {EndKind.EOS: Ended.EOS, EndKind.STOP: Ended.EOS, EndKind.LENGTH: Ended.
 ENDS_PATH = (EndKind.EOS, EndKind.STOP)
 INNER, NO_STOP, NOT_ENDED = NodeStatus.INNER, StopReason.NONE, Ended.NO
 INITIAL = BranchReason.INITIAL
+RUNNING = BranchState.RUNNING
 
 
-def check_boundary(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
-    """A segment ends at its boundary, or before it with its path or a delimiter. Raises before anything has changed."""
+def check_report(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
+    """A report that cannot be of this branch is none. Raises before anything has changed."""
+    if event.n_tokens and branch.state is RUNNING:
+        _check_boundary(live, branch, event)
+    beyond = event.n_tokens + event.dropped_tokens - branch.reserved
+    if beyond > 0 and beyond + branch.overrun > STOP_LAG_TOKENS:
+        detail = f"tree {live.tree_id}: a grant made {beyond + branch.overrun} tokens more than were reserved for it"
+        raise BrokenInvariant(Invariant.TOKENS_CONSERVED, detail)
+    if event.end is not None and not event.n_tokens and event.end is not EndKind.ERROR and branch.state is RUNNING:
+        _check_empty_end(live, branch, event)
+
+
+def _check_empty_end(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
+    """A grant that ends by itself has made something: it would be granted again and again."""
+    if event.end is EndKind.HOLD or live.tree.nodes[branch.tip].grant != event.grant:
+        detail = f"tree {live.tree_id}: a grant ends as '{event.end}' without a token"
+        raise BrokenInvariant(Invariant.ONE_OUTCOME_PER_BRANCH, detail)
+
+
+def _check_boundary(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
+    """A segment ends at its boundary, or before it with its path or a delimiter."""
     limit = branch.boundaries[branch.depth] if branch.depth < len(branch.boundaries) else -1
     total = branch.position + event.n_tokens
     if total > limit or (total < limit and event.end not in ENDS_PATH and not _delimited(live, branch, event)):
         name = path_name(live.tree.path(branch.tip))
         detail = f"tree {live.tree_id} node below {name or 'the root'} ends at {total}, its boundary is {limit}"
+        raise BrokenInvariant(Invariant.TREE_WELL_FORMED, detail)
+    if event.cuts is not (branch.total < live.tree.nodes[branch.tip].total):
+        detail = f"tree {live.tree_id}: a segment that {'begins' if event.cuts else 'ends'} inside of another is none"
         raise BrokenInvariant(Invariant.TREE_WELL_FORMED, detail)
 
 

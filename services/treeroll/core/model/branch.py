@@ -96,6 +96,7 @@ class Branch(Struct, gc=False):
     home: str | None = None
     model: str = ""  # the pool that serves it
     reserved: int = 0
+    overrun: int = 0  # tokens beyond what was reserved, of the last grant
     claims: tuple[Ledger, ...] = ()
     seed: int = 0
     group: int = 0  # its nodes' label, see Origin
@@ -105,6 +106,7 @@ class Branch(Struct, gc=False):
     started: bool = False  # has a node of its own
     failures: int = 0  # grants the engine refused or a replica lost
     refusals: int = 0  # those that the engine refused
+    refused: tuple[str, ...] = ()  # the replicas that refused it or were mute, the latest last
     tail: str | None = None
 
     @property
@@ -122,6 +124,10 @@ class Branch(Struct, gc=False):
         self.inserted = text
         if self.tail is not None:
             self.tail = (self.tail + text.text)[-TAIL_CHARS:]
+
+    def refuse(self, replica_id: str) -> None:
+        """The replica did not serve it: the next attempt is elsewhere, if that can be."""
+        self.refused = (*(name for name in self.refused if name != replica_id), replica_id)
 
     def spend_claims(self, node: Node) -> None:
         """Settle what its new node has used of its claims."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from treeroll.core.model.events import SegmentReported
+from treeroll.core.model.health import Health
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import Run, TaskSpec
@@ -158,6 +159,14 @@ class DropReplica:
 
 
 @dataclass(slots=True)
+class ReplicaJudged:
+    """The replica's standing is another: somebody may want to know."""
+
+    replica_id: str
+    health: Health
+
+
+@dataclass(slots=True)
 class ScoreLeaf:
     """Ask the scorer pool for a leaf's reward."""
 
@@ -185,6 +194,7 @@ Effect = (
     | StartBranch
     | Command
     | DropReplica
+    | ReplicaJudged
     | ScoreLeaf
     | JudgePath
 )

@@ -111,6 +111,7 @@ class ReplicaHeard:
     replica_id: str
     incarnation: int
     kv_usage: float
+    generated: int = 0  # tokens so far, as it says; what is less than before says nothing
 
 
 @dataclass(slots=True)
@@ -120,6 +121,16 @@ class ReplicaLost:
     replica_id: str
     incarnation: int
     cause: str
+
+
+@dataclass(slots=True)
+class ReplicaFaulted:
+    """A replica said of a grant (0: of none) what cannot be: nothing that it says can be relied on."""
+
+    replica_id: str
+    incarnation: int
+    cause: str
+    grant: int = 0
 
 
 @dataclass(slots=True)
@@ -167,6 +178,7 @@ class SegmentReported:
     end: EndKind | None = None
     dropped_tokens: int = 0
     error: str = ""
+    cuts: bool = False  # it says where in its parent's text it begins
 
 
 @dataclass(slots=True)
@@ -223,6 +235,7 @@ Event = (
     | ReplicaJoined
     | ReplicaHeard
     | ReplicaLost
+    | ReplicaFaulted
     | WeightsPublished
     | WeightsReported
     | SegmentReported

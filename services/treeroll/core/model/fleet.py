@@ -3,8 +3,12 @@
 import heapq
 from dataclasses import dataclass, field
 
+from treeroll.core.model.health import Health, Standing
 from treeroll.core.model.weights import Holding
 from treeroll.core.model.work_queue import WorkQueue
+
+# Looked up for every branch, see node.LEAF.
+SUSPECT, QUARANTINED = Standing.SUSPECT, Standing.QUARANTINED
 
 
 @dataclass(slots=True)
@@ -24,11 +28,19 @@ class Replica:
     in_long_queues: bool = False
     weights: Holding = field(default_factory=Holding)
     lags: bool = False  # it has not loaded the weights in force, and gets no work before that
+    health: Health = field(default_factory=Health)
+    generated: int = 0  # tokens, as it says itself
+    moved_at: float = 0.0  # when it last made a token, or had its first branch to make one for
 
     @property
     def free(self) -> int:
         """Slots without a branch."""
         return self.slots - len(self.grants)
+
+    @property
+    def rests(self) -> bool:
+        """Whether it is to take no work."""
+        return self.lags or self.health.standing is QUARANTINED
 
     @property
     def load(self) -> int:

@@ -65,6 +65,7 @@ class LiveTree:
     stop_reason: str = ""
     error: str = ""
     n_censored: int = 0
+    faults: int = 0  # reports of it that could not be
     charge: float = 0.0  # what its run was charged when it started
     recomputed: int = 0  # tokens of prefixes that had been computed before
     promised: float = 0.0  # what it was expected to take of its model, see core.routing

@@ -1,10 +1,11 @@
 """Pools: the replicas of one model, and what waits for them."""
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from treeroll.core.model.fleet import FreeSlots, LongQueues, Replica
+from treeroll.core.model.fleet import QUARANTINED, SUSPECT, FreeSlots, LongQueues, Replica
 from treeroll.core.model.quarantine import Quarantine
 from treeroll.core.model.weights import PoolWeights
 from treeroll.core.model.work_queue import WorkQueue
@@ -14,7 +15,8 @@ from treeroll.core.model.work_queue import WorkQueue
 class Pool:
     """The replicas of one model that take work, and the branches that wait for one of them.
 
-    Apart from those are the ward of its quarantine, and replicas that lag behind the weights in force.
+    Apart from those are the ward of its quarantine, suspects, and replicas that rest: for they lag behind the weights
+    in force, or are quarantined.
 
     A branch never leaves its pool: another model's replicas neither have its prefix nor sample from its distribution.
     """
@@ -31,20 +33,43 @@ class Pool:
     anywhere: WorkQueue = field(default_factory=WorkQueue)
     quarantine: Quarantine = field(default_factory=Quarantine)
     weights: PoolWeights = field(default_factory=PoolWeights)
-    lagging: dict[str, Replica] = field(default_factory=dict)
+    suspects: dict[str, Replica] = field(default_factory=dict)
+    resting: dict[str, Replica] = field(default_factory=dict)
     placements: int = 0  # placements so far
     trees: int = 0  # that grow here
 
     @property
     def members(self) -> list[Replica]:
-        """All its replicas, with the ward and those that lag."""
+        """All its replicas, with the ward, suspects and those that rest."""
         ward = self.quarantine.ward
-        return [*self.replicas.values(), *self.lagging.values(), *([] if ward is None else [ward])]
+        apart = (*self.suspects.values(), *self.resting.values(), *([] if ward is None else [ward]))
+        return [*self.replicas.values(), *apart]
+
+    def has_others(self, refused: tuple[str, ...]) -> bool:
+        """Whether a replica may serve a branch that these have refused, now or soon: neither ward nor quarantined."""
+        return any(
+            replica.replica_id not in refused and replica.health.standing is not QUARANTINED
+            for replica in (*self.replicas.values(), *self.suspects.values(), *self.resting.values())
+        )
+
+    @contextmanager
+    def changing(self, replica: Replica) -> Iterator[None]:
+        """What the replica may take changes inside of this, and its place with it. A ward keeps its own."""
+        known = replica is not self.quarantine.ward
+        if known:
+            self.remove(replica)
+            replica.in_long_queues = False
+        yield
+        if known:
+            self.add(replica)
 
     def add(self, replica: Replica) -> None:
-        """A replica came, or is no ward any more, or has caught up."""
-        if replica.lags:
-            self.lagging[replica.replica_id] = replica
+        """A replica came, or is no ward any more."""
+        if replica.rests:
+            self.resting[replica.replica_id] = replica
+            return
+        if replica.health.standing is SUSPECT:
+            self.suspects[replica.replica_id] = replica
             return
         self.replicas[replica.replica_id] = replica
         self.free_slots.add(replica)
@@ -52,8 +77,9 @@ class Pool:
 
     def remove(self, replica: Replica) -> None:
         """A replica went, or takes no work of the pool for now."""
-        if self.lagging.pop(replica.replica_id, None) is not None:
-            return
+        for apart in (self.resting, self.suspects):
+            if apart.pop(replica.replica_id, None) is not None:
+                return
         del self.replicas[replica.replica_id]
         self.free_slots.remove(replica)
         self.ready.remove(replica.replica_id)

@@ -8,6 +8,7 @@ from typing import Any
 
 from treeroll.core.model.branch import Branch
 from treeroll.core.model.fleet import Replica
+from treeroll.core.model.health import Health, Sign
 from treeroll.core.model.ledger import Ledger
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.pool import Pool
@@ -53,6 +54,7 @@ class CoreSettings:
     placement: PlacementPolicy
     pools: tuple[str, ...] = ("",)
     lease_s: float = 10.0
+    mute_s: float = 30.0  # that a replica with branches may make no token
     run_ahead: int = 2
     max_attempts: int = 5
     max_losses: int = 2
@@ -91,15 +93,18 @@ class State:
     # (when, run, group) at which groups that were not heard since are idle, a heap.
     idles: list[tuple[float, str, str]] = field(default_factory=list)
     incarnations: dict[str, int] = field(default_factory=dict)  # highest seen, also of lost replicas
+    health: dict[str, Health] = field(default_factory=dict)  # of replicas, also of lost ones
+    rests: list[tuple[float, str]] = field(default_factory=list)  # (until, replica), a heap
     now: float = 0.0  # the latest that any event came with, seconds
     order: int = 0
     draining: bool = False
     updates_wait: bool = False  # a pool's weights wait for trees that finish first
     sent: bool = False  # since the last look, a task was sent to another pool than the one that had a place
     # What growth leaves to `settle` and `assign`, in order: pending branches that are in no queue yet, trees whose
-    # accounts got something back while others waited for it, and trees that ended.
+    # accounts got something back while others waited for it, what speaks for or against replicas, and trees that ended.
     wanted: list[tuple[LiveTree, Branch]] = field(default_factory=list)
     refunded: list[LiveTree] = field(default_factory=list)
+    signs: list[tuple[Replica, Sign, str]] = field(default_factory=list)  # of replicas, with a reason
     ended: list[LiveTree] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)  # grants by outcome
     fenced: int = 0  # reports of stale grants or incarnations, dropped
@@ -109,9 +114,11 @@ class State:
 
     def take_slot(self, replica: Replica, branch: Branch) -> None:
         """The branch runs on the replica from now on."""
+        if not replica.grants:
+            replica.moved_at = self.now
         replica.grants.add(branch.grant)
         pool = self.pools[branch.model]
-        if replica is not pool.quarantine.ward:
+        if replica.replica_id in pool.replicas:
             pool.free_slots.changed(replica, -1)
 
     def free_slot(self, branch: Branch) -> None:
@@ -121,7 +128,7 @@ class State:
             return
         replica.grants.remove(branch.grant)
         pool = self.pools[branch.model]
-        if replica.lags or replica is pool.quarantine.ward:
+        if replica.replica_id not in pool.replicas:
             return
         pool.free_slots.changed(replica, 1)
         if len(replica.queue):

@@ -15,9 +15,10 @@ from treeroll.core.model.state import State
 from treeroll.core.scheduling.admit import admit_tree
 from treeroll.core.scheduling.consumers import note_idle
 from treeroll.core.scheduling.publication import go_on_waiting
-from treeroll.core.scheduling.queues import queue_wanted, requeue
+from treeroll.core.scheduling.queues import pop_for, queue_wanted, requeue
 from treeroll.core.scheduling.runs import end_stopped
 from treeroll.core.scheduling.settle import settle
+from treeroll.core.scheduling.standing import end_rests, take_signs
 from treeroll.tree.node import Origin, shared_origin
 
 # Effects of endings in one call.
@@ -31,6 +32,10 @@ def assign(state: State) -> list[Effect]:
     `unfinished`.
     """
     effects = end_stopped(state, END_LIMIT)
+    if state.rests:
+        effects += end_rests(state)
+    if state.signs:
+        effects += take_signs(state)
     if state.timeouts:
         end_waits(state)
     if state.idles:
@@ -74,6 +79,8 @@ def _fill_pool(state: State, pool: Pool, effects: list[Effect]) -> None:
         if state.wanted:
             queue_wanted(state)
         _serve_queues(state, pool, effects)
+        if pool.suspects and _serve_suspects(state, pool, effects):
+            continue
         if (pool.quarantine.cells or pool.quarantine.ward) and _serve_ward(state, pool, effects):
             continue
         replica = pool.free_slots.freest(pool.replicas)
@@ -99,6 +106,24 @@ def _serve_queues(state: State, pool: Pool, effects: list[Effect]) -> None:
             effects += _grant_or_mask(state, replica, *work)
         if len(replica.queue):
             pool.long_queues.add(replica)
+
+
+def _serve_suspects(state: State, pool: Pool, effects: list[Effect]) -> bool:
+    """A branch for each suspect that has none. Returns whether a tree was planted for one, where nobody else is ready.
+
+    Its own queue is empty: it gets what others cannot get to.
+    """
+    for suspect in pool.suspects.values():
+        if suspect.grants:
+            continue
+        work = pop_for(state, pool.anywhere, suspect)
+        if work is None and (victim := pool.long_queues.longest(pool.replicas)) is not None:
+            work = pop_for(state, victim.queue, suspect)
+        if work is not None:
+            effects += _grant_or_mask(state, suspect, *work)
+        elif not pool.replicas and admit_tree(state, pool, suspect, effects):
+            return True
+    return False
 
 
 def _serve_ward(state: State, pool: Pool, effects: list[Effect]) -> bool:
@@ -140,8 +165,10 @@ def _steal(state: State, pool: Pool, thief: Replica) -> tuple[LiveTree, Branch] 
     while (victim := pool.long_queues.longest(pool.replicas)) is not None:
         if victim.load - thief.load <= margin * thief.slots:
             return None
-        if (work := victim.queue.pop()) is not None:
+        if (work := pop_for(state, victim.queue, thief)) is not None:
             return work
+        if len(victim.queue):
+            return None
     return None
 
 
@@ -159,7 +186,7 @@ def _grant_or_mask(state: State, replica: Replica, live: LiveTree, branch: Branc
         branch.claims = claimed
     for tokens in live.accounts:
         tokens.reserve(need)
-    branch.reserved = need
+    branch.reserved, branch.overrun = need, 0
     branch.apply(BranchEvent.GRANT)
     branch.grant, branch.origin = state.next_grant, _origin(replica, live, branch)
     state.next_grant += 1

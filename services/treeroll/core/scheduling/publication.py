@@ -175,7 +175,7 @@ def _go_on(state: State, pool: Pool) -> list[Effect]:
     effects: list[Effect] = []
     publication = pool.weights.publication
     if publication is not None and publication.phase in (Phase.STAGING, Phase.WAITING):
-        ready = [replica for replica in pool.members if not replica.lags]
+        ready = [replica for replica in pool.members if not replica.rests]
         if ready and all(_has_staged(replica, publication.weights) for replica in ready):
             effects += _all_staged(state, pool, publication)
     if publication is not None and publication.phase is Phase.FLIPPING:
@@ -293,13 +293,9 @@ def _flip(state: State, pool: Pool, publication: Publication) -> list[Effect]:
 
 def _set_lag(state: State, pool: Pool, replica: Replica, lags: bool) -> None:
     """Whether the replica takes work changes. A ward keeps its place, and what it has to do."""
-    known = replica is not pool.quarantine.ward
-    if known:
-        pool.remove(replica)
-        replica.in_long_queues = False
-    replica.lags = lags
-    if known:
-        pool.add(replica)
+    with pool.changing(replica):
+        replica.lags = lags
+    replica.moved_at = state.now
 
 
 def _too_old(live: LiveTree, pool: Pool) -> str:

@@ -1,7 +1,9 @@
 """Who waits where: queues per replica, and one for all of a pool."""
 
 from treeroll.core.model.branch import Branch, BranchState
+from treeroll.core.model.fleet import Replica
 from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.pool import Pool
 from treeroll.core.model.state import State
 from treeroll.core.model.work_queue import WorkQueue
 
@@ -31,7 +33,11 @@ def _enqueue(state: State, live: LiveTree, branch: Branch) -> None:
         return
     # Where nothing generated its prefix yet, the tree's first branches stay together.
     parent = live.tree.nodes[branch.tip].replica_id or branch.home or live.home
-    branch.home = state.settings.placement.home(parent if parent in pool.replicas else "", pool.ready, pool.placements)
+    if branch.refused:
+        branch.home = _home_elsewhere(state, pool, branch, parent)
+    else:
+        known = parent if parent in pool.replicas else ""
+        branch.home = state.settings.placement.home(known, pool.ready, pool.placements)
     pool.placements += 1
     replica = pool.replicas.get(branch.home) if branch.home else None
     if replica is None:
@@ -39,6 +45,27 @@ def _enqueue(state: State, live: LiveTree, branch: Branch) -> None:
     else:
         replica.queue.push(live, branch, _next_order(state, live))
         pool.served_next[replica.replica_id] = None
+
+
+def _home_elsewhere(state: State, pool: Pool, branch: Branch, parent: str) -> str | None:
+    """Where a branch goes that some have refused: not to these, or at least not to the last of them."""
+    names = [name for name in pool.ready if name not in branch.refused]
+    names = names or [name for name in pool.ready if name != branch.refused[-1]]
+    if not names:
+        return None
+    chosen = state.settings.placement.home(parent if parent in names else "", names, pool.placements)
+    return chosen or min(names, key=lambda name: (pool.replicas[name].load, name))
+
+
+def pop_for(state: State, queue: WorkQueue, replica: Replica) -> tuple[LiveTree, Branch] | None:
+    """The next branch of a queue, unless this replica has refused it and others may not: it then waits on."""
+    work = queue.pop()
+    if work is None or replica.replica_id not in work[1].refused:
+        return work
+    if not state.pools[replica.model].has_others(work[1].refused):
+        return work
+    queue.push(*work, _next_order(state, work[0]))
+    return None
 
 
 def _next_order(state: State, live: LiveTree) -> int:

@@ -3,15 +3,17 @@
 from treeroll.core.growth.lifecycle import end_tree, lose_grant, release_grant, settle_tree
 from treeroll.core.growth.start_order import start_effect
 from treeroll.core.model.branch import BranchEvent, BranchState
-from treeroll.core.model.effects import DropReplica, Effect, ForgetTree, StopBranch
-from treeroll.core.model.events import ReplicaJoined, ReplicaLost, WeightsReported
+from treeroll.core.model.effects import DropReplica, Effect, ForgetTree, ReplicaJudged, StopBranch
+from treeroll.core.model.events import ReplicaFaulted, ReplicaHeard, ReplicaJoined, ReplicaLost, WeightsReported
 from treeroll.core.model.fleet import Replica
+from treeroll.core.model.health import Health, Sign
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.pool import names
 from treeroll.core.model.state import State
 from treeroll.core.model.weights import Weights
 from treeroll.core.scheduling import publication
 from treeroll.core.scheduling.queues import requeue
+from treeroll.core.scheduling.standing import find_mute, take
 from treeroll.errors import InvalidInput, StaleEpoch
 
 
@@ -34,6 +36,7 @@ def join(state: State, event: ReplicaJoined, now: float) -> list[Effect]:
         name, event.incarnation, event.slots, event.block_size, event.max_model_len, heard_at=now, model=event.model
     )
     pool = state.pools[event.model]
+    replica.health = state.health.setdefault(name, Health())
     replica.lags = loaded.version != pool.weights.current.version
     state.replicas[name] = replica
     pool.add(replica)
@@ -87,18 +90,21 @@ def _check_alike(state: State, event: ReplicaJoined) -> None:
         raise InvalidInput(f"replica {name} incarnation {event.incarnation} was in pool '{known.model}' before")
 
 
-def heard(state: State, replica_id: str, incarnation: int, now: float, kv_usage: float | None = None) -> None:
+def heard(state: State, event: ReplicaHeard, now: float) -> None:
     """Renew the replica's lease."""
-    replica = state.replicas.get(replica_id)
-    if replica is None or replica.incarnation != incarnation:
+    replica = state.replicas.get(event.replica_id)
+    if replica is None or replica.incarnation != event.incarnation:
         return
-    replica.heard_at = now
-    if kv_usage is not None:
-        replica.kv_usage = kv_usage
+    replica.heard_at, replica.kv_usage = now, event.kv_usage
+    if event.generated > replica.generated:
+        replica.generated, replica.moved_at = event.generated, now
 
 
-def lose(state: State, event: ReplicaLost) -> list[Effect]:
-    """Take back everything the replica held. StaleFenced: an older incarnation's loss changes nothing."""
+def lose(state: State, event: ReplicaLost, may_be_of_tree: bool = True) -> list[Effect]:
+    """Take back everything the replica held. StaleFenced: an older incarnation's loss changes nothing.
+
+    `may_be_of_tree`: it is not known why, and a tree that grew there may be the cause.
+    """
     replica = state.replicas.get(event.replica_id)
     if replica is None or replica.incarnation != event.incarnation:
         return []
@@ -108,7 +114,7 @@ def lose(state: State, event: ReplicaLost) -> list[Effect]:
         pool.remove(replica)
     effects: list[Effect] = [DropReplica(replica.replica_id, replica.incarnation, event.cause)]
     lost = [state.grants[grant] for grant in sorted(replica.grants)]
-    trees = list({live.tree_id: live for live, _ in lost}.values())
+    trees = list({live.tree_id: live for live, _ in lost}.values()) if may_be_of_tree else []
     others = any(member is not replica for member in pool.members)
     guilty = pool.quarantine.lost(replica, trees, others, state.settings.max_losses)
     if pool.quarantine.of:
@@ -117,7 +123,9 @@ def lose(state: State, event: ReplicaLost) -> list[Effect]:
         lose_grant(state, live, branch)
         effects += settle_tree(state, live)
     if guilty is not None and guilty.tree_id in state.trees:
-        effects += _condemn(state, guilty, pool.quarantine.losses[guilty.tree_id], event.cause)
+        losses = pool.quarantine.losses[guilty.tree_id]
+        why = f"{losses} replicas were lost while it grew on them, the last alone: {event.cause}"
+        effects += _condemn(state, guilty, why)
     requeue(state, replica.queue)
     return effects + publication.gone(state, pool)
 
@@ -131,12 +139,30 @@ def take_weights(state: State, event: WeightsReported) -> list[Effect]:
     return effects + lose(state, ReplicaLost(event.replica_id, event.incarnation, why)) if why else effects
 
 
-def _condemn(state: State, live: LiveTree, losses: int, cause: str) -> list[Effect]:
-    """Replicas die of this tree: it ends."""
+def fault(state: State, event: ReplicaFaulted) -> list[Effect]:
+    """A replica reported what cannot be: its branches go elsewhere, and it rests, in whatever life it comes back.
+
+    A tree of which that is said again and again ends, as one that replicas die of.
+    """
+    name, replica = event.replica_id, state.replicas.get(event.replica_id)
+    if replica is None or replica.incarnation != event.incarnation:
+        return []
+    live, _ = state.grants.get(event.grant, (None, None)) if event.grant in replica.grants else (None, None)
+    lost = ReplicaLost(name, event.incarnation, f"it is quarantined: {event.cause}")
+    effects = lose(state, lost, may_be_of_tree=False)
+    take(state, replica.health, name, Sign.FAULT, event.cause)
+    if live is not None and live.tree_id in state.trees:
+        live.faults += 1
+        if live.faults >= state.settings.max_losses:
+            effects += _condemn(state, live, f"{live.faults} reports of it could not be taken, the last: {event.cause}")
+    return [*effects, ReplicaJudged(name, replica.health)]
+
+
+def _condemn(state: State, live: LiveTree, cause: str) -> list[Effect]:
+    """Replicas die of this tree, or cannot say what they make of it: it ends."""
     task_id = live.task.task_id
     live.run.quarantined.append(task_id)
-    why = f"task '{task_id}' is quarantined: {losses} replicas were lost while it grew on them, the last alone: {cause}"
-    return end_tree(state, live, "lost", why)
+    return end_tree(state, live, "lost", f"task '{task_id}' is quarantined: {cause}")
 
 
 def expire(state: State, now: float) -> list[Effect]:
@@ -149,4 +175,4 @@ def expire(state: State, now: float) -> list[Effect]:
         if silent_s > state.settings.lease_s:
             cause = f"it was silent for {silent_s:.1f} s"
             effects += lose(state, ReplicaLost(replica.replica_id, replica.incarnation, cause))
-    return effects
+    return effects + find_mute(state)

@@ -106,6 +106,26 @@ class Segment(_message.Message):
     logprob_min: float
     def __init__(self, grant: _Optional[int] = ..., tokens: _Optional[int] = ..., text: _Optional[str] = ..., cached_tokens: _Optional[int] = ..., end: _Optional[_Union[BranchEnd, _Mapping]] = ..., tail: _Optional[str] = ..., node: _Optional[bytes] = ..., logprob_sum: _Optional[float] = ..., logprob_min: _Optional[float] = ...) -> None: ...
 
+class SegmentNode(_message.Message):
+    __slots__ = ("token_ids", "logprobs", "weight_versions", "started_at", "finished_at", "entropies", "parent_chars", "kv_mixed")
+    TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
+    LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
+    ENTROPIES_FIELD_NUMBER: _ClassVar[int]
+    PARENT_CHARS_FIELD_NUMBER: _ClassVar[int]
+    KV_MIXED_FIELD_NUMBER: _ClassVar[int]
+    token_ids: bytes
+    logprobs: bytes
+    weight_versions: _containers.RepeatedCompositeFieldContainer[_common_pb2.WeightSpan]
+    started_at: float
+    finished_at: float
+    entropies: bytes
+    parent_chars: int
+    kv_mixed: bool
+    def __init__(self, token_ids: _Optional[bytes] = ..., logprobs: _Optional[bytes] = ..., weight_versions: _Optional[_Iterable[_Union[_common_pb2.WeightSpan, _Mapping]]] = ..., started_at: _Optional[float] = ..., finished_at: _Optional[float] = ..., entropies: _Optional[bytes] = ..., parent_chars: _Optional[int] = ..., kv_mixed: _Optional[bool] = ...) -> None: ...
+
 class BranchEnd(_message.Message):
     __slots__ = ("reason", "dropped_tokens", "error")
     REASON_FIELD_NUMBER: _ClassVar[int]

@@ -12,7 +12,7 @@ class GetServiceRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ReplicaStatus(_message.Message):
-    __slots__ = ("replica_id", "incarnation", "state", "branches", "slots", "generated_tokens", "kv_usage", "silent_s", "restarts", "pool")
+    __slots__ = ("replica_id", "incarnation", "state", "branches", "slots", "generated_tokens", "kv_usage", "silent_s", "restarts", "pool", "reason", "retry_s")
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +23,8 @@ class ReplicaStatus(_message.Message):
     SILENT_S_FIELD_NUMBER: _ClassVar[int]
     RESTARTS_FIELD_NUMBER: _ClassVar[int]
     POOL_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RETRY_S_FIELD_NUMBER: _ClassVar[int]
     replica_id: str
     incarnation: int
     state: str
@@ -33,7 +35,9 @@ class ReplicaStatus(_message.Message):
     silent_s: float
     restarts: int
     pool: str
-    def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., state: _Optional[str] = ..., branches: _Optional[int] = ..., slots: _Optional[int] = ..., generated_tokens: _Optional[int] = ..., kv_usage: _Optional[float] = ..., silent_s: _Optional[float] = ..., restarts: _Optional[int] = ..., pool: _Optional[str] = ...) -> None: ...
+    reason: str
+    retry_s: float
+    def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., state: _Optional[str] = ..., branches: _Optional[int] = ..., slots: _Optional[int] = ..., generated_tokens: _Optional[int] = ..., kv_usage: _Optional[float] = ..., silent_s: _Optional[float] = ..., restarts: _Optional[int] = ..., pool: _Optional[str] = ..., reason: _Optional[str] = ..., retry_s: _Optional[float] = ...) -> None: ...
 
 class PoolStatus(_message.Message):
     __slots__ = ("name", "engine", "replicas", "slots", "branches", "waiting_branches", "live_trees", "stop_token_ids")
