@@ -29,3 +29,10 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     report = yield
     report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
     return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Dear files first, or one process is still at the last of them when the others have nothing to do."""
+    dear = {item.path for item in items if item.get_closest_marker("slow")}
+    dearest = {item.path for item in items if item.get_closest_marker("vllm")}
+    items.sort(key=lambda item: (item.path not in dearest, item.path not in dear))
