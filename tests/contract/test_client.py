@@ -581,7 +581,7 @@ async def test_trees_of_an_answer_that_never_came_are_given_back(
         first = await run.submit(tasks(2))
         batches = run.batches(trees=2, prefetch=prefetch)
         await anext(batches)
-        proxy.keeps_trees = True
+        proxy.unheard = {"LeaseTrees"}
         await run.submit(tasks(6))
 
         async def grown() -> bool:
@@ -610,6 +610,16 @@ def child(code: str, address: str, *arguments: str, run_id: str = "") -> subproc
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def finished(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What it printed and complained of, once it has ended; one that hangs is killed, and fails the test."""
+    try:
+        return process.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+
+
 @pytest.mark.parametrize("trees", [2, 3])  # interrupted in the loop's body, and while waiting for the third tree
 def test_ctrl_c_gives_back(service: RealService, proxy: Proxy, run: Run, trees: int) -> None:
     run.submit(tasks(2))
@@ -628,18 +638,18 @@ def test_ctrl_c_gives_back(service: RealService, proxy: Proxy, run: Run, trees: 
     if trees == 2 and process.stdout is not None:
         assert process.stdout.readline() == "training\n"
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=100)
+    _, stderr = finished(process)
     assert stderr.rstrip().endswith("KeyboardInterrupt")
     eventually_sync(lambda: not service.leased(run.run_id))
     assert service.acked(run.run_id) == []
 
 
-@pytest.mark.timing
 def test_ctrl_c_does_not_wait_for_the_service(proxy: Proxy, run: Run) -> None:
+    proxy.unheard = {"LeaseTrees"}
     process = child(
         """
         import os, treeroll
-        run = treeroll.connect(os.environ["ADDRESS"]).run(os.environ["RUN"])
+        run = treeroll.connect(os.environ["ADDRESS"], timeout_s=100000).run(os.environ["RUN"])
         next(run.batches())
         """,
         proxy.address,
@@ -647,9 +657,8 @@ def test_ctrl_c_does_not_wait_for_the_service(proxy: Proxy, run: Run) -> None:
     )
     eventually_sync(lambda: proxy.requests("LeaseTrees"))
     process.send_signal(signal.SIGINT)
-    interrupted = time.monotonic()
-    process.communicate(timeout=100)
-    assert time.monotonic() - interrupted < IDLE_WAIT_S / 2
+    _, stderr = finished(process)
+    assert stderr.rstrip().endswith("KeyboardInterrupt")
 
 
 def test_a_process_that_ends_gives_back(service: RealService, proxy: Proxy, run: Run) -> None:
@@ -664,7 +673,7 @@ def test_a_process_that_ends_gives_back(service: RealService, proxy: Proxy, run:
         proxy.address,
         run_id=run.run_id,
     )
-    _, stderr = process.communicate(timeout=100)
+    _, stderr = finished(process)
     assert (process.returncode, stderr) == (0, "")
     assert [(delivery.delivery_seq, delivery.times_delivered) for delivery in proxy.deliveries()] == [(1, 1), (2, 1)]
     assert service.leased(run.run_id) == []
@@ -681,7 +690,7 @@ def test_importing_the_client_imports_no_engine_and_no_cluster() -> None:
         """,
         "",
     )
-    _, stderr = process.communicate(timeout=100)
+    _, stderr = finished(process)
     assert (process.returncode, stderr) == (0, "")
 
 
@@ -751,7 +760,7 @@ TOLD = (
 @pytest.fixture(scope="module")
 def told(service: RealService) -> dict[str, Any]:
     """What the child of each case says."""
-    stdout, stderr = child(FORKED, service.local.address, json.dumps(FORKS)).communicate(timeout=100)
+    stdout, stderr = finished(child(FORKED, service.local.address, json.dumps(FORKS)))
     assert stdout, stderr
     return cast(dict[str, Any], json.loads(stdout))
 
@@ -789,7 +798,7 @@ def test_other_start_methods_work_beside_a_connected_parent(service: RealService
         )
     )
     process = child(f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')", service.local.address)
-    stdout, stderr = process.communicate(timeout=100)
+    stdout, stderr = finished(process)
     assert stdout.split() == [treeroll.__version__] * 3, stderr
 
 
@@ -815,7 +824,7 @@ def test_a_forked_child_takes_nothing_from_its_parent(service: RealService, prox
         proxy.address,
         run_id=run.run_id,
     )
-    _, stderr = process.communicate(timeout=100)
+    _, stderr = finished(process)
     assert process.returncode == 7, stderr
     assert len(service.acked(run.run_id)) == 1
     assert not proxy.requests("ReleaseTrees")

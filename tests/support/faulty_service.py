@@ -128,8 +128,8 @@ class Proxy(grpc.GenericRpcHandler):
         self.calls: list[Call] = []
         self.failures: list[TreerollError | grpc.StatusCode] = []
         """The next calls fail with these, and the service does not hear of them."""
-        self.keeps_trees = False
-        """Trees are leased, and nobody hears of it."""
+        self.unheard: set[str] = set()
+        """Methods that do what they do, and nobody hears of it."""
         self.port = 0
         self._service = service
         self._server: grpc.aio.Server | None = None
@@ -196,7 +196,7 @@ class Proxy(grpc.GenericRpcHandler):
             context.set_trailing_metadata(tuple(error.trailing_metadata() or ()))
             await context.abort(error.code(), error.details())
         call.reply = _read(method.output_type, reply)
-        if self.keeps_trees and method.name == "LeaseTrees" and call.reply.deliveries:
+        if method.name in self.unheard:
             await asyncio.Event().wait()
         return reply
 
