@@ -331,6 +331,16 @@ async def test_a_store_opened_again_fences_its_own_past(owner: Owner) -> None:
     assert await owner.store.load_run("run") == b"new"
 
 
+async def test_leases_that_are_over_are_over_for_the_next_owner_too(owner: Owner, make_store: MakeStore) -> None:
+    await owner.feed("a", "b")
+    await owner.store.renew("run", "g", ids(await owner.store.lease("run", "g", "c", 1, LONG_S)), 0.0)
+    await owner.store.lease("run", "g", "c", 1, 0.0)
+    newer = make_store()
+    await newer.open()
+    assert trees(await newer.lease("run", "g", "d", 2, LONG_S)) == ["a", "b"]
+    await newer.close()
+
+
 async def test_an_epoch_nobody_was_given_is_refused(owner: Owner) -> None:
     with pytest.raises(StoreError):
         await owner.store.commit(Commit(runs={"run": b""}), owner.epoch + 1)

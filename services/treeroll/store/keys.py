@@ -6,8 +6,9 @@ are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids 
 
     key                        type    holds
     owner                      hash    epoch: of the coordinator that may write; name: its process, for people; commit:
-                                       number of its last commit; tick: its time then, in microseconds, which goes on
-                                       from owner to owner and stands still without one
+                                       number of its last commit; tick: its time then, or at the last lease if that
+                                       was later, in microseconds. It goes on from owner to owner and stands still
+                                       without one
     runs                       hash    run id -> run record
     feeds                      hash    run id -> entries ever appended to the run's feed
     weights                    hash    pool -> record of its weights

@@ -12,13 +12,20 @@ local IN_STEP = '+inf'
 -- Holds what nobody has: entries of global batches, and what a move left out. No consumer has an empty name.
 local NOBODY = ''
 
--- The owner's tick, in microseconds: as it says itself, or as of its last commit for callers that are not the owner (0).
+local function decimal(number)
+  return string.format('%.0f', number)
+end
+
+-- The owner's tick, in microseconds: as it says itself, or as it was stored last for callers that are not the owner (0).
 local function now_us(owner, said)
   return math.max(tonumber(said), tonumber(redis.call('HGET', owner, 'tick') or 0))
 end
 
-local function decimal(number)
-  return string.format('%.0f', number)
+-- The same to set deadlines by. It is stored: the next owner goes on from there, and must not be behind any lease.
+local function kept_now_us(owner, said)
+  local now = now_us(owner, said)
+  if now > 0 then redis.call('HSET', owner, 'tick', decimal(now)) end
+  return now
 end
 
 local function entry_id(seq)

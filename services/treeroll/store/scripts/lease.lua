@@ -13,7 +13,7 @@ if not info then return refusal end
 local epoch = group_epoch(KEYS[4])
 if ARGV[6] ~= '' and tonumber(ARGV[6]) ~= epoch then return {'MOVED', epoch} end
 
-local now = now_us(KEYS[8], ARGV[7])
+local now = kept_now_us(KEYS[8], ARGV[7])
 local until_us = decimal(now + ARGV[4])
 local lent, lent_count = {epoch}, 0
 
