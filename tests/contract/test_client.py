@@ -347,6 +347,27 @@ def task_ids(batch: Any) -> list[str]:
     return [tree.task_id for tree in batch.trees]
 
 
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_answers_with_trees_that_get_lost_cost_no_lease(
+    run: Run, run_id: str, proxy: Proxy, service: RealService, prefetch: bool
+) -> None:
+    trees = ended(run, 6)
+    proxy.lost_answers = ["LeaseTrees"] * 3
+    batches = run.batches(trees=2, prefetch=prefetch, max_wait_s=0.0)
+    got = [tree.tree_id for tree in next(batches).trees]
+    assert not proxy.lost_answers
+    leased = service.leased(run_id)
+    assert set(got) <= set(leased)
+    given = {delivery.tree_id: delivery.lease_id for delivery in proxy.deliveries()}
+    assert {delivery.lease_id for delivery in proxy.deliveries()} == set(given.values())
+    if not prefetch:
+        assert leased == got
+    while len(got) < len(trees):
+        got += [tree.tree_id for tree in next(batches).trees]
+    batches.close()
+    assert sorted(got) == sorted(trees)
+
+
 def test_batches_come_full_then_short_and_end(run: Run, service: RealService) -> None:
     run.submit(tasks(5))
     run.close()

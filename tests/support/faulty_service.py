@@ -130,6 +130,8 @@ class Proxy(grpc.GenericRpcHandler):
         """The next calls fail with these, and the service does not hear of them."""
         self.unheard: set[str] = set()
         """Methods that do what they do, and nobody hears of it."""
+        self.lost_answers: list[str] = []
+        """The next answers of these methods do not come back; the service has done what it was asked."""
         self.port = 0
         self._service = service
         self._server: grpc.aio.Server | None = None
@@ -196,6 +198,9 @@ class Proxy(grpc.GenericRpcHandler):
             context.set_trailing_metadata(tuple(error.trailing_metadata() or ()))
             await context.abort(error.code(), error.details())
         call.reply = _read(method.output_type, reply)
+        if method.name in self.lost_answers:
+            self.lost_answers.remove(method.name)
+            await _fail(grpc.StatusCode.UNAVAILABLE, context)
         if method.name in self.unheard:
             await asyncio.Event().wait()
         return reply

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 
 from treeroll.client.channel import Channel
@@ -63,6 +64,7 @@ class Leases:
             batch_trees=batch_trees,
             group_epoch=self.progress.epoch,
             holds=self._holds,
+            request_id=uuid.uuid4().hex,
         )
         self._unanswered += 1
         try:

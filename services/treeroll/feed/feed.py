@@ -1,4 +1,4 @@
-"""Hands finished trees to consumer groups. Holds no state: cursors, leases and acknowledgements are the store's.
+"""Hands finished trees to consumer groups. Cursors, leases and acknowledgements are the store's, not its own.
 
 DeliveredOnceAcked: every finished tree reaches every group at least once, and never again after its acknowledgement,
 unless the group is moved to a saved state that does not have it.
@@ -13,6 +13,7 @@ from treeroll.errors import UnknownRun
 from treeroll.feed import position
 from treeroll.feed.batches import GlobalBatches
 from treeroll.feed.freshness import Freshness
+from treeroll.feed.repeats import Repeats
 from treeroll.feed.reply import REPLY_BYTES, Reply
 from treeroll.feed.waiting import News, drained
 from treeroll.pb.v1 import rollout_pb2 as api
@@ -26,6 +27,7 @@ class Feed:
         """`outlook` says of a run what may still come, `terms` what its trees are judged by."""
         self.freshness = Freshness(terms)
         self._store = store
+        self._repeats = Repeats(store)
         self._outlook = outlook
         self._news = News()
         self.on_withheld: Callable[[str, list[str]], None] = lambda run_id, tree_ids: None
@@ -66,13 +68,10 @@ class Feed:
         Drained if the group has all that the run will have before a drain is taken back.
         """
         deadline = clock.monotonic() + request.wait_s
-        epoch = request.group_epoch if request.HasField("group_epoch") else None
         while True:
             # UnknownRun for one that was deleted meanwhile: a lease would begin it anew.
             outlook, news = self._outlook(request.run_id), self.news(request.run_id)
-            leases = await self._store.lease(
-                request.run_id, request.group, request.consumer, request.max_trees, request.lease_s, epoch
-            )
+            leases = await self._repeats.lend(request)
             if leases:
                 return await self._reply(request, leases)
             if await self._exhausted(request):

@@ -443,7 +443,7 @@ class AckBatchReply(_message.Message):
     def __init__(self, acknowledged: _Optional[bool] = ...) -> None: ...
 
 class LeaseTreesRequest(_message.Message):
-    __slots__ = ("run_id", "group", "consumer", "max_trees", "lease_s", "wait_s", "stored", "batch_trees", "group_epoch", "holds")
+    __slots__ = ("run_id", "group", "consumer", "max_trees", "lease_s", "wait_s", "stored", "batch_trees", "group_epoch", "holds", "request_id")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     CONSUMER_FIELD_NUMBER: _ClassVar[int]
@@ -454,6 +454,7 @@ class LeaseTreesRequest(_message.Message):
     BATCH_TREES_FIELD_NUMBER: _ClassVar[int]
     GROUP_EPOCH_FIELD_NUMBER: _ClassVar[int]
     HOLDS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     group: str
     consumer: str
@@ -464,7 +465,8 @@ class LeaseTreesRequest(_message.Message):
     batch_trees: int
     group_epoch: int
     holds: bool
-    def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., consumer: _Optional[str] = ..., max_trees: _Optional[int] = ..., lease_s: _Optional[float] = ..., wait_s: _Optional[float] = ..., stored: _Optional[bool] = ..., batch_trees: _Optional[int] = ..., group_epoch: _Optional[int] = ..., holds: _Optional[bool] = ...) -> None: ...
+    request_id: str
+    def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., consumer: _Optional[str] = ..., max_trees: _Optional[int] = ..., lease_s: _Optional[float] = ..., wait_s: _Optional[float] = ..., stored: _Optional[bool] = ..., batch_trees: _Optional[int] = ..., group_epoch: _Optional[int] = ..., holds: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class Delivery(_message.Message):
     __slots__ = ("lease_id", "deadline", "delivery_seq", "times_delivered", "tree", "tree_id", "samples", "weight_version")
