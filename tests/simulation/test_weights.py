@@ -61,6 +61,23 @@ def test_a_refusal_or_a_death_at_any_point_leaves_one_version_and_every_task_end
     assert not world.state.pools[""].resting
 
 
+def test_a_replica_that_cannot_load_weights_is_not_held_against_the_trees_that_grow_there() -> None:
+    world = World(seed=3, replicas=1, max_losses=1)
+    world.start()
+    while not world.state.trees:
+        world.go_on()
+    world.publish(1)  # it is told to stage them, and will
+    world.weights.refusing.add(("r0", 1))
+    while world.incarnation["r0"] == 1:
+        world.go_on()
+    quarantine = world.state.pools[""].quarantine
+    assert (quarantine.losses, quarantine.of) == ({}, {})
+    while world.go_on():
+        pass
+    assert world.state.runs["run"].quarantined == []
+    assert all(live.status is TreeStatus.COMPLETE for live in world.finished.values())
+
+
 def test_a_run_whose_trees_finish_first_says_why_none_starts() -> None:
     world = World(seed=3, on_update=OnUpdate.FINISH_FIRST, tasks=40, slots=2)
     world.start()

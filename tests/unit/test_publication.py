@@ -173,6 +173,36 @@ def test_a_late_joiner_gets_no_work_before_it_has_what_is_in_force() -> None:
     assert fleet.at_work() == ["a", "late"]
 
 
+def test_a_replica_that_comes_while_weights_do_holds_up_neither_them_nor_the_next_ones() -> None:
+    fleet = Fleet("a")
+    fleet.publish(5)
+    fleet.says("a", 5, STAGED)
+    assert orders(fleet.join("late")) == [("late", "stage", 5)]
+    fleet.says("a", 5, LOADED)
+    assert fleet.weights.history[-1].phase is Phase.DONE
+    assert orders(fleet.publish(6)) == [("a", "stage", 6)]
+    assert orders(fleet.says("a", 6, STAGED)) == [("a", "flip", 6)]
+    assert orders(fleet.says("late", 5, STAGED)) == [("late", "stage", 6)]
+    fleet.says("a", 6, LOADED)
+    assert fleet.weights.history[-1].weights.version == 6
+    assert fleet.at_work() == ["a"]
+    assert orders(fleet.says("late", 6, STAGED)) == [("late", "flip", 6)]
+    fleet.says("late", 6, LOADED)
+    assert fleet.at_work() == ["a", "late"]
+
+
+def test_weights_that_nobody_has_loaded_are_not_done_when_their_replicas_have_gone() -> None:
+    fleet = Fleet("a")
+    fleet.publish(5)
+    fleet.says("a", 5, STAGED)
+    fleet.join("late")
+    fleet.lose("a")
+    assert fleet.weights.publication is not None
+    fleet.says("late", 5, STAGED)
+    fleet.says("late", 5, LOADED)
+    assert fleet.weights.history[-1].phase is Phase.DONE
+
+
 def test_a_replica_that_dies_while_weights_are_on_their_way_holds_nobody_up() -> None:
     fleet = Fleet("a", "b")
     fleet.publish(5)

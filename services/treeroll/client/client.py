@@ -107,7 +107,7 @@ class Client:
             version: 1 or more, and above any that was in force.
             pool: Name of the model's pool; "" is the only one.
             digest: Of the directory's content, which replicas then check; None: what they read must be the same.
-            wait: Until every replica has loaded the version. Otherwise `weights()` says how far it is.
+            wait: Until every replica that was ready has loaded the version. Otherwise `weights()` says how far it is.
             timeout_s: How long to wait, seconds. The publication goes on, whoever waits for it.
 
         Raises:

@@ -27,7 +27,7 @@ class PublishedWeights:
     published_at: float
     """Seconds since the Unix epoch."""
     seconds: float
-    """From then until every replica had loaded it, or it was refused; 0 before that."""
+    """From then until every replica that was ready had loaded it, or it was refused; 0 before that."""
     error: str
     """Why it was refused, as a sentence."""
 
@@ -107,7 +107,7 @@ async def weights(channel: Channel, pool: str = "", settled_version: int = 0, wa
 async def publish_weights(
     channel: Channel, pool: str, path: str | Path, version: int, digest: str | None, wait: bool, timeout_s: float
 ) -> WeightsStatus:
-    """Publish weights, and wait until every replica of the pool has loaded them; see `Client.publish_weights`."""
+    """Publish weights, and wait until the pool's ready replicas have loaded them; see `Client.publish_weights`."""
     if not 1 <= version <= MAX_VERSION:
         raise InvalidInput(f"a version of weights is a whole number from 1 to 2^63 - 1, got {version}")
     if not timeout_s > 0:

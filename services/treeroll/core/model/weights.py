@@ -14,7 +14,7 @@ class Phase(StrEnum):
     STAGING = "staging"  # replicas check it, and go on decoding
     WAITING = "waiting"  # all have it at hand; trees of runs that finish first still grow
     FLIPPING = "flipping"  # it is in force: replicas take it into use, and get no work before they have
-    DONE = "done"  # every replica has it
+    DONE = "done"  # every replica that was ready when it came into force has it
     REFUSED = "refused"  # nothing has changed
 
 
@@ -57,6 +57,8 @@ class Publication:
     error: str = ""  # why it was refused, one sentence
     recompute: bool = False  # a run wants the KV of running requests computed again
     awaited: set[str] = field(default_factory=set)  # trees that have to end first
+    # Replicas that were ready when it came into force, by name and incarnation: it is done when they have it.
+    loading: set[tuple[str, int]] = field(default_factory=set)
 
 
 @dataclass(slots=True)

@@ -101,6 +101,12 @@ def check_holds(pool: Pool, replica_id: str, loaded: Weights) -> None:
         )
 
 
+def excuses(replica: Replica) -> bool:
+    """Whether weights are why the replica was lost, as far as anybody can say, and not what grew on it."""
+    order = replica.weights.order
+    return replica.lags or (order is not None and order.void)
+
+
 def gone(state: State, pool: Pool) -> list[Effect]:
     """A replica was lost: nothing waits for it."""
     return _go_on(state, pool)
@@ -165,6 +171,7 @@ def _refuse(state: State, pool: Pool, error: str) -> list[Effect]:
 def _end(state: State, pool: Pool, publication: Publication, phase: Phase) -> list[Effect]:
     publication.phase, publication.seconds = phase, state.now - publication.started
     publication.awaited.clear()
+    publication.loading.clear()
     pool.weights.history.append(publication)
     pool.weights.publication = None
     return [PersistWeights(pool)]
@@ -178,14 +185,23 @@ def _go_on(state: State, pool: Pool) -> list[Effect]:
         ready = [replica for replica in pool.members if not replica.rests]
         if ready and all(_has_staged(replica, publication.weights) for replica in ready):
             effects += _all_staged(state, pool, publication)
-    if publication is not None and publication.phase is Phase.FLIPPING:
-        members = pool.members
-        if members and not any(replica.lags for replica in members):
-            effects += _end(state, pool, publication, Phase.DONE)
+    if publication is not None and publication.phase is Phase.FLIPPING and _all_loaded(pool, publication):
+        effects += _end(state, pool, publication, Phase.DONE)
     for replica in pool.members:
         if replica.weights.order is None:
             effects += _next_order(state, pool, replica)
     return effects
+
+
+def _all_loaded(pool: Pool, publication: Publication) -> bool:
+    """Whether a replica works with what is in force, and none is still on its way to it that worked before."""
+    members = pool.members
+    awaited = [replica for replica in members if replica.lags and _key(replica) in publication.loading]
+    return not awaited and any(not replica.lags for replica in members)
+
+
+def _key(replica: Replica) -> tuple[str, int]:
+    return replica.replica_id, replica.incarnation
 
 
 def _has_staged(replica: Replica, weights: Weights) -> bool:
@@ -203,11 +219,10 @@ def _next_order(state: State, pool: Pool, replica: Replica) -> list[Effect]:
     else:
         return []
     replica.weights.order = Order(wanted, flip, state.now)
-    name = replica.replica_id, replica.incarnation
     if flip:
         recompute = publication is not None and publication.recompute
-        return [FlipWeights(*name, wanted.version, recompute)]
-    return [StageWeights(*name, wanted)]
+        return [FlipWeights(*_key(replica), wanted.version, recompute)]
+    return [StageWeights(*_key(replica), wanted)]
 
 
 def _all_staged(state: State, pool: Pool, publication: Publication) -> list[Effect]:
@@ -284,6 +299,8 @@ def _flip(state: State, pool: Pool, publication: Publication) -> list[Effect]:
             effects += end_tree(state, live, STALE, why)
     queues = [replica.queue for replica in pool.members]
     for replica in pool.members:
+        if not replica.rests:
+            publication.loading.add(_key(replica))
         if not replica.lags:
             _set_lag(state, pool, replica, True)
     for queue in queues:

@@ -114,7 +114,8 @@ def lose(state: State, event: ReplicaLost, may_be_of_tree: bool = True) -> list[
         pool.remove(replica)
     effects: list[Effect] = [DropReplica(replica.replica_id, replica.incarnation, event.cause)]
     lost = [state.grants[grant] for grant in sorted(replica.grants)]
-    trees = list({live.tree_id: live for live, _ in lost}.values()) if may_be_of_tree else []
+    of_tree = may_be_of_tree and not publication.excuses(replica)
+    trees = list({live.tree_id: live for live, _ in lost}.values()) if of_tree else []
     others = any(member is not replica for member in pool.members)
     guilty = pool.quarantine.lost(replica, trees, others, state.settings.max_losses)
     if pool.quarantine.of:
