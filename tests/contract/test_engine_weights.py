@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from safetensors.numpy import load_file, save_file
 from tests.support.eventually import eventually
 
 import treeroll
+from treeroll.bench.weight_truth import ReferenceModels
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import BadWeights, EngineError, InvalidInput
 from treeroll.generator.config import GeneratorConfig, SimulatedLatency
@@ -55,16 +55,17 @@ class Version:
 class Reference:
     """Logprobs of the weights of a version, by another way than the engine's."""
 
-    def __init__(self, engine: str, model_dir: Path) -> None:
+    def __init__(self, engine: str, model_dir: Path, directories: dict[int, Path]) -> None:
         self.engine = engine
         self.model_dir = model_dir
-        self.model: Any = None
+        self.models = ReferenceModels(model_dir, directories)
 
     async def logprobs(self, version: Version, ids: list[int], prompt: int, seed: int) -> list[float]:
         """Of ids[prompt:], given what is before each."""
         if self.engine == "simulated":
             return await self._simulated(version, ids, prompt, seed)
-        return await asyncio.to_thread(self._transformers, version, ids, prompt)
+        found = await asyncio.to_thread(self.models.logprobs, ids, [version.number] * len(ids))
+        return found[prompt - 1 :].tolist()
 
     async def _simulated(self, version: Version, ids: list[int], prompt: int, seed: int) -> list[float]:
         other = make_engine(engine_config("simulated", self.model_dir, step_s=0.0), Detokenizer(MODEL_DIR), "ref", 1)
@@ -77,20 +78,6 @@ class Reference:
         # Another token is another text: as far from these weights as can be.
         pairs = zip(one, ids[prompt:], strict=True)
         return [said.logprobs[0] if said.token_ids[0] == token else -100.0 for said, token in pairs]
-
-    def _transformers(self, version: Version, ids: list[int], prompt: int) -> list[float]:
-        import torch
-        from transformers import AutoModelForCausalLM
-
-        if self.model is None:
-            self.model = AutoModelForCausalLM.from_pretrained(self.model_dir, dtype=torch.float32)
-        state = {name: torch.from_numpy(array) for name, array in version.tensors.items()}
-        missing, unexpected = self.model.load_state_dict(state, strict=False)
-        assert not unexpected
-        assert set(missing) <= {"lm_head.weight"}
-        with torch.no_grad():
-            scores = self.model(torch.tensor([ids])).logits[0].log_softmax(-1)
-        return [float(scores[at - 1, ids[at]]) for at in range(prompt, len(ids))]
 
 
 def engine_config(engine: str, model_dir: Path, step_s: float = STEP_S) -> GeneratorConfig:
@@ -114,7 +101,8 @@ class Bench:
         self.engine: Engine = make_engine(engine_config(kind, self.model_dir), Detokenizer(MODEL_DIR), "r0", 1)
         self.base = load_file(self.model_dir / "model.safetensors")
         self.versions = {0: Version(0, self.model_dir, self.base)}
-        self.reference = Reference(kind, self.model_dir)
+        self.directories: dict[int, Path] = {}
+        self.reference = Reference(kind, self.model_dir, self.directories)
         self.rng = np.random.default_rng(7)
 
     @property
@@ -136,6 +124,7 @@ class Bench:
         made = Version(number, self.folder / f"v{number}", tensors or self.changed())
         treeroll.save_weights(made.tensors, made.directory)
         self.versions[number] = made
+        self.directories[number] = made.directory
         return made
 
     async def update(self, tensors: dict[str, np.ndarray] | None = None, recompute: bool = False) -> Version:

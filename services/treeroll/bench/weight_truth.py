@@ -1,6 +1,7 @@
 """Are tokens of the weights that their nodes name? Another implementation says so: transformers, in float32."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from treeroll.client import Node, TreeRecord
-from treeroll.records.fields import Float32
+from treeroll.errors import InvalidInput
+from treeroll.records.fields import Float32, Int32
 
 
 @dataclass(slots=True)
@@ -22,8 +24,6 @@ class Agreement:
     mixed_tokens: int = 0
     """In nodes that say `kv_mixed`: compared with KV that the reference made by the same weights, place by place."""
     mixed_worst: float = 0.0
-    unknown_tokens: int = 0
-    """Of requests that may have begun under other weights than their first token's: not compared."""
     other_weights: float = 0.0
     """Sum over `tokens` of the distance to the version before: what a wrong label would cost."""
 
@@ -31,21 +31,12 @@ class Agreement:
         """Take in what was found elsewhere."""
         self.tokens += other.tokens
         self.mixed_tokens += other.mixed_tokens
-        self.unknown_tokens += other.unknown_tokens
         self.other_weights += other.other_weights
         self.worst, self.mixed_worst = max(self.worst, other.worst), max(self.mixed_worst, other.mixed_worst)
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    """What made the token at one place of a path."""
-
-    node: Node
-    version: int
-
-
-class WeightTruth:
-    """Compares trees that were sampled at temperature 1 with models of all versions."""
+class ReferenceModels:
+    """transformers with the weights of each version, in float32."""
 
     def __init__(self, model_dir: Path, directories: Mapping[int, Path]) -> None:
         """`directories` has every version but 0, which is the model itself; it may grow later."""
@@ -53,71 +44,13 @@ class WeightTruth:
         self._directories = directories
         self._models: dict[int, Any] = {}
 
-    def check(self, tree: TreeRecord) -> Agreement:
-        """Every token of the tree's samples, each once."""
-        found, seen = Agreement(), set[str]()
-        nodes = {node.node_id: node for node in tree.nodes}
-        for sample in tree.samples:
-            path = [nodes[name] for name in sample.path_node_ids]
-            fresh = {node.node_id for node in path} - seen
-            seen |= fresh
-            ids = np.concatenate([sample.prompt_ids, sample.completion_ids])
-            tokens = [None] * len(sample.prompt_ids) + [token for node in path for token in _tokens(node)]
-            self._check_pure(found, ids, sample.logprobs, tokens, fresh)
-            self._check_mixed(found, ids, sample.logprobs, path, tokens, fresh)
-        return found
-
-    def _check_pure(
-        self, found: Agreement, ids: Any, logprobs: Float32, tokens: list[_Token | None], fresh: set[str]
-    ) -> None:
-        prompt = len(ids) - len(logprobs)
-        places = [at for at, token in enumerate(tokens) if token and token.node.node_id in fresh]
-        places = [at for at in places if not tokens[at].node.kv_mixed]  # type: ignore[union-attr]
-        by_version = sorted(places, key=lambda at: tokens[at].version)  # type: ignore[union-attr]
-        for version, group in groupby(by_version, key=lambda at: tokens[at].version):  # type: ignore[union-attr]
-            these = np.array(list(group))
-            recorded = logprobs[these - prompt]
-            truth = self._logprobs(ids, [version] * len(ids))[these - 1]
-            found.tokens += len(these)
-            found.worst = max(found.worst, float(np.abs(recorded - truth).max()))
-            if version:
-                before = self._logprobs(ids, [version - 1] * len(ids))[these - 1]
-                found.other_weights += float(np.abs(recorded - before).sum())
-
-    def _check_mixed(
-        self,
-        found: Agreement,
-        ids: Any,
-        logprobs: Float32,
-        path: list[Node],
-        tokens: list[_Token | None],
-        fresh: set[str],
-    ) -> None:
-        prompt = len(ids) - len(logprobs)
-        for request in _requests(path):
-            mixed = [node for node in request if node.kv_mixed and node.node_id in fresh]
-            if not mixed:
-                continue
-            places = np.concatenate([np.arange(n.token_start, n.token_start + len(n.token_ids)) for n in mixed])
-            if request[0].kv_mixed and len(request[0].weight_versions) == 1:
-                found.unknown_tokens += len(places)
-                continue
-            start, end = request[0].token_start, request[-1].token_start + len(request[-1].token_ids)
-            began = request[0].weight_versions[0].version
-            # A step computes KV of the place before the token that it samples.
-            makers = [began] * (start - 1) + [tokens[at].version for at in range(start, end)]  # type: ignore[union-attr]
-            truth = self._logprobs(ids[:end], [*makers, makers[-1]])[places - 1]
-            found.mixed_tokens += len(places)
-            worst = float(np.abs(logprobs[places - prompt] - truth).max())
-            found.mixed_worst = max(found.mixed_worst, worst)
-
-    def _logprobs(self, ids: Any, makers: list[int]) -> Float32:
-        """Of each token but the first one, where the KV of each place is made by its version."""
+    def logprobs(self, ids: Sequence[int] | Int32, makers: Sequence[int]) -> Float32:
+        """Of every token but the first, [N - 1], where the KV of each of N places is made by its version."""
         import torch
 
         row, past, found = torch.as_tensor(np.asarray(ids, np.int64))[None], None, []
         place = 0
-        with torch.inference_mode():
+        with _one_thread(), torch.inference_mode():
             for version, group in groupby(makers):
                 after = place + len(list(group))
                 out = self._model(version)(input_ids=row[:, place:after], past_key_values=past, use_cache=True)
@@ -135,15 +68,130 @@ class WeightTruth:
 
             model = AutoModelForCausalLM.from_pretrained(str(self._model_dir), dtype=torch.float32)
             if version:
-                model.load_state_dict(load_file(self._directories[version] / "model.safetensors"), strict=False)
+                tensors = load_file(self._directories[version] / "model.safetensors")
+                missing, unexpected = model.load_state_dict(tensors, strict=False)
+                tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set[str]()
+                if unexpected or not set(missing) <= tied:
+                    raise InvalidInput(
+                        f"{self._directories[version]} does not fit {self._model_dir}: tensors {missing} are missing, "
+                        f"{unexpected} are none of the model's"
+                    )
             self._models[version] = model.eval()
         return self._models[version]
 
 
-def _tokens(node: Node) -> Iterator[_Token]:
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A small model is not faster by more, and far slower on a machine with other work."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """A prompt and the nodes that go on from it to one without children."""
+
+    ids: Int32
+    logprobs: Float32
+    """Of all ids; 0 for those of the prompt."""
+    nodes: list[Node]
+    versions: list[int]
+    """Which made the token at each place; -1 for those of the prompt."""
+    fresh: set[str]
+    """Nodes that are on no earlier path."""
+
+
+class WeightTruth:
+    """Compares trees that were sampled at temperature 1 with models of all versions."""
+
+    def __init__(self, model_dir: Path, directories: Mapping[int, Path]) -> None:
+        """See ReferenceModels."""
+        self._models = ReferenceModels(model_dir, directories)
+
+    def check(self, tree: TreeRecord) -> Agreement:
+        """Every token of the tree, each once."""
+        found = Agreement()
+        for path in _paths(tree):
+            self._check_pure(found, path)
+            self._check_mixed(found, path)
+        return found
+
+    def _check_pure(self, found: Agreement, path: _Path) -> None:
+        pure = [node for node in path.nodes if node.node_id in path.fresh and not node.kv_mixed]
+        places = _places(pure)
+        for version in sorted({path.versions[at] for at in places}):
+            these = np.array([at for at in places if path.versions[at] == version])
+            found.tokens += len(these)
+            found.worst = max(found.worst, float(self._distances(path, version)[these].max()))
+            if version:
+                found.other_weights += float(self._distances(path, version - 1)[these].sum())
+
+    def _distances(self, path: _Path, version: int) -> Float32:
+        """How far the logprob of each place is from that of one version on KV of its own."""
+        truth = self._models.logprobs(path.ids, [version] * len(path.ids))
+        distances: Float32 = np.abs(path.logprobs - np.concatenate([path.logprobs[:1], truth]))
+        return distances
+
+    def _check_mixed(self, found: Agreement, path: _Path) -> None:
+        for request in _requests(path.nodes):
+            mixed = [node for node in request if node.kv_mixed and node.node_id in path.fresh]
+            if not mixed:
+                continue
+            places = np.array(_places(mixed))
+            start, end = request[0].token_start, int(places[-1]) + 1
+            # A step computes KV of the place before the token that it samples.
+            makers = [*_prefix_makers(request[0]), *path.versions[start:end]]
+            truth = self._models.logprobs(path.ids[:end], [*makers, makers[-1]])
+            found.mixed_tokens += len(places)
+            found.mixed_worst = max(found.mixed_worst, float(np.abs(path.logprobs[places] - truth[places - 1]).max()))
+
+
+def _prefix_makers(first: Node) -> list[int]:
+    """Which version made the KV of each place but the last of a request's prefix, where it runs through a change."""
+    prefix, version = first.token_start - 1, first.weight_versions[0].version
+    if not first.kv_mixed or len(first.weight_versions) > 1:
+        return [version] * prefix
+    # Made just before a change, it had its first step after it: it found KV of the version before, and made the rest.
+    cached = min(first.cached_tokens or 0, prefix)
+    return [version - 1] * cached + [version] * (prefix - cached)
+
+
+def _places(nodes: Sequence[Node]) -> list[int]:
+    return [at for node in nodes for at in range(node.token_start, node.token_start + len(node.token_ids))]
+
+
+def _paths(tree: TreeRecord) -> Iterator[_Path]:
+    """To every node without children: not only to leaves, for what was cut was sampled, too."""
+    nodes, seen = {node.node_id: node for node in tree.nodes}, set[str]()
+    parents = {node.parent_id for node in tree.nodes}
+    for last in (node for node in tree.nodes if node.node_id not in parents):
+        path = [last]
+        while (parent := path[-1].parent_id) is not None:
+            path.append(nodes[parent])
+        root, *rest = reversed(path)
+        if not rest:
+            continue
+        prompt = np.zeros(len(root.token_ids), np.float32)
+        yield _Path(
+            ids=np.concatenate([root.token_ids, *(node.token_ids for node in rest)]),
+            logprobs=np.concatenate([prompt, *(node.logprobs for node in rest)]),
+            nodes=rest,
+            versions=[-1] * len(prompt) + [version for node in rest for version in _versions(node)],
+            fresh={node.node_id for node in rest} - seen,
+        )
+        seen |= {node.node_id for node in rest}
+
+
+def _versions(node: Node) -> Iterator[int]:
     for span in node.weight_versions:
         for _ in range(span.tokens):
-            yield _Token(node, span.version)
+            yield span.version
 
 
 def _requests(path: list[Node]) -> Iterator[list[Node]]:
