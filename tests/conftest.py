@@ -5,7 +5,9 @@ from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.support.transformers_child import TransformersChild
 
+from treeroll.model import facts
 from treeroll.store.embedded import EmbeddedRedis
 
 # Under nohup a SIGHUP is ignored, by what tests start as well, and rightly so; tests send some.
@@ -21,6 +23,14 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedR
     """A real Redis for the whole session. Use ids of your own, or flush it: others use it before and after you."""
     with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
         yield server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def transformers_child() -> Iterator[None]:
+    """Tests have many models, and each would import transformers; tests/unit/test_model_facts.py has one that does."""
+    with TransformersChild() as child, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(facts, "subprocess", child)
+        yield
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -168,6 +169,35 @@ def test_what_transformers_said_is_kept_until_a_file_changes(tmp_path: Path, mon
     monkeypatch.setattr(Path, "home", nobody)
     assert load() == 5  # a user without a home
     facts._answer.cache_clear()
+
+
+def test_of_what_transformers_said_the_models_in_use_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(facts, "CACHED_MODELS", 2)
+    monkeypatch.setattr(facts, "_ask", lambda folder: asked.append(folder.name) or SAID)
+    for number, name in enumerate(("used", "left", "new")):
+        edit(make_llama(tmp_path / name, weights=False) / "config.json", vocab_size=480 + number)
+    for name in ("used", "left", "used", "new", "used", "left"):
+        facts._answer.cache_clear()  # as another process
+        load_facts(tmp_path / name)
+        for age, kept in enumerate(sorted((tmp_path / "cache" / "treeroll" / "models").iterdir(), key=mtime)):
+            os.utime(kept, (age, age))  # long ago: two within one tick of the clock would be of one age
+    assert asked == ["used", "left", "new", "left"]
+    facts._answer.cache_clear()
+
+
+def mtime(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def test_a_process_of_its_own_says_what_one_that_is_forked_for_tests_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_llama(tmp_path / "model", weights=False)
+    forked = facts._ask(model)
+    monkeypatch.setattr(facts, "subprocess", subprocess)
+    assert facts._ask(model) == forked
 
 
 @pytest.mark.parametrize(

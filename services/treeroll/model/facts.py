@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -155,9 +156,13 @@ def _answer(model_dir: Path, content: str) -> dict[str, Any]:
     asked = f"{content} {version('transformers')} {version('tokenizers')} {Path(child.__file__).read_bytes()!r}"
     name = f"{sha256(asked.encode()).hexdigest()[:32]}.json"
     try:
-        return dict(json.loads((_cache_dir() / name).read_bytes()))
+        answer = dict(json.loads((_cache_dir() / name).read_bytes()))
     except (OSError, ValueError):
         answer = _ask(model_dir)
+    else:
+        with suppress(OSError):
+            os.utime(_cache_dir() / name)  # what is in use is kept
+        return answer
     try:
         _keep(_cache_dir() / name, answer)
     except OSError as error:
