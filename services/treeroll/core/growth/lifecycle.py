@@ -11,6 +11,7 @@ from treeroll.core.model.effects import (
     JudgePath,
     PersistNode,
     PersistReward,
+    PersistRun,
     ScoreLeaf,
     StopBranch,
 )
@@ -42,10 +43,12 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
         live.run.counters.wasted_tokens += event.n_tokens
         if event.end is not None:
             release_grant(state, live, branch, BranchEvent.END)
-        return settle_tree(state, live)
+        return [PersistRun(live.run), *settle_tree(state, live)]
     effects: list[Effect] = []
     node = None
-    if event.n_tokens:
+    if not event.n_tokens:
+        effects.append(PersistRun(live.run))  # with a node it is: accounts must not fall behind what is acknowledged
+    else:
         node = add_node(state, live, branch, event, tokens)
         effects.append(PersistNode(live, node, event))
         if branch.claims:
