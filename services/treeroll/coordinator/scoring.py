@@ -54,17 +54,38 @@ class Scoring:
         paths = [[step.number for step in live.tree.lineage(node)] for live, node in batch]
         wanted = [(live.tree_id, path) for (live, _), path in zip(batch, paths, strict=True)]
         stored = await coordinator.outage.ride_out(lambda: coordinator.store.load_nodes(wanted))
-        requests = [
-            request_of(live, node, path_text([pb.Node.FromString(blob) for blob in blobs]))
-            for (live, node), blobs in zip(batch, stored, strict=True)
-        ]
-        results = await self._scorers.score(requests, timeout_s)
+        good, requests = [], []
+        for (live, node), blobs in zip(batch, stored, strict=True):
+            try:
+                requests.append(request_of(live, node, path_text([pb.Node.FromString(blob) for blob in blobs])))
+            except Exception as error:  # whatever it is, the other paths have no part in it
+                log.exception("a path of tree %s cannot be scored", live.tree_id)
+                await _post(coordinator, live, node, None, f"the path cannot be read: {_said(error)}", False)
+            else:
+                good.append((live, node))
+        try:
+            results = await self._scorers.score(requests, timeout_s) if requests else []
+        except Exception as error:  # nor have the other batches a part in this one
+            log.exception("%d paths cannot be scored", len(requests))
+            for live, node in good:
+                await _post(coordinator, live, node, None, f"the scorers failed: {_said(error)}", False)
+            return
         failed = [result.error for result in results if result.kind is not None]
         if failed:
             log.warning("%d of %d paths have no score: %s", len(failed), len(results), failed[0])
-        for (live, node), result in zip(batch, results, strict=True):
-            kind = LeafScored if _is_leaf(live, node) else PathJudged
-            await coordinator.post(Item([kind(live.tree_id, node, result.value, result.error, result.abstained)]))
+        for (live, node), result in zip(good, results, strict=True):
+            await _post(coordinator, live, node, result.value, result.error, result.abstained)
+
+
+async def _post(
+    coordinator: Coordinator, live: LiveTree, node: int, value: float | None, error: str, abstained: bool
+) -> None:
+    kind = LeafScored if _is_leaf(live, node) else PathJudged
+    await coordinator.post(Item([kind(live.tree_id, node, value, error, abstained)]))
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def request_of(live: LiveTree, node: int, completion: str) -> ScoreRequest:

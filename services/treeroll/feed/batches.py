@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from treeroll import clock, ranges
 from treeroll.core.model.run import Outlook
 from treeroll.errors import UnknownRun
+from treeroll.feed.dead_letters import dead_letter, why_too_large, why_unreadable
 from treeroll.feed.freshness import Freshness, delivered
 from treeroll.feed.reply import REPLY_BYTES, Reply
 from treeroll.feed.shares import Member, TreeSize, divided, from_record, member, size_of, to_record
@@ -24,6 +25,7 @@ MAX_FAILURES = 256
 SIZES = 20_000
 # Trees that are read at once.
 READ_AT_ONCE = 16
+NO_SAMPLES = TreeSize("", 0, 0, 0, ())
 
 
 class GlobalBatches:
@@ -136,7 +138,8 @@ class GlobalBatches:
             part = share[first : first + READ_AT_ONCE]
             for tree, stored in zip(part, await self._read(request.run_id, [t.tree_id for t in part]), strict=True):
                 if reply.size <= REPLY_BYTES:
-                    reply.add_unleased(tree.seq, tree.tree_id, delivered(stored, tree.standing, terms))
+                    whole = stored if tree.samples else await asyncio.to_thread(_letter, tree.tree_id, stored)
+                    reply.add_unleased(tree.seq, tree.tree_id, delivered(whole, tree.standing, terms))
             first += len(part)
         return (
             reply.serialised()
@@ -164,7 +167,23 @@ def _among(record: bytes, world: int) -> bytes:
 
 
 def _sizes(trees: Sequence[StoredTree]) -> list[TreeSize]:
-    return [size_of(tree) for tree in trees]
+    return [_size(tree) for tree in trees]
+
+
+def _size(tree: StoredTree) -> TreeSize:
+    """Of a tree that cannot be delivered: none, as of a task without a sample."""
+    if why_too_large(tree):
+        return NO_SAMPLES
+    try:
+        return size_of(tree)
+    except Exception:  # whatever it is, the other trees have no part in it
+        return NO_SAMPLES
+
+
+def _letter(tree_id: str, tree: StoredTree) -> StoredTree:
+    """A tree without samples, or what goes in its place if it has none because it cannot be delivered."""
+    why = why_too_large(tree) or why_unreadable(tree)
+    return dead_letter(tree_id, tree, why) if why else tree
 
 
 def _upto(trees: Sequence[Member], wanted: int) -> tuple[bool, int]:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from treeroll import clock
 from treeroll.core.model.run import Outlook
 from treeroll.errors import Drained, UnknownTree
+from treeroll.feed.dead_letters import dead_letter, why_too_large
 from treeroll.feed.feed import Feed
 from treeroll.feed.reply import REPLY_BYTES, Reply
 from treeroll.pb.v1 import common_pb2 as pb
@@ -74,5 +75,6 @@ class Collector:
                     "store.keep_acknowledged_s)"
                 )
             if header.status not in UNENDED:
-                found[tree_id] = tree
+                why = why_too_large(tree)
+                found[tree_id] = dead_letter(tree_id, tree, why) if why else tree
         return found

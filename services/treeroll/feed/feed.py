@@ -12,12 +12,13 @@ from treeroll.core.model.run import DeliveryTerms, Outlook
 from treeroll.errors import UnknownRun
 from treeroll.feed import position
 from treeroll.feed.batches import GlobalBatches
+from treeroll.feed.dead_letters import dead_letter, why_too_large, why_unreadable
 from treeroll.feed.freshness import Freshness
 from treeroll.feed.repeats import Repeats
 from treeroll.feed.reply import REPLY_BYTES, Reply
 from treeroll.feed.waiting import News, drained
 from treeroll.pb.v1 import rollout_pb2 as api
-from treeroll.store.base import Lease, Store
+from treeroll.store.base import Lease, Store, StoredTree
 
 
 class Feed:
@@ -93,7 +94,7 @@ class Feed:
         for lease, tree in zip(leases, stored, strict=True):
             if tree is None:
                 raise UnknownRun(f"tree {lease.tree_id} of run '{request.run_id}' is gone from the store")
-            trees.append(tree)
+            trees.append(await _deliverable(lease, tree))
         reply, deadline = Reply(stored=request.stored), clock.wall() + request.lease_s
         judged = await self.freshness.judge(request.run_id, trees)
         self._withheld(
@@ -118,3 +119,11 @@ class Feed:
         if outlook.drained and done == outlook.ended:
             raise drained(run_id, outlook)
         return done == outlook.total
+
+
+async def _deliverable(lease: Lease, tree: StoredTree) -> StoredTree:
+    """The tree, or what goes in its place if it cannot be delivered."""
+    why = why_too_large(tree)
+    if not why and lease.times_delivered > 1:
+        why = await asyncio.to_thread(why_unreadable, tree)
+    return dead_letter(lease.tree_id, tree, why) if why else tree

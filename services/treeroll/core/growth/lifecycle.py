@@ -19,7 +19,7 @@ from treeroll.core.model.events import EndKind, LeafScored, PathJudged, SegmentR
 from treeroll.core.model.health import Sign
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.state import State
-from treeroll.errors import BrokenInvariant
+from treeroll.errors import BrokenInvariant, TreerollError
 from treeroll.invariants import Invariant
 from treeroll.tree.node import LEAF, Node, Origin
 
@@ -56,7 +56,12 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
     if event.end is not None or (node is not None and node.status is not INNER):
         effects += _end_branch(state, live, branch, node, event)
     if node is not None:
-        _grown_by(state, live, node, effects)
+        try:
+            _grown_by(state, live, node, effects)
+        except TreerollError:
+            raise
+        except Exception as error:  # a plugin's: the other trees have no part in it
+            return effects + _break_off(state, live, error)
     if live.active == 0 or live.grown:
         effects += settle_tree(state, live)
     return effects
@@ -248,6 +253,12 @@ def end_tree(state: State, live: LiveTree, reason: str, error: str) -> list[Effe
     return effects + settle_tree(state, live)
 
 
+def _break_off(state: State, live: LiveTree, error: Exception) -> list[Effect]:
+    """Its branch policy failed: nobody knows how the tree should grow on."""
+    name, said = live.run.spec.branch.name, " ".join(str(error).split())
+    return end_tree(state, live, "lost", f"branch policy '{name}' failed: {type(error).__name__}: {said}")
+
+
 def settle_tree(state: State, live: LiveTree) -> list[Effect]:
     """Ask for more when nothing runs; end the tree when nothing comes and every leaf is scored.
 
@@ -259,7 +270,12 @@ def settle_tree(state: State, live: LiveTree) -> list[Effect]:
         if live.run.spec.reads_rewards and not live.scored and not live.stop_reason:
             return []
         if not live.stop_reason:
-            decide(state, live, live.growth.on_idle(live.tree))
+            try:
+                decide(state, live, live.growth.on_idle(live.tree))
+            except TreerollError:
+                raise
+            except Exception as error:  # a plugin's: the other trees have no part in it
+                return _break_off(state, live, error)
         if live.active == 0:
             close_held(live)
             live.grown = True
