@@ -10,6 +10,7 @@
     │   │   ├── RunConflict, TaskConflict, RewardConflict, WeightsConflict, ShareConflict
     │   ├── RunClosed          tasks for a run that takes no more
     │   ├── RunBusy            to be deleted, and has not ended
+    │   ├── Fenced             another process is this replica now
     │   ├── LeaseLost          the lease moved on; somebody else has the tree
     │   ├── GroupMoved         the group went to a saved state after the leases were given
     │   ├── VersionTooOld      weights whose version is not above the current one
@@ -108,6 +109,10 @@ class LeaseLost(CallerError):
     """The lease moved on: it expired and another consumer may hold the tree."""
 
 
+class Fenced(CallerError):
+    """Another process is this replica now: this one must end."""
+
+
 class VersionTooOld(CallerError):
     """Weights must have a higher version than those in force."""
 
@@ -180,6 +185,7 @@ GRPC_CODES: dict[type[TreerollError], str] = {
     Conflict: "ALREADY_EXISTS",
     RunClosed: "FAILED_PRECONDITION",
     RunBusy: "FAILED_PRECONDITION",
+    Fenced: "FAILED_PRECONDITION",
     LeaseLost: "FAILED_PRECONDITION",
     VersionTooOld: "FAILED_PRECONDITION",
     PublicationBusy: "FAILED_PRECONDITION",

@@ -159,12 +159,15 @@ async def _serve_on(base: _Base, door: "Door", on_ready: Callable[[str], None], 
 
     def on_lost(replica_id: str, incarnation: int, cause: str) -> None:
         restarts[replica_id] += 1
-        coordinator.post_nowait(Item([ReplicaLost(replica_id, incarnation, cause)]))
+        coordinator.post_nowait(Item([ReplicaLost(replica_id, max(incarnation, newest(replica_id)), cause)]))
+
+    def newest(replica_id: str) -> int:
+        return coordinator.state.incarnations.get(replica_id, 0)
 
     address = join(config.coordinator.host, door.port)
     # Engine seeds come from incarnations: a service that starts again on the same store must not sample the same noise.
     first_incarnation = (epoch - 1) * INCARNATIONS_PER_EPOCH + 1
-    supervisor = Supervisor(config.generator, address, on_lost, first_incarnation, base.replica_logs)
+    supervisor = Supervisor(config.generator, address, on_lost, first_incarnation, newest, base.replica_logs)
     by_us = config.generator.engine != "none"
     prospects = Prospects(coordinator.state, supervisor.kept) if by_us else Prospects(coordinator.state)
     feed = Feed(base.store, prospects.outlook, prospects.terms)

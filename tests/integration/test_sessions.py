@@ -118,7 +118,7 @@ async def test_an_older_life_is_refused_and_takes_no_orders_from_the_newer_one()
         await eventually(joined)
         await run.submit(tasks)
         code, details = await say(service, hello(incarnation=1))
-        assert code is grpc.StatusCode.ABORTED
+        assert code is grpc.StatusCode.FAILED_PRECONDITION
         assert "is fenced: 2 has been seen" in details
         await run.close()
         assert len([tree async for batch in run.batches() for tree in batch.trees]) == 6
@@ -151,17 +151,22 @@ async def test_a_commit_slower_than_a_lease_does_not_cost_replicas_their_leases(
         assert (await run.status()).regrants == 0
 
 
-async def test_a_replica_that_lost_its_lease_is_told_so_and_ends() -> None:
+async def test_another_process_that_says_to_be_the_same_life_is_refused() -> None:
     async with local_service() as service:
-        replica = service.start_replica("r0")
+        service.start_replica("r0")
+        await service.joined()
+        code, details = await say(service, hello(max_model_len=1024))
+        assert code is grpc.StatusCode.FAILED_PRECONDITION
+        assert details == "replica r0 incarnation 1 is fenced: another process is it"
 
-        async def joined() -> bool:
-            return "r0" in service.coordinator.state.replicas
 
-        await eventually(joined)
-        service.lose("r0", 1)
-        with pytest.raises(SessionRefused, match="replica r0 incarnation 1 lost its lease"):
-            await asyncio.wait_for(replica, 10)
+async def test_a_newer_life_ends_the_older_process() -> None:
+    async with local_service() as service:
+        older = service.start_replica("r0")
+        await service.joined()
+        service.start_replica("r0", incarnation=2)
+        with pytest.raises(SessionRefused, match=r"replica r0 incarnation 1 lost its lease \(it was restarted\)"):
+            await asyncio.wait_for(older, 30)
 
 
 async def test_cancelling_many_waiting_tasks_ends_them_in_bounded_commits() -> None:

@@ -14,6 +14,7 @@ from treeroll.errors import BadReport
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.records import wire as written
+from treeroll.records.numbers import are_possible, wrong_numbers
 
 HELLO = wire.Hello(replica_id="r0", incarnation=1)
 VOCAB = 100
@@ -97,8 +98,34 @@ def test_a_long_token_and_text_that_was_held_back_are_no_fault() -> None:
     read(segment(text="x" * 1152), segment(text="\N{GRINNING FACE}" * 288))
 
 
-def test_of_all_segments_some_are_read_to_their_last_token_wherever_reports_end() -> None:
-    bad = segment(node([5, VOCAB]))
+@pytest.mark.parametrize(
+    "bad", [node([5, VOCAB]), node([5, -1]), node(logprobs=[math.nan, -1.0]), node(logprobs=[-1.0, 0.5])]
+)
+def test_numbers_that_cannot_be_are_found_in_every_segment(bad: wire.SegmentNode) -> None:
+    for seq in range(1, LOOK_EVERY + 1):
+        with pytest.raises(BadReport, match="of 2 tokens with"):
+            read(segment(bad), seq=seq)
+
+
+@given(st.integers(1, 2**31), st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1, max_size=9))
+def test_what_is_quickly_said_of_ids_is_never_stricter_and_little_looser(vocab: int, ids: list[int]) -> None:
+    packed, logprobs = array("i", ids).tobytes(), bytes(4 * len(ids))
+    possible = are_possible(packed, logprobs, vocab)
+    exact = wrong_numbers(pb.Node(token_ids=packed, logprobs=logprobs), vocab) == ""
+    assert possible or not exact
+    if possible:
+        assert max(ids) < vocab + max(256, vocab)
+        assert min(ids) >= 0
+
+
+@given(st.floats(width=32))
+def test_what_is_quickly_said_of_logprobs_is_true(value: float) -> None:
+    possible = are_possible(bytes(4), array("f", [value]).tobytes(), 10)
+    assert possible == (-1.71e38 < value < 0.00196)
+
+
+def test_of_all_segments_some_are_read_to_their_last_digit_wherever_reports_end() -> None:
+    bad = segment(logprob_sum=-2.5)
     for seq in range(1, 2 * LOOK_EVERY):
         with pytest.raises(BadReport):
             read(*[bad] * LOOK_EVERY, seq=seq)

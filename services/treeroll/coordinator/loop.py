@@ -61,8 +61,8 @@ class CommandSink(Protocol):
         """Queue another command."""
         ...
 
-    def drop(self, cause: str) -> None:
-        """End the session: the replica lost its lease."""
+    def drop(self, cause: str, superseded: bool) -> None:
+        """End the session: the replica lost its lease, or a newer life of it is here."""
         ...
 
 
@@ -282,9 +282,9 @@ class Coordinator:
                         sink.send(effect)
                 case DropReplica():
                     if (sink := self.sessions.pop((effect.replica_id, effect.incarnation), None)) is not None:
-                        sink.drop(effect.cause)
-                case ReplicaJudged(replica_id=name, health=health):
-                    log.warning("replica %s is %s: %s", name, health.standing, health.reason or "its branches end well")
+                        sink.drop(effect.cause, effect.superseded)
+                case ReplicaJudged(replica_id=name, standing=standing, reason=reason):
+                    log.warning("replica %s is %s: %s", name, standing, reason or "its branches end well")
                 case ScoreLeaf(live=live, node=node) | JudgePath(live=live, node=node):
                     self.score(live, node)
                 case EmitTree(live=live):

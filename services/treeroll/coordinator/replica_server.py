@@ -12,7 +12,7 @@ from treeroll.coordinator.replica_session import ReplicaSession
 from treeroll.coordinator.reports import segments_of
 from treeroll.core.model.events import Event, ReplicaFaulted, ReplicaHeard, ReplicaJoined, WeightsReported
 from treeroll.core.model.weights import WeightsAnswer
-from treeroll.errors import BadReport, BrokenInvariant, InvalidInput, StoreDown, TreerollError, grpc_code
+from treeroll.errors import BadReport, BrokenInvariant, Fenced, InvalidInput, StoreDown, TreerollError, grpc_code
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import replica_pb2_grpc
@@ -61,9 +61,10 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             while True:
                 await session.wake.wait()
                 if session.lost:
-                    # The replica takes this for final, ends, and comes back as a new incarnation.
+                    # After ABORTED the same process comes back as the next incarnation.
                     name = f"replica {session.hello.replica_id} incarnation {session.hello.incarnation}"
-                    await context.abort(grpc.StatusCode.ABORTED, f"{name} lost its lease ({session.lost}); restart it")
+                    code = grpc.StatusCode.FAILED_PRECONDITION if session.superseded else grpc.StatusCode.ABORTED
+                    await context.abort(code, f"{name} lost its lease ({session.lost})")
                 if reader.done() or session.calls != call:
                     return
                 yield wire.CoordinatorMessage(commands=session.next_commands())
@@ -77,6 +78,8 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
         self._check(hello)
         known = self.sessions.get(hello.replica_id)
         same = known is not None and known.hello.incarnation == hello.incarnation
+        if known is not None and same and known.hello.process != hello.process:
+            raise Fenced(f"replica {hello.replica_id} incarnation {hello.incarnation} is fenced: another process is it")
         session = known if known is not None and same else ReplicaSession(hello)
         session.restart()
         # Registered before the core may grant it work, so that no command is sent into nowhere.

@@ -30,6 +30,7 @@ class ReplicaSession:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     faulted: bool = False  # it reported what cannot be: nothing more is taken from it
     lost: str = ""  # why it lost its lease
+    superseded: bool = False  # for a newer life of the replica came
     calls: int = 0  # calls that have served it; only the newest one may
 
     def start(self, command: wire.StartBranch) -> None:
@@ -52,9 +53,9 @@ class ReplicaSession:
         self.starts, self.stops, self.forgets, self.weights = [], [], [], []
         self.heard()
 
-    def drop(self, cause: str) -> None:
+    def drop(self, cause: str, superseded: bool = False) -> None:
         """It lost its lease: its call must end."""
-        self.lost = cause
+        self.lost, self.superseded = cause, superseded
         self.wake.set()
 
     def acknowledge(self, seq: int) -> None:

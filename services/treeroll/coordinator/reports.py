@@ -9,7 +9,7 @@ from treeroll.core.model.events import EndKind, SegmentReported
 from treeroll.errors import BadReport, InvalidInput
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
-from treeroll.records.numbers import ROUNDING, wrong_numbers
+from treeroll.records.numbers import ROUNDING, are_possible, wrong_numbers
 from treeroll.tree.node import Tokens
 from treeroll.tree.tree import TAIL_CHARS
 
@@ -26,8 +26,7 @@ END_KINDS = {
 BYTES = 4
 # Bytes of text: for each token, and for any segment, because a single token may be long and text may be held back.
 TEXT_BYTES, MORE_TEXT_BYTES = 64, 1024
-# Of so many segments one is read to its last token: that takes longer than all else together. An audit reads
-# all.
+# Of so many segments one is read to its last digit, which takes longer than all else together. An audit reads all so.
 LOOK_EVERY = 16
 MAX_ERROR_CHARS = 1000
 NO_NODE = wire.SegmentNode()
@@ -44,7 +43,7 @@ def segments_of(hello: wire.Hello, report: wire.Report, vocab_size: int) -> list
         tokens, payload, text, tail = segment.tokens, segment.node, segment.text, segment.tail
         if not isfinite(segment.logprob_sum):
             raise _bad(hello, report, segment, f"whose logprobs sum to {segment.logprob_sum}")
-        node = _node_of(hello, report, segment, payload) if tokens else NO_NODE
+        node = _node_of(hello, report, segment, payload, vocab_size) if tokens else NO_NODE
         if not tokens and (payload or text or not segment.HasField("end")):
             raise _bad(hello, report, segment, "of no tokens that is not the end of a branch alone")
         most = TEXT_BYTES * tokens + MORE_TEXT_BYTES
@@ -78,16 +77,22 @@ def segments_of(hello: wire.Hello, report: wire.Report, vocab_size: int) -> list
     return events
 
 
-def _node_of(hello: wire.Hello, report: wire.Report, segment: wire.Segment, payload: bytes) -> wire.SegmentNode:
+def _node_of(
+    hello: wire.Hello, report: wire.Report, segment: wire.Segment, payload: bytes, vocab_size: int
+) -> wire.SegmentNode:
     """The segment's node, with nothing in it but what its replica may say, and as much as the segment has tokens."""
     tokens = segment.tokens
     try:
         node = wire.SegmentNode.FromString(payload)
     except DecodeError as error:
         raise _bad(hello, report, segment, f"whose node cannot be read: {error}") from None
-    if not (len(node.token_ids) == len(node.logprobs) == BYTES * tokens):
-        ids, logprobs = len(node.token_ids) / BYTES, len(node.logprobs) / BYTES
-        raise _bad(hello, report, segment, f"of {tokens} tokens with {ids:g} ids and {logprobs:g} logprobs")
+    ids, logprobs = node.token_ids, node.logprobs
+    if not (len(ids) == len(logprobs) == BYTES * tokens):
+        counts = f"{len(ids) / BYTES:g} ids and {len(logprobs) / BYTES:g} logprobs"
+        raise _bad(hello, report, segment, f"of {tokens} tokens with {counts}")
+    if not are_possible(ids, logprobs, vocab_size):
+        why = wrong_numbers(node, vocab_size) or "with a logprob that cannot be"
+        raise _bad(hello, report, segment, f"of {tokens} tokens {why}")
     if len(node.entropies) not in (0, BYTES * tokens):
         raise _bad(hello, report, segment, f"of {tokens} tokens with {len(node.entropies) / BYTES:g} entropies")
     spans = node.weight_versions

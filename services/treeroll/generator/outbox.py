@@ -47,6 +47,13 @@ class Outbox:
         self._segments_of[segment.grant] += 1
         self.wake.set()
 
+    def clear(self) -> None:
+        """Forget everything, numbers too: another incarnation begins."""
+        self._waiting.clear()
+        self._unacknowledged.clear()
+        self._segments_of.clear()
+        self.last_seq = self._sent_seq = 0
+
     def rewind(self) -> None:
         """A new call: everything unacknowledged must be sent again."""
         self._sent_seq = self._unacknowledged[0].report.seq - 1 if self._unacknowledged else self.last_seq

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Coroutine
 from typing import Any
 
@@ -46,6 +47,8 @@ class Replica:
         self._outbox = Outbox()
         self._weights = WeightOrders(engine, self._spawn, self._outbox.wake)
         self._branches: dict[int, BranchRequest] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}  # of these
+        self._process = secrets.randbits(63)
         self._sequences = Sequences(detokenizer)
         self._group: asyncio.TaskGroup | None = None
         self._epoch = 0
@@ -118,6 +121,7 @@ class Replica:
             kept_trees=sorted(self._sequences.trees),
             pool=self.pool,
             tokenizer_hash=self._detokenizer.hash,
+            process=self._process,
         )
 
     async def welcome(self, welcome: wire.Welcome) -> bool:
@@ -145,6 +149,20 @@ class Replica:
             await (self.pause() if commands.paused else self.resume())
         if commands.drain:
             self.drain()
+
+    async def begin_anew(self) -> None:
+        """Drop every branch and sequence; the engine, with its weights and its KV cache, goes on."""
+        branches, tasks = list(self._branches.values()), list(self._tasks.values())
+        for task in tasks:
+            task.cancel()  # which aborts its request
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for branch in branches:
+            branch.abandon()
+        self._branches.clear()  # a task that never ran did not take its own out
+        self._tasks.clear()
+        self._outbox.clear()
+        self._sequences = Sequences(self._detokenizer)
+        self.incarnation += 1
 
     def next_weights_report(self) -> wire.WeightsReport | None:
         """An answer to an order about weights, if there is one to send."""
@@ -197,7 +215,7 @@ class Replica:
             self._outbox.put(failed(start.grant, why_failed(error, f"g{start.grant}")))
             return
         self._branches[start.grant] = branch
-        self._spawn(self._run_branch(branch), branch.request_id)
+        self._tasks[start.grant] = self._spawn(self._run_branch(branch), branch.request_id)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         """A task that ends with the replica, and whose failure ends the replica."""
@@ -210,7 +228,7 @@ class Replica:
         try:
             await branch.run()
         finally:
-            del self._branches[branch.grant]
+            del self._branches[branch.grant], self._tasks[branch.grant]
             self._outbox.wake.set()
 
     async def _watch_engine(self) -> None:

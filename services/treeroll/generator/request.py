@@ -102,6 +102,12 @@ class BranchRequest:
         if self._ending is None:
             self._ending = wire.END_REASON_STOPPED
 
+    def abandon(self) -> None:
+        """Nobody wants it any more; its task has ended. What is in no segment counts as dropped."""
+        if not self._ended:
+            self._ended = True
+            self._tally.dropped += self._generated - self._reported
+
     async def run(self) -> None:
         """Decode until the branch ends. Raises EngineError when the engine is dead, and nothing else."""
         try:

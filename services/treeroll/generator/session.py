@@ -25,7 +25,6 @@ KEEPALIVE: Options = [
 REFUSALS = {
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.FAILED_PRECONDITION,
-    grpc.StatusCode.ABORTED,
     grpc.StatusCode.UNAUTHENTICATED,
     grpc.StatusCode.PERMISSION_DENIED,
     grpc.StatusCode.UNIMPLEMENTED,
@@ -36,6 +35,10 @@ WELCOME_TIMEOUT_S = 15.0
 
 class SessionRefused(Unavailable):
     """The coordinator does not want this replica; its message says why."""
+
+
+class LostLease(Unavailable):
+    """What this replica was doing is others' now, but it is wanted still; the message says why."""
 
 
 class Peer(Protocol):
@@ -49,6 +52,9 @@ class Peer(Protocol):
 
     async def apply(self, commands: wire.Commands) -> None:
         """Carry out commands, in order."""
+
+    async def begin_anew(self) -> None:
+        """Forget all work: others have it. From here on it is another incarnation."""
 
     def next_report(self) -> wire.Report | None:
         """What to send now, if anything."""
@@ -88,7 +94,11 @@ class Session:
         async with open_channel(self._address, more=KEEPALIVE) as channel:
             stub: Any = replica_pb2_grpc.ReplicaPlaneStub(channel)
             while not self._peer.is_drained():
-                cause = await self._call(stub)
+                try:
+                    cause = await self._call(stub)
+                except LostLease as lost:
+                    cause = str(lost)
+                    await self._peer.begin_anew()
                 if self._peer.is_drained():
                     return
                 self.trouble = cause
@@ -125,6 +135,8 @@ class Session:
     def _judge(self, code: grpc.StatusCode, details: str | None) -> str:
         if code in REFUSALS:
             raise SessionRefused(f"coordinator {self._address} refuses this replica: {details}")
+        if code is grpc.StatusCode.ABORTED:
+            raise LostLease(f"{details}; what it decoded is dropped")
         return f"{code.name} {details or ''}".strip()
 
     async def _exchange(self, call: Any) -> None:

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +91,8 @@ class Supervisor:
     on_lost: Callable[[str, int, str], None]
     first_incarnation: int = 1
     """Must be above any that the coordinator has seen, if it outlives this supervisor."""
+    newest: Callable[[str], int] = lambda replica_id: 0
+    """The highest incarnation of a replica that has been seen: a process may have come to more than its first."""
     logs: Path | None = None
     """Folder for what each incarnation writes, REPLICA-INCARNATION.log; None: it goes to Ray's logs."""
     failure: EngineError | None = None
@@ -164,7 +165,9 @@ class Supervisor:
     async def _keep_alive(self, seat: _Seat) -> None:
         failures = _Failures()
         ever_ready = False
-        for incarnation in count(self.first_incarnation):
+        incarnation = self.first_incarnation - 1
+        while True:
+            incarnation = max(incarnation, self.newest(seat.replica_id)) + 1
             life = self._create(seat, incarnation)
             cause = await self._live(life)
             if self._stopping.is_set() or cause is None:

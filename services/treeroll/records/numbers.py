@@ -1,6 +1,7 @@
 """Whether a segment's tokens, one by one, are such as an engine can have sampled."""
 
 from array import array
+from functools import lru_cache
 from math import isfinite
 from typing import Protocol
 
@@ -8,6 +9,29 @@ from typing import Protocol
 ROUNDING = 1e-3
 # Ids are int32: all are below this.
 ANY_ID = 2**31
+
+
+# The highest byte of a float32 from minus 1.7e38 to 0.002: nan and infinity have others.
+_LOGPROB_TOPS = bytes([*range(0x3B), *range(0x80, 0xFF)])
+
+
+def are_possible(ids: bytes, logprobs: bytes, vocab_size: int) -> bool:
+    """Whether all ids are below about `vocab_size`, and all logprobs are finite and at most about 0.
+
+    By single bytes, for every segment: `wrong_numbers` is exact and takes ten times as long. Ids are exact to the
+    highest byte that `vocab_size` needs.
+    """
+    if logprobs[3::4].translate(None, _LOGPROB_TOPS):
+        return False
+    return not any(ids[place::4].translate(None, allowed) for place, allowed in _id_bytes(vocab_size))
+
+
+@lru_cache(maxsize=16)
+def _id_bytes(vocab_size: int) -> list[tuple[int, bytes]]:
+    """Places of bytes in an id, and what may stand there: nothing but 0 above the highest that is needed."""
+    highest = (vocab_size - 1).to_bytes(4, "little")
+    top = max((place for place in range(4) if highest[place]), default=0)
+    return [*((place, b"\0") for place in range(3, top, -1)), (top, bytes(range(highest[top] + 1)))]
 
 
 class HasTokens(Protocol):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from treeroll.core.model.events import SegmentReported
-from treeroll.core.model.health import Health
+from treeroll.core.model.health import Standing
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import Run, TaskSpec
@@ -151,11 +151,15 @@ class FlipWeights(Command):
 
 @dataclass(slots=True)
 class DropReplica:
-    """The replica lost its lease: end its session, so that it learns and comes back as a new incarnation."""
+    """The replica lost its lease: end its session, so that it learns and comes back as a new incarnation.
+
+    `superseded`: it is there already.
+    """
 
     replica_id: str
     incarnation: int
     cause: str
+    superseded: bool = False
 
 
 @dataclass(slots=True)
@@ -163,7 +167,8 @@ class ReplicaJudged:
     """The replica's standing is another: somebody may want to know."""
 
     replica_id: str
-    health: Health
+    standing: Standing
+    reason: str
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from treeroll.core.model.weights import Weights
 from treeroll.core.scheduling import publication
 from treeroll.core.scheduling.queues import requeue
 from treeroll.core.scheduling.standing import find_mute, take
-from treeroll.errors import InvalidInput, StaleEpoch
+from treeroll.errors import Fenced, InvalidInput, StaleEpoch
 
 
 def join(state: State, event: ReplicaJoined, now: float) -> list[Effect]:
@@ -22,15 +22,18 @@ def join(state: State, event: ReplicaJoined, now: float) -> list[Effect]:
     name, known = event.replica_id, state.replicas.get(event.replica_id)
     if event.incarnation < state.incarnations.get(name, 0):
         newest = state.incarnations[name]
-        raise StaleEpoch(f"replica {name} incarnation {event.incarnation} is fenced: {newest} has been seen")
+        raise Fenced(f"replica {name} incarnation {event.incarnation} is fenced: {newest} has been seen")
     _check_alike(state, event)
     loaded = Weights(event.weight_version, "", event.weight_digest)
     if known is not None and known.incarnation == event.incarnation:
         known.heard_at = now
         return _reconcile(state, known, event) + publication.joined(state, known, loaded)
     if known is None and event.incarnation == state.incarnations.get(name):
-        raise StaleEpoch(f"replica {name} incarnation {event.incarnation} lost its lease; restart it")
+        raise StaleEpoch(f"replica {name} incarnation {event.incarnation} lost its lease")
     effects = lose(state, ReplicaLost(name, known.incarnation, "it was restarted")) if known else []
+    for effect in effects:
+        if isinstance(effect, DropReplica):
+            effect.superseded = True
     state.incarnations[name] = event.incarnation
     replica = Replica(
         name, event.incarnation, event.slots, event.block_size, event.max_model_len, heard_at=now, model=event.model
@@ -156,7 +159,7 @@ def fault(state: State, event: ReplicaFaulted) -> list[Effect]:
         live.faults += 1
         if live.faults >= state.settings.max_losses:
             effects += _condemn(state, live, f"{live.faults} reports of it could not be taken, the last: {event.cause}")
-    return [*effects, ReplicaJudged(name, replica.health)]
+    return [*effects, ReplicaJudged(name, replica.health.standing, event.cause)]
 
 
 def _condemn(state: State, live: LiveTree, cause: str) -> list[Effect]:

@@ -34,7 +34,7 @@ def judge(state: State, replica: Replica, sign: Sign, reason: str) -> list[Effec
     with pool.changing(replica):
         take(state, health, replica.replica_id, sign, reason)
     requeue(state, replica.queue)
-    return [ReplicaJudged(replica.replica_id, health)]
+    return [ReplicaJudged(replica.replica_id, health.standing, health.reason)]
 
 
 def take(state: State, health: Health, name: str, sign: Sign, reason: str = "") -> None:

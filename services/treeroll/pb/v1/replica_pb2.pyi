@@ -51,7 +51,7 @@ class ReplicaMessage(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., weights: _Optional[_Union[WeightsReport, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("replica_id", "incarnation", "engine", "weight_version", "last_seq", "live_grants", "kept_trees", "pool", "tokenizer_hash", "weight_digest")
+    __slots__ = ("replica_id", "incarnation", "engine", "weight_version", "last_seq", "live_grants", "kept_trees", "pool", "tokenizer_hash", "weight_digest", "process")
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
@@ -62,6 +62,7 @@ class Hello(_message.Message):
     POOL_FIELD_NUMBER: _ClassVar[int]
     TOKENIZER_HASH_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
     replica_id: str
     incarnation: int
     engine: _common_pb2.EngineInfo
@@ -72,7 +73,8 @@ class Hello(_message.Message):
     pool: str
     tokenizer_hash: str
     weight_digest: str
-    def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., weight_version: _Optional[int] = ..., last_seq: _Optional[int] = ..., live_grants: _Optional[_Iterable[int]] = ..., kept_trees: _Optional[_Iterable[str]] = ..., pool: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ..., weight_digest: _Optional[str] = ...) -> None: ...
+    process: int
+    def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., weight_version: _Optional[int] = ..., last_seq: _Optional[int] = ..., live_grants: _Optional[_Iterable[int]] = ..., kept_trees: _Optional[_Iterable[str]] = ..., pool: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ..., weight_digest: _Optional[str] = ..., process: _Optional[int] = ...) -> None: ...
 
 class Report(_message.Message):
     __slots__ = ("seq", "segments", "kv_usage")
