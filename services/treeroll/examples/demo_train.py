@@ -1,4 +1,4 @@
-"""What scripts/demo_train runs: a service with the demo model, the trainer of these examples, and a picture.
+"""What scripts/demo_train runs: a service with the early demo model, the trainer of these examples, and a picture.
 
     python -m treeroll.examples.demo_train --out runs/demo_train --recipe treepo
 
@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from treeroll.demo import MODEL_DIR
+from treeroll.demo import EARLY_MODEL_DIR
 from treeroll.errors import TreerollError
 from treeroll.examples.curve import draw
 from treeroll.examples.learning_log import account, read_curve
@@ -23,15 +23,16 @@ from treeroll.local_service import LocalService
 TRAINER = "treeroll.examples.torch_trainer"
 
 
-async def train(out: Path, options: list[str]) -> int:
+async def train(model: Path, out: Path, options: list[str]) -> int:
     """Start a service, train, stop it; the exit status of the trainer."""
-    service = LocalService({"generator": {"model": str(MODEL_DIR)}}, out / "service.log")
+    service = LocalService({"generator": {"model": str(model)}}, out / "service.log")
     started = time.monotonic()
     try:
         address = await service.start()
         print(f"the service was ready after {time.monotonic() - started:.0f} s", flush=True)
         trainer = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", TRAINER, "--address", address, "--out", str(out), *options
+            sys.executable,
+            *("-m", TRAINER, "--address", address, "--model", str(model), "--out", str(out), *options),
         )
         # Ctrl-C in a terminal reaches the trainer too, which ends by itself; the service is a session of its own.
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
@@ -55,6 +56,7 @@ def report(out: Path) -> None:
 def main() -> None:
     """Run the demo; ends with the trainer's exit status, 1 if the service does not start."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=EARLY_MODEL_DIR, help="to serve and train (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/demo_train"), help="(default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="remove what an earlier training left in --out")
     arguments, options = parser.parse_known_args()
@@ -63,7 +65,7 @@ def main() -> None:
             shutil.rmtree(arguments.out)
     arguments.out.mkdir(parents=True, exist_ok=True)
     try:
-        status = asyncio.run(train(arguments.out, options))
+        status = asyncio.run(train(arguments.model.resolve(), arguments.out, options))
         report(arguments.out)
     except TreerollError as error:
         sys.exit(f"error: {error}")

@@ -35,6 +35,7 @@ HELD_OUT_SAMPLES = 4  # of each held-out task
 AHEAD = 2  # batches of tasks that the service has at a time: one to train on, one that grows meanwhile
 CLIP = 0.2  # how far the policy may be from the one that sampled, as a ratio, before a token teaches no more
 CHECKPOINT_EVERY = 5  # steps
+CURVE = "step,weight_version,seconds,engine_tokens,reward,held_out_reward"
 PROGRESS = ("step", "taken", "tokens", "seconds", "rewards", "waiting")  # goes into the checkpoint as it is
 
 
@@ -127,17 +128,13 @@ class Trainer:
                 shutil.rmtree(old)
 
     def evaluate(self) -> None:
-        """A row of the curve: mean reward of independent samples on tasks that nothing is trained on."""
-        run = self.client.create_run(f"held-out-{uuid4().hex[:8]}", recipe="flat", leaves=HELD_OUT_SAMPLES, **SHAPE)
-        run.submit(treeroll.read_tasks(TASKS_FILE))
-        run.close()
-        held_out = fmean(sample.reward or 0.0 for batch in run.batches() for sample in batch.samples)
-        self.client.delete_run(run.run_id)
+        """A row of the curve."""
+        held_out = held_out_reward(self.client)
         reward = fmean(self.rewards or [held_out])
         self.rewards.clear()
         curve = self.out / "curve.csv"
         if not curve.exists():
-            append(curve, "step,weight_version,seconds,engine_tokens,reward,held_out_reward")
+            append(curve, CURVE)
         append(curve, f"{self.step},{self.version},{self.seconds:.1f},{self.tokens},{reward:.4f},{held_out:.4f}")
         print(f"step {self.step}: held out {held_out:.3f}, {self.seconds:.0f} s", flush=True)
 
@@ -157,6 +154,16 @@ class Trainer:
             setattr(self, name, saved[name])
         next(islice(self.tasks, self.taken, self.taken), None)  # skips them
         return saved
+
+
+def held_out_reward(client: treeroll.Client) -> float:
+    """Mean reward of independent samples on tasks that nothing is trained on, by a run of their own."""
+    run = client.create_run(f"held-out-{uuid4().hex[:8]}", recipe="flat", leaves=HELD_OUT_SAMPLES, **SHAPE)
+    run.submit(treeroll.read_tasks(TASKS_FILE))
+    run.close()
+    reward = fmean(sample.reward or 0.0 for batch in run.batches() for sample in batch.samples)
+    client.delete_run(run.run_id)
+    return reward
 
 
 def append(file: Path, line: str) -> None:

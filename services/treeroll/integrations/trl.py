@@ -111,6 +111,11 @@ class TreerollGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is not type
         self._trained: list[Batch] = []  # and not acknowledged
         self.add_callback(_Steps(self))
 
+    @property
+    def unacknowledged(self) -> tuple[Batch, ...]:
+        """Batches that were trained on since the last checkpoint, those with nothing to train on included."""
+        return tuple(self._trained)
+
     def _generate_and_score_completions(self, inputs: Any) -> Tensors:
         """A batch, as TRL would have made it."""
         batch, self._next = self._next, None

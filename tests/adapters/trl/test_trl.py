@@ -1,6 +1,10 @@
 """TRL's GRPOTrainer, as it is, trains on trees of a service for tests."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ pytest.importorskip("trl", reason="scripts/test puts it on the path")
 
 import torch
 from safetensors.torch import load_file
+from tests.support.eventually import eventually_sync
 from tests.support.pages import blocks, lead_to, run_block, write_demo_tasks
 from transformers import TrainerCallback
 from trl import GRPOConfig
@@ -20,10 +25,17 @@ from trl import GRPOConfig
 import treeroll
 from treeroll.demo import MODEL_DIR, TASKS_FILE
 from treeroll.errors import InvalidInput
+from treeroll.examples.learning_log import standing
 from treeroll.integrations.publisher import Publisher
 from treeroll.integrations.trl import STATE_FILE, TreerollGRPOTrainer
 from treeroll.testing.service import running_service
 
+EXAMPLE = """
+from trl import import_utils
+import_utils.is_vllm_available = lambda min_version=None: False  # as in conftest.py
+from treeroll.examples.trl_trainer import main
+main()
+"""
 PAGE = "integrations/trl.md"
 ON_CPU = {"use_cpu": True, "bf16": False, "gradient_checkpointing": False, "report_to": [], "disable_tqdm": True}
 
@@ -217,6 +229,42 @@ def test_no_tree_is_trained_on_twice_or_never_by_a_trainer_that_dies(folder: Pat
         # Three steps, the checkpoint's weights again, four more steps.
         assert publisher.version == 8
         assert len(list((folder / "weights").iterdir())) == len(client.weights().in_use)
+
+
+def noted(out: Path) -> list[dict[str, Any]]:
+    """Steps with their tasks, of all lives."""
+    file = out / "journal.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def live(address: str, out: Path, *options: str, killed_after: int) -> int:
+    """One life of the example trainer, until it ends or has made so many steps; its exit status."""
+    settings = ("--address", address, "--out", str(out), "--scorer", SCORER, "--evaluate-every", "0")
+    small = ("--trees", "2", "--leaves", "4")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}  # as in conftest.py
+    process = subprocess.Popen([sys.executable, "-c", EXAMPLE, *settings, *small, *options], env=environment)
+    try:
+        eventually_sync(
+            lambda: process.poll() is not None or any(line["step"] >= killed_after for line in noted(out)),
+            timeout_s=400,
+        )
+    finally:
+        process.kill()
+    return process.wait()
+
+
+def test_the_example_trains_twenty_steps_killed_on_its_way_with_every_tree_once(tmp_path: Path) -> None:
+    steps = ("--steps", "20")
+    with running_service(slots=64) as address:
+        assert live(address, tmp_path, *steps, killed_after=9) == -signal.SIGKILL
+        assert live(address, tmp_path, *steps, "--resume", killed_after=21) == 0
+        assert list(treeroll.connect(address).run("trl").batches(trees=1, group="trainer")) == []
+    kept = [task for line in standing(noted(tmp_path)) for task in line["tasks"]]
+    every = [task for line in noted(tmp_path) for task in line["tasks"]]
+    assert noted(tmp_path)[-1]["step"] == 20
+    assert len(kept) == len(set(kept)) == 40
+    assert len(every) > len(kept)  # steps that were lost with their weights were made again
+    assert set(every) == set(kept)
 
 
 def test_samples_say_under_which_published_weights_they_grew(folder: Path) -> None:
