@@ -10,6 +10,8 @@ import treeroll
 from treeroll.client import AsyncBatch, Batch, Sample, connect_async
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import InvalidInput
+from treeroll.store.base import Commit
+from treeroll.store.memory import MemoryStore
 from treeroll.tasks import read_tasks
 from treeroll.testing.service import LocalService, local_service
 
@@ -180,3 +182,38 @@ async def test_rewards_that_the_runs_own_scorer_overrules_are_said_to_be(caplog:
         await batch.report_rewards([7.0] * 8)
         assert "rewards of scorer 'client', version 1, are not in force for 8 samples of run 'r'" in caplog.text
         assert all(sample.reward in (0.0, 1.0) for sample in batch.samples)
+
+
+class HeldStore(MemoryStore):
+    """Keeps a commit of rewards waiting."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrived, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def commit(self, commit: Commit, epoch: int) -> None:
+        if commit.rewards:
+            self.arrived.set()
+            await self.go_on.wait()
+        await super().commit(commit, epoch)
+
+
+async def test_rewards_whose_caller_has_gone_count_in_the_credit_that_the_next_ones_bring() -> None:
+    store = HeldStore()
+    async with local_service(store) as service:
+        run = await submitted(service, count=1, recipe="flat")
+        async with run.batches(trees=1) as batches:
+            batch = await anext(batches)
+            first, second = [1.0, None] * 4, [None, 0.0] * 4
+            gone = asyncio.create_task(batch.report_rewards(first))
+            await store.arrived.wait()
+            gone.cancel()
+            await asyncio.gather(gone, return_exceptions=True)
+            follows = asyncio.create_task(batch.report_rewards(second))
+            client = await connect_async(service.address)
+            for _ in range(20):  # answers that come after both were heard
+                await client.status()
+            store.go_on.set()
+            assert (await follows).applied == 4
+            tree = await run.get_tree(batch.trees[0].tree_id)
+        assert tree.n_scored == 8

@@ -29,6 +29,11 @@ class RewardReports:
         """All or none. Only trees that have ended take rewards: their header is final."""
         for report in request.rewards:
             check_reward(report)
+        # A caller that goes away must not end the turn: its commit is on its way, and whoever came next would put the
+        # tree's credit together from rewards without it.
+        return await asyncio.shield(asyncio.create_task(self._apply(request)))
+
+    async def _apply(self, request: api.ReportRewardsRequest) -> api.ReportRewardsReply:
         async with self._turn:
             run = self._run_of(request.run_id)
             trees = await self._load(request)
