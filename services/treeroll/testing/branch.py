@@ -172,7 +172,7 @@ def _grown(
         resample_after=resample_after,
     )
     try:
-        world.run()
+        _run(world, watched)
     except NotConformant:
         raise
     except AssertionError as error:
@@ -181,6 +181,21 @@ def _grown(
         how = f"fails on {text.what}: {type(error).__name__}: {error}{_absent(watched, error)}"
         raise case.broken("Ends", how) from error
     return world
+
+
+def _run(world: World, watched: WatchedPolicy) -> None:
+    """To the end; raises what the policy raised, also where the core has contained it."""
+    try:
+        world.run()
+    except Exception:
+        for error in watched.raised:
+            raise error from None
+        raise
+    for error in watched.raised:
+        raise error
+    for live in world.finished.values():
+        if live.error.startswith("branch policy"):  # the core could not do what it decided
+            raise RuntimeError(live.error)
 
 
 def _absent(watched: WatchedPolicy, error: Exception) -> str:

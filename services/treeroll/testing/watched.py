@@ -1,7 +1,8 @@
 """A branch policy under observation: what it decides must be well formed, and it must leave the tree alone."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
@@ -22,11 +23,13 @@ class WatchedPolicy(ObservedPolicy):
     """Does what the policy does, and raises NotConformant where that breaks the protocol."""
 
     case: Case
+    raised: list[Exception] = field(default_factory=list)
+    """What came of it: the core ends the tree and goes on."""
 
     def grow(self, tree: Tree) -> "WatchedGrowth":
         """The policy's memory, watched."""
         branches = BRANCHES_PER_LEAF * (self.max_leaves + 1)
-        return WatchedGrowth(self.case, self.policy.grow(tree), branches, self.needs)
+        return WatchedGrowth(self.case, self.policy.grow(tree), branches, self.needs, self.raised)
 
 
 @dataclass(slots=True)
@@ -37,6 +40,7 @@ class WatchedGrowth:
     growth: Growth
     branches_left: int
     needs: Needs
+    raised: list[Exception]
 
     def start(self, tree: Tree) -> list[Expansion]:
         """First branches."""
@@ -48,13 +52,23 @@ class WatchedGrowth:
 
     def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
         """A node came."""
-        before = _picture(tree)
-        return self._checked(tree, before, self.growth.on_node(tree, node))
+        with self._noted():
+            before = _picture(tree)
+            return self._checked(tree, before, self.growth.on_node(tree, node))
 
     def on_idle(self, tree: Tree) -> list[Expansion]:
         """Nothing runs."""
-        before = _picture(tree)
-        return self._checked(tree, before, self.growth.on_idle(tree))
+        with self._noted():
+            before = _picture(tree)
+            return self._checked(tree, before, self.growth.on_idle(tree))
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.raised.append(error)
+            raise
 
     def _checked(self, tree: Tree, before: object, expansions: list[Expansion]) -> list[Expansion]:
         self.case.require(_picture(tree) == before, "ReadsOnly", "changes the tree it is shown")
