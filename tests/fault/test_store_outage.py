@@ -120,11 +120,17 @@ async def growing(server: EmbeddedRedis) -> AsyncIterator[tuple[LocalService, As
     async with local_service(RedisStore(server.url, timeout_s=0.5), settings) as service:
         service.start_replica("r0", slots=16, latency=SimulatedLatency(step_s=0.005))
         async with await connect_async(service.address, timeout_s=60.0) as client:
-            run = await client.create_run("run", **RUN)
-            await run.submit(read_tasks(TASKS_FILE, limit=TASKS))
-            await run.close()
-            await eventually(lambda: has_finished(run))
+            run = await some_have_ended(client)
             yield service, client, run
+
+
+async def some_have_ended(client: AsyncClient) -> AsyncRun:
+    """A closed run of which some trees have ended, and others grow."""
+    run = await client.create_run("run", **RUN)
+    await run.submit(read_tasks(TASKS_FILE, limit=TASKS))
+    await run.close()
+    await eventually(lambda: has_finished(run))
+    return run
 
 
 async def has_finished(run: AsyncRun) -> bool:
@@ -240,10 +246,7 @@ async def test_an_embedded_redis_that_died_is_started_again_on_its_directory(tmp
     async with running_store(StoreConfig(dir=tmp_path), None) as store, local_service(store) as service:
         service.start_replica("r0", slots=16, latency=SimulatedLatency(step_s=0.005))
         async with await connect_async(service.address, timeout_s=60.0) as client:
-            run = await client.create_run("run", **RUN)
-            await run.submit(read_tasks(TASKS_FILE, limit=TASKS))
-            await run.close()
-            await eventually(lambda: has_finished(run))
+            run = await some_have_ended(client)
             with Redis.from_url(f"unix://{tmp_path}/redis.sock") as redis:
                 first = redis.info("server")["process_id"]
                 os.kill(first, signal.SIGKILL)

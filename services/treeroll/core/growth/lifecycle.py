@@ -47,7 +47,7 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
     effects: list[Effect] = []
     node = None
     if not event.n_tokens:
-        effects.append(PersistRun(live.run))  # with a node it is: accounts must not fall behind what is acknowledged
+        effects.append(PersistRun(live.run))  # as its node would: what is acknowledged is in the run's record
     else:
         node = add_node(state, live, branch, event, tokens)
         effects.append(PersistNode(live, node, event))

@@ -59,9 +59,11 @@ class Pool:
         if known:
             self.remove(replica)
             replica.in_long_queues = False
-        yield
-        if known:
-            self.add(replica)
+        try:
+            yield
+        finally:
+            if known:
+                self.add(replica)
 
     def add(self, replica: Replica) -> None:
         """A replica came, or is no ward any more."""
