@@ -195,7 +195,8 @@ GRPC_CODES: dict[type[TreerollError], str] = {
     Unavailable: "UNAVAILABLE",
     StaleEpoch: "ABORTED",
     StoreDown: "UNAVAILABLE",
-    StoreError: "UNAVAILABLE",
+    LostWork: "UNAVAILABLE",
+    StoreError: "INTERNAL",  # another try changes nothing
     EngineError: "INTERNAL",
     BadOutput: "INTERNAL",
     BrokenInvariant: "INTERNAL",

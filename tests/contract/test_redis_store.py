@@ -13,6 +13,7 @@ import pytest
 from redis import Redis
 from tests.support.eventually import eventually
 
+from treeroll import clock
 from treeroll.errors import InvalidInput, StaleEpoch, StoreDown, StoreError
 from treeroll.store import keys
 from treeroll.store.base import Commit, GroupState
@@ -292,6 +293,29 @@ async def test_leases_end_by_the_tick_of_the_owner_and_others_go_by_its_last_com
     await owner.open()
     assert int(redis.hget(keys.OWNER, "tick")) == before  # it goes on from where it stood
     await asyncio.gather(owner.close(), reader.close())
+
+
+async def test_time_in_which_no_commit_is_answered_is_no_time_for_leases(
+    redis: Any, redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can renew then: an outage, or an owner that stood still, would cost every consumer its leases."""
+    owner, now = RedisStore(redis_server.url), [1000.0]
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    epoch = await owner.open()
+    await owner.commit(Commit(feed=[("run", "a")]), epoch)
+    [lease] = await owner.lease("run", "g", "c", 1, 60.0)
+    now[0] += 3600.0
+    assert await owner.lease("run", "g", "other", 1, 60.0) == []
+    await owner.commit(Commit(), epoch)
+    now[0] += 1.0
+    assert await owner.renew("run", "g", [lease.lease_id], 60.0) == []
+    for _ in range(59):
+        now[0] += 1.0
+        await owner.commit(Commit(), epoch)
+    assert await owner.lease("run", "g", "other", 1, 60.0) == []
+    now[0] += 1.5
+    assert [lease.tree_id for lease in await owner.lease("run", "g", "other", 1, 60.0)] == ["a"]
+    await owner.close()
 
 
 async def test_a_store_of_before_there_were_ticks_goes_on_with_the_leases_that_it_has(

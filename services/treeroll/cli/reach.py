@@ -4,14 +4,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from treeroll.client import AsyncClient, Client, connect, connect_async
+from treeroll.client.channel import CONNECT_S
 from treeroll.errors import InvalidInput, Unavailable
+
+# A person waits for the answer: how long calls are repeated, seconds.
+TIMEOUT_S = 30.0
 
 
 @contextmanager
 def reach(address: str) -> Iterator[Client]:
     """A client of the service, closed at the end. InvalidInput if nobody answers."""
     try:
-        client = connect(address)
+        client = connect(address, timeout_s=TIMEOUT_S, connect_s=CONNECT_S)
     except Unavailable as error:
         raise InvalidInput(str(error)) from None
     with client:
@@ -21,6 +25,6 @@ def reach(address: str) -> Iterator[Client]:
 async def reach_async(address: str) -> AsyncClient:
     """Connect as `reach` does, for asynchronous code; the caller closes it."""
     try:
-        return await connect_async(address)
+        return await connect_async(address, connect_s=CONNECT_S)
     except Unavailable as error:
         raise InvalidInput(str(error)) from None

@@ -7,7 +7,7 @@ from weakref import WeakSet
 
 from treeroll.client import publication
 from treeroll.client.async_run import AsyncRun
-from treeroll.client.channel import CONNECT_S, Channel, Tls
+from treeroll.client.channel import PATIENCE_S, Channel, Tls
 from treeroll.client.publication import WeightsStatus
 from treeroll.client.records import TreeRecord
 from treeroll.client.status import AuditReport, RunStatus, ServiceStatus
@@ -19,13 +19,17 @@ from treeroll.pb.v1 import common_pb2, rollout_pb2
 
 
 async def connect_async(
-    address: str, *, token: str | None = None, tls: Tls = None, timeout_s: float = 30.0
+    address: str,
+    *,
+    token: str | None = None,
+    tls: Tls = None,
+    timeout_s: float = PATIENCE_S,
+    connect_s: float | None = None,
 ) -> "AsyncClient":
     """Connect to a treeroll service at HOST:PORT; see `connect` for the parameters and errors."""
     channel = Channel(address, token=token, tls=tls, timeout_s=timeout_s)
     try:
-        request = rollout_pb2.GetServiceRequest()
-        await channel.call("GetService", request, rollout_pb2.ServiceStatus, within_s=min(timeout_s, CONNECT_S))
+        await channel.connect(connect_s)
     except BaseException:
         await channel.close()
         raise

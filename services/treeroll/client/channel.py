@@ -1,11 +1,14 @@
-"""One gRPC channel to the service: credentials, deadlines, retries, typed errors.
+"""One channel to the service, which may have several addresses: credentials, deadlines, repeats, typed errors.
 
-Every call of the Rollouts service is idempotent, so every call is retried while the service does not answer, up to
-`timeout_s` in total.
+Every call of the Rollouts service acts once however often it is sent, so every call is repeated while the service does
+not answer, is starting, or waits for its store, up to `timeout_s` in total. Whoever stands by for a service has an
+address of its own: the one that serves is found by asking.
 """
 
 import asyncio
+import math
 import random
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -15,75 +18,145 @@ from google.protobuf.message import Message
 
 from treeroll import errors
 from treeroll.addresses import is_loopback, split
-from treeroll.channels import open_channel
+from treeroll.channels import Options, open_channel
 from treeroll.client import fork
+from treeroll.client.absence import Absence
 from treeroll.forks import generation
-from treeroll.pb.v1 import rollout_pb2_grpc
+from treeroll.pb.v1 import rollout_pb2, rollout_pb2_grpc
 
 FIRST_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 2.0
+# How long calls are repeated: longer than a coordinator takes to be back, and than most outages of a store last.
+PATIENCE_S = 600.0
 # Longest wait for a first answer: long enough for a service that is just starting to listen, short for a mistyped port.
 CONNECT_S = 3.0
 
 # CANCELLED: what calls in flight get from a server that is being stopped; our own cancellations are no AioRpcError.
-_RETRIED = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+# ABORTED: from one that has lost its store to another, and ends. DEADLINE_EXCEEDED: of one try among several.
+_REPEATED = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+    }
+)
+# A process that stands still, or a machine that is gone, closes no connection: while a call waits, the other side is
+# asked whether it lives. Network threads answer, so that a busy event loop is no death.
+_KEEPALIVE: Options = [
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+]
 
 Tls = bool | str | Path | grpc.ChannelCredentials | None
 R = TypeVar("R", bound=Message)
 
 
+@dataclass(slots=True)
+class _Limits:
+    """Longest times of a call, seconds."""
+
+    all_s: float
+    """For all tries, beside what the service waits by design."""
+    extra_s: float = 0.0
+    """What it waits so in each try."""
+    try_s: float = math.inf
+    """For one of them."""
+    alone_s: float = math.inf
+    """For all, while no service of ours has answered."""
+
+
 class Channel:
     """Calls the service. Belongs to the event loop that runs when it is made."""
 
-    def __init__(self, address: str, *, token: str | None = None, tls: Tls = None, timeout_s: float = 30.0) -> None:
-        """`tls`: True for the system's roots, a path to a PEM file of roots, or ready credentials.
+    def __init__(
+        self, address: str, *, token: str | None = None, tls: Tls = None, timeout_s: float = PATIENCE_S
+    ) -> None:
+        """`address`: one, or several of one service, joined by commas. `tls`: True for the system's roots, a path to a
+        PEM file of roots, or ready credentials.
 
         Raises InvalidInput for an address that is none, or a token that would travel unencrypted off this machine;
         CallerError in a child that was forked from a process that used gRPC.
         """
         if not timeout_s > 0:
             raise errors.InvalidInput(f"timeout_s must be greater than 0, got {timeout_s}")
-        self.address = check_address(address)
+        self.address = address
         self.timeout_s = timeout_s
-        if token and not tls and not is_local(address):
+        self._addresses = check_addresses(address)
+        if token and not tls and not all(map(is_local, self._addresses)):
             raise errors.InvalidInput(f"a token for {address} would travel unencrypted; give tls= as well")
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         fork.check_opening()
         self._made_in = generation()
-        self._channel = _open(address, tls)
+        self._channels = [_open(one, tls) for one in self._addresses]
         stub: Any = rollout_pb2_grpc.RolloutsStub  # generated without types
-        self._stub = stub(self._channel)
+        self._stubs = [stub(channel) for channel in self._channels]
+        self._at = 0  # which address is asked
+        self.absence = Absence(address, asyncio.get_running_loop().time)
 
     async def call(
         self, method: str, request: Message, reply: type[R], *, extra_s: float = 0.0, within_s: float | None = None
     ) -> R:
-        """Call `method`, retrying while the service does not answer.
+        """Call `method`, and repeat it while the service does not answer.
 
         `extra_s` is how long the service itself may wait by design; `within_s` replaces timeout_s. Raises the typed
         error that the service names, Unavailable after the last try.
         """
+        return await self._call(method, request, reply, _Limits(within_s or self.timeout_s, extra_s))
+
+    async def connect(self, connect_s: float | None = None) -> None:
+        """Find who serves. Unavailable if that takes longer than connect_s; None: than CONNECT_S at each address while
+        nobody at all answers, and than timeout_s once one says that it is starting or stands by."""
+        limits = _Limits(connect_s or self.timeout_s, try_s=CONNECT_S)
+        if connect_s is None:
+            limits.alone_s = CONNECT_S * len(self._addresses)
+        await self._call("GetService", rollout_pb2.GetServiceRequest(), rollout_pb2.ServiceStatus, limits)
+
+    async def _call(self, method: str, request: Message, reply: type[R], limits: "_Limits") -> R:
         fork.check_use(self._made_in)
         clock = asyncio.get_running_loop().time
-        deadline = clock() + (within_s or self.timeout_s) + extra_s
-        backoff = FIRST_BACKOFF_S
-        while True:
-            try:
-                answer = getattr(self._stub, method)(
-                    request, timeout=max(deadline - clock(), 0.01), metadata=self._metadata
-                )
-                return cast(R, await answer)
-            except grpc.aio.AioRpcError as error:
-                wait = max(backoff, _asked_to_wait(error))
-                pause = wait * random.uniform(0.5, 1.0)  # noqa: S311 - spreads out the retries of many trainers
-                if error.code() not in _RETRIED or clock() + pause >= deadline:
-                    raise typed(error, self.address, method) from None
-            await asyncio.sleep(pause)
-            backoff = min(backoff * 2, MAX_BACKOFF_S)
+        began, backoff = clock(), FIRST_BACKOFF_S
+        with self.absence.noted() as miss:
+            while True:
+                at, sent = self._at, clock()
+                try:
+                    send = getattr(self._stubs[at], method)
+                    timeout_s = max(min(began + limits.all_s - sent, limits.try_s), 0.01) + limits.extra_s
+                    return cast(R, await send(request, timeout=timeout_s, metadata=self._metadata))
+                except grpc.aio.AioRpcError as error:
+                    refusal = typed(error, self._addresses[at], method)
+                    if error.code() not in _REPEATED:
+                        raise refusal from None
+                    if _named(error):
+                        limits.alone_s = math.inf
+                    wait = max(backoff, _asked_to_wait(error))
+                began += min(clock() - sent, limits.extra_s)
+                pause = wait * random.uniform(0.5, 1.0)  # noqa: S311 - spreads out the repeats of many trainers
+                waited_s = clock() - began
+                if waited_s + pause >= min(limits.all_s, limits.alone_s):
+                    if backoff == FIRST_BACKOFF_S:
+                        raise refusal
+                    raise _given_up(refusal, method, waited_s)
+                self._turn(at, refusal)
+                miss(str(refusal))
+                await asyncio.sleep(pause)
+                backoff = min(backoff * 2, MAX_BACKOFF_S)
+
+    def _turn(self, at: int, refusal: errors.TreerollError) -> None:
+        """Ask the next address from here on, unless another call has turned, or who serves just waits for its store."""
+        if self._at == at and not isinstance(refusal, errors.StoreDown):
+            self._at = (at + 1) % len(self._addresses)
 
     async def close(self) -> None:
-        """Close the connection; calls in flight are cancelled. No effect in a forked child: it is the parent's."""
+        """Close the connections; calls in flight are cancelled. No effect in a forked child: they are the parent's."""
         if self._made_in == generation():
-            await self._channel.close()
+            await asyncio.gather(*(channel.close() for channel in self._channels))
+
+
+def _given_up(refusal: errors.TreerollError, method: str, waited_s: float) -> errors.TreerollError:
+    """The last refusal, which says what is the matter, and that its call may be made again."""
+    return type(refusal)(f"{refusal}; {method} was repeated for {waited_s:.3g} s, and may be called again")
 
 
 def _asked_to_wait(error: grpc.aio.AioRpcError) -> float:
@@ -92,11 +165,13 @@ def _asked_to_wait(error: grpc.aio.AioRpcError) -> float:
     return min(int(said) / 1000, MAX_BACKOFF_S) if said.isdecimal() else 0.0
 
 
-def check_address(address: str) -> str:
-    """The address, if it has the form HOST:PORT or unix:PATH; else InvalidInput."""
-    if not address.startswith("unix:"):
-        split(address)
-    return address
+def check_addresses(addresses: str) -> list[str]:
+    """The addresses of a list joined by commas, each of the form HOST:PORT or unix:PATH; else InvalidInput."""
+    found = [address.strip() for address in addresses.split(",")]
+    for address in found:
+        if not address.startswith("unix:"):
+            split(address)
+    return found
 
 
 def is_local(address: str) -> bool:
@@ -106,22 +181,27 @@ def is_local(address: str) -> bool:
 
 def _open(address: str, tls: Tls) -> grpc.aio.Channel:
     if not tls:
-        return open_channel(address)
+        return open_channel(address, more=_KEEPALIVE)
     if isinstance(tls, str | Path):
         try:
             tls = grpc.ssl_channel_credentials(Path(tls).read_bytes())
         except OSError as error:
             raise errors.InvalidInput(f"tls certificate file {tls} cannot be read: {error.strerror}") from None
     credentials = grpc.ssl_channel_credentials() if tls is True else tls
-    return open_channel(address, credentials)
+    return open_channel(address, credentials, _KEEPALIVE)
+
+
+def _named(error: grpc.aio.AioRpcError) -> str:
+    """Name of the typed error, if a service of ours has raised it; else ""."""
+    name = dict(error.trailing_metadata() or ()).get(errors.ERROR_METADATA_KEY, "")
+    return name.decode() if isinstance(name, bytes) else str(name)
 
 
 def typed(error: grpc.aio.AioRpcError, address: str, method: str) -> errors.TreerollError:
     """The typed error of a failed call: as the service names it, else by status code."""
     details = error.details() or error.code().name
-    name = dict(error.trailing_metadata() or ()).get(errors.ERROR_METADATA_KEY)
-    if name is not None:
-        kind = errors.by_name(name.decode() if isinstance(name, bytes) else str(name))
+    if name := _named(error):
+        kind = errors.by_name(name)
         if issubclass(kind, errors.BrokenInvariant):
             invariant, _, detail = details.partition(": ")
             return kind(invariant, detail)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from treeroll.client.async_client import AsyncClient, connect_async
-from treeroll.client.channel import Tls
+from treeroll.client.channel import PATIENCE_S, Tls
 from treeroll.client.loop import LoopThread, shared_loop
 from treeroll.client.publication import WeightsStatus
 from treeroll.client.records import TreeRecord
@@ -13,16 +13,31 @@ from treeroll.client.run import CLOSE_S, Run
 from treeroll.client.status import AuditReport, RunStatus, ServiceStatus
 
 
-def connect(address: str, *, token: str | None = None, tls: Tls = None, timeout_s: float = 30.0) -> "Client":
+def connect(
+    address: str,
+    *,
+    token: str | None = None,
+    tls: Tls = None,
+    timeout_s: float = PATIENCE_S,
+    connect_s: float | None = None,
+) -> "Client":
     """Connect to a treeroll service at HOST:PORT, e.g. "localhost:7070", and check that it answers.
 
-    `token` is the client token, `tls` is True (system roots) or the path of a PEM file of roots; both are needed off
-    this machine. Calls are repeated for up to timeout_s while the service does not answer (connecting: 3 s at most).
+    `address` may have several, "one:7070,other:7070", of a service and of those that stand by for it: the one that
+    serves is found, now and whenever it is another. `token` is the client token, `tls` is True (system roots) or the
+    path of a PEM file of roots; both are needed off this machine.
+
+    A service that is away (killed, restarting, behind a cut network) or that waits for its store is waited for: calls
+    are repeated for up to timeout_s, 10 minutes, and act once; what is waited for, and since when, is logged.
+    `connect_s` is how long connecting may take; None: 3 s at each address while nobody answers, timeout_s once
+    somebody says that it is starting or stands by.
+
     Raises Unavailable when nobody answers, InvalidInput for an address that is none, CallerError in a process that was
     forked from one that had connected: gRPC does not survive fork.
     """
     loop = shared_loop()
-    return Client(loop.run(connect_async(address, token=token, tls=tls, timeout_s=timeout_s)), loop)
+    made = connect_async(address, token=token, tls=tls, timeout_s=timeout_s, connect_s=connect_s)
+    return Client(loop.run(made), loop)
 
 
 class Client:
@@ -81,7 +96,7 @@ class Client:
         """Remove a run that has ended, delivered or not, with its trees, rewards and history; the number of its tasks.
 
         So can runs of an earlier life of the service be removed. Raises RunBusy for a run that is open or still grows:
-        cancel it first. UnknownRun.
+        cancel it first. UnknownRun, also when the answer to a first try was lost.
         """
         return self._loop.run(self._client.delete_run(run_id))
 

@@ -58,7 +58,7 @@ async def collect(
     if len(set(tree_ids)) < len(tree_ids):
         raise InvalidInput("tree_ids has an id twice; ask for each tree once")
     found: dict[str, rollout_pb2.Delivery] = {}
-    patience = Patience(status, timeout_s)
+    patience = Patience(status, timeout_s, channel.absence.clock)
     while missing := [tree_id for tree_id in tree_ids if tree_id not in found]:
         wait_s = patience.at_most(WAIT_S)
         request = rollout_pb2.CollectTreesRequest(run_id=run_id, tree_ids=missing[:MAX_IDS], wait_s=wait_s, stored=True)

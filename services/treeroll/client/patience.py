@@ -1,6 +1,5 @@
 """Patience: how long one waits for a tree, and what is said meanwhile."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -16,11 +15,14 @@ TOLD_EVERY_S = 30.0
 class Patience:
     """Of one wait for trees of a run. Runs on the channel's event loop."""
 
-    def __init__(self, status: Callable[[], Awaitable[RunStatus]], timeout_s: float | None) -> None:
-        """`timeout_s`: the longest time without a tree; None: as long as trees may come."""
+    def __init__(
+        self, status: Callable[[], Awaitable[RunStatus]], timeout_s: float | None, clock: Callable[[], float]
+    ) -> None:
+        """`timeout_s`: the longest time without a tree, by the `clock`, which stands still while no service is there;
+        None: as long as trees may come."""
         self._status = status
         self._timeout_s = timeout_s
-        self._clock = asyncio.get_running_loop().time
+        self._clock = clock
         self._since = self._told = self._clock()
         self._doomed = False
 

@@ -114,7 +114,7 @@ class Stream:
                 (options.rank, options.world),
                 options.trees,
                 options.max_wait_s,
-                lambda: Patience(self._status, options.timeout_s),
+                lambda: Patience(self._status, options.timeout_s, channel.absence.clock),
             )
         self._reports = RewardReports(channel, run_id)
         self._handed: list[Held] = []  # out and not known to be settled, in order
@@ -275,7 +275,7 @@ class Stream:
         clock = asyncio.get_running_loop().time
         give_up = None if self._options.max_wait_s is None else clock() + self._options.max_wait_s
         needed = self._options.trees if give_up is None else 0  # at once, before any is acknowledged
-        patience = Patience(self._status, self._options.timeout_s)
+        patience = Patience(self._status, self._options.timeout_s, self._channel.absence.clock)
         prefetched = await self._prefetch.take(self._options.trees)
         held = {tree_id_of(delivery): delivery for delivery in prefetched}
         while (missing := self._missing(held)) > 0:

@@ -58,11 +58,13 @@ class RedisStore(RedisSteps):
             self._check_epoch(epoch)
             commit_keys, args = commit_args(commit)
             self._number(commit)
-            header: list[Arg] = [epoch, self._sent, self._acked, self._tick()]
+            tick, at = self._tick(), clock.monotonic()
+            header: list[Arg] = [epoch, self._sent, self._acked, tick]
             verdict, *detail = await self._evaluate("commit", commit_keys, header + args)
             if verdict != b"OK":
                 raise self._refusal(verdict, detail, commit, epoch)
             self._acked = self._sent
+            self._ticks = tick, at
 
     def _number(self, commit: Commit) -> None:
         """Give it the next number, or leave it that under which it was sent before."""

@@ -14,6 +14,9 @@ from treeroll.store.scripts import script
 
 T = TypeVar("T")
 
+# An owner commits once a second, if only to say that it is there: what is longer than this is no time for leases.
+LONGEST_TICK_S = 2.0
+
 
 class RedisCalls:
     """Talks to one Redis server. A call that gets no answer within `timeout_s` raises StoreDown."""
@@ -23,17 +26,18 @@ class RedisCalls:
         self.address = public_address(url)
         self._redis = connect(url, timeout_s)
         self._calls: set[asyncio.Task[Any]] = set()
-        self._ticks: tuple[int, float] | None = None  # a tick, and when it was on our clock
+        self._ticks: tuple[int, float] | None = None  # the last committed tick, and when it was on our clock
 
     def _tick(self) -> int:
         """The owner's time, microseconds: leases end by it. It goes on from the last owner's and never jumps.
 
-        0 for one who is not the owner: scripts then go by the last commit's.
+        It stands still while commits are not answered: nobody can renew a lease then. 0 for one who is not the owner:
+        scripts then go by the last commit's.
         """
         if self._ticks is None:
             return 0
         tick, at = self._ticks
-        return tick + microseconds(clock.monotonic() - at)
+        return tick + microseconds(min(clock.monotonic() - at, LONGEST_TICK_S))
 
     async def close(self) -> None:
         # Calls whose callers were cancelled may still be on their way.
