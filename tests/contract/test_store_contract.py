@@ -281,6 +281,43 @@ async def test_commits_made_at_once_apply_in_the_order_they_were_made(owner: Own
     assert await owner.store.load_run("run") == b"49"
 
 
+async def test_a_journal_grows_at_its_end_until_its_tree_enters_the_feed(owner: Owner) -> None:
+    await owner.commit(trees={"t": b"header"}, journal={"t": [b"1\x00", b"2"], "other": [b"x"]})
+    await owner.commit(journal={"t": [b"3", b""]})
+    assert await owner.store.load_journals(["none", "t", "other"]) == [[], [b"1\x00", b"2", b"3", b""], [b"x"]]
+    await owner.commit(journal={"t": [b"4"]}, feed=[("run", "t")])
+    assert await owner.store.load_journals(["t", "other"]) == [[], [b"x"]]
+    assert await owner.store.load_journals([]) == []
+
+
+async def test_a_journal_goes_with_its_run(owner: Owner) -> None:
+    await owner.commit(runs={"run": b"run"}, tasks={"run": {"0:a": ("t", "d")}}, journal={"t": [b"1"]})
+    await owner.store.delete_run("run", owner.epoch)
+    assert await owner.store.load_journals(["t"]) == [[]]
+
+
+async def test_a_tree_that_grows_anew_keeps_its_header_and_nothing_else(owner: Owner) -> None:
+    rewards = {"1:math:1": b"reward"}
+    await owner.commit(
+        trees={"t": b"header", "u": b"header"},
+        nodes={"t": [(0, b"root"), (1, b"one"), (2, b"two")], "u": [(0, b"root"), (1, b"one")]},
+        rewards={"t": rewards, "u": rewards},
+        journal={"t": [b"1"], "u": [b"1"]},
+    )
+    await owner.commit(anew=["t"], nodes={"t": [(0, b"root"), (1, b"another")]}, journal={"t": [b"2"]})
+    assert await owner.store.load_tree("t") == StoredTree(b"header", [b"root", b"another"], {})
+    assert await owner.store.load_tree("u") == StoredTree(b"header", [b"root", b"one"], rewards)
+    assert await owner.store.load_journals(["t", "u"]) == [[b"2"], [b"1"]]
+
+
+async def test_a_tree_that_grows_anew_begins_with_its_root(owner: Owner) -> None:
+    await owner.commit(nodes={"t": [(0, b"root"), (1, b"one")]}, trees={"t": b"header"}, journal={"t": [b"1"]})
+    with pytest.raises(BrokenInvariant):
+        await owner.commit(anew=["t"], nodes={"t": [(2, b"two")]})
+    assert await owner.store.load_tree("t") == StoredTree(b"header", [b"root", b"one"], {})
+    assert await owner.store.load_journals(["t"]) == [[b"1"]]
+
+
 async def test_trees_load_in_the_order_asked(owner: Owner) -> None:
     await owner.commit(trees={"a": b"A", "b": b"B"})
     loaded = await owner.store.load_trees(["b", "none", "a", "b"])

@@ -7,6 +7,7 @@ import pytest
 from treeroll.coordinator.records import run_record
 from treeroll.core.model.effects import (
     Effect,
+    PersistEntry,
     PersistNode,
     PersistReward,
     PersistRun,
@@ -18,7 +19,7 @@ from treeroll.core.step import step
 from treeroll.simulation.world import World
 
 # Those with which a commit writes the run's record, see `coordinator/persist.py`.
-WITH_ITS_RUN = (PersistNode, PersistReward, PersistTree, PersistTasks, PersistRun)
+WITH_ITS_RUN = (PersistNode, PersistEntry, PersistReward, PersistTree, PersistTasks, PersistRun)
 
 
 class Accounted(World):

@@ -1,9 +1,10 @@
 """One tick's effects as one commit."""
 
-from treeroll.coordinator import records, weight_records
+from treeroll.coordinator import journal_records, records, weight_records
 from treeroll.core.model.effects import (
     Effect,
     EmitTree,
+    PersistEntry,
     PersistHistory,
     PersistNode,
     PersistReward,
@@ -24,7 +25,7 @@ class CommitBuilder:
         self._tokenizer_hash = tokenizer_hash
         self._logprobs_mode = logprobs_mode
 
-    def build(self, effects: list[Effect]) -> Commit:
+    def build(self, effects: list[Effect]) -> Commit:  # noqa: C901  # one case an effect
         """Everything in the effects that must be durable before any of them is carried out."""
         commit = Commit()
         touched: dict[str, Run] = {}
@@ -38,6 +39,9 @@ class CommitBuilder:
                     else:
                         commit.nodes[tree.tree_id] = [row]
                         touched[effect.live.run.spec.run_id] = effect.live.run
+                case PersistEntry(live=live):
+                    commit.journal.setdefault(live.tree_id, []).append(journal_records.entry_record(effect))
+                    touched[live.run.spec.run_id] = live.run
                 case PersistReward(live=live):
                     self._reward(commit, effect)
                     touched[live.run.spec.run_id] = live.run
@@ -57,7 +61,7 @@ class CommitBuilder:
                 case PersistWeights(pool=pool):
                     commit.weights[pool.name] = weight_records.stored(pool)
         for run_id, run in touched.items():
-            commit.runs[run_id] = records.run_record(run).SerializeToString()
+            commit.runs[run_id] = records.stored_run(run)
         return commit
 
     def _header(self, run: Run, task: TaskSpec) -> pb.Tree:

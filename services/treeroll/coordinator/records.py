@@ -12,14 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from treeroll.coordinator.journal_records import seen, wall_of
 from treeroll.core.growth.credit import TreeShape, credit_leaves, credit_of, rewards_of
 from treeroll.core.model.effects import PersistNode
-from treeroll.core.model.events import SegmentReported
+from treeroll.core.model.events import EndKind, SegmentReported
 from treeroll.core.model.ledger import Ledger
 from treeroll.core.model.live_tree import Credit, LiveTree, TreeStatus
 from treeroll.core.model.run import Run, TaskSpec
+from treeroll.core.model.token_bucket import MILLION
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.pb.v1 import store_pb2 as stored
 from treeroll.policy.base import AdvantageEstimator
 from treeroll.records.assemble import write_values
 from treeroll.records.wire import encode_node
@@ -71,6 +74,33 @@ def run_record(run: Run) -> api.Run:
     )
 
 
+def stored_run(run: Run) -> bytes:
+    """The record of a run as it is stored: with what only a coordinator that starts has to know of it."""
+    record = run_record(run)
+    record.memory = _memory(run).SerializeToString()
+    return record.SerializeToString()
+
+
+def _memory(run: Run) -> stored.RunMemory:
+    memory = stored.RunMemory(
+        charged=run.charged,
+        ended=run.ended,
+        ended_tokens=run.ended_tokens,
+        failing=run.failing,
+        failure=run.failure,
+        costs=run.costs.recent,
+        leaf_costs=run.leaf_costs.recent,
+        models=[
+            stored.ModelMemory(model=name, whole=use.whole, whole_tokens=use.whole_tokens)
+            for name, use in run.uses.items()
+        ],
+        fingerprint=run.spec.fingerprint,
+    )
+    if run.bucket is not None:
+        memory.bucket_level, memory.bucket_at = run.bucket.level, wall_of(run.bucket.at / MILLION)
+    return memory
+
+
 def _cap(ledger: Ledger) -> api.Cap:
     return api.Cap(resource=ledger.key, limit=ledger.cap, spent=ledger.spent, outstanding=ledger.outstanding)
 
@@ -100,6 +130,8 @@ def task_header(run: Run, task: TaskSpec, tokenizer_hash: str, logprobs_mode: st
         extra_json=task.extra_json,
         allotted_leaves=task.leaves,
         model=task.model,
+        number=task.number,
+        seen=seen(task.view),
     )
     if task.answer is not None:
         header.answer = task.answer
@@ -156,7 +188,7 @@ def node_record(effect: PersistNode) -> bytes:
     Serialised messages that follow each other are one message: what many nodes have in common is serialised once.
     """
     node, report = effect.node, effect.report
-    common = _common(node.origin, node.status, node.stop_reason)
+    common = _common(node.origin, node.status, node.stop_reason, report.end)
     text, payload = report.text, report.payload
     content = node.content
     if content.inserted is not None or content.observation is not None:
@@ -184,6 +216,7 @@ def _surrounded(text: str, payload: bytes, before: Observation, behind: Observat
     if record.entropies:
         record.entropies = bytes(len(before.ids)) + record.entropies + bytes(len(behind.ids))
     record.inserted_tokens, record.observation_tokens = before.n_tokens, behind.n_tokens
+    record.observation_chars = len(behind.text)
     return before.text + text + behind.text, record.SerializeToString()
 
 
@@ -197,9 +230,10 @@ def _rare(node: Node, report: SegmentReported) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _common(origin: Origin, status: NodeStatus, stop_reason: StopReason) -> bytes:
+def _common(origin: Origin, status: NodeStatus, stop_reason: StopReason, end: EndKind | None) -> bytes:
     """The part of a node's record that it has in common with many."""
-    record = pb.Node(status=status, stop_reason=stop_reason, **{name: getattr(origin, name) for name in _OF_ORIGIN})
+    of_origin = {name: getattr(origin, name) for name in _OF_ORIGIN}
+    record = pb.Node(status=status, stop_reason=stop_reason, end=end or "", **of_origin)
     return record.SerializeToString()
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from treeroll.core.model.run import RunSpec, StalenessBound, TaskSpec
 from treeroll.core.model.weights import OnUpdate
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import rollout_pb2 as api
-from treeroll.policies import recipes
+from treeroll.policies import plugins, recipes
 from treeroll.policies.clashes import entropy_clashes
 from treeroll.policies.resolve import SECTIONS, Resolution, resolve, shape
 from treeroll.policy.allocate import BudgetAllocator
@@ -113,7 +114,17 @@ def run_spec(
         staleness=_staleness(config),
         budget=run_budget(config, limits.max_tokens, policies.segment),
         delivery=delivery_rules(config, _most_leaves(resolution, allocate)),
+        fingerprint=_fingerprint(config, resolution),
     )
+
+
+def _fingerprint(config: RunConfig, resolution: Resolution) -> str:
+    """Of all that says how trees grow: the policies by name, with their parameters and, if they are not ours, their
+    version."""
+    chosen: dict[str, Any] = {**resolution.settings(), "allocate": config.allocate, "route": config.route}
+    versions = {kind: plugins.version(kind, str(one["name"])) for kind, one in chosen.items() if one}
+    said = json.dumps([chosen, versions, asdict(resolution.limits)], sort_keys=True)
+    return blake2b(said.encode(), digest_size=16).hexdigest()
 
 
 def _staleness(config: RunConfig) -> StalenessBound | None:

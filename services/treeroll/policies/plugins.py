@@ -75,6 +75,12 @@ def distribution(point: EntryPoint) -> str:
     return point.dist.name if point.dist else "?"
 
 
+def version(kind: str, name: str) -> str:
+    """Version of the distribution that declares a policy; "" for one of ours."""
+    points = (point for point in declared() if point.name == f"{kind}.{name}")
+    return next((point.dist.version for point in points if point.dist), "")
+
+
 def _where(kind: str, name: str) -> str:
     owner = next(distribution(point) for point in declared() if point.name == f"{kind}.{name}")
     return f"{kind} policy '{name}' of distribution '{owner}'"

@@ -297,6 +297,10 @@ PER_TOKEN = tuple(column.name for column in SAMPLE_COLUMNS if column.shape == "C
 NOT_SHOWN = {
     "Node.number": "a place in time; `path` is the same in every run",
     "Node.parent_chars": "where a stored node begins inside its parent; nodes as they are shown never do",
+    "Node.end": "how the engine's request ended, for a coordinator that starts again",
+    "Node.observation_chars": "where the observation begins in `text`, for a coordinator that starts again",
+    "Tree.number": "for a coordinator that starts again",
+    "Tree.seen": "for a coordinator that starts again",
     "Tree.nodes": "rows of their own",
     "Tree.ledger": "columns of its own",
     "Tree.stop": "a setting of the run, in `TreeRecord.stop` and `run.json`",

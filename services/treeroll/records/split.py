@@ -55,7 +55,8 @@ def _head(node: pb.Node, number: int, head: Head, text: str) -> pb.Node:
     part.CopyFrom(node)
     part.number, part.token_start = number, node.token_start + head.start
     part.status, part.stop_reason, part.text = "inner", "", text
-    part.dropped_tokens = part.observation_tokens = 0
+    part.dropped_tokens = part.observation_tokens = part.observation_chars = 0
+    part.end = ""
     del part.rewards[:]
     _keep_tokens(part, head.start, head.end)
     if head.start:

@@ -25,6 +25,10 @@ class Commit:
     trees: dict[str, bytes] = field(default_factory=dict)
     # tree_id -> [(node number, node record)]; written once, never changed: one that is stored already must be the same.
     nodes: dict[str, list[tuple[int, bytes]]] = field(default_factory=dict)
+    # tree_id -> entries for the end of its journal, which is kept until the tree enters its feed.
+    journal: dict[str, list[bytes]] = field(default_factory=dict)
+    # Trees that grow anew: what is stored of their nodes, rewards and journal goes first, and the commit has node 0 on.
+    anew: list[str] = field(default_factory=list)
     # tree_id -> {"<node>:<scorer>:<version>": reward record}; an entry replaces one of the same key.
     rewards: dict[str, dict[str, bytes]] = field(default_factory=dict)
     # run_id -> {task key: (tree_id, content digest)} of newly submitted tasks. Task key: "<epoch>:<task_id>".
@@ -39,7 +43,7 @@ class Commit:
     number: int = 0
 
     def __bool__(self) -> bool:
-        of_trees = self.trees or self.nodes or self.rewards or self.feed
+        of_trees = self.trees or self.nodes or self.rewards or self.feed or self.journal or self.anew
         return bool(of_trees or self.runs or self.tasks or self.history or self.weights)
 
 
@@ -185,6 +189,10 @@ class Store(Protocol):
 
     async def load_trees(self, tree_ids: list[str]) -> list[StoredTree | None]:
         """Several trees in one round trip, in the order asked."""
+        ...
+
+    async def load_journals(self, tree_ids: list[str]) -> list[list[bytes]]:
+        """The journals of several trees in one round trip, in the order asked; empty for one that has none."""
         ...
 
     async def load_nodes(self, paths: list[tuple[str, list[int]]]) -> list[list[bytes]]:

@@ -18,10 +18,18 @@ def commit_args(commit: Commit) -> tuple[list[str], list[Arg]]:
     """Keys, and the arguments after the commit's number. BrokenInvariant if a tree's nodes leave one out."""
     script_keys = [keys.OWNER, keys.FEEDS]
     args: list[Arg] = []
+    _add_anew(commit, script_keys, args)
     _add_nodes(commit, script_keys, args)
+    _add_journals(commit, script_keys, args)
     _add_hashes(commit, script_keys, args)
     _add_feed(commit, script_keys, args)
     return script_keys, args
+
+
+def _add_anew(commit: Commit, script_keys: list[str], args: list[Arg]) -> None:
+    args.append(len(commit.anew))
+    for tree_id in commit.anew:
+        script_keys += (keys.nodes(tree_id), keys.journal(tree_id), keys.rewards(tree_id))
 
 
 def _add_nodes(commit: Commit, script_keys: list[str], args: list[Arg]) -> None:
@@ -32,6 +40,14 @@ def _add_nodes(commit: Commit, script_keys: list[str], args: list[Arg]) -> None:
         args.append(first)
         args.append(len(records))
         args.extend(records)
+
+
+def _add_journals(commit: Commit, script_keys: list[str], args: list[Arg]) -> None:
+    args.append(len(commit.journal))
+    for tree_id, entries in commit.journal.items():
+        script_keys.append(keys.journal(tree_id))
+        args.append(len(entries))
+        args.extend(entries)
 
 
 def consecutive(tree_id: str, rows: list[tuple[int, bytes]]) -> tuple[int, list[bytes]]:
@@ -97,5 +113,5 @@ def _add_hash(key: str, fields: Mapping[str, str | bytes], script_keys: list[str
 def _add_feed(commit: Commit, script_keys: list[str], args: list[Arg]) -> None:
     args.append(len(commit.feed))
     for run_id, tree_id in commit.feed:
-        script_keys += (keys.tree(tree_id), keys.feed(run_id))
+        script_keys += (keys.tree(tree_id), keys.feed(run_id), keys.journal(tree_id))
         args += (run_id, tree_id)

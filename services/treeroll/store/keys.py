@@ -17,6 +17,7 @@ are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids 
     history:<run>              hash    task id -> "<successes> <scored leaves> <epoch> <tokens> <weights>", decayed
     tree:<tree>                hash    header: tree header; feed: its place in the run's feed, once the tree ended
     nodes:<tree>               list    node records; the element at index n is node n (0 is the root, the prompt)
+    journal:<tree>             list    what became of the tree beside its nodes, until it enters its run's feed
     rewards:<tree>             hash    "<node>:<scorer>:<version>" -> reward record
     feed:<run>                 stream  one entry per ended tree: id "<seq>-0", seq = 1, 2, 3 ...; field tree: tree id
     group:<run>:<group>        hash    epoch: how often the group was moved to a saved state (none: never); move: id of
@@ -72,6 +73,11 @@ def tree(tree_id: str) -> str:
 def nodes(tree_id: str) -> str:
     """Node records of a tree."""
     return f"{PREFIX}nodes:{_part(tree_id)}"
+
+
+def journal(tree_id: str) -> str:
+    """What became of a growing tree beside its nodes."""
+    return f"{PREFIX}journal:{_part(tree_id)}"
 
 
 def rewards(tree_id: str) -> str:

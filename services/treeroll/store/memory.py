@@ -36,6 +36,7 @@ from treeroll.store.refusals import (
 class _Tree:
     header: bytes | None = None
     nodes: list[bytes] = field(default_factory=list)
+    journal: list[bytes] = field(default_factory=list)
     rewards: dict[str, bytes] = field(default_factory=dict)
     fed: bool = False
 
@@ -77,8 +78,13 @@ class MemoryStore:
             self._history.setdefault(run_id, {}).update(history)
         for tree_id, header in commit.trees.items():
             self._tree(tree_id).header = header
+        for tree_id in commit.anew:
+            tree = self._tree(tree_id)
+            tree.nodes, tree.journal, tree.rewards = [], [], {}
         for tree_id, records in added.items():
             self._tree(tree_id).nodes += records
+        for tree_id, entries in commit.journal.items():
+            self._tree(tree_id).journal += entries
         for tree_id, rewards in commit.rewards.items():
             self._tree(tree_id).rewards |= rewards
         for run_id, tree_id in commit.feed:
@@ -97,7 +103,7 @@ class MemoryStore:
         added = {}
         for tree_id, rows in commit.nodes.items():
             first, records = consecutive(tree_id, rows)
-            stored = self._trees[tree_id].nodes if tree_id in self._trees else []
+            stored = self._trees[tree_id].nodes if tree_id in self._trees and tree_id not in commit.anew else []
             if first > len(stored):
                 raise hole(tree_id, first, len(stored) - 1)
             for number, (old, new) in enumerate(zip(stored[first:], records, strict=False), first):
@@ -111,6 +117,7 @@ class MemoryStore:
         if not tree.fed:
             self._feeds.setdefault(run_id, []).append(tree_id)
             tree.fed = True
+            tree.journal = []
 
     def _tree(self, tree_id: str) -> _Tree:
         return self._trees.setdefault(tree_id, _Tree())
@@ -138,6 +145,9 @@ class MemoryStore:
 
     async def load_trees(self, tree_ids: list[str]) -> list[StoredTree | None]:
         return [await self.load_tree(tree_id) for tree_id in tree_ids]
+
+    async def load_journals(self, tree_ids: list[str]) -> list[list[bytes]]:
+        return [list(self._trees[tree_id].journal) if tree_id in self._trees else [] for tree_id in tree_ids]
 
     async def load_nodes(self, paths: list[tuple[str, list[int]]]) -> list[list[bytes]]:
         found = []

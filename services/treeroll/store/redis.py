@@ -139,6 +139,9 @@ class RedisStore(RedisSteps):
         *_, found = await self._ask([*commands, ("EXEC",)])
         return [_stored_tree(*found[at : at + 3]) for at in range(0, len(found), 3)]
 
+    async def load_journals(self, tree_ids: list[str]) -> list[list[bytes]]:
+        return await self._ask([("LRANGE", keys.journal(tree_id), 0, -1) for tree_id in tree_ids]) if tree_ids else []
+
     async def load_nodes(self, paths: list[tuple[str, list[int]]]) -> list[list[bytes]]:
         places = [(tree_id, number) for tree_id, numbers in paths for number in numbers]
         records = await self._ask([("LINDEX", keys.nodes(tree_id), number) for tree_id, number in places])
@@ -177,7 +180,7 @@ class RedisStore(RedisSteps):
     async def _delete(self, run_id: str, trees: list[str], epoch: int, upto: int = 0) -> bool:
         where = [keys.OWNER, keys.EXPIRED, keys.feed(run_id)]
         for tree_id in trees:
-            where += (keys.tree(tree_id), keys.nodes(tree_id), keys.rewards(tree_id))
+            where += (keys.tree(tree_id), keys.nodes(tree_id), keys.rewards(tree_id), keys.journal(tree_id))
         verdict = await self._script("delete", where, [epoch, run_id, upto])
         self._check_fenced(verdict, epoch)
         return bool(verdict == 0)

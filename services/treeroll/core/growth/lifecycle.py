@@ -9,14 +9,15 @@ from treeroll.core.model.budget import STOP_LAG_TOKENS
 from treeroll.core.model.effects import (
     Effect,
     JudgePath,
+    PersistEntry,
     PersistNode,
     PersistReward,
-    PersistRun,
     ScoreLeaf,
     StopBranch,
 )
 from treeroll.core.model.events import EndKind, LeafScored, PathJudged, SegmentReported
 from treeroll.core.model.health import Sign
+from treeroll.core.model.journal import Abstained, Asked, Cut, Ended, Judged, Reported
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.state import State
 from treeroll.errors import BrokenInvariant, TreerollError
@@ -35,6 +36,14 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
         return []
     live, branch = entry
     check_report(live, branch, event)
+    effects = take_segment(state, live, branch, event)
+    if live.active == 0 or live.grown:
+        effects += settle_tree(state, live)
+    return effects
+
+
+def take_segment(state: State, live: LiveTree, branch: Branch, event: SegmentReported) -> list[Effect]:
+    """All that a report changes, but for what follows if nothing of its tree runs any more."""
     tokens = read_tokens(state, live, event) if live.run.spec.reads_tokens else None
     if event.cached_tokens is not None:
         _account_prefix(live, branch, event.cached_tokens)
@@ -43,11 +52,11 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
         live.run.counters.wasted_tokens += event.n_tokens
         if event.end is not None:
             release_grant(state, live, branch, BranchEvent.END)
-        return [PersistRun(live.run), *settle_tree(state, live)]
+        return [_reported(live, branch, event)]
     effects: list[Effect] = []
     node = None
     if not event.n_tokens:
-        effects.append(PersistRun(live.run))  # as its node would: what is acknowledged is in the run's record
+        effects.append(_reported(live, branch, event))
     else:
         node = add_node(state, live, branch, event, tokens)
         effects.append(PersistNode(live, node, event))
@@ -61,10 +70,14 @@ def report_segment(state: State, event: SegmentReported) -> list[Effect]:
         except TreerollError:
             raise
         except Exception as error:  # a plugin's: the other trees have no part in it
-            return effects + _break_off(state, live, error)
-    if live.active == 0 or live.grown:
-        effects += settle_tree(state, live)
+            effects += _break_off(state, live, error)
     return effects
+
+
+def _reported(live: LiveTree, branch: Branch, event: SegmentReported) -> PersistEntry:
+    """As a node would: what is acknowledged is in the run's record, and in what its tree is grown again from."""
+    refused = branch.origin.replica_id if event.end is EndKind.ERROR else ""
+    return PersistEntry.of(live, Reported(branch.number, event.n_tokens + event.dropped_tokens, event.end, refused))
 
 
 def _comes_from(event: SegmentReported, origin: Origin) -> bool:
@@ -128,7 +141,7 @@ def _end_branch(
         lose_grant(state, live, branch)
         if branch.state is BranchState.PENDING and _is_hopeless(state, branch):
             why = f"{branch.refusals} requests of a branch failed, the last because {error}"
-            cut_branch(live, branch, "lost", why)
+            return [cut_branch(live, branch, "lost", why)]
     elif event.end is not None:
         release_grant(state, live, branch, BranchEvent.CREDIT)
         state.wanted.append((live, branch))
@@ -219,15 +232,20 @@ def lose_grant(state: State, live: LiveTree, branch: Branch) -> None:
         state.wanted.append((live, branch))
 
 
-def cut_branch(live: LiveTree, branch: Branch, reason: str, error: str) -> None:
+def cut_branch(live: LiveTree, branch: Branch, reason: str, error: str) -> Effect:
     """End a branch that is not running. From here on the policy is not asked again: the tree is partial."""
+    _cut(live, branch)
+    live.stop_reason = live.stop_reason or reason
+    live.error = live.error or error
+    return PersistEntry.of(live, Cut(branch.number, reason, error))
+
+
+def _cut(live: LiveTree, branch: Branch) -> None:
     if branch.state is BranchState.PENDING:
         live.active -= 1
     branch.apply(BranchEvent.CUT)
     del live.branches[branch.number]
     live.n_censored += 1
-    live.stop_reason = live.stop_reason or reason
-    live.error = live.error or error
 
 
 def close_held(live: LiveTree) -> None:
@@ -240,23 +258,30 @@ def close_held(live: LiveTree) -> None:
 
 def end_tree(state: State, live: LiveTree, reason: str, error: str) -> list[Effect]:
     """End every branch of a tree now."""
-    effects: list[Effect] = []
+    return stop_branches(state, live, reason, error) + settle_tree(state, live)
+
+
+def stop_branches(state: State, live: LiveTree, reason: str, error: str) -> list[Effect]:
+    """The same, but for what follows if nothing of the tree runs any more."""
+    waiting = [branch for branch in live.branches.values() if branch.state is BranchState.PENDING]
+    told = Ended(reason, error, tuple(branch.number for branch in waiting))
+    effects: list[Effect] = [PersistEntry.of(live, told)]
     live.stop_reason, live.error = live.stop_reason or reason, live.error or error
-    for branch in list(live.branches.values()):
-        if branch.state is BranchState.PENDING:
-            cut_branch(live, branch, reason, error)
-        elif branch.state is BranchState.RUNNING:
+    for branch in waiting:
+        _cut(live, branch)
+    for branch in live.branches.values():
+        if branch.state is BranchState.RUNNING:
             branch.apply(BranchEvent.STOP)
             live.n_censored += 1
             effects.append(StopBranch(branch.origin.replica_id, branch.origin.incarnation, branch.grant))
     close_held(live)
-    return effects + settle_tree(state, live)
+    return effects
 
 
 def _break_off(state: State, live: LiveTree, error: Exception) -> list[Effect]:
     """Its branch policy failed: nobody knows how the tree should grow on."""
     name, said = live.run.spec.branch.name, " ".join(str(error).split())
-    return end_tree(state, live, "lost", f"branch policy '{name}' failed: {type(error).__name__}: {said}")
+    return stop_branches(state, live, "lost", f"branch policy '{name}' failed: {type(error).__name__}: {said}")
 
 
 def settle_tree(state: State, live: LiveTree) -> list[Effect]:
@@ -264,24 +289,32 @@ def settle_tree(state: State, live: LiveTree) -> list[Effect]:
 
     A policy that reads rewards is asked once all leaves have theirs, so that the order of scoring cannot matter.
     """
+    effects: list[Effect] = []
     if live.active == 0 and not live.grown:
         if live.judging and not live.stop_reason:
             return []
         if live.run.spec.reads_rewards and not live.scored and not live.stop_reason:
             return []
         if not live.stop_reason:
-            try:
-                decide(state, live, live.growth.on_idle(live.tree))
-            except TreerollError:
-                raise
-            except Exception as error:  # a plugin's: the other trees have no part in it
-                return _break_off(state, live, error)
+            effects += ask_idle(state, live)
         if live.active == 0:
             close_held(live)
             live.grown = True
     if live.grown and live.scored:
-        return finish(state, live)
-    return []
+        effects += finish(state, live)
+    return effects
+
+
+def ask_idle(state: State, live: LiveTree) -> list[Effect]:
+    """Ask the policy how to go on, as nothing runs."""
+    asked = PersistEntry.of(live, Asked())
+    try:
+        decide(state, live, live.growth.on_idle(live.tree))
+    except TreerollError:
+        raise
+    except Exception as error:  # a plugin's: the other trees have no part in it
+        return [asked, *_break_off(state, live, error)]
+    return [asked]
 
 
 def score_leaf(state: State, event: LeafScored) -> list[Effect]:
@@ -292,7 +325,7 @@ def score_leaf(state: State, event: LeafScored) -> list[Effect]:
     live.tree.rewards[event.node] = event.value
     if event.abstained:
         live.abstained.add(event.node)
-        return settle_tree(state, live)
+        return [PersistEntry.of(live, Abstained(event.node)), *settle_tree(state, live)]
     if event.value is None:
         live.run.counters.reward_errors += 1
     scorer = live.run.spec.scorer or ""
@@ -309,10 +342,11 @@ def judge_path(state: State, event: PathJudged) -> list[Effect]:
         value, error = None, f"the judge says {value:g}, which is not from 0 to 1"
     live.tree.values[event.node] = value
     live.judging -= 1
+    judged = PersistEntry.of(live, Judged(event.node, value))
     if value is None and not event.abstained:
         live.run.counters.reward_errors += 1
     if not live.stop_reason:
         _ask(state, live, live.tree.nodes[event.node])
     judge = live.run.spec.judge or ""
     said: list[Effect] = [] if event.abstained else [PersistReward(live, event.node, judge, value, error)]
-    return [*said, *settle_tree(state, live)]
+    return [*said, judged, *settle_tree(state, live)]

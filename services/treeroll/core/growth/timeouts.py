@@ -3,6 +3,8 @@
 import heapq
 
 from treeroll.core.growth.expand import expand
+from treeroll.core.model.effects import Effect, PersistEntry
+from treeroll.core.model.journal import TimedOut
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.state import State
 from treeroll.policy.base import Expansion
@@ -29,8 +31,9 @@ def _set_timer(state: State, live: LiveTree, at: float) -> None:
         heapq.heappush(state.timeouts, (at, live.tree_id))
 
 
-def end_waits(state: State) -> None:
+def end_waits(state: State) -> list[Effect]:
     """Ask the policies whose trees have waited long enough."""
+    effects: list[Effect] = []
     while state.timeouts and state.timeouts[0][0] <= state.now:
         live = state.trees.get(heapq.heappop(state.timeouts)[1])
         if live is None or live.timed_growth is None:
@@ -41,4 +44,6 @@ def end_waits(state: State) -> None:
         if live.times_out_at > state.now:
             _set_timer(state, live, live.times_out_at)
         else:
+            effects.append(PersistEntry.of(live, TimedOut()))
             decide(state, live, live.timed_growth.on_timeout(live.tree))
+    return effects

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from treeroll.core.model.events import SegmentReported
 from treeroll.core.model.health import Standing
+from treeroll.core.model.journal import Entry
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import Run, TaskSpec
@@ -41,6 +42,20 @@ class PersistTree:
     """The tree's header changed (status, ledger)."""
 
     live: LiveTree
+
+
+@dataclass(slots=True)
+class PersistEntry:
+    """The tree changed otherwise than by a node; so many nodes it had then."""
+
+    live: LiveTree
+    entry: Entry
+    nodes: int
+
+    @classmethod
+    def of(cls, live: LiveTree, entry: Entry) -> "PersistEntry":
+        """An entry about the tree as it is now."""
+        return cls(live, entry, len(live.tree.nodes))
 
 
 @dataclass(slots=True)
@@ -191,6 +206,7 @@ Effect = (
     PersistRun
     | PersistTasks
     | PersistNode
+    | PersistEntry
     | PersistTree
     | PersistReward
     | PersistHistory

@@ -79,6 +79,7 @@ class RunSpec:
     on_update: OnUpdate = OnUpdate.CONTINUE
     staleness: StalenessBound | None = None
     delivery: DeliveryRules = AS_THEY_COME
+    fingerprint: str = ""  # of its policies: with others its trees would grow otherwise
     # Of the policies' needs, what is asked for every segment: looked up once.
     reads_tokens: bool = field(init=False, compare=False)  # the core must look into segments for the policies
     reads_text: bool = field(init=False, compare=False)  # nodes must keep their text
@@ -124,7 +125,7 @@ class TaskSpec:
     leaves: int = 0
     view: TaskView | None = None
     model: str = ""  # the pool that its tree grows in, once it has started
-    number: int = 0  # of the run's tasks, from 0 on, where their order matters
+    number: int = 0  # of the run's tasks, from 0 on, in the order in which they came
 
     @property
     def key(self) -> str:

@@ -5,8 +5,9 @@ from dataclasses import replace
 from treeroll.core.budget.accounts import open_tree
 from treeroll.core.growth.expand import expand
 from treeroll.core.growth.lifecycle import settle_tree
-from treeroll.core.model.effects import Effect
+from treeroll.core.model.effects import Effect, PersistEntry
 from treeroll.core.model.fleet import Replica
+from treeroll.core.model.journal import Planted
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import Run, TaskSpec
@@ -41,6 +42,7 @@ def admit_tree(state: State, pool: Pool, freest: Replica, effects: list[Effect])
     while run is not None:
         if (task := next_task(state, run, pool)) is not None:
             live = plant(state, run, task, replica)
+            effects.append(PersistEntry.of(live, _planted(live, replica)))
             if live.active == 0:  # no first branch has room for a token
                 effects += settle_tree(state, live)
             return True
@@ -55,29 +57,52 @@ def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
     if task.model != replica.model:
         task = replace(task, model=replica.model)
     task = at_start(state, run, task)
-    seed = hash64(run.spec.seed, task.task_id, task.epoch)
-    tree = Tree.planted(task.tree_id, seed, len(task.prompt_ids) // 4)
-    boundaries = _boundaries(run, tree.root.n_tokens, replica)
     state.order += 1
-    growth = run.spec.growth_of(task).grow(tree)
-    timed_growth = growth if isinstance(growth, HasTimeout) and growth.timeout_s is not None else None
-    live = LiveTree(run, task, tree, growth, boundaries, state.order, replica.replica_id)
-    live.planted_at, live.timed_growth = state.now, timed_growth
+    live = seedling(run, task, replica.block_size, replica.max_model_len)
+    live.admitted, live.home, live.planted_at = state.order, replica.replica_id, state.now
     live.weight_version = state.pools[replica.model].weights.current.version
     take_place(run, live)
     open_tree(live)
     charge_start(run, live)
-    state.trees[tree.tree_id] = live
+    state.trees[live.tree_id] = live
     state.pools[replica.model].trees += 1
     run.growing += 1
-    expand(state, live, live.growth.start(tree))
+    expand(state, live, live.growth.start(live.tree))
     return live
 
 
-def _boundaries(run: Run, prompt_tokens: int, replica: Replica) -> list[int]:
+def seedling(run: Run, task: TaskSpec, block_size: int, max_model_len: int) -> LiveTree:
+    """A tree that is only its prompt, for replicas of such a block size and context."""
+    seed = hash64(run.spec.seed, task.task_id, task.epoch)
+    tree = Tree.planted(task.tree_id, seed, len(task.prompt_ids) // 4)
+    growth = run.spec.growth_of(task).grow(tree)
+    live = LiveTree(run, task, tree, growth, _boundaries(run, tree.root.n_tokens, block_size, max_model_len))
+    live.timed_growth = growth if isinstance(growth, HasTimeout) and growth.timeout_s is not None else None
+    return live
+
+
+def _planted(live: LiveTree, replica: Replica) -> Planted:
+    return Planted(
+        live.admitted,
+        live.home,
+        live.task.model,
+        replica.block_size,
+        replica.max_model_len,
+        live.planted_at,
+        live.weight_version,
+        live.charge,
+        live.promised,
+        live.placed,
+        live.asked,
+        live.task.leaves,
+        live.task.view,
+    )
+
+
+def _boundaries(run: Run, prompt_tokens: int, block_size: int, max_model_len: int) -> list[int]:
     """Trees whose prompts are equally long share a list, which is in caches then whatever tree a segment is of."""
-    longest = min(replica.max_model_len, prompt_tokens + run.spec.max_tokens)
-    key = prompt_tokens, replica.block_size, longest
+    longest = min(max_model_len, prompt_tokens + run.spec.max_tokens)
+    key = prompt_tokens, block_size, longest
     if key not in run.boundaries:
         run.boundaries[key] = run.spec.segment.boundaries(*key)
     return run.boundaries[key]

@@ -37,7 +37,7 @@ def assign(state: State) -> list[Effect]:
     if state.signs:
         effects += take_signs(state)
     if state.timeouts:
-        end_waits(state)
+        effects += end_waits(state)
     if state.idles:
         note_idle(state)
     if state.throttled:
@@ -218,5 +218,4 @@ def _cut_for_budget(state: State) -> list[Effect]:
     why = refusal(ledger, need)
     if ledger.key not in ("tree_tokens", "task_tokens"):
         live.run.stopped_by("budget", why)
-    cut_branch(live, branch, "budget", why)
-    return settle_tree(state, live)
+    return [cut_branch(live, branch, "budget", why), *settle_tree(state, live)]

@@ -7,9 +7,10 @@ and one that cannot is lost. What a run's trees do meanwhile is its `on_update`.
 from dataclasses import replace
 
 from treeroll.core.growth.lifecycle import end_tree
-from treeroll.core.model.effects import Effect, FlipWeights, PersistWeights, StageWeights
+from treeroll.core.model.effects import Effect, FlipWeights, PersistEntry, PersistWeights, StageWeights
 from treeroll.core.model.events import WeightsPublished, WeightsReported
 from treeroll.core.model.fleet import Replica
+from treeroll.core.model.journal import Overtaken
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.pool import Pool, names
 from treeroll.core.model.run import Run
@@ -287,12 +288,14 @@ def _growing(state: State, pool: Pool) -> list[LiveTree]:
 def _flip(state: State, pool: Pool, publication: Publication) -> list[Effect]:
     """The version is in force: trees do what their runs say, and no replica works before it has loaded it."""
     trees, ledger = _growing(state, pool), pool.weights
+    effects: list[Effect] = []
     for live in trees:
         if live.sampled_by is None and live.task.model == pool.name and len(live.tree.nodes) > 1:
             live.sampled_by = ledger.current.version
+            effects.append(PersistEntry.of(live, Overtaken(live.sampled_by)))
     ledger.current, publication.phase, publication.since = publication.weights, Phase.FLIPPING, state.now
     publication.recompute = any(live.run.spec.on_update is OnUpdate.RECOMPUTE for live in trees)
-    effects: list[Effect] = [PersistWeights(pool)]
+    effects.append(PersistWeights(pool))
     for live in trees:
         if why := _too_old(live, pool):
             live.run.counters.stale_trees += 1

@@ -3,10 +3,18 @@
 from treeroll.core.growth.lifecycle import end_tree, lose_grant, release_grant, settle_tree
 from treeroll.core.growth.start_order import start_effect
 from treeroll.core.model.branch import BranchEvent, BranchState
-from treeroll.core.model.effects import DropReplica, Effect, ForgetTree, ReplicaJudged, StopBranch
-from treeroll.core.model.events import ReplicaFaulted, ReplicaHeard, ReplicaJoined, ReplicaLost, WeightsReported
+from treeroll.core.model.effects import DropReplica, Effect, ForgetTree, PersistEntry, ReplicaJudged, StopBranch
+from treeroll.core.model.events import (
+    EndKind,
+    ReplicaFaulted,
+    ReplicaHeard,
+    ReplicaJoined,
+    ReplicaLost,
+    WeightsReported,
+)
 from treeroll.core.model.fleet import Replica
 from treeroll.core.model.health import Health, Sign
+from treeroll.core.model.journal import Faulted, Lost, Reported
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.pool import names
 from treeroll.core.model.state import State
@@ -59,6 +67,7 @@ def _reconcile(state: State, replica: Replica, event: ReplicaJoined) -> list[Eff
         live, branch = state.grants[grant]
         if branch.state is BranchState.STOPPING:  # its start was swallowed too: there is nothing to stop
             release_grant(state, live, branch, BranchEvent.END)
+            effects.append(PersistEntry.of(live, Reported(branch.number, 0, EndKind.STOPPED)))
             effects += settle_tree(state, live)
         else:
             effects.append(start_effect(live, branch))
@@ -125,6 +134,7 @@ def lose(state: State, event: ReplicaLost, may_be_of_tree: bool = True) -> list[
         pool.quarantine.gather([pool.anywhere, *(member.queue for member in pool.members)])
     for live, branch in lost:
         lose_grant(state, live, branch)
+        effects.append(PersistEntry.of(live, Lost(branch.number)))
         effects += settle_tree(state, live)
     if guilty is not None and guilty.tree_id in state.trees:
         losses = pool.quarantine.losses[guilty.tree_id]
@@ -157,6 +167,7 @@ def fault(state: State, event: ReplicaFaulted) -> list[Effect]:
     take(state, replica.health, name, Sign.FAULT, event.cause)
     if live is not None and live.tree_id in state.trees:
         live.faults += 1
+        effects.append(PersistEntry.of(live, Faulted()))
         if live.faults >= state.settings.max_losses:
             effects += _condemn(state, live, f"{live.faults} reports of it could not be taken, the last: {event.cause}")
     return [*effects, ReplicaJudged(name, replica.health.standing, event.cause)]

@@ -9,7 +9,7 @@ from typing import Any
 from treeroll.core.budget.accounts import open_run
 from treeroll.core.growth.leaving import leave
 from treeroll.core.growth.lifecycle import end_tree
-from treeroll.core.model.effects import Effect, PersistRun, PersistTasks
+from treeroll.core.model.effects import Effect, PersistHistory, PersistRun, PersistTasks
 from treeroll.core.model.history import History
 from treeroll.core.model.live_tree import LiveTree, TreeStatus
 from treeroll.core.model.pace import Pace
@@ -53,7 +53,9 @@ def create(state: State, spec: RunSpec, now: float, wall: float) -> list[Effect]
             run.window = Window(spec.delivery.window)
         open_run(run, now)
         _set_end(state, run, now, wall)
-        return [PersistRun(run)]
+        # What is taken over is its own from here on: the run that it was of may be deleted.
+        taken = [PersistHistory(run, name, record.written()) for name, record in run.history.records.items()]
+        return [PersistRun(run), *taken]
     if known.spec.config_json != spec.config_json:
         differences = _differences(json.loads(known.spec.config_json), json.loads(spec.config_json))
         raise RunConflict(
@@ -118,9 +120,7 @@ def submit(state: State, run_id: str, tasks: list[TaskSpec]) -> list[Effect]:
     if not fresh:
         return []
     effects = settle(state)
-    tasks = list(fresh.values())
-    if run.window is not None:
-        tasks = [replace(task, number=number) for number, task in enumerate(tasks, len(run.tasks))]
+    tasks = [replace(task, number=number) for number, task in enumerate(fresh.values(), len(run.tasks))]
     allotted = at_submission(state, run, tasks)
     catch_up(state, run)
     for task in allotted:

@@ -3,9 +3,10 @@
 import heapq
 
 from treeroll.core.growth.lifecycle import lose_grant, settle_tree
-from treeroll.core.model.effects import Effect, ReplicaJudged, StopBranch
+from treeroll.core.model.effects import Effect, PersistEntry, ReplicaJudged, StopBranch
 from treeroll.core.model.fleet import QUARANTINED, SUSPECT, Replica
 from treeroll.core.model.health import HEALTH_TABLE, Health, Sign, Standing
+from treeroll.core.model.journal import Lost
 from treeroll.core.model.pool import Pool
 from treeroll.core.model.state import State
 from treeroll.core.scheduling.queues import requeue
@@ -81,6 +82,7 @@ def _take_back(state: State, replica: Replica) -> list[Effect]:
         effects.append(StopBranch(replica.replica_id, replica.incarnation, branch.grant))
         branch.refuse(replica.replica_id)
         lose_grant(state, live, branch)
+        effects.append(PersistEntry.of(live, Lost(branch.number, replica.replica_id)))
         effects += settle_tree(state, live)
     return effects
 

@@ -47,7 +47,7 @@ class Reward(_message.Message):
     def __init__(self, scorer: _Optional[str] = ..., version: _Optional[int] = ..., value: _Optional[float] = ..., error: _Optional[str] = ...) -> None: ...
 
 class Node(_message.Message):
-    __slots__ = ("number", "parent", "path", "depth", "sibling_index", "token_start", "token_ids", "logprobs", "text", "weight_versions", "branch_reason", "decision", "status", "stop_reason", "replica_id", "incarnation", "attempt", "cached_tokens", "recomputed_tokens", "started_at", "finished_at", "dropped_tokens", "rewards", "value", "n_leaves", "tin", "tout", "entropies", "group", "parent_chars", "temperature", "observation_tokens", "inserted_tokens", "max_tokens", "model", "kv_mixed")
+    __slots__ = ("number", "parent", "path", "depth", "sibling_index", "token_start", "token_ids", "logprobs", "text", "weight_versions", "branch_reason", "decision", "status", "stop_reason", "replica_id", "incarnation", "attempt", "cached_tokens", "recomputed_tokens", "started_at", "finished_at", "dropped_tokens", "rewards", "value", "n_leaves", "tin", "tout", "entropies", "group", "parent_chars", "temperature", "observation_tokens", "inserted_tokens", "max_tokens", "model", "kv_mixed", "end", "observation_chars")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     PARENT_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
@@ -84,6 +84,8 @@ class Node(_message.Message):
     MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     KV_MIXED_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATION_CHARS_FIELD_NUMBER: _ClassVar[int]
     number: int
     parent: int
     path: str
@@ -120,7 +122,9 @@ class Node(_message.Message):
     max_tokens: int
     model: str
     kv_mixed: bool
-    def __init__(self, number: _Optional[int] = ..., parent: _Optional[int] = ..., path: _Optional[str] = ..., depth: _Optional[int] = ..., sibling_index: _Optional[int] = ..., token_start: _Optional[int] = ..., token_ids: _Optional[bytes] = ..., logprobs: _Optional[bytes] = ..., text: _Optional[str] = ..., weight_versions: _Optional[_Iterable[_Union[WeightSpan, _Mapping]]] = ..., branch_reason: _Optional[str] = ..., decision: _Optional[str] = ..., status: _Optional[str] = ..., stop_reason: _Optional[str] = ..., replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., attempt: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., started_at: _Optional[float] = ..., finished_at: _Optional[float] = ..., dropped_tokens: _Optional[int] = ..., rewards: _Optional[_Iterable[_Union[Reward, _Mapping]]] = ..., value: _Optional[float] = ..., n_leaves: _Optional[int] = ..., tin: _Optional[int] = ..., tout: _Optional[int] = ..., entropies: _Optional[bytes] = ..., group: _Optional[int] = ..., parent_chars: _Optional[int] = ..., temperature: _Optional[float] = ..., observation_tokens: _Optional[int] = ..., inserted_tokens: _Optional[int] = ..., max_tokens: _Optional[int] = ..., model: _Optional[str] = ..., kv_mixed: _Optional[bool] = ...) -> None: ...
+    end: str
+    observation_chars: int
+    def __init__(self, number: _Optional[int] = ..., parent: _Optional[int] = ..., path: _Optional[str] = ..., depth: _Optional[int] = ..., sibling_index: _Optional[int] = ..., token_start: _Optional[int] = ..., token_ids: _Optional[bytes] = ..., logprobs: _Optional[bytes] = ..., text: _Optional[str] = ..., weight_versions: _Optional[_Iterable[_Union[WeightSpan, _Mapping]]] = ..., branch_reason: _Optional[str] = ..., decision: _Optional[str] = ..., status: _Optional[str] = ..., stop_reason: _Optional[str] = ..., replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., attempt: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., started_at: _Optional[float] = ..., finished_at: _Optional[float] = ..., dropped_tokens: _Optional[int] = ..., rewards: _Optional[_Iterable[_Union[Reward, _Mapping]]] = ..., value: _Optional[float] = ..., n_leaves: _Optional[int] = ..., tin: _Optional[int] = ..., tout: _Optional[int] = ..., entropies: _Optional[bytes] = ..., group: _Optional[int] = ..., parent_chars: _Optional[int] = ..., temperature: _Optional[float] = ..., observation_tokens: _Optional[int] = ..., inserted_tokens: _Optional[int] = ..., max_tokens: _Optional[int] = ..., model: _Optional[str] = ..., kv_mixed: _Optional[bool] = ..., end: _Optional[str] = ..., observation_chars: _Optional[int] = ...) -> None: ...
 
 class LeafCredit(_message.Message):
     __slots__ = ("leaf", "path_weight", "advantages", "reward_status", "reward")
@@ -151,7 +155,7 @@ class Ledger(_message.Message):
     def __init__(self, granted: _Optional[int] = ..., spent: _Optional[int] = ..., returned: _Optional[int] = ..., outstanding: _Optional[int] = ..., excess: _Optional[int] = ...) -> None: ...
 
 class Tree(_message.Message):
-    __slots__ = ("tree_id", "run_id", "task_id", "epoch", "prompt_text", "status", "error", "nodes", "leaves", "n_scored", "n_censored", "ledger", "temperature", "top_p", "top_k", "logprobs_mode", "tokenizer_hash", "extra_json", "lost_tokens_max", "answer", "has_cuts", "allotted_leaves", "model", "stop_reason", "wall_s", "most_leaves", "min_p", "repetition_penalty", "min_tokens", "stop", "stop_token_ids", "weight_version")
+    __slots__ = ("tree_id", "run_id", "task_id", "epoch", "prompt_text", "status", "error", "nodes", "leaves", "n_scored", "n_censored", "ledger", "temperature", "top_p", "top_k", "logprobs_mode", "tokenizer_hash", "extra_json", "lost_tokens_max", "answer", "has_cuts", "allotted_leaves", "model", "stop_reason", "wall_s", "most_leaves", "min_p", "repetition_penalty", "min_tokens", "stop", "stop_token_ids", "weight_version", "number", "seen")
     TREE_ID_FIELD_NUMBER: _ClassVar[int]
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
@@ -184,6 +188,8 @@ class Tree(_message.Message):
     STOP_FIELD_NUMBER: _ClassVar[int]
     STOP_TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    SEEN_FIELD_NUMBER: _ClassVar[int]
     tree_id: str
     run_id: str
     task_id: str
@@ -216,4 +222,16 @@ class Tree(_message.Message):
     stop: _containers.RepeatedScalarFieldContainer[str]
     stop_token_ids: _containers.RepeatedScalarFieldContainer[int]
     weight_version: int
-    def __init__(self, tree_id: _Optional[str] = ..., run_id: _Optional[str] = ..., task_id: _Optional[str] = ..., epoch: _Optional[int] = ..., prompt_text: _Optional[str] = ..., status: _Optional[str] = ..., error: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., leaves: _Optional[_Iterable[_Union[LeafCredit, _Mapping]]] = ..., n_scored: _Optional[int] = ..., n_censored: _Optional[int] = ..., ledger: _Optional[_Union[Ledger, _Mapping]] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., logprobs_mode: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ..., extra_json: _Optional[str] = ..., lost_tokens_max: _Optional[int] = ..., answer: _Optional[str] = ..., has_cuts: _Optional[bool] = ..., allotted_leaves: _Optional[int] = ..., model: _Optional[str] = ..., stop_reason: _Optional[str] = ..., wall_s: _Optional[float] = ..., most_leaves: _Optional[int] = ..., min_p: _Optional[float] = ..., repetition_penalty: _Optional[float] = ..., min_tokens: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ..., stop_token_ids: _Optional[_Iterable[int]] = ..., weight_version: _Optional[int] = ...) -> None: ...
+    number: int
+    seen: TaskSeen
+    def __init__(self, tree_id: _Optional[str] = ..., run_id: _Optional[str] = ..., task_id: _Optional[str] = ..., epoch: _Optional[int] = ..., prompt_text: _Optional[str] = ..., status: _Optional[str] = ..., error: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., leaves: _Optional[_Iterable[_Union[LeafCredit, _Mapping]]] = ..., n_scored: _Optional[int] = ..., n_censored: _Optional[int] = ..., ledger: _Optional[_Union[Ledger, _Mapping]] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., logprobs_mode: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ..., extra_json: _Optional[str] = ..., lost_tokens_max: _Optional[int] = ..., answer: _Optional[str] = ..., has_cuts: _Optional[bool] = ..., allotted_leaves: _Optional[int] = ..., model: _Optional[str] = ..., stop_reason: _Optional[str] = ..., wall_s: _Optional[float] = ..., most_leaves: _Optional[int] = ..., min_p: _Optional[float] = ..., repetition_penalty: _Optional[float] = ..., min_tokens: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ..., stop_token_ids: _Optional[_Iterable[int]] = ..., weight_version: _Optional[int] = ..., number: _Optional[int] = ..., seen: _Optional[_Union[TaskSeen, _Mapping]] = ...) -> None: ...
+
+class TaskSeen(_message.Message):
+    __slots__ = ("successes", "scored", "tokens")
+    SUCCESSES_FIELD_NUMBER: _ClassVar[int]
+    SCORED_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    successes: float
+    scored: float
+    tokens: float
+    def __init__(self, successes: _Optional[float] = ..., scored: _Optional[float] = ..., tokens: _Optional[float] = ...) -> None: ...

@@ -1,9 +1,12 @@
 -- Apply one commit, or nothing of it. Everything is checked before the first write: Redis does not roll a script back.
 --
--- KEYS  1 owner, 2 feeds, then one nodes list per tree, one hash per hash write, and (tree hash, feed) per feed entry
--- ARGV  1 epoch, 2 number of this commit, 3 number of the last commit its sender had an answer for, 4 its tick, then three
+-- KEYS  1 owner, 2 feeds, then (nodes, journal, rewards) per tree that grows anew, one nodes list per tree, one journal per tree,
+--       one hash per hash write, and (tree hash, feed, journal) per feed entry
+-- ARGV  1 epoch, 2 number of this commit, 3 number of the last commit its sender had an answer for, 4 its tick, then five
 --       sections:
+--       number of trees that grow anew: what is there of them goes first
 --       number of trees with nodes, and for each: number of its first node, count, that many records
+--       number of trees with journal entries, and for each: count, that many entries
 --       number of hash writes, and for each: count of arguments, then field, value, field, value ...
 --       number of feed entries, and for each: run id, tree id
 -- Returns {'OK'}
@@ -41,10 +44,17 @@ local function take()
   return tonumber(ARGV[at - 1])
 end
 
+local gone, anew = {}, {}
+for _ = 1, take() do
+  anew[KEYS[key]] = true
+  for part = 0, 2 do gone[#gone + 1] = KEYS[key + part] end
+  key = key + 3
+end
+
 local lists = {}
 for n = 1, take() do
   local first, count = take(), take()
-  local length = redis.call('LLEN', KEYS[key])
+  local length = anew[KEYS[key]] and 0 or redis.call('LLEN', KEYS[key])
   if length < first then return {'GAP', n, length} end
   if length > first then
     for i, record in ipairs(redis.call('LRANGE', KEYS[key], first, first + count - 1)) do
@@ -56,7 +66,14 @@ for n = 1, take() do
 end
 
 redis.call('HSET', KEYS[1], 'commit', number, 'tick', ARGV[4])
+for _, name in ipairs(gone) do redis.call('DEL', name) end
 for _, list in ipairs(lists) do send('RPUSH', list[1], list[2], list[3]) end
+
+for _ = 1, take() do
+  local count = take()
+  send('RPUSH', KEYS[key], at, at + count - 1)
+  key, at = key + 1, at + count
+end
 
 for _ = 1, take() do
   local count = take()
@@ -70,7 +87,8 @@ for _ = 1, take() do
     local seq = redis.call('HINCRBY', KEYS[2], run_id, 1)
     redis.call('XADD', KEYS[key + 1], seq .. '-0', 'tree', tree_id)
     redis.call('HSET', KEYS[key], 'feed', seq)
+    redis.call('DEL', KEYS[key + 2])
   end
-  key, at = key + 2, at + 2
+  key, at = key + 3, at + 2
 end
 return {'OK'}
