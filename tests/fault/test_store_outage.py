@@ -148,10 +148,10 @@ async def is_refused_with_a_hint(address: str) -> None:
     async with open_channel(address) as channel:
         stub: Any = RolloutsStub(channel)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await stub.GetRun(rollout_pb2.GetRunRequest(run_id="run"))
+            await stub.CloseRun(rollout_pb2.CloseRunRequest(run_id="run"))
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert dict(caught.value.trailing_metadata() or ())[RETRY_METADATA_KEY] == "1000"
-    error = typed(caught.value, address, "GetRun")
+    error = typed(caught.value, address, "CloseRun")
     assert isinstance(error, StoreDown)
     assert isinstance(error, Unavailable)
     assert "the service waits for its store, for " in str(error)
@@ -178,6 +178,9 @@ async def test_a_store_that_is_away_is_a_pause_after_which_all_goes_on(fault: Fa
             status = await client.status()
             assert fault.said in status.store_outage
             assert before - 60 < (status.store_outage_since or 0.0) <= time.time()
+            told = await run.status()
+            assert told.submitted == TASKS
+            assert told.held_up == f"the service waits for its store: {(await client.status()).store_outage}"
             live = {tree_id: len(live.tree.nodes) for tree_id, live in service.coordinator.state.trees.items()}
             await is_refused_with_a_hint(service.address)
             now = {tree_id: len(live.tree.nodes) for tree_id, live in service.coordinator.state.trees.items()}

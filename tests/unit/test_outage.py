@@ -156,6 +156,25 @@ async def test_whatever_growth_needs_of_the_store_is_waited_for(method: str, sco
         assert (await client.audit()).violations == []
 
 
+async def test_reads_are_answered_with_what_is_durable_while_a_commit_is_on_its_way() -> None:
+    store = FlakyStore()
+    async with local_service(store) as service, await connect_async(service.address) as client:
+        run = await client.create_run("run", **RUN)
+        await run.submit(read_tasks(TASKS_FILE, limit=2))
+        sent = asyncio.create_task(service.coordinator.call(extra=Commit(trees={"sent": b"header"})))
+        await store.asked.wait()
+        submitting = asyncio.create_task(run.submit(read_tasks(TASKS_FILE, limit=5)))
+        creating = asyncio.create_task(client.create_run("new", **RUN))
+        status = await run.status()
+        assert status.submitted == 2
+        assert status.held_up == "the service waits for its store: it has not answered the last commit yet"
+        assert [call.done() for call in (submitting, creating)] == [False, False]
+        store.answers.set()
+        await asyncio.gather(sent, submitting, creating)
+        assert (await run.status()).submitted == 5
+        assert (await run.status()).held_up == ""
+
+
 async def test_a_call_that_waits_when_an_outage_begins_is_refused_and_does_nothing_afterwards() -> None:
     store = FlakyStore()
     async with local_service(store) as service:

@@ -30,7 +30,7 @@ def test_without_a_replica_and_without_anybody_who_starts_one_nothing_comes(
     prospects = Prospects(made.state, lambda pool: kept)
     assert prospects.outlook("run").stuck == ("no replica is left, and none is started" if stuck else "")
     record = api.Run(run_id="run")
-    prospects.tell(record)
+    prospects.tell_replicas(record)
     assert record.replicas == ready
     starting = record.replicas_starting if record.HasField("replicas_starting") else None
     assert starting == (None if kept is None else max(0, kept - ready))

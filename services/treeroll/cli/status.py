@@ -15,7 +15,8 @@ RUNS = 20
 def status(address: ServiceAddress = DEFAULT_ADDRESS, as_json: AsJson = False) -> None:
     """Show a service: engine, replicas, runs, broken promises (none is health).
 
-    While its store is away it says since when and why, and shows no runs.
+    While its store is away it says since when and why, and runs are as they are
+    in the store.
 
     [bold]Example[/bold]
 
@@ -28,8 +29,7 @@ def status(address: ServiceAddress = DEFAULT_ADDRESS, as_json: AsJson = False) -
 
     with reach(address) as client:
         service = client.status()
-        known = [] if service.store_outage else service.run_ids[-RUNS:]  # figures of runs are those that are durable
-        runs = [client.run(run_id).status() for run_id in known]
+        runs = [client.run(run_id).status() for run_id in service.run_ids[-RUNS:]]
         weights = [client.weights(pool.name) for pool in service.pools]
     if as_json:
         parts = {"service": asdict(service), "runs": list(map(asdict, runs)), "weights": list(map(asdict, weights))}

@@ -69,7 +69,9 @@ from treeroll.tokenizer import Tokenizer
 
 MAX_TASKS_PER_CALL = 10_000
 # Answered while the store is away.
-FROM_MEMORY = {"GetService", "GetWeights"}
+FROM_MEMORY = {"GetService", "GetWeights", "GetRun"}
+# A reader gets what is durable, and newer figures only if the commit that is on its way is done so soon, seconds.
+FRESH_S = 1.0
 Reply = TypeVar("Reply")
 
 
@@ -143,6 +145,12 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
     def _record(self, run_id: str) -> api.Run:
         record = records.run_record(self._run(run_id))
         self._prospects.tell(record)
+        return self._told(record)
+
+    def _told(self, record: api.Run) -> api.Run:
+        """A run's record with what is not stored of it."""
+        run_id = record.run_id
+        self._prospects.tell_replicas(record)
         record.tokenizer.CopyFrom(self._status.tokenizer_facts(self._run(run_id).spec.models))
         record.expired_trees = self._retention.expired[run_id]
         record.staleness.update(self._feed.freshness.staleness[run_id])
@@ -182,7 +190,11 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
     @typed
     async def GetRun(self, request: api.GetRunRequest, context: Any) -> api.Run:
         self._run(request.run_id)
-        await self._coordinator.call()  # figures of what is durable: a tree that counts as finished can be leased
+        try:  # figures of what is durable: a tree that counts as finished can be leased
+            async with asyncio.timeout(FRESH_S):
+                await self._coordinator.call()
+        except (TimeoutError, errors.StoreDown):
+            return self._told(self._coordinator.durable_run(request.run_id))
         return self._record(request.run_id)
 
     @typed

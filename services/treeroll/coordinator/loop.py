@@ -16,7 +16,7 @@ from typing import Protocol
 from treeroll import clock
 from treeroll.coordinator.gc_tuning import YoungCollector
 from treeroll.coordinator.lost_work import losses
-from treeroll.coordinator.outage import Outage
+from treeroll.coordinator.outage import LONGEST_S, Outage
 from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.start_messages import StartOrders
 from treeroll.core.model.effects import (
@@ -34,8 +34,9 @@ from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.state import State
 from treeroll.core.scheduling.assign import assign, unfinished
 from treeroll.core.step import alarm, apply
-from treeroll.errors import BrokenInvariant, CallerError, LostWork, StaleEpoch, TreerollError
+from treeroll.errors import BrokenInvariant, CallerError, LostWork, StaleEpoch, StoreDown, TreerollError
 from treeroll.pb.v1 import replica_pb2 as wire
+from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.store.base import Commit, Store
 
 log = logging.getLogger(__name__)
@@ -150,6 +151,16 @@ class Coordinator:
             await future
         finally:
             del self._calls[future]
+
+    def durable_run(self, run_id: str) -> api.Run:
+        """A run as the store has it, for who cannot wait for the commit that is on its way. StoreDown if the store does
+        not have it yet."""
+        waits = self.outage.reason or "it has not answered the last commit yet"
+        if (stored := self._acknowledged.get(run_id)) is None:
+            raise StoreDown(f"run '{run_id}' is not in the store yet: {waits}; try again in {LONGEST_S:g} s")
+        record = api.Run.FromString(stored)
+        record.held_up = f"the service waits for its store: {waits}"
+        return record
 
     def _refuse_calls(self) -> None:
         """At the beginning of an outage: nobody waits for its end. What is repeated later must not be done twice over

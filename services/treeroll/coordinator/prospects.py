@@ -42,6 +42,10 @@ class Prospects:
         run, outlook = runs.get(self.state, record.run_id), self.outlook(record.run_id)
         record.drained, record.stuck = outlook.drained, outlook.stuck
         record.held_up = prospects.held_up(self.state, run)
+
+    def tell_replicas(self, record: api.Run) -> None:
+        """Write into a run's record how many replicas there are for it."""
+        run = runs.get(self.state, record.run_id)
         record.replicas = self._ready(run)
         if (kept := self._kept(run)) is not None:
             record.replicas_starting = max(0, kept - record.replicas)
