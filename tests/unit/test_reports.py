@@ -32,7 +32,7 @@ def segment(made: wire.SegmentNode | bytes | None = None, **more: object) -> wir
     return wire.Segment(**{"grant": 7, "tokens": 2, "node": payload, "logprob_sum": -1.5, "text": "ab", **more})
 
 
-def read(*segments: wire.Segment, seq: int = LOOK_EVERY - 1) -> list[object]:
+def read(*segments: wire.Segment, seq: int = LOOK_EVERY) -> list[object]:
     """As a report of which the first segment is looked at to its last token."""
     return [*segments_of(HELLO, wire.Report(seq=seq, segments=segments), VOCAB)]
 
@@ -90,7 +90,7 @@ def ours(**fields: object) -> bytes:
 def test_a_segment_that_cannot_be_is_refused_and_names_its_grant(bad: wire.Segment, complaint: str) -> None:
     with pytest.raises(BadReport, match=complaint) as caught:
         read(bad, segment())
-    assert str(caught.value).startswith("report 15 of replica r0 has a segment ")
+    assert str(caught.value).startswith(f"report {LOOK_EVERY} of replica r0 has a segment ")
     assert caught.value.grant == 7
 
 
@@ -103,14 +103,15 @@ def test_a_long_token_and_text_that_was_held_back_are_no_fault() -> None:
 )
 def test_numbers_that_cannot_be_are_found_in_every_segment(bad: wire.SegmentNode) -> None:
     for seq in range(1, LOOK_EVERY + 1):
-        with pytest.raises(BadReport, match="of 2 tokens with"):
-            read(segment(bad), seq=seq)
+        with pytest.raises(BadReport, match="of 2 tokens with") as caught:
+            read(segment(), segment(bad, grant=8), segment(), seq=seq)
+        assert caught.value.grant == 8
 
 
 @given(st.integers(1, 2**31), st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1, max_size=9))
 def test_what_is_quickly_said_of_ids_is_never_stricter_and_little_looser(vocab: int, ids: list[int]) -> None:
     packed, logprobs = array("i", ids).tobytes(), bytes(4 * len(ids))
-    possible = are_possible(packed, logprobs, vocab)
+    possible = are_possible([packed], [logprobs], vocab)
     exact = wrong_numbers(pb.Node(token_ids=packed, logprobs=logprobs), vocab) == ""
     assert possible or not exact
     if possible:
@@ -120,7 +121,7 @@ def test_what_is_quickly_said_of_ids_is_never_stricter_and_little_looser(vocab: 
 
 @given(st.floats(width=32))
 def test_what_is_quickly_said_of_logprobs_is_true(value: float) -> None:
-    possible = are_possible(bytes(4), array("f", [value]).tobytes(), 10)
+    possible = are_possible([bytes(4)], [array("f", [value]).tobytes()], 10)
     assert possible == (-1.71e38 < value < 0.00196)
 
 

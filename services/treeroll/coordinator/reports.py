@@ -5,6 +5,7 @@ from math import isfinite
 
 from google.protobuf.message import DecodeError
 
+from treeroll.coordinator.usual_node import BYTES, usual_numbers
 from treeroll.core.model.events import EndKind, SegmentReported
 from treeroll.errors import BadReport, InvalidInput
 from treeroll.pb.v1 import common_pb2 as pb
@@ -22,14 +23,11 @@ END_KINDS = {
     wire.END_REASON_HOLD: EndKind.HOLD,
     wire.END_REASON_ERROR: EndKind.ERROR,
 }
-# Of a token id, a logprob or an entropy.
-BYTES = 4
 # Bytes of text: for each token, and for any segment, because a single token may be long and text may be held back.
 TEXT_BYTES, MORE_TEXT_BYTES = 64, 1024
 # Of so many segments one is read to its last digit, which takes longer than all else together. An audit reads all so.
-LOOK_EVERY = 16
+LOOK_EVERY = 64
 MAX_ERROR_CHARS = 1000
-NO_NODE = wire.SegmentNode()
 
 
 def segments_of(hello: wire.Hello, report: wire.Report, vocab_size: int) -> list[SegmentReported]:
@@ -38,24 +36,16 @@ def segments_of(hello: wire.Hello, report: wire.Report, vocab_size: int) -> list
     Tokens stay the bytes that the replica made. BadReport for one that cannot be; its ids must be below `vocab_size`.
     """
     replica_id, incarnation = hello.replica_id, hello.incarnation
-    events, look = [], report.seq % LOOK_EVERY
+    events, ids, logprobs = [], [], []
     for segment in report.segments:
         tokens, payload, text, tail = segment.tokens, segment.node, segment.text, segment.tail
         if not isfinite(segment.logprob_sum):
             raise _bad(hello, report, segment, f"whose logprobs sum to {segment.logprob_sum}")
-        node = _node_of(hello, report, segment, payload, vocab_size) if tokens else NO_NODE
-        if not tokens and (payload or text or not segment.HasField("end")):
-            raise _bad(hello, report, segment, "of no tokens that is not the end of a branch alone")
         most = TEXT_BYTES * tokens + MORE_TEXT_BYTES
         if BYTES * len(text) > most and len(text.encode()) > most:
             raise _bad(hello, report, segment, f"of {tokens} tokens with {len(text.encode())} bytes of text")
         if len(tail) > TAIL_CHARS:
             raise _bad(hello, report, segment, f"with {len(tail)} characters of earlier text, {TAIL_CHARS} are read")
-        look += 1
-        if look >= LOOK_EVERY:
-            look = 0
-            if tokens and (why := wrong_numbers(node, vocab_size) or _wrong_sum(node, segment.logprob_sum)):
-                raise _bad(hello, report, segment, f"of {tokens} tokens {why}")
         event = SegmentReported(
             replica_id,
             incarnation,
@@ -67,42 +57,54 @@ def segments_of(hello: wire.Hello, report: wire.Report, vocab_size: int) -> list
             tail,
             payload,
         )
-        if node.HasField("parent_chars"):
-            event.cuts = True
+        if tokens:
+            numbers = usual_numbers(payload, tokens)
+            if numbers is None:
+                node = _node_of(hello, report, segment)
+                numbers, event.cuts = (node.token_ids, node.logprobs), node.HasField("parent_chars")
+            ids.append(numbers[0])
+            logprobs.append(numbers[1])
+        elif payload or text or not segment.HasField("end"):
+            raise _bad(hello, report, segment, "of no tokens that is not the end of a branch alone")
         if segment.HasField("cached_tokens"):
             event.cached_tokens = segment.cached_tokens
         if segment.HasField("end"):
             _add_end(hello, report, event, segment)
         events.append(event)
+    _check_numbers(hello, report, vocab_size, are_possible(ids, logprobs, vocab_size))
     return events
 
 
-def _node_of(
-    hello: wire.Hello, report: wire.Report, segment: wire.Segment, payload: bytes, vocab_size: int
-) -> wire.SegmentNode:
+def _node_of(hello: wire.Hello, report: wire.Report, segment: wire.Segment) -> wire.SegmentNode:
     """The segment's node, with nothing in it but what its replica may say, and as much as the segment has tokens."""
-    tokens = segment.tokens
+    tokens, payload = segment.tokens, segment.node
     try:
         node = wire.SegmentNode.FromString(payload)
     except DecodeError as error:
         raise _bad(hello, report, segment, f"whose node cannot be read: {error}") from None
-    ids, logprobs = node.token_ids, node.logprobs
-    if not (len(ids) == len(logprobs) == BYTES * tokens):
-        counts = f"{len(ids) / BYTES:g} ids and {len(logprobs) / BYTES:g} logprobs"
-        raise _bad(hello, report, segment, f"of {tokens} tokens with {counts}")
-    if not are_possible(ids, logprobs, vocab_size):
-        why = wrong_numbers(node, vocab_size) or "with a logprob that cannot be"
-        raise _bad(hello, report, segment, f"of {tokens} tokens {why}")
+    ids, logprobs = len(node.token_ids) / BYTES, len(node.logprobs) / BYTES
+    if not (ids == logprobs == tokens):
+        raise _bad(hello, report, segment, f"of {tokens} tokens with {ids:g} ids and {logprobs:g} logprobs")
     if len(node.entropies) not in (0, BYTES * tokens):
         raise _bad(hello, report, segment, f"of {tokens} tokens with {len(node.entropies) / BYTES:g} entropies")
-    spans = node.weight_versions
-    if (spans[0].tokens if len(spans) == 1 else sum(span.tokens for span in spans)) != tokens:
+    if sum(span.tokens for span in node.weight_versions) != tokens:
         raise _bad(hello, report, segment, f"of {tokens} tokens with weight versions for another number")
     # Fields that are not the replica's are unknown to this message; one that comes twice is shorter once it is read.
     node.DiscardUnknownFields()
     if node.ByteSize() != len(payload):
         raise _bad(hello, report, segment, "whose node has more in it than a replica may say")
     return node
+
+
+def _check_numbers(hello: wire.Hello, report: wire.Report, vocab_size: int, possible: bool) -> None:
+    """One segment in LOOK_EVERY exactly; all of them where not all can be `possible`."""
+    first, step = (-report.seq % LOOK_EVERY, LOOK_EVERY) if possible else (0, 1)
+    for segment in report.segments[first::step]:
+        if not segment.tokens:
+            continue
+        node = wire.SegmentNode.FromString(segment.node)
+        if why := wrong_numbers(node, vocab_size) or _wrong_sum(node, segment.logprob_sum):
+            raise _bad(hello, report, segment, f"of {segment.tokens} tokens {why}")
 
 
 def _wrong_sum(node: wire.SegmentNode, said: float) -> str:

@@ -1,6 +1,7 @@
 """Whether a segment's tokens, one by one, are such as an engine can have sampled."""
 
 from array import array
+from collections.abc import Sequence
 from functools import lru_cache
 from math import isfinite
 from typing import Protocol
@@ -15,15 +16,16 @@ ANY_ID = 2**31
 _LOGPROB_TOPS = bytes([*range(0x3B), *range(0x80, 0xFF)])
 
 
-def are_possible(ids: bytes, logprobs: bytes, vocab_size: int) -> bool:
-    """Whether all ids are below about `vocab_size`, and all logprobs are finite and at most about 0.
+def are_possible(ids: Sequence[bytes], logprobs: Sequence[bytes], vocab_size: int) -> bool:
+    """Whether all ids of some nodes are below about `vocab_size`, and all logprobs are finite and at most about 0.
 
     By single bytes, for every segment: `wrong_numbers` is exact and takes ten times as long. Ids are exact to the
     highest byte that `vocab_size` needs.
     """
-    if logprobs[3::4].translate(None, _LOGPROB_TOPS):
+    if b"".join(logprobs)[3::4].translate(None, _LOGPROB_TOPS):
         return False
-    return not any(ids[place::4].translate(None, allowed) for place, allowed in _id_bytes(vocab_size))
+    joined = b"".join(ids)
+    return not any(joined[place::4].translate(None, allowed) for place, allowed in _id_bytes(vocab_size))
 
 
 @lru_cache(maxsize=16)

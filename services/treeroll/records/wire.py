@@ -11,8 +11,13 @@ from google.protobuf.message import Message
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 
-_VARINT, _LENGTH_FOLLOWS = 0, 2
-_SENT_WITH_LENGTH = frozenset({FieldDescriptor.TYPE_MESSAGE, FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES})
+_VARINT, _EIGHT_BYTES, _LENGTH_FOLLOWS = 0, 1, 2
+_WRITTEN_AS = {
+    FieldDescriptor.TYPE_DOUBLE: _EIGHT_BYTES,
+    FieldDescriptor.TYPE_MESSAGE: _LENGTH_FOLLOWS,
+    FieldDescriptor.TYPE_STRING: _LENGTH_FOLLOWS,
+    FieldDescriptor.TYPE_BYTES: _LENGTH_FOLLOWS,
+}
 
 
 def encode_varint(value: int) -> bytes:
@@ -37,9 +42,9 @@ varint = _Table({value: encode_varint(value) for value in range(1 << 14)}).__get
 
 
 def tag(message: type[Message], name: str) -> bytes:
-    """What stands before a field: its number and how its value is written. Its length, or an integer, follows."""
+    """What stands before a field: its number and how its value is written. Its length, or a number, follows."""
     field = message.DESCRIPTOR.fields_by_name[name]
-    return encode_varint(field.number << 3 | (_LENGTH_FOLLOWS if field.type in _SENT_WITH_LENGTH else _VARINT))
+    return encode_varint(field.number << 3 | _WRITTEN_AS.get(field.type, _VARINT))
 
 
 # Repeated fields may lie apart, and a message that comes in parts is the concatenation of its parts: that is what lets
