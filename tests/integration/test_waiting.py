@@ -95,6 +95,27 @@ async def test_who_waits_without_an_end_is_told_now_and_then(
     )
 
 
+@pytest.mark.parametrize(("ahead", "trees", "taken"), [(2, 1, 2), (3, 2, 1)])
+async def test_who_asks_for_more_and_acknowledges_nothing_is_told_so_and_goes_on_once_it_does(
+    monkeypatch: pytest.MonkeyPatch, ahead: int, trees: int, taken: int
+) -> None:
+    monkeypatch.setattr(patience, "TOLD_EVERY_S", 0.1)
+    monkeypatch.setattr(stream, "IDLE_WAIT_S", 0.1)
+    async with local_service() as service, await connect_async(service.address) as client:
+        service.start_replica("r0")
+        await service.joined()
+        run = await client.create_run("r", **RUN, ahead=ahead)
+        await run.submit(read_tasks(TASKS_FILE, limit=6))
+        await run.close()
+        async with run.batches(trees=trees, ack="manual") as batches:
+            for _ in range(taken):
+                batch = await anext(batches)
+            with pytest.raises(Stalled, match=rf"have {ahead} trees that are not acknowledged, and .* {ahead} ahead"):
+                await anext(batches)
+            await batches.ack_through(batch)
+            assert len((await anext(batches)).trees) == trees
+
+
 async def test_a_consumer_of_an_open_run_whose_budget_is_spent_gets_what_there_is_and_is_told_at_once() -> None:
     async with local_service() as service, await connect_async(service.address) as client:
         service.start_replica("r0")

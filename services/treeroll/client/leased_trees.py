@@ -43,9 +43,14 @@ class LeasedTrees:
         """Whether these leases hold it."""
         return self._leases is holder
 
+    @property
+    def trees(self) -> int:
+        """Its trees with samples."""
+        return sum(samples_in(delivery) > 0 for delivery in self.deliveries)
+
     def has_samples(self) -> bool:
         """Whether a tree of it has any."""
-        return any(samples_in(delivery) for delivery in self.deliveries)
+        return self.trees > 0
 
     def done(self) -> list[Range]:
         """What of the feed is done with it: its trees that are not lost."""

@@ -16,11 +16,17 @@ class Patience:
     """Of one wait for trees of a run. Runs on the channel's event loop."""
 
     def __init__(
-        self, status: Callable[[], Awaitable[RunStatus]], timeout_s: float | None, clock: Callable[[], float]
+        self,
+        status: Callable[[], Awaitable[RunStatus]],
+        timeout_s: float | None,
+        clock: Callable[[], float],
+        vain: Callable[[RunStatus], str] = lambda _: "",
     ) -> None:
         """`timeout_s`: the longest time without a tree, by the `clock`, which stands still while no service is there;
-        None: as long as trees may come."""
+        None: as long as trees may come. `vain` says why nothing will come of a run that stands so, because of who
+        waits; "" if something may."""
         self._status = status
+        self._vain = vain
         self._timeout_s = timeout_s
         self._clock = clock
         self._since = self._told = self._clock()
@@ -38,7 +44,8 @@ class Patience:
         self._doomed = False
 
     async def nothing_came(self, holding: bool, missing: str = "no tree") -> None:
-        """Raise Stalled if time is over, or if nothing will come to one who holds nothing; say now and then what is.
+        """Raise Stalled if time is over, if nothing will come to one who holds nothing, or if who waits is in the way;
+        say now and then what is.
 
         That nothing will come counts when it is heard a second time: what ended meanwhile has been asked for then.
         """
@@ -48,10 +55,11 @@ class Patience:
         if holding and not over and not due:
             return
         status = await self._status()
-        said = f"{missing} for {silent_s:.0f} s: {standing(status)}"
-        if over or (self._doomed and status.stuck and not holding):
+        vain = self._vain(status)
+        said = f"{missing} for {silent_s:.0f} s: {'; '.join(filter(None, (standing(status), vain)))}"
+        if over or (self._doomed and ((status.stuck and not holding) or vain)):
             raise Stalled(said)
-        self._doomed = bool(status.stuck)
+        self._doomed = bool(status.stuck or vain)
         if due:
             self._told = self._clock()
             log.warning("%s", said)

@@ -34,6 +34,8 @@ class LeasedShare:
         self._done = [(pair.first, pair.last) for pair in parts[0].global_seqs]
         self._samples = parts[0].global_samples
         self.deliveries = [delivery for part in parts for delivery in part.deliveries]
+        self.trees = parts[0].global_trees
+        """Of the whole step, with samples: it keeps all until all ranks are done."""
         self.settled = False
         self.lost: list[str] = []
 

@@ -214,6 +214,8 @@ class RunStatus:
     """Why nothing will come any more of which trees have samples, as a sentence; "" if it may."""
     held_up: str = ""
     """Why no tree starts just now although tasks wait; "" if they may."""
+    waits_for_group: str = ""
+    """Then the consumer group whose acknowledgements are waited for; "" if it is for something else."""
 
     @property
     def ended(self) -> bool:

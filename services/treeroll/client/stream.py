@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -114,7 +114,7 @@ class Stream:
                 (options.rank, options.world),
                 options.trees,
                 options.max_wait_s,
-                lambda: Patience(self._status, options.timeout_s, channel.absence.clock),
+                self._patience,
             )
         self._reports = RewardReports(channel, run_id)
         self._handed: list[Held] = []  # out and not known to be settled, in order
@@ -275,9 +275,9 @@ class Stream:
         clock = asyncio.get_running_loop().time
         give_up = None if self._options.max_wait_s is None else clock() + self._options.max_wait_s
         needed = self._options.trees if give_up is None else 0  # at once, before any is acknowledged
-        patience = Patience(self._status, self._options.timeout_s, self._channel.absence.clock)
         prefetched = await self._prefetch.take(self._options.trees)
         held = {tree_id_of(delivery): delivery for delivery in prefetched}
+        patience = self._patience(held)
         while (missing := self._missing(held)) > 0:
             # Asked before leasing, so that no tree can end between the two answers.
             ended = bool(held) and await self._came_to_an_end()
@@ -295,9 +295,29 @@ class Stream:
                 await patience.nothing_came(holding=bool(held))
         return held
 
+    def _patience(self, held: Mapping[str, rollout_pb2.Delivery] | None = None) -> Patience:
+        """For the wait for a batch of which these trees have come."""
+        return Patience(
+            self._status,
+            self._options.timeout_s,
+            self._channel.absence.clock,
+            lambda status: self._in_vain(status, _with_samples((held or {}).values())),
+        )
+
+    def _in_vain(self, status: RunStatus, held: int) -> str:
+        """Why a batch of which so many trees have come will never be full: what it needs may not start before trees
+        are acknowledged that this iterator's caller has. "" if others hold some."""
+        ahead, mine = status.config.get("ahead"), held + sum(batch.trees for batch in self._unsettled())
+        if ahead is None or mine < ahead or status.growing or status.waits_for_group != self._options.group:
+            return ""
+        return (
+            f"these batches have {mine} trees that are not acknowledged, and the run grows {ahead} ahead: acknowledge "
+            f"some before asking for more, or create the run with a larger ahead"
+        )
+
     def _missing(self, held: dict[str, rollout_pb2.Delivery]) -> int:
         """Trees to ask for; 0 when the batch is full."""
-        good = sum(samples_in(delivery) > 0 for delivery in held.values())
+        good = _with_samples(held.values())
         return 0 if len(held) - good >= MAX_FAILURES else self._options.trees - good
 
     def _wait_s(self, at_once: bool, filling: bool, give_up: float | None) -> float:
@@ -316,3 +336,7 @@ class Stream:
     async def _status(self) -> RunStatus:
         run = await self._channel.call("GetRun", rollout_pb2.GetRunRequest(run_id=self._run_id), rollout_pb2.Run)
         return RunStatus.from_proto(run)
+
+
+def _with_samples(deliveries: Iterable[rollout_pb2.Delivery]) -> int:
+    return sum(samples_in(delivery) > 0 for delivery in deliveries)

@@ -41,7 +41,7 @@ class Prospects:
         """Write into a run's record what consumers may expect."""
         run, outlook = runs.get(self.state, record.run_id), self.outlook(record.run_id)
         record.drained, record.stuck = outlook.drained, outlook.stuck
-        record.held_up = prospects.held_up(self.state, run)
+        record.held_up, record.waits_for_group = prospects.held_up(self.state, run), prospects.waits_for_group(run)
 
     def tell_replicas(self, record: api.Run) -> None:
         """Write into a run's record how many replicas there are for it."""

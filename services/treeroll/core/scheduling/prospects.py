@@ -48,3 +48,8 @@ def held_up(state: State, run: Run) -> str:
         whom = f"group '{name}' has {owed} trees to acknowledge" if name else "no group acknowledges any"
         return f"all {run.pace.ahead} places of ahead are taken: {whom}"
     return ""
+
+
+def waits_for_group(run: Run) -> str:
+    """The group without whose acknowledgements no tree of a run starts; "" if there is none."""
+    return run.pace.slowest()[0] if run.waiting and run.pace is not None and run.pace.full else ""
