@@ -5,11 +5,11 @@ from typing import get_args
 import pytest
 
 from treeroll.coordinator.journal_records import entry_of, entry_record, now_of, wall_of
-from treeroll.core.model.effects import PersistEntry
 from treeroll.core.model.events import EndKind
 from treeroll.core.model.journal import (
     Abstained,
     Asked,
+    Carried,
     Cut,
     Ended,
     Entry,
@@ -46,6 +46,8 @@ ENTRIES: list[Entry] = [
     Faulted(),
     Overtaken(0),
     Overtaken(9),
+    Carried(0),
+    Carried(2**40),
 ]  # fmt: skip
 
 
@@ -57,8 +59,7 @@ def test_every_kind_is_tried() -> None:
 def test_an_entry_comes_back_as_it_was(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("treeroll.clock.monotonic", lambda: 1000.0)
     monkeypatch.setattr("treeroll.clock.wall", lambda: 2.0**31)
-    effect = PersistEntry(None, entry, nodes=11)  # type: ignore[arg-type]
-    record = stored.JournalEntry.FromString(entry_record(effect))
+    record = stored.JournalEntry.FromString(entry_record(entry, nodes=11))
     assert record.nodes == 11
     assert entry_of(record, TASK) == entry
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 from treeroll import clock
-from treeroll.core.model.effects import PersistEntry
 from treeroll.core.model.events import EndKind
 from treeroll.core.model.journal import (
     Abstained,
     Asked,
+    Carried,
     Cut,
     Ended,
     Entry,
@@ -37,10 +37,10 @@ def now_of(wall: float) -> float:
     return wall + clock.monotonic() - clock.wall()
 
 
-def entry_record(effect: PersistEntry) -> bytes:
-    """An entry, with its place among the tree's nodes."""
-    record = stored.JournalEntry(nodes=effect.nodes)
-    match effect.entry:
+def entry_record(entry: Entry, nodes: int) -> bytes:  # noqa: C901  # one case an entry
+    """An entry about a tree that had so many nodes."""
+    record = stored.JournalEntry(nodes=nodes)
+    match entry:
         case Planted() as planted:
             record.planted.CopyFrom(_planted(planted))
         case Reported(branch, tokens, end, replica_id):
@@ -58,6 +58,8 @@ def entry_record(effect: PersistEntry) -> bytes:
             record.abstained = leaf
         case Overtaken(version):
             record.overtaken = version
+        case Carried(tokens):
+            record.carried = tokens
         case Asked():
             record.asked = True
         case TimedOut():
@@ -115,6 +117,8 @@ def entry_of(record: stored.JournalEntry, task: TaskSpec) -> Entry:  # one case 
             return Judged(judged.node, judged.value if judged.HasField("value") else None)
         case "abstained":
             return Abstained(record.abstained)
+        case "carried":
+            return Carried(record.carried)
         case "overtaken":
             return Overtaken(record.overtaken)
         case name if name in FLAGS:

@@ -4,6 +4,7 @@ from treeroll.coordinator import journal_records, records, weight_records
 from treeroll.core.model.effects import (
     Effect,
     EmitTree,
+    PersistAnew,
     PersistEntry,
     PersistHistory,
     PersistNode,
@@ -40,8 +41,14 @@ class CommitBuilder:
                         commit.nodes[tree.tree_id] = [row]
                         touched[effect.live.run.spec.run_id] = effect.live.run
                 case PersistEntry(live=live):
-                    commit.journal.setdefault(live.tree_id, []).append(journal_records.entry_record(effect))
+                    entry = journal_records.entry_record(effect.entry, effect.nodes)
+                    commit.journal.setdefault(live.tree_id, []).append(entry)
                     touched[live.run.spec.run_id] = live.run
+                case PersistAnew(run=run, task=task):
+                    commit.anew.append(task.tree_id)
+                    commit.nodes[task.tree_id] = [(0, records.root_record(task))]
+                    commit.journal[task.tree_id] = [journal_records.entry_record(effect.entry, 1)]
+                    touched[run.spec.run_id] = run
                 case PersistReward(live=live):
                     self._reward(commit, effect)
                     touched[live.run.spec.run_id] = live.run

@@ -15,8 +15,8 @@ class Serving:
 
     start: StartBranch
     total: int
+    tail: str = ""  # the end of the completion before it
     boundary: int = 0
-    reported: int = 0
     stopped: bool = False
 
     def delimiter_test(self) -> Callable[[int], bool]:

@@ -67,6 +67,7 @@ from treeroll.simulation.language import (
 from treeroll.simulation.serving import Serving
 from treeroll.simulation.virtual_weights import VirtualWeights
 from treeroll.tree.rng import hash64, uniform
+from treeroll.tree.tree import TAIL_CHARS
 
 BLOCK = 16
 PROMPT_TOKENS = 20
@@ -232,7 +233,8 @@ class World:
             case StartBranch():
                 key = effect.replica_id, self.incarnation[effect.replica_id]
                 self._check_prefix(key, effect)
-                self.serving[key][effect.grant] = Serving(effect, self.kept[key][effect.tree_id][effect.grant])
+                serving = Serving(effect, self.kept[key][effect.tree_id][effect.grant], self._tail(effect))
+                self.serving[key][effect.grant] = serving
                 self.later((key, effect.grant), self.random.expovariate(1.0))
             case StopBranch():
                 key = effect.replica_id, self.incarnation[effect.replica_id]
@@ -290,6 +292,16 @@ class World:
                 raise AssertionError(f"grant {start.grant} has a prefix of {tokens} tokens, not {start.prefix_tokens}")
         kept[start.grant] = start.prefix_tokens + (start.inserted or NOTHING).n_tokens
 
+    def _tail(self, start: StartBranch) -> str:
+        """The end of the completion before a branch, as its replica has it."""
+        live, branch = self.state.grants[start.grant]
+        stored, number, total, tail = self.stored.get(start.tree_id, {}), branch.tip, branch.total, ""
+        while number and len(tail) < TAIL_CHARS:
+            part = stored[number]
+            tail = "".join(map(text_of, part.tokens[: total - part.start])) + tail
+            number, total = live.tree.nodes[number].parent, part.start
+        return tail[-TAIL_CHARS:]
+
     def _happen(self, what: Event | Due) -> None:
         if not isinstance(what, tuple):
             if isinstance(what, WeightsReported):
@@ -326,7 +338,7 @@ class World:
         text = "".join(text_of(token) for token in tokens)
         logprobs = list(map(logprob_of, tokens))
         return SegmentReported(
-            *key, start.grant, len(tokens), sum(logprobs), min(logprobs), text,
+            *key, start.grant, len(tokens), sum(logprobs), min(logprobs), text, serving.tail if first else "",
             payload=Payload(serving.total - len(tokens), tokens, text),
             cached_tokens=cached, end=end, cuts=first and start.cut_from > 0,
         )  # fmt: skip

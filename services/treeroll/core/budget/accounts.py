@@ -33,6 +33,14 @@ def open_tree(live: LiveTree) -> None:
     live.accounts = tuple(accounts)
 
 
+def charge_task(run: Run, task_id: str, spent: int) -> None:
+    """A tree of the task took this under an earlier coordinator, if the run's budget caps tasks."""
+    if (cap := run.spec.budget.task_tokens) is not None:
+        ledger = run.task_ledgers.setdefault(task_id, Ledger("task_tokens", cap))
+        ledger.granted, ledger.spent = ledger.granted + spent, ledger.spent + spent
+        ledger.excess = max(ledger.excess, ledger.spent - cap)
+
+
 def claims(live: LiveTree, branch: Branch) -> tuple[Ledger, ...]:
     """The accounts of things counted of which a grant of the branch may need one."""
     return tuple(ledger for ledger in live.run.counts if _needs(ledger.key, live, branch))

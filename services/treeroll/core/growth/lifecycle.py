@@ -295,26 +295,33 @@ def settle_tree(state: State, live: LiveTree) -> list[Effect]:
             return []
         if live.run.spec.reads_rewards and not live.scored and not live.stop_reason:
             return []
-        if not live.stop_reason:
+        if live.stop_reason:
+            stop_growing(live)
+        else:
             effects += ask_idle(state, live)
-        if live.active == 0:
-            close_held(live)
-            live.grown = True
     if live.grown and live.scored:
         effects += finish(state, live)
     return effects
 
 
 def ask_idle(state: State, live: LiveTree) -> list[Effect]:
-    """Ask the policy how to go on, as nothing runs."""
-    asked = PersistEntry.of(live, Asked())
+    """Ask the policy how to go on, as nothing runs. If nothing does then, the tree has grown."""
+    effects: list[Effect] = [PersistEntry.of(live, Asked())]
     try:
         decide(state, live, live.growth.on_idle(live.tree))
     except TreerollError:
         raise
     except Exception as error:  # a plugin's: the other trees have no part in it
-        return [asked, *_break_off(state, live, error)]
-    return [asked]
+        effects += _break_off(state, live, error)
+    if live.active == 0:
+        stop_growing(live)
+    return effects
+
+
+def stop_growing(live: LiveTree) -> None:
+    """No branch will start any more."""
+    close_held(live)
+    live.grown = True
 
 
 def score_leaf(state: State, event: LeafScored) -> list[Effect]:
@@ -340,13 +347,18 @@ def judge_path(state: State, event: PathJudged) -> list[Effect]:
     value, error = event.value, event.error
     if value is not None and not 0 <= value <= 1:
         value, error = None, f"the judge says {value:g}, which is not from 0 to 1"
-    live.tree.values[event.node] = value
-    live.judging -= 1
-    judged = PersistEntry.of(live, Judged(event.node, value))
     if value is None and not event.abstained:
         live.run.counters.reward_errors += 1
-    if not live.stop_reason:
-        _ask(state, live, live.tree.nodes[event.node])
+    judged = PersistEntry.of(live, Judged(event.node, value))
+    show_judged(state, live, event.node, value)
     judge = live.run.spec.judge or ""
     said: list[Effect] = [] if event.abstained else [PersistReward(live, event.node, judge, value, error)]
     return [*said, judged, *settle_tree(state, live)]
+
+
+def show_judged(state: State, live: LiveTree, node: int, value: float | None) -> None:
+    """A held path has its value: the policy sees it."""
+    live.tree.values[node] = value
+    live.judging -= 1
+    if not live.stop_reason:
+        _ask(state, live, live.tree.nodes[node])

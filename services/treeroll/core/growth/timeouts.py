@@ -24,6 +24,13 @@ def await_others(state: State, live: LiveTree) -> None:
     _set_timer(state, live, live.times_out_at)
 
 
+def wait_again(state: State, live: LiveTree) -> None:
+    """The tree was on its way back: if its paths waited, their wait begins anew."""
+    waited, live.times_out_at, live.timed = live.times_out_at is not None, None, False
+    if waited:
+        await_others(state, live)
+
+
 def _set_timer(state: State, live: LiveTree, at: float) -> None:
     """One per tree, however many waits there are: one that has ended by itself is found out when the timer rings."""
     if not live.timed:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from treeroll.core.model.events import SegmentReported
 from treeroll.core.model.health import Standing
-from treeroll.core.model.journal import Entry
+from treeroll.core.model.journal import Carried, Entry
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import Run, TaskSpec
@@ -56,6 +56,15 @@ class PersistEntry:
     def of(cls, live: LiveTree, entry: Entry) -> "PersistEntry":
         """An entry about the tree as it is now."""
         return cls(live, entry, len(live.tree.nodes))
+
+
+@dataclass(slots=True)
+class PersistAnew:
+    """The task's tree is to grow anew: nothing of what is stored of it counts but what it spent."""
+
+    run: Run
+    task: TaskSpec
+    entry: Carried
 
 
 @dataclass(slots=True)
@@ -207,6 +216,7 @@ Effect = (
     | PersistTasks
     | PersistNode
     | PersistEntry
+    | PersistAnew
     | PersistTree
     | PersistReward
     | PersistHistory

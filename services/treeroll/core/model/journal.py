@@ -106,6 +106,11 @@ class Overtaken:
     version: int
 
 
-Entry = (
-    Planted | Reported | Lost | Cut | Ended | Asked | TimedOut | Judged | Abstained | Faulted | Overtaken
-)  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """The tree was grown before, to no end, and is to grow anew: what it spent then."""
+
+    tokens: int
+
+
+Entry = Planted | Reported | Lost | Cut | Ended | Asked | TimedOut | Judged | Abstained | Faulted | Overtaken | Carried

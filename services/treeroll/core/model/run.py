@@ -310,6 +310,7 @@ class Run:
     stop_detail: str = ""
     engine_error: str = ""  # the latest
     quarantined: list[str] = field(default_factory=list)  # ids of tasks that replicas died of
+    carried: dict[str, int] = field(default_factory=dict)  # of trees that are to grow anew, what they spent before
 
     @property
     def virtual(self) -> float:

@@ -63,6 +63,7 @@ def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
     live.weight_version = state.pools[replica.model].weights.current.version
     take_place(run, live)
     open_tree(live)
+    live.ledger.granted = live.ledger.spent = run.carried.pop(live.tree_id, 0)
     charge_start(run, live)
     state.trees[live.tree_id] = live
     state.pools[replica.model].trees += 1

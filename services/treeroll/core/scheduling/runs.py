@@ -45,13 +45,7 @@ def create(state: State, spec: RunSpec, now: float, wall: float) -> list[Effect]
     """Create a run, or attach to an equal one. `wall` is `now` in seconds since the Unix epoch."""
     known = state.runs.get(spec.run_id)
     if known is None:
-        uses = {name: ModelUse() for name in spec.models} if spec.route else {}
-        ahead = spec.delivery.ahead
-        pace = None if ahead is None else Pace(ahead)
-        run = state.runs[spec.run_id] = Run(spec, wall, history=spec.history or History(), uses=uses, pace=pace)
-        if spec.delivery.window is not None:
-            run.window = Window(spec.delivery.window)
-        open_run(run, now)
+        run = state.runs[spec.run_id] = opened(spec, now, wall)
         _set_end(state, run, now, wall)
         # What is taken over is its own from here on: the run that it was of may be deleted.
         taken = [PersistHistory(run, name, record.written()) for name, record in run.history.records.items()]
@@ -63,6 +57,17 @@ def create(state: State, spec: RunSpec, now: float, wall: float) -> list[Effect]
             "with the same"
         )
     return []
+
+
+def opened(spec: RunSpec, now: float, wall: float) -> Run:
+    """A run in which nothing has happened yet."""
+    uses = {name: ModelUse() for name in spec.models} if spec.route else {}
+    ahead = spec.delivery.ahead
+    run = Run(spec, wall, history=spec.history or History(), uses=uses, pace=None if ahead is None else Pace(ahead))
+    if spec.delivery.window is not None:
+        run.window = Window(spec.delivery.window)
+    open_run(run, now)
+    return run
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class JournalEntry(_message.Message):
-    __slots__ = ("nodes", "planted", "reported", "lost", "cut", "ended", "asked", "timed_out", "judged", "abstained", "faulted", "overtaken")
+    __slots__ = ("nodes", "planted", "reported", "lost", "cut", "ended", "asked", "timed_out", "judged", "abstained", "faulted", "overtaken", "carried")
     class Planted(_message.Message):
         __slots__ = ("admitted", "home", "model", "block_size", "max_model_len", "at", "weight_version", "charge", "promised", "placed", "asked", "leaves", "seen")
         ADMITTED_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +93,7 @@ class JournalEntry(_message.Message):
     ABSTAINED_FIELD_NUMBER: _ClassVar[int]
     FAULTED_FIELD_NUMBER: _ClassVar[int]
     OVERTAKEN_FIELD_NUMBER: _ClassVar[int]
+    CARRIED_FIELD_NUMBER: _ClassVar[int]
     nodes: int
     planted: JournalEntry.Planted
     reported: JournalEntry.Reported
@@ -105,7 +106,8 @@ class JournalEntry(_message.Message):
     abstained: int
     faulted: bool
     overtaken: int
-    def __init__(self, nodes: _Optional[int] = ..., planted: _Optional[_Union[JournalEntry.Planted, _Mapping]] = ..., reported: _Optional[_Union[JournalEntry.Reported, _Mapping]] = ..., lost: _Optional[_Union[JournalEntry.Lost, _Mapping]] = ..., cut: _Optional[_Union[JournalEntry.Cut, _Mapping]] = ..., ended: _Optional[_Union[JournalEntry.Ended, _Mapping]] = ..., asked: _Optional[bool] = ..., timed_out: _Optional[bool] = ..., judged: _Optional[_Union[JournalEntry.Judged, _Mapping]] = ..., abstained: _Optional[int] = ..., faulted: _Optional[bool] = ..., overtaken: _Optional[int] = ...) -> None: ...
+    carried: int
+    def __init__(self, nodes: _Optional[int] = ..., planted: _Optional[_Union[JournalEntry.Planted, _Mapping]] = ..., reported: _Optional[_Union[JournalEntry.Reported, _Mapping]] = ..., lost: _Optional[_Union[JournalEntry.Lost, _Mapping]] = ..., cut: _Optional[_Union[JournalEntry.Cut, _Mapping]] = ..., ended: _Optional[_Union[JournalEntry.Ended, _Mapping]] = ..., asked: _Optional[bool] = ..., timed_out: _Optional[bool] = ..., judged: _Optional[_Union[JournalEntry.Judged, _Mapping]] = ..., abstained: _Optional[int] = ..., faulted: _Optional[bool] = ..., overtaken: _Optional[int] = ..., carried: _Optional[int] = ...) -> None: ...
 
 class RunMemory(_message.Message):
     __slots__ = ("charged", "ended", "ended_tokens", "failing", "failure", "costs", "leaf_costs", "models", "bucket_level", "bucket_at", "fingerprint")

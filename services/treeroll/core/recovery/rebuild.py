@@ -1,0 +1,118 @@
+"""The coordinator's memory of unfinished work, from what is stored of it."""
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from treeroll.core.budget.accounts import charge_task, open_tree
+from treeroll.core.growth.lifecycle import settle_tree
+from treeroll.core.growth.timeouts import wait_again
+from treeroll.core.model.branch import BranchState
+from treeroll.core.model.effects import Effect, JudgePath, PersistAnew, PersistEntry, ScoreLeaf
+from treeroll.core.model.journal import Carried, Lost
+from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.run import Run, TaskSpec
+from treeroll.core.model.state import State
+from treeroll.core.recovery.remains import Damaged, RunRemains, TreeRemains
+from treeroll.core.recovery.replay import Replay, replay
+
+
+@dataclass(slots=True)
+class Rebuilt:
+    """What follows from going on: to be made durable and carried out before anything else. And what was damaged."""
+
+    effects: list[Effect] = field(default_factory=list)
+    damaged: dict[str, str] = field(default_factory=dict)
+    """Tree id -> a sentence: where what is stored of it and its growth part. It grows anew."""
+    trees: int = 0
+    nodes: int = 0
+
+
+def rebuild(state: State, remains: Iterable[RunRemains]) -> Rebuilt:
+    """Put stored runs back into a state that has none and no replicas. What ran when it was stored waits again."""
+    rebuilt = Rebuilt()
+    for one in remains:
+        _take_run(state, one, rebuilt)
+    for live in list(state.trees.values()):
+        rebuilt.effects += _await_scores(live)
+        if live.active == 0 or live.grown:
+            rebuilt.effects += settle_tree(state, live)
+    return rebuilt
+
+
+def _take_run(state: State, remains: RunRemains, rebuilt: Rebuilt) -> None:
+    run = remains.run
+    state.runs[run.spec.run_id] = run
+    if run.ends_at is not None:
+        heapq.heappush(state.ends, (run.ends_at, run.spec.run_id))
+    waiting = list(remains.waiting)
+    for tree in remains.growing:
+        try:
+            grown = replay(state.settings, run, tree)
+        except Damaged as error:
+            rebuilt.damaged[tree.task.tree_id] = str(error)
+            rebuilt.effects.append(_anew(run, tree))
+            waiting.append(tree.task)
+        else:
+            rebuilt.trees, rebuilt.nodes = rebuilt.trees + 1, rebuilt.nodes + len(grown.live.tree.nodes)
+            rebuilt.effects += adopt(state, run, grown)
+    for task in sorted(waiting, key=_number):
+        run.waiting.append(task)
+    _hold_back(run, remains)
+
+
+def _number(task: TaskSpec) -> int:
+    return task.number
+
+
+def _hold_back(run: Run, remains: RunRemains) -> None:
+    """Trees that leave in order: what has left, and what waits to."""
+    if run.window is None:
+        return
+    run.window.left = set(remains.left)
+    while run.window.head in run.window.left:
+        run.window.left.remove(run.window.head)
+        run.window.head += 1
+    for live in remains.held:
+        run.window.held[live.task.number], run.window.numbers[live.tree_id] = live, live.task.number
+        if live.placed and run.pace is not None:
+            run.pace.growing += 1
+
+
+def _anew(run: Run, tree: TreeRemains) -> Effect:
+    """Nothing of a damaged tree is used: what it spent stays spent."""
+    run.carried[tree.task.tree_id] = tree.spent
+    charge_task(run, tree.task.task_id, tree.spent)
+    return PersistAnew(run, tree.task, Carried(tree.spent))
+
+
+def adopt(state: State, run: Run, grown: Replay) -> list[Effect]:
+    """A tree that was grown again is the run's own, and goes on: what ran is lost, and waits."""
+    live = grown.live
+    lost = list(grown.interrupt())
+    run.counters.regrants += live.run.counters.regrants
+    run.counters.lost_tokens_max += live.run.counters.lost_tokens_max
+    live.run = run
+    open_tree(live)
+    charge_task(run, live.task.task_id, live.ledger.spent)
+    if (use := run.uses.get(live.task.model)) is not None:
+        use.promised += live.promised
+    if live.placed and run.pace is not None:
+        run.pace.growing += 1
+    state.trees[live.tree_id] = live
+    state.pools[live.task.model].trees += 1
+    state.order = max(state.order, live.admitted)
+    run.growing += 1
+    wait_again(state, live)
+    state.wanted += [(live, branch) for branch in live.branches.values() if branch.state is BranchState.PENDING]
+    return [PersistEntry.of(live, Lost(number)) for number in lost]
+
+
+def _await_scores(live: LiveTree) -> list[Effect]:
+    """Whoever was asked for a score is asked again."""
+    effects: list[Effect] = []
+    if live.run.spec.scores_here:
+        effects += [ScoreLeaf(live, leaf) for leaf in live.tree.leaves if leaf not in live.tree.rewards]
+    if live.run.spec.judge is not None:
+        effects += [JudgePath(live, node) for node in live.held if node not in live.tree.values]
+    return effects

@@ -1,0 +1,171 @@
+"""What is stored of growing trees is enough: after every step of a world they are grown again, and are the same."""
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from tests.support.combinations import BRANCHES, SEGMENTS, small_limits
+from tests.support.stored_world import StoredWorld
+
+from treeroll.coordinator.records import stored_run
+from treeroll.core.model.branch import Branch, BranchState
+from treeroll.core.model.budget import Budget
+from treeroll.core.model.events import RunCancelled
+from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.run import StalenessBound
+from treeroll.core.model.weights import OnUpdate
+from treeroll.core.recovery.replay import replay
+from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.pb.v1 import store_pb2 as stored
+
+# A replica has it or not; where it runs and waits; for whom it is reserved; what nobody needs after a crash.
+OF_PLACE = {"grant", "origin", "home", "state", "reserved", "overrun", "claims"}
+# The store says of a branch's text what its replica would say when it starts again.
+TOLD_AGAIN = {"tail"}
+OF_TREE = {
+    "started", "active", "held", "judging", "status", "weight_version", "sampled_by", "stop_reason", "error",
+    "n_censored", "faults", "charge", "recomputed", "promised", "planted_at", "lost_tokens_max", "abstained", "grown",
+    "placed", "admitted", "home", "boundaries",
+}  # fmt: skip
+# Left out: the run and the books (below), what serves the tree, what is worked out of the rest or only once it ends,
+# and timers and askers, which come again.
+LEFT_OUT = {
+    "run", "accounts", "ledger", "served", "credit", "dropped_by", "ended_at", "growth", "timed_growth", "asked",
+    "times_out_at", "timed", "tree", "task", "branches",
+}  # fmt: skip
+AWAKE = (BranchState.PENDING, BranchState.RUNNING)
+
+
+def test_every_field_of_a_tree_is_compared_or_left_out_for_a_reason() -> None:
+    assert {field.name for field in fields(LiveTree)} == OF_TREE | LEFT_OUT
+    assert set(Branch.__struct_fields__) >= OF_PLACE | TOLD_AGAIN
+
+
+def of_branch(branch: Branch) -> dict[str, Any]:
+    names = set(Branch.__struct_fields__) - OF_PLACE - TOLD_AGAIN
+    state = "awake" if branch.state in AWAKE else branch.state
+    return {**{name: getattr(branch, name) for name in names}, "state": state}
+
+
+def of_tree(live: LiveTree) -> dict[str, Any]:
+    tree = live.tree
+    nodes = [
+        (node.number, node.parent, node.sibling_index, node.depth, node.token_start, node.n_tokens, node.logprob_sum,
+         node.path_logprob_sum, node.status, node.stop_reason, node.fanout, node.content, node.origin.attempt,
+         node.origin.replica_id, node.origin.incarnation, node.branch_reason, node.decision, node.group,
+         node.temperature, node.max_tokens, node.model)
+        for node in tree.nodes
+    ]  # fmt: skip
+    return {
+        **{name: getattr(live, name) for name in OF_TREE},
+        "task": live.task, "seed": tree.seed, "nodes": nodes, "leaves": tree.leaves, "pruned": tree.pruned,
+        "rewards": tree.rewards, "values": tree.values, "splits": tree.splits,
+        "branches": {number: of_branch(branch) for number, branch in live.branches.items()},
+        "spent": live.ledger.spent, "excess": live.ledger.excess,
+        "waits": live.times_out_at is not None,
+    }  # fmt: skip
+
+
+def known(record: bytes) -> tuple[api.Run, stored.RunMemory]:
+    """A run's record, but for what a grant alone changes: what is reserved is given back after a crash."""
+    run = api.Run.FromString(record)
+    memory = stored.RunMemory.FromString(run.memory)
+    run.memory = b""
+    run.ledger.granted = run.ledger.outstanding = run.ledger.returned = 0
+    for cap in run.caps:
+        cap.outstanding = 0
+    memory.bucket_at = memory.bucket_level = 0
+    return run, memory
+
+
+class Compared(StoredWorld):
+    """Grows every growing tree again after each step, and compares."""
+
+    compared = 0
+
+    def _audit(self) -> None:
+        super()._audit()
+        for live in self.state.trees.values():
+            remains = self.tree_remains(self.tasks_of[live.run.spec.run_id][live.tree_id])
+            assert remains is not None
+            again = replay(self.state.settings, live.run, remains).live
+            assert of_tree(again) == of_tree(live)
+            self.compared += 1
+        for run in self.state.runs.values():
+            assert known(self.records[run.spec.run_id]) == known(stored_run(run))
+
+
+def compared(**choice: Any) -> Compared:
+    """A world that has run to its end."""
+    world = Compared(**choice)
+    world.run()
+    assert len(world.finished) == sum(map(len, world.tasks_of.values()))
+    assert world.compared
+    return world
+
+
+# Every recipe as it is, and its other settings.
+RECIPES = [
+    pytest.param(recipe, branch or {}, id=f"{recipe}-{number}")
+    for recipe, variants in BRANCHES.items()
+    for number, branch in enumerate(variants)
+]
+SEGMENT = [{"name": name, **params} for name, variants in SEGMENTS.items() for params in variants]
+
+
+@pytest.mark.parametrize(("recipe", "branch"), RECIPES)
+def test_trees_of_every_recipe(recipe: str, branch: dict[str, object]) -> None:
+    compared(
+        seed=2, tasks=2, replicas=2, slots=3, kill_share=0.02, end_share=0.02, recipe=recipe,
+        limits=None if branch else small_limits(recipe), leaves=8, max_depth=3, overrides={"branch": branch},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("segment", SEGMENT, ids=str)
+def test_trees_of_every_segment_policy(segment: dict[str, object]) -> None:
+    compared(tasks=2, recipe="treepo", leaves=6, max_depth=4, kill_share=0.02, overrides={"segment": segment})
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [
+        Budget(tokens=2500),
+        Budget(leaves=11),
+        Budget(expansions=5),
+        Budget(tree_tokens=700),
+        Budget(task_tokens=900),
+        Budget(tokens_per_second=400, burst_tokens=800),
+        Budget(seconds=6.0),
+    ],
+    ids=str,
+)
+def test_trees_that_a_budget_cuts(budget: Budget) -> None:
+    compared(tasks=4, epochs=2, leaves=6, max_depth=4, budget=budget, overruns=True, kill_share=0.01)
+
+
+@pytest.mark.parametrize("rule", OnUpdate)
+def test_trees_that_live_through_new_weights(rule: OnUpdate) -> None:
+    world = Compared(tasks=4, leaves=6, max_depth=4, on_update=rule, staleness=StalenessBound(0))
+    world.start()
+    steps = 0
+    while world.go_on():
+        steps += 1
+        if steps in (20, 60) and world.state.pools[""].weights.publication is None:
+            world.publish(steps)
+    assert len(world.finished) == 4
+    assert world.compared
+
+
+def test_trees_that_are_cancelled() -> None:
+    world = Compared(tasks=6, leaves=6, max_depth=4)
+    world.start()
+    for _ in range(40):
+        world.go_on()
+    world._feed(RunCancelled("run"))
+    while world.go_on():
+        pass
+    assert len(world.finished) == 6
+
+
+def test_trees_of_two_models() -> None:
+    compared(pools={"small": 2, "large": 1}, tasks=2, leaves=6, max_depth=4, kill_share=0.02)
