@@ -36,6 +36,11 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
+def within(host: str) -> str:
+    """The host by which processes of this machine reach one who listens there: all addresses are no address."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - what was configured
+
+
 def _is_ipv6(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).version == 6

@@ -2,13 +2,16 @@
 
 import errno
 import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
 
 from treeroll.addresses import join
-from treeroll.errors import ERROR_METADATA_KEY, Unavailable
+from treeroll.errors import ERROR_METADATA_KEY, InvalidInput, Unavailable
 
 MESSAGE_BYTES = 64 << 20
 Options = list[tuple[str, Any]]
@@ -36,6 +39,41 @@ _SERVER: Options = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What a process shows to a service, and what it knows the service by. Plain values, which travel to replicas."""
+
+    token: str = field(default="", repr=False)
+    tls: bool = False
+    roots: str = ""
+    """File of certificates, PEM; "": those of the system."""
+    server_name: str = ""
+    """The name that the service's certificate must have; "": the host of the address."""
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What goes with a call."""
+        return (("authorization", f"Bearer {self.token}"),) if self.token else ()
+
+    def open(self, address: str, more: Options | None = None) -> grpc.aio.Channel:
+        """As `open_channel`. InvalidInput if the roots cannot be read."""
+        if not self.tls:
+            return open_channel(address, more=more)
+        named: Options = [("grpc.ssl_target_name_override", self.server_name)] if self.server_name else []
+        roots = read_roots(Path(self.roots)) if self.roots else None
+        return open_channel(address, grpc.ssl_channel_credentials(roots), [*named, *(more or [])])
+
+
+def read_roots(file: Path) -> bytes:
+    """Certificates in PEM. InvalidInput naming a file that holds none: gRPC would find nobody that it trusts."""
+    try:
+        roots = file.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"certificate file {file} cannot be read: {error.strerror}") from None
+    if b"-----BEGIN CERTIFICATE-----" not in roots:
+        raise InvalidInput(f"certificate file {file} holds no certificate in PEM")
+    return roots
+
+
 def open_channel(
     address: str, credentials: grpc.ChannelCredentials | None = None, more: Options | None = None
 ) -> grpc.aio.Channel:
@@ -51,9 +89,11 @@ def open_blocking_channel(address: str) -> grpc.Channel:
     return grpc.insecure_channel(address, options=_CHANNEL)
 
 
-def make_server(*handlers: grpc.GenericRpcHandler) -> grpc.aio.Server:
-    """A server that listens nowhere yet."""
-    return grpc.aio.server(handlers=handlers, options=_SERVER)
+def make_server(
+    *handlers: grpc.GenericRpcHandler, guards: Sequence[grpc.aio.ServerInterceptor] = ()
+) -> grpc.aio.Server:
+    """A server that listens nowhere yet; calls pass the guards first."""
+    return grpc.aio.server(handlers=handlers, interceptors=guards, options=_SERVER)
 
 
 class Gate(grpc.GenericRpcHandler):
@@ -91,15 +131,17 @@ async def _still_starting(request: bytes, context: Any) -> bytes:
     return b""
 
 
-def listen(server: grpc.aio.Server, host: str, port: int) -> int:
-    """Have the server listen on a port, 0 for any that is free. Returns the port.
+def listen(server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials | None = None) -> int:
+    """Have the server listen on a port, 0 for any that is free; with TLS, if it has credentials. Returns the port.
 
     Raises Unavailable saying why the system does not allow that.
     """
     if port:
         check_port(host, port)
     try:
-        return server.add_insecure_port(join(host, port))
+        if credentials is None:
+            return server.add_insecure_port(join(host, port))
+        return server.add_secure_port(join(host, port), credentials)
     except RuntimeError as error:  # says no more than that it failed
         check_port(host, port)
         raise Unavailable(f"cannot listen on {join(host, port)}: {error}") from None

@@ -9,5 +9,5 @@ def monotonic() -> float:
 
 
 def wall() -> float:
-    """Seconds since the Unix epoch, for people and records only."""
+    """Seconds since the Unix epoch, for people, records and days that people named."""
     return time.time()

@@ -222,7 +222,7 @@ class CoordinatorConfig(Config):
     """The coordinator and feed."""
 
     host: str = "127.0.0.1"
-    """Loopback only (127.0.0.1 and the like, ::1, localhost), until TLS and tokens are configured."""
+    """Beyond loopback (127.0.0.1 and the like, ::1, localhost) only with TLS and tokens: see access."""
     port: int = Field(default=7070, ge=0, le=65535)
     """0: any free port."""
     heartbeat_s: float = Field(default=2.0, gt=0.0, le=60.0)

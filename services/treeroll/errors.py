@@ -8,6 +8,8 @@
     │   ├── UnknownRun, UnknownTree, UnknownNode, UnknownPool
     │   ├── Conflict           same key, other content
     │   │   ├── RunConflict, TaskConflict, RewardConflict, WeightsConflict, ShareConflict
+    │   ├── NotAuthenticated   no token, or none that is in force
+    │   ├── NotAllowed         the token is not for this method, or not for this run
     │   ├── RunClosed          tasks for a run that takes no more
     │   ├── RunBusy            to be deleted, and has not ended
     │   ├── Fenced             another process is this replica now
@@ -97,6 +99,14 @@ class ShareConflict(Conflict):
     """The global batch is shared by another number of ranks."""
 
 
+class NotAuthenticated(CallerError):
+    """The call brings no token, or none that is in force."""
+
+
+class NotAllowed(CallerError):
+    """The caller's token is not for this method, or not for this run."""
+
+
 class RunClosed(CallerError):
     """The run takes no more tasks."""
 
@@ -183,6 +193,8 @@ GRPC_CODES: dict[type[TreerollError], str] = {
     UnknownNode: "NOT_FOUND",
     UnknownPool: "NOT_FOUND",
     Conflict: "ALREADY_EXISTS",
+    NotAuthenticated: "UNAUTHENTICATED",
+    NotAllowed: "PERMISSION_DENIED",
     RunClosed: "FAILED_PRECONDITION",
     RunBusy: "FAILED_PRECONDITION",
     Fenced: "FAILED_PRECONDITION",

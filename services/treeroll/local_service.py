@@ -31,7 +31,8 @@ class LocalService:
 
     def __init__(self, config: Mapping[str, Any], log: Path, command: Sequence[str] = COMMAND) -> None:
         """`config` has the sections that `treeroll serve` reads."""
-        self._config = config
+        # Its one client is this process, which has no token and knows no certificate.
+        self._config = {section: content for section, content in config.items() if section != "access"}
         self._log = log
         self._command = command
         self._process: asyncio.subprocess.Process | None = None

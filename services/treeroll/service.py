@@ -10,15 +10,19 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from pydantic import Field
 
-from treeroll.addresses import is_loopback, join
-from treeroll.channels import Gate, listen, make_server
+from treeroll.access.config import AccessConfig, check_host
+from treeroll.access.guard import Guard
+from treeroll.access.tls import replica_pass, server_certificate
+from treeroll.access.tokens import Tokens
+from treeroll.addresses import join, within
+from treeroll.channels import Gate, Pass, listen, make_server
 from treeroll.chat.template import ChatTemplate
 from treeroll.config import Config, CoordinatorConfig, ScorersConfig, StoreConfig
 from treeroll.coordinator.api import RolloutsApi, add_rollouts
@@ -68,6 +72,7 @@ class ServiceConfig(Config):
     coordinator: CoordinatorConfig = Field(default_factory=CoordinatorConfig)
     store: StoreConfig = Field(default_factory=StoreConfig)
     scorers: ScorersConfig = Field(default_factory=ScorersConfig)
+    access: AccessConfig = Field(default_factory=AccessConfig)
 
 
 async def serve(config: ServiceConfig, on_ready: Callable[[str], None], stop: asyncio.Event) -> None:
@@ -76,16 +81,13 @@ async def serve(config: ServiceConfig, on_ready: Callable[[str], None], stop: as
     `on_ready` gets "HOST:PORT" once all replicas are ready. Raises InvalidInput for a configuration that cannot work,
     and Unavailable, StoreError or EngineError when a part gives up for good.
     """
-    if not is_loopback(config.coordinator.host):
-        raise InvalidInput(
-            f"coordinator.host is {config.coordinator.host}; without TLS and tokens treeroll serves loopback only"
-        )
+    check_host(config.coordinator.host, config.access)
     tune_gc()
     tune_malloc()
     try:
         async with AsyncExitStack() as stack:
             # Before anything that takes time or leaves something: a taken port is the commonest failure of all.
-            door = await open_door(config.coordinator)
+            door = await open_door(config.coordinator, config.access)
             stack.push_async_callback(door.server.stop, CLOSE_S)
             base = await _unless(stop, _start_base(stack, config))
             if base is not None:
@@ -167,7 +169,10 @@ async def _serve_on(base: _Base, door: "Door", on_ready: Callable[[str], None], 
     address = join(config.coordinator.host, door.port)
     # Engine seeds come from incarnations: a service that starts again on the same store must not sample the same noise.
     first_incarnation = (epoch - 1) * INCARNATIONS_PER_EPOCH + 1
-    supervisor = Supervisor(config.generator, address, on_lost, first_incarnation, newest, base.replica_logs)
+    reached = join(within(config.coordinator.host), door.port)
+    supervisor = Supervisor(
+        config.generator, reached, on_lost, first_incarnation, newest, base.replica_logs, admit=door.admit
+    )
     by_us = config.generator.engine != "none"
     prospects = Prospects(coordinator.state, supervisor.kept) if by_us else Prospects(coordinator.state)
     feed = Feed(base.store, prospects.outlook, prospects.terms)
@@ -239,6 +244,13 @@ class Door:
     port: int
     gate: Gate
     readiness: Readiness
+    tokens: Tokens | None
+    replicas_know: Pass
+    """What replicas know the server by."""
+
+    def admit(self, replica_id: str) -> Pass:
+        """With what a process that we start may be this replica, and whoever was it before may not."""
+        return replace(self.replicas_know, token=self.tokens.mint(replica_id) if self.tokens else "")
 
     def answer(self, rollouts: RolloutsApi, replicas: ReplicaPlane, coordinator: Coordinator) -> None:
         """Answer clients and replicas from here on."""
@@ -248,11 +260,18 @@ class Door:
         self.readiness.follow(coordinator)
 
 
-async def open_door(config: CoordinatorConfig) -> Door:
-    """Listen, answering health checks only. Unavailable if that cannot be, with the system's reason."""
+async def open_door(config: CoordinatorConfig, access: AccessConfig | None = None) -> Door:
+    """Listen, answering health checks only.
+
+    Unavailable if that cannot be, with the system's reason; InvalidInput for a certificate or tokens that cannot be.
+    """
+    access = access or AccessConfig()
+    certificate = server_certificate(access)
+    tokens = Tokens(access.tokens) if access.tokens else None
     gate, readiness = Gate(), Readiness()
-    server = make_server(gate)
-    port = listen(server, config.host, config.port)
+    server = make_server(gate, guards=[Guard(tokens)] if tokens else ())
+    port = listen(server, config.host, config.port, certificate.credentials() if certificate else None)
     await readiness.answer_on(gate)
     await server.start()
-    return Door(server, port, gate, readiness)
+    known_by = replica_pass(certificate, access.ca)
+    return Door(server, port, gate, readiness, tokens, known_by)

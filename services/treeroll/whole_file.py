@@ -21,6 +21,14 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
 
 
+def write_whole(path: Path, content: bytes, mode: int) -> None:
+    """Write a file that nobody whom `mode` does not allow it can ever read. Raises what writing raises."""
+    with whole_file(path) as unfinished:
+        file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with open(file, "wb") as out:
+            out.write(content)
+
+
 def settle(unfinished: Path, final: Path) -> None:
     """Give a written file its name, after its content is on the disk."""
     with unfinished.open("rb+") as file:

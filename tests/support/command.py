@@ -17,7 +17,7 @@ GONE_S = 15.0
 class Command:
     """One `treeroll` process. Everything it starts inherits a mark in its environment, however far it moves away."""
 
-    def __init__(self, args: Sequence[str], log: Path) -> None:
+    def __init__(self, args: Sequence[str], log: Path, cwd: Path | None = None) -> None:
         self.mark = uuid.uuid4().hex
         self.log = log
         environment = {**os.environ, MARK: self.mark, "PYTHONUNBUFFERED": "1"}
@@ -28,6 +28,7 @@ class Command:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env=environment,
+                cwd=cwd,
             )
 
     def output(self) -> str:

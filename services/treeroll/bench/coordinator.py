@@ -104,7 +104,7 @@ class Bench:
             started = await self._coordinator.start(
                 url=server.url, durability=self._point.durability, cores=sorted(measured), live_trees=self._trees
             )
-            client = await stack.enter_async_context(await connect_async(started["address"]))
+            client = await stack.enter_async_context(await connect_async(started["address"], token="", tls=False))
             work = self._work
             self._run = await client.create_run(
                 "bench", recipe="treepo", leaves=LEAVES, segment_tokens=work.segment_tokens, max_depth=work.max_depth

@@ -33,7 +33,7 @@ async def measure(
         service = await stack.enter_async_context(Child("treeroll.bench.feed_process"))
         trainer = await stack.enter_async_context(Child("treeroll.bench.feed_trainer"))
         started = await service.start(url=server.url, durability="everysec")
-        client = await stack.enter_async_context(await connect_async(started["address"]))
+        client = await stack.enter_async_context(await connect_async(started["address"], token="", tls=False))
         await client.create_run(RUN_ID, leaves=shape.leaves, segment_tokens=shape.segment_tokens)
         note(f"storing {trees} trees of {shape.leaves} samples")
         filled = await service.ask(fill=trees, url=server.url, per_message=TREES_PER_MESSAGE, shape=asdict(shape))

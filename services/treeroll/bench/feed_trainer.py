@@ -22,7 +22,10 @@ def read_samples(address: str, group: str, trees: int, batch_trees: int) -> dict
     """Iterate over batches and touch each sample's arrays; acknowledged batch by batch."""
     began, cpu = time.monotonic(), time.process_time()
     samples = tokens = taken = 0
-    with treeroll.connect(address) as client, client.run(RUN_ID).batches(batch_trees, group, prefetch=True) as batches:
+    with (
+        treeroll.connect(address, token="", tls=False) as client,
+        client.run(RUN_ID).batches(batch_trees, group, prefetch=True) as batches,
+    ):
         for batch in batches:
             for sample in batch.samples:
                 samples += 1

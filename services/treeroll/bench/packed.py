@@ -68,7 +68,7 @@ def check_variants(names: Sequence[str], device: str) -> None:
 def grown(recipe: str, tasks: int, leaves: int, segment_tokens: int, max_depth: int) -> list[Sample]:
     """Samples of so many trees. Every other leaf has reward 1, so that credit is not all 0."""
     with running_service() as address:
-        run = treeroll.connect(address).create_run(
+        run = treeroll.connect(address, token="", tls=False).create_run(
             "packed",
             recipe=recipe,
             leaves=leaves,

@@ -33,7 +33,7 @@ class BenchService:
         self._exits.push_async_callback(service.stop)
         try:
             address = await service.start()
-            self.client = await self._exits.enter_async_context(await connect_async(address))
+            self.client = await self._exits.enter_async_context(await connect_async(address, token="", tls=False))
         except BaseException:
             await self._exits.aclose()
             raise

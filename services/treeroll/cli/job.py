@@ -111,7 +111,7 @@ class Job:
             client = await interrupts.unless_asked(reach_async(self._plan.address))
         else:
             address = await interrupts.unless_asked(self._start_service())
-            client = await connect_async(address)
+            client = await connect_async(address, token="", tls=False)
         async with client:
             work = self._rollout(client, time.monotonic() - started, interrupts)
             try:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from treeroll.cli import audit, bench, delete, drain, inspect, policies, rollout, serve, status, tasks
+from treeroll.cli import audit, bench, certs, delete, drain, inspect, policies, rollout, serve, status, tasks, token
 from treeroll.errors import CallerError, TreerollError
 
 FAILED = 1
@@ -127,6 +127,8 @@ app.command("status", rich_help_panel=SERVICE)(status.status)
 app.command("drain", rich_help_panel=SERVICE)(drain.drain)
 app.command("undrain", rich_help_panel=SERVICE)(drain.undrain)
 app.command("delete", rich_help_panel=SERVICE)(delete.delete)
+app.add_typer(token.app, name="token", rich_help_panel=SERVICE)
+app.command("certs", rich_help_panel=SERVICE)(certs.certs)
 app.command("inspect", rich_help_panel=LOOK)(inspect.inspect)
 app.command("audit", rich_help_panel=LOOK)(audit.audit)
 app.add_typer(bench.app, name="bench", rich_help_panel=SPEED)

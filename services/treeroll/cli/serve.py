@@ -12,7 +12,7 @@ def serve(
         typer.Option(
             "--config",
             metavar="FILE",
-            help="YAML, TOML or JSON with sections generator, coordinator, store, scorers.",
+            help="YAML, TOML or JSON with sections generator, coordinator, store, scorers, access.",
             show_default=False,
         ),
     ] = None,
@@ -21,7 +21,10 @@ def serve(
         typer.Option("--set", metavar="A.B=C", help="One setting, e.g. generator.slots=64.", show_default=False),
     ] = None,
     host: Annotated[
-        str | None, typer.Option(help="Interface to listen on; loopback only.", show_default="127.0.0.1")
+        str | None,
+        typer.Option(
+            help="Interface to listen on; beyond loopback with TLS and tokens (access.*).", show_default="127.0.0.1"
+        ),
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0: any free one.", show_default="7070")] = None,
     model: Annotated[

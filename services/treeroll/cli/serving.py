@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TextIO
 
 from pydantic import ValidationError
 
-from treeroll.addresses import is_loopback
+from treeroll.access.config import AccessConfig, check_host
 from treeroll.cli.console import note
 from treeroll.cli.interrupts import Interrupts, exit_code, heeded, signal_name
 from treeroll.cli.settings import Sections
@@ -32,7 +32,7 @@ def run_service(sections: Sections, *, lifeline: bool) -> None:
             note(f"note: section '{section}' is for rollouts; serve does not use it")
     for number in heeded():  # the first process of a container has no default for SIGTERM
         signal.signal(number, _leave)
-    _check_port(sections.get("coordinator", {}))
+    _check_place(sections)
     import uvloop
 
     from treeroll.service import ServiceConfig
@@ -58,16 +58,17 @@ async def _run(config: Any, say: TextIO, lifeline: bool) -> None:
         await serve(config, on_ready, interrupts.asked)
 
 
-def _check_port(section: dict[str, Any]) -> None:
+def _check_place(sections: Sections) -> None:
     """Unavailable if the port is taken, the commonest failure of all: said before the seconds that loading takes."""
     try:
-        config = CoordinatorConfig.model_validate(section)
+        config = CoordinatorConfig.model_validate(sections.get("coordinator", {}))
+        access = AccessConfig.model_validate(sections.get("access", {}))
     except ValidationError:  # told with the rest of the settings
         return
     from treeroll.channels import check_port
 
-    if is_loopback(config.host):
-        check_port(config.host, config.port)
+    check_host(config.host, access)
+    check_port(config.host, config.port)
 
 
 def _say_stopping(number: signal.Signals) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from treeroll.config import RunConfig, TasksConfig, apply_overrides, parse
 from treeroll.errors import InvalidInput
 
-SERVICE_SECTIONS = ("generator", "coordinator", "store", "scorers")
+SERVICE_SECTIONS = ("generator", "coordinator", "store", "scorers", "access")
 SECTIONS = ("run", *SERVICE_SECTIONS, "tasks")
 
 Sections = dict[str, dict[str, Any]]

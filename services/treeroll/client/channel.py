@@ -7,6 +7,7 @@ address of its own: the one that serves is found by asking.
 
 import asyncio
 import math
+import os
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from google.protobuf.message import Message
 
 from treeroll import errors
 from treeroll.addresses import is_loopback, split
-from treeroll.channels import Options, open_channel
+from treeroll.channels import Options, Pass, open_channel, read_roots
 from treeroll.client import fork
 from treeroll.client.absence import Absence
 from treeroll.forks import generation
@@ -30,6 +31,9 @@ MAX_BACKOFF_S = 2.0
 PATIENCE_S = 600.0
 # Longest wait for a first answer: long enough for a service that is just starting to listen, short for a mistyped port.
 CONNECT_S = 3.0
+
+TOKEN_VARIABLE, CA_VARIABLE = "TREEROLL_TOKEN", "TREEROLL_CA"
+"""The token, and the file of the roots by which the service's certificate is known."""
 
 # CANCELLED: what calls in flight get from a server that is being stopped; our own cancellations are no AioRpcError.
 # ABORTED: from one that has lost its store to another, and ends. DEADLINE_EXCEEDED: of one try among several.
@@ -74,7 +78,7 @@ class Channel:
         self, address: str, *, token: str | None = None, tls: Tls = None, timeout_s: float = PATIENCE_S
     ) -> None:
         """`address`: one, or several of one service, joined by commas. `tls`: True for the system's roots, a path to a
-        PEM file of roots, or ready credentials.
+        PEM file of roots, ready credentials, or False for none. What is None comes from TREEROLL_TOKEN and TREEROLL_CA.
 
         Raises InvalidInput for an address that is none, or a token that would travel unencrypted off this machine;
         CallerError in a child that was forked from a process that used gRPC.
@@ -84,9 +88,15 @@ class Channel:
         self.address = address
         self.timeout_s = timeout_s
         self._addresses = check_addresses(address)
+        token = os.environ.get(TOKEN_VARIABLE, "") if token is None else token
+        tls = (os.environ.get(CA_VARIABLE) or None) if tls is None else tls
         if token and not tls and not all(map(is_local, self._addresses)):
-            raise errors.InvalidInput(f"a token for {address} would travel unencrypted; give tls= as well")
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+            raise errors.InvalidInput(
+                f"a token for {address} would travel unencrypted; give tls= as well, or set {CA_VARIABLE}"
+            )
+        if not (token.isascii() and token.isprintable()):
+            raise errors.InvalidInput(f"the token for {address} is none: it has characters that no token has")
+        self._metadata = Pass(token).metadata()
         fork.check_opening()
         self._made_in = generation()
         self._channels = [_open(one, tls) for one in self._addresses]
@@ -183,10 +193,7 @@ def _open(address: str, tls: Tls) -> grpc.aio.Channel:
     if not tls:
         return open_channel(address, more=_KEEPALIVE)
     if isinstance(tls, str | Path):
-        try:
-            tls = grpc.ssl_channel_credentials(Path(tls).read_bytes())
-        except OSError as error:
-            raise errors.InvalidInput(f"tls certificate file {tls} cannot be read: {error.strerror}") from None
+        tls = grpc.ssl_channel_credentials(read_roots(Path(tls)))
     credentials = grpc.ssl_channel_credentials() if tls is True else tls
     return open_channel(address, credentials, _KEEPALIVE)
 
@@ -206,6 +213,13 @@ def typed(error: grpc.aio.AioRpcError, address: str, method: str) -> errors.Tree
             invariant, _, detail = details.partition(": ")
             return kind(invariant, detail)
         return kind(details)
+    if error.code() is grpc.StatusCode.UNAVAILABLE and "andshake failed" in details:
+        return errors.Unavailable(
+            f"the certificate of {address} is not known by tls= or {CA_VARIABLE}, is for another name, or expired, or "
+            f"there is no TLS at all ({details})"
+        )
+    if error.code() is grpc.StatusCode.UNAVAILABLE and details.endswith("Socket closed"):
+        details += f"; if it serves with TLS, give tls= or set {CA_VARIABLE}"
     kind, sentence = _BY_CODE.get(error.code(), (errors.TreerollError, "{method} at {address} failed: {details}"))
     return kind(sentence.format(method=method, address=address, details=details))
 

@@ -24,16 +24,18 @@ def connect(
     """Connect to a treeroll service at HOST:PORT, e.g. "localhost:7070", and check that it answers.
 
     `address` may have several, "one:7070,other:7070", of a service and of those that stand by for it: the one that
-    serves is found, now and whenever it is another. `token` is the client token, `tls` is True (system roots) or the
-    path of a PEM file of roots; both are needed off this machine.
+    serves is found, now and whenever it is another. `token` is the client token, `tls` is True (system roots), the path
+    of a PEM file of roots, or False for none; both are needed off this machine, and what is None comes from
+    $TREEROLL_TOKEN and $TREEROLL_CA, a path.
 
     A service that is away (killed, restarting, behind a cut network) or that waits for its store is waited for: calls
     are repeated for up to timeout_s, 10 minutes, and act once; what is waited for, and since when, is logged.
     `connect_s` is how long connecting may take; None: 3 s at each address while nobody answers, timeout_s once
     somebody says that it is starting or stands by.
 
-    Raises Unavailable when nobody answers, InvalidInput for an address that is none, CallerError in a process that was
-    forked from one that had connected: gRPC does not survive fork.
+    Raises Unavailable when nobody answers, NotAuthenticated without a token that the service knows, InvalidInput for an
+    address that is none, CallerError in a process that was forked from one that had connected: gRPC does not survive
+    fork.
     """
     loop = shared_loop()
     made = connect_async(address, token=token, tls=tls, timeout_s=timeout_s, connect_s=connect_s)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import grpc
 
 from treeroll import clock, errors
+from treeroll.access.identity import check_may_publish
 from treeroll.channels import Gate
 from treeroll.config import RunConfig
 from treeroll.coordinator import records
@@ -314,6 +315,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
 
     @typed
     async def PublishWeights(self, request: api.PublishWeightsRequest, context: Any) -> api.WeightsStatus:
+        check_may_publish()
         return await self._weights.publish(request)
 
     @typed

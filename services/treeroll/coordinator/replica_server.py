@@ -7,12 +7,22 @@ from typing import Any
 
 import grpc
 
+from treeroll.access.identity import Role, caller
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.replica_session import ReplicaSession
 from treeroll.coordinator.reports import segments_of
 from treeroll.core.model.events import Event, ReplicaFaulted, ReplicaHeard, ReplicaJoined, WeightsReported
 from treeroll.core.model.weights import WeightsAnswer
-from treeroll.errors import BadReport, BrokenInvariant, Fenced, InvalidInput, StoreDown, TreerollError, grpc_code
+from treeroll.errors import (
+    BadReport,
+    BrokenInvariant,
+    Fenced,
+    InvalidInput,
+    NotAllowed,
+    StoreDown,
+    TreerollError,
+    grpc_code,
+)
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import replica_pb2_grpc
@@ -47,6 +57,7 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message of a session must be hello")
             return
         try:
+            _check_itself(first.hello)
             session = await self._join(first.hello)
         except TreerollError as error:
             await context.abort(grpc.StatusCode[grpc_code(error)], str(error))
@@ -182,6 +193,13 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             session.faulted = True
             fault = ReplicaFaulted(session.hello.replica_id, session.hello.incarnation, why, grant)
             self._coordinator.post_nowait(Item([fault]))
+
+
+def _check_itself(hello: wire.Hello) -> None:
+    """NotAllowed for a caller that says to be another replica than the one that its token is of."""
+    who = caller()
+    if who.role is Role.REPLICA and who.name != hello.replica_id:
+        raise NotAllowed(f"the token of '{who.name}' is not for replica {hello.replica_id!r}")
 
 
 def _share(said: float) -> float:

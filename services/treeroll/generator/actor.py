@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 
+from treeroll.channels import Pass
 from treeroll.errors import EngineError, TreerollError
 from treeroll.generator.affinity import claim_cores
 from treeroll.generator.config import GeneratorConfig
@@ -34,11 +35,13 @@ class GeneratorReplica:
         incarnation: int,
         share: tuple[int, int, int | None] | None,
         log_file: str | None,
+        shown: Pass,
     ) -> None:
         """`config_json` is the GeneratorConfig of its pool.
 
         `share`: it is this one of so many replicas, and the process keeps to its part of this machine's cores, with no
         more threads than the third number. `log_file`: where the process writes what it has to say, and those below it.
+        `shown`: with what it may be this replica.
         """
         if log_file is not None:
             _write_to(log_file)
@@ -47,6 +50,7 @@ class GeneratorReplica:
         self._coordinator_address = coordinator_address
         self._replica_id = replica_id
         self._incarnation = incarnation
+        self._shown = shown
         self._replica: Replica | None = None
         if share is not None:
             claim_cores(*share)
@@ -72,7 +76,8 @@ class GeneratorReplica:
         config = self._config
         detokenizer = await asyncio.to_thread(Detokenizer, config.model)
         engine = make_engine(config, detokenizer, self._replica_id, self._incarnation)
-        return Replica(engine, detokenizer, self._replica_id, self._incarnation, self._coordinator_address, self._pool)
+        who = self._replica_id, self._incarnation
+        return Replica(engine, detokenizer, *who, self._coordinator_address, self._pool, self._shown)
 
     async def health(self) -> bool:
         """True once a coordinator has welcomed this replica."""

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Coroutine
 from typing import Any
 
+from treeroll.channels import Pass
 from treeroll.errors import EngineError, TreerollError
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.engine import Engine
@@ -36,12 +37,13 @@ class Replica:
         incarnation: int,
         coordinator_address: str,
         pool: str = "",
+        shown: Pass | None = None,
     ) -> None:
         self.replica_id = replica_id
         self.pool = pool
         self.incarnation = incarnation
         self.tally = Tally()
-        self.session = Session(coordinator_address, self)
+        self.session = Session(coordinator_address, self, shown or Pass())
         self._engine = engine
         self._detokenizer = detokenizer
         self._outbox = Outbox()

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import grpc
 
-from treeroll.channels import Options, open_channel
-from treeroll.errors import Unavailable
+from treeroll.channels import Options, Pass
+from treeroll.errors import InvalidInput, Unavailable
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import replica_pb2_grpc
 
@@ -76,9 +76,10 @@ class Peer(Protocol):
 class Session:
     """Keeps a call to the coordinator open."""
 
-    def __init__(self, address: str, peer: Peer) -> None:
+    def __init__(self, address: str, peer: Peer, shown: Pass) -> None:
         self._address = address
         self._peer = peer
+        self._shown = shown
         self._backoff_s = FIRST_BACKOFF_S
         self._heartbeat_s = 1.0
         self.connected = asyncio.Event()
@@ -91,24 +92,31 @@ class Session:
     async def run(self) -> None:
         """Until the replica is drained. Raises SessionRefused; everything else is tried again."""
         self.begun = True
-        async with open_channel(self._address, more=KEEPALIVE) as channel:
-            stub: Any = replica_pb2_grpc.ReplicaPlaneStub(channel)
-            while not self._peer.is_drained():
-                try:
-                    cause = await self._call(stub)
-                except LostLease as lost:
-                    cause = str(lost)
-                    await self._peer.begin_anew()
-                if self._peer.is_drained():
-                    return
-                self.trouble = cause
-                log.warning("coordinator %s: %s; connecting again in %.1f s", self._address, cause, self._backoff_s)
-                await asyncio.sleep(self._backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads a fleet's reconnects
-                self._backoff_s = min(2 * self._backoff_s, MAX_BACKOFF_S)
+        while not self._peer.is_drained():
+            try:
+                cause = await self._connect()
+            except LostLease as lost:
+                cause = str(lost)
+                await self._peer.begin_anew()
+            if self._peer.is_drained():
+                return
+            self.trouble = cause
+            log.warning("coordinator %s: %s; connecting again in %.1f s", self._address, cause, self._backoff_s)
+            await asyncio.sleep(self._backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads a fleet's reconnects
+            self._backoff_s = min(2 * self._backoff_s, MAX_BACKOFF_S)
+
+    async def _connect(self) -> str:
+        """One call on a connection of its own: the roots may have changed. Returns why it ended."""
+        try:
+            channel = self._shown.open(self._address, KEEPALIVE)
+        except InvalidInput as error:
+            return str(error)
+        async with channel:
+            return await self._call(replica_pb2_grpc.ReplicaPlaneStub(channel))
 
     async def _call(self, stub: Any) -> str:
         """One call, start to end. Returns why it ended."""
-        call = stub.Session()
+        call = stub.Session(metadata=self._shown.metadata())
         try:
             await call.write(wire.ReplicaMessage(hello=self._peer.hello()))
             async with asyncio.timeout(WELCOME_TIMEOUT_S):

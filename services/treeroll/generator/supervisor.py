@@ -12,6 +12,7 @@ from typing import Any
 
 import ray
 
+from treeroll.channels import Pass
 from treeroll.errors import EngineError
 from treeroll.generator.actor import GeneratorReplica
 from treeroll.generator.affinity import asked_threads
@@ -95,6 +96,8 @@ class Supervisor:
     """The highest incarnation of a replica that has been seen: a process may have come to more than its first."""
     logs: Path | None = None
     """Folder for what each incarnation writes, REPLICA-INCARNATION.log; None: it goes to Ray's logs."""
+    admit: Callable[[str], Pass] = lambda replica_id: Pass()
+    """With what a new process may be this replica."""
     failure: EngineError | None = None
     """Why a replica was given up, with the first cause; others may still work."""
     restarts: int = 0
@@ -220,8 +223,9 @@ class Supervisor:
         share = (seat.number, len(self._seats), asked_threads(os.environ)) if on_cpu else None
         log_file = self.logs / f"{replica_id}-{incarnation}.log" if self.logs else None
         told = (config.model_dump_json(), seat.pool, self.coordinator_address, replica_id, incarnation, share)
+        shown = self.admit(replica_id)
         remote = ray.remote(GeneratorReplica).options(**options)
-        actor = remote.remote(*told, str(log_file) if log_file else None)
+        actor = remote.remote(*told, str(log_file) if log_file else None, shown)
         self.actors[replica_id] = actor
         return _Life(seat, incarnation, actor, log_file)
 

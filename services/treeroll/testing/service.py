@@ -15,13 +15,15 @@ can be scored. `local_service` is the same for asyncio, and shows its parts. Nee
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from treeroll.access.config import AccessConfig
 from treeroll.addresses import join
+from treeroll.channels import Pass
 from treeroll.config import CoordinatorConfig
 from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.loop import Coordinator, Item
@@ -60,6 +62,8 @@ class LocalService:
     store: Store
     tokenizer: Tokenizer
     """The tokenizer of the service's model, which all replicas are of."""
+    admit: Callable[[str], Pass]
+    """With what a replica may join."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start_replica(
@@ -82,7 +86,7 @@ class LocalService:
     def serve_engine(self, engine: Engine, replica_id: str, incarnation: int = 1, pool: str = "") -> asyncio.Task[None]:
         """A replica over any engine, in this process."""
         detokenizer = Detokenizer(self.tokenizer.model_dir)
-        replica = Replica(engine, detokenizer, replica_id, incarnation, self.address, pool)
+        replica = Replica(engine, detokenizer, replica_id, incarnation, self.address, pool, self.admit(replica_id))
         task = asyncio.create_task(replica.run(), name=replica_id)
         self.tasks.append(task)
         return task
@@ -108,6 +112,7 @@ async def local_service(
     pools: Sequence[str] = (),
     model: Path = MODEL_DIR,
     chat_template: Path | None = None,
+    access: AccessConfig | None = None,
     keep_acknowledged_s: float | None = None,
 ) -> AsyncIterator[LocalService]:
     """Start everything but replicas; stop it all at the end. `pools` names models; all are the same one. Trees expire
@@ -130,12 +135,13 @@ async def local_service(
     plane = ReplicaPlane(core, config.coordinator.heartbeat_s, tokenizer)
     retention, keep = Retention(core, keep_acknowledged_s), config.coordinator.keep_weights
     rollouts = RolloutsApi(core, plane, feed, tokenizer, timeouts, {}, retention, scorers, keep, prospects)
-    door = await open_door(config.coordinator)
+    door = await open_door(config.coordinator, access)
     door.answer(rollouts, plane, core)
     jobs = (core.run(), core.keep_time(), scoring.run(core), retention.run())
     tasks = [asyncio.create_task(job) for job in jobs]
     try:
-        yield LocalService(join(config.coordinator.host, door.port), core, plane, store, tokenizer, tasks)
+        address = join(config.coordinator.host, door.port)
+        yield LocalService(address, core, plane, store, tokenizer, door.admit, tasks)
         for task in tasks[:SERVICE_TASKS]:
             if task.done():
                 await task

@@ -52,7 +52,9 @@ class Grower:
             engine = TorchEngine(self.network, str(self.family.model), self._slots, longest)
             service.serve_engine(engine, "r0")
             await service.joined()
-            self._client = await self._exits.enter_async_context(await connect_async(service.address))
+            self._client = await self._exits.enter_async_context(
+                await connect_async(service.address, token="", tls=False)
+            )
         except BaseException:
             await self._exits.aclose()
             raise

@@ -1,0 +1,43 @@
+"""Settings of who may reach a service."""
+
+from pathlib import Path
+
+from pydantic import model_validator
+
+from treeroll.addresses import is_loopback
+from treeroll.config import Config
+from treeroll.errors import InvalidInput
+
+
+class AccessConfig(Config):
+    """Who may reach the service: beyond loopback with TLS and tokens only. See docs/operating.md."""
+
+    tokens: Path | None = None
+    """Token file: who may do what. Read again when it changes; None: whoever reaches the port may do everything."""
+    certificate: Path | None = None
+    """The server's certificate with what signed it, PEM. Read again when it or the key changes; None: no TLS."""
+    key: Path | None = None
+    """The certificate's private key, PEM, without a password."""
+    ca: Path | None = None
+    """Roots by which the service's own replicas know its certificate, PEM; None: those of the system."""
+
+    @model_validator(mode="after")
+    def _a_certificate_has_a_key(self) -> "AccessConfig":
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError(f"certificate is {self.certificate} and key is {self.key}; set both or none")
+        if self.ca is not None and self.certificate is None:
+            raise ValueError(f"ca is {self.ca}, but there is no certificate to know by it; set certificate and key")
+        return self
+
+
+def check_host(host: str, access: AccessConfig) -> None:
+    """InvalidInput for an address beyond loopback without TLS and tokens."""
+    missing = [
+        what for what, there in (("TLS", access.certificate), ("tokens", access.tokens)) if there is None
+    ]  # fmt: skip
+    if missing and not is_loopback(host):
+        raise InvalidInput(
+            f"coordinator.host is {host}, and without {' and '.join(missing)} treeroll serves loopback only; make "
+            "certificates with `treeroll certs` and tokens with `treeroll token make`, and set access.certificate, "
+            "access.key, access.ca and access.tokens to them"
+        )
