@@ -18,6 +18,7 @@ from treeroll.demo.arithmetic import LEVELS, ONE_STEP, Level, training_example
 from treeroll.tools.base import Tool
 
 from .rows import IGNORED, Row, make_row
+from .teacher import erring_example
 from .tokenizer import EOS_ID, PAD_ID, VOCAB_SIZE, save_tokenizer
 from .tool_calls import Piece, training_example_with_calls
 
@@ -80,20 +81,20 @@ def make_batch(rows: list[Row]) -> tuple[Tensor, Tensor]:
     return inputs, labels
 
 
-def draw_row(tool: Tool | None, hardness: float, rng: random.Random) -> Row:
+def draw_row(tool: Tool | None, errs: float, hardness: float, rng: random.Random) -> Row:
     level = pick_level(hardness, rng)
     if tool is not None:
         return make_row(*training_example_with_calls(level, tool, rng))
-    prompt, solution = training_example(level, rng)
+    prompt, solution = erring_example(level, errs, rng) if errs else training_example(level, rng)
     return make_row(prompt, [Piece(solution)])
 
 
 def batches(
-    batch_size: int, tool: Tool | None, rng: random.Random, hardness: Callable[[], float]
+    batch_size: int, tool: Tool | None, errs: float, rng: random.Random, hardness: Callable[[], float]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Without end; ``hardness`` (0 to 1) is asked now and then how far the curriculum has come."""
     while True:
-        pool = [draw_row(tool, hardness(), rng) for _ in range(POOL_BATCHES * batch_size)]
+        pool = [draw_row(tool, errs, hardness(), rng) for _ in range(POOL_BATCHES * batch_size)]
         pool.sort(key=lambda row: len(row[0]))
         order = list(range(POOL_BATCHES))
         rng.shuffle(order)
@@ -165,6 +166,7 @@ class Plan:
     layers: int
     start_from: Path | None = None  # a model to go on with, all levels at once; None: from scratch, easy levels first
     tool: Tool | None = None  # that the solutions call
+    errs: float = 0.0  # chance that a step of a solution is wrong; without a tool
 
 
 def train(out: Path, plan: Plan) -> None:
@@ -177,7 +179,7 @@ def train(out: Path, plan: Plan) -> None:
     base_rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     started, progress, recent, tokens = time.monotonic(), 0.0, 0.0, 0
     model.train()
-    data = batches(plan.batch_size, plan.tool, random.Random(plan.seed), lambda: progress if fresh else 1.0)
+    data = batches(plan.batch_size, plan.tool, plan.errs, random.Random(plan.seed), lambda: progress if fresh else 1.0)
     for step, (inputs, labels) in enumerate(data):
         for optimizer, base in zip(optimizers, base_rates, strict=True):
             optimizer.param_groups[0]["lr"] = base * learning_rate_factor(step, progress)

@@ -18,9 +18,9 @@ async def test_packed_steps_forward_every_token_once_and_have_the_gradient_of_pa
     assert figures["segments"]["forwarded"] == figures["dense"]["forwarded"] < figures["padded"]["forwarded"]
     assert [figures[name]["rows"] for name in figures] == [3, 2, 1, 2]
     assert result.remarks[0].startswith("2 trees, 8 samples")
-    apart = [float(remark.split("within ")[1].split()[0]) for remark in result.remarks[1:]]
-    # In float32 this gradient is 6e-5 off that in float64, padded or packed: text that the demo model would not write.
-    assert all(each < limit for each, limit in zip(apart, [1e-5, 1e-5, 5e-5], strict=True))
+    for as_used, precise in bench.distances(["segments", "segments-one-row", "dense"]).values():
+        assert precise < 1e-7  # of float64; transformers computes norms in float32 whatever the model's type
+        assert as_used < 1e-4  # of float32, on text that the demo model would not write; padded samples have as much
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from treeroll.demo.arithmetic import training_tasks
 from treeroll.examples.curve import draw
-from treeroll.examples.learning_log import account, read_curve, standing
+from treeroll.examples.learning_log import account, main, read_curve, standing
 
 torch = pytest.importorskip("torch")
 TASKS = [str(task["id"]) for task in islice(training_tasks(), 8)]
@@ -58,6 +58,17 @@ def test_what_was_trained_on_twice_and_what_was_lost_is_named(
     leave(tmp_path, steps(TASKS[:2], second), step=2, taken=4, waiting=waiting)
     found = account(tmp_path)
     assert (found.twice, found.never) == (twice, never)
+
+
+@pytest.mark.parametrize(("second", "status"), [(TASKS[2:4], 0), ([TASKS[1], *TASKS[2:4]], 1), ([TASKS[2]], 1)])
+def test_the_command_fails_if_a_tree_was_trained_on_twice_or_never(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: list[str], status: int
+) -> None:
+    leave(tmp_path, steps(TASKS[:2], second), step=2, taken=4, waiting=[])
+    monkeypatch.setattr("sys.argv", ["learning_log", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == status
 
 
 def test_a_curve_is_read_and_drawn(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ is forward and backward of the clipped policy loss over all of them; no optimize
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -114,15 +115,25 @@ class PackedBench:
         return packed(self.samples, trees_per_row=len(self.samples) if together else 1)
 
     async def run(self, names: Sequence[str], rounds: int, note: Callable[[str], None]) -> Result:
-        """Measure the variants in turn, after comparing their gradients to those of padded samples."""
-        expected = self._gradient(PADDED)
-        remarks = [self._sharing()]
-        for name in names:
-            if name != PADDED:
-                apart = float((self._gradient(name) - expected).norm() / expected.norm())
-                remarks.append(f"{name}: gradient within {apart:.1e} of padded: norm of the difference, over its norm")
+        """Measure the variants in turn, after comparing their gradients to those of padded samples in float64."""
+        remarks = [self._sharing(), "gradients' distance from that of padded samples in float64, norm over norm:"]
+        dtype = str(self.model.dtype).removeprefix("torch.")
+        for name, (as_used, precise) in self.distances(names).items():
+            remarks.append(f"{name}: {as_used:.1e} in {dtype}, {precise:.1e} in float64")
         measured = await run_rounds({name: self._variant(name) for name in names}, rounds, note)
         return Result("packed", self._parameters, measured, COLUMNS, remarks)
+
+    def distances(self, names: Sequence[str]) -> dict[str, tuple[float, float]]:
+        """From the gradient of padded samples in float64, norm over norm: of each variant in the model's dtype, and in
+        float64. The second is the method's own; the first is mostly rounding, which padded samples have too.
+        """
+        precise = deepcopy(self.model).double()
+        expected = self._gradient(PADDED, precise)
+
+        def apart(name: str, model: Any) -> float:
+            return float((self._gradient(name, model) - expected).norm() / expected.norm())
+
+        return {name: (apart(name, self.model), apart(name, precise)) for name in names}
 
     def _sharing(self) -> str:
         real = sum(len(sample.prompt_ids) + len(sample.completion_ids) for sample in self.samples)
@@ -135,7 +146,7 @@ class PackedBench:
     def _variant(self, name: str) -> Variant:
         async def run(_: int) -> Figures:
             began, cpu = time.perf_counter(), time.process_time()
-            self.step(name)
+            self.step(name, self.model)
             if self.model.device.type == "cuda":
                 torch.cuda.synchronize()
             found = {"step_s": time.perf_counter() - began, "cpu_s": time.process_time() - cpu}
@@ -152,22 +163,22 @@ class PackedBench:
         rows = self._rows[WAYS[name].together]
         return {"forwarded": sum(map(len, rows)), "rows": len(rows)}
 
-    def step(self, name: str) -> None:
+    def step(self, name: str, model: Any) -> None:
         """Forward and backward over all trees; gradients add up in the model."""
         if name == PADDED:
-            self.model.set_attn_implementation("sdpa")
+            model.set_attn_implementation("sdpa")
             for tensors in self._tensors:
-                padded_loss(self.model, tensors, self._tokens).backward()
+                padded_loss(model, tensors, self._tokens).backward()
             return
         way = WAYS[name]
-        self.model.set_attn_implementation(way.attention)
+        model.set_attn_implementation(way.attention)
         for row in self._rows[way.together]:
-            packed_loss(self.model, row, self._tokens, CLIP, CLIP).backward()
+            packed_loss(model, row, self._tokens, CLIP, CLIP).backward()
 
-    def _gradient(self, name: str) -> torch.Tensor:
-        self.step(name)
-        found = torch.cat([parameter.grad.flatten() for parameter in self.model.parameters()]).double()
-        self.model.zero_grad()
+    def _gradient(self, name: str, model: Any) -> torch.Tensor:
+        self.step(name, model)
+        found = torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).double()
+        model.zero_grad()
         return found
 
 

@@ -2,16 +2,16 @@
 
 The models (under a million parameters each, Qwen2 architecture, character tokens) were trained by
 ``scripts/train_demo_model`` to solve chains of sums, differences and products by writing the steps. One of them calls
-the calculator of ``treeroll.tools`` for most of the steps; one was trained for less time, so that there is something
-left to learn: a sixth of its samples are right, and a third of the tasks are solved by one of four. The tasks are
-graded, and held out of the training of all by a rule. Sampled at temperature 1 a model solves some always, some never
-and most now and then; ``scripts/train_demo_model --evaluate-only`` prints how many.
+the calculator of ``treeroll.tools`` for most of the steps; one was trained on to imitate a teacher that errs, so that
+there is something to learn from rewards: a quarter of its samples are right. The tasks are graded, and held out of the
+training of all by a rule. Sampled at temperature 1 a model solves some always, some never and most now and then;
+``scripts/train_demo_model --evaluate-only`` prints how many.
 """
 
 from pathlib import Path
 
 # Hugging Face layout: weights, configuration, tokenizer.
 MODEL_DIR = Path(__file__).parent / "model"
-EARLY_MODEL_DIR = Path(__file__).parent / "early_model"  # for trainers to begin with; same tokenizer
+ERRING_MODEL_DIR = Path(__file__).parent / "erring_model"  # for trainers to begin with; same tokenizer
 TOOL_MODEL_DIR = Path(__file__).parent / "tool_model"  # writes calls of the tool "calculator"; same tokenizer
 TASKS_FILE = Path(__file__).parent / "tasks.jsonl"  # one JSON object a line: id, prompt, answer, difficulty

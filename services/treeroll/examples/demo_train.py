@@ -1,4 +1,4 @@
-"""What scripts/demo_train runs: a service with the early demo model, the trainer of these examples, and a picture.
+"""What scripts/demo_train runs: a service with the demo model that errs, the trainer of these examples, and a picture.
 
     python -m treeroll.examples.demo_train --out runs/demo_train --recipe treepo
 
@@ -8,16 +8,18 @@ Options that are not listed here go to the trainer. Ctrl-C ends the training and
 import argparse
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import sys
 import time
 from pathlib import Path
 
-from treeroll.demo import EARLY_MODEL_DIR
+from treeroll.demo import ERRING_MODEL_DIR
 from treeroll.errors import TreerollError
 from treeroll.examples.curve import draw
 from treeroll.examples.learning_log import account, read_curve
+from treeroll.generator.affinity import THREADS
 from treeroll.local_service import LocalService
 
 TRAINER = "treeroll.examples.torch_trainer"
@@ -56,14 +58,18 @@ def report(out: Path) -> None:
 def main() -> None:
     """Run the demo; ends with the trainer's exit status, 1 if the service does not start."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=EARLY_MODEL_DIR, help="to serve and train (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("runs/demo_train"), help="(default: %(default)s)")
+    parser.add_argument(
+        "--model", type=Path, default=ERRING_MODEL_DIR, help="to serve and train (default: %(default)s)"
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/demo_train"), help="(%(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="remove what an earlier training left in --out")
     arguments, options = parser.parse_known_args()
     if arguments.overwrite:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(arguments.out)
     arguments.out.mkdir(parents=True, exist_ok=True)
+    # Engine and trainer compute at the same time: half of the cores each, or their threads wait for one another.
+    os.environ.setdefault(THREADS, str(max(1, len(os.sched_getaffinity(0)) // 2)))
     try:
         status = asyncio.run(train(arguments.model.resolve(), arguments.out, options))
         report(arguments.out)

@@ -1,11 +1,17 @@
 """Reads what a trainer of these examples leaves behind: its curve, and whether its steps took every tree once.
 
+    python -m treeroll.examples.learning_log runs/demo_train
+
+says the latter, and ends with status 1 if a tree was trained on twice, or never.
+
 A trainer that goes on from a checkpoint repeats steps that a killed life had written down already. So a line takes back
 all lines before it that are not of an earlier step.
 """
 
+import argparse
 import csv
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -67,3 +73,16 @@ def account(folder: Path) -> Account:
     never = taken - counts.keys() - saved["waiting"].keys()
     twice = [task for task, count in counts.items() if count > 1 or task in saved["waiting"] or task not in taken]
     return Account(len(lines), counts.total(), tuple(sorted(twice)), tuple(sorted(never)), len(saved["waiting"]))
+
+
+def main() -> None:
+    """The account of the folder that is named."""
+    parser = argparse.ArgumentParser(description="Whether a trainer's checkpoint has learned from every tree once.")
+    parser.add_argument("folder", type=Path, help="what was --out of the trainer")
+    found = account(parser.parse_args().folder)
+    print(found)
+    sys.exit(1 if found.twice or found.never else 0)
+
+
+if __name__ == "__main__":
+    main()

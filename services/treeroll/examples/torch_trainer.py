@@ -31,7 +31,7 @@ from treeroll.integrations import tree_attention
 from treeroll.whole_file import whole_file
 
 SHAPE: dict[str, Any] = {"segment_tokens": 32, "max_depth": 8, "scorer": "arith"}  # completions of at most 256 tokens
-HELD_OUT_SAMPLES = 4  # of each held-out task
+HELD_OUT_SAMPLES = 2  # of each held-out task
 AHEAD = 2  # batches of tasks that the service has at a time: one to train on, one that grows meanwhile
 CLIP = 0.2  # how far the policy may be from the one that sampled, as a ratio, before a token teaches no more
 CHECKPOINT_EVERY = 5  # steps
@@ -58,7 +58,7 @@ class Trainer:
         name, state = saved.get("run", ""), saved.get("batches")
         if name not in self.client.status().run_ids:  # nothing was begun, or not in this life of the service
             name, state = f"learn-{uuid4().hex[:8]}", None
-            self.client.create_run(name, recipe=options.recipe, leaves=16, **SHAPE)
+            self.client.create_run(name, recipe=options.recipe, leaves=options.leaves, **SHAPE)
         self.run = self.client.run(name)
         self.run.submit(self.waiting.values())
         self.batches = self.run.batches(trees=options.trees, group="trainer", ack="manual", state=state)
@@ -182,9 +182,10 @@ def main() -> None:
     add("--resume", action="store_true", help="go on from the checkpoint in --out")
     add("--recipe", default="treepo", help="how trees grow and what credit they get")
     add("--trees", type=int, default=16, help="trees in a step")
-    add("--lr", type=float, default=2e-4, help="learning rate of AdamW")
+    add("--leaves", type=int, default=8, help="samples of a tree")
+    add("--lr", type=float, default=1e-4, help="learning rate of AdamW")
     add("--steps", type=int, default=1000, help="end after so many")
-    add("--minutes", type=float, default=12, help="end by then, evaluations included")
+    add("--minutes", type=float, default=15, help="end by then, evaluations included")
     add("--evaluate-every", type=int, default=20, help="steps; 0: never")
     options = parser.parse_args()
     if options.resume != (options.out / "checkpoint.pt").exists():

@@ -116,7 +116,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     family.name: family
     for family in (
         Family("subset_sum", subset_sum.MODEL_DIR, subset_sum.TASKS_FILE, "subset", 320, 220, 32),
-        Family("demo", demo.EARLY_MODEL_DIR, demo.TASKS_FILE, "arith", 256, 130, 16),
+        Family("demo", demo.ERRING_MODEL_DIR, demo.TASKS_FILE, "arith", 256, 130, 16),
     )
 }
 
