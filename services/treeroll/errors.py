@@ -17,7 +17,8 @@
     │   ├── GroupMoved         the group went to a saved state after the leases were given
     │   ├── VersionTooOld      weights whose version is not above the current one
     │   ├── PublicationBusy    weights while others are on their way
-    │   └── WeightsRefused     a replica cannot use the weights; nothing has changed
+    │   ├── WeightsRefused     a replica cannot use the weights; nothing has changed
+    │   └── PolicyFailed       a policy of the run raised, or said what cannot be; nothing has changed
     ├── Unavailable            the service or a part of it does not answer; retry
     │   └── Drained            it starts no more trees until its drain is taken back
     ├── StoreError             the store refused or lost something
@@ -135,6 +136,10 @@ class WeightsRefused(CallerError):
     """A replica cannot use the weights that were published; those before are still in force."""
 
 
+class PolicyFailed(CallerError):
+    """A policy of the run raised, or said what cannot be; the message names it, and nothing was done."""
+
+
 class GroupMoved(CallerError):
     """The group went to a saved state after these leases were given: what holds them is no longer its trainer."""
 
@@ -203,6 +208,7 @@ GRPC_CODES: dict[type[TreerollError], str] = {
     PublicationBusy: "FAILED_PRECONDITION",
     WeightsRefused: "FAILED_PRECONDITION",
     GroupMoved: "FAILED_PRECONDITION",
+    PolicyFailed: "FAILED_PRECONDITION",
     Drained: "FAILED_PRECONDITION",  # not what clients try again
     Unavailable: "UNAVAILABLE",
     StaleEpoch: "ABORTED",

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from treeroll.core.growth.credit import credit_of
 from treeroll.core.model.delivery import DeliveryRules
 from treeroll.core.model.live_tree import LiveTree, TreeStatus
 from treeroll.simulation.world import World
@@ -69,7 +68,7 @@ def test_several_filters_count_each_tree_once() -> None:
     assert run.finished + run.filtered.total() == 30
     for live in world.finished.values():
         if live.status is not TreeStatus.FILTERED:
-            assert any(any(credit.advantages) for credit in credit_of(live))
+            assert any(any(credit.advantages) for credit in live.credit)
             assert len(rewards(live)) == 3
             assert not truncated(live)
 

@@ -9,10 +9,8 @@ from treeroll.core.model.effects import StartBranch
 from treeroll.core.model.events import EndKind, Event, ReplicaFaulted, SegmentReported
 from treeroll.core.model.live_tree import TreeStatus
 from treeroll.errors import BrokenInvariant
-from treeroll.policy.base import Growth
 from treeroll.simulation.language import Payload, text_of
 from treeroll.simulation.world import Due, Incarnation, World
-from treeroll.tree.tree import Tree
 
 HUGE = 2**32 - 1
 HOSTILE = "r0"
@@ -102,33 +100,3 @@ def test_whatever_a_replica_says_every_task_ends_and_accounts_stay_right(
         live for live in world.finished.values() if all(node.replica_id != HOSTILE for node in live.tree.nodes)
     ]
     assert all(live.status is TreeStatus.COMPLETE for live in untouched if not live.faults)
-
-
-@pytest.mark.parametrize("method", ["on_node", "on_idle"])
-def test_a_branch_policy_that_raises_ends_its_tree_and_no_other(method: str) -> None:
-    world = World(seed=2, replicas=2, slots=4, leaves=4, tasks=6)
-    grow = world.spec.branch.grow
-
-    class Broken:
-        name, needs, max_leaves = world.spec.branch.name, world.spec.branch.needs, world.spec.branch.max_leaves
-
-        def grow(self, tree: Tree) -> Growth:
-            growth = grow(tree)
-            if tree.tree_id != "tree3":
-                return growth
-
-            class Raising(type(growth)):  # type: ignore[misc]
-                pass
-
-            def fail(*_: object) -> None:
-                raise ZeroDivisionError("by\nnothing")
-
-            setattr(Raising, method, fail)
-            growth.__class__ = Raising
-            return growth
-
-    world.spec = replace(world.spec, branch=Broken())  # type: ignore[arg-type]
-    assert len(world.run()) == 6
-    broken = world.finished["tree3"]
-    assert broken.error == "branch policy 'treepo' failed: ZeroDivisionError: by nothing"
-    assert sum(live.status is TreeStatus.COMPLETE for live in world.finished.values()) == 5

@@ -10,7 +10,6 @@ from treeroll.core.model.events import RunCreated, TasksSubmitted
 from treeroll.core.model.live_tree import TreeStatus
 from treeroll.core.scheduling.assign import unfinished
 from treeroll.core.scheduling.routing import SENT_AT_ONCE
-from treeroll.errors import BrokenInvariant
 from treeroll.policies import registry
 from treeroll.policy.allocate import BudgetView, Outcome, TaskView
 from treeroll.policy.base import Limits
@@ -150,9 +149,11 @@ def test_many_tasks_are_sent_in_slices_so_that_no_step_is_long() -> None:
     assert unfinished(world.state)
 
 
-def test_a_route_that_names_another_model_breaks_a_promise() -> None:
-    with pytest.raises(BrokenInvariant, match="a tree is routed to 'huge', none of its models"):
-        grown(ByNumber(always="huge"), pools={"small": 1, "large": 1})
+def test_where_a_route_names_another_model_no_tree_starts() -> None:
+    world = grown(ByNumber(always="huge"), pools={"small": 1, "large": 1})
+    for live in world.finished.values():
+        assert live.error == "route policy 'ByNumber' names model 'huge', none of the run's"
+        assert live.status is TreeStatus.FAILED
 
 
 def test_a_run_that_is_cancelled_fails_its_tasks_wherever_they_wait() -> None:

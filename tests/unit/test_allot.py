@@ -8,7 +8,7 @@ import pytest
 
 from treeroll.core.model.budget import Budget
 from treeroll.core.model.events import RunClosed, RunCreated, TasksSubmitted
-from treeroll.errors import BrokenInvariant
+from treeroll.errors import PolicyFailed
 from treeroll.policies.resolve import build_policies
 from treeroll.policy.allocate import BudgetView, Outcome, TaskView
 from treeroll.policy.base import Limits
@@ -106,8 +106,8 @@ def test_allocators_see_what_is_left() -> None:
     assert left[-1] < left[0]
 
 
-def test_leaves_out_of_bounds_are_a_broken_promise_and_no_task_is_accepted() -> None:
+def test_a_submission_with_leaves_out_of_bounds_is_refused_and_no_task_is_accepted() -> None:
     world = Allotted(seed=1, recipe="flat")
-    with pytest.raises(BrokenInvariant, match="3 tasks were given"):
+    with pytest.raises(PolicyFailed, match="gives 3 tasks"):
         world.grow(Noted(gives=(4,)))
     assert not world.state.runs["run"].tasks

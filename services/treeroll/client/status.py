@@ -186,6 +186,10 @@ class RunStatus:
     """Requests that an engine refused, failed, or answered with numbers that cannot be."""
     engine_error: str
     """The latest of those errors as a sentence; "" without any."""
+    policy_errors: int
+    """How often a policy raised, or said what cannot be. Each time cost the tree or task it was asked about."""
+    policy_error: str
+    """The latest of those as a sentence, with the policy's name; "" without any."""
     filtered: dict[str, int]
     """Trees that its filters dropped, by filter. They are not in `finished`."""
     quarantined: list[str]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from treeroll.coordinator.journal_records import seen, wall_of
-from treeroll.core.growth.credit import TreeShape, credit_leaves, credit_of, rewards_of
+from treeroll.core.growth.credit import TreeShape, credit_leaves, rewards_of
 from treeroll.core.model.effects import PersistNode
 from treeroll.core.model.events import EndKind, SegmentReported
 from treeroll.core.model.ledger import Ledger
@@ -67,6 +67,8 @@ def run_record(run: Run) -> api.Run:
         deadline=run.deadline,
         engine_errors=counters.engine_errors,
         engine_error=run.engine_error,
+        policy_errors=counters.policy_errors,
+        policy_error=run.policy_error,
         quarantined=run.quarantined,
         stale_trees=counters.stale_trees,
         filtered=dict(run.filtered),
@@ -155,13 +157,13 @@ def final_header(live: LiveTree, header: pb.Tree) -> pb.Tree:
     """Header of a tree that ended, with its account and credit."""
     header.status, header.stop_reason, header.error = live.status.value, live.stop_reason, live.error
     header.wall_s, header.weight_version = live.ended_at - live.planted_at, live.weight_version
-    header.most_leaves = live.run.spec.growth_of(live.task).max_leaves
+    header.most_leaves = live.most_leaves
     header.ledger.CopyFrom(_ledger(live.ledger))
     header.n_censored = live.n_censored
     header.lost_tokens_max = live.lost_tokens_max
     header.has_cuts = bool(live.tree.splits)
     errors = {leaf for leaf, value in live.tree.rewards.items() if value is None} - live.abstained
-    write_credit(header, credit_of(live), rewards_of(live), errors)
+    write_credit(header, live.credit, rewards_of(live), errors)
     return header
 
 

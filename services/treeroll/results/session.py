@@ -21,6 +21,7 @@ class Figures:
     regrants: int = 0
     lost_tokens_max: int = 0
     engine_errors: int = 0
+    policy_errors: int = 0
 
     @classmethod
     def of(cls, status: Any) -> "Figures":
@@ -54,6 +55,8 @@ class Session:
     """Why the run came short of its tasks, as in `RunStatus`."""
     engine_error: str = ""
     """The latest error of a request in an engine."""
+    policy_error: str = ""
+    """The latest failure of a policy."""
     quarantined: list[str] = field(default_factory=list)
     """Ids of tasks that replicas died of."""
 
@@ -62,7 +65,8 @@ class Session:
         self.figures = Figures.of(status)
         self.caps = [asdict(cap) for cap in status.caps]
         self.stop_reason, self.stop_detail = status.stop_reason, status.stop_detail
-        self.engine_error, self.quarantined = status.engine_error, list(status.quarantined)
+        self.engine_error, self.policy_error = status.engine_error, status.policy_error
+        self.quarantined = list(status.quarantined)
 
 
 Sessions = dict[str, Session]

@@ -172,7 +172,7 @@ def _grown(
         resample_after=resample_after,
     )
     try:
-        _run(world, watched)
+        _run(world)
     except NotConformant:
         raise
     except AssertionError as error:
@@ -183,19 +183,12 @@ def _grown(
     return world
 
 
-def _run(world: World, watched: WatchedPolicy) -> None:
-    """To the end; raises what the policy raised, also where the core has contained it."""
-    try:
-        world.run()
-    except Exception:
-        for error in watched.raised:
-            raise error from None
-        raise
-    for error in watched.raised:
-        raise error
+def _run(world: World) -> None:
+    """To the end; raises what the policy raised, though the core ends the tree and goes on."""
+    world.run()
     for live in world.finished.values():
-        if live.error.startswith("branch policy"):  # the core could not do what it decided
-            raise RuntimeError(live.error)
+        if live.failure is not None:
+            raise live.failure.__cause__ or live.failure
 
 
 def _absent(watched: WatchedPolicy, error: Exception) -> str:

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from treeroll.core.guard import calls
 from treeroll.core.model.live_tree import Credit, LiveTree
+from treeroll.errors import PolicyFailed
 from treeroll.policy.base import AdvantageEstimator, CreditTree
 from treeroll.tree.node import Node
 from treeroll.tree.splits import split
@@ -85,10 +87,13 @@ def path_weights(shape: TreeShape) -> dict[int, float]:
 
 
 def credit_leaves(shape: TreeShape, rewards: dict[int, float], estimator: AdvantageEstimator) -> list[Credit]:
-    """Credit of every leaf, in path order. `rewards` holds the scored leaves, and inner nodes where reported."""
+    """Credit of every leaf, in path order. `rewards` holds the scored leaves, and inner nodes where reported.
+
+    PolicyFailed if the estimator has none.
+    """
     paths = {leaf: shape.path(leaf) for leaf in shape.leaves}
     scored = {leaf: rewards[leaf] for leaf in shape.leaves if leaf in rewards}
-    advantages = estimator.estimate(_credit_tree(shape, paths, scored, rewards)) if scored else {}
+    advantages = calls.advantages(estimator, _credit_tree(shape, paths, scored, rewards)) if scored else {}
     weights = path_weights(shape)
     return [Credit(leaf, weights[leaf], advantages.get(leaf, ())) for leaf in shape.leaves]
 
@@ -101,11 +106,16 @@ def rewards_of(live: LiveTree) -> dict[int, float]:
     return rewards
 
 
-def credit_of(live: LiveTree) -> list[Credit]:
-    """Credit of a tree that has ended. Worked out once."""
-    if live.credit is None:
-        live.credit = credit_leaves(TreeShape.of(live), rewards_of(live), live.run.spec.advantage)
-    return live.credit
+def give_credit(live: LiveTree) -> str:
+    """Work out the credit of a tree that has ended with leaves; why it has none but path weights, "" if it has."""
+    shape = TreeShape.of(live)
+    try:
+        live.credit = credit_leaves(shape, rewards_of(live), live.run.spec.advantage)
+    except PolicyFailed as failure:
+        calls.count(live.run, failure)
+        live.credit = [Credit(leaf, weight, ()) for leaf, weight in path_weights(shape).items()]
+        return str(failure)
+    return ""
 
 
 def _credit_tree(

@@ -1,10 +1,11 @@
 """Decisions become branches: forks where a node ends, splits inside of it, and held branches that go on."""
 
+from collections.abc import Sequence
+
+from treeroll.core.guard import calls
 from treeroll.core.model.branch import Branch, BranchEvent
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.state import State
-from treeroll.errors import BrokenInvariant
-from treeroll.invariants import Invariant
 from treeroll.policy.base import Expansion
 from treeroll.tree.node import Decision, Node
 from treeroll.tree.rng import hash64
@@ -14,8 +15,8 @@ from treeroll.tree.tree import SPLIT, path_name
 RETROSPECTIVE = Decision.RETROSPECTIVE
 
 
-def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
-    """Turn decisions into branches. Sibling indices follow the order of the decisions."""
+def expand(state: State, live: LiveTree, expansions: Sequence[Expansion]) -> None:
+    """Turn decisions, which can be carried out, into branches. Sibling indices follow the order of the decisions."""
     tree, own = live.tree, live.task.model
     for expansion in expansions:
         if live.held and expansion.resume and expansion.node in live.held:
@@ -26,12 +27,10 @@ def expand(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
             continue
         node, model = tree.nodes[expansion.node], expansion.model or own
         if model != own:
-            if model not in state.pools:
-                raise BrokenInvariant(
-                    Invariant.TREE_WELL_FORMED, f"tree {live.tree_id}: a branch names {model!r}, which nobody serves"
-                )
             state.sent = True
-        inserted = state.settings.encode(expansion.insert) if expansion.insert else None
+        inserted = calls.encode(state, live, expansion.insert) if expansion.insert else None
+        if expansion.insert and inserted is None:
+            return
         for _ in range(expansion.forks):
             branch = (
                 _fork(live, node, expansion)
@@ -93,9 +92,6 @@ def _fork(live: LiveTree, node: Node, expansion: Expansion) -> Branch:
 def _split(live: LiveTree, node: Node, kept: int, expansion: Expansion) -> Branch:
     """A branch that begins after the node's first `kept` tokens."""
     tree = live.tree
-    if node.tokens is None or kept not in node.own[1:]:
-        detail = f"tree {live.tree_id}: node {node.number} of {node.n_tokens} tokens cannot be split after {kept}"
-        raise BrokenInvariant(Invariant.TREE_WELL_FORMED, detail)
     index = tree.splits.get((node.number, kept), 1)
     tree.splits[node.number, kept] = index + 1
     branch = Branch(
@@ -103,7 +99,7 @@ def _split(live: LiveTree, node: Node, kept: int, expansion: Expansion) -> Branc
         node.number,
         node.token_start + kept,
         node.depth - 1,
-        node.path_logprob_sum - sum(node.tokens.logprobs[kept:]),
+        node.path_logprob_sum - (sum(node.tokens.logprobs[kept:]) if node.tokens else 0.0),
         index,
         expansion.reason,
         expansion.decision,

@@ -1,10 +1,14 @@
 """How trees leave: judged, counted, and into the feed."""
 
+from treeroll.core.growth.credit import give_credit
 from treeroll.core.growth.filters import dropped
 from treeroll.core.model.effects import Effect, EmitTree, ForgetTree, PersistTree
 from treeroll.core.model.live_tree import LiveTree, TreeStatus
 from treeroll.core.model.run import Run
 from treeroll.core.model.state import State
+
+# What a tree is dropped by whose credit nobody can work out, for its advantage policy failed.
+WITHOUT_CREDIT = "advantage"
 
 
 def finish(state: State, live: LiveTree) -> list[Effect]:
@@ -17,8 +21,7 @@ def finish(state: State, live: LiveTree) -> list[Effect]:
         live.error = live.error or why
     else:
         live.status = TreeStatus.PARTIAL if live.stop_reason else TreeStatus.COMPLETE
-        if run.spec.delivery.filters:
-            _filter(live)
+        _filter(live)
     # Paths that end at a pruned node are reported tokens in no sample, as far as no sample shares them.
     run.counters.wasted_tokens += unsampled_tokens(live)
     run.growing -= 1
@@ -47,16 +50,16 @@ def _emit(live: LiveTree) -> EmitTree:
     """The task's terminal event, with which its tree enters the feed."""
     run = live.run
     run.fed += 1
-    if live.status is TreeStatus.FAILED:
+    if live.dropped_by:
+        run.filtered[live.dropped_by] += 1
+    elif live.status is TreeStatus.FAILED:
         run.failed += 1
-        if live.stop_reason in ("", "lost"):
-            run.failing, run.failure = run.failing + 1, live.error
     else:
+        run.finished += 1
+    if live.status is not TreeStatus.FAILED and live.dropped_by != WITHOUT_CREDIT:
         run.failing = 0
-        if live.dropped_by:
-            run.filtered[live.dropped_by] += 1
-        else:
-            run.finished += 1
+    elif live.stop_reason in ("", "lost"):
+        run.failing, run.failure = run.failing + 1, live.error
     if live.placed and run.pace is not None:
         if live.status in (TreeStatus.FAILED, TreeStatus.FILTERED):
             run.pace.growing -= 1
@@ -66,7 +69,11 @@ def _emit(live: LiveTree) -> EmitTree:
 
 
 def _filter(live: LiveTree) -> None:
-    live.dropped_by, why = dropped(live)
+    """Give the tree its credit. It is dropped if there is none, or if a filter of its run finds it."""
+    if why := give_credit(live):
+        live.dropped_by = WITHOUT_CREDIT
+    elif live.run.spec.delivery.filters:
+        live.dropped_by, why = dropped(live)
     if live.dropped_by:
         live.status, live.error = TreeStatus.FILTERED, f"dropped by {live.dropped_by}: {why}"
 

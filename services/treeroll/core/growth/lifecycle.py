@@ -1,9 +1,12 @@
 """One tree's life: segments become nodes, policies answer, branches end, and at last the tree does."""
 
+from math import isfinite
+
 from treeroll.core.growth.expand import resume
 from treeroll.core.growth.leaving import finish
 from treeroll.core.growth.segment import INNER, add_node, check_report, read_tokens
 from treeroll.core.growth.timeouts import await_others, decide
+from treeroll.core.guard import calls
 from treeroll.core.model.branch import Branch, BranchEvent, BranchState
 from treeroll.core.model.budget import STOP_LAG_TOKENS
 from treeroll.core.model.effects import (
@@ -20,7 +23,7 @@ from treeroll.core.model.health import Sign
 from treeroll.core.model.journal import Abstained, Asked, Cut, Ended, Judged, Reported
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.state import State
-from treeroll.errors import BrokenInvariant, TreerollError
+from treeroll.errors import BrokenInvariant
 from treeroll.invariants import Invariant
 from treeroll.tree.node import LEAF, Node, Origin
 
@@ -65,12 +68,7 @@ def take_segment(state: State, live: LiveTree, branch: Branch, event: SegmentRep
     if event.end is not None or (node is not None and node.status is not INNER):
         effects += _end_branch(state, live, branch, node, event)
     if node is not None:
-        try:
-            _grown_by(state, live, node, effects)
-        except TreerollError:
-            raise
-        except Exception as error:  # a plugin's: the other trees have no part in it
-            effects += _break_off(state, live, error)
+        _grown_by(state, live, node, effects)
     return effects
 
 
@@ -188,13 +186,13 @@ def _grown_by(state: State, live: LiveTree, node: Node, effects: list[Effect]) -
 
 def _ask(state: State, live: LiveTree, node: Node) -> None:
     """Show the policy a new node, and do what it says."""
-    expansions = live.growth.on_node(live.tree, node)
+    expansions = calls.on_node(state, live, node)
     if expansions:
         decide(state, live, expansions)
     if live.held and node.number in live.held:
         if not live.run.spec.needs_hold:
             resume(state, live, node.number)
-        elif not expansions and live.timed_growth is not None:
+        elif not expansions and live.timeout_s is not None:
             await_others(state, live)
 
 
@@ -278,10 +276,14 @@ def stop_branches(state: State, live: LiveTree, reason: str, error: str) -> list
     return effects
 
 
-def _break_off(state: State, live: LiveTree, error: Exception) -> list[Effect]:
-    """Its branch policy failed: nobody knows how the tree should grow on."""
-    name, said = live.run.spec.branch.name, " ".join(str(error).split())
-    return stop_branches(state, live, "lost", f"branch policy '{name}' failed: {type(error).__name__}: {said}")
+def end_broken(state: State) -> list[Effect]:
+    """End the trees that a policy has failed: nobody knows how they should grow on."""
+    effects: list[Effect] = []
+    broken, state.broken = state.broken, []
+    for live in broken:
+        if live.tree_id in state.trees:
+            effects += end_tree(state, live, "lost", live.error)
+    return effects
 
 
 def settle_tree(state: State, live: LiveTree) -> list[Effect]:
@@ -306,16 +308,11 @@ def settle_tree(state: State, live: LiveTree) -> list[Effect]:
 
 def ask_idle(state: State, live: LiveTree) -> list[Effect]:
     """Ask the policy how to go on, as nothing runs. If nothing does then, the tree has grown."""
-    effects: list[Effect] = [PersistEntry.of(live, Asked())]
-    try:
-        decide(state, live, live.growth.on_idle(live.tree))
-    except TreerollError:
-        raise
-    except Exception as error:  # a plugin's: the other trees have no part in it
-        effects += _break_off(state, live, error)
+    asked = PersistEntry.of(live, Asked())
+    decide(state, live, calls.on_idle(state, live))
     if live.active == 0:
         stop_growing(live)
-    return effects
+    return [asked]
 
 
 def stop_growing(live: LiveTree) -> None:
@@ -329,14 +326,17 @@ def score_leaf(state: State, event: LeafScored) -> list[Effect]:
     live = state.trees.get(event.tree_id)
     if live is None or event.node in live.tree.rewards:
         return []
-    live.tree.rewards[event.node] = event.value
+    value, error = event.value, event.error
+    if value is not None and not isfinite(value):
+        value, error = None, f"the scorer says {value}, which is no reward"
+    live.tree.rewards[event.node] = value
     if event.abstained:
         live.abstained.add(event.node)
         return [PersistEntry.of(live, Abstained(event.node)), *settle_tree(state, live)]
-    if event.value is None:
+    if value is None:
         live.run.counters.reward_errors += 1
     scorer = live.run.spec.scorer or ""
-    return [PersistReward(live, event.node, scorer, event.value, event.error), *settle_tree(state, live)]
+    return [PersistReward(live, event.node, scorer, value, error), *settle_tree(state, live)]
 
 
 def judge_path(state: State, event: PathJudged) -> list[Effect]:

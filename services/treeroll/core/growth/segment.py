@@ -3,6 +3,7 @@
 from array import array
 from functools import partial
 
+from treeroll.core.guard.calls import NOT_ENDED, judge, observe
 from treeroll.core.model.branch import Branch, BranchState
 from treeroll.core.model.budget import STOP_LAG_TOKENS
 from treeroll.core.model.events import EndKind, SegmentReported
@@ -18,7 +19,7 @@ from treeroll.tree.tree import TAIL_CHARS, path_name
 ENDED = {EndKind.EOS: Ended.EOS, EndKind.STOP: Ended.EOS, EndKind.LENGTH: Ended.LIMIT}
 # Looked up for every segment, see node.LEAF.
 ENDS_PATH = (EndKind.EOS, EndKind.STOP)
-INNER, NO_STOP, NOT_ENDED = NodeStatus.INNER, StopReason.NONE, Ended.NO
+INNER, NO_STOP = NodeStatus.INNER, StopReason.NONE
 INITIAL = BranchReason.INITIAL
 RUNNING = BranchState.RUNNING
 
@@ -88,18 +89,16 @@ def add_node(state: State, live: LiveTree, branch: Branch, event: SegmentReporte
     segment = Segment(text, tail, ended, completion_tokens, depth, max_tokens=branch.max_tokens)
     if tokens is not None:
         segment.tokens, segment.recent = tokens, partial(tree.tokens_before, branch.tip, start)
-    verdict, observation = live.run.spec.prune.judge(segment), None
+    verdict, observation = judge(state, live, segment), None
     if verdict is None and event.end is EndKind.HOLD and live.run.spec.segment.tool is not None:
-        observation = _observe(state, live, segment, branch.boundaries[-1] - start - n_tokens)
-        if observation is None:
-            verdict = live.run.spec.prune.judge(segment)
-        else:
+        observation = observe(state, live, tail + text, depth)
+        if observation is not None and observation.n_tokens >= branch.boundaries[-1] - start - n_tokens:
+            # Behind it is no room for a token: the path ends with its call.
+            observation, segment.ended = None, Ended.LIMIT
+            verdict = judge(state, live, segment)
+        elif observation is not None:
             n_tokens, text = n_tokens + observation.n_tokens, text + observation.text
     if verdict is None:
-        if segment.ended is not NOT_ENDED:
-            raise BrokenInvariant(
-                Invariant.TREE_WELL_FORMED, f"tree {live.tree_id}: a path ended by the engine got no verdict"
-            )
         status, reason, fanout = INNER, NO_STOP, 1
     else:
         status, reason, fanout = verdict.status, verdict.reason, 0
@@ -136,18 +135,6 @@ def add_node(state: State, live: LiveTree, branch: Branch, event: SegmentReporte
     branch.depth, branch.logprob_sum = depth, logprob_sum
     branch.tail = text[-TAIL_CHARS:] if len(text) >= TAIL_CHARS else (tail + text)[-TAIL_CHARS:]
     return node
-
-
-def _observe(state: State, live: LiveTree, segment: Segment, room: int) -> Observation | None:
-    """The answer to the segment's call; None if the tokens that the path has left do not let it go on: it ends."""
-    policy = live.run.spec.segment
-    observation = None
-    if policy.tool is not None:
-        observation = state.settings.observe(policy.tool, segment.tail + segment.text, policy.remark(segment.depth))
-    if observation is None or observation.n_tokens >= room:
-        segment.ended = Ended.LIMIT
-        return None
-    return observation
 
 
 def _surround(tokens: Tokens, before: Observation | None, behind: Observation | None) -> None:

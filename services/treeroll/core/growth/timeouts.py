@@ -1,8 +1,10 @@
 """Held paths wait for late ones, but for so long only where their policy has a timeout."""
 
 import heapq
+from collections.abc import Sequence
 
 from treeroll.core.growth.expand import expand
+from treeroll.core.guard import calls
 from treeroll.core.model.effects import Effect, PersistEntry
 from treeroll.core.model.journal import TimedOut
 from treeroll.core.model.live_tree import LiveTree
@@ -10,7 +12,7 @@ from treeroll.core.model.state import State
 from treeroll.policy.base import Expansion
 
 
-def decide(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
+def decide(state: State, live: LiveTree, expansions: Sequence[Expansion]) -> None:
     """Carry out what the policy decided; nobody waits for others from here on."""
     live.times_out_at = None
     expand(state, live, expansions)
@@ -18,9 +20,9 @@ def decide(state: State, live: LiveTree, expansions: list[Expansion]) -> None:
 
 def await_others(state: State, live: LiveTree) -> None:
     """A path was held undecided: the wait of the first such path counts."""
-    if live.timed_growth is None or live.timed_growth.timeout_s is None or live.times_out_at is not None:
+    if live.timeout_s is None or live.times_out_at is not None:
         return
-    live.times_out_at = state.now + live.timed_growth.timeout_s
+    live.times_out_at = state.now + live.timeout_s
     _set_timer(state, live, live.times_out_at)
 
 
@@ -43,7 +45,7 @@ def end_waits(state: State) -> list[Effect]:
     effects: list[Effect] = []
     while state.timeouts and state.timeouts[0][0] <= state.now:
         live = state.trees.get(heapq.heappop(state.timeouts)[1])
-        if live is None or live.timed_growth is None:
+        if live is None:
             continue
         live.timed = False
         if live.times_out_at is None or live.stop_reason or not live.active:
@@ -52,5 +54,5 @@ def end_waits(state: State) -> list[Effect]:
             _set_timer(state, live, live.times_out_at)
         else:
             effects.append(PersistEntry.of(live, TimedOut()))
-            decide(state, live, live.timed_growth.on_timeout(live.tree))
+            decide(state, live, calls.on_timeout(state, live))
     return effects

@@ -7,7 +7,8 @@ from treeroll.core.model.branch import Branch
 from treeroll.core.model.ledger import Ledger
 from treeroll.core.model.run import Run, TaskSpec
 from treeroll.core.model.token_bucket import Bucket
-from treeroll.policy.base import Growth, HasTimeout
+from treeroll.errors import PolicyFailed
+from treeroll.policy.base import Expansion, Growth
 from treeroll.tree.tree import Tree
 
 
@@ -20,6 +21,17 @@ class TreeStatus(StrEnum):
     PARTIAL = "partial"  # cut by cancel, budget or deadline, with complete leaves
     FAILED = "failed"  # ended without a complete leaf
     FILTERED = "filtered"  # has complete leaves, but its run drops it
+
+
+class NotGrown(Growth):
+    """The growth of a tree that does not grow."""
+
+    def start(self, tree: Tree) -> list[Expansion]:
+        """No branches."""
+        return []
+
+
+NOT_GROWN = NotGrown()
 
 
 @dataclass(slots=True)
@@ -38,12 +50,14 @@ class LiveTree:
     run: Run
     task: TaskSpec
     tree: Tree
-    growth: Growth
-    # Total lengths where segments end, for depth 1, 2, ...
-    boundaries: list[int]
     # Order of admission, 1, 2, 3 ..., and the replica that the tree's first branches go to.
     admitted: int = 0
     home: str = ""
+    # What its branch policy remembers of it, and the most leaves that this makes.
+    growth: Growth = NOT_GROWN
+    most_leaves: int = 0
+    # Total lengths where segments end, for depth 1, 2, ...
+    boundaries: list[int] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
     # Where its grants reserve tokens: its own ledger, its run's, and what else its run's budget asks for.
     accounts: tuple[Ledger | Bucket, ...] = ()
@@ -66,6 +80,7 @@ class LiveTree:
     error: str = ""
     n_censored: int = 0
     faults: int = 0  # reports of it that could not be
+    failure: PolicyFailed | None = None  # the first that one of its policies raised: it ends
     charge: float = 0.0  # what its run was charged when it started
     recomputed: int = 0  # tokens of prefixes that had been computed before
     promised: float = 0.0  # what it was expected to take of its model, see core.routing
@@ -74,12 +89,13 @@ class LiveTree:
     lost_tokens_max: int = 0
     abstained: set[int] = field(default_factory=set)  # leaves of which the scorer says nothing
     grown: bool = False  # no branch will start any more
-    credit: list[Credit] | None = None  # of its leaves, once somebody has asked, see `credit_of`
+    credit: list[Credit] = field(default_factory=list)  # of its leaves, once it has ended
     dropped_by: str = ""  # the filter
     placed: bool = False  # it holds one of its run's places, see `Pace`
     asked: bool = False  # somebody waits for it by name
-    # The growth, if its held paths wait for so long only; until when they do (on the clock of `now`); a timer is set.
-    timed_growth: HasTimeout | None = None
+    # Seconds that its held paths wait, None: as long as it takes; until when they do (on the clock of `now`); a timer
+    # is set.
+    timeout_s: float | None = None
     times_out_at: float | None = None
     timed: bool = False
 

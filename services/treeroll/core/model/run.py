@@ -228,6 +228,7 @@ class Counters:
     lost_tokens_max: int = 0
     reward_errors: int = 0
     engine_errors: int = 0
+    policy_errors: int = 0
     stale_trees: int = 0  # ended because their pool got other weights
     leaves: int = 0
 
@@ -309,6 +310,7 @@ class Run:
     stop_reason: str = ""
     stop_detail: str = ""
     engine_error: str = ""  # the latest
+    policy_error: str = ""  # the latest
     quarantined: list[str] = field(default_factory=list)  # ids of tasks that replicas died of
     carried: dict[str, int] = field(default_factory=dict)  # of trees that are to grow anew, what they spent before
 

@@ -20,6 +20,7 @@ from treeroll.core.growth.lifecycle import (
 )
 from treeroll.core.growth.segment import check_report
 from treeroll.core.growth.timeouts import decide
+from treeroll.core.guard import calls
 from treeroll.core.model.branch import Branch, BranchEvent, BranchState
 from treeroll.core.model.budget import NO_BUDGET
 from treeroll.core.model.events import SegmentReported
@@ -169,9 +170,9 @@ class Replay:
             case Asked():
                 self._ask()
             case TimedOut():
-                if live.timed_growth is None:
+                if live.timeout_s is None:
                     raise Damaged("its policy has no timeout, and it timed out")
-                decide(state, live, live.timed_growth.on_timeout(live.tree))
+                decide(state, live, calls.on_timeout(state, live))
             case Judged(node, value):
                 if node not in live.held:
                     raise Damaged(f"node {node} was judged, and no path is held there")
@@ -225,6 +226,8 @@ def replay(settings: CoreSettings, run: Run, remains: TreeRemains) -> Replay:
         grown = Replay(settings, run, remains)
         for what in remains.history:
             grown.take(what)
+        if (failure := grown.live.failure) is not None and not any(isinstance(w, Ended) for w in remains.history):
+            raise failure
         grown.finish()
     except Exception as error:  # a record that cannot be, or a policy that answers otherwise than before
         said = str(error) if isinstance(error, Damaged | TreerollError) else f"{type(error).__name__}: {error}"
@@ -235,14 +238,14 @@ def replay(settings: CoreSettings, run: Run, remains: TreeRemains) -> Replay:
 def _plant(state: State, run: Run, remains: TreeRemains) -> LiveTree:
     planted = remains.planted
     task = replace(remains.task, model=planted.model, leaves=planted.leaves, view=planted.view)
-    live = seedling(run, task, planted.block_size, planted.max_model_len)
+    live = seedling(state, run, task, planted.block_size, planted.max_model_len)
     live.admitted, live.home, live.planted_at = planted.admitted, planted.home, planted.at
     live.weight_version, live.charge, live.promised = planted.weight_version, planted.charge, planted.promised
     live.placed, live.asked = planted.placed, planted.asked
     open_tree(live)
     live.ledger.granted = live.ledger.spent = remains.carried
     state.trees[live.tree_id] = live
-    expand(state, live, live.growth.start(live.tree))
+    expand(state, live, calls.start(state, live))
     return live
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from treeroll.core.budget.accounts import open_tree
 from treeroll.core.growth.expand import expand
 from treeroll.core.growth.lifecycle import settle_tree
+from treeroll.core.guard import calls
 from treeroll.core.model.effects import Effect, PersistEntry
 from treeroll.core.model.fleet import Replica
 from treeroll.core.model.journal import Planted
@@ -16,7 +17,7 @@ from treeroll.core.scheduling.allocation import at_start
 from treeroll.core.scheduling.consumers import take_place
 from treeroll.core.scheduling.fair_share import charge_start, next_run
 from treeroll.core.scheduling.routing import next_task
-from treeroll.policy.base import HasTimeout
+from treeroll.errors import PolicyFailed
 from treeroll.tree.rng import hash64
 from treeroll.tree.tree import Tree
 
@@ -40,8 +41,9 @@ def admit_tree(state: State, pool: Pool, freest: Replica, effects: list[Effect])
     if replica is None:
         return False
     while run is not None:
-        if (task := next_task(state, run, pool)) is not None:
-            live = plant(state, run, task, replica)
+        task, failure = next_task(state, run, pool)
+        if task is not None:
+            live = plant(state, run, task, replica, failure)
             effects.append(PersistEntry.of(live, _planted(live, replica)))
             if live.active == 0:  # no first branch has room for a token
                 effects += settle_tree(state, live)
@@ -52,14 +54,20 @@ def admit_tree(state: State, pool: Pool, freest: Replica, effects: list[Effect])
     return False
 
 
-def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
-    """Start a tree in the replica's pool. Its seed depends on run seed, task and epoch only."""
+def plant(state: State, run: Run, task: TaskSpec, replica: Replica, failure: PolicyFailed | None = None) -> LiveTree:
+    """Start a tree in the replica's pool. Its seed depends on run seed, task and epoch only.
+
+    With a failure of a policy of its run, or without what its policies should say first, it starts nothing.
+    """
     if task.model != replica.model:
         task = replace(task, model=replica.model)
-    task = at_start(state, run, task)
+    if failure is None:
+        task, failure = at_start(state, run, task)
     state.order += 1
-    live = seedling(run, task, replica.block_size, replica.max_model_len)
+    live = seedling(state, run, task, replica.block_size, replica.max_model_len)
     live.admitted, live.home, live.planted_at = state.order, replica.replica_id, state.now
+    if failure is not None:
+        calls.break_tree(state, live, failure)
     live.weight_version = state.pools[replica.model].weights.current.version
     take_place(run, live)
     open_tree(live)
@@ -68,17 +76,17 @@ def plant(state: State, run: Run, task: TaskSpec, replica: Replica) -> LiveTree:
     state.trees[live.tree_id] = live
     state.pools[replica.model].trees += 1
     run.growing += 1
-    expand(state, live, live.growth.start(live.tree))
+    if live.failure is None:
+        expand(state, live, calls.start(state, live))
     return live
 
 
-def seedling(run: Run, task: TaskSpec, block_size: int, max_model_len: int) -> LiveTree:
+def seedling(state: State, run: Run, task: TaskSpec, block_size: int, max_model_len: int) -> LiveTree:
     """A tree that is only its prompt, for replicas of such a block size and context."""
     seed = hash64(run.spec.seed, task.task_id, task.epoch)
-    tree = Tree.planted(task.tree_id, seed, len(task.prompt_ids) // 4)
-    growth = run.spec.growth_of(task).grow(tree)
-    live = LiveTree(run, task, tree, growth, _boundaries(run, tree.root.n_tokens, block_size, max_model_len))
-    live.timed_growth = growth if isinstance(growth, HasTimeout) and growth.timeout_s is not None else None
+    live = LiveTree(run, task, Tree.planted(task.tree_id, seed, len(task.prompt_ids) // 4))
+    live.boundaries = _boundaries(state, live, block_size, max_model_len)
+    calls.grow(state, live)
     return live
 
 
@@ -100,10 +108,13 @@ def _planted(live: LiveTree, replica: Replica) -> Planted:
     )
 
 
-def _boundaries(run: Run, prompt_tokens: int, block_size: int, max_model_len: int) -> list[int]:
+def _boundaries(state: State, live: LiveTree, block_size: int, max_model_len: int) -> list[int]:
     """Trees whose prompts are equally long share a list, which is in caches then whatever tree a segment is of."""
-    longest = min(max_model_len, prompt_tokens + run.spec.max_tokens)
-    key = prompt_tokens, block_size, longest
-    if key not in run.boundaries:
-        run.boundaries[key] = run.spec.segment.boundaries(*key)
-    return run.boundaries[key]
+    known, prompt_tokens = live.run.boundaries, live.tree.root.n_tokens
+    key = prompt_tokens, block_size, min(max_model_len, prompt_tokens + live.run.spec.max_tokens)
+    ends = known.get(key)
+    if ends is None:
+        ends = calls.boundaries(state, live, *key)
+        if live.failure is None:
+            known[key] = ends
+    return ends

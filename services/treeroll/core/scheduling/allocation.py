@@ -3,24 +3,32 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from treeroll.core.guard import calls
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.run import Run, TaskSpec
 from treeroll.core.model.state import State
-from treeroll.errors import BrokenInvariant
-from treeroll.invariants import Invariant
-from treeroll.policy.allocate import BudgetView, Outcome, TaskView
+from treeroll.errors import PolicyFailed
+from treeroll.policy.allocate import BudgetAllocator, BudgetView, Outcome, TaskView
 
 
 def at_submission(state: State, run: Run, tasks: list[TaskSpec]) -> list[TaskSpec]:
-    """The tasks with their leaves, if the run's allocator shares them out when tasks arrive."""
+    """The tasks with their leaves, if the run's allocator shares them out when tasks arrive. PolicyFailed if it has
+    none for them."""
     allocator = run.spec.allocate
-    return tasks if allocator is None or allocator.asked != "submission" else _asked(state, run, tasks, len(tasks))
+    if allocator is None or allocator.asked != "submission":
+        return tasks
+    return _asked(state, run, allocator, tasks, len(tasks))
 
 
-def at_start(state: State, run: Run, task: TaskSpec) -> TaskSpec:
-    """The task with its leaves, if the run's allocator gives them when its tree starts."""
+def at_start(state: State, run: Run, task: TaskSpec) -> tuple[TaskSpec, PolicyFailed | None]:
+    """The task with its leaves, if the run's allocator gives them when its tree starts, or why it has none for it."""
     allocator = run.spec.allocate
-    return task if allocator is None or allocator.asked != "start" else _asked(state, run, [task], 1)[0]
+    if allocator is None or allocator.asked != "start":
+        return task, None
+    try:
+        return _asked(state, run, allocator, [task], 1)[0], None
+    except PolicyFailed as failure:
+        return task, failure
 
 
 def record_outcome(state: State, live: LiveTree) -> tuple[str, str] | None:
@@ -32,10 +40,7 @@ def record_outcome(state: State, live: LiveTree) -> tuple[str, str] | None:
     threshold, route = run.spec.success, run.spec.route
     successes = 0 if threshold is None else sum(reward >= threshold for reward in scored)
     outcome = Outcome(successes, len(scored), live.ledger.spent, state.now - live.planted_at)
-    if run.allocation is not None:
-        run.allocation.learn(view, outcome)
-    if run.routing is not None:
-        run.routing.learn(view, outcome, model)
+    calls.learn(run, view, outcome, model)
     if threshold is None or not scored or (route is not None and route.rated not in (None, model)):
         return None
     version = _weights_of(state, run)
@@ -43,18 +48,10 @@ def record_outcome(state: State, live: LiveTree) -> tuple[str, str] | None:
     return live.task.task_id, record.written()
 
 
-def _asked(state: State, run: Run, tasks: Sequence[TaskSpec], fresh: int) -> list[TaskSpec]:
+def _asked(state: State, run: Run, allocator: BudgetAllocator, tasks: Sequence[TaskSpec], fresh: int) -> list[TaskSpec]:
     """`fresh` of the tasks are not among the waiting ones."""
-    allocator = run.spec.allocate
-    if allocator is None:
-        return list(tasks)
-    if run.allocation is None:
-        run.allocation = allocator.open(run.spec.seed)
     views = [task_view(state, run, task) for task in tasks]
-    leaves = run.allocation.allocate(views, budget_view(state, run, fresh))
-    if len(leaves) != len(tasks) or not all(allocator.least <= count <= allocator.most for count in leaves):
-        detail = f"run {run.spec.run_id}: {len(tasks)} tasks were given {leaves[:8]} leaves"
-        raise BrokenInvariant(Invariant.TREE_WELL_FORMED, detail)
+    leaves = calls.allotted(run, allocator, views, budget_view(state, run, fresh))
     return [replace(task, leaves=n, view=view) for task, n, view in zip(tasks, leaves, views, strict=True)]
 
 

@@ -2,7 +2,7 @@
 
 from treeroll.core.budget.accounts import claims
 from treeroll.core.budget.blocked import block, next_doomed, refusal, release_throttled, short_account
-from treeroll.core.growth.lifecycle import cut_branch, settle_tree
+from treeroll.core.growth.lifecycle import cut_branch, end_broken, settle_tree
 from treeroll.core.growth.start_order import start_effect
 from treeroll.core.growth.timeouts import end_waits
 from treeroll.core.model.branch import Branch, BranchEvent, BranchState
@@ -17,7 +17,7 @@ from treeroll.core.scheduling.consumers import note_idle
 from treeroll.core.scheduling.publication import go_on_waiting
 from treeroll.core.scheduling.queues import pop_for, queue_wanted, requeue
 from treeroll.core.scheduling.runs import end_stopped
-from treeroll.core.scheduling.settle import settle
+from treeroll.core.scheduling.settle import settle, take_learnt
 from treeroll.core.scheduling.standing import end_rests, take_signs
 from treeroll.tree.node import Origin, shared_origin
 
@@ -49,6 +49,8 @@ def assign(state: State) -> list[Effect]:
         while state.doomed and len(effects) < END_LIMIT:
             effects += _cut_for_budget(state)
         effects += _fill(state)
+    if state.learnt:
+        effects += take_learnt(state)
     return effects
 
 
@@ -74,8 +76,10 @@ def _fill(state: State) -> list[Effect]:
 def _fill_pool(state: State, pool: Pool, effects: list[Effect]) -> None:
     """Waiting forks first, each where its prefix is; then what anyone may take, each time to the most room."""
     while True:
+        if state.broken:
+            effects += end_broken(state)
         if state.ended or state.refunded:
-            effects += settle(state)
+            settle(state)
         if state.wanted:
             queue_wanted(state)
         _serve_queues(state, pool, effects)

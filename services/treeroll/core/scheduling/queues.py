@@ -1,5 +1,6 @@
 """Who waits where: queues per replica, and one for all of a pool."""
 
+from treeroll.core.guard.calls import home
 from treeroll.core.model.branch import Branch, BranchState
 from treeroll.core.model.fleet import Replica
 from treeroll.core.model.live_tree import LiveTree
@@ -34,10 +35,10 @@ def _enqueue(state: State, live: LiveTree, branch: Branch) -> None:
     # Where nothing generated its prefix yet, the tree's first branches stay together.
     parent = live.tree.nodes[branch.tip].replica_id or branch.home or live.home
     if branch.refused:
-        branch.home = _home_elsewhere(state, pool, branch, parent)
+        branch.home = _home_elsewhere(state, live, pool, branch, parent)
     else:
         known = parent if parent in pool.replicas else ""
-        branch.home = state.settings.placement.home(known, pool.ready, pool.placements)
+        branch.home = home(state, live.run, pool, known, pool.ready)
     pool.placements += 1
     replica = pool.replicas.get(branch.home) if branch.home else None
     if replica is None:
@@ -47,13 +48,13 @@ def _enqueue(state: State, live: LiveTree, branch: Branch) -> None:
         pool.served_next[replica.replica_id] = None
 
 
-def _home_elsewhere(state: State, pool: Pool, branch: Branch, parent: str) -> str | None:
+def _home_elsewhere(state: State, live: LiveTree, pool: Pool, branch: Branch, parent: str) -> str | None:
     """Where a branch goes that some have refused: not to these, or at least not to the last of them."""
     names = [name for name in pool.ready if name not in branch.refused]
     names = names or [name for name in pool.ready if name != branch.refused[-1]]
     if not names:
         return None
-    chosen = state.settings.placement.home(parent if parent in names else "", names, pool.placements)
+    chosen = home(state, live.run, pool, parent if parent in names else "", names)
     return chosen or min(names, key=lambda name: (pool.replicas[name].load, name))
 
 

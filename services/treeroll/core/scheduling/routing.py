@@ -2,37 +2,41 @@
 
 from dataclasses import replace
 
+from treeroll.core.guard import calls
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import ModelUse, Run, TaskSpec
 from treeroll.core.model.state import State
 from treeroll.core.scheduling.allocation import budget_view, task_view
-from treeroll.errors import BrokenInvariant
-from treeroll.invariants import Invariant
-from treeroll.policy.route import ModelView
+from treeroll.errors import PolicyFailed
+from treeroll.policy.route import ModelView, RoutePolicy
 
 # Tasks that one call sends elsewhere at most, so that a step stays short.
 SENT_AT_ONCE = 1000
 
 
-def next_task(state: State, run: Run, pool: Pool) -> TaskSpec | None:
+def next_task(state: State, run: Run, pool: Pool) -> tuple[TaskSpec | None, PolicyFailed | None]:
     """The run's next task that is to grow in the pool. Those before it that are not wait for the pool they are sent to.
 
-    None if there is none, or if so many were sent elsewhere that the next call must go on.
+    None if there is none, or if so many were sent elsewhere that the next call must go on. With a task for which the
+    route has no model comes why.
     """
     route = run.spec.route
     if route is None:
-        return run.waiting.take(pool.name, run.is_far_ahead)
+        return run.waiting.take(pool.name, run.is_far_ahead), None
     for _ in range(SENT_AT_ONCE):
         task = run.waiting.take(pool.name, run.is_far_ahead)
         if task is None:
-            return None
-        task, model = _asked(state, run, task)
+            return None, None
+        try:
+            task, model = _asked(state, run, route, task)
+        except PolicyFailed as failure:
+            return task, failure
         if model == pool.name:
-            return task
+            return task, None
         run.waiting.send(task, model)
         state.sent = True
-    return None
+    return None, None
 
 
 def note_planted(run: Run, live: LiveTree) -> None:
@@ -53,20 +57,11 @@ def note_ended(live: LiveTree) -> None:
             use.whole_tokens += live.ledger.spent
 
 
-def _asked(state: State, run: Run, task: TaskSpec) -> tuple[TaskSpec, str]:
+def _asked(state: State, run: Run, route: RoutePolicy, task: TaskSpec) -> tuple[TaskSpec, str]:
     """The task with what is known of it, and its model."""
-    route = run.spec.route
-    if route is None:
-        return task, task.model
-    if run.routing is None:
-        run.routing = route.open(run.spec.seed)
     view = task_view(state, run, task)
     models = {name: _view(state, run, name) for name in route.models}
-    model = run.routing.route(view, budget_view(state, run, 1), models)
-    if model not in run.uses:
-        raise BrokenInvariant(
-            Invariant.TREE_WELL_FORMED, f"run {run.spec.run_id}: a tree is routed to {model!r}, none of its models"
-        )
+    model = calls.routed(run, view, budget_view(state, run, 1), models)
     return replace(task, view=task.view or view), model
 
 

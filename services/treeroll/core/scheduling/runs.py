@@ -9,6 +9,7 @@ from typing import Any
 from treeroll.core.budget.accounts import open_run
 from treeroll.core.growth.leaving import leave
 from treeroll.core.growth.lifecycle import end_tree
+from treeroll.core.guard.calls import most_leaves
 from treeroll.core.model.effects import Effect, PersistHistory, PersistRun, PersistTasks
 from treeroll.core.model.history import History
 from treeroll.core.model.live_tree import LiveTree, TreeStatus
@@ -124,14 +125,14 @@ def submit(state: State, run_id: str, tasks: list[TaskSpec]) -> list[Effect]:
         raise RunClosed(f"{over}; it takes no more tasks")
     if not fresh:
         return []
-    effects = settle(state)
+    settle(state)
     tasks = [replace(task, number=number) for number, task in enumerate(fresh.values(), len(run.tasks))]
     allotted = at_submission(state, run, tasks)
     catch_up(state, run)
     for task in allotted:
         run.tasks[task.key] = (task.tree_id, task.digest)
         run.waiting.append(task)
-    return [*effects, PersistTasks(run, allotted)]
+    return [PersistTasks(run, allotted)]
 
 
 def close(state: State, run_id: str) -> list[Effect]:
@@ -208,6 +209,6 @@ def _end_cancelled(state: State, limit: int) -> list[Effect]:
 
 def _fail_unplanted(run: Run, task: TaskSpec) -> list[Effect]:
     tree = Tree.planted(task.tree_id, 0, len(task.prompt_ids) // 4)
-    live = LiveTree(run, task, tree, run.spec.branch.grow(tree), [], status=TreeStatus.FAILED, grown=True)
+    live = LiveTree(run, task, tree, most_leaves=most_leaves(run, task), status=TreeStatus.FAILED, grown=True)
     live.stop_reason, live.error = run.stop_reason, f"{run.stop_detail} before this task started"
     return leave(live)

@@ -7,9 +7,8 @@ from treeroll.core.model.state import State
 from treeroll.core.scheduling import allocation, fair_share
 
 
-def settle(state: State) -> list[Effect]:
+def settle(state: State) -> None:
     """Take up what growth has left to the books, in order: `assign` does, and whoever reads the books before that."""
-    effects: list[Effect] = []
     ended, state.ended = state.ended, []
     for live in ended:
         for pool in state.pools.values():
@@ -18,8 +17,13 @@ def settle(state: State) -> list[Effect]:
         if live.run.capped:
             completion_reserve.note_ended(live)
         if (record := allocation.record_outcome(state, live)) is not None:
-            effects.append(PersistHistory(live.run, *record))
+            state.learnt.append((live.run, *record))
     refunded, state.refunded = state.refunded, []
     for live in refunded:
         unblock(state, live)
-    return effects
+
+
+def take_learnt(state: State) -> list[Effect]:
+    """What ended trees add to the histories of their runs."""
+    learnt, state.learnt = state.learnt, []
+    return [PersistHistory(*row) for row in learnt]
