@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 
 from treeroll.addresses import join
-from treeroll.errors import ERROR_METADATA_KEY, InvalidInput, Unavailable
+from treeroll.errors import ERROR_METADATA_KEY, InvalidInput, Unavailable, grpc_code
 
 MESSAGE_BYTES = 64 << 20
 Options = list[tuple[str, Any]]
@@ -99,13 +99,14 @@ def make_server(
 class Gate(grpc.GenericRpcHandler):
     """The methods of a server that starts before it has all of them: gRPC's own takes none after that.
 
-    Generated code adds services to it as to a server. Until it is opened, calls of what is missing get UNAVAILABLE.
+    Generated code adds services to it as to a server. Until it is opened, calls of what is missing get its `refusal`.
     """
 
     def __init__(self) -> None:
         self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
-        self._starting: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(_still_starting)
+        self._closed: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(self._refuse)
         self._open = False
+        self.refusal = Unavailable("the service is still starting; try again in a while")
 
     def add_generic_rpc_handlers(self, handlers: Any) -> None:
         """Generated code gives its methods twice; the other way is the one we take."""
@@ -116,19 +117,22 @@ class Gate(grpc.GenericRpcHandler):
         """Take a service's methods."""
         self._methods |= {f"/{service}/{name}": method for name, method in methods.items()}
 
+    def refuse_with(self, refusal: Unavailable) -> None:
+        """What calls get until it is opened."""
+        self.refusal = refusal
+
     def open(self) -> None:
         """All services are there."""
         self._open = True
 
     def service(self, call: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """Who answers a call; None: nobody knows the method."""
-        return self._methods.get(call.method) or (None if self._open else self._starting)
+        return self._methods.get(call.method) or (None if self._open else self._closed)
 
-
-async def _still_starting(request: bytes, context: Any) -> bytes:
-    context.set_trailing_metadata(((ERROR_METADATA_KEY, Unavailable.__name__),))
-    await context.abort(grpc.StatusCode.UNAVAILABLE, "the service is still starting; try again in a while")
-    return b""
+    async def _refuse(self, request: bytes, context: Any) -> bytes:
+        context.set_trailing_metadata(((ERROR_METADATA_KEY, type(self.refusal).__name__),))
+        await context.abort(grpc.StatusCode[grpc_code(self.refusal)], str(self.refusal))
+        return b""
 
 
 def listen(server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials | None = None) -> int:

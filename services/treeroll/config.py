@@ -250,6 +250,8 @@ class CoordinatorConfig(Config):
     """Seconds that a replica may take to load weights that are in force; then it is started anew."""
     finish_s: float = Field(default=600.0, gt=0.0, le=86400.0)
     """Seconds that published weights wait for trees of runs whose on_update is finish_first; then those trees end."""
+    standby: bool = False
+    """Take `store.url` over when its owner has been silent for 5 s, and serve then; nobody else has it: at once."""
     keep_weights: int = Field(default=2, ge=1, le=64)
     """Versions whose directories stay in use, the one in force included, though no replica holds them any more."""
     temp_dir: Path | None = None

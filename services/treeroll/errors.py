@@ -20,7 +20,8 @@
     │   ├── WeightsRefused     a replica cannot use the weights; nothing has changed
     │   └── PolicyFailed       a policy of the run raised, or said what cannot be; nothing has changed
     ├── Unavailable            the service or a part of it does not answer; retry
-    │   └── Drained            it starts no more trees until its drain is taken back
+    │   ├── Drained            it starts no more trees until its drain is taken back
+    │   └── StandsBy           another service has the store; this one waits for its silence
     ├── StoreError             the store refused or lost something
     │   ├── StaleEpoch         another coordinator has taken over
     │   ├── LostWork           it went back in time: what it had answered for is gone
@@ -150,6 +151,10 @@ class Unavailable(TreerollError):
 
 class Drained(Unavailable):
     """The service drains: it starts no more trees, and takes no tasks, until the drain is taken back."""
+
+
+class StandsBy(Unavailable):
+    """Another service has the store; this one takes over when that falls silent."""
 
 
 class StoreError(TreerollError):

@@ -30,6 +30,11 @@ GIVE_UP_S = 2.0
 LOOK_S, TRY_AGAIN_S = 0.1, 1.0
 
 
+def shared(config: StoreConfig) -> bool:
+    """Whether other processes may use the store, too."""
+    return config.url not in (None, "memory")
+
+
 @asynccontextmanager
 async def running_store(config: StoreConfig, place: Path | None) -> AsyncIterator[Store]:
     """The configured store, not opened; an embedded Redis runs as long as the context, again whenever it dies.

@@ -11,31 +11,28 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import grpc
 from pydantic import Field
 
 from treeroll.access.config import AccessConfig, check_host
-from treeroll.access.guard import Guard
-from treeroll.access.tls import replica_pass, server_certificate
-from treeroll.access.tokens import Tokens
 from treeroll.addresses import join, within
-from treeroll.channels import Gate, Pass, listen, make_server
 from treeroll.chat.template import ChatTemplate
 from treeroll.config import Config, CoordinatorConfig, ScorersConfig, StoreConfig
-from treeroll.coordinator.api import RolloutsApi, add_rollouts
+from treeroll.coordinator.api import RolloutsApi
+from treeroll.coordinator.door import Door, door_when_free, first_door
 from treeroll.coordinator.gc_tuning import tune_gc
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.malloc_tuning import tune_malloc
 from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.prospects import Prospects
-from treeroll.coordinator.readiness import Readiness
 from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.reports import read_tokens
 from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
+from treeroll.coordinator.standby import Standby
 from treeroll.coordinator.start_messages import StartOrders
 from treeroll.coordinator.tool_runner import ToolRunner
 from treeroll.coordinator.weights import restore
@@ -43,10 +40,9 @@ from treeroll.core.model.events import ReplicaLost
 from treeroll.core.model.state import CoreSettings, State
 from treeroll.errors import InvalidInput, TreerollError, cause_of
 from treeroll.feed.feed import Feed
-from treeroll.foundation import in_thread, running_ray, running_store
+from treeroll.foundation import in_thread, running_ray, running_store, shared
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.fleet import fleet_tokenizer, say_stop_ids, stop_ids, with_common_context
-from treeroll.pb.v1 import replica_pb2_grpc
 from treeroll.policies import registry
 from treeroll.policy.base import Limits
 from treeroll.store.base import Store
@@ -61,8 +57,6 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 INCARNATIONS_PER_EPOCH = 10_000
-# How long calls that are being answered may take to end.
-CLOSE_S = 1.0
 
 
 class ServiceConfig(Config):
@@ -82,15 +76,18 @@ async def serve(config: ServiceConfig, on_ready: Callable[[str], None], stop: as
     and Unavailable, StoreError or EngineError when a part gives up for good.
     """
     check_host(config.coordinator.host, config.access)
+    if config.coordinator.standby and not shared(config.store):
+        raise InvalidInput("a service stands by for the owner of a store: give its Redis as store.url (--store)")
     tune_gc()
     tune_malloc()
     try:
         async with AsyncExitStack() as stack:
             # Before anything that takes time or leaves something: a taken port is the commonest failure of all.
-            door = await open_door(config.coordinator, config.access)
-            stack.push_async_callback(door.server.stop, CLOSE_S)
+            door = await first_door(stack, config.coordinator, config.access)
             base = await _unless(stop, _start_base(stack, config))
-            if base is not None:
+            if base is not None and config.coordinator.standby:
+                base, door = await _unless(stop, _take_over(stack, base, door)) or (None, None)
+            if base is not None and door is not None:
                 await _serve_on(base, door, on_ready, stop)
     except* TreerollError as failures:
         raise cause_of(failures) from None
@@ -104,6 +101,7 @@ class _Base:
     tokenizer: Tokenizer
     store: Store
     epoch: int
+    """0: the store is not opened, but another's."""
     pool: "ScorerPool"
     replica_logs: Path
 
@@ -117,13 +115,22 @@ async def _start_base(stack: AsyncExitStack, config: ServiceConfig) -> _Base:
     config = config.model_copy(update={"generator": with_common_context(config.generator, tokenizer)})
     store = await stack.enter_async_context(running_store(config.store, place))
     stack.push_async_callback(store.close)
-    epoch = await store.open()
+    epoch = 0 if config.coordinator.standby else await store.open()
     starting = stack.enter_async_context(running_ray(config.generator, place))
     ray, _ = await asyncio.gather(starting, in_thread(lambda _: _load_chat(tokenizer.chat)))
     pool = ScorerPool(config.scorers.workers)
     stack.push_async_callback(pool.stop)
     await pool.start()
     return _Base(config, tokenizer, store, epoch, pool, ray.logs)
+
+
+async def _take_over(stack: AsyncExitStack, base: _Base, door: Door | None) -> tuple[_Base, Door]:
+    """Go on in the place of the store's owner, with all at hand that takes time, but for engines: they may need what
+    the owner's hold."""
+    await in_thread(lambda _: import_module("treeroll.generator.supervisor"))
+    door = door or await door_when_free(stack, base.config.coordinator, base.config.access)
+    epoch = await Standby(base.store, door.gate.refuse_with).take_over()
+    return replace(base, epoch=epoch), door
 
 
 def _load_chat(template: ChatTemplate) -> None:
@@ -148,7 +155,7 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
         await asyncio.gather(working, stopping, return_exceptions=True)
 
 
-async def _serve_on(base: _Base, door: "Door", on_ready: Callable[[str], None], stop: asyncio.Event) -> None:
+async def _serve_on(base: _Base, door: Door, on_ready: Callable[[str], None], stop: asyncio.Event) -> None:
     from treeroll.generator.supervisor import Supervisor
 
     config, epoch = base.config, base.epoch
@@ -234,44 +241,3 @@ def make_coordinator(
     builder = CommitBuilder(tokenizer.prompt_hash, config.generator.logprobs_mode)
     orders = StartOrders(store, stop_ids(config.generator))
     return Coordinator(state, store, epoch, builder, orders, scoring.add)
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """A server that has its port and says that it is alive, and in time answers everything else."""
-
-    server: grpc.aio.Server
-    port: int
-    gate: Gate
-    readiness: Readiness
-    tokens: Tokens | None
-    replicas_know: Pass
-    """What replicas know the server by."""
-
-    def admit(self, replica_id: str) -> Pass:
-        """With what a process that we start may be this replica, and whoever was it before may not."""
-        return replace(self.replicas_know, token=self.tokens.mint(replica_id) if self.tokens else "")
-
-    def answer(self, rollouts: RolloutsApi, replicas: ReplicaPlane, coordinator: Coordinator) -> None:
-        """Answer clients and replicas from here on."""
-        add_rollouts(rollouts, self.gate)
-        replica_pb2_grpc.add_ReplicaPlaneServicer_to_server(replicas, self.gate)
-        self.gate.open()
-        self.readiness.follow(coordinator)
-
-
-async def open_door(config: CoordinatorConfig, access: AccessConfig | None = None) -> Door:
-    """Listen, answering health checks only.
-
-    Unavailable if that cannot be, with the system's reason; InvalidInput for a certificate or tokens that cannot be.
-    """
-    access = access or AccessConfig()
-    certificate = server_certificate(access)
-    tokens = Tokens(access.tokens) if access.tokens else None
-    gate, readiness = Gate(), Readiness()
-    server = make_server(gate, guards=[Guard(tokens)] if tokens else ())
-    port = listen(server, config.host, config.port, certificate.credentials() if certificate else None)
-    await readiness.answer_on(gate)
-    await server.start()
-    known_by = replica_pass(certificate, access.ca)
-    return Door(server, port, gate, readiness, tokens, known_by)

@@ -94,6 +94,22 @@ def state_is(store: Store, expected: GroupState, group: str = "g") -> Callable[[
     return check
 
 
+async def test_an_owner_is_heard_with_every_commit_by_whoever_listens(make_store: MakeStore) -> None:
+    owner, listener = make_store(), make_store()
+    assert await listener.heartbeat() is None
+    heard = []
+    for _ in range(2):
+        epoch = await owner.open()
+        heard.append(await listener.heartbeat())
+        for _ in range(2):
+            await owner.commit(Commit(), epoch)
+            heard.append(await listener.heartbeat())
+    assert [(beat.epoch, beat.commit) for beat in heard if beat] == [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)]
+    assert all(beat and "process" in beat.name for beat in heard)
+    assert await listener.heartbeat() == heard[-1]
+    await asyncio.gather(owner.close(), listener.close())
+
+
 # Commits
 
 

@@ -15,13 +15,14 @@ from treeroll.addresses import join
 from treeroll.channels import open_channel
 from treeroll.client import connect_async
 from treeroll.config import CoordinatorConfig, StoreConfig
+from treeroll.coordinator.door import open_door
 from treeroll.coordinator.readiness import NOT_SERVING, ROLLOUTS, SERVING, Readiness
 from treeroll.coordinator.scoring import Scoring
 from treeroll.core.model.fleet import Replica
 from treeroll.errors import Unavailable
 from treeroll.generator.config import GeneratorConfig
 from treeroll.scorers.inline import InlineScorers
-from treeroll.service import ServiceConfig, make_coordinator, open_door
+from treeroll.service import ServiceConfig, make_coordinator
 from treeroll.store.memory import MemoryStore
 from treeroll.testing.service import LocalService, local_service
 from treeroll.tokenizer import Tokenizer

@@ -18,6 +18,7 @@ from treeroll.bench.child import answer_commands
 from treeroll.bench.latency import Latencies, Track
 from treeroll.config import CoordinatorConfig
 from treeroll.coordinator.api import RolloutsApi
+from treeroll.coordinator.door import open_door
 from treeroll.coordinator.gc_tuning import tune_gc
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.malloc_tuning import tune_malloc
@@ -30,7 +31,7 @@ from treeroll.errors import TreerollError
 from treeroll.feed.feed import Feed
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.scorers.inline import InlineScorers
-from treeroll.service import ServiceConfig, make_coordinator, open_door
+from treeroll.service import ServiceConfig, make_coordinator
 from treeroll.store.factory import make_store
 from treeroll.tokenizer import Tokenizer
 

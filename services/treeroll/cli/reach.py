@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from treeroll.client import AsyncClient, Client, connect, connect_async
 from treeroll.client.channel import CONNECT_S
-from treeroll.errors import InvalidInput, Unavailable
+from treeroll.errors import InvalidInput, StandsBy, Unavailable
 
 # A person waits for the answer: how long calls are repeated, seconds.
 TIMEOUT_S = 30.0
@@ -13,9 +13,11 @@ TIMEOUT_S = 30.0
 
 @contextmanager
 def reach(address: str) -> Iterator[Client]:
-    """A client of the service, closed at the end. InvalidInput if nobody answers."""
+    """A client of the service, closed at the end. InvalidInput if nobody answers, StandsBy if it does not serve yet."""
     try:
         client = connect(address, timeout_s=TIMEOUT_S, connect_s=CONNECT_S)
+    except StandsBy:
+        raise
     except Unavailable as error:
         raise InvalidInput(str(error)) from None
     with client:

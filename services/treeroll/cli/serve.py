@@ -42,6 +42,9 @@ def serve(
         Literal["everysec", "always"] | None,
         typer.Option(help="What a power failure may cost: a second, or nothing.", show_default="everysec"),
     ] = None,
+    standby: Annotated[
+        bool, typer.Option("--standby", help="Serve when the owner of --store has fallen silent.")
+    ] = False,
     lifeline: Annotated[
         bool, typer.Option("--lifeline", help="Stop when standard input ends; print the address as JSON.")
     ] = False,
@@ -58,12 +61,14 @@ def serve(
       treeroll serve --config service.yaml --set generator.slots=128
 
       treeroll serve --engine simulated --port 0
+
+      treeroll serve --config service.yaml --port 7071 --standby
     """
     from treeroll.cli.serving import run_service
     from treeroll.cli.settings import layered
 
     flags: dict[str, dict[str, object]] = {
-        "coordinator": {"host": host, "port": port},
+        "coordinator": {"host": host, "port": port, "standby": standby or None},
         "generator": {"model": str(model) if model else None, "engine": engine, "replicas": replicas},
         "store": {"url": store, "durability": durability},
     }

@@ -68,7 +68,8 @@ def _check_place(sections: Sections) -> None:
     from treeroll.channels import check_port
 
     check_host(config.host, access)
-    check_port(config.host, config.port)
+    if not config.standby:  # who stands by may do so where the owner listens
+        check_port(config.host, config.port)
 
 
 def _say_stopping(number: signal.Signals) -> None:

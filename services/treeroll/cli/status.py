@@ -16,7 +16,7 @@ def status(address: ServiceAddress = DEFAULT_ADDRESS, as_json: AsJson = False) -
     """Show a service: engine, replicas, runs, broken promises (none is health).
 
     While its store is away it says since when and why, and runs are as they are
-    in the store.
+    in the store. A service that stands by says for whom.
 
     [bold]Example[/bold]
 
@@ -26,11 +26,16 @@ def status(address: ServiceAddress = DEFAULT_ADDRESS, as_json: AsJson = False) -
     from dataclasses import asdict
 
     from treeroll.cli.reach import reach
+    from treeroll.errors import StandsBy
 
-    with reach(address) as client:
-        service = client.status()
-        runs = [client.run(run_id).status() for run_id in service.run_ids[-RUNS:]]
-        weights = [client.weights(pool.name) for pool in service.pools]
+    try:
+        with reach(address) as client:
+            service = client.status()
+            runs = [client.run(run_id).status() for run_id in service.run_ids[-RUNS:]]
+            weights = [client.weights(pool.name) for pool in service.pools]
+    except StandsBy as error:
+        print(json.dumps({"standby": str(error)}) if as_json else f"{address}: {error}")
+        return
     if as_json:
         parts = {"service": asdict(service), "runs": list(map(asdict, runs)), "weights": list(map(asdict, weights))}
         print(json.dumps(parts, indent=2))

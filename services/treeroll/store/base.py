@@ -47,6 +47,17 @@ class Commit:
         return bool(of_trees or self.runs or self.tasks or self.history or self.weights)
 
 
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What the owner of a store last said of itself: another one whenever it has committed."""
+
+    epoch: int
+    commit: int
+    """Number of its last commit."""
+    name: str
+    """Its process, for people."""
+
+
 @dataclass(slots=True)
 class StoredTree:
     """One tree as stored: header, node records by number, reward records by key."""
@@ -147,6 +158,10 @@ class Store(Protocol):
 
     async def open(self) -> int:
         """Connect, check the server's settings, take over: returns this owner's epoch, larger than any before."""
+        ...
+
+    async def heartbeat(self) -> Heartbeat | None:
+        """The owner's last word, for those who never opened the store, too; None if it was never opened."""
         ...
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ from treeroll.store.base import (
     Commit,
     GroupPosition,
     GroupState,
+    Heartbeat,
     Lease,
     Move,
     Step,
@@ -50,7 +51,7 @@ class MemoryStore:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` gives seconds; leases expire by it."""
         self._clock = clock
-        self._epoch = 0
+        self._epoch = self._commits = 0
         self._runs: dict[str, bytes] = {}
         self._tasks: dict[str, dict[str, tuple[str, str]]] = {}
         self._history: dict[str, dict[str, str]] = {}
@@ -61,8 +62,11 @@ class MemoryStore:
         self._weights: dict[str, bytes] = {}
 
     async def open(self) -> int:
-        self._epoch += 1
+        self._epoch, self._commits = self._epoch + 1, 0
         return self._epoch
+
+    async def heartbeat(self) -> Heartbeat | None:
+        return Heartbeat(self._epoch, self._commits, "this process") if self._epoch else None
 
     async def close(self) -> None:
         pass
@@ -70,6 +74,7 @@ class MemoryStore:
     async def commit(self, commit: Commit, epoch: int) -> None:
         self._check_epoch(epoch)
         added = self._new_nodes(commit)  # all that can be refused is refused before the first change
+        self._commits += 1
         self._runs |= commit.runs
         self._weights |= commit.weights
         for run_id, tasks in commit.tasks.items():

@@ -10,7 +10,7 @@ from typing import Any
 from treeroll import clock
 from treeroll.errors import LostWork, StaleEpoch, StoreError
 from treeroll.store import keys
-from treeroll.store.base import Commit, StoredTree
+from treeroll.store.base import Commit, Heartbeat, StoredTree
 from treeroll.store.commit_args import changed, commit_args, hole
 from treeroll.store.redis_connection import Arg, Command, store_errors
 from treeroll.store.redis_groups import group_keys
@@ -49,6 +49,12 @@ class RedisStore(RedisSteps):
             self._ticks = tick, clock.monotonic()
             self._sent = self._acked = 0
             return self._epoch
+
+    async def heartbeat(self) -> Heartbeat | None:
+        epoch, commit, name = await self._call("HMGET", keys.OWNER, "epoch", "commit", "name")
+        return (
+            None if epoch is None else Heartbeat(int(epoch), int(commit or 0), (name or b"").decode(errors="replace"))
+        )
 
     async def commit(self, commit: Commit, epoch: int) -> None:
         await self._shielded(self._commit(commit, epoch))

@@ -26,6 +26,7 @@ from treeroll.addresses import join
 from treeroll.channels import Pass
 from treeroll.config import CoordinatorConfig
 from treeroll.coordinator.api import RolloutsApi
+from treeroll.coordinator.door import open_door
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.prospects import Prospects
 from treeroll.coordinator.replica_server import ReplicaPlane
@@ -43,7 +44,7 @@ from treeroll.generator.fleet import fleet_tokenizer
 from treeroll.generator.replica import Replica
 from treeroll.generator.simulated_engine import SimulatedEngine
 from treeroll.scorers.inline import InlineScorers
-from treeroll.service import ServiceConfig, make_coordinator, open_door
+from treeroll.service import ServiceConfig, make_coordinator
 from treeroll.store.base import Store
 from treeroll.store.memory import MemoryStore
 from treeroll.tokenizer import Tokenizer

@@ -1,0 +1,71 @@
+"""Standing by: waiting until the owner of a store has fallen silent, to go on in its place.
+
+Who is taken for dead and lives writes nothing afterwards: epochs fence it, never time. So a wrong guess costs a
+restart, and nothing else.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from treeroll import clock
+from treeroll.errors import StandsBy, StoreDown
+from treeroll.store.base import Heartbeat, Store
+
+log = logging.getLogger(__name__)
+
+# An owner commits once a second, if only to say that it is there. One that has not for so long, while its store
+# answers, is taken for dead, seconds.
+SILENCE_S = 5.0
+# How often it is listened for.
+LOOK_S = 0.25
+
+
+class Standby:
+    """Takes a store over when its owner is silent."""
+
+    def __init__(self, store: Store, tell: Callable[[StandsBy], None]) -> None:
+        """`tell` hears, again and again, what to say to callers meanwhile."""
+        self._store = store
+        self._tell = tell
+        self._heard: Heartbeat | None = None
+        self._since = 0.0
+        self._said = ""
+
+    async def take_over(self) -> int:
+        """Wait for silence, then open the store; returns the epoch. Raises StoreError if it cannot be used at all."""
+        while True:
+            try:
+                await self._silence()
+                self._tell(StandsBy(f"this service takes {self._store.address} over, and starts; try again in a while"))
+                epoch = await self._store.open()
+            except StoreDown as error:  # nobody can write then, so silence says nothing
+                self._heard = None
+                self._say(f"waits for {self._store.address}", f": {error}")
+                await asyncio.sleep(LOOK_S)
+                continue
+            owner = self._heard.name if self._heard else "nobody"
+            log.warning("takes %s over from %s, as epoch %d", self._store.address, owner, epoch)
+            return epoch
+
+    async def _silence(self) -> None:
+        """Return when the owner has been silent for SILENCE_S, or if there never was one."""
+        self._heard = None
+        while (beat := await self._store.heartbeat()) is not None:
+            now = clock.monotonic()
+            if beat != self._heard:
+                self._heard, self._since = beat, now
+            silent_s = now - self._since
+            if silent_s >= SILENCE_S:
+                return
+            self._say(
+                f"stands by for {beat.name}, which has {self._store.address} (epoch {beat.epoch})",
+                f" and was heard {silent_s:.1f} s ago",
+            )
+            await asyncio.sleep(LOOK_S)
+
+    def _say(self, what: str, detail: str) -> None:
+        if what != self._said:
+            self._said = what
+            log.info("%s%s", what, detail)
+        self._tell(StandsBy(f"this service {what}{detail}"))

@@ -1,0 +1,120 @@
+"""Standing by for a store's owner, on a clock of the test's own."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from treeroll import clock
+from treeroll.coordinator import standby as standbys
+from treeroll.coordinator.standby import LOOK_S, SILENCE_S, Standby
+from treeroll.errors import StandsBy, StoreDown, StoreError
+from treeroll.store.base import Commit, Heartbeat
+from treeroll.store.memory import MemoryStore
+
+
+class Stage:
+    """A store that can be away, and time that goes on while it is listened to; `act` is called before each look."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.store = Store()
+        self.now = 1000.0
+        self.act: Callable[[], None] = lambda: None
+        self.said: list[StandsBy] = []
+        real = asyncio.sleep
+
+        async def sleep(seconds: float) -> None:
+            self.now += seconds
+            self.act()
+            await real(0)
+
+        monkeypatch.setattr(standbys.asyncio, "sleep", sleep)
+        monkeypatch.setattr(clock, "monotonic", lambda: self.now)
+
+    async def take_over(self) -> float:
+        """How long it waited, seconds."""
+        began = self.now
+        await Standby(self.store, self.said.append).take_over()
+        return self.now - began
+
+
+class Store(MemoryStore):
+    away: StoreError | None = None
+    full: StoreError | None = None
+
+    async def heartbeat(self) -> Heartbeat | None:
+        if self.away:
+            raise self.away
+        return await super().heartbeat()
+
+    async def open(self) -> int:
+        if self.full:
+            raise self.full
+        return await super().open()
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage(monkeypatch)
+
+
+async def test_a_store_that_nobody_had_is_opened_at_once(stage: Stage) -> None:
+    assert await stage.take_over() == 0.0
+    assert (await stage.store.heartbeat()) == Heartbeat(1, 0, "this process")
+
+
+async def test_an_owner_that_is_silent_is_taken_over_from_after_5_seconds(stage: Stage) -> None:
+    await stage.store.open()
+    assert SILENCE_S <= await stage.take_over() < SILENCE_S + 2 * LOOK_S
+    assert (await stage.store.heartbeat() or Heartbeat(0, 0, "")).epoch == 2
+    assert str(stage.said[0]) == (
+        "this service stands by for this process, which has memory (epoch 1) and was heard 0.0 s ago"
+    )
+    assert str(stage.said[-2]).endswith("and was heard 4.8 s ago")
+    assert str(stage.said[-1]) == "this service takes memory over, and starts; try again in a while"
+
+
+async def test_an_owner_that_commits_every_4_seconds_keeps_its_store(stage: Stage) -> None:
+    epoch = await stage.store.open()
+    spoken: list[float] = []
+
+    def speak() -> None:
+        if stage.now >= (spoken[-1] if spoken else 1000.0) + 4.0 and len(spoken) < 9:
+            spoken.append(stage.now)
+            stage.store._commits += 1
+
+    stage.act = speak
+    await stage.take_over()
+    assert len(spoken) == 9
+    assert stage.now >= spoken[-1] + SILENCE_S
+    with pytest.raises(StoreError):
+        await stage.store.commit(Commit(), epoch)
+
+
+async def test_silence_counts_only_while_the_store_answers(stage: Stage) -> None:
+    await stage.store.open()
+
+    def weather() -> None:
+        stage.store.away = StoreDown("it is away") if 1004.0 < stage.now < 1100.0 else None
+
+    stage.act = weather
+    assert await stage.take_over() >= 100.0 + SILENCE_S
+    assert any(str(said).endswith("waits for memory: it is away") for said in stage.said)
+
+
+async def test_a_store_that_takes_no_writes_is_listened_to_again(stage: Stage) -> None:
+    await stage.store.open()
+    stage.store.full = StoreDown("it is full")
+
+    def weather() -> None:
+        if stage.now > 1060.0:
+            stage.store.full = None
+
+    stage.act = weather
+    assert await stage.take_over() > 60.0
+
+
+async def test_a_store_that_cannot_be_used_ends_it(stage: Stage) -> None:
+    stage.store.full = StoreError("its settings would lose data")
+    with pytest.raises(StoreError, match="its settings would lose data"):
+        await stage.take_over()
