@@ -1,6 +1,8 @@
 """What is stored of growing trees is enough: after every step of a world they are grown again, and are the same."""
 
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import fields, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +19,10 @@ from treeroll.core.model.weights import OnUpdate
 from treeroll.core.recovery.replay import replay
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.pb.v1 import store_pb2 as stored
+from treeroll.policy import Expansion, Growth, Needs, Segment, Verdict
+from treeroll.testing.observed import ObservedPolicy
+from treeroll.tree.node import Node
+from treeroll.tree.tree import Tree
 
 # A replica has it or not; where it runs and waits; for whom it is reserved; what nobody needs after a crash.
 OF_PLACE = {"grant", "origin", "home", "state", "reserved", "overrun", "claims"}
@@ -169,3 +175,67 @@ def test_trees_that_are_cancelled() -> None:
 
 def test_trees_of_two_models() -> None:
     compared(pools={"small": 2, "large": 1}, tasks=2, leaves=6, max_depth=4, kill_share=0.02)
+
+
+class Odd(Growth):
+    """Grows as the other one does, and raises at what `wrong` finds. Replay finds the same."""
+
+    def __init__(self, inner: Any, wrong: Callable[[str, Tree], bool]) -> None:
+        self.inner, self.wrong = inner, wrong
+
+    def start(self, tree: Tree) -> list[Expansion]:
+        return self._asked("start", tree)
+
+    def on_node(self, tree: Tree, node: Node) -> list[Expansion]:
+        return self._asked("on_node", tree, node)
+
+    def on_idle(self, tree: Tree) -> list[Expansion]:
+        return self._asked("on_idle", tree)
+
+    def _asked(self, method: str, tree: Tree, *more: Node) -> list[Expansion]:
+        if self.wrong(method, tree):
+            raise ZeroDivisionError(method)
+        said: list[Expansion] = getattr(self.inner, method)(tree, *more)
+        return said
+
+
+class OddPolicy(ObservedPolicy):
+    """See Odd."""
+
+    __slots__ = ("wrong",)
+
+    def grow(self, tree: Tree) -> Odd:
+        return Odd(self.policy.grow(tree), self.wrong)
+
+
+WRONG: dict[str, Callable[[str, Tree], bool]] = {
+    "start": lambda method, tree: method == "start" and tree.seed % 2 == 0,
+    "on_node": lambda method, tree: method == "on_node" and len(tree.nodes) > 4 + tree.seed % 4,
+    "on_idle": lambda method, tree: method == "on_idle" and tree.seed % 3 == 0,
+}
+
+
+@pytest.mark.parametrize("method", WRONG)
+def test_trees_that_a_branch_policy_fails(method: str) -> None:
+    world = Compared(tasks=6, leaves=6, max_depth=4, kill_share=0.02)
+    policy = OddPolicy(world.spec.branch)
+    object.__setattr__(policy, "wrong", WRONG[method])
+    world.spec = replace(world.spec, branch=policy)  # type: ignore[arg-type]
+    world.run()
+    assert len(world.finished) == 6
+    assert any(method in live.error for live in world.finished.values())
+
+
+def test_trees_that_a_prune_policy_fails() -> None:
+    world = Compared(tasks=6, leaves=6, max_depth=4, kill_share=0.02)
+    judge = world.spec.prune.judge
+
+    def fail(segment: Segment) -> Verdict | None:
+        if segment.depth >= 2 and len(segment.text) % 5 == 0:
+            raise ZeroDivisionError("judge")
+        return judge(segment)
+
+    world.spec = replace(world.spec, prune=SimpleNamespace(name="odd", needs=Needs(), judge=fail))  # type: ignore[arg-type]
+    world.run()
+    assert len(world.finished) == 6
+    assert any("judge" in live.error for live in world.finished.values())

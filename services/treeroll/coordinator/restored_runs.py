@@ -28,7 +28,8 @@ def restored_run(record: api.Run, spec: RunSpec, tasks: Mapping[str, tuple[str, 
     run.fed = record.finished + record.failed + run.filtered.total()
     run.failing, run.failure = memory.failing, memory.failure
     run.stop_reason, run.stop_detail = record.stop_reason, record.stop_detail
-    run.engine_error, run.quarantined = record.engine_error, list(record.quarantined)
+    run.engine_error, run.policy_error = record.engine_error, record.policy_error
+    run.quarantined = list(record.quarantined)
     if record.HasField("deadline"):
         run.deadline, run.ends_at = record.deadline, now_of(record.deadline)
     run.charged, run.ended, run.ended_tokens = memory.charged, memory.ended, memory.ended_tokens

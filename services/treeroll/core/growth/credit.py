@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from treeroll.core.guard import calls
 from treeroll.core.model.live_tree import Credit, LiveTree
+from treeroll.core.model.state import State
 from treeroll.errors import PolicyFailed
 from treeroll.policy.base import AdvantageEstimator, CreditTree
 from treeroll.tree.node import Node
@@ -106,13 +107,13 @@ def rewards_of(live: LiveTree) -> dict[int, float]:
     return rewards
 
 
-def give_credit(live: LiveTree) -> str:
+def give_credit(state: State, live: LiveTree) -> str:
     """Work out the credit of a tree that has ended with leaves; why it has none but path weights, "" if it has."""
     shape = TreeShape.of(live)
     try:
         live.credit = credit_leaves(shape, rewards_of(live), live.run.spec.advantage)
     except PolicyFailed as failure:
-        calls.count(live.run, failure)
+        calls.count(state, live.run, failure)
         live.credit = [Credit(leaf, weight, ()) for leaf, weight in path_weights(shape).items()]
         return str(failure)
     return ""

@@ -21,7 +21,7 @@ def finish(state: State, live: LiveTree) -> list[Effect]:
         live.error = live.error or why
     else:
         live.status = TreeStatus.PARTIAL if live.stop_reason else TreeStatus.COMPLETE
-        _filter(live)
+        _filter(state, live)
     # Paths that end at a pruned node are reported tokens in no sample, as far as no sample shares them.
     run.counters.wasted_tokens += unsampled_tokens(live)
     run.growing -= 1
@@ -68,9 +68,9 @@ def _emit(live: LiveTree) -> EmitTree:
     return EmitTree(live)
 
 
-def _filter(live: LiveTree) -> None:
+def _filter(state: State, live: LiveTree) -> None:
     """Give the tree its credit. It is dropped if there is none, or if a filter of its run finds it."""
-    if why := give_credit(live):
+    if why := give_credit(state, live):
         live.dropped_by = WITHOUT_CREDIT
     elif live.run.spec.delivery.filters:
         live.dropped_by, why = dropped(live)

@@ -52,12 +52,12 @@ def grow(state: State, live: LiveTree) -> None:
         _break(state, live, "branch", live.run.spec.branch, error)
 
 
-def most_leaves(run: Run, task: TaskSpec) -> int:
+def most_leaves(state: State, run: Run, task: TaskSpec) -> int:
     """How many the growth of a task that does not start would have made; 0 if its policy cannot say."""
     try:
         return run.spec.growth_of(task).max_leaves
     except Exception as error:
-        _failed(run, "branch", run.spec.branch, error)
+        _failed(state, run, "branch", run.spec.branch, error)
         return 0
 
 
@@ -175,7 +175,9 @@ def advantages(estimator: AdvantageEstimator, tree: CreditTree) -> dict[int, tup
     return found
 
 
-def allotted(run: Run, allocator: BudgetAllocator, tasks: Sequence[TaskView], budget: BudgetView) -> list[int]:
+def allotted(
+    state: State, run: Run, allocator: BudgetAllocator, tasks: Sequence[TaskView], budget: BudgetView
+) -> list[int]:
     """Leaves for each of the tasks. PolicyFailed if the allocator has none for them."""
     try:
         if run.allocation is None:
@@ -188,11 +190,11 @@ def allotted(run: Run, allocator: BudgetAllocator, tasks: Sequence[TaskView], bu
         if len(leaves) != len(tasks) or not all(least <= n <= most for n in leaves):
             raise Impossible(f"gives {len(tasks)} tasks {leaves[:8]} leaves, each should have {least} to {most}")
     except Exception as error:
-        raise _failed(run, "allocate", allocator, error) from error
+        raise _failed(state, run, "allocate", allocator, error) from error
     return leaves
 
 
-def routed(run: Run, task: TaskView, budget: BudgetView, models: Mapping[str, ModelView]) -> str:
+def routed(state: State, run: Run, task: TaskView, budget: BudgetView, models: Mapping[str, ModelView]) -> str:
     """The model that grows the task's tree. PolicyFailed if the route has none for it."""
     route = run.spec.route
     try:
@@ -205,22 +207,22 @@ def routed(run: Run, task: TaskView, budget: BudgetView, models: Mapping[str, Mo
         if model not in run.uses:
             raise Impossible(f"names model {model!r}, none of the run's")
     except Exception as error:
-        raise _failed(run, "route", route, error) from error
+        raise _failed(state, run, "route", route, error) from error
     return model
 
 
-def learn(run: Run, task: TaskView, outcome: Outcome, model: str) -> None:
+def learn(state: State, run: Run, task: TaskView, outcome: Outcome, model: str) -> None:
     """Tell allocator and route how a tree ended. One that fails at it goes on without having learnt of this tree."""
     if run.allocation is not None:
         try:
             run.allocation.learn(task, outcome)
         except Exception as error:
-            _failed(run, "allocate", run.spec.allocate, error)
+            _failed(state, run, "allocate", run.spec.allocate, error)
     if run.routing is not None:
         try:
             run.routing.learn(task, outcome, model)
         except Exception as error:
-            _failed(run, "route", run.spec.route, error)
+            _failed(state, run, "route", run.spec.route, error)
 
 
 def home(state: State, run: Run, pool: Pool, parent: str, names: list[str]) -> str | None:
@@ -231,27 +233,28 @@ def home(state: State, run: Run, pool: Pool, parent: str, names: list[str]) -> s
         if chosen is not None and chosen not in pool.replicas:
             raise Impossible(f"chooses {chosen!r}, none of {len(names)} replicas that are ready")
     except Exception as error:
-        _failed(run, "placement", placement, error)
+        _failed(state, run, "placement", placement, error)
         return None
     return chosen
 
 
-def _failed(run: Run, kind: str, policy: object, error: Exception) -> PolicyFailed:
+def _failed(state: State, run: Run, kind: str, policy: object, error: Exception) -> PolicyFailed:
     """Count it, and say it in one sentence."""
     failure = PolicyFailed(_said(kind, policy, error))
     failure.__cause__ = error
-    count(run, failure)
+    count(state, run, failure)
     return failure
 
 
-def count(run: Run, failure: PolicyFailed) -> None:
+def count(state: State, run: Run, failure: PolicyFailed) -> None:
     """A policy of the run has failed."""
     run.counters.policy_errors += 1
     run.policy_error = str(failure)
+    state.failed[run.spec.run_id] = run
 
 
 def _break(state: State, live: LiveTree, kind: str, policy: object, error: Exception) -> None:
-    break_tree(state, live, _failed(live.run, kind, policy, error))
+    break_tree(state, live, _failed(state, live.run, kind, policy, error))
 
 
 def break_tree(state: State, live: LiveTree, failure: PolicyFailed) -> None:

@@ -40,7 +40,7 @@ def record_outcome(state: State, live: LiveTree) -> tuple[str, str] | None:
     threshold, route = run.spec.success, run.spec.route
     successes = 0 if threshold is None else sum(reward >= threshold for reward in scored)
     outcome = Outcome(successes, len(scored), live.ledger.spent, state.now - live.planted_at)
-    calls.learn(run, view, outcome, model)
+    calls.learn(state, run, view, outcome, model)
     if threshold is None or not scored or (route is not None and route.rated not in (None, model)):
         return None
     version = _weights_of(state, run)
@@ -51,7 +51,7 @@ def record_outcome(state: State, live: LiveTree) -> tuple[str, str] | None:
 def _asked(state: State, run: Run, allocator: BudgetAllocator, tasks: Sequence[TaskSpec], fresh: int) -> list[TaskSpec]:
     """`fresh` of the tasks are not among the waiting ones."""
     views = [task_view(state, run, task) for task in tasks]
-    leaves = calls.allotted(run, allocator, views, budget_view(state, run, fresh))
+    leaves = calls.allotted(state, run, allocator, views, budget_view(state, run, fresh))
     return [replace(task, leaves=n, view=view) for task, n, view in zip(tasks, leaves, views, strict=True)]
 
 

@@ -17,7 +17,7 @@ from treeroll.core.scheduling.consumers import note_idle
 from treeroll.core.scheduling.publication import go_on_waiting
 from treeroll.core.scheduling.queues import pop_for, queue_wanted, requeue
 from treeroll.core.scheduling.runs import end_stopped
-from treeroll.core.scheduling.settle import settle, take_learnt
+from treeroll.core.scheduling.settle import settle, to_store
 from treeroll.core.scheduling.standing import end_rests, take_signs
 from treeroll.tree.node import Origin, shared_origin
 
@@ -49,8 +49,8 @@ def assign(state: State) -> list[Effect]:
         while state.doomed and len(effects) < END_LIMIT:
             effects += _cut_for_budget(state)
         effects += _fill(state)
-    if state.learnt:
-        effects += take_learnt(state)
+    if state.learnt or state.failed:
+        effects += to_store(state)
     return effects
 
 

@@ -61,7 +61,7 @@ def _asked(state: State, run: Run, route: RoutePolicy, task: TaskSpec) -> tuple[
     """The task with what is known of it, and its model."""
     view = task_view(state, run, task)
     models = {name: _view(state, run, name) for name in route.models}
-    model = calls.routed(run, view, budget_view(state, run, 1), models)
+    model = calls.routed(state, run, view, budget_view(state, run, 1), models)
     return replace(task, view=task.view or view), model
 
 

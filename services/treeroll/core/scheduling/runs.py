@@ -203,12 +203,12 @@ def _end_cancelled(state: State, limit: int) -> list[Effect]:
     effects: list[Effect] = []
     for run in state.runs.values():
         while run.state is RunState.CANCELLED and run.waiting and len(effects) < limit:
-            effects += _fail_unplanted(run, run.waiting.take_any())
+            effects += _fail_unplanted(state, run, run.waiting.take_any())
     return effects
 
 
-def _fail_unplanted(run: Run, task: TaskSpec) -> list[Effect]:
+def _fail_unplanted(state: State, run: Run, task: TaskSpec) -> list[Effect]:
     tree = Tree.planted(task.tree_id, 0, len(task.prompt_ids) // 4)
-    live = LiveTree(run, task, tree, most_leaves=most_leaves(run, task), status=TreeStatus.FAILED, grown=True)
+    live = LiveTree(run, task, tree, most_leaves=most_leaves(state, run, task), status=TreeStatus.FAILED, grown=True)
     live.stop_reason, live.error = run.stop_reason, f"{run.stop_detail} before this task started"
     return leave(live)

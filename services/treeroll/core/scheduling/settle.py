@@ -2,7 +2,7 @@
 
 from treeroll.core.budget import completion_reserve
 from treeroll.core.budget.blocked import unblock
-from treeroll.core.model.effects import Effect, PersistHistory
+from treeroll.core.model.effects import Effect, PersistHistory, PersistRun
 from treeroll.core.model.state import State
 from treeroll.core.scheduling import allocation, fair_share
 
@@ -23,7 +23,8 @@ def settle(state: State) -> None:
         unblock(state, live)
 
 
-def take_learnt(state: State) -> list[Effect]:
-    """What ended trees add to the histories of their runs."""
+def to_store(state: State) -> list[Effect]:
+    """What ended trees add to the histories of their runs, and the runs that count a failure of a policy."""
     learnt, state.learnt = state.learnt, []
-    return [PersistHistory(*row) for row in learnt]
+    failed, state.failed = state.failed, {}
+    return [*(PersistHistory(*row) for row in learnt), *map(PersistRun, failed.values())]
