@@ -184,7 +184,8 @@ async def _serve_on(base: _Base, door: Door, on_ready: Callable[[str], None], st
     prospects = Prospects(coordinator.state, supervisor.kept) if by_us else Prospects(coordinator.state)
     feed = Feed(base.store, prospects.outlook, prospects.terms)
     coordinator.on_emit = feed.notify
-    retention, keep = Retention(coordinator, config.store.keep_acknowledged_s), config.coordinator.keep_weights
+    retention = Retention(coordinator, config.store.keep_acknowledged_s, config.store.keep_finished_s or None)
+    keep = config.coordinator.keep_weights
     rollouts = RolloutsApi(
         coordinator, replicas, feed, base.tokenizer, timeouts, restarts, retention, base.pool, keep, prospects
     )

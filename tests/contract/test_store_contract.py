@@ -94,6 +94,28 @@ def state_is(store: Store, expected: GroupState, group: str = "g") -> Callable[[
     return check
 
 
+async def test_how_long_ago_a_run_ended_is_told_until_it_is_deleted_and_by_the_owner_alone(
+    make_store: MakeStore, owner: Owner
+) -> None:
+    assert await owner.store.ended_s("run", owner.epoch) == 0.0
+
+    async def is_past() -> bool:
+        await owner.commit()  # the owner's time stands still without
+        return await owner.store.ended_s("run", owner.epoch) > 0.0
+
+    await eventually(is_past)
+    assert await owner.store.ended_s("run", owner.epoch, anew=True) == 0.0
+    await eventually(is_past)
+    assert await owner.store.ended_s("other", owner.epoch) == 0.0
+    await owner.store.delete_run("run", owner.epoch)
+    assert await owner.store.ended_s("run", owner.epoch) == 0.0
+    newer = make_store()
+    await newer.open()
+    with pytest.raises(StaleEpoch):
+        await owner.store.ended_s("run", owner.epoch)
+    await newer.close()
+
+
 async def test_an_owner_is_heard_with_every_commit_by_whoever_listens(make_store: MakeStore) -> None:
     owner, listener = make_store(), make_store()
     assert await listener.heartbeat() is None

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 from tests.support.eventually import eventually
 
 from treeroll.cli.main import app
@@ -12,6 +13,7 @@ from treeroll.client import AsyncClient, AsyncRun, connect_async
 from treeroll.coordinator.retention import Retention
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import InvalidInput, RunBusy, StoreError, UnknownRun, UnknownTree
+from treeroll.store import keys
 from treeroll.store.base import Store
 from treeroll.store.embedded import EmbeddedRedis
 from treeroll.store.memory import MemoryStore
@@ -187,6 +189,111 @@ async def test_runs_of_an_earlier_life_can_be_deleted(redis_server: EmbeddedRedi
             await client.run("earlier")
         assert await client.delete_run("earlier") == 2
         assert await service.store.load_run("earlier") is None
+
+
+def kept(store: Store) -> dict[str, object]:
+    """All that a store has, but for what it says of its owner."""
+    if isinstance(store, MemoryStore):
+        parts = {name: part for name, part in vars(store).items() if isinstance(part, dict) and part}
+        return {name: dict(part) for name, part in parts.items()}
+    assert isinstance(store, RedisStore)
+    with Redis.from_url(store.address) as redis:
+        hashes = {keys.RUNS, keys.FEEDS, keys.EXPIRED, keys.ENDED}
+        fields = {key: set(redis.hkeys(key)) for key in hashes if redis.exists(key)}
+        return fields | {key: "" for key in map(bytes.decode, redis.scan_iter()) if key not in hashes | {keys.OWNER}}
+
+
+async def test_nothing_is_left_of_a_run_whose_time_is_over_and_all_of_the_others(store: Store) -> None:
+    if isinstance(store, RedisStore):
+        await store._call("FLUSHALL")
+    async with local_service(store, keep_finished_s=0.5) as service, await connect_async(service.address) as client:
+        service.start_replica("r0", slots=32)
+        stays = await client.create_run("stays", **RUN)
+        await stays.collect(await stays.submit(read_tasks(TASKS_FILE, limit=1)))
+        before = kept(store)
+        run = await finished(client, "goes")
+        await take(run, "a", 2)
+        group = run.batches(trees=1, group="b")
+        assert (await anext(group)).trees
+        state = await group.state_dict()
+        await group.load_state_dict(state)
+        await run.report_rewards([((await take(run, "c", 1))[0], "0", 1.0)], version=2, scorer="other")
+        assert kept(store) != before
+
+        async def gone() -> bool:
+            return (await client.status()).deleted_runs == 1
+
+        await eventually(gone)
+        assert kept(store) == before
+        assert (await client.status()).run_ids == ["stays"]
+        with pytest.raises(UnknownRun):
+            await run.status()
+        assert (await stays.status()).state == "open"
+        assert (await client.audit()).violations == []
+
+
+async def test_a_run_stays_for_its_time_after_its_end_and_after_the_last_word_of_a_consumer() -> None:
+    now = [0.0]
+    store = MemoryStore(clock=lambda: now[0])
+    async with local_service(store) as service, await connect_async(service.address) as client:
+        service.start_replica("r0", slots=32)
+        run, retention = await client.create_run("r", **RUN), Retention(service.coordinator, None, KEEP_S)
+
+        async def stays(at: float) -> bool:
+            now[0] = at
+            await retention.sweep_runs()
+            return "r" in service.coordinator.state.runs
+
+        trees = await run.submit(read_tasks(TASKS_FILE, limit=1))
+        await run.collect(trees)
+        assert await stays(10 * KEEP_S)  # it is open
+        await run.close()
+        assert await stays(20 * KEEP_S)  # its time begins when it is first seen to have ended
+        assert await stays(21 * KEEP_S - 1)
+        retention.heard("r")
+        assert await stays(21 * KEEP_S)
+        assert await stays(22 * KEEP_S - 1)
+        assert not await stays(22 * KEEP_S)
+
+
+async def test_the_time_of_a_run_goes_on_in_the_next_life_of_the_service(redis_server: EmbeddedRedis) -> None:
+    async with local_service(RedisStore(redis_server.url)) as service, await connect_async(service.address) as client:
+        service.start_replica("r0", slots=32)
+        await finished(client, "old", 2)
+        await Retention(service.coordinator, None, KEEP_S).sweep_runs()
+    async with local_service(RedisStore(redis_server.url)) as service:
+        redis = Redis.from_url(redis_server.url)
+        store, epoch = service.store, service.coordinator.epoch
+        since = redis.hget(keys.ENDED, "old")
+        assert since is not None
+
+        async def later() -> bool:
+            return await store.ended_s("old", epoch) > 0.0
+
+        await eventually(later)
+        assert redis.hget(keys.ENDED, "old") == since
+        await Retention(service.coordinator, None, 1e-6).sweep_runs()
+        assert await store.load_run("old") is None
+
+
+@pytest.mark.parametrize("call", ["collect", "take", "report_rewards"])
+async def test_who_asks_for_the_trees_of_a_run_is_heard(call: str) -> None:
+    async with local_service(keep_finished_s=KEEP_S) as service, await connect_async(service.address) as client:
+        service.start_replica("r0", slots=32)
+        run = await finished(client, "r", 2)
+        trees = await take(run, "a", 1)
+        heard: list[str] = []
+        service.retention.heard = heard.append  # type: ignore[method-assign]
+        if call == "collect":
+            await run.collect(trees)
+        elif call == "take":
+            await take(run, "a", 1)
+        else:
+            await run.report_rewards([(trees[0], "0", 1.0)], scorer="other")
+        assert set(heard) == {"r"}
+        heard.clear()
+        await run.status()
+        assert heard == []
 
 
 async def test_a_store_that_does_not_answer_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,8 +122,9 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         self._scorer_timeouts = scorer_timeouts
         self._scorers = scorers
         self._retention = retention
+        retention.on_deleted = self._forget
         self._status = Status(coordinator, replicas, tokenizer, retention, restarts)
-        self._rewards = RewardReports(coordinator, self._run, retention.turn)
+        self._rewards = RewardReports(coordinator, self._consumed, retention.turn)
         self._weights = Publications(coordinator, keep_weights)
         self._pacing = Pacing(coordinator)
         feed.on_withheld = self._pacing.withheld
@@ -139,6 +140,12 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
 
     def _run(self, run_id: str) -> Run:
         return runs.get(self._coordinator.state, run_id)
+
+    def _consumed(self, run_id: str) -> Run:
+        """A run that somebody wants the trees of."""
+        run = self._run(run_id)
+        self._retention.heard(run_id)
+        return run
 
     async def _ask(self, run_id: str, tree_ids: list[str]) -> None:
         await self._coordinator.call(TreesAsked(run_id, tree_ids))
@@ -233,33 +240,35 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
 
     @typed
     async def DeleteRun(self, request: api.DeleteRunRequest, context: Any) -> api.DeleteRunReply:
-        tasks = await self._retention.delete(request.run_id)
-        self._scorer_timeouts.pop(request.run_id, None)
-        self._feed.notify(request.run_id)
-        return api.DeleteRunReply(tasks=tasks)
+        return api.DeleteRunReply(tasks=await self._retention.delete(request.run_id))
+
+    def _forget(self, run_id: str) -> None:
+        """The run was deleted."""
+        self._scorer_timeouts.pop(run_id, None)
+        self._feed.notify(run_id)
 
     @typed
     async def LeaseTrees(self, request: api.LeaseTreesRequest, context: Any) -> bytes:
-        self._run(request.run_id)
+        self._consumed(request.run_id)
         check_lease(request)
         await self._pacing.heard(request.run_id, request.group, request.batch_trees)
         return await self._feed.lease(request)
 
     @typed
     async def CollectTrees(self, request: api.CollectTreesRequest, context: Any) -> bytes:
-        self._run(request.run_id)
+        self._consumed(request.run_id)
         check_collect(request)
         return await self._collector.collect(request)
 
     @typed
     async def OpenGroup(self, request: api.OpenGroupRequest, context: Any) -> api.GroupPosition:
-        run = self._run(request.run_id)
+        run = self._consumed(request.run_id)
         check_group(request.group)
         return await self._feed.open_group(request, run.created)
 
     @typed
     async def SeekGroup(self, request: api.SeekGroupRequest, context: Any) -> api.GroupPosition:
-        run = self._run(request.run_id)
+        run = self._consumed(request.run_id)
         check_group(request.group)
         async with self._retention.turn:
             position = await self._feed.seek(request, run.created)
@@ -269,14 +278,14 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
 
     @typed
     async def LeaseBatch(self, request: api.LeaseBatchRequest, context: Any) -> bytes:
-        run = self._run(request.run_id)
+        run = self._consumed(request.run_id)
         check_batch(request)
         await self._pacing.heard(request.run_id, request.group, 0 if request.short else request.trees)
         return await self._feed.batches.lease(request, run.created)
 
     @typed
     async def AckBatch(self, request: api.AckBatchRequest, context: Any) -> api.AckBatchReply:
-        self._run(request.run_id)
+        self._consumed(request.run_id)
         check_rank(request.rank, request.world)
         acknowledged = await self._feed.batches.ack(request)
         await self._pacing.heard(request.run_id, request.group)
@@ -284,7 +293,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
 
     @typed
     async def RenewLeases(self, request: api.RenewLeasesRequest, context: Any) -> api.LeasesReply:
-        self._run(request.run_id)
+        self._consumed(request.run_id)
         check_lease_s(request.lease_s)
         ids = list(request.lease_ids)
         lost = await self._coordinator.store.renew(request.run_id, request.group, ids, request.lease_s)
@@ -293,7 +302,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
 
     @typed
     async def AckTrees(self, request: api.AckTreesRequest, context: Any) -> api.LeasesReply:
-        self._run(request.run_id)
+        self._consumed(request.run_id)
         lost = await self._coordinator.store.ack(request.run_id, request.group, list(request.lease_ids))
         await self._pacing.heard(request.run_id, request.group)
         self._feed.notify(request.run_id)
@@ -301,7 +310,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
 
     @typed
     async def ReleaseTrees(self, request: api.ReleaseTreesRequest, context: Any) -> api.LeasesReply:
-        self._run(request.run_id)
+        self._consumed(request.run_id)
         store = self._coordinator.store
         lost = await store.release(request.run_id, request.group, list(request.lease_ids))
         if request.consumer:

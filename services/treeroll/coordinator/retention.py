@@ -1,14 +1,17 @@
-"""What a service gives back: trees that every group has acknowledged, after a time, and runs that clients delete."""
+"""What a service gives back: trees that every group has acknowledged and runs that have ended, each after a time, and
+runs that clients delete."""
 
 import asyncio
 import logging
 from collections import Counter, deque
+from collections.abc import Callable
 
 from treeroll import clock
 from treeroll.coordinator.loop import Coordinator
 from treeroll.core.model.events import RunDeleted
 from treeroll.core.model.run import RunState
 from treeroll.errors import StaleEpoch, StoreError, UnknownRun
+from treeroll.pb.v1 import rollout_pb2 as api
 
 log = logging.getLogger(__name__)
 
@@ -19,10 +22,14 @@ SHORTEST_S, LONGEST_S = 1.0, 60.0
 class Retention:
     """Removes trees and runs from the store. `turn` is held by whatever else writes to trees that have ended."""
 
-    def __init__(self, coordinator: Coordinator, keep_s: float | None) -> None:
-        """`keep_s`: how long a tree stays after its last acknowledgement, seconds; None: for ever."""
+    def __init__(self, coordinator: Coordinator, keep_s: float | None, keep_finished_s: float | None = None) -> None:
+        """`keep_s`: how long a tree stays after its last acknowledgement, seconds; `keep_finished_s`: a run after its
+        end, and after the last word of a consumer. None: for ever."""
         self._coordinator = coordinator
         self._keep_s = keep_s
+        self._keep_finished_s = keep_finished_s
+        self._heard: set[str] = set()  # runs whose consumers spoke since they were last looked at
+        self.on_deleted: Callable[[str], None] = lambda run_id: None
         # Per run, when so many trees at the beginning of its feed were first seen to be acknowledged by all.
         self._seen: dict[str, deque[tuple[float, int]]] = {}
         self.turn = asyncio.Lock()
@@ -33,17 +40,46 @@ class Retention:
         self.deleted_runs = 0
 
     async def run(self) -> None:
-        """Let trees expire until cancelled. A store that does not answer is asked again the next time."""
-        if self._keep_s is None:
+        """Let trees and runs go until cancelled. A store that does not answer is asked again the next time."""
+        times = [keep_s for keep_s in (self._keep_s, self._keep_finished_s) if keep_s is not None]
+        if not times:
             return
         while True:
-            await asyncio.sleep(min(max(self._keep_s / 4, SHORTEST_S), LONGEST_S))
+            await asyncio.sleep(min(max(min(times) / 4, SHORTEST_S), LONGEST_S))
             try:
-                await self.sweep(clock.monotonic())
+                if self._keep_s is not None:
+                    await self.sweep(clock.monotonic())
+                await self.sweep_runs()
             except StaleEpoch:
                 raise
             except StoreError as error:
-                log.warning("trees that could expire stay for now: %s", error)
+                log.warning("trees and runs that could go stay for now: %s", error)
+
+    def heard(self, run_id: str) -> None:
+        """A consumer of the run spoke: its trees are wanted."""
+        self._heard.add(run_id)
+
+    async def sweep_runs(self) -> None:
+        """Remove the runs that ended and that nobody asked for, if their time is over; of earlier lives, too."""
+        if self._keep_finished_s is None:
+            return
+        coordinator = self._coordinator
+        for run_id in await coordinator.store.run_ids():
+            if not await self._has_ended(run_id):
+                continue
+            anew = run_id in self._heard
+            self._heard.discard(run_id)
+            if await coordinator.store.ended_s(run_id, coordinator.epoch, anew=anew) < self._keep_finished_s:
+                continue
+            tasks = await self.delete(run_id)
+            log.info("run %s is deleted, with %d tasks: its time in the store is over", run_id, tasks)
+
+    async def _has_ended(self, run_id: str) -> bool:
+        run = self._coordinator.state.runs.get(run_id)
+        if run is not None:
+            return run.state is not RunState.OPEN and not run.waiting and not run.growing
+        record = api.Run.FromString(await self._coordinator.store.load_run(run_id) or b"")
+        return record.state != RunState.OPEN.value and not record.waiting and not record.growing
 
     async def sweep(self, now: float) -> None:
         """Remove the trees whose time is over; `now` is in seconds on any clock that does not jump."""
@@ -88,5 +124,7 @@ class Retention:
             tasks = await coordinator.store.delete_run(run_id, coordinator.epoch)
         self._seen.pop(run_id, None)
         self.expired.pop(run_id, None)
+        self._heard.discard(run_id)
         self.deleted_runs += 1
+        self.on_deleted(run_id)
         return tasks

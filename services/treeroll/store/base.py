@@ -326,6 +326,11 @@ class Store(Protocol):
         """How many entries at the beginning of the run's feed have expired."""
         ...
 
+    async def ended_s(self, run_id: str, epoch: int, *, anew: bool = False) -> float:
+        """Seconds since this was first asked of a run, or last with `anew`, in the time of all owners together: it
+        stands still without one. StaleEpoch if a newer owner opened the store."""
+        ...
+
     async def delete_run(self, run_id: str, epoch: int) -> int:
         """Remove a run with all of its trees, tasks, history and groups; the number of its tasks. Again is a no-op.
 

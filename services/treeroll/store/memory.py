@@ -59,6 +59,7 @@ class MemoryStore:
         self._feeds: dict[str, list[str]] = {}
         self._groups: dict[str, dict[str, MemoryGroup]] = {}
         self._expired: dict[str, int] = {}
+        self._ended: dict[str, float] = {}
         self._weights: dict[str, bytes] = {}
 
     async def open(self) -> int:
@@ -251,12 +252,21 @@ class MemoryStore:
     async def expired(self, run_id: str) -> int:
         return self._expired.get(run_id, 0)
 
+    async def ended_s(self, run_id: str, epoch: int, *, anew: bool = False) -> float:
+        self._check_epoch(epoch)
+        now = self._clock()
+        since = self._ended.setdefault(run_id, now)
+        if anew:
+            since = self._ended[run_id] = now
+        return now - since
+
     async def delete_run(self, run_id: str, epoch: int) -> int:
         self._check_epoch(epoch)
         tasks = self._tasks.pop(run_id, {})
         for tree_id, _ in tasks.values():
             self._trees.pop(tree_id, None)
         parts: list[dict[str, Any]] = [self._runs, self._history, self._feeds, self._groups, self._expired]
+        parts.append(self._ended)
         for part in parts:
             part.pop(run_id, None)
         return len(tasks)

@@ -171,6 +171,11 @@ class RedisStore(RedisSteps):
     async def expired(self, run_id: str) -> int:
         return int(await self._call("HGET", keys.EXPIRED, run_id) or 0)
 
+    async def ended_s(self, run_id: str, epoch: int, *, anew: bool = False) -> float:
+        newer, *since = await self._script("ended", [keys.OWNER, keys.ENDED], [epoch, run_id, self._tick(), int(anew)])
+        self._check_fenced(newer, epoch)
+        return int(since[0]) / 1_000_000
+
     async def delete_run(self, run_id: str, epoch: int) -> int:
         tasks = await self.load_tasks(run_id)
         trees = [tree_id for tree_id, _ in tasks.values()]
@@ -179,7 +184,7 @@ class RedisStore(RedisSteps):
         own = [keys.feed(run_id), keys.tasks(run_id), keys.history(run_id)]
         for group in await self.group_names(run_id):
             own += group_keys(run_id, group)[1:]
-        where = [keys.OWNER, keys.RUNS, keys.FEEDS, keys.EXPIRED, *own]
+        where = [keys.OWNER, keys.RUNS, keys.FEEDS, keys.EXPIRED, keys.ENDED, *own]
         self._check_fenced(await self._script("forget", where, [epoch, run_id]), epoch)
         return len(tasks)
 

@@ -61,6 +61,7 @@ class LocalService:
     coordinator: Coordinator
     replicas: ReplicaPlane
     store: Store
+    retention: Retention
     tokenizer: Tokenizer
     """The tokenizer of the service's model, which all replicas are of."""
     admit: Callable[[str], Pass]
@@ -115,9 +116,10 @@ async def local_service(
     chat_template: Path | None = None,
     access: AccessConfig | None = None,
     keep_acknowledged_s: float | None = None,
+    keep_finished_s: float | None = None,
 ) -> AsyncIterator[LocalService]:
     """Start everything but replicas; stop it all at the end. `pools` names models; all are the same one. Trees expire
-    so many seconds after all groups have acknowledged them, if that is given."""
+    so many seconds after all groups have acknowledged them, runs after they ended, if that is given."""
     models = {"pools": {name: {"model": model} for name in pools}} if pools else {"model": model}
     config = ServiceConfig(
         generator=GeneratorConfig.model_validate({**models, "chat_template": chat_template}),
@@ -134,7 +136,7 @@ async def local_service(
     feed = Feed(store, prospects.outlook, prospects.terms)
     core.on_emit = feed.notify
     plane = ReplicaPlane(core, config.coordinator.heartbeat_s, tokenizer)
-    retention, keep = Retention(core, keep_acknowledged_s), config.coordinator.keep_weights
+    retention, keep = Retention(core, keep_acknowledged_s, keep_finished_s), config.coordinator.keep_weights
     rollouts = RolloutsApi(core, plane, feed, tokenizer, timeouts, {}, retention, scorers, keep, prospects)
     door = await open_door(config.coordinator, access)
     door.answer(rollouts, plane, core)
@@ -142,7 +144,7 @@ async def local_service(
     tasks = [asyncio.create_task(job) for job in jobs]
     try:
         address = join(config.coordinator.host, door.port)
-        yield LocalService(address, core, plane, store, tokenizer, door.admit, tasks)
+        yield LocalService(address, core, plane, store, retention, tokenizer, door.admit, tasks)
         for task in tasks[:SERVICE_TASKS]:
             if task.done():
                 await task
