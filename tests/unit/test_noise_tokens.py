@@ -31,7 +31,7 @@ def test_noise_as_large_as_the_gradient_takes_its_own_tokens() -> None:
     draws = [noise.draw(500, vectors([2, side]), truth, truth) for side in (2, -2)]
     assert noise.rho_squared(draws, known) == pytest.approx(0.5)
     assert noise.noise_tokens(draws, known) == pytest.approx(500)
-    assert noise.noise_tokens_by_task(draws, known, 1.0) == pytest.approx(500)
+    assert noise.noise_tokens_by_task(draws, known) == pytest.approx(500)
 
 
 def test_a_gradient_of_half_the_size_is_no_noisier() -> None:
@@ -49,7 +49,16 @@ def test_by_task_leaves_out_what_different_tasks_noise_has_in_common_by_chance()
     # Noise of both tasks happens to have the same sign in either seed.
     draws = [noise.draw(100, vectors([1, side], [1, side]), truth, truth) for side in (1, -1)]
     assert noise.noise_tokens(draws, known) == pytest.approx(100)
-    assert noise.noise_tokens_by_task(draws, known, 1.0) == pytest.approx(50)
+    assert noise.noise_tokens_by_task(draws, known) == pytest.approx(50)
+
+
+def test_draws_that_go_further_along_the_gradient_by_chance_are_no_noisier_for_it() -> None:
+    truth = vectors([2, 0])
+    known = noise.reference(truth, truth)
+    draws = [noise.draw(500, vectors([3, side]), truth, truth) for side in (1, -1)]
+    assert noise.noise_tokens_by_task(draws, known) == pytest.approx(500 / 9)
+    # Of an arm whose scale is known to be 1 it is chance: the distance from the gradient is 1 along it and 1 aside.
+    assert noise.noise_tokens_unbiased(draws, known) == pytest.approx(500 * (1 + 1) / 4)
 
 
 def test_against_the_gradient_or_without_one_nothing_is_claimed() -> None:
@@ -58,7 +67,7 @@ def test_against_the_gradient_or_without_one_nothing_is_claimed() -> None:
     assert noise.noise_tokens([noise.draw(1, vectors([-1, 0]), truth, truth)], known) == math.inf
     nothing = noise.reference(vectors([1, 0]), vectors([-1, 0]))
     assert math.isnan(noise.noise_tokens([noise.draw(1, truth, truth, truth)], nothing))
-    assert math.isnan(noise.noise_tokens_by_task([noise.draw(1, truth, truth, truth)], nothing, 1.0))
+    assert math.isnan(noise.noise_tokens_by_task([noise.draw(1, truth, truth, truth)], nothing))
     assert math.isnan(noise.efficiency(1.0, 0.0))
 
 

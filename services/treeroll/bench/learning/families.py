@@ -23,13 +23,13 @@ Weighting = Literal["equal", "path"]
 class Credit:
     """An estimator by name, and how the samples of a tree are weighed.
 
-    `scale` is E[g^ . g] / |g|^2 where theory knows it, None where it does not.
+    `unbiased`: theory says that what it delivers is the gradient on average, its scale included.
     """
 
     estimator: str
     params: Mapping[str, Any] = field(default_factory=dict, hash=False)
     weighting: Weighting = "equal"
-    scale: float | None = None
+    unbiased: bool = False
 
     @property
     def name(self) -> str:
@@ -95,9 +95,10 @@ class Family:
         late = {"segment_tokens": round(0.75 * self.usual), "max_depth": 2}
         thirds = {"segment": {"tokens": [round(self.usual / 3)] * 2}, "max_depth": 3}
         rloo, grpo = Credit("rloo"), Credit("grpo")
-        ancestors = Credit("ancestors", weighting="path", scale=1.0)
+        independent = Credit("rloo", unbiased=True)  # of samples that share nothing
+        ancestors = Credit("ancestors", weighting="path", unbiased=True)
         arms = (
-            Arm(BASELINE, "flat", (Credit("rloo", scale=1.0), grpo), whole),
+            Arm(BASELINE, "flat", (independent, grpo), whole),
             Arm("8 x 2 at 3/4", "late_fork", (ancestors, rloo), late | {"branch": {"fanouts": [8, 2]}}),
             Arm("4 x 4 at 3/4", "late_fork", (ancestors, rloo, Credit("spo")), late | {"branch": {"fanouts": [4, 4]}}),
             Arm("spo 4, 2, 2", "spo", (ancestors, rloo, Credit("spo")), thirds | {"branch": {"fanouts": [4, 2, 2]}}),
@@ -106,8 +107,8 @@ class Family:
                 "treerl, 4 chains", "treerl", (rloo, Credit("treerl")),
                 whole | {"branch": {"chains": 4, "places": 3, "rounds": 1, "forks": 1}},
             ),
-            Arm("flat + neyman", "flat", (rloo,), whole, "neyman"),
-            Arm("flat + mixed", "flat", (rloo,), whole, "mixed"),
+            Arm("flat + neyman", "flat", (independent,), whole, "neyman"),
+            Arm("flat + mixed", "flat", (independent,), whole, "mixed"),
         )  # fmt: skip
         return {arm.name: arm for arm in arms}
 

@@ -92,15 +92,31 @@ def noise_tokens(draws: Sequence[Draw], known: Reference) -> float:
     return _mean(draw.tokens for draw in draws) * (1 / rho - 1)
 
 
-def noise_tokens_by_task(draws: Sequence[Draw], known: Reference, at_scale: float | None = None) -> float:
-    """nu with the noise of each task added up; at the scale that was measured, or one known from theory."""
-    factor = scale(draws, known) if at_scale is None else at_scale
+def noise_tokens_by_task(draws: Sequence[Draw], known: Reference) -> float:
+    """nu with the noise of each task added up.
+
+    At the scale that was measured, also where theory knows it: draws that go further along the gradient by chance are
+    longer by as much, and at a scale of their own that is no noise. It is much, where a draw is mostly gradient.
+    """
+    factor = scale(draws, known)
     if known.squared <= 0:
         return math.nan
     if factor <= 0:
         return math.inf
     noise = _mean(draw.by_task for draw in draws) - factor**2 * known.by_task
     return _mean(draw.tokens for draw in draws) * noise / (factor**2 * known.squared)
+
+
+def noise_tokens_unbiased(draws: Sequence[Draw], known: Reference) -> float:
+    """nu of an arm that theory says is unbiased: its mean squared distance from the gradient, over |g|^2, times B.
+
+    The distance is (g^ - g') . (g^ - g''), so neither the reference's noise nor a scale that was measured is in it: far
+    less noisy than the others where a draw is mostly noise.
+    """
+    if known.squared <= 0:
+        return math.nan
+    noise = _mean(draw.squared - 2 * draw.along for draw in draws) + known.squared
+    return _mean(draw.tokens for draw in draws) * noise / known.squared
 
 
 def efficiency(baseline: float, arm: float) -> float:

@@ -22,6 +22,7 @@ from treeroll.bench.learning.noise import (
     jackknife,
     noise_tokens,
     noise_tokens_by_task,
+    noise_tokens_unbiased,
     reference,
     scale,
 )
@@ -31,7 +32,7 @@ from treeroll.client import TreeRecord
 from treeroll.tasks import Task
 from treeroll.tree.rng import hash64
 
-RLOO: Final = Credit("rloo", scale=1.0)
+RLOO: Final = Credit("rloo", unbiased=True)
 # Samples of a task in one tree of the reference.
 REFERENCE_LEAVES: Final = 64
 ALL: Final = "all"
@@ -138,7 +139,7 @@ class NoiseResult(Result):
         bands = [band for band in self.references if band != ALL]
         titles = [
             "arm", "credit, weights", ">engine tokens", ">distinct", ">tokens/s", ">scale", ">nu / 1000",
-            ">efficiency", ">by task",
+            ">efficiency", ">by task", ">at scale 1",
             *(f">difficulty {band}" for band in bands),
         ]  # fmt: skip
         cells = []
@@ -154,6 +155,7 @@ class NoiseResult(Result):
                     f"{sum(figures['distinct'] for figures in found) / len(found):.1f}", f"{tokens / seconds:,.0f}",
                     _told(self.estimate(arm, credit, scale)), f"{nu.value / 1000:,.0f} ({nu.error / 1000:,.0f})",
                     _told(self.efficiency(arm, credit)), _told(self.efficiency_by_task(arm, credit)),
+                    _told(self.efficiency_unbiased(arm, credit)) if credit.unbiased else "-",
                     *(_told(self.efficiency_by_task(arm, credit, band)) for band in bands),
                 ])  # fmt: skip
         count = max((len(found) for found in self.rounds.values()), default=0)
@@ -167,16 +169,16 @@ class NoiseResult(Result):
         return jackknife(len(found), lambda seeds: statistic([found[seed] for seed in seeds], self.references[band]))
 
     def efficiency(self, arm: Arm, credit: Credit) -> Estimate:
-        """The baseline's noise tokens over the arm's, of the mean gradient at the measured scales."""
+        """The baseline's noise tokens over the arm's, of the mean gradient."""
         return self._ratio(arm, credit, ALL, noise_tokens)
 
     def efficiency_by_task(self, arm: Arm, credit: Credit, band: str = ALL) -> Estimate:
-        """The same with the noise of each task added up, at the scales that theory knows, else measured."""
+        """The same with the noise of each task added up."""
+        return self._ratio(arm, credit, band, noise_tokens_by_task)
 
-        def of(credit: Credit) -> Callable[[Sequence[Draw], Reference], float]:
-            return lambda found, known: noise_tokens_by_task(found, known, credit.scale)
-
-        return self._ratio(arm, credit, band, of(credit), of(RLOO))
+    def efficiency_unbiased(self, arm: Arm, credit: Credit) -> Estimate:
+        """The same of two that theory says are unbiased, at scale 1."""
+        return self._ratio(arm, credit, ALL, noise_tokens_unbiased)
 
     def _ratio(
         self,
@@ -184,13 +186,12 @@ class NoiseResult(Result):
         credit: Credit,
         band: str,
         statistic: Callable[[Sequence[Draw], Reference], float],
-        of_flat: Callable[[Sequence[Draw], Reference], float] | None = None,
     ) -> Estimate:
         mine, flat = draws(self.rounds[arm.name], credit, band), draws(self.rounds[BASELINE], RLOO, band)
         known = self.references[band]
 
         def ratio(seeds: Sequence[int]) -> float:
-            baseline = (of_flat or statistic)([flat[seed] for seed in seeds], known)
+            baseline = statistic([flat[seed] for seed in seeds], known)
             return efficiency(baseline, statistic([mine[seed] for seed in seeds], known))
 
         return jackknife(min(len(mine), len(flat)), ratio)
@@ -202,6 +203,7 @@ class NoiseResult(Result):
                 "scale": _plain(self.estimate(arm, credit, scale)),
                 "nu": _plain(self.estimate(arm, credit, noise_tokens)),
                 "efficiency": _plain(self.efficiency(arm, credit)),
+                "efficiency_at_scale_1": _plain(self.efficiency_unbiased(arm, credit)) if credit.unbiased else None,
                 "efficiency_by_task": {
                     band: _plain(self.efficiency_by_task(arm, credit, band)) for band in self.references
                 },
