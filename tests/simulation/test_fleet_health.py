@@ -6,10 +6,23 @@ from typing import Any
 
 import pytest
 
+from treeroll import errors
 from treeroll.core.model.effects import Effect, StartBranch, StopBranch
-from treeroll.core.model.events import EndKind, Event, ReplicaFaulted, ReplicaHeard, SegmentReported, Ticked
+from treeroll.core.model.events import (
+    EndKind,
+    Event,
+    ReplicaFaulted,
+    ReplicaHeard,
+    RunCancelled,
+    RunClosed,
+    RunCreated,
+    SegmentReported,
+    TasksSubmitted,
+    Ticked,
+)
 from treeroll.core.model.health import RESTS_S, Health, Sign
 from treeroll.core.model.live_tree import TreeStatus
+from treeroll.core.scheduling.prospects import FAILING_TASKS, stuck
 from treeroll.simulation.world import Due, World, fingerprint
 
 TICK_S = 2.5
@@ -146,7 +159,52 @@ def test_the_last_replica_that_works_is_never_quarantined_for_errors_and_its_tas
     world = grown(failing=["r0"], replicas=1, tasks=6)
     assert world.history("r0") == ["suspect"]
     assert {live.status for live in world.finished.values()} == {TreeStatus.FAILED}
-    assert world.state.runs["run"].counters.engine_errors == 6 * 5 * 2  # of two first branches each
+    run = world.state.runs["run"]
+    assert run.counters.engine_errors == 6 * 5 * 2  # of two first branches each
+    assert {live.error for live in world.finished.values()} == {
+        "5 requests of a branch failed, the last because no kernel"
+    }
+    assert run.engine_error == "no kernel"
+    assert (run.ledger.outstanding, run.ledger.spent) == (0, 0)
+
+
+def test_whoever_waits_for_a_run_whose_only_replica_fails_every_branch_is_told_after_64_tasks() -> None:
+    class Open(FailingWorld):
+        def _feed(self, event: Event) -> None:
+            if not isinstance(event, RunClosed):
+                super()._feed(event)
+            run = self.state.runs.get("run")
+            if run is not None:
+                told.append((run.failed, stuck(run)))
+
+    told: list[tuple[int, str]] = []
+    Open(seed=3, replicas=1, slots=8, leaves=2, tasks=FAILING_TASKS + 2, failing=["r0"]).run()
+    assert {failed for failed, why in told if why} == {FAILING_TASKS, FAILING_TASKS + 1, FAILING_TASKS + 2}
+    assert all("no kernel" in why for _, why in told if why)
+
+
+def test_the_clock_of_silence_starts_when_a_branch_is_granted_and_not_before() -> None:
+    world = FailingWorld(seed=3, replicas=1, slots=8, leaves=4, tasks=4, mute=["r0"])
+    world._join("r0")
+    world.now = 100.0
+    for event in (RunCreated(world.spec), TasksSubmitted("run", [world._task(0, 0)])):
+        world._feed(event)
+    for waited, standing in ((29.0, "ready"), (31.0, "suspect")):
+        world.now = 100.0 + waited
+        world._feed(ReplicaHeard("r0", 1, 0.0))
+        world._feed(Ticked())
+        assert world.state.replicas["r0"].health.standing == standing
+
+
+def test_tasks_that_come_after_the_cancel_of_their_run_are_refused() -> None:
+    world = FailingWorld(seed=3, replicas=1)
+    world._join("r0")
+    world._feed(RunCreated(world.spec))
+    world._feed(RunCancelled("run"))
+    with pytest.raises(errors.RunClosed, match="is cancelled; it takes no more tasks"):
+        world._feed(TasksSubmitted("run", [world._task(0, 0)]))
+    world._audit()
+    assert not world.state.runs["run"].tasks
 
 
 def test_a_mute_replica_loses_its_branches_within_45_seconds() -> None:
