@@ -11,7 +11,7 @@ from treeroll.bench.learning.curves import CurvesResult
 from treeroll.bench.learning.noise_bench import NoiseResult
 from treeroll.bench.result import Result
 
-BAR: Final = 0.4
+BAR: Final = 0.27
 
 
 def draw(result: Result, path: Path) -> bool:
@@ -28,17 +28,22 @@ def draw(result: Result, path: Path) -> bool:
 
 
 def draw_noise(result: NoiseResult, path: Path) -> None:
-    """Efficiency of every arm and credit in both readings, with jackknife errors."""
+    """Efficiency of every arm and credit in all readings, with jackknife errors."""
     from matplotlib.figure import Figure
 
     pairs = [(arm, credit) for arm in result.arms for credit in arm.credits if result.rounds[arm.name]]
     figure = Figure(figsize=(SIZE[0] * 1.2, 0.9 + 0.42 * len(pairs)), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
-    readings = (("by task", result.efficiency_by_task, "#4c78a8"), ("all tasks together", result.efficiency, "#bab0ac"))
+    readings = (
+        ("at scale 1, of what is unbiased", result.efficiency_unbiased, "#4c78a8"),
+        ("all tasks together", result.efficiency, "#bab0ac"),
+        ("by task", result.efficiency_by_task, "#e0d5c8"),
+    )
     for place, (label, reading, color) in enumerate(readings):
-        found = [reading(arm, credit) for arm, credit in pairs]
+        shown = [row for row, (_, credit) in enumerate(pairs) if place or credit.unbiased]
+        found = [reading(*pairs[row]) for row in shown]
         axes.barh(
-            [row + (place - 0.5) * BAR for row in range(len(pairs))],
+            [row + (place - 1) * BAR for row in shown],
             [_finite(one.value) for one in found], BAR, xerr=[_finite(one.error) for one in found],
             label=label, color=color, capsize=2, error_kw={"linewidth": 0.8},
         )  # fmt: skip
