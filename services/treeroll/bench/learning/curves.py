@@ -20,8 +20,8 @@ from treeroll.clock import monotonic
 from treeroll.tasks import Task
 from treeroll.tree.rng import shuffled
 
-# Trees that tell what a tree of an arm costs before the first step.
-PILOT: Final = 4
+# Trees, of all difficulties alike, that tell what a tree of an arm costs before the first step.
+PILOT: Final = 10
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,9 @@ class Learner:
         return figures
 
     async def _price(self, number: int) -> float:
-        grown = await self.grower.grow(self.arm, self.train[:PILOT], seed_of("price", self.name, number))
-        return grown.tokens / PILOT
+        tasks = self.grower.family.some(self.train, PILOT)
+        grown = await self.grower.grow(self.arm, tasks, seed_of("price", self.name, number))
+        return grown.tokens / len(tasks)
 
     async def _before(self, number: int) -> float:
         if number not in self.known:
@@ -194,9 +195,10 @@ async def measure(family: Family, arms: Sequence[Arm], plan: Plan, seeds: int, n
     return CurvesResult(
         f"curves, {family.name}", parameters, rounds, (),
         [
-            "every step of every arm has the same length in weight space and the same engine tokens, so arms with "
-            "cheaper trees have more tasks in a step; seconds are of growth, gradients and steps on this machine, with "
-            "shared tokens forwarded once; every task weighs the same; arms with allocators are not trained",
+            "every step of every arm has the same length in weight space and about the same engine tokens, as far as "
+            "what trees cost was foreseen, so arms with cheaper trees have more tasks in a step; seconds are of "
+            "growth, gradients and steps on this machine, with shared tokens forwarded once; every task weighs the "
+            "same; arms with allocators are not trained",
         ],
         looks=looks,
     )  # fmt: skip
