@@ -21,6 +21,7 @@
     │   └── PolicyFailed       a policy of the run raised, or said what cannot be; nothing has changed
     ├── Unavailable            the service or a part of it does not answer; retry
     │   ├── Drained            it starts no more trees until its drain is taken back
+    │   ├── StoreFull          the store is almost full, so the service takes no tasks until it has room
     │   └── StandsBy           another service has the store; this one waits for its silence
     ├── StoreError             the store refused or lost something
     │   ├── StaleEpoch         another coordinator has taken over
@@ -153,6 +154,10 @@ class Drained(Unavailable):
     """The service drains: it starts no more trees, and takes no tasks, until the drain is taken back."""
 
 
+class StoreFull(Unavailable):
+    """The store is full, or almost: the service takes no tasks until it has room."""
+
+
 class StandsBy(Unavailable):
     """Another service has the store; this one takes over when that falls silent."""
 
@@ -171,6 +176,9 @@ class LostWork(StoreError):
 
 class StoreDown(StoreError, Unavailable):
     """The store does not answer, or takes no writes, for now: what was asked has not been done in part; try again."""
+
+    full = False
+    """It has no memory left for writes."""
 
 
 class EngineError(TreerollError):
@@ -215,6 +223,7 @@ GRPC_CODES: dict[type[TreerollError], str] = {
     GroupMoved: "FAILED_PRECONDITION",
     PolicyFailed: "FAILED_PRECONDITION",
     Drained: "FAILED_PRECONDITION",  # not what clients try again
+    StoreFull: "RESOURCE_EXHAUSTED",  # nor this
     Unavailable: "UNAVAILABLE",
     StaleEpoch: "ABORTED",
     StoreDown: "UNAVAILABLE",

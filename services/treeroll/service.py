@@ -34,6 +34,7 @@ from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.standby import Standby
 from treeroll.coordinator.start_messages import StartOrders
+from treeroll.coordinator.store_room import StoreRoom
 from treeroll.coordinator.tool_runner import ToolRunner
 from treeroll.coordinator.weights import restore
 from treeroll.core.model.events import ReplicaLost
@@ -196,6 +197,7 @@ async def _serve_on(base: _Base, door: Door, on_ready: Callable[[str], None], st
             group.create_task(coordinator.keep_time(), name="clock"),
             group.create_task(scoring.run(coordinator), name="scoring"),
             group.create_task(retention.run(), name="retention"),
+            group.create_task(StoreRoom(coordinator).run(), name="store room"),
         ]
         if by_us:
             group.create_task(supervisor.run(), name="supervisor")

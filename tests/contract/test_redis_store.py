@@ -295,6 +295,27 @@ async def test_leases_end_by_the_tick_of_the_owner_and_others_go_by_its_last_com
     await asyncio.gather(owner.close(), reader.close())
 
 
+async def test_how_much_of_its_memory_is_used_is_what_redis_itself_goes_by(
+    redis: Any, redis_server: EmbeddedRedis
+) -> None:
+    store = RedisStore(redis_server.url)
+    epoch = await store.open()
+    assert await store.used() is None
+    redis.set("ballast", "x" * 40_000_000)
+    try:
+        redis.config_set("maxmemory", 50_000_000)
+        assert 0.8 < (await store.used() or 0.0) < 1.0
+        await store.commit(Commit(trees={"t": b"header"}), epoch)
+        redis.config_set("maxmemory", 40_000_000)
+        assert (await store.used() or 0.0) > 1.0
+        with pytest.raises(StoreDown, match="is out of memory") as caught:
+            await store.commit(Commit(trees={"t": b"header"}), epoch)
+        assert caught.value.full
+    finally:
+        redis.config_set("maxmemory", 0)
+    await store.close()
+
+
 async def test_time_in_which_no_commit_is_answered_is_no_time_for_leases(
     redis: Any, redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

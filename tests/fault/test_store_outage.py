@@ -24,7 +24,7 @@ from treeroll.client.channel import typed
 from treeroll.config import CoordinatorConfig, StoreConfig
 from treeroll.coordinator.readiness import NOT_SERVING, ROLLOUTS, SERVING
 from treeroll.demo import TASKS_FILE
-from treeroll.errors import RETRY_METADATA_KEY, StoreDown, Unavailable
+from treeroll.errors import RETRY_METADATA_KEY, StoreDown, StoreFull, Unavailable
 from treeroll.foundation import running_store
 from treeroll.generator.config import SimulatedLatency
 from treeroll.pb.v1 import rollout_pb2
@@ -188,6 +188,18 @@ async def test_a_store_that_is_away_is_a_pause_after_which_all_goes_on(fault: Fa
             fault.end(server, redis)
             await all_is_there_once(client, run)
             assert await out(client) == ""
+
+
+async def test_who_submits_to_a_store_that_is_out_of_memory_is_told_at_once(server: EmbeddedRedis) -> None:
+    with Redis.from_url(server.url) as redis:
+        async with growing(server) as (_, client, run):
+            open_run = await client.create_run("open", **RUN)
+            redis.config_set("maxmemory", 1)
+            await eventually(lambda: out(client))
+            with pytest.raises(StoreFull, match=r"takes no tasks while its store is full: .* is out of memory"):
+                await open_run.submit(read_tasks(TASKS_FILE, limit=1))
+            redis.config_set("maxmemory", 0)
+            await all_is_there_once(client, run)
 
 
 async def test_replicas_keep_their_leases_through_an_outage_that_is_longer(server: EmbeddedRedis) -> None:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 # Newest runs that are shown.
 RUNS = 20
+# Share of the store's memory from which on no tree starts.
+NO_TREES = 0.9
 
 
 def status(address: ServiceAddress = DEFAULT_ADDRESS, as_json: AsJson = False) -> None:
@@ -56,7 +58,7 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]", weigh
         ("engine", model),
         *[("stop ids", _stop_ids(pool)) for pool in service.pools],
         *[("weights", said) for pool in weights if (said := _weights(pool))],
-        ("store", f"{service.store}, durability {service.durability}"),
+        ("store", f"{service.store}, durability {service.durability}{_room(service)}"),
         *([("waits for it", _outage(service))] if service.store_outage else []),
         ("work", f"{service.live_trees} trees growing, {service.waiting_tasks} tasks waiting{draining}"),
         ("gone", f"{number(service.expired_trees)} trees expired, {counted(service.deleted_runs, 'run')} deleted"),
@@ -122,6 +124,14 @@ def _outage(service: "ServiceStatus") -> str:
 
     since = datetime.fromtimestamp(service.store_outage_since or 0.0, UTC)
     return f"since {since:%Y-%m-%d %H:%M:%S} UTC, nothing grows: {service.store_outage}"
+
+
+def _room(service: "ServiceStatus") -> str:
+    """How much of its memory the store has used; "" without a limit."""
+    used = service.store_used
+    if used is None:
+        return ""
+    return f", {used:.0%} of its memory used" + (", too full: no tree starts" if used >= NO_TREES else "")
 
 
 def _trouble(replica: "ReplicaStatus") -> str:

@@ -96,6 +96,8 @@ class ServiceStatus:
     """Why the store does not answer or takes no writes, as a sentence; "" while it does. Nothing grows meanwhile."""
     store_outage_since: float | None = None
     """Since when, in seconds since the Unix epoch; None while it does."""
+    store_used: float | None = None
+    """Share of the store's memory limit that is in use; None without a limit. From 0.9 on no tree starts."""
 
     @classmethod
     def from_proto(cls, status: rollout_pb2.ServiceStatus) -> "ServiceStatus":
@@ -114,6 +116,7 @@ class ServiceStatus:
             "run_ids": list(status.run_ids),
             "violations": dict(status.violations),
             "store_outage_since": status.store_outage_since if status.HasField("store_outage_since") else None,
+            "store_used": status.store_used if status.HasField("store_used") else None,
         }
         return cls(**own, **_scalars(cls, status, own))
 

@@ -35,6 +35,7 @@ from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.rewards import RewardReports
 from treeroll.coordinator.specs import check_inserts, run_config, run_spec, task_spec
 from treeroll.coordinator.status import Status
+from treeroll.coordinator.store_room import fullness
 from treeroll.coordinator.weights import Publications
 from treeroll.core.model.events import (
     Drained,
@@ -81,13 +82,13 @@ def typed(method: Callable[..., Awaitable[Reply]]) -> Callable[..., Awaitable[Re
 
     While the store is away, methods that may need it are refused at once, and say when to try again.
     """
-    from_memory = method.__name__ in FROM_MEMORY
+    from_memory, adds = method.__name__ in FROM_MEMORY, method.__name__ == "SubmitTasks"
 
     @wraps(method)
     async def call(self: "RolloutsApi", request: Any, context: Any) -> Reply:
         try:
             if not from_memory:
-                self.check_store()
+                self.check_store(adds=adds)
             return await method(self, request, context)
         except TreerollError as error:
             metadata = [(ERROR_METADATA_KEY, type(error).__name__)]
@@ -133,10 +134,13 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
             coordinator.store, feed, self._prospects.outlook, self._ask, partial(has_ended, coordinator.state)
         )
 
-    def check_store(self) -> None:
-        """StoreDown while the store is away."""
-        if self._coordinator.outage.since is not None:
-            raise self._coordinator.outage.refusal()
+    def check_store(self, *, adds: bool) -> None:
+        """StoreDown while the store is away; StoreFull if it is full, and the call would add to that."""
+        outage = self._coordinator.outage
+        if adds and outage.full:
+            raise errors.StoreFull(f"the service takes no tasks while its store is full: {outage.reason}")
+        if outage.since is not None:
+            raise outage.refusal()
 
     def _run(self, run_id: str) -> Run:
         return runs.get(self._coordinator.state, run_id)
@@ -214,6 +218,9 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
             raise InvalidInput(f"{len(request.tasks)} tasks in one call; send at most {MAX_TASKS_PER_CALL}")
         specs = await asyncio.to_thread(self._task_specs, request, run.spec.config_json)
         new = [spec for spec in specs if spec.key not in run.tasks]
+        if new and self._coordinator.state.store_full:
+            used = fullness(self._coordinator.store.address, self._coordinator.store_used or 1.0)
+            raise errors.StoreFull(f"the service takes no tasks while its store is almost full: {used}")
         unfit = await unfit_tasks(self._scorers, run.spec, new)
         if not run.tasks and (hopeless := next((found for found in unfit if found.all), None)):
             raise InvalidInput(hopeless.sentence())

@@ -104,6 +104,8 @@ class Coordinator:
     sessions: dict[tuple[str, int], CommandSink] = field(default_factory=dict)
     violations: Counter[str] = field(default_factory=Counter)
     outage: Outage = field(default_factory=Outage)
+    store_used: float | None = None
+    """Share of the store's memory; None: not known, or without a limit."""
     _calls: dict[asyncio.Future[None], Item] = field(default_factory=dict)
     # Of each run, the record that was last made durable.
     _acknowledged: dict[str, bytes] = field(default_factory=dict)

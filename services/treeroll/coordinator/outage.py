@@ -26,6 +26,8 @@ class Outage:
         self.since: float | None = None
         """Seconds since the Unix epoch; None while the store answers."""
         self.reason = ""
+        self.full = False
+        """It is out of memory: writes come to it in vain until it has room."""
         self.on_change: list[Callable[[], None]] = []
         """Called when it begins and when it ends."""
         self._waiting = 0
@@ -57,12 +59,12 @@ class Outage:
             try:
                 return await ask()
             except StoreDown as error:
-                self.reason = str(error)
+                self.reason, self.full = str(error), error.full
             pause_s = min(2 * pause_s, LONGEST_S)
 
     def _begin(self, error: StoreDown) -> None:
         self._waiting += 1
-        self.reason = str(error)
+        self.reason, self.full = str(error), error.full
         if self.since is None:
             self.since, self._began = clock.wall(), clock.monotonic()
             log.error("the service waits for its store: %s", error)
@@ -72,7 +74,7 @@ class Outage:
         self._waiting -= 1
         if not self._waiting:
             log.warning("the service has waited %.1f s for its store", clock.monotonic() - self._began)
-            self.since, self.reason = None, ""
+            self.since, self.reason, self.full = None, "", False
             self._tell()
 
     def _tell(self) -> None:

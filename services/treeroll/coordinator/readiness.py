@@ -1,8 +1,8 @@
 """Readiness: what gRPC's health service says, to whoever restarts, balances or waits.
 
 The service name "" is liveness: SERVING as long as somebody answers. `treeroll.v1.Rollouts` is readiness: SERVING while
-new work would grow: while every pool has a replica that is not quarantined, the store takes writes, and the service
-neither drains nor stops.
+new work would grow: while every pool has a replica that is not quarantined, the store takes writes and has room, and
+the service neither drains nor stops.
 """
 
 import asyncio
@@ -61,6 +61,7 @@ def _grows(coordinator: Coordinator) -> bool:
     return (
         coordinator.outage.since is None
         and not state.draining
+        and not state.store_full
         and all(
             any(replica.health.standing is not QUARANTINED for replica in pool.members) for pool in state.pools.values()
         )

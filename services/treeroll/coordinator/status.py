@@ -70,6 +70,7 @@ class Status:
             deleted_runs=self._retention.deleted_runs,
             store_outage=outage.reason,
             store_outage_since=outage.since,
+            store_used=self._coordinator.store_used,
         )
         engines = [self._replicas.engines[pool.name] for pool in status.pools if pool.name in self._replicas.engines]
         if engines:

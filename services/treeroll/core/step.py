@@ -18,6 +18,7 @@ from treeroll.core.model.events import (
     RunCreated,
     RunDeleted,
     SegmentReported,
+    StoreFilled,
     TasksSubmitted,
     Ticked,
     TreesAsked,
@@ -101,6 +102,9 @@ def apply(state: State, event: Event, now: float) -> list[Effect]:  # noqa: C901
             return []
         case Undrained():
             state.draining = False
+            return []
+        case StoreFilled():
+            state.store_full = event.full
             return []
 
 

@@ -178,6 +178,10 @@ class Store(Protocol):
         """
         ...
 
+    async def used(self) -> float | None:
+        """Share of the memory that it may have which it uses, above 1 if it has more; None without a limit."""
+        ...
+
     async def run_ids(self) -> list[str]:
         """All runs, in no order."""
         ...

@@ -128,6 +128,9 @@ class MemoryStore:
     def _tree(self, tree_id: str) -> _Tree:
         return self._trees.setdefault(tree_id, _Tree())
 
+    async def used(self) -> float | None:
+        return None
+
     async def run_ids(self) -> list[str]:
         return list(self._runs)
 

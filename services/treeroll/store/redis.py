@@ -105,6 +105,13 @@ class RedisStore(RedisSteps):
 
     # Reads
 
+    async def used(self) -> float | None:
+        lines = (await self._call("INFO", "memory")).decode().splitlines()
+        found = dict(line.split(":", 1) for line in lines if ":" in line)
+        limit = int(found["maxmemory"])
+        # What Redis itself compares with the limit leaves out the buffers of its file.
+        return (int(found["used_memory"]) - int(found["mem_not_counted_for_evict"])) / limit if limit else None
+
     async def run_ids(self) -> list[str]:
         return [key.decode() for key in await self._call("HKEYS", keys.RUNS)]
 

@@ -111,5 +111,7 @@ def _store_error(address: str, error: Exception) -> StoreError:
     for refusal, sentence in _FOR_NOW.items():
         if refusal in detail:
             # A script's refusals come behind where it was: "... @user_script: 50: -OOM command ..."
-            return StoreDown(f"{address} {sentence} ({detail.rpartition(': -')[2]})")
+            down = StoreDown(f"{address} {sentence} ({detail.rpartition(': -')[2]})")
+            down.full = refusal.startswith("OOM")
+            return down
     return StoreError(f"{address} refused a command ({detail})")

@@ -32,6 +32,7 @@ from treeroll.coordinator.prospects import Prospects
 from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
+from treeroll.coordinator.store_room import StoreRoom
 from treeroll.coordinator.weights import restore
 from treeroll.core.model.events import ReplicaLost
 from treeroll.demo import MODEL_DIR
@@ -50,7 +51,7 @@ from treeroll.store.memory import MemoryStore
 from treeroll.tokenizer import Tokenizer
 
 # Tasks of the service itself come first in `LocalService.tasks`; replicas follow.
-SERVICE_TASKS = 4
+SERVICE_TASKS = 5
 
 
 @dataclass
@@ -140,7 +141,7 @@ async def local_service(
     rollouts = RolloutsApi(core, plane, feed, tokenizer, timeouts, {}, retention, scorers, keep, prospects)
     door = await open_door(config.coordinator, access)
     door.answer(rollouts, plane, core)
-    jobs = (core.run(), core.keep_time(), scoring.run(core), retention.run())
+    jobs = (core.run(), core.keep_time(), scoring.run(core), retention.run(), StoreRoom(core).run())
     tasks = [asyncio.create_task(job) for job in jobs]
     try:
         address = join(config.coordinator.host, door.port)

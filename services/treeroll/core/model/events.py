@@ -214,6 +214,13 @@ class Undrained:
 
 
 @dataclass(slots=True)
+class StoreFilled:
+    """The store is almost full, so that no new trees may begin, or it has room again."""
+
+    full: bool
+
+
+@dataclass(slots=True)
 class Ticked:
     """Time passed: leases may have run out."""
 
@@ -243,6 +250,7 @@ Event = (
     | PathJudged
     | Drained
     | Undrained
+    | StoreFilled
     | Ticked
     | AlarmRang
 )

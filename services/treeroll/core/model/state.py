@@ -98,6 +98,7 @@ class State:
     now: float = 0.0  # the latest that any event came with, seconds
     order: int = 0
     draining: bool = False
+    store_full: bool = False  # nearly: what grows may end, nothing may begin
     updates_wait: bool = False  # a pool's weights wait for trees that finish first
     sent: bool = False  # since the last look, a task was sent to another pool than the one that had a place
     # What growth leaves to `settle` and `assign`, in order: pending branches that are in no queue yet, trees whose

@@ -28,7 +28,7 @@ def admit_tree(state: State, pool: Pool, freest: Replica, effects: list[Effect])
     False if there is none, or no place for it. `freest` has the most room of all in the pool.
     """
     limit = state.settings.live_trees or max(pool.free_slots.slots, len(pool.suspects))
-    if state.draining or pool.trees >= limit:
+    if state.draining or state.store_full or pool.trees >= limit:
         return False
     run = next_run(state, pool)
     if run is None:

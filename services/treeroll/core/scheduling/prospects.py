@@ -41,6 +41,8 @@ def held_up(state: State, run: Run) -> str:
         return ""
     if state.draining:
         return "the service drains"
+    if state.store_full:
+        return "the store is almost full"
     if held_back(state, run):
         return "weights were published, and wait until the trees that grow have ended"
     if run.pace is not None and run.pace.full:

@@ -60,7 +60,7 @@ class PoolStatus(_message.Message):
     def __init__(self, name: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., replicas: _Optional[int] = ..., slots: _Optional[int] = ..., branches: _Optional[int] = ..., waiting_branches: _Optional[int] = ..., live_trees: _Optional[int] = ..., stop_token_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ServiceStatus(_message.Message):
-    __slots__ = ("epoch", "version", "engine", "tokenizer_hash", "replicas", "run_ids", "durability", "store", "violations", "live_trees", "waiting_tasks", "draining", "pools", "expired_trees", "deleted_runs", "tokenizer", "store_outage", "store_outage_since")
+    __slots__ = ("epoch", "version", "engine", "tokenizer_hash", "replicas", "run_ids", "durability", "store", "violations", "live_trees", "waiting_tasks", "draining", "pools", "expired_trees", "deleted_runs", "tokenizer", "store_outage", "store_outage_since", "store_used")
     class ViolationsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -86,6 +86,7 @@ class ServiceStatus(_message.Message):
     TOKENIZER_FIELD_NUMBER: _ClassVar[int]
     STORE_OUTAGE_FIELD_NUMBER: _ClassVar[int]
     STORE_OUTAGE_SINCE_FIELD_NUMBER: _ClassVar[int]
+    STORE_USED_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     version: str
     engine: _common_pb2.EngineInfo
@@ -104,7 +105,8 @@ class ServiceStatus(_message.Message):
     tokenizer: TokenizerFacts
     store_outage: str
     store_outage_since: float
-    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., tokenizer_hash: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ..., run_ids: _Optional[_Iterable[str]] = ..., durability: _Optional[str] = ..., store: _Optional[str] = ..., violations: _Optional[_Mapping[str, int]] = ..., live_trees: _Optional[int] = ..., waiting_tasks: _Optional[int] = ..., draining: _Optional[bool] = ..., pools: _Optional[_Iterable[_Union[PoolStatus, _Mapping]]] = ..., expired_trees: _Optional[int] = ..., deleted_runs: _Optional[int] = ..., tokenizer: _Optional[_Union[TokenizerFacts, _Mapping]] = ..., store_outage: _Optional[str] = ..., store_outage_since: _Optional[float] = ...) -> None: ...
+    store_used: float
+    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., tokenizer_hash: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ..., run_ids: _Optional[_Iterable[str]] = ..., durability: _Optional[str] = ..., store: _Optional[str] = ..., violations: _Optional[_Mapping[str, int]] = ..., live_trees: _Optional[int] = ..., waiting_tasks: _Optional[int] = ..., draining: _Optional[bool] = ..., pools: _Optional[_Iterable[_Union[PoolStatus, _Mapping]]] = ..., expired_trees: _Optional[int] = ..., deleted_runs: _Optional[int] = ..., tokenizer: _Optional[_Union[TokenizerFacts, _Mapping]] = ..., store_outage: _Optional[str] = ..., store_outage_since: _Optional[float] = ..., store_used: _Optional[float] = ...) -> None: ...
 
 class CreateRunRequest(_message.Message):
     __slots__ = ("run_id", "config_json")
