@@ -72,7 +72,10 @@ class Retention:
             if await coordinator.store.ended_s(run_id, coordinator.epoch, anew=anew) < self._keep_finished_s:
                 continue
             tasks = await self.delete(run_id)
-            log.info("run %s is deleted, with %d tasks: its time in the store is over", run_id, tasks)
+            log.info(
+                "run %s is deleted, with %d tasks: nobody has asked for its trees for %g s (store.keep_finished_s)",
+                run_id, tasks, self._keep_finished_s,
+            )  # fmt: skip
 
     async def _has_ended(self, run_id: str) -> bool:
         run = self._coordinator.state.runs.get(run_id)

@@ -331,7 +331,7 @@ class Store(Protocol):
         ...
 
     async def ended_s(self, run_id: str, epoch: int, *, anew: bool = False) -> float:
-        """Seconds since this was first asked of a run, or last with `anew`, in the time of all owners together: it
+        """Seconds since this was first asked of a run, or last with `anew`, in the time of all owners together, which
         stands still without one. StaleEpoch if a newer owner opened the store."""
         ...
 

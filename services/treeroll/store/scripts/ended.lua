@@ -1,4 +1,5 @@
--- Since when a run has ended and nobody asked for it, in the owner's time, which goes on from owner to owner. Fenced.
+-- Since when a run has ended and nobody asked for it, in the owner's time, which goes on from owner to owner and stands still
+-- without one: a service that was away for long does not delete what nobody could ask for. Fenced.
 --
 -- KEYS  1 owner, 2 ended
 -- ARGV  1 epoch, 2 run id, 3 tick, 4 1: it begins now
