@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 from tests.support.eventually import eventually
 
-from treeroll.errors import StoreError
+from treeroll.chaos.edge import Edge
+from treeroll.errors import StoreDown, StoreError
 from treeroll.store.base import Commit, GroupState
 from treeroll.store.embedded import EmbeddedRedis
 from treeroll.store.redis import RedisStore
@@ -195,3 +197,24 @@ async def test_commits_of_cancelled_callers_are_made_whole_and_in_order(server: 
     await store.commit(growth(100), epoch)
     assert await store.feed_entries("run") == [f"ended-{number}" for number in range(101)]
     await store.close()
+
+
+def test_a_server_that_is_gone_behind_a_proxy_is_down_and_comes_back_also_on_the_loop_of_serve(
+    server: EmbeddedRedis,
+) -> None:
+    """A proxy takes connections that nobody answers: they end in the middle of redis-py's greeting."""
+
+    async def main() -> None:
+        async with Edge(lambda: asyncio.open_unix_connection(server.url.removeprefix("unix://"))) as edge:
+            store = RedisStore(f"redis://{edge.address}/0", durability="always")
+            epoch = await store.open()
+            await asyncio.to_thread(kill, server)
+            for _ in range(5):
+                with pytest.raises(StoreDown):
+                    await store.commit(growth(0), epoch)
+            await asyncio.to_thread(server.start)
+            await store.commit(growth(0), epoch)
+            assert await store.feed_entries("run") == ["ended-0"]
+            await store.close()
+
+    uvloop.run(main())

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import resource
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -18,6 +17,7 @@ from redis import Redis
 from tests.support.eventually import eventually
 
 from treeroll.channels import open_channel
+from treeroll.chaos.redis_faults import Demoted, FullDisk, Killed, OutOfMemory, RedisFault, Silent
 from treeroll.cli.main import app
 from treeroll.client import AsyncClient, AsyncRun, connect_async
 from treeroll.client.channel import typed
@@ -38,71 +38,13 @@ TASKS, LEASE_S = 16, 2.0
 RUN: dict[str, Any] = {"recipe": "flat", "leaves": 4, "segment_tokens": 8, "max_depth": 10, "scorer": "arith"}
 
 
-class Silent:
-    """It runs and answers nothing."""
-
-    said = "does not answer"
-
-    def begin(self, server: EmbeddedRedis, redis: Redis) -> None:
-        os.kill(server.pid, signal.SIGSTOP)
-
-    def end(self, server: EmbeddedRedis, redis: Redis) -> None:
-        os.kill(server.pid, signal.SIGCONT)
-
-
-class Killed:
-    """Its process is gone, and comes back with what its file holds."""
-
-    said = "does not answer"
-
-    def begin(self, server: EmbeddedRedis, redis: Redis) -> None:
-        os.kill(server.pid, signal.SIGKILL)
-
-    def end(self, server: EmbeddedRedis, redis: Redis) -> None:
-        server.restart()
-
-
-class OutOfMemory:
-    """It takes no more writes, for want of memory."""
-
-    said = "is out of memory: raise its maxmemory"
-
-    def begin(self, server: EmbeddedRedis, redis: Redis) -> None:
-        redis.config_set("maxmemory", 1)
-
-    def end(self, server: EmbeddedRedis, redis: Redis) -> None:
-        redis.config_set("maxmemory", 0)
-
-
-class Demoted:
-    """It is somebody's replica now."""
-
-    said = "is a read-only replica, so it takes no writes"
-
-    def begin(self, server: EmbeddedRedis, redis: Redis) -> None:
-        redis.replicaof("127.0.0.1", 1)
-
-    def end(self, server: EmbeddedRedis, redis: Redis) -> None:
-        redis.replicaof("no", "one")
-
-
-class FullDisk:
-    """Its file can grow no more."""
-
-    said = "cannot write its file, so it takes no writes: make room on its disk"
-
-    def begin(self, server: EmbeddedRedis, redis: Redis) -> None:
-        self._limit(server, (server.log.parent / "appendonly.aof").stat().st_size)
-
-    def end(self, server: EmbeddedRedis, redis: Redis) -> None:
-        self._limit(server, resource.RLIM_INFINITY)
-
-    def _limit(self, server: EmbeddedRedis, size: int) -> None:
-        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-
-
-Fault = Silent | Killed | OutOfMemory | Demoted | FullDisk
-FAULTS = [Silent, Killed, OutOfMemory, Demoted, FullDisk]
+SAID: dict[type[RedisFault], str] = {
+    Silent: "does not answer",
+    Killed: "does not answer",
+    OutOfMemory: "is out of memory: raise its maxmemory",
+    Demoted: "is a read-only replica, so it takes no writes",
+    FullDisk: "cannot write its file, so it takes no writes: make room on its disk",
+}
 
 
 @pytest.fixture
@@ -168,26 +110,27 @@ async def all_is_there_once(client: AsyncClient, run: AsyncRun) -> None:
     assert (await client.audit()).violations == []
 
 
-@pytest.mark.parametrize("fault", [kind() for kind in FAULTS], ids=[kind.__name__ for kind in FAULTS])
-async def test_a_store_that_is_away_is_a_pause_after_which_all_goes_on(fault: Fault, server: EmbeddedRedis) -> None:
-    with Redis.from_url(server.url) as redis:
-        async with growing(server) as (service, client, run):
-            fault.begin(server, redis)
-            before = time.time()
-            await eventually(lambda: out(client))
-            status = await client.status()
-            assert fault.said in status.store_outage
-            assert before - 60 < (status.store_outage_since or 0.0) <= time.time()
-            told = await run.status()
-            assert told.submitted == TASKS
-            assert told.held_up == f"the service waits for its store: {(await client.status()).store_outage}"
-            live = {tree_id: len(live.tree.nodes) for tree_id, live in service.coordinator.state.trees.items()}
-            await is_refused_with_a_hint(service.address)
-            now = {tree_id: len(live.tree.nodes) for tree_id, live in service.coordinator.state.trees.items()}
-            assert now == live
-            fault.end(server, redis)
-            await all_is_there_once(client, run)
-            assert await out(client) == ""
+@pytest.mark.parametrize("fault", [kind() for kind in SAID], ids=[kind.__name__ for kind in SAID])
+async def test_a_store_that_is_away_is_a_pause_after_which_all_goes_on(
+    fault: RedisFault, server: EmbeddedRedis
+) -> None:
+    async with growing(server) as (service, client, run):
+        fault.begin(server)
+        before = time.time()
+        await eventually(lambda: out(client))
+        status = await client.status()
+        assert SAID[type(fault)] in status.store_outage
+        assert before - 60 < (status.store_outage_since or 0.0) <= time.time()
+        told = await run.status()
+        assert told.submitted == TASKS
+        assert told.held_up == f"the service waits for its store: {(await client.status()).store_outage}"
+        live = {tree_id: len(live.tree.nodes) for tree_id, live in service.coordinator.state.trees.items()}
+        await is_refused_with_a_hint(service.address)
+        now = {tree_id: len(live.tree.nodes) for tree_id, live in service.coordinator.state.trees.items()}
+        assert now == live
+        fault.end(server)
+        await all_is_there_once(client, run)
+        assert await out(client) == ""
 
 
 async def test_who_submits_to_a_store_that_is_out_of_memory_is_told_at_once(server: EmbeddedRedis) -> None:
@@ -204,17 +147,16 @@ async def test_who_submits_to_a_store_that_is_out_of_memory_is_told_at_once(serv
 
 async def test_replicas_keep_their_leases_through_an_outage_that_is_longer(server: EmbeddedRedis) -> None:
     fault = Demoted()
-    with Redis.from_url(server.url) as redis:
-        async with growing(server) as (_, client, run):
-            fault.begin(server, redis)
-            await eventually(lambda: out(client))
+    async with growing(server) as (_, client, run):
+        fault.begin(server)
+        await eventually(lambda: out(client))
 
-            async def outlasted() -> bool:
-                return time.time() - ((await client.status()).store_outage_since or 0.0) > 1.5 * LEASE_S
+        async def outlasted() -> bool:
+            return time.time() - ((await client.status()).store_outage_since or 0.0) > 1.5 * LEASE_S
 
-            await eventually(outlasted)
-            fault.end(server, redis)
-            await all_is_there_once(client, run)
+        await eventually(outlasted)
+        fault.end(server)
+        await all_is_there_once(client, run)
 
 
 async def test_calls_that_were_under_way_are_told_to_try_again_and_act_once(server: EmbeddedRedis) -> None:

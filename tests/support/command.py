@@ -17,13 +17,15 @@ GONE_S = 15.0
 class Command:
     """One `treeroll` process. Everything it starts inherits a mark in its environment, however far it moves away."""
 
-    def __init__(self, args: Sequence[str], log: Path, cwd: Path | None = None) -> None:
+    def __init__(
+        self, args: Sequence[str], log: Path, cwd: Path | None = None, module: str = "treeroll.cli.main"
+    ) -> None:
         self.mark = uuid.uuid4().hex
         self.log = log
         environment = {**os.environ, MARK: self.mark, "PYTHONUNBUFFERED": "1"}
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "treeroll.cli.main", *args],
+                [sys.executable, "-m", module, *args],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

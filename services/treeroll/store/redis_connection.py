@@ -59,7 +59,8 @@ async def ask(redis: Redis, commands: Sequence[Command]) -> list[Any]:
     redis-py's own way to call spends more on each reply than hiredis does on a tree.
     """
     pool = redis.connection_pool
-    connection = await pool.get_connection()
+    with _closed_is_gone():
+        connection = await pool.get_connection()
     try:
         replies: list[Any] = await connection.retry.call_with_retry(
             lambda: _exchange(connection, commands), lambda error: connection.disconnect()
@@ -75,7 +76,8 @@ async def ask(redis: Redis, commands: Sequence[Command]) -> list[Any]:
 
 async def _exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
     """A reply to each command, errors too. Ends the connection unless all have come."""
-    await connection.send_packed_command(b"".join(map(hiredis.pack_command, commands)))
+    with _closed_is_gone():
+        await connection.send_packed_command(b"".join(map(hiredis.pack_command, commands)))
     try:
         async with asyncio.timeout(connection.socket_timeout):
             return [await connection._parser.read_response() for _ in commands]
@@ -84,6 +86,17 @@ async def _exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
         if isinstance(error, builtins.TimeoutError):
             raise TimeoutError(f"no answer within {connection.socket_timeout:g} s") from None
         raise
+
+
+@contextmanager
+def _closed_is_gone() -> Iterator[None]:
+    """uvloop may see that a connection has ended before we do, and refuses to write then; asyncio does not."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "handler is closed" not in str(error):
+            raise
+        raise ConnectionError(str(error)) from None
 
 
 @contextmanager

@@ -1,0 +1,206 @@
+"""One run in a world, with faults on its way, and all that was found out about it."""
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from treeroll import clock
+from treeroll.chaos.checks import Evidence, findings
+from treeroll.chaos.faults import Strike, all_faults
+from treeroll.chaos.journal import Rows, read_journal, rows_of
+from treeroll.chaos.watch import Sample, Watch
+from treeroll.chaos.world import GROUP, Size, World
+from treeroll.client import AsyncRun, connect_async
+from treeroll.config import CoordinatorConfig
+from treeroll.demo import TASKS_FILE
+from treeroll.errors import TreerollError
+from treeroll.store.redis import RedisStore
+from treeroll.tasks import Task, read_tasks
+from treeroll.testing.service import local_service
+
+RUN: dict[str, Any] = {"recipe": "treepo", "leaves": 4, "segment_tokens": 16, "max_depth": 8, "scorer": "arith"}
+# What a tree of RUN takes, about: how many tasks keep the engines busy for so long follows from it.
+TREE_TOKENS = 260
+# Before the first strike all slots should be taken; after the last there should be enough left to see growth.
+WARM_S, TAIL_S = 4.0, 6.0
+# A run that ends no task for so long, and whose faults are over, will not go on.
+STUCK_S = 120.0
+LOOK_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """A strike as it happened, in seconds of the monotonic clock."""
+
+    strike: Strike
+    began_s: float
+    ends_s: float
+    """When its end began; a server that has to start again takes a while."""
+    healed_s: float
+    """When it was over."""
+    victims: tuple[str, ...]
+    """Replicas that it befell."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a run."""
+
+    warm_s: float
+    """When the first task had ended, on the monotonic clock: from then on all slots are taken."""
+    ended_s: float
+    tasks: int
+    failed: int
+    regrants: int
+    struck: list[Struck]
+    samples: list[Sample]
+    replicas: tuple[str, ...]
+    lives: int
+    """Times that replicas' processes were started anew."""
+    findings: list[str] = field(default_factory=list)
+    """Every promise that was broken."""
+
+
+def some_tasks(count: int) -> list[Task]:
+    """The demo tasks, again under other names where there are not enough of them."""
+    own = list(read_tasks(TASKS_FILE))
+    rounds = math.ceil(count / len(own))
+    many = [Task(f"{task.id}-{turn}", prompt=task.prompt, answer=task.answer) for turn in range(rounds) for task in own]
+    return many[:count]
+
+
+def tasks_for(strikes: Sequence[Strike], size: Size) -> int:
+    """As many as keep the engines busy through all of it."""
+    faults = all_faults()
+    busy_s = WARM_S + TAIL_S
+    for strike in strikes:
+        pauses = any(faults[name].pauses for name in strike.names)
+        busy_s += strike.after_s + (0.0 if pauses else strike.lasts_s)
+    return math.ceil(busy_s * size.tokens_per_s / TREE_TOKENS)
+
+
+async def undisturbed(seed: int, tasks: Sequence[Task]) -> dict[str, Rows]:
+    """Task -> its tree in a run of this seed to which nothing happens: one process, one replica, no Redis."""
+    # However slow this machine is, no replica loses its lease.
+    patient = CoordinatorConfig(port=0, lease_s=3600.0, mute_s=3600.0)
+    async with local_service(coordinator=patient) as service, await connect_async(service.address) as client:
+        service.start_replica("r0", slots=32)
+        run = await client.create_run("run", seed=seed, **RUN)
+        await run.submit(tasks)
+        await run.close()
+        rows: dict[str, Rows] = {}
+        async for batch in run.batches(trees=16):
+            rows |= {tree.task_id: await asyncio.to_thread(rows_of, tree) for tree in batch.trees}
+        return rows
+
+
+class Ordeal:
+    """Runs in one world, one after the other."""
+
+    def __init__(self, world: World, seed: int, say: Callable[[str], None]) -> None:
+        self._world = world
+        self._seed = seed
+        self._say = say
+        self._dice = Random(f"chaos-{seed}")  # noqa: S311 - which faults, no secret
+        self._undisturbed: dict[str, Rows] = {}
+        self._runs = 0
+
+    async def perform(self, strikes: Sequence[Strike]) -> Outcome:
+        """One run with these strikes, to its end and beyond: nothing of it is left in the store.
+
+        Raises TreerollError when the world cannot go on, as when its coordinator has ended.
+        """
+        world = self._world
+        tasks = some_tasks(tasks_for(strikes, world.size))
+        wanted = await self._wanted(tasks)
+        await world.all_ready()
+        keys, lives = await asyncio.to_thread(world.keys), sum(seat.process.lives for seat in world.replicas)
+        self._runs += 1
+        run = await world.client.create_run(f"run{self._runs}", seed=self._seed, **RUN)
+        await run.submit(tasks)
+        await run.close()
+        await world.start_trainers(run.run_id)
+        async with Watch(world.address, run.run_id) as watch:
+            await self._until(watch, lambda sample: sample.ended > 0)
+            warm_s = clock.monotonic()
+            await asyncio.sleep(WARM_S)
+            try:
+                struck = [await self._strike(strike) for strike in strikes]
+            finally:
+                await world.heal()
+            await self._until(watch, lambda sample: sample.ended == len(tasks))
+            await self._trainers_done()
+        outcome = Outcome(
+            warm_s, clock.monotonic(), len(tasks), 0, 0, struck, watch.samples,
+            tuple(seat.name for seat in world.replicas), sum(seat.process.lives for seat in world.replicas) - lives,
+        )  # fmt: skip
+        evidence = await self._evidence(run, tasks, wanted)
+        outcome.failed, outcome.regrants = evidence.status.failed, evidence.status.regrants
+        outcome.findings += await asyncio.to_thread(lambda: list(findings(evidence)))
+        await world.end_trainers()
+        await world.client.delete_run(run.run_id)
+        if left := await asyncio.to_thread(world.keys) - keys:
+            outcome.findings.append(f"{len(left)} keys of the run are left, such as {min(left)}")
+        return outcome
+
+    async def _wanted(self, tasks: Sequence[Task]) -> Mapping[str, Rows]:
+        missing = [task for task in tasks if task.id not in self._undisturbed]
+        if missing:
+            self._undisturbed |= await undisturbed(self._seed, missing)
+        return self._undisturbed
+
+    async def _strike(self, strike: Strike) -> Struck:
+        faults = [all_faults()[name] for name in strike.names]
+        await asyncio.sleep(strike.after_s)
+        self._say(f"{' and '.join(strike.names)} for {strike.lasts_s:.0f} s")
+        began_s = clock.monotonic()
+        for fault in faults:
+            await fault.inject(self._world, self._dice)
+        victims = tuple(name for fault in faults for name in fault.victims())
+        try:
+            await asyncio.sleep(max(0.0, began_s + strike.lasts_s - clock.monotonic()))
+        finally:
+            ends_s = clock.monotonic()
+            for fault in faults:
+                await fault.heal(self._world)
+        return Struck(strike, began_s, ends_s, clock.monotonic(), victims)
+
+    async def _until(self, watch: Watch, reached: Callable[[Sample], bool]) -> None:
+        """Wait for what a sample says. TreerollError if nothing moves for STUCK_S, or the world has ended."""
+        moved_s, ended = clock.monotonic(), -1
+        while watch.latest is None or not reached(watch.latest):
+            self._world.check()
+            if watch.latest is not None and watch.latest.ended != ended:
+                moved_s, ended = clock.monotonic(), watch.latest.ended
+            if clock.monotonic() - moved_s > STUCK_S:
+                raise TreerollError(f"the run stands still: for {STUCK_S:g} s no task ended after the first {ended}")
+            await asyncio.sleep(LOOK_S)
+
+    async def _trainers_done(self) -> None:
+        """Until every trainer has ended by itself, which it does when its group has everything."""
+        deadline = clock.monotonic() + STUCK_S
+        while waiting := [seat for seat in self._world.trainers if seat.process.exit_code != 0]:
+            self._world.check()
+            if clock.monotonic() > deadline:
+                words = waiting[0].process.last_words()
+                raise TreerollError(f"trainer {waiting[0].name} does not come to an end; its log ends: {words}")
+            await asyncio.sleep(LOOK_S)
+
+    async def _evidence(self, run: AsyncRun, tasks: Sequence[Task], wanted: Mapping[str, Rows]) -> Evidence:
+        world = self._world
+        journals = [await asyncio.to_thread(read_journal, seat.journal) for seat in world.trainers]
+        store = RedisStore(world.redis.url)
+        try:
+            feed = Counter(await store.feed_entries(run.run_id))
+            acknowledged = (await store.group_state(run.run_id, GROUP)).acknowledged
+        finally:
+            await store.close()
+        audit = (await world.client.audit()).violations
+        return Evidence(
+            [task.id for task in tasks], journals, await run.status(), feed, acknowledged, wanted,
+            [f"{violation.invariant}: {violation.detail}" for violation in audit],
+        )  # fmt: skip

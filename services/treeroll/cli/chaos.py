@@ -1,0 +1,152 @@
+"""`scripts/chaos`: faults on real processes, for users and CI."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from treeroll.cli.main import App
+from treeroll.errors import TreerollError
+
+if TYPE_CHECKING:
+    from treeroll.chaos.ordeal import Ordeal
+    from treeroll.chaos.world import Size
+
+# A table in a file has no edge to wrap at.
+WIDE = 240
+# Of one run of a soak.
+STRIKES = 4
+
+app = App(rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
+
+
+@app.command(context_settings={"help_option_names": ["-h", "--help"]})
+def chaos(
+    seed: Annotated[int, typer.Option(help="Of all that is drawn: faults, whom they befall, how long, tokens.")] = 0,
+    faults: Annotated[str, typer.Option(metavar="NAME,...", help="Which ones; see --list.")] = "all",
+    minutes: Annotated[float, typer.Option(min=0.1, help="Begin new runs for so long.")] = 2.0,
+    table: Annotated[
+        bool, typer.Option("--table", help="Measure the table of faults instead, row by row (half an hour).")
+    ] = False,
+    durability: Annotated[Literal["everysec", "always"], typer.Option(help="Of Redis.")] = "everysec",
+    show: Annotated[bool, typer.Option("--list", help="Name the faults, and end.")] = False,
+) -> None:
+    """Break a service piece by piece, and check that nothing is lost.
+
+    Starts Redis, a coordinator, three replicas with the simulated engine and two trainers, each
+    a process of its own with a proxy on its connection; then grows trees while faults drawn from
+    the seed strike, and prints for each how long the run stood still, how soon it went on, and
+    what was granted again. At the end of each run trainers' journals are held against the store:
+    every task ended once and reached a trainer, nothing came again after it was acknowledged,
+    accounts are exact, and every token and reward is that of a run to which nothing happened.
+    Exit code 1 if any of it is not so. Nothing is left behind.
+
+    Times are those of this machine, with all else that runs on it: upper bounds.
+
+    [bold]Examples[/bold]
+
+      scripts/chaos
+
+      scripts/chaos --faults redis-silent,kill-replica --minutes 1 --seed 7
+
+      scripts/chaos --minutes 60                     a soak
+
+      scripts/chaos --table                          what docs/guarantees.md shows
+
+      scripts/chaos --table --faults redis-killed    its rows of one fault
+    """
+    from treeroll.chaos.faults import chosen
+
+    if show:
+        _list()
+        return
+    from treeroll.chaos.world import Size
+    from treeroll.cli.bench.running import unless_interrupted
+
+    names, size = chosen(faults), Size(durability=durability)
+    asyncio.run(unless_interrupted(_measure(names, size, seed) if table else _soak(names, size, seed, 60 * minutes)))
+
+
+def _list() -> None:
+    from treeroll.chaos.faults import all_faults
+    from treeroll.cli.console import out
+    from treeroll.cli.console import table as grid
+
+    rows = [[name, fault.what, fault.unavailable() or "yes"] for name, fault in all_faults().items()]
+    out().print(grid("", ["fault", "what happens", "here"], rows))
+
+
+async def _soak(names: Sequence[str], size: "Size", seed: int, seconds: float) -> None:
+    """Runs with drawn faults, until the time is over."""
+    from random import Random
+
+    from treeroll import clock
+    from treeroll.chaos.faults import drawn
+    from treeroll.chaos.measure import Measured
+    from treeroll.cli.console import note
+
+    dice, until, strikes = Random(f"faults-{seed}"), clock.monotonic() + seconds, 0  # noqa: S311 - no secret
+    async with _world(size, seed) as ordeal:
+        while not strikes or clock.monotonic() < until:
+            outcome = await ordeal.perform(drawn(names, dice, STRIKES))
+            for struck in outcome.struck:
+                note(f"  {' and '.join(struck.strike.names)}: {Measured.of(outcome, struck).text()}")
+            note(f"{outcome.tasks} tasks, {outcome.regrants} branches granted again: {_verdict(outcome.findings)}")
+            strikes += len(outcome.struck)
+            if outcome.findings:
+                raise TreerollError(f"with --seed {seed}, at strike {strikes}: {'; '.join(outcome.findings)}")
+    note(f"{strikes} strikes, and nothing was lost, doubled or different")
+
+
+async def _measure(names: Sequence[str], size: "Size", seed: int) -> None:
+    """The rows of the table that these faults are in; a line each as it is known, and all of it at the end."""
+    from treeroll.bench.machine import commit, machine
+    from treeroll.chaos.table import COLUMNS, UNMEASURED, cells, rows_with
+    from treeroll.cli.console import note, out
+    from treeroll.cli.console import table as grid
+
+    lines, broken = [], []
+    async with _world(size, seed) as ordeal:
+        for row in rows_with(names):
+            outcome = await ordeal.perform(row.strikes())
+            lines.append(cells(row, outcome))
+            note(f"{lines[-1][0]}: {lines[-1][-1]}")
+            broken += [f"{row.title}: {finding}" for finding in outcome.findings]
+    console = out()
+    if not console.is_terminal:
+        console.width = WIDE
+    console.print(grid("", COLUMNS, lines))
+    console.print(grid("", ["not measured here", "why"], UNMEASURED))
+    where = machine()
+    console.print(
+        f"{where['processor']}, {where['cores']} cores, load {where['load_average'][0]} at the end; commit {commit()}; "
+        f"seed {seed}, {size.durability}. What else runs is in the times: they are upper bounds.",
+        markup=False,
+    )
+    if broken:
+        raise TreerollError("; ".join(broken))
+
+
+@asynccontextmanager
+async def _world(size: "Size", seed: int) -> "AsyncIterator[Ordeal]":
+    """A world to run in. TreerollError if a process of it is left behind."""
+    from treeroll.chaos.ordeal import Ordeal
+    from treeroll.chaos.world import World
+    from treeroll.cli.console import note
+
+    note("starting Redis, a coordinator and replicas ...")
+    world = World(size)
+    async with world:
+        yield Ordeal(world, seed, note)
+    if world.left_behind:
+        raise TreerollError(f"processes are left behind: {', '.join(world.left_behind)}")
+
+
+def _verdict(findings: Sequence[str]) -> str:
+    return "; ".join(findings) or "every task once, accounts exact, every token as undisturbed"
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,55 @@
+"""Chaos in small: real processes, real faults, and every token as in a run to which nothing happened."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from tests.support.command import Command
+
+from treeroll.chaos.faults import Strike
+from treeroll.chaos.ordeal import Ordeal, Outcome
+from treeroll.chaos.world import Size, World
+
+pytestmark = [pytest.mark.slow]
+IN_ONE_WORLD = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ordeal() -> AsyncIterator[Ordeal]:
+    world = World(Size())
+    async with world:
+        yield Ordeal(world, 1, print)
+    assert world.left_behind == []
+
+
+async def under(ordeal: Ordeal, *names: str, lasts_s: float) -> Outcome:
+    outcome = await ordeal.perform([Strike(names, 0.0, lasts_s)])
+    assert outcome.findings == []
+    assert outcome.failed == 0
+    return outcome
+
+
+@IN_ONE_WORLD
+async def test_a_redis_that_is_away_for_15_s_is_a_pause_in_which_nothing_is_granted_again(ordeal: Ordeal) -> None:
+    outcome = await under(ordeal, "redis-killed", lasts_s=15.0)
+    assert (outcome.regrants, outcome.lives) == (0, 0)
+    [struck] = outcome.struck
+    during = [sample.spent for sample in outcome.samples if struck.began_s + 2.0 < sample.at_s < struck.ends_s]
+    assert during, "the service answers during an outage"
+    assert min(during) == max(during) < outcome.samples[-1].spent
+
+
+@IN_ONE_WORLD
+async def test_a_replica_that_fails_every_request_costs_no_task_and_no_engine(ordeal: Ordeal) -> None:
+    outcome = await under(ordeal, "failing-replica", lasts_s=8.0)
+    assert outcome.regrants > 0
+    assert outcome.lives == 0
+
+
+def test_a_command_that_is_interrupted_leaves_no_process(tmp_path: Path) -> None:
+    with Command(["--faults", "reset-replica"], tmp_path / "log", module="treeroll.cli.chaos") as command:
+        command.until(lambda: "reset-replica for" in command.output(), 300)
+        command.interrupt()
+        assert command.wait(60) == 130, command.output()
+        command.assert_gone()
