@@ -285,7 +285,7 @@ class StoreConfig(Config):
     keep_acknowledged_s: float | None = Field(default=3600.0, ge=0)
     """Seconds that a tree stays after all consumer groups of its run acknowledged it; None: till its run is deleted."""
     keep_finished_s: float | None = Field(default=604800.0, ge=0)
-    """Seconds that a run stays after it ended and nobody asked for its trees any more, counted while there is a service;
+    """Seconds that a run stays after it ended and nobody asked for its trees any more, counted while a service runs;
     then all of it is deleted, also what no group acknowledged. 0 or None: for ever."""
 
 

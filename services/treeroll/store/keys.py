@@ -13,8 +13,8 @@ are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids 
     feeds                      hash    run id -> entries ever appended to the run's feed
     weights                    hash    pool -> record of its weights
     expired                    hash    run id -> trees at the beginning of the run's feed that are gone
-    ended                      hash    run id -> tick of the owner since which the run has ended and nobody has asked for
-                                       trees of it
+    ended                      hash    run id -> tick of the owner since which the run has ended and nobody has asked
+                                       for trees of it
     tasks:<run>                hash    "<epoch>:<task id>" -> "<content digest> <tree id>"
     history:<run>              hash    task id -> "<successes> <scored leaves> <epoch> <tokens> <weights>", decayed
     tree:<tree>                hash    header: tree header; feed: its place in the run's feed, once the tree ended
