@@ -44,7 +44,7 @@ class HostileWorld(World):
         serving = self.serving.get(key, {}).get(grant)
         if serving is None:
             return
-        report = self.changed(self._segment(key, serving))
+        report = self.changed(self.segment(key, serving))
         try:
             self._feed(report)
             self.taken += 1

@@ -111,8 +111,8 @@ class Watched(World):
             tokens = tokens[: part.start - PROMPT_TOKENS] + part.tokens
         return tokens
 
-    def _segment(self, key: tuple[str, int], serving: Serving) -> SegmentReported:
-        report = super()._segment(key, serving)
+    def segment(self, key: tuple[str, int], serving: Serving) -> SegmentReported:
+        report = super().segment(key, serving)
         if report.n_tokens:
             self.sequences[serving.start.grant] += report.payload.tokens
         return report

@@ -284,12 +284,13 @@ class Coordinator:
 
     async def _perform(self, effects: list[Effect]) -> None:
         starts = [effect for effect in effects if isinstance(effect, StartBranch)]
-        orders = await self.outage.ride_out(lambda: self.orders.make(starts)) if starts else []
-        for start, order in zip(starts, orders, strict=True):
-            if (sink := self.sessions.get((start.replica_id, start.incarnation))) is not None:
-                sink.start(order)
+        orders = iter(await self.outage.ride_out(lambda: self.orders.make(starts)) if starts else [])
         for effect in effects:
             match effect:
+                case StartBranch():
+                    order = next(orders)
+                    if (sink := self.sessions.get((effect.replica_id, effect.incarnation))) is not None:
+                        sink.start(order)
                 case Command():
                     if (sink := self.sessions.get((effect.replica_id, effect.incarnation))) is not None:
                         sink.send(effect)

@@ -113,7 +113,8 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             await self._coordinator.call(join)
         except TreerollError as error:
             if not same:
-                del self._coordinator.sessions[key]
+                if self._coordinator.sessions.get(key) is session:  # or a newer call of it waits to join, too
+                    del self._coordinator.sessions[key]
             elif isinstance(error, StoreDown):  # it comes again, and its lease stands until it can
                 self._coordinator.post_nowait(Item([ReplicaHeard(*key, session.heartbeat.kv_usage)]))
             raise

@@ -25,7 +25,9 @@ class ReplicaSession:
     reported_tokens: int = 0
     starts: list[wire.StartBranch] = field(default_factory=list)
     stops: list[int] = field(default_factory=list)
-    forgets: list[str] = field(default_factory=list)
+    # Trees, in order: to be forgotten behind the starts that wait, and before they are applied.
+    forgets: dict[str, None] = field(default_factory=dict)
+    forgets_first: list[str] = field(default_factory=list)
     weights: list[StageWeights | FlipWeights] = field(default_factory=list)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     faulted: bool = False  # it reported what cannot be: nothing more is taken from it
@@ -35,6 +37,9 @@ class ReplicaSession:
 
     def start(self, command: wire.StartBranch) -> None:
         """Queue the start of a branch for the next message."""
+        if command.tree_id in self.forgets:  # what is to be forgotten of the tree is from before
+            del self.forgets[command.tree_id]
+            self.forgets_first.append(command.tree_id)
         self.starts.append(command)
         self.wake.set()
 
@@ -43,14 +48,14 @@ class ReplicaSession:
         if isinstance(command, StopBranch):
             self.stops.append(command.grant)
         elif isinstance(command, ForgetTree):
-            self.forgets.append(command.tree_id)
+            self.forgets[command.tree_id] = None
         elif isinstance(command, StageWeights | FlipWeights):
             self.weights.append(command)
         self.wake.set()
 
     def restart(self) -> None:
         """A new call: what was queued for the broken one is made anew from what the replica says it has."""
-        self.starts, self.stops, self.forgets, self.weights = [], [], [], []
+        self.starts, self.stops, self.forgets, self.forgets_first, self.weights = [], [], {}, [], []
         self.heard()
 
     def drop(self, cause: str, superseded: bool = False) -> None:
@@ -71,6 +76,11 @@ class ReplicaSession:
         """What was decided since the last message, as far as one message should hold."""
         self.wake.clear()
         commands = wire.Commands(acked_seq=self.acked_seq)
+        if self.forgets_first:  # replicas forget after they have started what a message starts: that is for the next
+            commands.forget_trees.extend(self.forgets_first)
+            self.forgets_first = []
+            self.wake.set()
+            return commands
         if self.starts:
             self._add_starts(commands)
         if self.stops:
@@ -80,7 +90,7 @@ class ReplicaSession:
             self.stops = [grant for grant in self.stops if grant in late]
         if self.forgets and not self.starts:  # a start that waits may still name a sequence
             commands.forget_trees.extend(self.forgets)
-            self.forgets = []
+            self.forgets = {}
         if self.weights and not self.stops:  # branches that must end do so before their weights change
             _add_weights(commands, self.weights.pop(0))
         if self.starts or self.stops or self.weights:

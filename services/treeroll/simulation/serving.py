@@ -1,23 +1,44 @@
 """A grant on a replica of a simulated world."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from treeroll.core.model.effects import StartBranch
 from treeroll.core.model.events import EndKind
 from treeroll.generator.delimiter import DelimiterScan
+from treeroll.policy.base import Delimiter
 from treeroll.simulation.language import EOS, text_of
+
+
+class Order(Protocol):
+    """What an engine has to know of a branch that it starts, as `StartBranch` says it."""
+
+    @property
+    def grant(self) -> int: ...
+    @property
+    def tree_id(self) -> str: ...
+    @property
+    def boundaries(self) -> Sequence[int]: ...
+    @property
+    def hold(self) -> bool: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def cut_from(self) -> int: ...
+    @property
+    def delimiter(self) -> Delimiter | None: ...
 
 
 @dataclass
 class Serving:
     """What has been generated and reported of a grant."""
 
-    start: StartBranch
+    start: Order
     total: int
     tail: str = ""  # the end of the completion before it
     boundary: int = 0
     stopped: bool = False
+    ahead: bool = False  # as far as it may be of what its coordinator has answered
 
     def delimiter_test(self) -> Callable[[int], bool]:
         """Whether a token, given in order from the start of a segment, completes a delimiter that ends it."""
@@ -35,4 +56,4 @@ class Serving:
         if self.start.hold:
             return EndKind.HOLD
         # A slow coordinator: now and then the credit is used up.
-        return EndKind.CREDIT if draw() < 0.05 else None
+        return EndKind.CREDIT if self.ahead or draw() < 0.05 else None

@@ -311,9 +311,9 @@ class World:
         key, grant = what
         serving = self.serving.get(key, {}).get(grant)
         if serving is not None:
-            self._feed(self._segment(key, serving))
+            self._feed(self.segment(key, serving))
 
-    def _segment(self, key: Incarnation, serving: Serving) -> SegmentReported:
+    def segment(self, key: Incarnation, serving: Serving) -> SegmentReported:
         """Decode to the next boundary, or be stopped on the way there."""
         start = serving.start
         limit = start.boundaries[serving.boundary]

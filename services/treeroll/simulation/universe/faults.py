@@ -1,0 +1,76 @@
+"""Which faults a world has, and how often: drawn from its seed, so that worlds differ in kind, not only in chance."""
+
+import random
+from dataclasses import dataclass, fields, replace
+
+# Faults come up to this moment, seconds; what comes after it must end within `ENDS_S`.
+UNTIL_S = 25.0
+ENDS_S = 240.0
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Rates are chances at each occasion; 0 is never. Without arguments there are none."""
+
+    crashes: int = 0
+    """Deaths of coordinators, each before or after an effect, about `crash_every` effects apart."""
+    crash_every: int = 60
+    unanswered: float = 0.0
+    """A commit is applied, and its sender learns nothing of it."""
+    unapplied: float = 0.0
+    """A commit is lost on its way."""
+    outages: int = 0
+    """Times in which the store refuses everything, seconds long."""
+    slow_store: float = 0.0
+    """A commit takes seconds."""
+    forgotten: int = 0
+    """How many of the last commits the store loses, once."""
+    cuts: float = 0.0
+    """Calls of replicas are cut, at a message."""
+    holds: float = 0.0
+    """A message, and all behind it, is held for seconds."""
+    requests_lost: float = 0.0
+    replies_lost: float = 0.0
+    late: float = 0.0
+    """A request arrives after its caller gave it up, and asked again."""
+    replica_deaths: int = 0
+    trainer_deaths: int = 0
+    wall_jumps: int = 0
+    """The machines' clocks are put an hour forward or back."""
+    damage: bool = False
+    """When a coordinator dies, a stored node of a growing tree is not what it was."""
+
+    def without(self, name: str) -> "Faults":
+        """The same without one kind."""
+        return replace(self, **{name: getattr(Faults(), name)})
+
+    @property
+    def kinds(self) -> list[str]:
+        """What there is."""
+        return [part.name for part in fields(self) if part.name != "crash_every" and getattr(self, part.name)]
+
+
+def drawn(chance: random.Random) -> Faults:
+    """Each kind is there or not."""
+
+    def maybe(value: float, share: float = 0.5) -> float:
+        return value if chance.random() < share else 0.0
+
+    return Faults(
+        crashes=chance.choice((0, 1, 1, 2, 3)),
+        crash_every=chance.choice((20, 60, 120)),
+        unanswered=maybe(0.08),
+        unapplied=maybe(0.08),
+        outages=chance.choice((0, 0, 1, 2)),
+        slow_store=maybe(0.04),
+        forgotten=chance.choice((0, 0, 0, 0, 1, 4)),
+        cuts=maybe(0.04),
+        holds=maybe(0.04),
+        requests_lost=maybe(0.15),
+        replies_lost=maybe(0.15),
+        late=maybe(0.1),
+        replica_deaths=chance.choice((0, 0, 1, 2)),
+        trainer_deaths=chance.choice((0, 0, 1, 2)),
+        wall_jumps=chance.choice((0, 0, 1, 3)),
+        damage=chance.random() < 0.2,
+    )

@@ -1,0 +1,149 @@
+"""The memory store behind faults. Numbers and tick, which Redis has against them, are as in `commit.lua`."""
+
+import asyncio
+import copy
+import random
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from treeroll.errors import LostWork, StoreDown
+from treeroll.simulation.universe.faults import Faults
+from treeroll.store.base import Commit, Lease
+from treeroll.store.memory import MemoryStore
+
+# Seconds that an owner without an answer to its commits may go on counting: as in `store.redis_calls`.
+LONGEST_TICK_S = 2.0
+USUAL_S, SLOW_S = 0.02, 6.0
+
+
+class Watcher(Protocol):
+    """Who wants to know what the store does, and may end its owner there."""
+
+    def point(self, where: str) -> None:
+        """The owner is between two things that it does."""
+
+    def note(self, what: str) -> None:
+        """Something happened."""
+
+    def forgot(self) -> None:
+        """It lost some of what it had answered for."""
+
+    def lent(self, group: str, lease: Lease, lease_s: float) -> None:
+        """An entry is lent."""
+
+    def renewed(self, group: str, lease_id: str, lease_s: float) -> None:
+        """A lease begins anew."""
+
+
+class FaultyStore(MemoryStore):
+    """Owners come one after the other, and share it."""
+
+    def __init__(self, now: Callable[[], float], chance: random.Random, faults: Faults, watcher: Watcher) -> None:
+        super().__init__(self.tick)
+        self.faults = faults
+        self.down_until = -1.0
+        self._now, self._chance, self._watcher = now, chance, watcher
+        self._tick, self._ticked_at = 0.0, 0.0
+        self._number = 0
+        """Of the last commit, counted from when the present owner opened."""
+        self._sent = self._answered = 0
+        """By the present owner."""
+        self._commits = 0
+        self._loses_at = chance.randint(5, 60) if faults.forgotten else 0
+        self._kept: dict[str, Any] = {}
+        self.lost_at: float | None = None
+        """When it lost what it had answered for."""
+
+    def tick(self) -> float:
+        """Seconds that owners have had: what leases are measured by."""
+        return self._tick + min(self._now() - self._ticked_at, LONGEST_TICK_S)
+
+    async def open(self) -> int:
+        self._check_up()
+        self._number = self._sent = self._answered = 0
+        self._tick, self._ticked_at = self.tick(), self._now()
+        return await super().open()
+
+    async def commit(self, commit: Commit, epoch: int) -> None:
+        slow = self._draw(self.faults.slow_store)
+        await asyncio.sleep(SLOW_S if slow else USUAL_S * self._chance.random())
+        self._watcher.point("commit.before")
+        self._check_up()
+        if self._draw(self.faults.unapplied):
+            self._watcher.note("a commit is lost")
+            raise StoreDown("the commit was lost on its way")
+        if not commit.number:
+            self._sent += 1
+            commit.number = self._sent
+        self._check_epoch(epoch)
+        if self._number < self._answered:
+            raise LostWork(f"the store has commit {self._number}, and answered for {self._answered}")
+        if commit.number > self._number:
+            await super().commit(commit, epoch)
+            self._number = commit.number
+            self._tick, self._ticked_at = self.tick(), self._now()
+        self._watcher.point("commit.after")
+        if self._draw(self.faults.unanswered):
+            self._watcher.note(f"the answer to commit {commit.number} is lost")
+            raise StoreDown("no answer came")
+        self._answered = commit.number
+        self._forget()
+
+    def _forget(self) -> None:
+        """Once in its life it goes back to what it was some commits ago."""
+        self._commits += 1
+        if not self._loses_at or self._commits > self._loses_at:
+            return
+        if self._commits == self._loses_at - self.faults.forgotten:
+            names = ("_runs", "_tasks", "_history", "_trees", "_feeds", "_groups", "_number", "_epoch")
+            self._kept = copy.deepcopy({name: getattr(self, name) for name in names})
+        if self._commits == self._loses_at and self._kept.get("_epoch") == self._epoch:
+            for name, value in self._kept.items():
+                setattr(self, name, value)
+            self.lost_at = self._now()
+            self._watcher.forgot()
+
+    async def lease(
+        self, run_id: str, group: str, consumer: str, count: int, lease_s: float, epoch: int | None = None
+    ) -> list[Lease]:
+        self._check_up()
+        leases = await super().lease(run_id, group, consumer, count, lease_s, epoch)
+        for lease in leases:
+            self._watcher.lent(group, lease, lease_s)
+        self._check_answered()
+        return leases
+
+    async def renew(self, run_id: str, group: str, lease_ids: list[str], lease_s: float) -> list[str]:
+        self._check_up()
+        lost = await super().renew(run_id, group, lease_ids, lease_s)
+        for lease_id in lease_ids:
+            if lease_id not in lost:
+                self._watcher.renewed(group, lease_id, lease_s)
+        self._check_answered()
+        return lost
+
+    async def ack(self, run_id: str, group: str, lease_ids: list[str]) -> list[str]:
+        self._check_up()
+        lost = await super().ack(run_id, group, lease_ids)
+        self._check_answered()
+        return lost
+
+    async def load_nodes(self, paths: list[tuple[str, list[int]]]) -> list[list[bytes]]:
+        self._check_up()
+        return await super().load_nodes(paths)
+
+    async def load_trees(self, tree_ids: list[str]) -> "list[Any]":
+        self._check_up()
+        return await super().load_trees(tree_ids)
+
+    def _check_up(self) -> None:
+        if self._now() < self.down_until:
+            raise StoreDown("it refuses everything")
+
+    def _check_answered(self) -> None:
+        """What was asked is done, and who asked may not learn of it."""
+        if self._draw(self.faults.unanswered):
+            raise StoreDown("no answer came")
+
+    def _draw(self, share: float) -> bool:
+        return share > 0 and self._chance.random() < share

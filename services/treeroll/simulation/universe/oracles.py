@@ -1,0 +1,146 @@
+"""What must hold in every world, whatever its faults."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.simulation.universe.stored_trees import header_of
+from treeroll.store import lease_id
+from treeroll.store.base import Lease, StoredTree
+from treeroll.tree.node import NodeStatus
+from treeroll.tree.tree import SPLIT
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A promise that was not kept."""
+
+    promise: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.promise}: {self.what}"
+
+
+@dataclass(slots=True)
+class Deliveries:
+    """What consumers of groups were lent and what they were told is acknowledged, in the order in which it happened."""
+
+    held_until: dict[tuple[str, int], float] = field(default_factory=dict)
+    acknowledged: dict[tuple[str, int], float] = field(default_factory=dict)
+    """When a consumer had the answer to it."""
+
+    def lent(self, group: str, lease: Lease, now: float, lease_s: float) -> Broken | None:
+        """An entry is lent: nobody else may hold it, and nobody have acknowledged it."""
+        key = group, lease.seq
+        if key in self.acknowledged:
+            told = f"{lease.tree_id} was acknowledged at {self.acknowledged[key]:.2f} s, and is lent again"
+            return Broken("DeliveredOnceAcked", told)
+        until = self.held_until.get(key, now)
+        self.held_until[key] = now + lease_s
+        if now < until:
+            return Broken("DeliveredOnceAcked", f"{lease.tree_id} is lent again, and is held until {until:.2f} s")
+        return None
+
+    def renewed(self, group: str, text: str, now: float, lease_s: float) -> None:
+        """Whoever holds it holds it longer."""
+        if (name := lease_id.parse(text)) is not None:
+            self.held_until[group, name.seq] = now + lease_s
+
+    def acked(self, group: str, text: str, now: float) -> None:
+        """A consumer was told that it is done with it."""
+        if (name := lease_id.parse(text)) is not None:
+            self.acknowledged[group, name.seq] = now
+
+    def forget(self) -> None:
+        """The store went back in time: what it had answered for is gone."""
+        self.held_until.clear()
+        self.acknowledged.clear()
+
+
+def rows(trees: Mapping[str, StoredTree], scorer: str) -> list[tuple[object, ...]]:
+    """`world.fingerprint` of stored trees: all that must not depend on time, place or faults."""
+    found: list[tuple[object, ...]] = []
+    for name, tree in trees.items():
+        status = header_of(tree).status
+        rewards = _rewards(tree, scorer)
+        nodes = [pb.Node.FromString(blob) for blob in tree.nodes]
+        paths: list[tuple[int, ...]] = []
+        for number, node in enumerate(nodes):
+            paths.append(_path(nodes, paths, number))
+            tokens = list(memoryview(node.token_ids).cast("i")) if number else ()
+            found.append((
+                name, paths[-1], node.depth, node.token_start, tokens, node.status, node.stop_reason,
+                node.branch_reason, node.decision, node.group,
+                rewards.get(number) if node.status == NodeStatus.LEAF else None, status,
+                node.temperature if node.HasField("temperature") else None,
+                node.model if node.HasField("model") else None,
+            ))  # fmt: skip
+    return sorted(found, key=lambda row: row[:2])
+
+
+def _path(nodes: list[pb.Node], paths: list[tuple[int, ...]], number: int) -> tuple[int, ...]:
+    """As `Tree.path`."""
+    if not number:
+        return ()
+    node, parent = nodes[number], nodes[nodes[number].parent]
+    within = node.token_start - parent.token_start
+    split = [SPLIT - within] if node.HasField("parent_chars") and within < len(parent.token_ids) // 4 else []
+    return *paths[node.parent], *split, node.sibling_index
+
+
+def _rewards(tree: StoredTree, scorer: str) -> dict[int, float | None]:
+    found: dict[int, float | None] = {}
+    for key, blob in tree.rewards.items():
+        node, by, _ = key.split(":")
+        if by == scorer:
+            reward = pb.Reward.FromString(blob)
+            found[int(node)] = reward.value if reward.HasField("value") else None
+    return found
+
+
+def check_accounts(run: api.Run, trees: Mapping[str, StoredTree]) -> list[Broken]:
+    """The run's account is that of its trees, to the token, and nothing is outstanding."""
+    spent = sum(header_of(tree).ledger.spent for tree in trees.values())
+    found = []
+    if spent != run.ledger.spent:
+        told = f"run {run.run_id} says {run.ledger.spent} tokens spent, its trees {spent}"
+        found.append(Broken("TokensConserved", told))
+    if run.ledger.outstanding or run.ledger.granted != run.ledger.spent + run.ledger.returned:
+        found.append(Broken("TokensConserved", f"run {run.run_id} ends with the account {run.ledger}"))
+    return found
+
+
+def check_feed(run_id: str, feed: list[str], tasks: set[str]) -> list[Broken]:
+    """Every task has exactly one terminal event."""
+    found = [
+        Broken("DeliveredOnceAcked", f"tree {name} of run {run_id} ended {feed.count(name)} times")
+        for name in sorted(set(feed))
+        if feed.count(name) > 1
+    ]
+    found += [
+        Broken("DeliveredOnceAcked", f"tree {name} of run {run_id} never ended") for name in sorted(tasks - {*feed})
+    ]
+    found += [Broken("DeliveredOnceAcked", f"nobody asked for tree {name}") for name in sorted({*feed} - tasks)]
+    return found
+
+
+def check_losses(trees: Mapping[str, StoredTree], most: int) -> list[Broken]:
+    """No branch is lost more often than something died."""
+    found = []
+    for name, tree in trees.items():
+        attempt = max((pb.Node.FromString(blob).attempt for blob in tree.nodes), default=0)
+        if attempt > most + 1:
+            found.append(Broken("OneOutcomePerBranch", f"a node of {name} took {attempt} attempts, {most} things died"))
+    return found
+
+
+def first_difference(got: list[tuple[object, ...]], wanted: list[tuple[object, ...]]) -> Broken | None:
+    """Trees are those of a world in which nothing went wrong."""
+    for one, other in zip(got, wanted, strict=False):
+        if one != other:
+            return Broken("ForkBlind", f"a tree has {one}, without faults it has {other}")
+    if len(got) != len(wanted):
+        return Broken("ForkBlind", f"the trees have {len(got)} nodes, without faults they have {len(wanted)}")
+    return None

@@ -1,0 +1,285 @@
+"""A world in which everything that can fail does: the actors, what disturbs them, and what must hold all the same."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from treeroll.coordinator.loop import Item
+from treeroll.coordinator.reports import read_tokens
+from treeroll.core.invariants import violations
+from treeroll.core.model.events import LeafScored, PathJudged
+from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.recovery.rebuild import Rebuilt
+from treeroll.errors import StoreError
+from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.simulation.event_queue import EventQueue
+from treeroll.simulation.universe import oracles
+from treeroll.simulation.universe.clients import Submitter, Trainer
+from treeroll.simulation.universe.faults import ENDS_S, UNTIL_S, Faults
+from treeroll.simulation.universe.faulty_store import FaultyStore
+from treeroll.simulation.universe.life import Crash, Life, Observed
+from treeroll.simulation.universe.oracles import Broken, Deliveries
+from treeroll.simulation.universe.virtual_loop import VirtualLoop
+from treeroll.simulation.universe.virtual_server import VirtualServer
+from treeroll.simulation.world import World, fingerprint
+from treeroll.store.base import Lease, StoredTree
+
+DAWN = 1.8e9
+HOUR = 3600.0
+
+
+@dataclass
+class Universe(World):
+    """One run over a fleet, with a submitter and two trainers. `crash_at`: also dies at these points, by number."""
+
+    faults: Faults = field(default_factory=Faults)
+    crash_at: frozenset[int] = frozenset()
+    coordinator_class: type[Observed] = Observed
+    store_class: type[FaultyStore] = FaultyStore
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.random = random.Random(f"universe-{self.seed}")  # noqa: S311 - a simulation
+        self.events = EventQueue()
+        self.settings = replace(self.state.settings, read_tokens=read_tokens)
+        self.specs = {self.spec.run_id: self.spec}
+        self.trace: list[str] = []
+        self.broken: list[Broken] = []
+        self.deliveries = Deliveries()
+        self.steps = 0
+        self.points = 0
+        self.lives = 0
+        self.life: Life | None = None
+        self.loops: list[VirtualLoop] = []
+        self._jump = 0.0
+        self._crashes_left = self.faults.crashes
+        self._crash_next = self.random.randint(1, self.faults.crash_every)
+        self._damaged = ""
+        self.store = self.store_class(lambda: self.events.now, self.random, self.faults, self)
+        tasks = [self._task(number, epoch) for epoch in range(self.epochs) for number in range(self.tasks)]
+        self.wanted = {task.tree_id: task for task in tasks}
+
+    # Time and chance:
+
+    def after(self, seconds: float, action: Callable[..., None], *args: Any) -> None:
+        """Something happens later."""
+        self.events.at(self.events.now + seconds, lambda now: action(*args))
+
+    def happens(self, share: float) -> bool:
+        """Whether a fault happens now."""
+        if share <= 0 or self.events.now > UNTIL_S:
+            return False
+        return self.random.random() < share
+
+    def wall(self) -> float:
+        """What the machines' clocks show."""
+        return DAWN + self.events.now + self._jump
+
+    def note(self, what: str) -> None:
+        """A line of the trace."""
+        self.trace.append(f"{self.events.now:9.4f} {what}")
+
+    def found(self, promise: str, what: str) -> None:
+        """A promise was broken."""
+        self.note(f"BROKEN {promise}: {what}")
+        self.broken.append(Broken(promise, what))
+
+    # The whole world:
+
+    def simulate(self) -> list[Broken]:
+        """To its end, or to the first broken promise."""
+        self._plan()
+        self._start_life()
+        self.servers = [VirtualServer(self, name) for name in self.incarnation]
+        tasks = list(self.wanted.values())
+        self.submitter = Submitter(self, self.spec, tasks)
+        self.trainers = [Trainer(self, f"trainer{number}", self.spec.run_id) for number in range(2)]
+        try:
+            while not self.broken and not self._is_over():
+                if not self.events.run(1) or self.events.now > UNTIL_S + ENDS_S:
+                    self.found("Progress", f"after {self.events.now:.0f} s the work has not ended: {self._left()}")
+                self.steps += 1
+                self._look_after_life()
+        finally:
+            for loop in self.loops:
+                loop.bury()
+        if not self.broken:
+            self._check_end()
+        return self.broken
+
+    def _plan(self) -> None:
+        chance, faults = self.random, self.faults
+        for _ in range(faults.outages):
+            self.after(chance.uniform(0, UNTIL_S), self._outage, chance.choice((1.0, 5.0, 15.0)))
+        for _ in range(faults.replica_deaths):
+            self.after(chance.uniform(0, UNTIL_S), self._kill_server)
+        for _ in range(faults.trainer_deaths):
+            self.after(chance.uniform(0, UNTIL_S), self._kill_trainer)
+        for _ in range(faults.wall_jumps):
+            self.after(chance.uniform(0, UNTIL_S), self._jump_by, chance.choice((-HOUR, HOUR)))
+
+    def _outage(self, seconds: float) -> None:
+        self.note(f"the store is away for {seconds:g} s")
+        self.store.down_until = max(self.store.down_until, self.events.now + seconds)
+
+    def _kill_server(self) -> None:
+        server = self.random.choice(self.servers)
+        if server.alive:
+            self.note(f"{server.name} dies")
+            server.die()
+
+    def _kill_trainer(self) -> None:
+        trainer = self.random.choice(self.trainers)
+        self.note(f"{trainer.name} dies")
+        trainer.die()
+
+    def _jump_by(self, seconds: float) -> None:
+        self.note(f"the wall clock jumps by {seconds:g} s")
+        self._jump += seconds
+
+    # Coordinators:
+
+    def _start_life(self) -> None:
+        self.lives += 1
+        self.note(f"coordinator {self.lives} starts")
+        loop = VirtualLoop(self.events, self.random.uniform(0, 1e5), self.wall)  # type: ignore[abstract]
+        self.loops.append(loop)
+        self.life = Life(self, self.settings, loop)
+
+    def point(self, where: str) -> None:
+        """A coordinator is between two things that it does: here it may die."""
+        self.points += 1
+        dies = self.points in self.crash_at
+        if self._crashes_left and self.points >= self._crash_next and self.events.now < UNTIL_S:
+            self._crashes_left -= 1
+            self._crash_next = self.points + self.random.randint(1, self.faults.crash_every)
+            dies = True
+        if dies and self.life is not None:
+            self._dies(f"dies at point {self.points}, {where}")
+            raise Crash
+
+    def _dies(self, how: str) -> None:
+        life, self.life = self.life, None
+        if life is None:
+            return
+        self.note(f"coordinator {self.lives} {how}")
+        life.loop.die()
+        if self.faults.damage and not self._damaged:
+            self._damage()
+        for server in self.servers:
+            server.bereft(life)
+        self.after(self.random.uniform(0.1, 3.0), self._start_life)
+
+    def _look_after_life(self) -> None:
+        if self.life is None or self.life.ended_by is None:
+            return
+        error = self.life.ended_by
+        if isinstance(error, StoreError) and self.store.lost_at is not None:
+            self._dies("finds that its store forgot")
+            self.submitter.again()
+        else:
+            self.found("ServiceLives", f"the coordinator ended: {type(error).__name__}: {error}")
+
+    def recovered(self, life: Life, rebuilt: Rebuilt) -> None:
+        """A coordinator has taken up what it found."""
+        self.state = life.coordinator.state
+        self.note(f"coordinator {self.lives} goes on with {rebuilt.trees} trees of {rebuilt.nodes} nodes")
+        for tree_id, why in rebuilt.damaged.items():
+            if tree_id != self._damaged:
+                self.found("Recovery", why)
+
+    def ticked(self, life: Life) -> None:
+        """A tick is durable."""
+        for what in violations(life.coordinator.state):
+            self.found("Invariants", str(what))
+        if life.coordinator.violations:
+            self.found("Invariants", f"the coordinator counts {dict(life.coordinator.violations)}")
+
+    def _damage(self) -> None:
+        """Something that nobody knows of changed a stored node."""
+        trees = self.store._trees
+        for name in sorted(trees):
+            tree = trees[name]
+            if len(tree.nodes) > 1 and tree.journal and not tree.fed:
+                record = pb.Node.FromString(tree.nodes[1])
+                record.depth += 1
+                tree.nodes[1] = record.SerializeToString()
+                self._damaged = name
+                self.note(f"a node of {name} is damaged")
+                return
+
+    # What happens in the store and at clients:
+
+    def lent(self, group: str, lease: Lease, lease_s: float) -> None:
+        """An entry is lent."""
+        self.note(f"{lease.tree_id} is lent as {lease.lease_id}")
+        if broken := self.deliveries.lent(group, lease, self.events.now, lease_s):
+            self.found(broken.promise, broken.what)
+
+    def renewed(self, group: str, lease_id: str, lease_s: float) -> None:
+        """A lease begins anew."""
+        self.deliveries.renewed(group, lease_id, self.events.now, lease_s)
+
+    def forgot(self) -> None:
+        """The store went back in time."""
+        self.note(f"the store loses its last {self.faults.forgotten} commits")
+        self.deliveries.forget()
+
+    def acked(self, group: str, lease_id: str, tree_id: str) -> None:
+        """A trainer was told that it is done with a tree."""
+        self.note(f"{tree_id} is acknowledged")
+        self.deliveries.acked(group, lease_id, self.events.now)
+
+    def score(self, live: LiveTree, node: int) -> None:
+        """A scorer takes a while."""
+        event: LeafScored | PathJudged
+        if node in live.held:
+            event = PathJudged(live.tree_id, node, self.value(live, node))
+        else:
+            event = LeafScored(live.tree_id, node, self._reward(live, node))
+        if (life := self.life) is not None:
+            life.loop.call_later(self.random.expovariate(5.0), life.coordinator.post_nowait, Item([event]))
+
+    # The end:
+
+    def _is_over(self) -> bool:
+        settled = self._settled()
+        return self.submitter.done and settled == len(self.wanted) and self.life is not None and self.life.serves
+
+    def _settled(self) -> int:
+        groups = self.store._groups.get(self.spec.run_id, {})
+        return min((group.settled() for group in groups.values()), default=0)
+
+    def _left(self) -> str:
+        fed = len(self.store._feeds.get(self.spec.run_id, []))
+        return f"{fed} of {len(self.wanted)} trees have ended, {self._settled()} are acknowledged"
+
+    def _trees(self) -> dict[str, StoredTree]:
+        return {
+            name: StoredTree(tree.header or b"", tree.nodes, tree.rewards) for name, tree in self.store._trees.items()
+        }
+
+    def _check_end(self) -> None:
+        run_id, trees = self.spec.run_id, self._trees()
+        run = api.Run.FromString(self.store._runs[run_id])
+        broken = [
+            *oracles.check_feed(run_id, self.store._feeds.get(run_id, []), {*self.wanted}),
+            *oracles.check_accounts(run, trees),
+            *oracles.check_losses(trees, self.lives + sum(server.incarnation for server in self.servers)),
+        ]
+        if (found := oracles.first_difference(oracles.rows(trees, "exact"), self._undisturbed())) is not None:
+            broken.append(found)
+        for one in broken:
+            self.found(one.promise, one.what)
+
+    def _undisturbed(self) -> list[tuple[object, ...]]:
+        """The same trees in a world in which nothing goes wrong."""
+        world = World(
+            seed=self.seed, replicas=self.replicas, slots=self.slots, end_share=self.end_share, recipe=self.recipe,
+            leaves=self.leaves, max_depth=self.max_depth, overrides=self.overrides, tasks=self.tasks,
+            epochs=self.epochs, limits=self.limits, policies=self.policies,
+        )  # fmt: skip
+        world.run()
+        return fingerprint(world)

@@ -1,0 +1,150 @@
+"""Bugs that were made once, or nearly: simulation finds each within a few worlds, or it is no use."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from treeroll.coordinator.loop import Item
+from treeroll.coordinator.replica_session import ReplicaSession
+from treeroll.core.model.branch import BranchState
+from treeroll.core.model.effects import Effect, PersistEntry
+from treeroll.core.model.journal import Lost
+from treeroll.core.recovery import rebuild as recovery
+from treeroll.simulation.universe import command
+from treeroll.simulation.universe.faulty_store import FaultyStore
+from treeroll.simulation.universe.life import Observed
+from treeroll.simulation.universe.search import Outcome, case_of, shrink, simulate
+from treeroll.simulation.universe.universe import Universe
+from treeroll.store.base import Commit
+from treeroll.store.commit_args import consecutive
+
+ENOUGH = 150
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Coordinators warn of every fault."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def first_found(kind: type[Universe] = Universe) -> Outcome:
+    """The first world, of so many, in which a promise is broken."""
+    for seed in range(ENOUGH):
+        if (outcome := simulate(case_of(seed), kind)).broken:
+            return outcome
+    raise AssertionError(f"the bug is in none of {ENOUGH} worlds")
+
+
+class AcknowledgesFirst(Observed):
+    """Tells that something is done before it is durable."""
+
+    async def _tick(self, items: list[Item]) -> None:
+        for item in items:
+            if item.done is not None:
+                item.done(None)
+                item.done = None
+        await super()._tick(items)
+
+
+@dataclass
+class AckBeforeCommit(Universe):
+    coordinator_class: type[Observed] = AcknowledgesFirst
+
+
+def test_an_acknowledgement_before_the_commit() -> None:
+    assert first_found(AckBeforeCommit).broken[0].promise in ("Progress", "DeliveredOnceAcked", "Answered")
+
+
+def test_a_ghost_for_each_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    adopt = recovery.adopt
+
+    def adopt_and_lose_all_before(state: Any, run: Any, grown: Any) -> list[Effect]:
+        effects = adopt(state, run, grown)
+        for live in list(state.trees.values())[:-1]:
+            for branch in live.branches.values():
+                if branch.state is BranchState.PENDING:
+                    branch.failures += 1
+                    effects.append(PersistEntry.of(live, Lost(branch.number)))
+        return effects
+
+    monkeypatch.setattr(recovery, "adopt", adopt_and_lose_all_before)
+    assert first_found().broken[0].promise == "OneOutcomePerBranch"
+
+
+def test_reports_whose_numbers_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    restart = ReplicaSession.restart
+
+    def forget(session: ReplicaSession) -> None:
+        session.seen_seq = session.acked_seq = 0
+        restart(session)
+
+    monkeypatch.setattr(ReplicaSession, "restart", forget)
+    assert first_found().broken[0].promise in ("Invariants", "ForkBlind", "TokensConserved")
+
+
+class DropsRows(FaultyStore):
+    """Leaves out rows of a number that it has already, whatever is in them."""
+
+    async def commit(self, commit: Commit, epoch: int) -> None:
+        for tree_id in commit.anew:
+            self._trees[tree_id].journal, self._trees[tree_id].rewards = [], {}
+        await super().commit(replace(commit, anew=[]), epoch)
+
+    def _new_nodes(self, commit: Commit) -> dict[str, list[bytes]]:
+        added = {}
+        for tree_id, rows in commit.nodes.items():
+            first, records = consecutive(tree_id, rows)
+            stored = self._trees[tree_id].nodes if tree_id in self._trees else []
+            added[tree_id] = records[max(0, len(stored) - first) :]
+        return added
+
+
+@dataclass
+class DropWithoutCompare(Universe):
+    store_class: type[FaultyStore] = DropsRows
+
+
+def test_rows_that_are_dropped_without_a_look_at_them() -> None:
+    assert first_found(DropWithoutCompare).broken[0].promise in ("ForkBlind", "Recovery", "NoException")
+
+
+class LeasesByTheClock(FaultyStore):
+    """Measures leases by the time of day."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._clock = args[-1].wall
+
+
+@dataclass
+class LeasesByWallClock(Universe):
+    store_class: type[FaultyStore] = LeasesByTheClock
+
+
+def test_leases_by_the_time_of_day() -> None:
+    assert first_found(LeasesByWallClock).broken[0].promise in ("DeliveredOnceAcked", "Progress")
+
+
+def test_a_failure_is_shrunk_to_the_faults_that_it_needs() -> None:
+    found = first_found(LeasesByWallClock)
+    *_, smallest = shrink(found, LeasesByWallClock)
+    assert "wall_jumps" in smallest.case.faults.kinds
+    assert len(smallest.case.faults.kinds) < len(found.case.faults.kinds)
+    assert smallest.broken[0].promise == found.broken[0].promise
+
+
+def test_a_failure_is_told_with_all_that_is_needed_to_see_it_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "simulate", lambda case: simulate(case, LeasesByWallClock))
+    seed = first_found(LeasesByWallClock).case.seed
+    assert command.main(["--seed", str(seed)]) == 1
+    told = capsys.readouterr().out
+    assert f"seed {seed} breaks a promise at event" in told
+    assert f"again: scripts/simulate --seed {seed}" in told
+    assert "commit " in told
