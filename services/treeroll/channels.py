@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from treeroll.access.requests import read_first
 from treeroll.addresses import join
 from treeroll.errors import ERROR_METADATA_KEY, InvalidInput, Unavailable, grpc_code
 
@@ -115,7 +116,8 @@ class Gate(grpc.GenericRpcHandler):
         self, service: str, methods: "dict[str, grpc.RpcMethodHandler[Any, Any]]"
     ) -> None:
         """Take a service's methods."""
-        self._methods |= {f"/{service}/{name}": method for name, method in methods.items()}
+        paths = {f"/{service}/{name}": method for name, method in methods.items()}
+        self._methods |= {path: read_first(path, method) for path, method in paths.items()}
 
     def refuse_with(self, refusal: Unavailable) -> None:
         """What calls get until it is opened."""

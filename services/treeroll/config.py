@@ -294,6 +294,13 @@ class ScorersConfig(Config):
 
     workers: int = Field(default=1, ge=1, le=256)
     """Processes that score."""
+    python_modules: tuple[str, ...] | None = None
+    """What `python:` and `verifiers:` scorers of runs may be: MODULE, with all that it has and all below it, or
+    MODULE:FUNCTION. None: anything, but where access.tokens is set nothing."""
+    http_origins: tuple[str, ...] | None = None
+    """Servers that `http:` scorers of runs may ask, as http://HOST:PORT. None: any, where access.tokens is set none."""
+    longest_s: float | None = Field(default=None, gt=0.0, le=3600.0)
+    """The largest scorer_timeout_s of a run. None: 3600, where access.tokens is set 60."""
 
 
 M = TypeVar("M", bound=BaseModel)

@@ -20,6 +20,7 @@
     │   ├── WeightsRefused     a replica cannot use the weights; nothing has changed
     │   └── PolicyFailed       a policy of the run raised, or said what cannot be; nothing has changed
     ├── Unavailable            the service or a part of it does not answer; retry
+    │   ├── TooManyCalls       of one caller at once
     │   ├── Drained            it starts no more trees until its drain is taken back
     │   ├── StoreFull          the store is almost full, so the service takes no tasks until it has room
     │   └── StandsBy           another service has the store; this one waits for its silence
@@ -148,6 +149,10 @@ class GroupMoved(CallerError):
 
 class Unavailable(TreerollError):
     """The service, or a part it needs, does not answer; try again."""
+
+
+class TooManyCalls(Unavailable):
+    """The caller has as many calls under way as it may; try again when one of them has ended."""
 
 
 class Drained(Unavailable):

@@ -41,11 +41,13 @@ from treeroll.core.model.events import ReplicaLost
 from treeroll.core.model.state import CoreSettings, State
 from treeroll.errors import InvalidInput, TreerollError, cause_of
 from treeroll.feed.feed import Feed
+from treeroll.feed.seals import Seals
 from treeroll.foundation import in_thread, running_ray, running_store, shared
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.fleet import fleet_tokenizer, say_stop_ids, stop_ids, with_common_context
 from treeroll.policies import registry
 from treeroll.policy.base import Limits
+from treeroll.scorers.rules import ScorerRules
 from treeroll.store.base import Store
 from treeroll.tokenizer import Tokenizer
 
@@ -183,12 +185,14 @@ async def _serve_on(base: _Base, door: Door, on_ready: Callable[[str], None], st
     )
     by_us = config.generator.engine != "none"
     prospects = Prospects(coordinator.state, supervisor.kept) if by_us else Prospects(coordinator.state)
-    feed = Feed(base.store, prospects.outlook, prospects.terms)
+    seals = Seals(await base.store.secret() if config.access.tokens else None)
+    feed = Feed(base.store, prospects.outlook, prospects.terms, seals)
     coordinator.on_emit = feed.notify
     retention = Retention(coordinator, config.store.keep_acknowledged_s, config.store.keep_finished_s or None)
     keep = config.coordinator.keep_weights
+    rules = ScorerRules.of(config.scorers, strangers=config.access.tokens is not None)
     rollouts = RolloutsApi(
-        coordinator, replicas, feed, base.tokenizer, timeouts, restarts, retention, base.pool, keep, prospects
+        coordinator, replicas, feed, base.tokenizer, timeouts, restarts, retention, base.pool, keep, prospects, rules
     )
     door.answer(rollouts, replicas, coordinator)
     async with asyncio.TaskGroup() as group:

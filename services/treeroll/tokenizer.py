@@ -20,6 +20,9 @@ from treeroll.model.facts import ModelFacts, load_facts
 
 log = logging.getLogger(__name__)
 
+# A prompt has fewer characters for each of its tokens, whatever it says.
+CHARS_PER_TOKEN = 16
+
 
 @dataclass(frozen=True)
 class Tokenizer:
@@ -126,6 +129,7 @@ class Tokenizer:
     ) -> tuple[list[int], str]:
         """Ids and text of chat messages, see `ChatTemplate.render`."""
         text = self.chat.render(messages, kwargs, day)
+        self.check_size(len(text), "messages")
         return self._ids(text), text
 
     def _ids(self, text: str) -> list[int]:
@@ -145,14 +149,24 @@ class Tokenizer:
         name = self._fast.id_to_token(token_id) if token_id >= 0 else None
         return f"{token_id}" if name is None else f"{token_id} {name!r}"
 
+    def check_size(self, characters: int, where: str) -> None:
+        """InvalidInput for a prompt of so many characters that cannot fit: to tokenise it could take all memory."""
+        if characters > CHARS_PER_TOKEN * self.max_model_len:
+            raise InvalidInput(
+                f"{where}: the prompt has {characters:,} characters, and the model's context has {self.max_model_len} "
+                "tokens"
+            )
+
+    def check_length(self, tokens: int, where: str) -> None:
+        """InvalidInput for a prompt of so many tokens that leaves no room for one."""
+        if tokens >= self.max_model_len:
+            raise InvalidInput(f"{where}: the prompt has {tokens} tokens, the model's context is {self.max_model_len}")
+
     def check_prompt(self, ids: list[int], where: str) -> None:
         """InvalidInput if the prompt is empty, has unknown ids, or leaves no room for one token."""
         if not ids:
             raise InvalidInput(f"{where}: the prompt has no tokens")
-        if len(ids) >= self.max_model_len:
-            raise InvalidInput(
-                f"{where}: the prompt has {len(ids)} tokens, the model's context is {self.max_model_len}"
-            )
+        self.check_length(len(ids), where)
         if not 0 <= min(ids) <= max(ids) < self.vocab_size:
             wrong = next(token for token in ids if not 0 <= token < self.vocab_size)
             raise InvalidInput(

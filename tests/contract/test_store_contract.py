@@ -398,6 +398,18 @@ async def test_an_old_owner_writes_nothing(owner: Owner, make_store: MakeStore) 
     await newer.close()
 
 
+async def test_the_secret_stays_as_long_as_the_store(make_store: MakeStore) -> None:
+    first, second = make_store(), make_store()
+    await first.open()
+    secret = await first.secret()
+    assert len(secret) == 32
+    await second.open()
+    assert await second.secret() == await first.secret() == secret
+    assert await MemoryStore().secret() != secret
+    await first.close()
+    await second.close()
+
+
 async def test_a_store_opened_again_fences_its_own_past(owner: Owner) -> None:
     newer = await owner.store.open()
     with pytest.raises(StaleEpoch):

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
 SECTION = re.split(r"^## ", PAGE.partition("## Serve beyond loopback in five minutes\n")[2], flags=re.M)[0]
-(MAKE, ASK), (SETTINGS,) = (re.findall(rf"^```{kind}\n(.*?)^```", SECTION, re.M | re.S) for kind in ("sh", "yaml"))
+(MAKE, ASK), SETTINGS = (re.findall(rf"^```{kind}\n(.*?)^```", SECTION, re.M | re.S) for kind in ("sh", "yaml"))
 START_S = 180.0
 
 
@@ -35,7 +35,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str
     *first, serve = MAKE.strip().splitlines()
     made = follow("\n".join(first), place)
     assert made.returncode == 0, made.stdout
-    (place / "service.yaml").write_text("generator: {engine: simulated}\ncoordinator: {port: 0}\n" + SETTINGS)
+    (place / "service.yaml").write_text("generator: {engine: simulated}\ncoordinator: {port: 0}\n" + "".join(SETTINGS))
     words = serve.split()
     assert words[0] == "treeroll"
     with Command(words[1:], place / "log", cwd=place) as command:

@@ -294,7 +294,7 @@ def test_thoughts_that_the_prompt_begins_hold_no_answer_until_they_end(scorer: s
 
 
 def test_math_has_no_other_form() -> None:
-    assert registry.check("math:boxed") == registry.ScorerLabel("math:boxed", 1)
+    assert registry.build("math:boxed").name == "math:boxed"
     with pytest.raises(InvalidInput, match="scorer 'math' takes no argument but 'boxed', got 'box'"):
         registry.check("math:box")
 

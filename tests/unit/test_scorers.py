@@ -6,10 +6,12 @@ import sys
 import pytest
 
 from treeroll.boxed import last_boxed
+from treeroll.config import ScorersConfig
 from treeroll.errors import InvalidInput
 from treeroll.scorers import guard, registry, wire
 from treeroll.scorers.base import ErrorKind, Job, MissingInput, ScoreCounts, ScoreItem, ScoreRequest, ScoreResult
 from treeroll.scorers.inline import InlineScorers
+from treeroll.scorers.rules import ScorerRules
 
 FUNCTIONS = "tests.support.scorer_functions"
 ACT = f"python:{FUNCTIONS}:act"
@@ -205,13 +207,20 @@ def test_guard_lets_the_operator_interrupt() -> None:
         ("arith", "arith", 1),
         ("regex", "regex", 1),
         ("regex:^a", "regex", 1),
-        ("client", "client", 1),
         (f"python:{FUNCTIONS}:length", f"python:{FUNCTIONS}:length", 3),
         ("http://localhost:8000/score", "http://localhost:8000/score", 1),
     ],
 )
-def test_check_returns_the_identity_of_the_rewards(scorer: str, name: str, version: int) -> None:
-    assert registry.check(scorer) == registry.ScorerLabel(name, version)
+def test_a_scorer_has_the_identity_of_the_rewards(scorer: str, name: str, version: int) -> None:
+    registry.check(scorer)
+    built = registry.build(scorer)
+    assert (built.name, built.version) == (name, version)
+
+
+def check_and_build(scorer: str) -> None:
+    """As a service does, in itself and in a worker."""
+    registry.check(scorer)
+    registry.build(scorer)
 
 
 @pytest.mark.parametrize(
@@ -238,19 +247,78 @@ def test_check_returns_the_identity_of_the_rewards(scorer: str, name: str, versi
 )
 def test_check_refuses_in_one_sentence(scorer: str, message: str) -> None:
     with pytest.raises(InvalidInput, match=message) as caught:
-        registry.check(scorer)
+        check_and_build(scorer)
     assert "\n" not in str(caught.value)
 
 
-def test_check_can_restrict_modules_and_does_not_import_others() -> None:
+def test_check_imports_nothing_foreign() -> None:
     sys.modules.pop("this", None)
-    with pytest.raises(InvalidInput, match="does not allow the module; allowed are: tests"):
-        registry.check("python:this:d", python_modules=["tests"])
+    registry.check("python:this:d")
     assert "this" not in sys.modules
-    with pytest.raises(InvalidInput, match="does not allow"):
-        registry.check("python:testsuite:score", python_modules=["tests"])
-    registry.check(f"python:{FUNCTIONS}:length", python_modules=["tests"])
-    registry.check("math", python_modules=[])
+
+
+@pytest.mark.parametrize(
+    ("allowed", "scorer", "fine"),
+    [
+        ((), "math", True),
+        ((), "python:this:d", False),
+        (("tests",), "python:tests:score", True),
+        (("tests",), "python:tests.support.scorer_functions:length", True),
+        (("tests",), "python:testsuite:score", False),
+        (("tests.support",), "python:tests:score", False),
+        (("tests",), "python:tests:subprocess.call", False),
+        (("tests:subprocess.call",), "python:tests:subprocess.call", True),
+        (("tests:score",), "python:tests:score", True),
+        (("tests:score",), "python:tests:scores", False),
+        (("tests:score",), "python:tests.below:score", False),
+        (("tests",), "verifiers:owner/tests@main", True),
+        (("tests",), "verifiers:owner/others@main", False),
+    ],
+)
+def test_an_operator_says_which_modules_scorers_may_be(allowed: tuple[str, ...], scorer: str, fine: bool) -> None:
+    rules = ScorerRules(modules=allowed)
+    if not fine:
+        with pytest.raises(InvalidInput, match=r"does not allow the module; allowed are: .*scorers\.python_modules"):
+            registry.check(scorer, rules)
+    elif not scorer.startswith("verifiers"):  # which must be installed
+        registry.check(scorer, rules)
+
+
+@pytest.mark.parametrize(
+    ("url", "fine"),
+    [
+        ("http://judge.example.org:8000/score", True),
+        ("http://JUDGE.example.org:8000/other?x=1", True),
+        ("http://user@judge.example.org:8000/score", True),
+        ("http://judge.example.org/score", False),
+        ("https://judge.example.org:8000/score", False),
+        ("http://judge.example.org:8000@169.254.169.254/latest", False),
+        ("http://judge.example.org.evil.org:8000/", False),
+        ("http://127.0.0.1:6379/", False),
+        ("https://[::1]/score", True),
+        ("http://[", False),
+        ("http://judge.example.org:port/", False),
+    ],
+)
+def test_an_operator_says_which_servers_scorers_may_be(url: str, fine: bool) -> None:
+    config = ScorersConfig(http_origins=("http://judge.example.org:8000/", "https://[::1]"))
+    rules = ScorerRules.of(config, strangers=True)
+    if fine:
+        registry.check(url, rules)
+    else:
+        with pytest.raises(InvalidInput, match=r"does not allow the server|must be of the form"):
+            registry.check(url, rules)
+
+
+def test_strangers_may_nothing_that_is_not_named() -> None:
+    rules = ScorerRules.of(ScorersConfig(), strangers=True)
+    for scorer in ("python:this:d", "http://127.0.0.1/", "verifiers:sums"):
+        with pytest.raises(InvalidInput, match="allowed are: none"):
+            registry.check(scorer, rules)
+    with pytest.raises(InvalidInput, match="scorer_timeout_s is 61, and this service allows 60 at most"):
+        rules.check_timeout(61)
+    rules.check_timeout(60)
+    assert ScorerRules.of(ScorersConfig(), strangers=False) == ScorerRules()
 
 
 def test_summaries_are_one_line_each() -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from treeroll.addresses import is_loopback
 from treeroll.config import Config
@@ -20,6 +20,9 @@ class AccessConfig(Config):
     """The certificate's private key, PEM, without a password."""
     ca: Path | None = None
     """Roots by which the service's own replicas know its certificate, PEM; None: those of the system."""
+
+    calls: int = Field(default=256, ge=1, le=1_000_000)
+    """Calls that one name of the token file may have under way at once, those that wait for trees included."""
 
     @model_validator(mode="after")
     def _a_certificate_has_a_key(self) -> "AccessConfig":

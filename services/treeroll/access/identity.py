@@ -18,10 +18,12 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A caller, by the name of its token."""
+    """A caller, by the name of its token: a run belongs to the name, whichever token of it created the run."""
 
     name: str
     role: Role
+    runs: str = ""
+    """How ids of runs begin that it may have to do with."""
     publish: bool = False
     """Whether, as a client, it may publish weights: other clients' runs grow with them, too."""
 

@@ -1,4 +1,4 @@
-"""The token file: one token a line, `role name sha256 [expires] [publish]`; `#` begins a comment.
+"""The token file: one token a line, `role name sha256 [expires] [runs=PREFIX] [publish]`; `#` begins a comment.
 
 It holds hashes, so whoever reads it cannot call with what is there. A line that is none is named by its number, and the
 others are in force.
@@ -17,9 +17,9 @@ from treeroll.errors import InvalidInput
 from treeroll.whole_file import write_whole
 
 PREFIX = "treeroll_"  # scanners of secrets, and people, see what it is
-HEAD = "# role name sha256 [expires] [publish], see `treeroll token --help`\n"
+HEAD = "# role name sha256 [expires] [runs=PREFIX] [publish], see `treeroll token --help`\n"
 SECRET_BYTES = 32
-NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+NAME = RUNS = re.compile(r"[A-Za-z0-9._-]{1,64}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 ID_CHARS = 8
 
@@ -43,6 +43,8 @@ class TokenLine:
         words = [who.role.value, who.name, self.sha256]
         if self.expires is not None:
             words.append(written(self.expires))
+        if who.runs:
+            words.append(f"runs={who.runs}")
         if who.publish:
             words.append("publish")
         return " ".join(words)
@@ -95,7 +97,7 @@ def numbered(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
 def parse_line(words: list[str]) -> TokenLine:
     """A token from its words. InvalidInput says what is wrong with them; never the words, they may be a token."""
     if len(words) < 3:
-        raise InvalidInput("a line is `role name sha256 [expires] [publish]`")
+        raise InvalidInput("a line is `role name sha256 [expires] [runs=PREFIX] [publish]`")
     role, name, digest, *options = words
     if role not in set(Role):
         raise InvalidInput(f"the first word is none of the roles {', '.join(Role)}")
@@ -103,15 +105,20 @@ def parse_line(words: list[str]) -> TokenLine:
         raise InvalidInput("the name must be 1 to 64 of letters, digits, '.', '_' and '-'")
     if not SHA256.fullmatch(digest):
         raise InvalidInput("the third word is no SHA-256 in 64 hexadecimal digits; `treeroll token make` writes lines")
-    publish, expires = False, None
+    runs, publish, expires = "", False, None
     for option in options:
-        if option == "publish":
+        key, _, value = option.partition("=")
+        if key == "runs":
+            if not RUNS.fullmatch(value):
+                raise InvalidInput("runs= needs 1 to 64 of letters, digits, '.', '_' and '-'")
+            runs = value
+        elif option == "publish":
             publish = True
         elif expires is None:
             expires = moment(option)
         else:
-            raise InvalidInput("there are words after the token that are none of [expires] [publish]")
-    return TokenLine(Identity(name, Role(role), publish), digest, expires)
+            raise InvalidInput("there are words after the token that are none of [expires] [runs=PREFIX] [publish]")
+    return TokenLine(Identity(name, Role(role), runs, publish), digest, expires)
 
 
 def moment(text: str) -> float:
@@ -120,7 +127,7 @@ def moment(text: str) -> float:
         found = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidInput(
-            "after the token come [expires] [publish], and the day of expiry is written 2031-12-31"
+            "after the token come [expires] [runs=PREFIX] [publish], and the day of expiry is written 2031-12-31"
         ) from None
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 

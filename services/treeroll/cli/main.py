@@ -83,7 +83,9 @@ def _exit_code(error: TreerollError) -> int:
 
 
 def _complain(sentence: str, code: int) -> int:
-    print(f"error: {' '.join(sentence.split())}", file=sys.stderr)
+    from treeroll.cli.console import note
+
+    note(f"error: {' '.join(sentence.split())}")
     return code
 
 

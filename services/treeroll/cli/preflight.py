@@ -83,6 +83,7 @@ def _local(settings: Settings) -> "tuple[ServiceConfig, str, PromptCheck]":
     from treeroll.coordinator.prompts import ChatSettings, with_chat_date
     from treeroll.coordinator.specs import check_inserts, run_spec
     from treeroll.generator.fleet import endless, fleet_tokenizer
+    from treeroll.scorers import registry
     from treeroll.service import ServiceConfig
 
     sections = {**settings.service}
@@ -98,6 +99,9 @@ def _local(settings: Settings) -> "tuple[ServiceConfig, str, PromptCheck]":
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     spec = run_spec("preflight", settings.run, tokenizer.vocab_size, pools=pools)
+    for scorer in (spec.scorer, spec.judge):
+        if scorer not in (None, registry.CLIENT):
+            registry.build(scorer)  # imports what is foreign, which the service leaves to its workers
     check_inserts(spec, tokenizer)
     if told := fewer_leaves(settings.run, spec.branch):
         note(f"note: {told}")

@@ -7,12 +7,14 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
+from copy import copy
 from typing import Any, NoReturn, TextIO
 
 from pydantic import ValidationError
 
 from treeroll.access.config import AccessConfig, check_host
-from treeroll.cli.console import note
+from treeroll.cli.console import note, plain
 from treeroll.cli.interrupts import Interrupts, exit_code, heeded, signal_name
 from treeroll.cli.settings import Sections
 from treeroll.config import CoordinatorConfig, parse
@@ -38,7 +40,9 @@ def run_service(sections: Sections, *, lifeline: bool) -> None:
     from treeroll.service import ServiceConfig
 
     config = parse(ServiceConfig, sections, "service configuration")
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     say = _private_stdout() if lifeline else sys.stdout
     try:
         uvloop.run(_run(config, say, lifeline))
@@ -80,6 +84,26 @@ def _leave(number: int, frame: object) -> NoReturn:
     """End a process that has started nothing."""
     note(f"stopped by {signal_name(signal.Signals(number))}")
     os._exit(0)
+
+
+class OneLine(logging.Formatter):
+    """What others sent begins no line of its own and moves no cursor: what stands in a message is escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        if record.args:
+            record = copy(record)
+            given = record.args
+            record.args = (
+                {key: _harmless(value) for key, value in given.items()}
+                if isinstance(given, Mapping)
+                else tuple(map(_harmless, given or ()))
+            )
+        return super().format(record)
+
+
+def _harmless(value: object) -> object:
+    return value if isinstance(value, int | float) else plain(str(value))
 
 
 class _Lifeline(asyncio.Protocol):

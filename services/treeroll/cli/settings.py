@@ -14,6 +14,9 @@ from treeroll.errors import InvalidInput
 SERVICE_SECTIONS = ("generator", "coordinator", "store", "scorers", "access")
 SECTIONS = ("run", *SERVICE_SECTIONS, "tasks")
 
+# More than any configuration has: a few lines of aliases can stand for more values than there are bytes in a machine.
+MOST_VALUES = 100_000
+
 Sections = dict[str, dict[str, Any]]
 
 
@@ -95,12 +98,30 @@ def _yaml(text: str) -> Any:
     import yaml
 
     try:
+        _count_values(yaml.compose(text, yaml.SafeLoader), {})
         _check_keys(yaml.compose(text, yaml.SafeLoader))
         values = yaml.safe_load(text)
     except yaml.reader.ReaderError as error:  # counts characters only
         line = text.count("\n", 0, error.position) + 1
         raise ValueError(f"character U+{error.character:04X} in line {line} is not allowed in YAML") from None
     return {} if values is None else values  # nothing but comments
+
+
+def _count_values(node: Any, known: dict[int, int]) -> int:
+    """How many values a YAML node stands for, its aliases written out. ValueError if they are too many, or endless."""
+    from yaml import MappingNode, SequenceNode
+
+    if id(node) not in known:
+        known[id(node)] = MOST_VALUES  # of one that holds itself
+        inner: list[Any] = []
+        if isinstance(node, MappingNode):
+            inner = [part for pair in node.value for part in pair]
+        elif isinstance(node, SequenceNode):
+            inner = node.value
+        known[id(node)] = 1 + sum(_count_values(part, known) for part in inner)
+    if known[id(node)] >= MOST_VALUES:
+        raise ValueError(f"it stands for more than {MOST_VALUES:,} values, by aliases; write out what is meant")
+    return known[id(node)]
 
 
 def _check_keys(node: Any) -> None:

@@ -20,10 +20,13 @@ def token() -> None:
 @app.command("make")
 def make(
     role: Annotated[Literal["client", "viewer", "operator", "replica"], typer.Argument(help="What it may do.")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is: runs belong to the name.")],
     tokens: File,
     expires: Annotated[
         str | None, typer.Option("--expires", metavar="DAY", help="2031-12-31, UTC.", show_default="never")
+    ] = None,
+    runs: Annotated[
+        str | None, typer.Option("--runs", metavar="PREFIX", help="Only runs whose ids begin so.", show_default=False)
     ] = None,
     publish: Annotated[bool, typer.Option("--publish", help="A client that may publish weights.")] = False,
 ) -> None:
@@ -31,7 +34,7 @@ def make(
 
     [bold]Examples[/bold]
 
-      treeroll token make client alice --tokens tokens --publish
+      treeroll token make client alice --tokens tokens --runs alice- --publish
 
       treeroll token make operator ops --tokens tokens --expires 2031-12-31
     """
@@ -40,7 +43,14 @@ def make(
 
     secret = new_token()
     line = parse_line(
-        [role, name, sha256(secret), *([expires] if expires and moment(expires) else []), *["publish"] * publish]
+        [
+            role,
+            name,
+            sha256(secret),
+            *([expires] if expires and moment(expires) else []),
+            *[f"runs={runs}"] * (runs is not None),
+            *["publish"] * publish,
+        ]
     )
     add(tokens, line)
     note(f"token {line.token_id} of '{name}', {role}, is in {tokens}; this is its only copy:")
@@ -60,12 +70,13 @@ def list_tokens(tokens: File) -> None:
             line.token_id,
             line.identity.role.value,
             line.identity.name,
+            line.identity.runs or "all",
             "yes" if line.identity.publish else "",
             "never" if line.expires is None else written(line.expires) + " gone" * (clock.wall() >= line.expires),
         )
         for line in found
     ]
-    out().print(table("", ("token", "role", "name", "publishes", "expires"), rows))
+    out().print(table("", ("token", "role", "name", "runs", "publishes", "expires"), rows))
     for bad in broken:
         note(f"line {bad.number} is no token and lets nobody in: {bad.why}")
 

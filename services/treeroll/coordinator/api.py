@@ -1,7 +1,8 @@
 """The Rollouts server: what clients call. Checks input, hands events to the loop, answers once they are durable."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from functools import partial, wraps
 from typing import Any, TypeVar
@@ -9,7 +10,8 @@ from typing import Any, TypeVar
 import grpc
 
 from treeroll import clock, errors
-from treeroll.access.identity import check_may_publish
+from treeroll.access.identity import caller, check_may_publish
+from treeroll.access.ownership import check_owner, check_reader, check_run_id, may_read
 from treeroll.channels import Gate
 from treeroll.config import RunConfig
 from treeroll.coordinator import records
@@ -25,7 +27,7 @@ from treeroll.coordinator.delivery_requests import (
     check_lease_s,
     check_rank,
 )
-from treeroll.coordinator.fitness import unfit_tasks
+from treeroll.coordinator.fitness import check_loads, unfit_tasks
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.outage import LONGEST_S
 from treeroll.coordinator.prompts import ChatSettings, with_chat_date
@@ -56,6 +58,7 @@ from treeroll.errors import (
     InvalidInput,
     RunConflict,
     TreerollError,
+    UnknownRun,
     UnknownTree,
     grpc_code,
 )
@@ -67,6 +70,7 @@ from treeroll.pb.v1 import rollout_pb2_grpc
 from treeroll.records.assemble import assemble
 from treeroll.scorers.base import ScoringService
 from treeroll.scorers.fitness import Unfit
+from treeroll.scorers.rules import ANYTHING, ScorerRules
 from treeroll.tokenizer import Tokenizer
 
 MAX_TASKS_PER_CALL = 10_000
@@ -75,6 +79,7 @@ FROM_MEMORY = {"GetService", "GetWeights", "GetRun"}
 # A reader gets what is durable, and newer figures only if the commit that is on its way is done so soon, seconds.
 FRESH_S = 1.0
 Reply = TypeVar("Reply")
+LeasesRequest = api.RenewLeasesRequest | api.AckTreesRequest | api.ReleaseTreesRequest
 
 
 def typed(method: Callable[..., Awaitable[Reply]]) -> Callable[..., Awaitable[Reply]]:
@@ -116,12 +121,14 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         scorers: ScoringService | None = None,
         keep_weights: int = 2,
         prospects: Prospects | None = None,
+        rules: ScorerRules = ANYTHING,
     ) -> None:
         self._coordinator = coordinator
         self._feed = feed
         self._tokenizer = tokenizer
         self._scorer_timeouts = scorer_timeouts
         self._scorers = scorers
+        self._rules = rules
         self._retention = retention
         retention.on_deleted = self._forget
         self._status = Status(coordinator, replicas, tokenizer, retention, restarts)
@@ -143,7 +150,27 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
             raise outage.refusal()
 
     def _run(self, run_id: str) -> Run:
-        return runs.get(self._coordinator.state, run_id)
+        """A run that the caller may do anything with. UnknownRun, NotAllowed."""
+        run = runs.get(self._coordinator.state, run_id)
+        check_owner(run_id, run.spec.owner)
+        return run
+
+    async def _owner(self, run_id: str) -> str:
+        """Whose a run is, also one of an earlier life of the service. UnknownRun."""
+        if (run := self._coordinator.state.runs.get(run_id)) is not None:
+            return run.spec.owner
+        stored = await self._coordinator.store.load_run(run_id)
+        if stored is None:
+            raise UnknownRun(f"there is no run '{run_id}'")
+        return api.Run.FromString(stored).owner
+
+    def _service(self) -> api.ServiceStatus:
+        """The service as the caller sees it: with the runs that it may see."""
+        status, known = self._status.message(), self._coordinator.state.runs
+        seen = [run_id for run_id in status.run_ids if may_read(run_id, known[run_id].spec.owner)]
+        del status.run_ids[:]
+        status.run_ids.extend(seen)
+        return status
 
     def _consumed(self, run_id: str) -> Run:
         """A run that somebody wants the trees of."""
@@ -155,15 +182,18 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         await self._coordinator.call(TreesAsked(run_id, tree_ids))
 
     def _record(self, run_id: str) -> api.Run:
-        record = records.run_record(self._run(run_id))
+        record = records.run_record(runs.get(self._coordinator.state, run_id))
         self._prospects.tell(record)
         return self._told(record)
+
+    def _models(self, run_id: str) -> Sequence[str]:
+        return runs.get(self._coordinator.state, run_id).spec.models
 
     def _told(self, record: api.Run) -> api.Run:
         """A run's record with what is not stored of it."""
         run_id = record.run_id
         self._prospects.tell_replicas(record)
-        record.tokenizer.CopyFrom(self._status.tokenizer_facts(self._run(run_id).spec.models))
+        record.tokenizer.CopyFrom(self._status.tokenizer_facts(self._models(run_id)))
         record.expired_trees = self._retention.expired[run_id]
         record.staleness.update(self._feed.freshness.staleness[run_id])
         record.withheld = self._feed.freshness.withheld[run_id]
@@ -171,14 +201,29 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
 
     @typed
     async def CreateRun(self, request: api.CreateRunRequest, context: Any) -> api.Run:
+        check_run_id(request.run_id)
+        if request.run_id in self._coordinator.state.runs:
+            self._run(request.run_id)
         config = run_config(request.config_json, f"run '{request.run_id}'")
+        if config.history_from:
+            with suppress(UnknownRun):  # which says nothing, and is told so below
+                check_reader(config.history_from, await self._owner(config.history_from))
         # Templates and scorers may have to be imported: not on the event loop.
         config = await asyncio.to_thread(with_chat_date, config, self._tokenizer.chat, self._today(request.run_id))
         history = await self._history(config)
         pools = tuple(self._coordinator.state.pools)
         spec = await asyncio.to_thread(
-            run_spec, request.run_id, config, self._tokenizer.vocab_size, pools=pools, history=history
+            run_spec,
+            request.run_id,
+            config,
+            self._tokenizer.vocab_size,
+            pools=pools,
+            history=history,
+            owner=caller().name,
+            rules=self._rules,
         )
+        if spec.run_id not in self._coordinator.state.runs:
+            await check_loads(self._scorers, spec)
         check_inserts(spec, self._tokenizer)
         if spec.run_id not in self._coordinator.state.runs:
             check_deadline(config, clock.wall())
@@ -201,7 +246,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
 
     @typed
     async def GetRun(self, request: api.GetRunRequest, context: Any) -> api.Run:
-        self._run(request.run_id)
+        check_reader(request.run_id, runs.get(self._coordinator.state, request.run_id).spec.owner)
         try:  # figures of what is durable: a tree that counts as finished can be leased
             async with asyncio.timeout(FRESH_S):
                 await self._coordinator.call()
@@ -235,18 +280,21 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
 
     @typed
     async def CloseRun(self, request: api.CloseRunRequest, context: Any) -> api.Run:
+        self._run(request.run_id)
         await self._coordinator.call(RunClosed(request.run_id))
         self._feed.notify(request.run_id)
         return self._record(request.run_id)
 
     @typed
     async def CancelRun(self, request: api.CancelRunRequest, context: Any) -> api.Run:
+        self._run(request.run_id)
         await self._coordinator.call(RunCancelled(request.run_id))
         self._feed.notify(request.run_id)
         return self._record(request.run_id)
 
     @typed
     async def DeleteRun(self, request: api.DeleteRunRequest, context: Any) -> api.DeleteRunReply:
+        check_owner(request.run_id, await self._owner(request.run_id))
         return api.DeleteRunReply(tasks=await self._retention.delete(request.run_id))
 
     def _forget(self, run_id: str) -> None:
@@ -298,32 +346,40 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         await self._pacing.heard(request.run_id, request.group)
         return api.AckBatchReply(acknowledged=acknowledged)
 
+    def _given(self, request: LeasesRequest) -> tuple[dict[str, str], list[str]]:
+        """The store's lease ids that the caller was given, with what it calls them; and those that it never was."""
+        opened = self._feed.seals.opened(request.run_id, request.group, request.lease_ids)
+        unknown = [text for text in request.lease_ids if text not in opened]
+        return {lease_id: text for text, lease_id in opened.items()}, unknown
+
     @typed
     async def RenewLeases(self, request: api.RenewLeasesRequest, context: Any) -> api.LeasesReply:
         self._consumed(request.run_id)
         check_lease_s(request.lease_s)
-        ids = list(request.lease_ids)
-        lost = await self._coordinator.store.renew(request.run_id, request.group, ids, request.lease_s)
+        given, unknown = self._given(request)
+        lost = await self._coordinator.store.renew(request.run_id, request.group, list(given), request.lease_s)
         await self._pacing.heard(request.run_id, request.group)
-        return api.LeasesReply(lost=lost)
+        return api.LeasesReply(lost=[*(given[lease_id] for lease_id in lost), *unknown])
 
     @typed
     async def AckTrees(self, request: api.AckTreesRequest, context: Any) -> api.LeasesReply:
         self._consumed(request.run_id)
-        lost = await self._coordinator.store.ack(request.run_id, request.group, list(request.lease_ids))
+        given, unknown = self._given(request)
+        lost = await self._coordinator.store.ack(request.run_id, request.group, list(given))
         await self._pacing.heard(request.run_id, request.group)
         self._feed.notify(request.run_id)
-        return api.LeasesReply(lost=lost)
+        return api.LeasesReply(lost=[*(given[lease_id] for lease_id in lost), *unknown])
 
     @typed
     async def ReleaseTrees(self, request: api.ReleaseTreesRequest, context: Any) -> api.LeasesReply:
         self._consumed(request.run_id)
         store = self._coordinator.store
-        lost = await store.release(request.run_id, request.group, list(request.lease_ids))
+        given, unknown = self._given(request)
+        lost = await store.release(request.run_id, request.group, list(given))
         if request.consumer:
             await store.release_all(request.run_id, request.group, request.consumer)
         self._feed.notify(request.run_id)
-        return api.LeasesReply(lost=lost)
+        return api.LeasesReply(lost=[*(given[lease_id] for lease_id in lost), *unknown])
 
     @typed
     async def ReportRewards(self, request: api.ReportRewardsRequest, context: Any) -> api.ReportRewardsReply:
@@ -344,6 +400,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         if stored is None:
             raise UnknownTree(f"there is no tree '{request.tree_id}'; if there was, it expired or its run was deleted")
         tree = await asyncio.to_thread(assemble, stored)
+        check_reader(tree.run_id, await self._owner(tree.run_id))
         if request.tree_id in self._coordinator.state.trees:
             tree.status = "growing"
         return tree
@@ -361,16 +418,16 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         await self._coordinator.call(Drained())
         for run_id in self._coordinator.state.runs:
             self._feed.notify(run_id)
-        return self._status.message()
+        return self._service()
 
     @typed
     async def Undrain(self, request: api.UndrainRequest, context: Any) -> api.ServiceStatus:
         await self._coordinator.call(Undrained())
-        return self._status.message()
+        return self._service()
 
     @typed
     async def GetService(self, request: api.GetServiceRequest, context: Any) -> api.ServiceStatus:
-        return self._status.message()
+        return self._service()
 
 
 def _unfit(found: Unfit) -> api.UnfitTasks:

@@ -84,11 +84,11 @@ async def open_door(config: CoordinatorConfig, access: AccessConfig | None = Non
     """
     access = access or AccessConfig()
     certificate = server_certificate(access)
+    known_by = replica_pass(certificate, access.ca)
     tokens = Tokens(access.tokens) if access.tokens else None
     gate, readiness = Gate(), Readiness()
-    server = make_server(gate, guards=[Guard(tokens)] if tokens else ())
+    server = make_server(gate, guards=[Guard(tokens, access.calls)] if tokens else ())
     port = listen(server, config.host, config.port, certificate.credentials() if certificate else None)
     await readiness.answer_on(gate)
     await server.start()
-    known_by = replica_pass(certificate, access.ca)
     return Door(server, port, gate, readiness, tokens, known_by)

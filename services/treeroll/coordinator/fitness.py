@@ -7,15 +7,19 @@ from collections.abc import Sequence
 
 from treeroll.coordinator.records import CLIENT_SCORER
 from treeroll.core.model.run import RunSpec, TaskSpec
-from treeroll.scorers.base import ScoreItem, ScoreRequest, ScoringService
+from treeroll.errors import InvalidInput
+from treeroll.scorers.base import ErrorKind, ScoreItem, ScoreRequest, ScoringService
 from treeroll.scorers.fitness import ReadsTasks, Unfit, why_unfit
-from treeroll.scorers.registry import CHECK, task_checker
+from treeroll.scorers.registry import CHECK, PYTHON, task_checker
+from treeroll.scorers.spec import ScorerSpec
 
 log = logging.getLogger(__name__)
 
 # Longest wait for a worker to read the answers of one call's tasks, in seconds; what it has not read by then is found
 # out leaf by leaf.
 READ_S = 12.0
+# And for one to load the scorers of a run that is created.
+LOAD_S = 20.0
 
 
 async def unfit_tasks(scorers: ScoringService | None, spec: RunSpec, tasks: Sequence[TaskSpec]) -> list[Unfit]:
@@ -27,6 +31,24 @@ async def unfit_tasks(scorers: ScoringService | None, spec: RunSpec, tasks: Sequ
     items = {task.task_id: ScoreItem("", "", task.answer, json.loads(task.extra_json)) for task in tasks}
     found = [await _unfit(scorers, name, items) for name in names if name]
     return [unfit for unfit in found if unfit.reasons]
+
+
+async def check_loads(scorers: ScoringService | None, spec: RunSpec) -> None:
+    """InvalidInput for a scorer of the run that a worker cannot load; only there is anything foreign imported."""
+    asked = (name for name in (spec.scorer, spec.judge) if name and ScorerSpec.parse(name).name == PYTHON)
+    names = dict.fromkeys(asked)
+    requests = [ScoreRequest(name, f"{CHECK}:{name}", ScoreItem("", "")) for name in names]
+    if scorers is None or not requests:
+        return
+    try:
+        async with asyncio.timeout(LOAD_S):
+            results = await scorers.score(requests, LOAD_S, first=True)
+    except TimeoutError:
+        log.warning("whether %s can be loaded was not found out within %g s: scorers are busy", [*names], LOAD_S)
+        return
+    for result in results:
+        if result.kind is ErrorKind.UNLOADABLE:
+            raise InvalidInput(result.error)
 
 
 async def _unfit(scorers: ScoringService | None, name: str, items: dict[str, ScoreItem]) -> Unfit:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from treeroll import plain_json
 from treeroll.chat.messages import plain_messages
 from treeroll.chat.template import ChatTemplate
 from treeroll.chat.variables import plain_kwargs
@@ -62,10 +63,12 @@ def prompt_of(task: api.Task, tokenizer: Tokenizer, chat: ChatSettings, where: s
         raise InvalidInput(f"{where}: 'chat_template_kwargs' goes with 'messages'")
     match task.WhichOneof("prompt"):
         case "text":
+            tokenizer.check_size(len(task.text), where)
             return Prompt(tokenizer.encode_text(task.text), task.text, b"text " + task.text.encode())
         case "prompt_ids":
             if len(task.prompt_ids) % 4:
                 raise InvalidInput(f"{where}: prompt_ids is not a whole number of int32 values")
+            tokenizer.check_length(len(task.prompt_ids) // 4, where)
             ids = [int(i) for i in np.frombuffer(task.prompt_ids, "<i4")]
             tokenizer.check_prompt(ids, where)
             return Prompt(ids, tokenizer.decode(ids), b"ids " + task.prompt_ids)
@@ -78,14 +81,16 @@ def prompt_of(task: api.Task, tokenizer: Tokenizer, chat: ChatSettings, where: s
 
 
 def _chat_prompt(task: api.Task, tokenizer: Tokenizer, chat: ChatSettings) -> Prompt:
+    # A character of JSON may be six of them.
+    tokenizer.check_size(len(task.messages_json) // 6, "messages")
     messages = plain_messages(_json("messages", task.messages_json))
     kwargs = plain_kwargs(_json("chat_template_kwargs", task.chat_template_kwargs_json or "{}"))
     ids, text = tokenizer.encode_messages(messages, {**chat.kwargs, **kwargs}, chat.day)
     return Prompt(ids, text, b"chat " + json.dumps([messages, kwargs], sort_keys=True).encode())
 
 
-def _json(name: str, raw: str) -> object:
+def _json(name: str, raw: str) -> Any:
     try:
-        return json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        return plain_json.loads(raw)
+    except ValueError as error:
         raise InvalidInput(f"{name}: not usable JSON: {error}") from None

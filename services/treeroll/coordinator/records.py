@@ -73,6 +73,7 @@ def run_record(run: Run) -> api.Run:
         stale_trees=counters.stale_trees,
         filtered=dict(run.filtered),
         models=[api.ModelUse(model=name, trees=use.trees, tokens=use.tokens) for name, use in run.uses.items()],
+        owner=run.spec.owner,
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -29,6 +30,9 @@ from treeroll.pb.v1 import replica_pb2_grpc
 from treeroll.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
+
+# It stands in logs and in tables.
+REPLICA_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 ANSWERS = {
     wire.WEIGHTS_STATE_STAGED: WeightsAnswer.STAGED,
@@ -126,6 +130,8 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
     def _check(self, hello: wire.Hello) -> None:
         """InvalidInput for a model that is not its pool's, or that cannot go on with what others wrote."""
         name, engine, context = hello.replica_id, hello.engine, self._tokenizer.max_model_len
+        if not REPLICA_ID.fullmatch(name):
+            raise InvalidInput(f"replica id {name[:200]!r} must be 1 to 64 of letters, digits, '.', '_' and '-'")
         other = self.engines.get(hello.pool)
         if other is not None and engine.model != other.model:
             pool = f"its pool '{hello.pool}'" if hello.pool else "the fleet"

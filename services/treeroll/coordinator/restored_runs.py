@@ -1,6 +1,7 @@
 """A run from its stored record: what `records.stored_run` wrote, read back by a coordinator that starts."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from treeroll.coordinator.journal_records import now_of
 from treeroll.core.model.ledger import Ledger
@@ -20,7 +21,7 @@ def restored_run(record: api.Run, spec: RunSpec, tasks: Mapping[str, tuple[str, 
     `tasks` is its task index: key -> (tree id, digest).
     """
     memory = stored.RunMemory.FromString(record.memory)
-    run = opened(spec, now_of(record.created), record.created)
+    run = opened(replace(spec, owner=record.owner), now_of(record.created), record.created)
     run.state, run.tasks = RunState(record.state), dict(tasks)
     run.counters = Counters(**{name: getattr(record, name) for name in _COUNTERS})
     run.finished, run.failed = record.finished, record.failed

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
+from treeroll.access.identity import Role, caller
 from treeroll.coordinator import records
 from treeroll.coordinator.audit import ENDED
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.specs import check_reward
 from treeroll.core.model.run import Run
-from treeroll.errors import InvalidInput, RewardConflict, UnknownNode, UnknownTree
+from treeroll.errors import InvalidInput, NotAllowed, RewardConflict, UnknownNode, UnknownTree
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.records.assemble import assemble
@@ -36,6 +37,8 @@ class RewardReports:
     async def _apply(self, request: api.ReportRewardsRequest) -> api.ReportRewardsReply:
         async with self._turn:
             run = self._run_of(request.run_id)
+            for report in request.rewards:
+                _check_name(report, run)
             trees = await self._load(request)
             commit, reply = Commit(), api.ReportRewardsReply()
             for report in request.rewards:
@@ -80,6 +83,15 @@ class RewardReports:
         row = records.reward_record(scorer, version, report.value, "")
         commit.rewards.setdefault(report.tree_id, {})[key] = row
         reply.applied += 1
+
+
+def _check_name(report: api.RewardReport, run: Run) -> None:
+    """NotAllowed for a client that reports in the name of the run's own scorer: what that says, the service says."""
+    if caller().role is Role.CLIENT and run.spec.scores_here and report.scorer in (run.spec.scorer, run.spec.judge):
+        raise NotAllowed(
+            f"rewards of scorer '{report.scorer}' of run '{run.spec.run_id}' come from the service; report yours under "
+            "another name, or create the run with scorer 'client'"
+        )
 
 
 def _assembled(

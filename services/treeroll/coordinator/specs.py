@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from treeroll import plain_json
 from treeroll.config import RunConfig, parse
 from treeroll.coordinator.allocation import allocator
 from treeroll.coordinator.budgets import run_budget, total_tokens
@@ -29,6 +30,7 @@ from treeroll.policy.base import BranchPolicy, Limits
 from treeroll.sampling import Sampling
 from treeroll.scorers.base import MAX_REWARD
 from treeroll.scorers.registry import check as check_scorer
+from treeroll.scorers.rules import ANYTHING, ScorerRules
 from treeroll.tokenizer import Tokenizer
 from treeroll.tree.rng import hash64
 
@@ -39,7 +41,7 @@ MAX_TASK_ID_CHARS = 256
 def run_config(config_json: str, where: str) -> RunConfig:
     """Parse a run's JSON configuration."""
     try:
-        values = json.loads(config_json or "{}")
+        values = plain_json.loads(config_json or "{}")
     except ValueError as error:
         raise InvalidInput(f"{where}: the configuration is not JSON: {error}") from None
     if not isinstance(values, dict):
@@ -61,8 +63,9 @@ def run_spec(
     vocabulary: int,
     *,
     pools: Sequence[str] = ("",),
-    local_scorers: bool = True,
+    rules: ScorerRules = ANYTHING,
     history: History | None = None,
+    owner: str = "",
 ) -> RunSpec:
     """Resolve a configuration to policies. InvalidInput names what cannot work.
 
@@ -89,9 +92,10 @@ def run_spec(
     check_branch_models(policies.branch, resolution.chosen["branch"].name, pools)
     allocate = allocator(config, resolution)
     route = route_policy(config, limits, allocate)
+    rules.check_timeout(config.scorer_timeout_s)
     for scorer in (config.scorer, judge):
-        if local_scorers and scorer not in (None, CLIENT_SCORER):
-            check_scorer(scorer)
+        if scorer is not None:
+            check_scorer(scorer, rules)
     return RunSpec(
         run_id=run_id,
         config_json=_in_full(config, limits, top_logprobs),
@@ -113,6 +117,7 @@ def run_spec(
         on_update=OnUpdate(config.on_update),
         staleness=_staleness(config),
         budget=run_budget(config, limits.max_tokens, policies.segment),
+        owner=owner,
         delivery=delivery_rules(config, _most_leaves(resolution, allocate)),
         fingerprint=_fingerprint(config, resolution),
     )
@@ -209,7 +214,7 @@ def task_spec(run_id: str, epoch: int, task: api.Task, tokenizer: Tokenizer, cha
 
 def _extra(raw: str, where: str) -> str:
     try:
-        extra = json.loads(raw or "{}")
+        extra = plain_json.loads(raw or "{}")
     except ValueError as error:
         raise InvalidInput(f"{where}: extra fields are not JSON: {error}") from None
     if not isinstance(extra, dict):

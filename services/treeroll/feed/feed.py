@@ -6,6 +6,7 @@ unless the group is moved to a saved state that does not have it.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from treeroll import clock
 from treeroll.core.model.run import DeliveryTerms, Outlook
@@ -16,6 +17,7 @@ from treeroll.feed.dead_letters import dead_letter, why_too_large, why_unreadabl
 from treeroll.feed.freshness import Freshness
 from treeroll.feed.repeats import Repeats
 from treeroll.feed.reply import REPLY_BYTES, Reply
+from treeroll.feed.seals import Seals
 from treeroll.feed.waiting import News, drained
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.store.base import Lease, Store, StoredTree
@@ -24,8 +26,15 @@ from treeroll.store.base import Lease, Store, StoredTree
 class Feed:
     """Leases over one store."""
 
-    def __init__(self, store: Store, outlook: Callable[[str], Outlook], terms: Callable[[str], DeliveryTerms]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        outlook: Callable[[str], Outlook],
+        terms: Callable[[str], DeliveryTerms],
+        seals: Seals | None = None,
+    ) -> None:
         """`outlook` says of a run what may still come, `terms` what its trees are judged by."""
+        self.seals = seals or Seals()
         self.freshness = Freshness(terms)
         self._store = store
         self._repeats = Repeats(store)
@@ -104,7 +113,8 @@ class Feed:
             if reply.size > REPLY_BYTES:
                 await self._store.release(request.run_id, request.group, [lease.lease_id])
                 continue
-            reply.add(lease, deadline, delivered)
+            sealed = self.seals.sealed(request.run_id, request.group, lease.lease_id)
+            reply.add(replace(lease, lease_id=sealed), deadline, delivered)
             self.freshness.count(request.run_id, delivered, first=lease.times_delivered == 1)
         return reply.serialised()
 

@@ -199,8 +199,9 @@ class Supervisor:
     def _tell(self, life: _Life, cause: Cause) -> None:
         log.warning("replica %s incarnation %d is lost: %s", life.seat.replica_id, life.incarnation, cause.sentence)
         if cause.log_end:
-            ending = "\n".join(cause.log_end[-SHOWN_LINES:])
-            log.warning("the log of replica %s ended:\n%s", life.seat.replica_id, ending)
+            log.warning("the log of replica %s ended:", life.seat.replica_id)
+            for line in cause.log_end[-SHOWN_LINES:]:
+                log.warning("%s", line)
 
     def _give_up(self, why: str) -> None:
         self._given_up += 1

@@ -32,6 +32,8 @@ def parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 for row in zip(*columns, strict=True):
                     number += 1
                     yield f"row {number}", dict(zip(batch.schema.names, row, strict=True))
+    except MemoryError:
+        raise InvalidInput(f"{path} holds rows that do not fit into memory, {BATCH_ROWS} at a time") from None
     except pa.ArrowInvalid as error:
         raise InvalidInput(f"{path} is not a readable Parquet file: {' '.join(str(error).split())}") from None
 

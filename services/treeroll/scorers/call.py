@@ -31,10 +31,16 @@ class CallScorer:
         return result
 
 
-def _load(path: str) -> Callable[..., Any]:
+def parts_of(path: str) -> tuple[str, str]:
+    """Module and what in it. InvalidInput for a path that does not name both."""
     module_name, separator, attribute = path.partition(":")
     if not (module_name and separator and attribute):
         raise InvalidInput(f"scorer 'python:{path}' must be of the form python:package.module:function")
+    return module_name, attribute
+
+
+def _load(path: str) -> Callable[..., Any]:
+    module_name, attribute = parts_of(path)
     try:
         function = attrgetter(attribute)(_import(module_name, path))
     except AttributeError:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from treeroll.scorers.base import LoadsLibrary, MissingInput, ScoreItem
+from treeroll.scorers.base import LoadsLibrary, MissingInput, ScoreItem, Scorer
 
 _NEAR = (
     "solution",
@@ -43,9 +43,12 @@ class ReadsTasks(ChecksTasks, Protocol):
 
 
 class TaskCheck:
-    """Scores a task instead of a completion: 1.0 if `check` finds nothing wrong. Raises what it raises."""
+    """Scores a task instead of a completion: 1.0 if the scorer's `check`, where it has one, finds nothing wrong.
 
-    def __init__(self, scorer: ReadsTasks, name: str) -> None:
+    Raises what it raises.
+    """
+
+    def __init__(self, scorer: Scorer, name: str) -> None:
         self.name = name
         self.version = 1
         self._scorer = scorer
@@ -57,7 +60,8 @@ class TaskCheck:
 
     def score(self, item: ScoreItem) -> float:
         """1.0, or the error."""
-        self._scorer.check(item)
+        if isinstance(self._scorer, ReadsTasks):
+            self._scorer.check(item)
         return 1.0
 
 

@@ -1,6 +1,6 @@
 """Every scorer, by name. The only place that knows them all."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -8,24 +8,25 @@ from functools import partial
 from treeroll.errors import InvalidInput
 from treeroll.scorers.arith import ArithScorer
 from treeroll.scorers.base import LoadsLibrary, Scorer
-from treeroll.scorers.call import CallScorer
+from treeroll.scorers.call import CallScorer, parts_of
 from treeroll.scorers.exact import ExactScorer
-from treeroll.scorers.fitness import ChecksTasks, ReadsTasks, TaskCheck
+from treeroll.scorers.fitness import ChecksTasks, TaskCheck
 from treeroll.scorers.guard import describe
 from treeroll.scorers.http import HttpScorer
 from treeroll.scorers.math import MathScorer
 from treeroll.scorers.reasoning_gym import ReasoningGymScorer
 from treeroll.scorers.regex import RegexScorer
+from treeroll.scorers.rules import ANYTHING, ScorerRules
 from treeroll.scorers.spec import ScorerSpec
 from treeroll.scorers.subset import SubsetScorer
 from treeroll.scorers.verifiers import VerifiersScorer, module_of
 
 CLIENT = "client"  # no scorer of ours: the client reports the rewards
-CHECK = "check"  # `check:SCORER` checks tasks in a worker; nobody may name it for a run
-
+CHECK = "check"  # `check:SCORER` checks tasks, or just that it loads, in a worker; nobody may name it for a run
+PYTHON = "python"
 
 FOREIGN: dict[str, Callable[[str], str]] = {
-    "python": lambda argument: argument.partition(":")[0],
+    PYTHON: lambda argument: argument.partition(":")[0],
     "verifiers": module_of,
 }
 """Scorers whose argument names a module to import: which."""
@@ -39,14 +40,6 @@ class ScorerKind:
     summary: str  # one line, for people
     build: Callable[[str], Scorer]  # from the argument; InvalidInput if it cannot be
     takes_argument: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ScorerLabel:
-    """Name and version under which rewards are stored."""
-
-    name: str
-    version: int
 
 
 def _http(scheme: str, rest: str) -> Scorer:
@@ -88,7 +81,7 @@ KINDS: dict[str, ScorerKind] = {
         "1 if the last \\boxed{...} lists numbers of the task whose sum is in its range, else 0",
         lambda _: SubsetScorer(),
     ),
-    "python": ScorerKind(
+    PYTHON: ScorerKind(
         "python:MODULE:FUNCTION",
         "the number FUNCTION(prompt, completion, answer, extra) returns",
         CallScorer,
@@ -109,8 +102,8 @@ KINDS: dict[str, ScorerKind] = {
 def build(text: str) -> Scorer:
     """The scorer a run names. InvalidInput says in one sentence what is wrong and what exists."""
     spec = ScorerSpec.parse(text)
-    if spec.name == CHECK and isinstance(scorer := build(spec.argument), ReadsTasks):
-        return TaskCheck(scorer, text)
+    if spec.name == CHECK and ScorerSpec.parse(spec.argument).name != CHECK:
+        return TaskCheck(build(spec.argument), text)
     kind = KINDS.get(spec.name)
     if kind is None:
         raise InvalidInput(f"unknown scorer '{text[:200]}'{_hint(spec.name)}; choose one of {_usages()}")
@@ -132,28 +125,30 @@ def load(text: str) -> Scorer:
     return scorer
 
 
-def check(text: str, python_modules: Collection[str] | None = None) -> ScorerLabel:
-    """Validate a run's scorer by building it; InvalidInput if that fails. Returns the identity of its rewards.
+def check(text: str, rules: ScorerRules = ANYTHING) -> None:
+    """InvalidInput for a scorer that a run cannot have, or not under these rules. Nothing foreign is imported.
 
-    `python:` imports its module here and now, and `verifiers:` one where it scores, so give untrusted callers an
-    allow-list: `python_modules` names the modules (with all below them) they may use; None allows any. Blocks while it
-    imports: call it in a thread.
+    What a module has is for a worker to find out: `check:SCORER`, scored there, is `unloadable` with the reason.
     """
     if text == CLIENT:
-        return ScorerLabel(CLIENT, 1)
+        return
     spec = ScorerSpec.parse(text)
     if spec.name == CHECK:
         raise InvalidInput(f"unknown scorer '{text[:200]}'; choose one of {_usages()}")
-    if spec.name in FOREIGN and python_modules is not None:
-        module = FOREIGN[spec.name](spec.argument)
-        _check_allowed(f"{spec.name}:{module}", module, python_modules)
-    scorer = build(text)
-    return ScorerLabel(scorer.name, scorer.version)
+    if spec.name in FOREIGN:
+        attribute = spec.argument.partition(":")[2] if spec.name == PYTHON else ""
+        rules.check_module(text, FOREIGN[spec.name](spec.argument), attribute)
+    if spec.name in ("http", "https"):
+        rules.check_origin(text)
+    if spec.name == PYTHON:
+        parts_of(spec.argument)
+    else:
+        build(text)
 
 
 def task_checker(text: str) -> ChecksTasks | None:
     """The scorer, if it needs something of a task; foreign code is not loaded. InvalidInput as `build`."""
-    if ScorerSpec.parse(text).name in (CLIENT, "python"):
+    if ScorerSpec.parse(text).name in (CLIENT, PYTHON):
         return None
     scorer = build(text)
     return scorer if isinstance(scorer, ChecksTasks) else None
@@ -163,12 +158,6 @@ def summaries() -> dict[str, str]:
     """Usage and one-line summary of everything a run may write, for the CLI."""
     rows = {kind.usage: kind.summary for kind in KINDS.values()}
     return rows | {CLIENT: "no scorer: the client reports rewards for the leaves it got"}
-
-
-def _check_allowed(scorer: str, module: str, allowed: Collection[str]) -> None:
-    if not any(module == name or module.startswith(f"{name}.") for name in allowed):
-        listed = ", ".join(sorted(allowed)) or "none"
-        raise InvalidInput(f"scorer '{scorer}': this service does not allow the module; allowed are: {listed}")
 
 
 def _hint(name: str) -> str:

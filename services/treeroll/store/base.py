@@ -164,6 +164,10 @@ class Store(Protocol):
         """The owner's last word, for those who never opened the store, too; None if it was never opened."""
         ...
 
+    async def secret(self) -> bytes:
+        """Random bytes that are made once and stay as long as the store; from owner to owner."""
+        ...
+
     async def close(self) -> None:
         """Release connections. An embedded server is stopped by whoever started it."""
         ...

@@ -9,6 +9,8 @@ are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids 
                                        number of its last commit; tick: its time then, or at the last lease if that
                                        was later, in microseconds. It goes on from owner to owner and stands still
                                        without one
+    secret                     hash    key: random bytes in hexadecimal, by which a service with tokens knows the leases
+                                       that it gave
     runs                       hash    run id -> run record
     feeds                      hash    run id -> entries ever appended to the run's feed
     weights                    hash    pool -> record of its weights
@@ -47,6 +49,7 @@ PREFIX = "treeroll:1:{s00}:"
 
 OWNER = f"{PREFIX}owner"
 RUNS = f"{PREFIX}runs"
+SECRET = f"{PREFIX}secret"
 FEEDS = f"{PREFIX}feeds"
 EXPIRED = f"{PREFIX}expired"
 ENDED = f"{PREFIX}ended"

@@ -1,5 +1,6 @@
 """The store without Redis: the same contract, nothing survives the process. For tests and simulations."""
 
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -52,6 +53,7 @@ class MemoryStore:
         """`clock` gives seconds; leases expire by it."""
         self._clock = clock
         self._epoch = self._commits = 0
+        self._secret = secrets.token_bytes(32)
         self._runs: dict[str, bytes] = {}
         self._tasks: dict[str, dict[str, tuple[str, str]]] = {}
         self._history: dict[str, dict[str, str]] = {}
@@ -68,6 +70,9 @@ class MemoryStore:
 
     async def heartbeat(self) -> Heartbeat | None:
         return Heartbeat(self._epoch, self._commits, "this process") if self._epoch else None
+
+    async def secret(self) -> bytes:
+        return self._secret
 
     async def close(self) -> None:
         pass

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import socket
 from collections.abc import Iterator
 from itertools import islice
@@ -55,6 +56,10 @@ class RedisStore(RedisSteps):
         return (
             None if epoch is None else Heartbeat(int(epoch), int(commit or 0), (name or b"").decode(errors="replace"))
         )
+
+    async def secret(self) -> bytes:
+        found: bytes = await self._script("secret", [keys.SECRET], [secrets.token_hex(32)])
+        return bytes.fromhex(found.decode())
 
     async def commit(self, commit: Commit, epoch: int) -> None:
         await self._shielded(self._commit(commit, epoch))

@@ -1,5 +1,6 @@
 """Whether a Redis server keeps what we write: version, eviction policy and append-only file."""
 
+import logging
 from typing import Any
 
 from redis.asyncio import Redis
@@ -7,7 +8,11 @@ from redis.exceptions import ResponseError
 
 from treeroll.errors import InvalidInput, StoreError
 
+log = logging.getLogger(__name__)
+
 OLDEST = (6, 2)
+# The patch of each version from which on it is mended: CVE-2025-49844.
+MENDED = {(6, 2): 20, (7, 2): 11, (7, 4): 6, (8, 0): 4, (8, 2): 2}
 
 # Durability -> values of appendfsync that keep at least this much.
 _FSYNC = {"everysec": ("everysec", "always"), "always": ("always",)}
@@ -23,7 +28,15 @@ def check_durability(durability: str) -> str:
 async def check_server(redis: Redis, durability: str, address: str) -> None:
     """StoreError naming the setting to change, if the server would lose data."""
     info = await _info(redis)
-    _check_version(str(info.get("redis_version", "0")), address)
+    version = str(info.get("redis_version", "0"))
+    _check_version(version, address)
+    if known_hole(version) and not address.startswith("unix:"):  # whoever reaches the embedded one is the service
+        log.warning(
+            "%s is Redis %s, in which whoever may run scripts may run code (CVE-2025-49844): "
+            "take 6.2.20, 7.2.11, 7.4.6, 8.0.4, 8.2.2 or later",
+            address,
+            version,
+        )
     settings = await _settings(redis)
     policy = settings.get("maxmemory-policy", info.get("maxmemory_policy"))
     if policy != "noeviction":
@@ -36,6 +49,13 @@ async def check_server(redis: Redis, durability: str, address: str) -> None:
         raise StoreError(
             f"{address} has appendfsync {fsync}, too weak for durability {durability}: set `appendfsync {durability}`"
         )
+
+
+def known_hole(version: str) -> bool:
+    """Whether a version of Redis has the hole by which whoever may run scripts may run code in the server."""
+    major, minor, patch = (*(int(part) for part in version.split(".") if part.isdecimal()), 0, 0, 0)[:3]
+    mended = MENDED.get((major, minor))
+    return (major, minor) < max(MENDED) if mended is None else patch < mended
 
 
 def _check_version(version: str, address: str) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from treeroll.access.config import AccessConfig
 from treeroll.addresses import join
 from treeroll.channels import Pass
-from treeroll.config import CoordinatorConfig
+from treeroll.config import CoordinatorConfig, ScorersConfig
 from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.door import open_door
 from treeroll.coordinator.loop import Coordinator, Item
@@ -38,13 +38,16 @@ from treeroll.core.model.events import ReplicaLost
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import Unavailable
 from treeroll.feed.feed import Feed
+from treeroll.feed.seals import Seals
 from treeroll.generator.config import GeneratorConfig, SimulatedLatency
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.engine import Engine
 from treeroll.generator.fleet import fleet_tokenizer
 from treeroll.generator.replica import Replica
 from treeroll.generator.simulated_engine import SimulatedEngine
+from treeroll.scorers.base import ScoringService
 from treeroll.scorers.inline import InlineScorers
+from treeroll.scorers.rules import ScorerRules
 from treeroll.service import ServiceConfig, make_coordinator
 from treeroll.store.base import Store
 from treeroll.store.memory import MemoryStore
@@ -109,15 +112,17 @@ class LocalService:
 
 
 @asynccontextmanager
-async def local_service(
+async def local_service(  # noqa: PLR0913  # what tests vary
     store: Store | None = None,
     coordinator: CoordinatorConfig | None = None,
     pools: Sequence[str] = (),
     model: Path = MODEL_DIR,
     chat_template: Path | None = None,
     access: AccessConfig | None = None,
+    allowed: ScorersConfig | None = None,
     keep_acknowledged_s: float | None = None,
     keep_finished_s: float | None = None,
+    scorers: ScoringService | None = None,
 ) -> AsyncIterator[LocalService]:
     """Start everything but replicas; stop it all at the end. `pools` names models; all are the same one. Trees expire
     so many seconds after all groups have acknowledged them, runs after they ended, if that is given."""
@@ -129,16 +134,18 @@ async def local_service(
     store = store or MemoryStore()
     tokenizer = fleet_tokenizer(config.generator)
     timeouts: dict[str, float] = {}
-    scorers = InlineScorers()
+    scorers = scorers or InlineScorers()
     scoring = Scoring(scorers, timeouts)
     core = make_coordinator(config, tokenizer, store, await store.open(), scoring)
     await restore(core)
     prospects = Prospects(core.state)
-    feed = Feed(store, prospects.outlook, prospects.terms)
+    seals = Seals(await store.secret() if access and access.tokens else None)
+    feed = Feed(store, prospects.outlook, prospects.terms, seals)
     core.on_emit = feed.notify
     plane = ReplicaPlane(core, config.coordinator.heartbeat_s, tokenizer)
     retention, keep = Retention(core, keep_acknowledged_s, keep_finished_s), config.coordinator.keep_weights
-    rollouts = RolloutsApi(core, plane, feed, tokenizer, timeouts, {}, retention, scorers, keep, prospects)
+    rules = ScorerRules.of(allowed or ScorersConfig(), strangers=access is not None and access.tokens is not None)
+    rollouts = RolloutsApi(core, plane, feed, tokenizer, timeouts, {}, retention, scorers, keep, prospects, rules)
     door = await open_door(config.coordinator, access)
     door.answer(rollouts, plane, core)
     jobs = (core.run(), core.keep_time(), scoring.run(core), retention.run(), StoreRoom(core).run())

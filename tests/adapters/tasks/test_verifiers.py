@@ -18,6 +18,7 @@ from treeroll.integrations import verifiers
 from treeroll.integrations.sources import rows_from
 from treeroll.scorers import registry
 from treeroll.scorers.base import MissingInput, ScoreItem
+from treeroll.scorers.rules import ScorerRules
 from treeroll.scorers.verifiers import FIELD, taskset_class
 from treeroll.testing.service import running_service
 
@@ -215,8 +216,8 @@ def test_tasks_of_another_taskset_are_found_before_the_first_token() -> None:
 
 def test_a_taskset_is_a_module_that_an_allow_list_must_name() -> None:
     with pytest.raises(InvalidInput, match="does not allow"):
-        registry.check("verifiers:w4_sums", ["my_scorers"])
-    assert registry.check("verifiers:my-scorers", ["my_scorers"]).name == "verifiers:my-scorers"
+        registry.check("verifiers:w4_sums", ScorerRules(("my_scorers",)))
+    registry.check("verifiers:my-scorers", ScorerRules(("my_scorers",)))
 
 
 def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

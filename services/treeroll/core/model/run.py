@@ -80,6 +80,7 @@ class RunSpec:
     staleness: StalenessBound | None = None
     delivery: DeliveryRules = AS_THEY_COME
     fingerprint: str = ""  # of its policies: with others its trees would grow otherwise
+    owner: str = ""  # whose it is, by the name of a token; "": of nobody
     # Of the policies' needs, what is asked for every segment: looked up once.
     reads_tokens: bool = field(init=False, compare=False)  # the core must look into segments for the policies
     reads_text: bool = field(init=False, compare=False)  # nodes must keep their text

@@ -1,0 +1,46 @@
+"""Requests as they come over the wire: how large one may be, and what is none. Streams are not looked into."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from treeroll.errors import ERROR_METADATA_KEY, InvalidInput, grpc_code
+
+MIB = 1 << 20
+LARGEST = MIB
+LARGEST_OF = {"CreateRun": MIB // 4, "SubmitTasks": 33 * MIB, "ReportRewards": 16 * MIB}
+"""Bytes, by method."""
+
+
+def read_first(path: str, method: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
+    """Answers as the method does, but to what is no request, or a larger one than any, with InvalidInput.
+
+    gRPC by itself would say that something unknown went wrong, and write a traceback for whoever sends bytes by chance.
+    """
+    inner: Callable[[Any, Any], Awaitable[Any]] | None = method.unary_unary
+    if inner is None:
+        return method
+    name, read = path.rpartition("/")[2], method.request_deserializer or bytes
+    largest = LARGEST_OF.get(name, LARGEST)
+
+    async def answer(raw: bytes, context: Any) -> Any:
+        if len(raw) > largest:
+            await _refuse(context, f"{name}: the request has {len(raw):,} bytes, and may have {largest:,}")
+        try:
+            request = read(raw)
+        except DecodeError:
+            await _refuse(context, f"{name}: the request cannot be read: its bytes are no such message")
+        return await inner(request, context)
+
+    handler: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
+        answer, response_serializer=method.response_serializer
+    )
+    return handler
+
+
+async def _refuse(context: Any, sentence: str) -> None:
+    error = InvalidInput(sentence)
+    context.set_trailing_metadata(((ERROR_METADATA_KEY, type(error).__name__),))
+    await context.abort(grpc.StatusCode[grpc_code(error)], sentence)
