@@ -14,6 +14,8 @@ from treeroll.store.memory import MemoryStore
 # Seconds that an owner without an answer to its commits may go on counting: as in `store.redis_calls`.
 LONGEST_TICK_S = 2.0
 USUAL_S, SLOW_S = 0.02, 6.0
+# What it loses when it forgets: all but the time.
+_CONTENT = vars(MemoryStore()).keys() - {"_clock"}
 
 
 class Watcher(Protocol):
@@ -48,9 +50,9 @@ class FaultyStore(MemoryStore):
         """Of the last commit, counted from when the present owner opened."""
         self._sent = self._answered = 0
         """By the present owner."""
-        self._commits = 0
+        self._applied = 0
         self._loses_at = chance.randint(5, 60) if faults.forgotten else 0
-        self._kept: dict[str, Any] = {}
+        self._before: dict[str, Any] = {}
         self.lost_at: float | None = None
         """When it lost what it had answered for."""
 
@@ -91,15 +93,11 @@ class FaultyStore(MemoryStore):
 
     def _forget(self) -> None:
         """Once in its life it goes back to what it was some commits ago."""
-        self._commits += 1
-        if not self._loses_at or self._commits > self._loses_at:
-            return
-        if self._commits == self._loses_at - self.faults.forgotten:
-            names = ("_runs", "_tasks", "_history", "_trees", "_feeds", "_groups", "_number", "_epoch")
-            self._kept = copy.deepcopy({name: getattr(self, name) for name in names})
-        if self._commits == self._loses_at and self._kept.get("_epoch") == self._epoch:
-            for name, value in self._kept.items():
-                setattr(self, name, value)
+        self._applied += 1
+        if self._applied == self._loses_at - self.faults.forgotten:
+            self._before = copy.deepcopy({name: getattr(self, name) for name in (*_CONTENT, "_number")})
+        if self._applied == self._loses_at and self._before.get("_epoch") == self._epoch:
+            vars(self).update(self._before)
             self.lost_at = self._now()
             self._watcher.forgot()
 
