@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from redis import Redis
 from tests.support.transformers_child import TransformersChild
 
 from treeroll.model import facts
@@ -20,9 +21,17 @@ settings.load_profile("untimed")
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    """A real Redis for the whole session. Use ids of your own, or flush it: others use it before and after you."""
+    """A real Redis for the whole session. Use ids of your own: others use it before and after you."""
     with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
         yield server
+
+
+@pytest.fixture
+def empty_redis(redis_server: EmbeddedRedis) -> EmbeddedRedis:
+    """The same with nothing in it, for a service: it goes on with whatever runs it finds."""
+    with Redis.from_url(redis_server.url) as redis:
+        redis.flushall()
+    return redis_server
 
 
 @pytest.fixture(scope="session", autouse=True)

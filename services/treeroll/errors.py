@@ -12,6 +12,7 @@
     │   ├── NotAllowed         the token is not for this method, or not for this run
     │   ├── RunClosed          tasks for a run that takes no more
     │   ├── RunBusy            to be deleted, and has not ended
+    │   ├── RunSuspended       the service cannot go on with a run of an earlier life
     │   ├── Fenced             another process is this replica now
     │   ├── LeaseLost          the lease moved on; somebody else has the tree
     │   ├── GroupMoved         the group went to a saved state after the leases were given
@@ -119,6 +120,10 @@ class RunBusy(CallerError):
     """The run has not ended, so it cannot be deleted."""
 
 
+class RunSuspended(CallerError):
+    """The service cannot go on with this run of an earlier life; the message says why."""
+
+
 class LeaseLost(CallerError):
     """The lease moved on: it expired and another consumer may hold the tree."""
 
@@ -220,6 +225,7 @@ GRPC_CODES: dict[type[TreerollError], str] = {
     NotAllowed: "PERMISSION_DENIED",
     RunClosed: "FAILED_PRECONDITION",
     RunBusy: "FAILED_PRECONDITION",
+    RunSuspended: "FAILED_PRECONDITION",
     Fenced: "FAILED_PRECONDITION",
     LeaseLost: "FAILED_PRECONDITION",
     VersionTooOld: "FAILED_PRECONDITION",

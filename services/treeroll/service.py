@@ -28,6 +28,7 @@ from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.malloc_tuning import tune_malloc
 from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.prospects import Prospects
+from treeroll.coordinator.recovery import Means, recover
 from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.reports import read_tokens
 from treeroll.coordinator.retention import Retention
@@ -166,6 +167,8 @@ async def _serve_on(base: _Base, door: Door, on_ready: Callable[[str], None], st
     scoring = Scoring(base.pool, timeouts)
     coordinator = make_coordinator(config, base.tokenizer, base.store, epoch, scoring)
     await restore(coordinator)
+    rules = ScorerRules.of(config.scorers, strangers=config.access.tokens is not None)
+    await recover(coordinator, Means(base.tokenizer, base.pool, rules), timeouts)
     replicas = ReplicaPlane(coordinator, config.coordinator.heartbeat_s, base.tokenizer)
     restarts: Counter[str] = Counter()
 
@@ -190,7 +193,6 @@ async def _serve_on(base: _Base, door: Door, on_ready: Callable[[str], None], st
     coordinator.on_emit = feed.notify
     retention = Retention(coordinator, config.store.keep_acknowledged_s, config.store.keep_finished_s or None)
     keep = config.coordinator.keep_weights
-    rules = ScorerRules.of(config.scorers, strangers=config.access.tokens is not None)
     rollouts = RolloutsApi(
         coordinator, replicas, feed, base.tokenizer, timeouts, restarts, retention, base.pool, keep, prospects, rules
     )

@@ -34,8 +34,8 @@ async def ended(run: AsyncRun) -> bool:
 
 
 @pytest.mark.parametrize("point", ["trained", "acked", "saved", "unread"])
-async def test_no_tree_is_trained_on_twice_or_never(redis_server: EmbeddedRedis, point: str, tmp_path: Path) -> None:
-    store = RedisStore(redis_server.url)
+async def test_no_tree_is_trained_on_twice_or_never(empty_redis: EmbeddedRedis, point: str, tmp_path: Path) -> None:
+    store = RedisStore(empty_redis.url)
     await store._call("FLUSHALL")
     async with local_service(store) as service, await connect_async(service.address) as client:
         service.start_replica("r0", slots=32)

@@ -9,7 +9,7 @@ from tests.support.eventually import eventually
 from treeroll.client import connect_async
 from treeroll.core.model.events import EndKind, SegmentReported
 from treeroll.demo import TASKS_FILE
-from treeroll.errors import BrokenInvariant, InvalidInput, RunConflict
+from treeroll.errors import BrokenInvariant, InvalidInput
 from treeroll.generator.config import SimulatedLatency
 from treeroll.store.base import Commit
 from treeroll.store.memory import MemoryStore
@@ -37,15 +37,6 @@ async def test_a_consumer_is_not_sent_home_while_the_last_tree_is_still_being_ma
         got = [tree.task_id async for batch in run.batches(trees=1) for tree in batch.trees]
         assert len(got) == 5
         assert (await run.status()).finished == 5
-
-
-async def test_a_run_of_an_earlier_life_of_the_service_is_not_written_over() -> None:
-    store = MemoryStore()
-    async with local_service(store) as service, await connect_async(service.address) as client:
-        await client.create_run("run", **RUN)
-    async with local_service(store) as service, await connect_async(service.address) as client:
-        with pytest.raises(RunConflict, match="'run' is of an earlier life"):
-            await client.create_run("run", **RUN)
 
 
 async def test_rewards_for_a_tree_that_still_grows_are_refused() -> None:

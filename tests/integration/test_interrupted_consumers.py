@@ -21,7 +21,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
         return
-    server: EmbeddedRedis = request.getfixturevalue("redis_server")
+    server: EmbeddedRedis = request.getfixturevalue("empty_redis")
     store = RedisStore(server.url)
     await store._call("FLUSHALL")
     yield store

@@ -61,6 +61,7 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]", weigh
         ("store", f"{service.store}, durability {service.durability}{_room(service)}"),
         *([("waits for it", _outage(service))] if service.store_outage else []),
         ("work", f"{service.live_trees} trees growing, {service.waiting_tasks} tasks waiting{draining}"),
+        *([("took up", _taken_up(service))] if service.recovered_trees or service.damaged_trees else []),
         ("gone", f"{number(service.expired_trees)} trees expired, {counted(service.deleted_runs, 'run')} deleted"),
         ("promises", f"BROKEN: {broken}" if broken else "all kept"),
     ]
@@ -108,6 +109,10 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]", weigh
     console.print(table("replicas", columns, replicas))
     for line in filter(None, map(_trouble, service.replicas)):
         console.print(plain(line), markup=False, soft_wrap=True)
+    for run_id, why in service.suspended_runs.items():
+        console.print(plain(f"run {run_id} is suspended: {why}"), markup=False, soft_wrap=True)
+    for why in service.damaged_trees.values():
+        console.print(plain(f"{why}; it grows anew"), markup=False, soft_wrap=True)
     if lines:
         console.print(
             table(
@@ -132,6 +137,15 @@ def _room(service: "ServiceStatus") -> str:
     if used is None:
         return ""
     return f", {used:.0%} of its memory used" + (", too full: no tree starts" if used >= NO_TREES else "")
+
+
+def _taken_up(service: "ServiceStatus") -> str:
+    """What it found in its store when it started."""
+    from treeroll.cli.console import counted
+
+    damaged = f", {len(service.damaged_trees)} that were damaged grow anew" if service.damaged_trees else ""
+    found = f"{counted(service.recovered_trees, 'tree')} of {counted(service.recovered_nodes, 'node')}"
+    return f"{found} in {service.recovery_s:.1f} s{damaged}"
 
 
 def _trouble(replica: "ReplicaStatus") -> str:

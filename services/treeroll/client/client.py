@@ -97,7 +97,7 @@ class Client:
     def delete_run(self, run_id: str) -> int:
         """Remove a run that has ended, delivered or not, with its trees, rewards and history; the number of its tasks.
 
-        So can runs of an earlier life of the service be removed. Raises RunBusy for a run that is open or still grows:
+        So can runs be removed that the service cannot go on with. Raises RunBusy for a run that is open or still grows:
         cancel it first. UnknownRun, also when the answer to a first try was lost.
         """
         return self._loop.run(self._client.delete_run(run_id))

@@ -98,6 +98,16 @@ class ServiceStatus:
     """Since when, in seconds since the Unix epoch; None while it does."""
     store_used: float | None = None
     """Share of the store's memory limit that is in use; None without a limit. From 0.9 on no tree starts."""
+    recovered_trees: int = 0
+    """Growing trees that it found in its store when it started, and went on with."""
+    recovered_nodes: int = 0
+    """Nodes that these had."""
+    recovery_s: float = 0.0
+    """What that took, seconds."""
+    suspended_runs: dict[str, str] = field(default_factory=dict)
+    """Runs that it cannot go on with, each with the reason. `client.delete_run` removes them."""
+    damaged_trees: dict[str, str] = field(default_factory=dict)
+    """Trees that could not be grown again from what is stored of them, each with the reason: they grow anew."""
 
     @classmethod
     def from_proto(cls, status: rollout_pb2.ServiceStatus) -> "ServiceStatus":
@@ -115,6 +125,8 @@ class ServiceStatus:
             "replicas": [ReplicaStatus(**_scalars(ReplicaStatus, replica)) for replica in status.replicas],
             "run_ids": list(status.run_ids),
             "violations": dict(status.violations),
+            "suspended_runs": dict(status.suspended_runs),
+            "damaged_trees": dict(status.damaged_trees),
             "store_outage_since": status.store_outage_since if status.HasField("store_outage_since") else None,
             "store_used": status.store_used if status.HasField("store_used") else None,
         }

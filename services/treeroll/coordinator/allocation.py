@@ -6,7 +6,7 @@ Everything that cannot work is refused here, before the run exists.
 from treeroll.config import RunConfig
 from treeroll.coordinator.budgets import total_tokens
 from treeroll.coordinator.records import CLIENT_SCORER
-from treeroll.core.model.history import Decay, History
+from treeroll.core.model.history import Decay, History, Record
 from treeroll.errors import InvalidInput
 from treeroll.policies.resolve import Resolution, build_named
 from treeroll.policy.allocate import BudgetAllocator, Need
@@ -23,6 +23,12 @@ def success_history(config: RunConfig, stored: dict[str, str]) -> History:
             "route.name"
         )
     return History.taken_over(stored, decay, f"history_from: run '{config.history_from}'")
+
+
+def own_history(config: RunConfig, stored: dict[str, str]) -> History:
+    """What a run has learnt, with what it took over when it began."""
+    decay = Decay(config.history_decay, config.history_version_decay)
+    return History(decay, {task_id: Record.read(text) for task_id, text in stored.items()})
 
 
 def allocator(config: RunConfig, resolution: Resolution) -> BudgetAllocator | None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import grpc
 
 from treeroll import clock, errors
-from treeroll.access.identity import caller, check_may_publish
+from treeroll.access.identity import Role, caller, check_may_publish
 from treeroll.access.ownership import check_owner, check_reader, check_run_id, may_read
 from treeroll.channels import Gate
 from treeroll.config import RunConfig
@@ -56,7 +56,7 @@ from treeroll.errors import (
     ERROR_METADATA_KEY,
     RETRY_METADATA_KEY,
     InvalidInput,
-    RunConflict,
+    RunSuspended,
     TreerollError,
     UnknownRun,
     UnknownTree,
@@ -151,6 +151,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
 
     def _run(self, run_id: str) -> Run:
         """A run that the caller may do anything with. UnknownRun, NotAllowed."""
+        self._check_suspended(run_id)
         run = runs.get(self._coordinator.state, run_id)
         check_owner(run_id, run.spec.owner)
         return run
@@ -170,6 +171,11 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         seen = [run_id for run_id in status.run_ids if may_read(run_id, known[run_id].spec.owner)]
         del status.run_ids[:]
         status.run_ids.extend(seen)
+        owners = self._coordinator.recovered.owners
+        for run_id in [run_id for run_id in status.suspended_runs if not may_read(run_id, owners[run_id])]:
+            del status.suspended_runs[run_id]
+        if caller().role not in (Role.OPERATOR, Role.VIEWER):  # nor whose trees they are
+            status.damaged_trees.clear()
         return status
 
     def _consumed(self, run_id: str) -> Run:
@@ -177,6 +183,12 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         run = self._run(run_id)
         self._retention.heard(run_id)
         return run
+
+    def _check_suspended(self, run_id: str) -> None:
+        recovered = self._coordinator.recovered
+        if (why := recovered.suspended.get(run_id)) is not None:
+            check_reader(run_id, recovered.owners[run_id])
+            raise RunSuspended(f"run '{run_id}' is of an earlier life of this service, and cannot go on: {why}")
 
     async def _ask(self, run_id: str, tree_ids: list[str]) -> None:
         await self._coordinator.call(TreesAsked(run_id, tree_ids))
@@ -202,6 +214,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
     @typed
     async def CreateRun(self, request: api.CreateRunRequest, context: Any) -> api.Run:
         check_run_id(request.run_id)
+        self._check_suspended(request.run_id)
         if request.run_id in self._coordinator.state.runs:
             self._run(request.run_id)
         config = run_config(request.config_json, f"run '{request.run_id}'")
@@ -227,8 +240,6 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         check_inserts(spec, self._tokenizer)
         if spec.run_id not in self._coordinator.state.runs:
             check_deadline(config, clock.wall())
-            if await self._coordinator.store.load_run(spec.run_id):
-                raise RunConflict(f"run '{spec.run_id}' is of an earlier life of this service; choose another id")
         self._scorer_timeouts.setdefault(spec.run_id, config.scorer_timeout_s)
         await self._coordinator.call(RunCreated(spec, clock.wall()))
         return self._record(spec.run_id)
@@ -246,6 +257,7 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
 
     @typed
     async def GetRun(self, request: api.GetRunRequest, context: Any) -> api.Run:
+        self._check_suspended(request.run_id)
         check_reader(request.run_id, runs.get(self._coordinator.state, request.run_id).spec.owner)
         try:  # figures of what is durable: a tree that counts as finished can be leased
             async with asyncio.timeout(FRESH_S):

@@ -18,6 +18,7 @@ from treeroll.coordinator.gc_tuning import YoungCollector
 from treeroll.coordinator.lost_work import losses
 from treeroll.coordinator.outage import LONGEST_S, Outage
 from treeroll.coordinator.persist import CommitBuilder
+from treeroll.coordinator.recovered import Recovered
 from treeroll.coordinator.start_messages import StartOrders
 from treeroll.core.model.effects import (
     Command,
@@ -35,6 +36,7 @@ from treeroll.core.model.state import State
 from treeroll.core.scheduling.assign import assign, unfinished
 from treeroll.core.step import alarm, apply
 from treeroll.errors import BrokenInvariant, CallerError, LostWork, StaleEpoch, StoreDown, TreerollError
+from treeroll.failpoints import reach
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.store.base import Commit, Store
@@ -106,6 +108,7 @@ class Coordinator:
     outage: Outage = field(default_factory=Outage)
     store_used: float | None = None
     """Share of the store's memory; None: not known, or without a limit."""
+    recovered: Recovered = field(default_factory=Recovered)
     _calls: dict[asyncio.Future[None], Item] = field(default_factory=dict)
     # Of each run, the record that was last made durable.
     _acknowledged: dict[str, bytes] = field(default_factory=dict)
@@ -173,6 +176,13 @@ class Coordinator:
             if not future.done():
                 item.withdrawn = True
                 future.set_exception(self.outage.refusal())
+
+    async def take_up(self, effects: list[Effect]) -> None:
+        """Before it runs: make durable and carry out what follows from going on where another one ended."""
+        effects = effects + assign(self.state)
+        if commit := self.builder.build(effects):
+            await self._commit(commit)
+        await self._perform(effects)
 
     async def run(self) -> None:
         """Tick until cancelled. A store that refuses a commit for good ends the coordinator, whose memory is ahead."""
@@ -259,10 +269,12 @@ class Coordinator:
         await self._perform(effects)
 
     async def _commit(self, commit: Commit) -> None:
+        reach("commit.before")
         try:
             await self.outage.ride_out(lambda: self.store.commit(commit, self.epoch))
         except LostWork as error:
             raise LostWork(f"{error}; gone is {await losses(self.store, self._acknowledged)}") from None
+        reach("commit.after")
         self._committed_at = clock.monotonic()
         self._acknowledged |= commit.runs
         if len(self._acknowledged) > len(self.state.runs):
@@ -285,6 +297,7 @@ class Coordinator:
     async def _perform(self, effects: list[Effect]) -> None:
         starts = [effect for effect in effects if isinstance(effect, StartBranch)]
         orders = iter(await self.outage.ride_out(lambda: self.orders.make(starts)) if starts else [])
+        reach("perform.between")
         for effect in effects:
             match effect:
                 case StartBranch():

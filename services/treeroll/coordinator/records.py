@@ -157,6 +157,7 @@ def root_record(task: TaskSpec) -> bytes:
 def final_header(live: LiveTree, header: pb.Tree) -> pb.Tree:
     """Header of a tree that ended, with its account and credit."""
     header.status, header.stop_reason, header.error = live.status.value, live.stop_reason, live.error
+    header.dropped_by = live.dropped_by
     header.wall_s, header.weight_version = live.ended_at - live.planted_at, live.weight_version
     header.most_leaves = live.most_leaves
     header.ledger.CopyFrom(_ledger(live.ledger))

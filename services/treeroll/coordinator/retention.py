@@ -33,7 +33,7 @@ class Retention:
         # Per run, when so many trees at the beginning of its feed were first seen to be acknowledged by all.
         self._seen: dict[str, deque[tuple[float, int]]] = {}
         self.turn = asyncio.Lock()
-        self.expired: Counter[str] = Counter()
+        self.expired: Counter[str] = Counter(coordinator.recovered.expired)
         """Trees that have expired, by run."""
         self.expired_trees = 0
         """The same of all runs, deleted ones too."""
@@ -114,7 +114,7 @@ class Retention:
         self._seen.pop(run_id, None)
 
     async def delete(self, run_id: str) -> int:
-        """Remove a run that has ended, or one of an earlier life of the service; the number of its tasks.
+        """Remove a run that has ended, or one of an earlier life that is suspended; the number of its tasks.
 
         RunBusy for one that has not ended, UnknownRun.
         """
@@ -125,6 +125,7 @@ class Retention:
             elif await coordinator.store.load_run(run_id) is None:
                 raise UnknownRun(f"there is no run '{run_id}' to delete")
             tasks = await coordinator.store.delete_run(run_id, coordinator.epoch)
+            coordinator.recovered.suspended.pop(run_id, None)
         self._seen.pop(run_id, None)
         self.expired.pop(run_id, None)
         self._heard.discard(run_id)

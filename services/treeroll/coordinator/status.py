@@ -52,6 +52,7 @@ class Status:
     def message(self) -> api.ServiceStatus:
         """The service as it is now."""
         state, store, outage = self._coordinator.state, self._coordinator.store, self._coordinator.outage
+        recovered = self._coordinator.recovered
         status = api.ServiceStatus(
             epoch=self._coordinator.epoch,
             version=__version__,
@@ -68,6 +69,11 @@ class Status:
             pools=[self._pool(pool) for pool in state.pools.values()],
             expired_trees=self._retention.expired_trees,
             deleted_runs=self._retention.deleted_runs,
+            recovered_trees=recovered.trees,
+            recovered_nodes=recovered.nodes,
+            recovery_s=recovered.seconds,
+            suspended_runs=recovered.suspended,
+            damaged_trees=recovered.damaged,
             store_outage=outage.reason,
             store_outage_since=outage.since,
             store_used=self._coordinator.store_used,

@@ -301,6 +301,7 @@ NOT_SHOWN = {
     "Node.observation_chars": "where the observation begins in `text`, for a coordinator that starts again",
     "Tree.number": "for a coordinator that starts again",
     "Tree.seen": "for a coordinator that starts again",
+    "Tree.dropped_by": "for a coordinator that starts again; `error` says it",
     "Tree.nodes": "rows of their own",
     "Tree.ledger": "columns of its own",
     "Tree.stop": "a setting of the run, in `TreeRecord.stop` and `run.json`",

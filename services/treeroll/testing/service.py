@@ -29,6 +29,7 @@ from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.door import open_door
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.prospects import Prospects
+from treeroll.coordinator.recovery import Means, recover
 from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
@@ -138,13 +139,14 @@ async def local_service(  # noqa: PLR0913  # what tests vary
     scoring = Scoring(scorers, timeouts)
     core = make_coordinator(config, tokenizer, store, await store.open(), scoring)
     await restore(core)
+    rules = ScorerRules.of(allowed or ScorersConfig(), strangers=access is not None and access.tokens is not None)
+    await recover(core, Means(tokenizer, scorers, rules), timeouts)
     prospects = Prospects(core.state)
     seals = Seals(await store.secret() if access and access.tokens else None)
     feed = Feed(store, prospects.outlook, prospects.terms, seals)
     core.on_emit = feed.notify
     plane = ReplicaPlane(core, config.coordinator.heartbeat_s, tokenizer)
     retention, keep = Retention(core, keep_acknowledged_s, keep_finished_s), config.coordinator.keep_weights
-    rules = ScorerRules.of(allowed or ScorersConfig(), strangers=access is not None and access.tokens is not None)
     rollouts = RolloutsApi(core, plane, feed, tokenizer, timeouts, {}, retention, scorers, keep, prospects, rules)
     door = await open_door(config.coordinator, access)
     door.answer(rollouts, plane, core)

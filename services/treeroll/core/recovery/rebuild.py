@@ -13,7 +13,7 @@ from treeroll.core.model.journal import Carried, Lost
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.run import Run, TaskSpec
 from treeroll.core.model.state import State
-from treeroll.core.recovery.remains import Damaged, RunRemains, TreeRemains
+from treeroll.core.recovery.remains import Damaged, RunRemains
 from treeroll.core.recovery.replay import Replay, replay
 
 
@@ -46,12 +46,16 @@ def _take_run(state: State, remains: RunRemains, rebuilt: Rebuilt) -> None:
     if run.ends_at is not None:
         heapq.heappush(state.ends, (run.ends_at, run.spec.run_id))
     waiting = list(remains.waiting)
+    for task, why in remains.broken:
+        rebuilt.damaged[task.tree_id] = why
+        rebuilt.effects.append(_anew(run, task, 0))
+        waiting.append(task)
     for tree in remains.growing:
         try:
             grown = replay(state.settings, run, tree)
         except Damaged as error:
             rebuilt.damaged[tree.task.tree_id] = str(error)
-            rebuilt.effects.append(_anew(run, tree))
+            rebuilt.effects.append(_anew(run, tree.task, tree.spent))
             waiting.append(tree.task)
         else:
             rebuilt.trees, rebuilt.nodes = rebuilt.trees + 1, rebuilt.nodes + len(grown.live.tree.nodes)
@@ -79,11 +83,11 @@ def _hold_back(run: Run, remains: RunRemains) -> None:
             run.pace.growing += 1
 
 
-def _anew(run: Run, tree: TreeRemains) -> Effect:
+def _anew(run: Run, task: TaskSpec, spent: int) -> Effect:
     """Nothing of a damaged tree is used: what it spent stays spent."""
-    run.carried[tree.task.tree_id] = tree.spent
-    charge_task(run, tree.task.task_id, tree.spent)
-    return PersistAnew(run, tree.task, Carried(tree.spent))
+    run.carried[task.tree_id] = spent
+    charge_task(run, task.task_id, spent)
+    return PersistAnew(run, task, Carried(spent))
 
 
 def adopt(state: State, run: Run, grown: Replay) -> list[Effect]:

@@ -63,14 +63,15 @@ class TreeRemains:
 
 @dataclass(slots=True)
 class RunRemains:
-    """A run as its record tells it, with its tasks; those that wait in their order, and the trees that grew.
+    """A run as its record tells it, with its tasks: those that wait, and the trees that grew.
 
-    `left` are the numbers of the tasks whose trees are in the feed, where trees leave in order, and `held` those that
-    have ended and are not.
+    `broken` are tasks whose trees cannot be read, each with the reason. Where trees leave in order, `held` are those
+    that have ended and are not in the feed, and `left` the numbers of the tasks of those that are.
     """
 
     run: Run
     waiting: Sequence[TaskSpec] = ()
     growing: Sequence[TreeRemains] = ()
+    broken: Sequence[tuple[TaskSpec, str]] = ()
     held: Sequence[LiveTree] = ()
     left: Sequence[int] = ()

@@ -202,7 +202,7 @@ class RolloutsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteRun(self, request, context):
-        """Removes a run that has ended with all of its trees, tasks, rewards and history, or one of an earlier life of the service.
+        """Removes a run that has ended with all of its trees, tasks, rewards and history, or one that is suspended.
         FAILED_PRECONDITION (RunBusy) for one that is open, or has tasks that wait or grow.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

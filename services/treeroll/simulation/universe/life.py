@@ -13,14 +13,13 @@ from treeroll.coordinator.prospects import Prospects
 from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.restored_runs import restored_run
 from treeroll.coordinator.start_messages import StartOrders
+from treeroll.coordinator.stored_trees import header_of, remains_of, task_of
 from treeroll.core.budget.accounts import charge_task
-from treeroll.core.model.effects import Effect
 from treeroll.core.model.live_tree import LiveTree, TreeStatus
 from treeroll.core.model.run import RunSpec, TaskSpec
 from treeroll.core.model.state import CoreSettings, State
 from treeroll.core.recovery.rebuild import Rebuilt, rebuild
 from treeroll.core.recovery.remains import RunRemains, TreeRemains
-from treeroll.core.scheduling.assign import assign
 from treeroll.errors import BrokenInvariant, StoreDown, TreerollError
 from treeroll.feed.feed import Feed
 from treeroll.invariants import Invariant
@@ -28,7 +27,6 @@ from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.simulation.language import EOS
 from treeroll.simulation.universe.faulty_store import FaultyStore
-from treeroll.simulation.universe.stored_trees import header_of, remains_of, task_of
 from treeroll.simulation.universe.virtual_loop import VirtualLoop
 
 HEARTBEAT_S = 2.0
@@ -107,13 +105,6 @@ class Observed(Coordinator):
 
         item.done = done
 
-    async def go_on(self, effects: list[Effect]) -> None:
-        """Before it runs: make durable and carry out what follows from going on where another one ended."""
-        effects = effects + assign(self.state)
-        if commit := self.builder.build(effects):
-            await self._commit(commit)
-        await self._perform(effects)
-
 
 class Call:
     """What a handler is told of the call that it answers."""
@@ -176,7 +167,7 @@ class Life:
             remains.append(await self._read(run_id))
         coordinator.state.now = clock.monotonic()
         rebuilt = rebuild(coordinator.state, remains)
-        await coordinator.go_on(rebuilt.effects)
+        await coordinator.take_up(rebuilt.effects)
         return rebuilt
 
     async def _read(self, run_id: str) -> RunRemains:

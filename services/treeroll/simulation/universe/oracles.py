@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from treeroll.coordinator.stored_trees import header_of
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
-from treeroll.simulation.universe.stored_trees import header_of
 from treeroll.store import lease_id
 from treeroll.store.base import Lease, StoredTree
 from treeroll.tree.node import NodeStatus

@@ -7,12 +7,14 @@ from dataclasses import replace
 from treeroll.coordinator.journal_records import entry_of, view_of
 from treeroll.core.model.events import EndKind, SegmentReported
 from treeroll.core.model.journal import Carried, Entry, Planted
+from treeroll.core.model.live_tree import LiveTree, TreeStatus
 from treeroll.core.model.run import Run, TaskSpec
 from treeroll.core.recovery.remains import Damaged, NodeRemains, TreeRemains
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import store_pb2 as stored
 from treeroll.store.base import StoredTree
 from treeroll.tree.node import NodeStatus, StopReason
+from treeroll.tree.tree import Tree
 
 BYTES = 4  # of a token id, a logprob or an entropy
 
@@ -118,3 +120,12 @@ def _rewards(run: Run, tree: StoredTree) -> dict[int, float | None]:
         if reward.scorer == run.spec.scorer and reward.version == 1:
             found[int(key.partition(":")[0])] = reward.value if reward.HasField("value") else None
     return found
+
+
+def ended_tree(run: Run, task: TaskSpec, header: pb.Tree, *, placed: bool) -> LiveTree:
+    """A tree that has ended, and waits for its turn to leave."""
+    tree = Tree.planted(task.tree_id, 0, len(task.prompt_ids) // BYTES)
+    live = LiveTree(run, task, tree, most_leaves=header.most_leaves, grown=True)
+    live.status, live.stop_reason, live.error = TreeStatus(header.status), header.stop_reason, header.error
+    live.dropped_by, live.placed = header.dropped_by, placed
+    return live

@@ -1,0 +1,20 @@
+"""What a coordinator found in its store when it started, for people."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Recovered:
+    """`suspended`: runs that it cannot go on with; `damaged`: trees that grow anew; each with the reason.
+
+    `owners`: of suspended runs. `expired`: trees at the beginning of each run's feed that are gone.
+    """
+
+    runs: int = 0
+    trees: int = 0
+    nodes: int = 0
+    seconds: float = 0.0
+    suspended: dict[str, str] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
+    expired: dict[str, int] = field(default_factory=dict)
