@@ -61,6 +61,11 @@ async def test_a_store_that_is_almost_full_begins_nothing_and_goes_on_when_it_ha
         assert await asyncio.to_thread(app.run, ["status", "--address", service.address]) == 0
         assert "93% of its memory used, too full: no tree starts" in " ".join(capsys.readouterr().out.split())
         store.share = 0.5
+
+        async def has_room() -> bool:
+            return not await waits_for_room(run)
+
+        await eventually(has_room)
         await run.collect(await run.submit(read_tasks(TASKS_FILE, limit=5)))
         assert (await run.status()).finished == 5
 
