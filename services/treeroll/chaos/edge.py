@@ -55,7 +55,7 @@ class Edge:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._stop_listening()
+        self.refuse()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -121,9 +121,11 @@ class Edge:
         try:
             await _first(self._pass(Way.UP, reader, server[1]), self._pass(Way.DOWN, server[0], writer))
         finally:
-            self._connections.discard(pair)
             for end in pair:
                 end.close()
+            with contextlib.suppress(OSError):
+                await asyncio.gather(*(end.wait_closed() for end in pair))
+            self._connections.discard(pair)
 
     async def _pass(self, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Until one side ends the connection."""

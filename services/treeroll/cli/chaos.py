@@ -103,6 +103,7 @@ async def _soak(names: Sequence[str], size: "Size", seed: int, seconds: float) -
 async def _measure(names: Sequence[str], size: "Size", seed: int) -> None:
     """The rows of the table that these faults are in; a line each as it is known, and all of it at the end."""
     from treeroll.bench.machine import commit, machine
+    from treeroll.chaos.measure import Measured
     from treeroll.chaos.table import COLUMNS, UNMEASURED, cells, rows_with
     from treeroll.cli.console import note, out
     from treeroll.cli.console import table as grid
@@ -112,7 +113,7 @@ async def _measure(names: Sequence[str], size: "Size", seed: int) -> None:
         for row in rows_with(names):
             outcome = await ordeal.perform(row.strikes())
             lines.append(cells(row, outcome))
-            note(f"{lines[-1][0]}: {lines[-1][-1]}")
+            note(f"  {Measured.of(outcome, outcome.struck[-1]).text()}: {lines[-1][-1]}")
             broken += [f"{row.title}: {finding}" for finding in outcome.findings]
     console = out()
     if not console.is_terminal:
