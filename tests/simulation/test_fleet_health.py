@@ -196,6 +196,19 @@ def test_the_clock_of_silence_starts_when_a_branch_is_granted_and_not_before() -
         assert world.state.replicas["r0"].health.standing == standing
 
 
+def test_the_clock_of_silence_begins_anew_when_the_service_was_held_up() -> None:
+    world = FailingWorld(seed=3, replicas=1, slots=8, leaves=4, tasks=4, mute=["r0"])
+    world._join("r0")
+    for event in (RunCreated(world.spec), TasksSubmitted("run", [world._task(0, 0)])):
+        world._feed(event)
+    assert world.state.replicas["r0"].grants
+    for now, anew, standing in ((100.0, True, "ready"), (129.0, False, "ready"), (131.0, False, "suspect")):
+        world.now = now
+        world._feed(ReplicaHeard("r0", 1, 0.0))
+        world._feed(Ticked(anew))
+        assert world.state.replicas["r0"].health.standing == standing
+
+
 def test_tasks_that_come_after_the_cancel_of_their_run_are_refused() -> None:
     world = FailingWorld(seed=3, replicas=1)
     world._join("r0")

@@ -1,6 +1,7 @@
 """Who needs the store to go on waits for it, whatever was asked of it; who calls is told, and acts once or never."""
 
 import asyncio
+import time
 from collections import Counter
 from typing import Any
 
@@ -8,9 +9,11 @@ import pytest
 from tests.support.eventually import eventually
 
 from treeroll.client import connect_async
+from treeroll.config import CoordinatorConfig
 from treeroll.coordinator import outage as outages
+from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.outage import Outage
-from treeroll.core.model.events import Drained
+from treeroll.core.model.events import Drained, Ticked
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import BrokenInvariant, StaleEpoch, StoreDown, StoreError, TreerollError, Unavailable, grpc_code
 from treeroll.generator.config import SimulatedLatency
@@ -198,3 +201,38 @@ async def test_a_call_that_waits_when_an_outage_begins_is_refused_and_does_nothi
         await coordinator.call()
         assert await store.load_tree("sent") is not None
         assert not coordinator.state.draining
+
+
+async def test_time_stands_still_for_replicas_while_the_store_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = CoordinatorConfig(port=0, heartbeat_s=0.1, lease_s=0.8)
+    async with local_service(coordinator=settings) as service:
+        coordinator, ticks, away = service.coordinator, list[Ticked](), True
+        post = Coordinator.post_nowait
+
+        def noted(self: Coordinator, item: Item) -> None:
+            ticks.extend(event for event in item.events if isinstance(event, Ticked))
+            post(self, item)
+
+        async def ask() -> None:
+            if away:
+                raise StoreDown("away")
+
+        async def is_away() -> bool:
+            return coordinator.outage.since is not None
+
+        async def lasts() -> bool:
+            return time.monotonic() - began > 2 * settings.lease_s
+
+        async def has_ticked() -> bool:
+            return bool(ticks)
+
+        waiting = asyncio.create_task(coordinator.outage.ride_out(ask))
+        await eventually(is_away)
+        monkeypatch.setattr(Coordinator, "post_nowait", noted)
+        began = time.monotonic()
+        await eventually(lasts)
+        assert ticks == []
+        away = False
+        await waiting
+        await eventually(has_ticked)
+        assert ticks[0].anew

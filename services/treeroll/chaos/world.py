@@ -45,7 +45,8 @@ class Size:
     step_s: float = 0.02
     """Seconds for one token of each of them."""
     trainers: int = 2
-    durability: str = "everysec"
+    durability: str = "always"
+    """Of Redis: with "everysec" one that is killed may forget what it had answered for."""
 
     @property
     def tokens_per_s(self) -> float:

@@ -30,7 +30,10 @@ def chaos(
     table: Annotated[
         bool, typer.Option("--table", help="Measure the table of faults instead, row by row (half an hour).")
     ] = False,
-    durability: Annotated[Literal["everysec", "always"], typer.Option(help="Of Redis.")] = "everysec",
+    durability: Annotated[
+        Literal["everysec", "always"],
+        typer.Option(help="Of Redis; with everysec one that is killed may forget two seconds, which is found."),
+    ] = "always",
     show: Annotated[bool, typer.Option("--list", help="Name the faults, and end.")] = False,
 ) -> None:
     """Break a service piece by piece, and check that nothing is lost.

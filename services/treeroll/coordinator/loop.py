@@ -235,13 +235,17 @@ class Coordinator:
         self.post_nowait(Item([AlarmRang()]))
 
     async def keep_time(self) -> None:
-        """Let leases run out, but not because this process itself was held up and heard nobody."""
-        interval_s = self.state.settings.lease_s / 4
+        """Let leases run out, but not because this process itself was held up and heard nobody, nor while the store is
+        away: what replicas were granted in the commit that waits, they have not been told."""
+        interval_s, held_up = self.state.settings.lease_s / 4, False
         while True:
             before = clock.monotonic()
             await asyncio.sleep(interval_s)
-            if clock.monotonic() - before < 2 * interval_s:
-                self.post_nowait(Item([Ticked()]))
+            if self.outage.since is not None or clock.monotonic() - before >= 2 * interval_s:
+                held_up = True
+                continue
+            self.post_nowait(Item([Ticked(anew=held_up)]))
+            held_up = False
 
     async def _tick(self, items: list[Item]) -> None:
         effects: list[Effect] = []

@@ -76,7 +76,7 @@ def apply(state: State, event: Event, now: float) -> list[Effect]:  # noqa: C901
         case WeightsReported():
             return replicas.take_weights(state, event)
         case Ticked():
-            return replicas.expire(state, now)
+            return replicas.expire(state, now, event.anew)
         case RunCreated():
             return runs.create(state, event.spec, now, event.wall)
         case TasksSubmitted():

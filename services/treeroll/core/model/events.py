@@ -224,6 +224,9 @@ class StoreFilled:
 class Ticked:
     """Time passed: leases may have run out."""
 
+    anew: bool = False
+    """The service itself was held up since the last one: that replicas made no token says nothing of them."""
+
 
 @dataclass(slots=True)
 class AlarmRang:

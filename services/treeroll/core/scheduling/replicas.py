@@ -180,8 +180,14 @@ def _condemn(state: State, live: LiveTree, cause: str) -> list[Effect]:
     return end_tree(state, live, "lost", f"task '{task_id}' is quarantined: {cause}")
 
 
-def expire(state: State, now: float) -> list[Effect]:
-    """Lose the replicas that were silent for longer than their lease, or do not come to the weights in force."""
+def expire(state: State, now: float, anew: bool) -> list[Effect]:
+    """Lose the replicas that were silent for longer than their lease, or do not come to the weights in force.
+
+    `anew`: the clocks of those that make no token begin now. What they were granted, they may not have been told.
+    """
+    if anew:
+        for replica in state.replicas.values():
+            replica.moved_at = now
     effects, losses = publication.overdue(state)
     for replica, cause in losses:
         effects += lose(state, ReplicaLost(replica.replica_id, replica.incarnation, cause))
