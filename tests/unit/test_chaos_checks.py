@@ -20,7 +20,7 @@ def told(kind: str, at_s: float, tree: str, task: str = "", **more: object) -> T
 
 
 def delivered(at_s: float, task: str, **more: object) -> Told:
-    return told("delivered", at_s, f"tree-{task}", task, **{"rows": ROWS[task], "spent": 10, **more})
+    return told("delivered", at_s, f"tree-{task}", task, **{"rows": ROWS[task], "spent": 10, "number": 1, **more})
 
 
 def evidence() -> Evidence:
@@ -29,7 +29,7 @@ def evidence() -> Evidence:
     run = api.Run(run_id="run", state="closed", submitted=2, finished=2, ledger=ledger)
     journals = [
         [delivered(1.0, "a"), delivered(2.0, "b"), told("acknowledged", 3.0, "tree-b")],
-        [delivered(4.0, "a"), told("acknowledged", 5.0, "tree-a")],
+        [delivered(4.0, "a", number=2), told("acknowledged", 5.0, "tree-a")],
     ]
     feed = Counter({"tree-a": 1, "tree-b": 1})
     return Evidence(["a", "b"], journals, RunStatus.from_proto(run), feed, 2, ROWS)
@@ -39,7 +39,17 @@ def test_a_run_that_kept_every_promise_has_no_finding() -> None:
     assert list(findings(evidence())) == []
 
 
+def test_a_trainer_that_was_stopped_may_write_late_what_it_got_before_the_acknowledgement() -> None:
+    found = evidence()
+    found.journals[0] = [*found.journals[0][1:], delivered(9.0, "a"), told("refused", 9.5, "tree-a")]
+    assert list(findings(found)) == []
+
+
 def came_again(found: Evidence) -> None:
+    found.journals[1].append(delivered(6.0, "b", number=2))
+
+
+def came_under_the_same_number(found: Evidence) -> None:
     found.journals[1].append(delivered(6.0, "b"))
 
 
@@ -95,6 +105,7 @@ def an_acknowledgement_was_lost(found: Evidence) -> None:
     ("spoil", "said"),
     [
         (came_again, "1 came again after they were acknowledged: tree-b"),
+        (came_under_the_same_number, "1 had one delivery twice: tree-b"),
         (never_came, "1 never reached a trainer: b"),
         (came_changed, "1 came again as another tree: a"),
         (a_token_differs, "1 are not as in an undisturbed run of the same seed: b (node 0 differs)"),

@@ -53,18 +53,20 @@ def _terminal_events(evidence: Evidence) -> Iterator[str]:
 
 
 def _deliveries(evidence: Evidence) -> Iterator[str]:
-    """Each task came, all its deliveries were the same, and none came after an acknowledgement."""
+    """Each task came, all its deliveries were the same, and none came after an acknowledgement.
+
+    What came first is told by the number of a delivery: a trainer that was stopped writes later what it got before.
+    """
     told = sorted((line for journal in evidence.journals for line in journal), key=lambda line: line.at_s)
     came = [line for line in told if line.kind in ("delivered", "failed")]
-    acked: dict[str, float] = {}
-    for line in told:
-        if line.kind == "acknowledged":
-            acked |= {tree: line.at_s for tree in line.trees if tree not in acked}
+    acked = _acknowledged(evidence.journals)
     tasks = {line.task for line in came}
     yield from _named("never reached a trainer", sorted(set(evidence.tasks) - tasks))
     yield from _named("reached a trainer, and were submitted by nobody", sorted(tasks - set(evidence.tasks)))
-    late = {tree for line in came for tree in line.trees if acked.get(tree, line.at_s) < line.at_s}
+    late = {tree for line in came for tree in line.trees if line.number > acked.get(tree, line.number)}
     yield from _named("came again after they were acknowledged", sorted(late))
+    numbers = Counter((tree, line.number) for line in came for tree in line.trees)
+    yield from _named("had one delivery twice", sorted(tree for (tree, _), times in numbers.items() if times > 1))
     seen: dict[str, Told] = {}
     changed = [line.task for line in came if seen.setdefault(line.task, line).rows != line.rows]
     yield from _named("came again as another tree", changed)
@@ -75,6 +77,19 @@ def _deliveries(evidence: Evidence) -> Iterator[str]:
             f"of {len(evidence.feed)} ended trees {len(trees)} reached a trainer, and the store has "
             f"{evidence.acknowledged} as acknowledged"
         )
+
+
+def _acknowledged(journals: Sequence[Sequence[Told]]) -> dict[str, int]:
+    """Tree -> number of its first delivery that was acknowledged."""
+    acked: dict[str, int] = {}
+    for journal in journals:
+        numbers: dict[str, int] = {}
+        for line in journal:
+            if line.kind == "acknowledged":
+                acked |= {tree: min(numbers[tree], acked.get(tree, numbers[tree])) for tree in line.trees}
+            else:
+                numbers |= dict.fromkeys(line.trees, line.number)
+    return acked
 
 
 def _ledger(evidence: Evidence) -> Iterator[str]:

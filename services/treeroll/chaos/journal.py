@@ -26,6 +26,8 @@ class Told:
     rows: Rows = field(default_factory=dict)
     spent: int = 0
     """Tokens of the tree's account."""
+    number: int = 0
+    """Which delivery of the tree it is, by what the service says: 1, 2, ..."""
     why: str = ""
     at_s: float = field(default_factory=clock.monotonic)
     """On the clock that all processes of a machine share."""

@@ -12,8 +12,9 @@ def main(address: str, run_id: str, group: str, trees: str, lease_s: str, file: 
     with Journal(Path(file)) as journal, treeroll.connect(address) as client:
         batches = client.run(run_id).batches(int(trees), group, lease_s=float(lease_s), ack="manual", allow_empty=True)
         for batch in batches:
-            for tree in batch.trees:
-                journal.write(Told("delivered", [tree.tree_id], tree.task_id, rows_of(tree), tree.ledger.spent))
+            for tree, delivery in zip(batch.trees, batch.deliveries, strict=True):
+                rows, number = rows_of(tree), delivery.times_delivered
+                journal.write(Told("delivered", [tree.tree_id], tree.task_id, rows, tree.ledger.spent, number))
             journal.write_all(Told("failed", [one.tree_id], one.task_id, why=one.error) for one in batch.failures)
             there = [tree.tree_id for tree in batch.trees] + [failure.tree_id for failure in batch.failures]
             try:

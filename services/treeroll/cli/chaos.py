@@ -111,7 +111,7 @@ async def _measure(names: Sequence[str], size: "Size", seed: int) -> None:
     from treeroll.cli.console import note, out
     from treeroll.cli.console import table as grid
 
-    lines, broken = [], []
+    lines, broken, began = [], [], commit()
     async with _world(size, seed) as ordeal:
         for row in rows_with(names):
             outcome = await ordeal.perform(row.strikes())
@@ -125,7 +125,7 @@ async def _measure(names: Sequence[str], size: "Size", seed: int) -> None:
     console.print(grid("", ["not measured here", "why"], UNMEASURED))
     where = machine()
     console.print(
-        f"{where['processor']}, {where['cores']} cores, load {where['load_average'][0]} at the end; commit {commit()}; "
+        f"{where['processor']}, {where['cores']} cores, load {where['load_average'][0]} at the end; commit {began}; "
         f"seed {seed}, {size.durability}. What else runs is in the times: they are upper bounds.",
         markup=False,
     )
