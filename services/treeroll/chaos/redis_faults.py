@@ -77,7 +77,7 @@ class Demoted(RedisFault):
 
 
 class FullDisk(RedisFault):
-    """Its file can grow no more. Linux only."""
+    """Its file can grow no more. With durability `always` the server ends by itself then. Linux only."""
 
     def begin(self, server: EmbeddedRedis) -> None:
         """See RedisFault."""
@@ -85,7 +85,10 @@ class FullDisk(RedisFault):
 
     def end(self, server: EmbeddedRedis) -> None:
         """See RedisFault."""
-        self._limit(server, resource.RLIM_INFINITY)
+        if server.died:
+            server.restart()
+        else:
+            self._limit(server, resource.RLIM_INFINITY)
 
     def _limit(self, server: EmbeddedRedis, size: int) -> None:
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
