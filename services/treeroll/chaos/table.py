@@ -69,15 +69,15 @@ ROWS: Sequence[Row] = (
 )
 
 UNMEASURED: Sequence[tuple[str, str]] = (
-    ("the coordinator is killed", "it does not take growing trees up again yet, so every row of it would be a loss"),
-    ("two coordinators", "a second one that takes over has nothing to go on with yet; tests/fault/test_owner.py"),
+    ("the coordinator is killed", "no fault of chaos yet; tests/fault/test_coordinator_kill.py"),
+    ("two coordinators", "no fault of chaos yet; tests/fault/test_owner.py"),
     ("the answer to a call is lost", "a TCP proxy cannot tell answers apart; tests/fault/test_outlasting.py does"),
     ("the store is emptied, or older", "the service ends then, and the run with it; tests/fault/test_owner.py"),
     ("Redis' wall clock jumps", "needs a library built by a C compiler; tests/fault/test_wall_clock.py"),
     ("rewards late, twice, NaN", "no fault of a process; tests/integration/test_reward_write_back.py"),
     ("bad input of clients and replicas", "no fault of a process; tests/fault/test_hostile_reports.py"),
     ("many connections, waiting calls", "load, not a fault: on two cores it would measure itself"),
-    ("SIGTERM, upgrade", "growth does not outlive the coordinator's process yet"),
+    ("SIGTERM, upgrade", "no fault: what is under way is asked to end"),
     ("power loss", "needs a file layer that drops what was not synced"),
 )
 
