@@ -5,6 +5,7 @@ its failure costs. Every world audits all promises of the core after each step.
 """
 
 import sys
+from copy import copy
 from dataclasses import dataclass, field, replace
 from types import FunctionType
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from treeroll import policy
 from treeroll.core.guard import calls
 from treeroll.core.guard.expansions import FORKS_PER_LEAF
-from treeroll.core.model.events import LeafScored
+from treeroll.core.model.events import AlarmRang, LeafScored
 from treeroll.core.model.live_tree import LiveTree, TreeStatus
 from treeroll.errors import PolicyFailed
 from treeroll.policies import registry
@@ -175,7 +176,8 @@ def spoilt_world(protocol: str, method: str, how: str) -> tuple[World, Spoiler]:
     spoil = spoiler.spoil
     spec, settings = world.spec, world.state.settings
     if protocol == "Tool":
-        spoil(spec.segment.tool)
+        own = copy(spec.segment.tool)  # the registry has one for all
+        object.__setattr__(spec.segment, "tool", spoil(own))
     elif protocol == "SegmentPolicy":
         spoil(spec.segment)
     elif protocol == "PrunePolicy":
@@ -381,7 +383,7 @@ def test_a_submission_that_its_allocator_fails_at_is_refused_and_leaves_nothing_
         except PolicyFailed as error:
             refused.append(str(error))
             assert not world.state.runs["run"].tasks
-            world._audit()
+            feed(AlarmRang())  # as in a tick: what was refused is followed by an assignment, which takes up its traces
             feed(event)
 
     world._feed = patient  # type: ignore[method-assign]

@@ -44,7 +44,7 @@ def tokens_balance(replica: Replica) -> bool:
     return replica.tally.generated == replica.tally.reported + replica.tally.dropped
 
 
-async def true(check: Callable[[], bool], timeout_s: float = 10.0) -> None:
+async def true(check: Callable[[], bool], timeout_s: float = 60.0) -> None:
     async def checked() -> bool:
         return check()
 
