@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,6 +14,7 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.support.command import Command
+from tests.support.coordinator_process import free_port
 from tests.support.eventually import eventually
 
 from treeroll.channels import open_channel
@@ -57,12 +57,6 @@ def services(server: EmbeddedRedis) -> Iterator[Services]:
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="t-")))
         yield Services(server, place, stack)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager
@@ -116,13 +110,14 @@ async def test_clients_go_on_where_the_store_is_served_when_its_owner_is_killed_
 ) -> None:
     async with a_pair(services, free_port(), free_port()) as (one, other, *addresses):
         async with await connect_async(",".join(reversed(addresses))) as client:
-            await client.create_run("first", **RUN)
+            run = await client.create_run("run", **RUN)
+            await run.submit([{"id": "before", "prompt": "1+1"}])
             assert (await client.status()).epoch == 1
             os.kill(one.process.pid, number)
-            run = await client.create_run("second", **RUN)
-            await run.submit([{"id": "task", "prompt": "1+1"}])
+            await run.submit([{"id": "after", "prompt": "2+2"}])
             status = await client.status()
-            assert (status.epoch, status.waiting_tasks) == (2, 1)
+            assert (status.epoch, status.waiting_tasks) == (2, 2)
+            assert (await run.status()).submitted == 2
         if number is signal.SIGSTOP:
             os.kill(one.process.pid, signal.SIGCONT)
             await ends_and_names(one, other)

@@ -18,13 +18,18 @@ from treeroll.store.redis import RedisStore
 from treeroll.testing.service import local_service
 
 
+def free_port() -> int:
+    """A port where nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 class CoordinatorProcess:
     """One life after the other on one store and one port. Use it as a context: it leaves no process."""
 
     def __init__(self, url: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self._url = url
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -178,6 +178,21 @@ async def test_reads_are_answered_with_what_is_durable_while_a_commit_is_on_its_
         assert (await run.status()).held_up == ""
 
 
+async def test_readers_are_told_what_another_owner_made_durable() -> None:
+    store = FlakyStore()
+    async with local_service(store) as service, await connect_async(service.address) as client:
+        run = await client.create_run("run", **RUN)
+        await run.submit(read_tasks(TASKS_FILE, limit=2))
+    async with local_service(store) as service, await connect_async(service.address) as client:
+        sent = asyncio.create_task(service.coordinator.call(extra=Commit(trees={"sent": b"header"})))
+        await store.asked.wait()
+        run = await client.run("run")
+        assert (await run.status()).submitted == 2
+        assert (await run.status()).held_up.startswith("the service waits for its store")
+        store.answers.set()
+        await sent
+
+
 async def test_a_call_that_waits_when_an_outage_begins_is_refused_and_does_nothing_afterwards() -> None:
     store = FlakyStore()
     async with local_service(store) as service:

@@ -157,6 +157,10 @@ class Coordinator:
         finally:
             del self._calls[future]
 
+    def is_durable(self, run_id: str, record: bytes) -> None:
+        """The store has this record of a run, from another owner's time."""
+        self._acknowledged[run_id] = record
+
     def durable_run(self, run_id: str) -> api.Run:
         """A run as the store has it, for who cannot wait for the commit that is on its way. StoreDown if the store does
         not have it yet."""

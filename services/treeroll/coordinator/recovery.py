@@ -115,7 +115,8 @@ def _tell(recovered: Recovered, rebuilt: Rebuilt, runs: int, seconds: float) -> 
 async def _read_run(coordinator: Coordinator, means: Means, run_id: str) -> tuple[RunRemains, float]:
     """What is stored of a run, and how long its scorers may take. Raises whatever is in the way."""
     store = coordinator.store
-    record = api.Run.FromString(await store.load_run(run_id) or b"")
+    written = await store.load_run(run_id) or b""
+    record = api.Run.FromString(written)
     tasks, fed = await store.load_tasks(run_id), set(await store.feed_entries(run_id))
     gone = await store.expired(run_id)
     unfinished = record.state == RunState.OPEN or len(fed) + gone < len(tasks)
@@ -129,6 +130,7 @@ async def _read_run(coordinator: Coordinator, means: Means, run_id: str) -> tupl
             "its policies are others now, by name, parameters or version, and would grow other trees than those that "
             "it has begun; start the service with those that it was created with, or delete it"
         )
+    coordinator.is_durable(run_id, written)
     run = restored_run(record, spec, tasks)
     if spec.budget.task_tokens is not None:
         await _charge_tasks(store, run, sorted(fed))
