@@ -130,6 +130,22 @@ def test_leases_by_the_time_of_day() -> None:
     assert first_found(LeasesByWallClock).broken[0].promise in ("DeliveredOnceAcked", "Progress")
 
 
+class Unfenced(FaultyStore):
+    """Takes commits of whoever sends them."""
+
+    def _check_epoch(self, epoch: int) -> None:
+        pass
+
+
+@dataclass
+class NoFence(Universe):
+    store_class: type[FaultyStore] = Unfenced
+
+
+def test_an_owner_that_goes_on_after_another_took_over() -> None:
+    assert first_found(NoFence).broken
+
+
 def test_a_failure_is_shrunk_to_the_faults_that_it_needs() -> None:
     found = first_found(LeasesByWallClock)
     *_, smallest = shrink(found, LeasesByWallClock)

@@ -1,6 +1,7 @@
 """Clients of a universe: who submits, and trainers that lease, renew, acknowledge, repeat themselves and die."""
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from treeroll.core.model.events import Event, RunClosed, RunCreated, TasksSubmitted
@@ -40,16 +41,19 @@ class Request:
             universe.note("a request is lost")
         else:
             late = LATE_S if universe.happens(faults.late) else 0.0
-            universe.after(late + 0.02 * universe.random.random(), self._arrive)
+            universe.after(late + 0.02 * universe.random.random(), self._arrive, universe.events.now)
 
     def _again(self, tried: int) -> None:
         if tried == self._tries:
             self._send()
 
-    def _arrive(self) -> None:
-        life = self._universe.life
+    def _arrive(self, sent_at: float) -> None:
+        lost_at = self._universe.store.lost_at
+        if lost_at is not None and sent_at < lost_at:
+            return  # clients begin anew when they are told: nobody could tell what is from before from what is not
+        life = self._universe.called()
         if life is not None and life.serves:
-            life.ask(self._work(life), self._reply)
+            life.ask(partial(self._work, life), self._reply)
         # Otherwise nobody answers, and it is sent again.
 
     def _reply(self, got: Any, error: Exception | None) -> None:

@@ -15,6 +15,8 @@ class Faults:
     crashes: int = 0
     """Deaths of coordinators, each before or after an effect, about `crash_every` effects apart."""
     crash_every: int = 60
+    pauses: int = 0
+    """Coordinators stand still, others take over, and the first ones go on."""
     unanswered: float = 0.0
     """A commit is applied, and its sender learns nothing of it."""
     unapplied: float = 0.0
@@ -59,6 +61,7 @@ def drawn(chance: random.Random) -> Faults:
     return Faults(
         crashes=chance.choice((0, 1, 1, 2, 3)),
         crash_every=chance.choice((20, 60, 120)),
+        pauses=chance.choice((0, 0, 0, 1, 2)),
         unanswered=maybe(0.08),
         unapplied=maybe(0.08),
         outages=chance.choice((0, 0, 1, 2)),

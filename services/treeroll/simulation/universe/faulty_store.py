@@ -74,10 +74,10 @@ class FaultyStore(MemoryStore):
         if self._draw(self.faults.unapplied):
             self._watcher.note("a commit is lost")
             raise StoreDown("the commit was lost on its way")
+        self._check_epoch(epoch)
         if not commit.number:
             self._sent += 1
             commit.number = self._sent
-        self._check_epoch(epoch)
         if self._number < self._answered:
             raise LostWork(f"the store has commit {self._number}, and answered for {self._answered}")
         if commit.number > self._number:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from typing import Any, NoReturn, Protocol
 
 import grpc
@@ -51,7 +52,7 @@ class World(Protocol):
     def ticked(self, life: "Life") -> None:
         """A tick is durable, and nothing of it is carried out yet."""
 
-    def score(self, live: LiveTree, node: int) -> None:
+    def score(self, life: "Life", live: LiveTree, node: int) -> None:
         """A leaf is to be scored, or a path to be judged."""
 
     def recovered(self, life: "Life", rebuilt: Rebuilt) -> None:
@@ -147,7 +148,7 @@ class Life:
         builder = CommitBuilder("prompts", "raw_logprobs")
         orders = StartOrders(store, {name: [EOS] for name in state.pools})
         coordinator = self.coordinator = world.coordinator_class(
-            state, store, self.epoch, builder, orders, world.score, sessions=Sinks(world.point)
+            state, store, self.epoch, builder, orders, partial(world.score, self), sessions=Sinks(world.point)
         )
         coordinator.point = world.point
         coordinator.on_tick = lambda: world.ticked(self)
@@ -199,12 +200,14 @@ class Life:
                 charge_task(run, task.task_id, found)
         return RunRemains(run, waiting, growing)
 
-    def ask(self, work: Coroutine[Any, Any, Any], answer: Callable[[Any, Exception | None], None]) -> None:
+    def ask(
+        self, work: Callable[[], Coroutine[Any, Any, Any]], answer: Callable[[Any, Exception | None], None]
+    ) -> None:
         """A unary call: its handler runs here, and so does what takes its answer."""
 
         async def handle() -> None:
             try:
-                got = await work
+                got = await work()
             except (TreerollError, Aborted) as error:
                 answer(None, error)
             else:

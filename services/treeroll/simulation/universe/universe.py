@@ -1,5 +1,6 @@
 """A world in which everything that can fail does: the actors, what disturbs them, and what must hold all the same."""
 
+import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,8 @@ from treeroll.store.base import Lease, StoredTree
 
 DAWN = 1.8e9
 HOUR = 3600.0
+# A coordinator that another has taken over from knows it by then: heartbeats, and commits that it sends again.
+STALE_S = 30.0
 
 
 @dataclass
@@ -53,6 +56,7 @@ class Universe(World):
         self.lives = 0
         self.life: Life | None = None
         self.loops: list[VirtualLoop] = []
+        self.stopped: list[Life] = []
         self._jump = 0.0
         self._crashes_left = self.faults.crashes
         self._crash_next = self.random.randint(1, self.faults.crash_every)
@@ -113,6 +117,8 @@ class Universe(World):
         chance, faults = self.random, self.faults
         for _ in range(faults.outages):
             self.after(chance.uniform(0, UNTIL_S), self._outage, chance.choice((1.0, 5.0, 15.0)))
+        for _ in range(faults.pauses):
+            self.after(chance.uniform(0, UNTIL_S), self._pause)
         for _ in range(faults.replica_deaths):
             self.after(chance.uniform(0, UNTIL_S), self._kill_server)
         for _ in range(faults.trainer_deaths):
@@ -150,13 +156,15 @@ class Universe(World):
 
     def point(self, where: str) -> None:
         """A coordinator is between two things that it does: here it may die."""
+        if self.life is None or asyncio.get_running_loop() is not self.life.loop:
+            return
         self.points += 1
         dies = self.points in self.crash_at
         if self._crashes_left and self.points >= self._crash_next and self.events.now < UNTIL_S:
             self._crashes_left -= 1
             self._crash_next = self.points + self.random.randint(1, self.faults.crash_every)
             dies = True
-        if dies and self.life is not None:
+        if dies:
             self._dies(f"dies at point {self.points}, {where}")
             raise Crash
 
@@ -172,7 +180,39 @@ class Universe(World):
             server.bereft(life)
         self.after(self.random.uniform(0.1, 3.0), self._start_life)
 
+    def _pause(self) -> None:
+        """The coordinator stands still, so another one takes over; then it goes on."""
+        life = self.life
+        if life is None or not life.serves:
+            return
+        self.note(f"coordinator {self.lives} stands still")
+        self.life = None
+        life.loop.stands_until = self.events.now + self.random.uniform(0.5, 12.0)
+        self.stopped.append(life)
+        for server in self.servers:
+            self.after(self.random.uniform(0.0, 3.0), server.bereft, life)
+        self.after(self.random.uniform(0.1, 3.0), self._start_life)
+
+    def _look_after_stopped(self) -> None:
+        """One that goes on writes nothing, finds out, and ends."""
+        for life in self.stopped:
+            if life.ended_by is None:
+                if (
+                    self.events.now > life.loop.stands_until + STALE_S
+                    and self.events.now > self.store.down_until + STALE_S
+                ):
+                    self.found("StaleFenced", f"coordinator of epoch {life.epoch} goes on beside another one")
+            elif isinstance(life.ended_by, StoreError):
+                self.note(f"coordinator of epoch {life.epoch} ends: {life.ended_by}")
+                life.loop.die()
+                self.stopped.remove(life)
+                return
+            else:
+                self.found("ServiceLives", f"the coordinator ended: {type(life.ended_by).__name__}: {life.ended_by}")
+
     def _look_after_life(self) -> None:
+        if self.stopped:
+            self._look_after_stopped()
         if self.life is None or self.life.ended_by is None:
             return
         error = self.life.ended_by
@@ -196,6 +236,12 @@ class Universe(World):
             self.found("Invariants", str(what))
         if life.coordinator.violations:
             self.found("Invariants", f"the coordinator counts {dict(life.coordinator.violations)}")
+
+    def called(self) -> Life | None:
+        """Whom a client reaches: now and then one that another has taken over from, as long as there is one."""
+        if self.stopped and self.random.random() < 0.3:
+            return self.stopped[0]
+        return self.life
 
     def _damage(self) -> None:
         """Something that nobody knows of changed a stored node."""
@@ -232,15 +278,14 @@ class Universe(World):
         self.note(f"{tree_id} is acknowledged")
         self.deliveries.acked(group, lease_id, self.events.now)
 
-    def score(self, live: LiveTree, node: int) -> None:
+    def score(self, life: Life, live: LiveTree, node: int) -> None:
         """A scorer takes a while."""
         event: LeafScored | PathJudged
         if node in live.held:
             event = PathJudged(live.tree_id, node, self.value(live, node))
         else:
             event = LeafScored(live.tree_id, node, self._reward(live, node))
-        if (life := self.life) is not None:
-            life.loop.call_later(self.random.expovariate(5.0), life.coordinator.post_nowait, Item([event]))
+        life.loop.call_later(self.random.expovariate(5.0), life.coordinator.post_nowait, Item([event]))
 
     # The end:
 

@@ -24,6 +24,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def __init__(self, queue: EventQueue, offset: float, wall: Callable[[], float]) -> None:
         self.alive = True
+        self.stands_until = 0.0
+        """The process is stopped up to then, in the world's time: what is due happens afterwards."""
         self.errors: list[BaseException] = []
         """What nobody else took."""
         self._queue, self._offset, self._wall = queue, offset, wall
@@ -123,6 +125,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def _run(self, handle: asyncio.Handle) -> None:
         if not self.alive or handle.cancelled():
+            return
+        if self._queue.now < self.stands_until:
+            self._queue.at(self.stands_until, lambda now: self._run(handle))
             return
         with self._running():
             handle._run()
