@@ -110,6 +110,21 @@ class StoppedCoordinator(Fault):
         world.coordinator.thaw()
 
 
+class KilledCoordinator(Fault):
+    """The coordinator is killed, and started again on its store at the end."""
+
+    name, what = "kill-coordinator", "the coordinator is killed (kill -9), and started again on its store at the end"
+    pauses = True
+
+    async def inject(self, world: World, dice: Random) -> None:
+        """See Fault."""
+        world.coordinator.kill()
+
+    async def heal(self, world: World) -> None:
+        """See Fault."""
+        world.start_coordinator()
+
+
 class SeatFault(Fault):
     """Something that befalls one replica or one trainer: the dice choose among those that nothing befell yet."""
 
@@ -254,6 +269,7 @@ def all_faults() -> Mapping[str, Fault]:
         SlowStore(3.0),
         SlowStore(6.0),
         StoppedCoordinator(),
+        KilledCoordinator(),
         KilledReplica("kill-replica", "a replica is killed (kill -9), and started again"),
         StoppedReplica("stop-replica", "a replica is stopped (SIGSTOP), and goes on"),
         MoodyReplica("failing-replica", "a replica's engine fails every request at once", Mood.FAILING),

@@ -53,6 +53,8 @@ ROWS: Sequence[Row] = (
     Row(("unheard-replica",), 15.0, Promise(regranted_s=12.0, lives=0)),
     Row(("stop-coordinator",), 5.0, PAUSE),
     Row(("stop-coordinator",), 30.0, PAUSE),
+    Row(("kill-coordinator",), 1.0, Promise(recovery_s=5.0, lives=0)),
+    Row(("kill-coordinator",), 5.0, Promise(recovery_s=5.0, lives=0), times=3),
     Row(("redis-silent",), 5.0, PAUSE),
     Row(("redis-silent",), 8.0, PAUSE),
     Row(("redis-silent",), 30.0, PAUSE),
@@ -69,7 +71,7 @@ ROWS: Sequence[Row] = (
 )
 
 UNMEASURED: Sequence[tuple[str, str]] = (
-    ("the coordinator is killed", "no fault of chaos yet; tests/fault/test_coordinator_kill.py"),
+    ("the coordinator is killed at a named point", "no fault of chaos yet; tests/fault/test_coordinator_kill.py"),
     ("two coordinators", "no fault of chaos yet; tests/fault/test_owner.py"),
     ("the answer to a call is lost", "a TCP proxy cannot tell answers apart; tests/fault/test_outlasting.py does"),
     ("the store is emptied, or older", "the service ends then, and the run with it; tests/fault/test_owner.py"),

@@ -2,6 +2,7 @@
 own, and a proxy on every connection between them."""
 
 import asyncio
+import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -192,8 +193,8 @@ class World:
         self.trainers = []
 
     def check(self) -> None:
-        """TreerollError if the coordinator has ended: nothing starts it again."""
-        if not self.coordinator.running:
+        """TreerollError if the coordinator has ended by itself: only one that was killed is started again."""
+        if not self.coordinator.running and self.coordinator.exit_code != -signal.SIGKILL:
             raise TreerollError(
                 f"the coordinator ended ({self.coordinator.exit_code}); its log ends: {self.coordinator.last_words()}"
             )
@@ -226,10 +227,13 @@ class World:
     async def _start_coordinator(self) -> None:
         self.coordinator = Process("treeroll.chaos.coordinator_process", self._logs / "coordinator.log")
         self._stack.callback(self.coordinator.stop)
-        store = f"redis://{self.redis_edge.address}/0"
         # The first start waits for the imports that all have in common.
-        arguments = [store, self.size.durability, str(self.port), str(HEARTBEAT_S)]
-        await asyncio.to_thread(self.coordinator.start, arguments)
+        await asyncio.to_thread(self.start_coordinator)
+
+    def start_coordinator(self) -> None:
+        """Begin a life of it; it must not run."""
+        store = f"redis://{self.redis_edge.address}/0"
+        self.coordinator.start([store, self.size.durability, str(self.port), str(HEARTBEAT_S)])
 
     async def _connected(self) -> AsyncClient:
         """A client, once the coordinator answers. TreerollError if it ends before, or takes longer than START_S."""
