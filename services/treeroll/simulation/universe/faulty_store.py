@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from treeroll.errors import LostWork, StoreDown
-from treeroll.simulation.universe.faults import Faults
+from treeroll.simulation.universe.faults import UNTIL_S, Faults
 from treeroll.store.base import Commit, Lease
 from treeroll.store.memory import MemoryStore
 
@@ -144,4 +144,4 @@ class FaultyStore(MemoryStore):
             raise StoreDown("no answer came")
 
     def _draw(self, share: float) -> bool:
-        return share > 0 and self._chance.random() < share
+        return share > 0 and self._now() < UNTIL_S and self._chance.random() < share

@@ -61,6 +61,7 @@ class Universe(World):
         self._crashes_left = self.faults.crashes
         self._crash_next = self.random.randint(1, self.faults.crash_every)
         self._damaged = ""
+        self._untold = False  # nobody knows yet that the store forgot
         self.store = self.store_class(lambda: self.events.now, self.random, self.faults, self)
         tasks = [self._task(number, epoch) for epoch in range(self.epochs) for number in range(self.tasks)]
         self.wanted = {task.tree_id: task for task in tasks}
@@ -150,6 +151,9 @@ class Universe(World):
     def _start_life(self) -> None:
         self.lives += 1
         self.note(f"coordinator {self.lives} starts")
+        if self._untold:  # whoever ended found out, or its operator did
+            self._untold = False
+            self.submitter.again()
         loop = VirtualLoop(self.events, self.random.uniform(0, 1e5), self.wall)  # type: ignore[abstract]
         self.loops.append(loop)
         self.life = Life(self, self.settings, loop)
@@ -218,7 +222,6 @@ class Universe(World):
         error = self.life.ended_by
         if isinstance(error, StoreError) and self.store.lost_at is not None:
             self._dies("finds that its store forgot")
-            self.submitter.again()
         else:
             self.found("ServiceLives", f"the coordinator ended: {type(error).__name__}: {error}")
 
@@ -272,6 +275,7 @@ class Universe(World):
         """The store went back in time."""
         self.note(f"the store loses its last {self.faults.forgotten} commits")
         self.deliveries.forget()
+        self._untold = True
 
     def acked(self, group: str, lease_id: str, tree_id: str) -> None:
         """A trainer was told that it is done with a tree."""
