@@ -54,7 +54,7 @@ ROWS: Sequence[Row] = (
     Row(("stop-coordinator",), 5.0, PAUSE),
     Row(("stop-coordinator",), 30.0, PAUSE),
     Row(("kill-coordinator",), 1.0, Promise(recovery_s=5.0, lives=0)),
-    Row(("kill-coordinator",), 5.0, Promise(recovery_s=5.0, lives=0), times=3),
+    Row(("kill-coordinator",), 5.0, Promise(recovery_s=5.0, lives=0)),
     Row(("redis-silent",), 5.0, PAUSE),
     Row(("redis-silent",), 8.0, PAUSE),
     Row(("redis-silent",), 30.0, PAUSE),
