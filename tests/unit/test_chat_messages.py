@@ -90,11 +90,16 @@ def test_the_service_refuses_the_same_whoever_sends_it(messages: Any, sentence: 
 
 
 @pytest.mark.parametrize(
-    "raw", ["{", "[" * 100_000, '[{"role": "user", "content": "hi", "a": ' + "[" * 900 + "]" * 900 + "}]"]
+    "raw", ["{", "[" * 10_000, '[{"role": "user", "content": "hi", "a": ' + "[" * 900 + "]" * 900 + "}]"]
 )
 def test_what_cannot_be_read_is_an_error_of_the_caller(raw: str) -> None:
     with pytest.raises(InvalidInput, match=r"task 't': .*(not usable JSON|nested too deeply)"):
         prompt_of(api.Task(task_id="t", messages_json=raw), Tokenizer(MODEL_DIR), CHAT, "task 't'")
+
+
+def test_what_is_far_too_long_is_refused_unread() -> None:
+    with pytest.raises(InvalidInput, match=r"task 't': messages: the prompt has [\d,]+ characters, and the model's"):
+        prompt_of(api.Task(task_id="t", messages_json="[" * 100_000), Tokenizer(MODEL_DIR), CHAT, "task 't'")
 
 
 @pytest.mark.parametrize("value", [b"x", {1}, object(), float("nan"), 10**5000], ids=lambda value: type(value).__name__)

@@ -1,7 +1,6 @@
 """Who needs the store to go on waits for it, whatever was asked of it; who calls is told, and acts once or never."""
 
 import asyncio
-import time
 from collections import Counter
 from typing import Any
 
@@ -235,18 +234,14 @@ async def test_time_stands_still_for_replicas_while_the_store_is_away(monkeypatc
         async def is_away() -> bool:
             return coordinator.outage.since is not None
 
-        async def lasts() -> bool:
-            return time.monotonic() - began > 2 * settings.lease_s
-
         async def has_ticked() -> bool:
             return bool(ticks)
 
         waiting = asyncio.create_task(coordinator.outage.ride_out(ask))
         await eventually(is_away)
         monkeypatch.setattr(Coordinator, "post_nowait", noted)
-        began = time.monotonic()
-        await eventually(lasts)
-        assert ticks == []
+        with pytest.raises(TimeoutError):  # a window in which none may come: a slow machine makes it longer
+            await asyncio.wait_for(eventually(has_ticked), 2 * settings.lease_s)
         away = False
         await waiting
         await eventually(has_ticked)
