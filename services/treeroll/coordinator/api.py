@@ -1,11 +1,11 @@
 """The Rollouts server: what clients call. Checks input, hands events to the loop, answers once they are durable."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import date
-from functools import partial, wraps
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 import grpc
 
@@ -18,18 +18,10 @@ from treeroll.coordinator import records
 from treeroll.coordinator.allocation import success_history
 from treeroll.coordinator.audit import audit
 from treeroll.coordinator.budgets import check_deadline
-from treeroll.coordinator.delivery import Pacing
-from treeroll.coordinator.delivery_requests import (
-    check_batch,
-    check_collect,
-    check_group,
-    check_lease,
-    check_lease_s,
-    check_rank,
-)
+from treeroll.coordinator.calls import typed
+from treeroll.coordinator.delivery_calls import DeliveryCalls
 from treeroll.coordinator.fitness import check_loads, unfit_tasks
 from treeroll.coordinator.loop import Coordinator
-from treeroll.coordinator.outage import LONGEST_S
 from treeroll.coordinator.prompts import ChatSettings, with_chat_date
 from treeroll.coordinator.prospects import Prospects
 from treeroll.coordinator.replica_server import ReplicaPlane
@@ -53,14 +45,10 @@ from treeroll.core.model.run import Run, TaskSpec
 from treeroll.core.scheduling import runs
 from treeroll.core.scheduling.consumers import has_ended
 from treeroll.errors import (
-    ERROR_METADATA_KEY,
-    RETRY_METADATA_KEY,
     InvalidInput,
     RunSuspended,
-    TreerollError,
     UnknownRun,
     UnknownTree,
-    grpc_code,
 )
 from treeroll.feed.collect import Collector
 from treeroll.feed.feed import Feed
@@ -74,39 +62,11 @@ from treeroll.scorers.rules import ANYTHING, ScorerRules
 from treeroll.tokenizer import Tokenizer
 
 MAX_TASKS_PER_CALL = 10_000
-# Answered while the store is away.
-FROM_MEMORY = {"GetService", "GetWeights", "GetRun"}
 # A reader gets what is durable, and newer figures only if the commit that is on its way is done so soon, seconds.
 FRESH_S = 1.0
-Reply = TypeVar("Reply")
-LeasesRequest = api.RenewLeasesRequest | api.AckTreesRequest | api.ReleaseTreesRequest
 
 
-def typed(method: Callable[..., Awaitable[Reply]]) -> Callable[..., Awaitable[Reply]]:
-    """Turn typed errors into gRPC statuses; the trailing metadata carries the error's name.
-
-    While the store is away, methods that may need it are refused at once, and say when to try again.
-    """
-    from_memory, adds = method.__name__ in FROM_MEMORY, method.__name__ == "SubmitTasks"
-
-    @wraps(method)
-    async def call(self: "RolloutsApi", request: Any, context: Any) -> Reply:
-        try:
-            if not from_memory:
-                self.check_store(adds=adds)
-            return await method(self, request, context)
-        except TreerollError as error:
-            metadata = [(ERROR_METADATA_KEY, type(error).__name__)]
-            if isinstance(error, errors.StoreDown):
-                metadata.append((RETRY_METADATA_KEY, f"{1000 * LONGEST_S:.0f}"))
-            context.set_trailing_metadata(metadata)
-            await context.abort(grpc.StatusCode[grpc_code(error)], str(error))
-            raise
-
-    return call
-
-
-class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
+class RolloutsApi(DeliveryCalls):
     """Serves clients of one coordinator."""
 
     def __init__(  # noqa: PLR0913  # the parts that calls are answered from
@@ -123,31 +83,17 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         prospects: Prospects | None = None,
         rules: ScorerRules = ANYTHING,
     ) -> None:
-        self._coordinator = coordinator
-        self._feed = feed
+        self._prospects = prospects or Prospects(coordinator.state)
+        outlook, ended = self._prospects.outlook, partial(has_ended, coordinator.state)
+        super().__init__(coordinator, feed, Collector(coordinator.store, feed, outlook, self._ask, ended), retention)
         self._tokenizer = tokenizer
         self._scorer_timeouts = scorer_timeouts
         self._scorers = scorers
         self._rules = rules
-        self._retention = retention
         retention.on_deleted = self._forget
         self._status = Status(coordinator, replicas, tokenizer, retention, restarts)
         self._rewards = RewardReports(coordinator, self._consumed, retention.turn)
         self._weights = Publications(coordinator, keep_weights)
-        self._pacing = Pacing(coordinator)
-        feed.on_withheld = self._pacing.withheld
-        self._prospects = prospects or Prospects(coordinator.state)
-        self._collector = Collector(
-            coordinator.store, feed, self._prospects.outlook, self._ask, partial(has_ended, coordinator.state)
-        )
-
-    def check_store(self, *, adds: bool) -> None:
-        """StoreDown while the store is away; StoreFull if it is full, and the call would add to that."""
-        outage = self._coordinator.outage
-        if adds and outage.full:
-            raise errors.StoreFull(f"the service takes no tasks while its store is full: {outage.reason}")
-        if outage.since is not None:
-            raise outage.refusal()
 
     def _run(self, run_id: str) -> Run:
         """A run that the caller may do anything with. UnknownRun, NotAllowed."""
@@ -313,85 +259,6 @@ class RolloutsApi(rollout_pb2_grpc.RolloutsServicer):
         """The run was deleted."""
         self._scorer_timeouts.pop(run_id, None)
         self._feed.notify(run_id)
-
-    @typed
-    async def LeaseTrees(self, request: api.LeaseTreesRequest, context: Any) -> bytes:
-        self._consumed(request.run_id)
-        check_lease(request)
-        await self._pacing.heard(request.run_id, request.group, request.batch_trees)
-        return await self._feed.lease(request)
-
-    @typed
-    async def CollectTrees(self, request: api.CollectTreesRequest, context: Any) -> bytes:
-        self._consumed(request.run_id)
-        check_collect(request)
-        return await self._collector.collect(request)
-
-    @typed
-    async def OpenGroup(self, request: api.OpenGroupRequest, context: Any) -> api.GroupPosition:
-        run = self._consumed(request.run_id)
-        check_group(request.group)
-        return await self._feed.open_group(request, run.created)
-
-    @typed
-    async def SeekGroup(self, request: api.SeekGroupRequest, context: Any) -> api.GroupPosition:
-        run = self._consumed(request.run_id)
-        check_group(request.group)
-        async with self._retention.turn:
-            position = await self._feed.seek(request, run.created)
-            self._retention.start_again(request.run_id)
-        await self._pacing.heard(request.run_id, request.group)
-        return position
-
-    @typed
-    async def LeaseBatch(self, request: api.LeaseBatchRequest, context: Any) -> bytes:
-        run = self._consumed(request.run_id)
-        check_batch(request)
-        await self._pacing.heard(request.run_id, request.group, 0 if request.short else request.trees)
-        return await self._feed.batches.lease(request, run.created)
-
-    @typed
-    async def AckBatch(self, request: api.AckBatchRequest, context: Any) -> api.AckBatchReply:
-        self._consumed(request.run_id)
-        check_rank(request.rank, request.world)
-        acknowledged = await self._feed.batches.ack(request)
-        await self._pacing.heard(request.run_id, request.group)
-        return api.AckBatchReply(acknowledged=acknowledged)
-
-    def _given(self, request: LeasesRequest) -> tuple[dict[str, str], list[str]]:
-        """The store's lease ids that the caller was given, with what it calls them; and those that it never was."""
-        opened = self._feed.seals.opened(request.run_id, request.group, request.lease_ids)
-        unknown = [text for text in request.lease_ids if text not in opened]
-        return {lease_id: text for text, lease_id in opened.items()}, unknown
-
-    @typed
-    async def RenewLeases(self, request: api.RenewLeasesRequest, context: Any) -> api.LeasesReply:
-        self._consumed(request.run_id)
-        check_lease_s(request.lease_s)
-        given, unknown = self._given(request)
-        lost = await self._coordinator.store.renew(request.run_id, request.group, list(given), request.lease_s)
-        await self._pacing.heard(request.run_id, request.group)
-        return api.LeasesReply(lost=[*(given[lease_id] for lease_id in lost), *unknown])
-
-    @typed
-    async def AckTrees(self, request: api.AckTreesRequest, context: Any) -> api.LeasesReply:
-        self._consumed(request.run_id)
-        given, unknown = self._given(request)
-        lost = await self._coordinator.store.ack(request.run_id, request.group, list(given))
-        await self._pacing.heard(request.run_id, request.group)
-        self._feed.notify(request.run_id)
-        return api.LeasesReply(lost=[*(given[lease_id] for lease_id in lost), *unknown])
-
-    @typed
-    async def ReleaseTrees(self, request: api.ReleaseTreesRequest, context: Any) -> api.LeasesReply:
-        self._consumed(request.run_id)
-        store = self._coordinator.store
-        given, unknown = self._given(request)
-        lost = await store.release(request.run_id, request.group, list(given))
-        if request.consumer:
-            await store.release_all(request.run_id, request.group, request.consumer)
-        self._feed.notify(request.run_id)
-        return api.LeasesReply(lost=[*(given[lease_id] for lease_id in lost), *unknown])
 
     @typed
     async def ReportRewards(self, request: api.ReportRewardsRequest, context: Any) -> api.ReportRewardsReply:

@@ -1,0 +1,56 @@
+"""What all calls of clients have in common: while the store is away they are refused, and errors travel with names."""
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+import grpc
+
+from treeroll import errors
+from treeroll.coordinator.loop import Coordinator
+from treeroll.coordinator.outage import LONGEST_S
+from treeroll.errors import ERROR_METADATA_KEY, RETRY_METADATA_KEY, TreerollError, grpc_code
+from treeroll.pb.v1 import rollout_pb2_grpc
+
+# Answered while the store is away.
+FROM_MEMORY = {"GetService", "GetWeights", "GetRun"}
+Reply = TypeVar("Reply")
+
+
+def typed(method: Callable[..., Awaitable[Reply]]) -> Callable[..., Awaitable[Reply]]:
+    """Turn typed errors into gRPC statuses; the trailing metadata carries the error's name.
+
+    While the store is away, methods that may need it are refused at once, and say when to try again.
+    """
+    from_memory, adds = method.__name__ in FROM_MEMORY, method.__name__ == "SubmitTasks"
+
+    @wraps(method)
+    async def call(self: "Calls", request: Any, context: Any) -> Reply:
+        try:
+            if not from_memory:
+                self.check_store(adds=adds)
+            return await method(self, request, context)
+        except TreerollError as error:
+            metadata = [(ERROR_METADATA_KEY, type(error).__name__)]
+            if isinstance(error, errors.StoreDown):
+                metadata.append((RETRY_METADATA_KEY, f"{1000 * LONGEST_S:.0f}"))
+            context.set_trailing_metadata(metadata)
+            await context.abort(grpc.StatusCode[grpc_code(error)], str(error))
+            raise
+
+    return call
+
+
+class Calls(rollout_pb2_grpc.RolloutsServicer):
+    """A part of the Rollouts server, over one coordinator."""
+
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
+
+    def check_store(self, *, adds: bool) -> None:
+        """StoreDown while the store is away; StoreFull if it is full, and the call would add to that."""
+        outage = self._coordinator.outage
+        if adds and outage.full:
+            raise errors.StoreFull(f"the service takes no tasks while its store is full: {outage.reason}")
+        if outage.since is not None:
+            raise outage.refusal()
