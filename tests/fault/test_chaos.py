@@ -41,19 +41,19 @@ async def test_a_redis_that_is_away_for_15_s_is_a_pause_in_which_nothing_is_gran
 
 
 @IN_ONE_WORLD
-async def test_a_replica_that_fails_every_request_costs_no_task_and_no_engine(ordeal: Ordeal) -> None:
-    outcome = await under(ordeal, "failing-replica", lasts_s=8.0)
-    assert outcome.regrants > 0
-    assert outcome.lives == 0
-
-
-@IN_ONE_WORLD
 async def test_a_coordinator_that_is_killed_and_started_again_costs_no_task_and_no_engine(ordeal: Ordeal) -> None:
     outcome = await under(ordeal, "kill-coordinator", lasts_s=1.0)
     assert outcome.lives == 0
     [struck] = outcome.struck
     before = [sample.spent for sample in outcome.samples if sample.at_s < struck.began_s]
     assert 0 < before[-1] < outcome.samples[-1].spent
+
+
+@IN_ONE_WORLD
+async def test_a_replica_that_fails_every_request_costs_no_task_and_no_engine(ordeal: Ordeal) -> None:
+    outcome = await under(ordeal, "failing-replica", lasts_s=8.0)
+    assert outcome.regrants > 0
+    assert outcome.lives == 0
 
 
 def test_a_command_that_is_interrupted_leaves_no_process(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ LOOK_S = 0.05
 GONE_S = 10.0
 # On a busy machine imports take most of it.
 START_S = 180.0
+TAKES_WORK = ("ready", "suspect")  # of the states that a replica may be in
 HEARTBEAT_S = 0.5
 # Incarnations of one life: a replica that loses its lease is the next one, without a new life.
 INCARNATIONS = 1000
@@ -210,12 +211,12 @@ class World:
         self.coordinator.thaw()
 
     async def all_ready(self) -> None:
-        """Until every replica is ready. TreerollError if they are not within START_S."""
+        """Until every replica takes work: a suspect does, and is cleared by it. TreerollError after START_S."""
         deadline = clock.monotonic() + START_S
         while True:
             self.check()
             status = await self.client.status()
-            ready = {replica.replica_id for replica in status.replicas if replica.state == "ready"}
+            ready = {replica.replica_id for replica in status.replicas if replica.state in TAKES_WORK}
             if missing := {seat.name for seat in self.replicas} - ready:
                 if clock.monotonic() > deadline:
                     seat = next(seat for seat in self.replicas if seat.name in missing)

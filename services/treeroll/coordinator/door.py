@@ -11,7 +11,7 @@ from treeroll.access.config import AccessConfig
 from treeroll.access.guard import Guard
 from treeroll.access.tls import replica_pass, server_certificate
 from treeroll.access.tokens import Tokens
-from treeroll.channels import Gate, Pass, check_port, listen, make_server
+from treeroll.channels import Gate, Pass, listen, make_server
 from treeroll.config import CoordinatorConfig
 from treeroll.coordinator.api import RolloutsApi, add_rollouts
 from treeroll.coordinator.loop import Coordinator
@@ -54,13 +54,13 @@ class Door:
 
 async def first_door(stack: AsyncExitStack, config: CoordinatorConfig, access: AccessConfig) -> Door | None:
     """A door from the beginning; None for one who stands by where the owner listens. Unavailable if it cannot be."""
-    if config.standby and config.port:
-        try:
-            check_port(config.host, config.port)
-        except Unavailable as error:
-            log.warning("answers nobody, health checks included, until it has its port: %s", error)
-            return None
-    door = await open_door(config, access)
+    try:
+        door = await open_door(config, access)
+    except Unavailable as error:
+        if not (config.standby and config.port):
+            raise
+        log.warning("answers nobody, health checks included, until it has its port: %s", error)
+        return None
     stack.push_async_callback(door.server.stop, CLOSE_S)
     return door
 
