@@ -51,7 +51,8 @@ def _check_boundary(live: LiveTree, branch: Branch, event: SegmentReported) -> N
         name = path_name(live.tree.path(branch.tip))
         detail = f"tree {live.tree_id} node below {name or 'the root'} ends at {total}, its boundary is {limit}"
         raise BrokenInvariant(Invariant.TREE_WELL_FORMED, detail)
-    if event.cuts is not (branch.total < live.tree.nodes[branch.tip].total):
+    inside = not branch.started and branch.total < live.tree.nodes[branch.tip].total
+    if event.cuts is not inside:
         detail = f"tree {live.tree_id}: a segment that {'begins' if event.cuts else 'ends'} inside of another is none"
         raise BrokenInvariant(Invariant.TREE_WELL_FORMED, detail)
 
