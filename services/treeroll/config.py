@@ -279,7 +279,7 @@ class StoreConfig(Config):
     url: str | None = None
     """redis://, rediss://, unix:// or "memory"; None: an embedded Redis in `dir`."""
     durability: Literal["everysec", "always"] = "everysec"
-    """`always`: nothing acknowledged is lost even on power failure; `everysec`: about one second, two on a busy disk."""
+    """`always`: nothing acknowledged is lost even on power failure; `everysec`: a second of it, two on a busy disk."""
     dir: Path | None = None
     """Data directory of the embedded Redis; None: a temporary one that goes with the service."""
     keep_acknowledged_s: float | None = Field(default=3600.0, ge=0)
