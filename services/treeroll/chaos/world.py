@@ -4,6 +4,7 @@ own, and a proxy on every connection between them."""
 import asyncio
 import signal
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class Size:
         return self.replicas * self.slots / self.step_s
 
 
-class Seat:
+class Seat(ABC):
     """A process that is started again when it ends, its edge to the coordinator, and what it is started with."""
 
     def __init__(self, name: str, module: str, folder: Path, edge: Edge) -> None:
@@ -69,9 +70,10 @@ class Seat:
         """Whether a fault befalls it just now."""
         self._died_s: float | None = None
 
+    @abstractmethod
     def arguments(self) -> list[str]:
         """Of its next life."""
-        raise NotImplementedError
+        ...
 
     def start(self) -> None:
         """Begin a life."""
