@@ -25,6 +25,8 @@ pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.asyncio(loop_scope
 TOKENIZER = Detokenizer(MODEL_DIR).tokenizer
 PROMPT = TOKENIZER.encode("Compute 839*47+512-66*71.\n").ids
 AHEAD = [65, 97, 129, 161, 193, 225]
+RUN_AHEAD = len(AHEAD) + 2
+"""More segments than a branch of these tests has, so that none ends early where acknowledgements come late."""
 START_TIMEOUT_S = 200.0
 
 
@@ -47,7 +49,7 @@ def ray_cluster() -> Iterator[None]:
 async def fleet(ray_cluster: None) -> AsyncIterator[Fleet]:
     lost: list[tuple[str, int]] = []
     config = GeneratorConfig(replicas=2, slots=32, kv_cache_gib=0.25, health_interval_s=1.0)
-    async with FakeCoordinator(run_ahead=4) as coordinator:
+    async with FakeCoordinator(run_ahead=RUN_AHEAD) as coordinator:
         supervisor = Supervisor(
             config, coordinator.address, lambda name, incarnation, cause: lost.append((name, incarnation))
         )
@@ -141,13 +143,14 @@ async def test_stops_and_credit_account_for_every_token(fleet: Fleet) -> None:
     assert {one.end.reason for one in told} == {wire.END_REASON_STOPPED}
     coordinator.acknowledge = False
     try:
-        credit = coordinator.start_many("r1", PROMPT, [*AHEAD, 1000], 4, ignore_eos=True)
+        unpaid = [AHEAD[-1] + 32, AHEAD[-1] + 64, 1000]
+        credit = coordinator.start_many("r1", PROMPT, [*AHEAD, *unpaid], 4, ignore_eos=True)
         expired = await coordinator.ended(*credit, timeout_s=60)
     finally:
         coordinator.acknowledge = True
     for one in expired:
         assert one.end.reason == wire.END_REASON_CREDIT
-        assert [size for size in one.sizes if size] == [65 - len(PROMPT), 32, 32, 32]
+        assert [size for size in one.sizes if size] == [65 - len(PROMPT)] + [32] * (RUN_AHEAD - 1)
         assert one.end.dropped_tokens <= 16
     assert await generated(coordinator, before + 1) - before == accounted(told) + accounted(expired)
 
