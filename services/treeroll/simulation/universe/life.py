@@ -7,25 +7,19 @@ from typing import Any, NoReturn, Protocol
 
 import grpc
 
-from treeroll import clock
 from treeroll.coordinator.loop import CommandSink, Coordinator, Item
 from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.prospects import Prospects
+from treeroll.coordinator.recovery import Means, recover
 from treeroll.coordinator.replica_server import ReplicaPlane
-from treeroll.coordinator.restored_runs import restored_run
 from treeroll.coordinator.start_messages import StartOrders
-from treeroll.coordinator.stored_trees import header_of, remains_of, task_of
-from treeroll.core.budget.accounts import charge_task
-from treeroll.core.model.live_tree import LiveTree, TreeStatus
-from treeroll.core.model.run import RunSpec, TaskSpec
+from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.state import CoreSettings, State
-from treeroll.core.recovery.rebuild import Rebuilt, rebuild
-from treeroll.core.recovery.remains import RunRemains, TreeRemains
-from treeroll.errors import BrokenInvariant, StoreDown, TreerollError
+from treeroll.errors import StoreDown, TreerollError
 from treeroll.feed.feed import Feed
-from treeroll.invariants import Invariant
 from treeroll.pb.v1 import replica_pb2 as wire
-from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.scorers.inline import InlineScorers
+from treeroll.scorers.rules import ANYTHING
 from treeroll.simulation.language import EOS
 from treeroll.simulation.universe.faulty_store import FaultyStore
 from treeroll.simulation.universe.virtual_loop import VirtualLoop
@@ -43,7 +37,6 @@ class World(Protocol):
     """What a life needs of the universe around it."""
 
     store: FaultyStore
-    specs: dict[str, RunSpec]
     coordinator_class: type["Observed"]
 
     def point(self, where: str) -> None:
@@ -55,7 +48,7 @@ class World(Protocol):
     def score(self, life: "Life", live: LiveTree, node: int) -> None:
         """A leaf is to be scored, or a path to be judged."""
 
-    def recovered(self, life: "Life", rebuilt: Rebuilt) -> None:
+    def recovered(self, life: "Life") -> None:
         """It has taken up what it found."""
 
 
@@ -156,49 +149,11 @@ class Life:
         self.feed = Feed(store, prospects.outlook, prospects.terms)
         coordinator.on_emit = self.feed.notify
         self.plane = ReplicaPlane(coordinator, HEARTBEAT_S, Tokens())  # type: ignore[arg-type]
-        rebuilt = await self._recover(coordinator)
-        world.recovered(self, rebuilt)
+        await recover(coordinator, Means(Tokens(), InlineScorers(), ANYTHING), {})  # type: ignore[arg-type]
+        world.recovered(self)
         self.loop.start(coordinator.keep_time())
         self.serves = True
         await coordinator.run()
-
-    async def _recover(self, coordinator: Observed) -> Rebuilt:
-        store, remains = self._world.store, []
-        for run_id in sorted(await store.run_ids()):
-            remains.append(await self._read(run_id))
-        coordinator.state.now = clock.monotonic()
-        rebuilt = rebuild(coordinator.state, remains)
-        await coordinator.take_up(rebuilt.effects)
-        return rebuilt
-
-    async def _read(self, run_id: str) -> RunRemains:
-        store = self._world.store
-        record, tasks = await store.load_run(run_id), await store.load_tasks(run_id)
-        run = restored_run(api.Run.FromString(record or b""), self._world.specs[run_id], tasks)
-        fed = set(await store.feed_entries(run_id))
-        waiting: list[TaskSpec] = []
-        growing: list[TreeRemains] = []
-        for tree_id, digest in tasks.values():
-            tree = await store.load_tree(tree_id)
-            if tree is None:
-                raise BrokenInvariant(Invariant.NO_ACKED_LOSS, f"task {tree_id} has no tree in the store")
-            header = header_of(tree)
-            task = task_of(header, tree, digest)
-            if tree_id in fed:
-                charge_task(run, task.task_id, header.ledger.spent)
-                continue
-            if header.status != TreeStatus.WAITING:
-                raise BrokenInvariant(Invariant.NO_ACKED_LOSS, f"{tree_id} has ended and is not in the feed")
-            [journal] = await store.load_journals([tree_id])
-            found = remains_of(run, task, tree, journal)
-            if isinstance(found, TreeRemains):
-                growing.append(found)
-                continue
-            waiting.append(task)
-            if found:
-                run.carried[tree_id] = found
-                charge_task(run, task.task_id, found)
-        return RunRemains(run, waiting, growing)
 
     def ask(
         self, work: Callable[[], Coroutine[Any, Any, Any]], answer: Callable[[Any, Exception | None], None]

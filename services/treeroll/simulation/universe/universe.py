@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from treeroll.config import RunConfig
 from treeroll.coordinator.loop import Item
 from treeroll.coordinator.reports import read_tokens
+from treeroll.coordinator.specs import run_spec
 from treeroll.core.invariants import violations
 from treeroll.core.model.events import LeafScored, PathJudged
 from treeroll.core.model.live_tree import LiveTree
-from treeroll.core.recovery.rebuild import Rebuilt
-from treeroll.errors import StoreError
+from treeroll.errors import StoreDown, StoreError
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.simulation.event_queue import EventQueue
@@ -20,11 +21,11 @@ from treeroll.simulation.universe import oracles
 from treeroll.simulation.universe.clients import Submitter, Trainer
 from treeroll.simulation.universe.faults import ENDS_S, UNTIL_S, Faults
 from treeroll.simulation.universe.faulty_store import FaultyStore
-from treeroll.simulation.universe.life import Crash, Life, Observed
+from treeroll.simulation.universe.life import VOCABULARY, Crash, Life, Observed
 from treeroll.simulation.universe.oracles import Broken, Deliveries
 from treeroll.simulation.universe.virtual_loop import VirtualLoop
 from treeroll.simulation.universe.virtual_server import VirtualServer
-from treeroll.simulation.world import World, fingerprint
+from treeroll.simulation.world import SEGMENT_TOKENS, World, fingerprint
 from treeroll.store.base import Lease, StoredTree
 
 DAWN = 1.8e9
@@ -47,7 +48,7 @@ class Universe(World):
         self.random = random.Random(f"universe-{self.seed}")  # noqa: S311 - a simulation
         self.events = EventQueue()
         self.settings = replace(self.state.settings, read_tokens=read_tokens)
-        self.specs = {self.spec.run_id: self.spec}
+        self.spec = run_spec(self.spec.run_id, self._config(), VOCABULARY)
         self.trace: list[str] = []
         self.broken: list[Broken] = []
         self.deliveries = Deliveries()
@@ -65,6 +66,17 @@ class Universe(World):
         self.store = self.store_class(lambda: self.events.now, self.random, self.faults, self)
         tasks = [self._task(number, epoch) for epoch in range(self.epochs) for number in range(self.tasks)]
         self.wanted = {task.tree_id: task for task in tasks}
+
+    def _config(self) -> RunConfig:
+        """What a client sends to have the world's trees grown, and a coordinator that recovers reads again."""
+        judge = self.spec.scorer if self.spec.judge else None
+        return RunConfig.model_validate(
+            {
+                "recipe": self.recipe, "leaves": self.leaves, "segment_tokens": SEGMENT_TOKENS,
+                "max_depth": self.max_depth, "seed": self.spec.seed, "scorer": self.spec.scorer, "judge": judge,
+                **self.overrides,
+            }
+        )  # fmt: skip
 
     # Time and chance:
 
@@ -220,16 +232,20 @@ class Universe(World):
         if self.life is None or self.life.ended_by is None:
             return
         error = self.life.ended_by
-        if isinstance(error, StoreError) and self.store.lost_at is not None:
+        if isinstance(error, StoreDown) and not self.life.serves:
+            self._dies("finds no store that it could go on with")
+        elif isinstance(error, StoreError) and self.store.lost_at is not None:
             self._dies("finds that its store forgot")
         else:
             self.found("ServiceLives", f"the coordinator ended: {type(error).__name__}: {error}")
 
-    def recovered(self, life: Life, rebuilt: Rebuilt) -> None:
+    def recovered(self, life: Life) -> None:
         """A coordinator has taken up what it found."""
-        self.state = life.coordinator.state
-        self.note(f"coordinator {self.lives} goes on with {rebuilt.trees} trees of {rebuilt.nodes} nodes")
-        for tree_id, why in rebuilt.damaged.items():
+        self.state, found = life.coordinator.state, life.coordinator.recovered
+        self.note(f"coordinator {self.lives} goes on with {found.trees} trees of {found.nodes} nodes")
+        for run_id, why in found.suspended.items():
+            self.found("Recovery", f"run {run_id} is suspended: {why}")
+        for tree_id, why in found.damaged.items():
             if tree_id != self._damaged:
                 self.found("Recovery", why)
 
