@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from treeroll.chaos.checks import Evidence, findings
-from treeroll.chaos.journal import Told
+from treeroll.chaos.trainer_log import Told
 from treeroll.client.status import RunStatus
 from treeroll.pb.v1 import common_pb2
 from treeroll.pb.v1 import rollout_pb2 as api
@@ -27,12 +27,12 @@ def evidence() -> Evidence:
     """Two trainers, two trees; one tree came twice, because its first consumer died before it said so."""
     ledger = common_pb2.Ledger(granted=25, spent=20, returned=5)
     run = api.Run(run_id="run", state="closed", submitted=2, finished=2, ledger=ledger)
-    journals = [
+    logs = [
         [delivered(1.0, "a"), delivered(2.0, "b"), told("acknowledged", 3.0, "tree-b")],
         [delivered(4.0, "a", number=2), told("acknowledged", 5.0, "tree-a")],
     ]
     feed = Counter({"tree-a": 1, "tree-b": 1})
-    return Evidence(["a", "b"], journals, RunStatus.from_proto(run), feed, 2, ROWS)
+    return Evidence(["a", "b"], logs, RunStatus.from_proto(run), feed, 2, ROWS)
 
 
 def test_a_run_that_kept_every_promise_has_no_finding() -> None:
@@ -41,24 +41,24 @@ def test_a_run_that_kept_every_promise_has_no_finding() -> None:
 
 def test_a_trainer_that_was_stopped_may_write_late_what_it_got_before_the_acknowledgement() -> None:
     found = evidence()
-    found.journals[0] = [*found.journals[0][1:], delivered(9.0, "a"), told("refused", 9.5, "tree-a")]
+    found.logs[0] = [*found.logs[0][1:], delivered(9.0, "a"), told("refused", 9.5, "tree-a")]
     assert list(findings(found)) == []
 
 
 def came_again(found: Evidence) -> None:
-    found.journals[1].append(delivered(6.0, "b", number=2))
+    found.logs[1].append(delivered(6.0, "b", number=2))
 
 
 def came_under_the_same_number(found: Evidence) -> None:
-    found.journals[1].append(delivered(6.0, "b"))
+    found.logs[1].append(delivered(6.0, "b"))
 
 
 def never_came(found: Evidence) -> None:
-    del found.journals[0][1:]
+    del found.logs[0][1:]
 
 
 def came_changed(found: Evidence) -> None:
-    found.journals[0][0] = delivered(1.0, "a", rows=ROWS["b"])
+    found.logs[0][0] = delivered(1.0, "a", rows=ROWS["b"])
 
 
 def a_token_differs(found: Evidence) -> None:
@@ -86,7 +86,7 @@ def tokens_are_outstanding(found: Evidence) -> None:
 
 
 def failed(found: Evidence) -> None:
-    found.journals[0][1] = told("failed", 2.0, "tree-b", "b", why="engines died")
+    found.logs[0][1] = told("failed", 2.0, "tree-b", "b", why="engines died")
 
 
 def still_grows(found: Evidence) -> None:

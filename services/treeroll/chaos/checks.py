@@ -1,10 +1,10 @@
-"""What must hold at the end of a disturbed run, whatever happened in it: trainers' journals against the store."""
+"""What must hold at the end of a disturbed run, whatever happened in it: trainers' logs against the store."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from treeroll.chaos.journal import Rows, Told
+from treeroll.chaos.trainer_log import Rows, Told
 from treeroll.client.status import RunStatus
 
 # Cases that a finding names.
@@ -17,7 +17,7 @@ class Evidence:
 
     tasks: list[str]
     """Ids of the tasks that were submitted."""
-    journals: list[list[Told]]
+    logs: list[list[Told]]
     """One for each trainer; all are of one group."""
     status: RunStatus
     feed: Counter[str]
@@ -57,9 +57,9 @@ def _deliveries(evidence: Evidence) -> Iterator[str]:
 
     What came first is told by the number of a delivery: a trainer that was stopped writes later what it got before.
     """
-    told = sorted((line for journal in evidence.journals for line in journal), key=lambda line: line.at_s)
+    told = sorted((line for log in evidence.logs for line in log), key=lambda line: line.at_s)
     came = [line for line in told if line.kind in ("delivered", "failed")]
-    acked = _acknowledged(evidence.journals)
+    acked = _acknowledged(evidence.logs)
     tasks = {line.task for line in came}
     yield from _named("never reached a trainer", sorted(set(evidence.tasks) - tasks))
     yield from _named("reached a trainer, and were submitted by nobody", sorted(tasks - set(evidence.tasks)))
@@ -79,12 +79,12 @@ def _deliveries(evidence: Evidence) -> Iterator[str]:
         )
 
 
-def _acknowledged(journals: Sequence[Sequence[Told]]) -> dict[str, int]:
+def _acknowledged(logs: Sequence[Sequence[Told]]) -> dict[str, int]:
     """Tree -> number of its first delivery that was acknowledged."""
     acked: dict[str, int] = {}
-    for journal in journals:
+    for log in logs:
         numbers: dict[str, int] = {}
-        for line in journal:
+        for line in log:
             if line.kind == "acknowledged":
                 acked |= {tree: min(numbers[tree], acked.get(tree, numbers[tree])) for tree in line.trees}
             else:
@@ -100,7 +100,7 @@ def _ledger(evidence: Evidence) -> Iterator[str]:
             f"granted {ledger.granted} is not spent {ledger.spent} + returned {ledger.returned}, "
             f"or {ledger.outstanding} are outstanding"
         )
-    spent = {line.task: line.spent for journal in evidence.journals for line in journal if line.kind == "delivered"}
+    spent = {line.task: line.spent for log in evidence.logs for line in log if line.kind == "delivered"}
     if len(spent) == len(evidence.tasks) and sum(spent.values()) != ledger.spent:
         yield f"the trees that came spent {sum(spent.values())} tokens, the run {ledger.spent}"
 
@@ -108,14 +108,14 @@ def _ledger(evidence: Evidence) -> Iterator[str]:
 def _rows(evidence: Evidence) -> Iterator[str]:
     """Trees are those of an undisturbed run, node for node."""
     different = []
-    for journal in evidence.journals:
-        for line in journal:
+    for log in evidence.logs:
+        for line in log:
             if line.kind == "delivered" and line.rows != evidence.undisturbed.get(line.task):
                 different.append(
                     f"{line.task} ({_first_difference(line.rows, evidence.undisturbed.get(line.task, {}))})"
                 )
     yield from _named("are not as in an undisturbed run of the same seed", different)
-    failed = {line.task: line.why for journal in evidence.journals for line in journal if line.kind == "failed"}
+    failed = {line.task: line.why for log in evidence.logs for line in log if line.kind == "failed"}
     yield from _named("ended without a sample", [f"{task} ({why})" for task, why in sorted(failed.items())])
 
 

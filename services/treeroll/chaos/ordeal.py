@@ -11,7 +11,7 @@ from typing import Any
 from treeroll import clock
 from treeroll.chaos.checks import Evidence, findings
 from treeroll.chaos.faults import Strike, all_faults
-from treeroll.chaos.journal import Rows, read_journal, rows_of
+from treeroll.chaos.trainer_log import Rows, read_log, rows_of
 from treeroll.chaos.watch import Sample, Watch
 from treeroll.chaos.world import GROUP, Size, World
 from treeroll.client import AsyncRun, connect_async
@@ -192,7 +192,7 @@ class Ordeal:
 
     async def _evidence(self, run: AsyncRun, tasks: Sequence[Task], wanted: Mapping[str, Rows]) -> Evidence:
         world = self._world
-        journals = [await asyncio.to_thread(read_journal, seat.journal) for seat in world.trainers]
+        logs = [await asyncio.to_thread(read_log, seat.log) for seat in world.trainers]
         store = RedisStore(world.redis.url)
         try:
             feed = Counter(await store.feed_entries(run.run_id))
@@ -201,6 +201,6 @@ class Ordeal:
             await store.close()
         audit = (await world.client.audit()).violations
         return Evidence(
-            [task.id for task in tasks], journals, await run.status(), feed, acknowledged, wanted,
+            [task.id for task in tasks], logs, await run.status(), feed, acknowledged, wanted,
             [f"{violation.invariant}: {violation.detail}" for violation in audit],
         )  # fmt: skip

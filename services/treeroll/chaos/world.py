@@ -118,11 +118,11 @@ class TrainerSeat(Seat):
     def __init__(self, name: str, folder: Path, edge: Edge, run_id: str) -> None:
         super().__init__(name, "trainer_process", folder, edge)
         self._run_id = run_id
-        self.journal = folder / f"{run_id}-{name}.journal"
+        self.log = folder / f"{run_id}-{name}.trainer"
 
     def arguments(self) -> list[str]:
         """See Seat."""
-        return [self.edge.address, self._run_id, GROUP, str(BATCH_TREES), str(LEASE_S), str(self.journal)]
+        return [self.edge.address, self._run_id, GROUP, str(BATCH_TREES), str(LEASE_S), str(self.log)]
 
 
 class World:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import grpc
 
 from treeroll.access.config import AccessConfig
-from treeroll.access.guard import Guard
+from treeroll.access.interceptor import AccessInterceptor
 from treeroll.access.tls import replica_pass, server_certificate
 from treeroll.access.tokens import Tokens
 from treeroll.channels import Gate, Pass, listen, make_server
@@ -87,7 +87,7 @@ async def open_door(config: CoordinatorConfig, access: AccessConfig | None = Non
     known_by = replica_pass(certificate, access.ca)
     tokens = Tokens(access.tokens) if access.tokens else None
     gate, readiness = Gate(), Readiness()
-    server = make_server(gate, guards=[Guard(tokens, access.calls)] if tokens else ())
+    server = make_server(gate, guards=[AccessInterceptor(tokens, access.calls)] if tokens else ())
     port = listen(server, config.host, config.port, certificate.credentials() if certificate else None)
     await readiness.answer_on(gate)
     await server.start()

@@ -33,7 +33,7 @@ class Told:
     """On the clock that all processes of a machine share."""
 
 
-class Journal:
+class TrainerLog:
     """A file to which lines are appended. What was written is there after a kill -9 of the writer."""
 
     def __init__(self, path: Path) -> None:
@@ -48,14 +48,14 @@ class Journal:
         for told in lines:
             self.write(told)
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> "TrainerLog":
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self._file)
 
 
-def read_journal(path: Path) -> list[Told]:
+def read_log(path: Path) -> list[Told]:
     """All its lines; none if there is no such file."""
     if not path.exists():
         return []

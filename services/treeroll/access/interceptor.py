@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 Handler = Any  # grpc.RpcMethodHandler of whatever messages
 
 
-class Guard(grpc.aio.ServerInterceptor):
+class AccessInterceptor(grpc.aio.ServerInterceptor):
     """Lets those in whose token may call the method. A stream is asked at its beginning, and not for each message."""
 
     def __init__(self, tokens: Tokens, most_calls: int) -> None:
