@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -13,8 +14,14 @@ from tests.support.access import Credentials, bearer
 from treeroll.access.requests import LARGEST, LARGEST_OF
 from treeroll.channels import open_channel
 from treeroll.client import connect_async
+from treeroll.coordinator.replica_server import MOST_NAMED
+from treeroll.core.model.fleet import QUARANTINED
+from treeroll.demo import MODEL_DIR
 from treeroll.errors import InvalidInput, TooManyCalls
 from treeroll.generator.session import SessionRefused
+from treeroll.model.facts import load_facts
+from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.plain_json import MOST_DEPTH, loads
 from treeroll.testing.service import LocalService, local_service
@@ -52,6 +59,73 @@ async def test_bytes_that_are_no_message_are_invalid_to_every_method(
             assert said == f"{name}: the request cannot be read: its bytes are no such message"
     assert "Traceback" not in caplog.text
     assert "Exception" not in caplog.text
+
+
+def hello(**other: Any) -> wire.ReplicaMessage:
+    engine = pb.EngineInfo(engine="simulated", model="simulated", block_size=32, max_model_len=1024, slots=4)
+    known = wire.Hello(
+        replica_id="r0", incarnation=1, engine=engine, tokenizer_hash=load_facts(MODEL_DIR).hash, process=1
+    )
+    known.MergeFrom(wire.Hello(**other))
+    return wire.ReplicaMessage(hello=known)
+
+
+async def session(channel: grpc.aio.Channel, *messages: bytes) -> tuple[grpc.StatusCode, str]:
+    """How a replica's call ends that sends these."""
+    call: Any = channel.stream_stream("/treeroll.v1.ReplicaPlane/Session")()
+    for message in messages:
+        await call.write(message)
+    with suppress(grpc.aio.AioRpcError):
+        while await call.read() is not grpc.aio.EOF:
+            pass
+    return await call.code(), await call.details()
+
+
+async def test_a_session_that_begins_with_no_message_is_invalid(
+    service: LocalService, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with open_channel(service.address) as channel:
+        for begins in (b"\xff" * 9, b"", wire.ReplicaMessage(heartbeat=wire.Heartbeat()).SerializeToString()):
+            code, said = await session(channel, begins)
+            assert code is grpc.StatusCode.INVALID_ARGUMENT
+            assert said == "the first message of a session must be hello"
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_replica_that_sends_no_messages_is_quarantined_with_the_reason(
+    service: LocalService, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with open_channel(service.address) as channel:
+        code, said = await session(channel, hello().SerializeToString(), b"\xff" * 9)
+        assert code is grpc.StatusCode.ABORTED
+        assert "replica r0 sent bytes that are no message" in said
+    health = service.coordinator.state.health["r0"]
+    assert health.standing is QUARANTINED
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("what", "sentence"),
+    [
+        ({"engine": pb.EngineInfo(slots=2**32 - 1)}, "may have up to 65536"),
+        ({"live_grants": range(MOST_NAMED + 1)}, "names more than 100000 grants or trees"),
+        ({"kept_trees": ["t"] * (MOST_NAMED + 1)}, "names more than 100000 grants or trees"),
+        ({"weight_digest": "x" * (LARGEST_OF["Session"] + 1)}, "must be hello"),
+    ],
+    ids=lambda what: next(iter(what)) if isinstance(what, dict) else "",
+)
+async def test_a_hello_is_within_bounds(what: dict[str, Any], sentence: str, service: LocalService) -> None:
+    async with open_channel(service.address) as channel:
+        code, said = await session(channel, hello(**what).SerializeToString())
+    assert (code, sentence in said) == (grpc.StatusCode.INVALID_ARGUMENT, True), said
+
+
+async def test_a_session_without_a_word_ends(service: LocalService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("treeroll.coordinator.replica_server.HELLO_S", 0.05)
+    async with open_channel(service.address) as channel:
+        assert await session(channel) == (grpc.StatusCode.DEADLINE_EXCEEDED, "no hello came within 0.05 s")
 
 
 async def test_a_request_has_a_largest_size_by_method(service: LocalService) -> None:

@@ -12,8 +12,10 @@ from treeroll.access.identity import answer
 from treeroll.access.methods import MAY_CALL, OPEN
 from treeroll.access.tokens import Tokens
 from treeroll.errors import ERROR_METADATA_KEY, NotAllowed, NotAuthenticated, TooManyCalls, TreerollError, grpc_code
+from treeroll.sparing_log import Sparing
 
 log = logging.getLogger(__name__)
+log.addFilter(Sparing())
 
 Handler = Any  # grpc.RpcMethodHandler of whatever messages
 

@@ -1,6 +1,6 @@
-"""Requests as they come over the wire: how large one may be, and what is none. Streams are not looked into."""
+"""Requests and messages as they come over the wire: how large one may be, and what is none."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -10,7 +10,7 @@ from treeroll.errors import ERROR_METADATA_KEY, InvalidInput, grpc_code
 
 MIB = 1 << 20
 LARGEST = MIB
-LARGEST_OF = {"CreateRun": MIB // 4, "SubmitTasks": 33 * MIB, "ReportRewards": 16 * MIB}
+LARGEST_OF = {"CreateRun": MIB // 4, "SubmitTasks": 33 * MIB, "ReportRewards": 16 * MIB, "Session": 16 * MIB}
 """Bytes, by method."""
 
 
@@ -18,12 +18,13 @@ def read_first(path: str, method: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.Rp
     """Answers as the method does, but to what is no request, or a larger one than any, with InvalidInput.
 
     gRPC by itself would say that something unknown went wrong, and write a traceback for whoever sends bytes by chance.
+    A stream gets None in the place of a message that cannot be read, or is larger: what becomes of it is its matter.
     """
-    inner: Callable[[Any, Any], Awaitable[Any]] | None = method.unary_unary
-    if inner is None:
-        return method
     name, read = path.rpartition("/")[2], method.request_deserializer or bytes
     largest = LARGEST_OF.get(name, LARGEST)
+    inner: Any = method.unary_unary or method.unary_stream
+    if inner is None:
+        return _reading_none(method, read, largest)
 
     async def answer(raw: bytes, context: Any) -> Any:
         if len(raw) > largest:
@@ -34,9 +35,22 @@ def read_first(path: str, method: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.Rp
             await _refuse(context, f"{name}: the request cannot be read: its bytes are no such message")
         return await inner(request, context)
 
-    handler: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
-        answer, response_serializer=method.response_serializer
-    )
+    made: Any = grpc.unary_unary_rpc_method_handler if method.unary_unary else grpc.unary_stream_rpc_method_handler
+    handler: grpc.RpcMethodHandler[Any, Any] = made(answer, response_serializer=method.response_serializer)
+    return handler
+
+
+def _reading_none(
+    method: "grpc.RpcMethodHandler[Any, Any]", read: Callable[[bytes], Any], largest: int
+) -> "grpc.RpcMethodHandler[Any, Any]":
+    def read_or_none(raw: bytes) -> Any:
+        try:
+            return read(raw) if len(raw) <= largest else None
+        except DecodeError:
+            return None
+
+    made: Any = grpc.stream_stream_rpc_method_handler
+    handler: grpc.RpcMethodHandler[Any, Any] = made(method.stream_stream, read_or_none, method.response_serializer)
     return handler
 
 

@@ -47,7 +47,7 @@ class TimedPlane(ReplicaPlane):
         self.reports = 0
 
     async def Session(
-        self, request_iterator: AsyncIterator[wire.ReplicaMessage], context: Any
+        self, request_iterator: AsyncIterator[wire.ReplicaMessage | None], context: Any
     ) -> AsyncIterator[wire.CoordinatorMessage]:
         """The product's session, with times taken on both sides of it."""
         track = self.latencies.track()
@@ -57,10 +57,10 @@ class TimedPlane(ReplicaPlane):
             yield message
 
     async def _stamped(
-        self, messages: AsyncIterator[wire.ReplicaMessage], track: Track
-    ) -> AsyncIterator[wire.ReplicaMessage]:
+        self, messages: AsyncIterator[wire.ReplicaMessage | None], track: Track
+    ) -> AsyncIterator[wire.ReplicaMessage | None]:
         async for message in messages:
-            if message.HasField("report"):
+            if message is not None and message.HasField("report"):
                 self.reports += 1
                 track.sent(message.report.seq, time.monotonic(), len(message.report.segments))
             yield message

@@ -27,10 +27,16 @@ from treeroll.errors import (
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import replica_pb2_grpc
+from treeroll.sparing_log import Sparing
 from treeroll.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
+log.addFilter(Sparing())
 
+# How long a call may take to say whose it is, seconds.
+HELLO_S = 10.0
+MOST_SLOTS, MOST_NAMED = 65_536, 100_000
+"""Branches that a replica may say to decode at once; grants and trees that it may name when it joins."""
 # It stands in logs and in tables.
 REPLICA_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -53,10 +59,16 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
         self.engines: dict[str, pb.EngineInfo] = {}
 
     async def Session(
-        self, request_iterator: AsyncIterator[wire.ReplicaMessage], context: Any
+        self, request_iterator: AsyncIterator[wire.ReplicaMessage | None], context: Any
     ) -> AsyncIterator[wire.CoordinatorMessage]:
-        """One call of one replica; a reconnect is another call on the same ReplicaSession."""
-        first = await anext(aiter(request_iterator), None)
+        """One call of one replica; a reconnect is another call on the same ReplicaSession. None: bytes that are no
+        message."""
+        try:
+            async with asyncio.timeout(HELLO_S):
+                first = await anext(aiter(request_iterator), None)
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"no hello came within {HELLO_S:g} s")
+            return
         if first is None or first.WhichOneof("body") != "hello":
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message of a session must be hello")
             return
@@ -141,6 +153,10 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
                 f"replica {name} serves {engine.model} with tokenizer {hello.tokenizer_hash or 'unknown'}, but the "
                 f"service has {self._tokenizer.hash}: its ids would mean something else"
             )
+        if engine.slots > MOST_SLOTS:
+            raise InvalidInput(f"replica {name} says to have {engine.slots} slots; it may have up to {MOST_SLOTS}")
+        if max(len(hello.live_grants), len(hello.kept_trees)) > MOST_NAMED:
+            raise InvalidInput(f"replica {name} names more than {MOST_NAMED} grants or trees")
         if engine.max_model_len < context:
             raise InvalidInput(
                 f"replica {name} has a context of {engine.max_model_len} tokens, but prompts may have up to {context}; "
@@ -156,12 +172,14 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
         )
         return wire.CoordinatorMessage(welcome=welcome)
 
-    async def _read(self, session: ReplicaSession, messages: AsyncIterator[wire.ReplicaMessage]) -> None:
+    async def _read(self, session: ReplicaSession, messages: AsyncIterator[wire.ReplicaMessage | None]) -> None:
         async for message in messages:
             session.heard()
             if session.faulted:
                 continue
-            if message.HasField("report"):
+            if message is None:
+                self._fault(session, f"replica {session.hello.replica_id} sent bytes that are no message", 0)
+            elif message.HasField("report"):
                 await self._take_report(session, message.report)
             elif message.HasField("heartbeat"):
                 session.heartbeat = beat = message.heartbeat
