@@ -13,7 +13,7 @@ from treeroll.client.collect import CollectedTrees, collect
 from treeroll.client.credit import NodeReward, RewardCounts, RewardReports
 from treeroll.client.detached import DetachedBatch, acknowledge
 from treeroll.client.progress import State
-from treeroll.client.publication import WeightsStatus, publish_weights
+from treeroll.client.publication import WeightsStatus, publish_weights, weights
 from treeroll.client.records import TreeRecord
 from treeroll.client.status import RunStatus
 from treeroll.client.stream import Ack, BatchOptions, Start, Stream
@@ -143,12 +143,16 @@ class AsyncRun:
             pool = await self._pool()
         return await publish_weights(self._channel, pool, path, version, digest, wait, timeout_s)
 
+    async def weights(self) -> WeightsStatus:
+        """The ledger of the weights of the run's model; see `Run.weights`."""
+        return await weights(self._channel, await self._pool())
+
     async def _pool(self) -> str:
         """The only pool that the run's trees grow in."""
         config = (await self.status()).config
         if config.get("route"):
             raise InvalidInput(
-                f"run '{self.run_id}' grows trees with several models: say with pool= whose weights these are"
+                f"run '{self.run_id}' grows trees with several models: say with pool= whose weights are meant"
             )
         return config.get("model") or ""
 

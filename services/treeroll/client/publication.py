@@ -75,7 +75,8 @@ class WeightsStatus:
     history: list[PublishedWeights]
     """Publications that have ended, oldest first, the last 64."""
     in_use: list[str]
-    """Directories that may still be read. All others that were published may be deleted; the service deletes none."""
+    """Directories that may still be read, as absolute paths. All others that were published may be deleted; the service
+    deletes none."""
 
     @classmethod
     def from_proto(cls, told: rollout_pb2.WeightsStatus) -> "WeightsStatus":
@@ -95,6 +96,15 @@ class WeightsStatus:
         """The latest publication of a version; None for one that is not known."""
         known = [*self.history, *([self.publication] if self.publication else [])]
         return next((one for one in reversed(known) if one.version == version), None)
+
+    def unused(self, folder: str | Path) -> list[Path]:
+        """Directories in `folder` that nobody reads any more, if all in it are weights that were published.
+
+        However the folder is named: what a link leads to, and what is below a directory, counts as in it.
+        """
+        held = [Path(os.path.realpath(path)) for path in self.in_use]
+        inside = [path for path in sorted(Path(os.path.realpath(folder)).iterdir()) if path.is_dir()]
+        return [path for path in inside if not path.is_symlink() and not any(one.is_relative_to(path) for one in held)]
 
 
 async def weights(channel: Channel, pool: str = "", settled_version: int = 0, wait_s: float = 0.0) -> WeightsStatus:

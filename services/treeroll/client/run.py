@@ -160,6 +160,10 @@ class Run:
             self._run.publish_weights(path, version, pool=pool, digest=digest, wait=wait, timeout_s=timeout_s)
         )
 
+    def weights(self) -> WeightsStatus:
+        """The ledger of the weights of the run's model; see `Client.weights`, which is for a run with a route."""
+        return self._loop.run(self._run.weights())
+
     def batches(  # noqa: PLR0913  # settings, by keyword
         self,
         trees: int = 32,

@@ -12,7 +12,6 @@ the service hands out again what they were not trained on, and nothing else; one
 
 import argparse
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -28,6 +27,7 @@ import treeroll
 from treeroll.demo import MODEL_DIR, TASKS_FILE
 from treeroll.demo.arithmetic import training_tasks
 from treeroll.integrations import tree_attention
+from treeroll.integrations.publisher import Publisher
 from treeroll.whole_file import whole_file
 
 SHAPE: dict[str, Any] = {"segment_tokens": 32, "max_depth": 8, "scorer": "arith"}  # completions of at most 256 tokens
@@ -62,7 +62,7 @@ class Trainer:
         self.run = self.client.run(name)
         self.run.submit(self.waiting.values())
         self.batches = self.run.batches(trees=options.trees, group="trainer", ack="manual", state=state)
-        self.version = self.client.weights().version
+        self.publisher = Publisher(self.run, self.out / "weights")
 
     def learn(self) -> None:
         """Train until the steps or the minutes are over."""
@@ -119,13 +119,7 @@ class Trainer:
 
     def publish(self) -> None:
         """From here on the service decodes with these weights."""
-        self.version += 1
-        folder = self.out / "weights" / f"{self.version}-{uuid4().hex[:4]}"
-        treeroll.save_weights(self.model, folder)
-        status = self.run.publish_weights(folder, self.version)
-        for old in folder.parent.iterdir():
-            if str(old) not in status.in_use:
-                shutil.rmtree(old)
+        self.version = self.publisher.publish(self.model)
 
     def evaluate(self) -> None:
         """A row of the curve."""

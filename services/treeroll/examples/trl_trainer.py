@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig
 
 import treeroll
@@ -27,7 +26,7 @@ from treeroll.demo import MODEL_DIR
 from treeroll.demo.arithmetic import training_tasks
 from treeroll.examples.torch_trainer import CURVE, SHAPE, append, held_out_reward
 from treeroll.integrations.publisher import Publisher
-from treeroll.integrations.trl import TreerollGRPOTrainer
+from treeroll.integrations.trl import TreerollGRPOTrainer, last_checkpoint
 
 RUN = "trl"  # its name, by which a life that resumes finds it
 CHECKPOINT_EVERY = 2  # steps: trees that were trained on hold their places in `ahead` until then
@@ -92,10 +91,10 @@ def train(options: argparse.Namespace) -> None:
     )  # fmt: skip
     diary = Diary(client, out, options.evaluate_every)
     with run.batches(trees=options.trees, group="trainer", ack="manual") as batches:
-        publisher = Publisher(client, run, out / "weights")
+        publisher = Publisher(run, out / "weights")
         trainer = TreerollGRPOTrainer(str(options.model), args, batches, publisher=publisher, callbacks=[diary])
         diary.trainer = trainer
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out)) if options.resume else None)
+        trainer.train(resume_from_checkpoint=last_checkpoint(out) if options.resume else None)
 
 
 def main() -> None:
@@ -116,7 +115,7 @@ def main() -> None:
     add("--cpu", action=argparse.BooleanOptionalAction, default=True, help="train on the CPU, in float32")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    if options.resume != (get_last_checkpoint(str(options.out)) is not None):
+    if options.resume != (last_checkpoint(options.out) is not None):
         parser.error("--resume is for a folder that has a checkpoint, and needed there")
     try:
         train(options)

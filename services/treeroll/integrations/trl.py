@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, TrainerCallback
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOConfig, GRPOTrainer
 
@@ -186,6 +187,17 @@ class TreerollGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is not type
             raise InvalidInput(f"{checkpoint} does not say which trees it was trained on: it has no {STATE_FILE}")
         self._batches.load_state_dict(json.loads(path.read_text(encoding="utf-8")))
         self._next, self._trained = None, []  # batches handed out before are over
+
+
+def last_checkpoint(folder: str | Path) -> str | None:
+    """The newest whole checkpoint in a trainer's output folder, for `train(resume_from_checkpoint=...)`; None if there
+    is none.
+
+    A trainer that is killed while it writes one leaves a part of it, of which the trainer's state, the last file that
+    transformers writes, is not there; transformers' `get_last_checkpoint` would give that part.
+    """
+    whole = [path.parent for path in Path(folder).glob(f"{PREFIX_CHECKPOINT_DIR}-*/{TRAINER_STATE_NAME}")]
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
 
 
 class _Steps(TrainerCallback):  # type: ignore[misc]  # transformers is not typed

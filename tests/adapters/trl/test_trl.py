@@ -27,7 +27,7 @@ from treeroll.demo import MODEL_DIR, TASKS_FILE
 from treeroll.errors import InvalidInput
 from treeroll.examples.learning_log import standing
 from treeroll.integrations.publisher import Publisher
-from treeroll.integrations.trl import STATE_FILE, TreerollGRPOTrainer
+from treeroll.integrations.trl import STATE_FILE, TreerollGRPOTrainer, last_checkpoint
 from treeroll.testing.service import running_service
 
 EXAMPLE = """
@@ -211,7 +211,7 @@ def test_no_tree_is_trained_on_twice_or_never_by_a_trainer_that_dies(folder: Pat
         for death in (4, 99):
             client = treeroll.connect(address)
             batches = client.run("killed").batches(trees=2, ack="manual")
-            publisher = Publisher(client, run, folder / "weights")
+            publisher = Publisher(run, folder / "weights")
             life = Recorded(str(MODEL_DIR), config(**settings), batches, publisher=publisher, callbacks=[_Dies(death)])
             lives.append(life)
             if death == 4:
@@ -229,6 +229,38 @@ def test_no_tree_is_trained_on_twice_or_never_by_a_trainer_that_dies(folder: Pat
         # Three steps, the checkpoint's weights again, four more steps.
         assert publisher.version == 8
         assert len(list((folder / "weights").iterdir())) == len(client.weights().in_use)
+
+
+class _DiesWhileItSaves(Recorded):
+    """In its second checkpoint, of which the weights are written already."""
+
+    def _save_rng_state(self, output_dir: Any) -> None:
+        if str(output_dir).endswith("checkpoint-2"):
+            raise KeyboardInterrupt
+        super()._save_rng_state(output_dir)
+
+
+def test_a_checkpoint_that_was_not_written_to_its_end_is_none(folder: Path) -> None:
+    settings = {"max_steps": 3, "save_strategy": "steps", "save_steps": 1, "learning_rate": 1e-4}
+    with running_service(slots=64) as address:
+        new_run(address, "half", 6)
+        assert last_checkpoint("out") is None
+        trained: list[list[str]] = []
+        for life in (_DiesWhileItSaves, Recorded):
+            batches = treeroll.connect(address).run("half").batches(trees=2, ack="manual")
+            ours = life(str(MODEL_DIR), config(**settings), batches)
+            if life is _DiesWhileItSaves:
+                with pytest.raises(KeyboardInterrupt):
+                    ours.train()
+                assert (folder / "out" / "checkpoint-2" / STATE_FILE).exists()
+                assert last_checkpoint("out") == "out/checkpoint-1"
+                trained += ours.journal()[:1]
+            else:
+                ours.train(resume_from_checkpoint=last_checkpoint("out"))
+                trained += ours.journal()
+        trees = [tree for step in trained for tree in step]
+        assert len(trees) == len(set(trees)) == 6
+        assert last_checkpoint("out") == "out/checkpoint-3"
 
 
 def noted(out: Path) -> list[dict[str, Any]]:
@@ -274,7 +306,7 @@ def test_samples_say_under_which_published_weights_they_grew(folder: Path) -> No
         tasks = treeroll.read_tasks(TASKS_FILE)
         run.submit(tasks[:4])
         batches = run.batches(trees=2, ack="manual")
-        publisher = Publisher(client, run, folder / "weights")
+        publisher = Publisher(run, folder / "weights")
         ours = Recorded(str(MODEL_DIR), config(max_steps=2), batches, publisher=publisher, publish_every=2)
         ours.train()
         assert client.weights().version == 1

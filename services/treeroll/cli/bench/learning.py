@@ -76,14 +76,15 @@ def learning(
     from treeroll.bench.learning import closed_form, curves, noise_bench, plots
     from treeroll.bench.learning.families import FAMILIES, chosen
     from treeroll.bench.result import Result
-    from treeroll.cli.bench.options import check_json, show
+    from treeroll.cli.bench.options import show
     from treeroll.cli.bench.running import unless_interrupted
     from treeroll.cli.console import note
 
     torch.set_num_threads(threads)
     what = measure.value if measure is Measure.CLOSED_FORM else f"{measure.value}-{family.value}"
     json_file = out / f"learning-{what}.json" if out is not None else None
-    check_json(json_file)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
     which = FAMILIES[family.value]
     arms = chosen(which, only)
     result: Result
