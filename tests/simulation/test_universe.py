@@ -12,6 +12,7 @@ import pytest
 from treeroll.simulation.universe.command import main
 from treeroll.simulation.universe.faults import Faults
 from treeroll.simulation.universe.search import Case, Outcome, case_of, simulate
+from treeroll.simulation.universe.work import Work
 
 SEEDS = range(1_000_000, 1_000_060)  # scripts/simulate begins at 0
 PART = 10
@@ -46,10 +47,16 @@ def test_all_kinds_of_faults_happen() -> None:
     assert kinds == set(Faults.__dataclass_fields__) - {"crash_every"}
 
 
+def test_all_kinds_of_settings_are_there() -> None:
+    settings = {key for seed in SEEDS for key in case_of(seed).work.settings}
+    assert settings >= {"budget", "ahead", "window", "drop", "min_scored", "allocate"}
+
+
 @pytest.mark.parametrize("recipe", ["treepo", "deepsearch"])
 def test_a_coordinator_may_die_between_any_two_things_that_it_does(recipe: str) -> None:
-    branch = (("width", 2), ("terminals", 3)) if recipe == "deepsearch" else ()
-    case = Case(3, Faults(), recipe, branch, tasks=2, leaves=6 if branch else 3, max_depth=2)
+    overrides = {"branch": {"width": 2, "terminals": 3}} if recipe == "deepsearch" else {}
+    work = Work(recipe, leaves=6 if overrides else 3, max_depth=2, tasks=2, overrides=overrides)
+    case = Case(3, Faults(), work)
     points = simulate(case).points
     assert points > 40
     for at in range(1, points + 1):

@@ -7,17 +7,22 @@ from typing import Any
 
 import pytest
 
-from treeroll.coordinator.loop import Item
+from treeroll.coordinator import records
+from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.replica_session import ReplicaSession
 from treeroll.core.model.branch import BranchState
 from treeroll.core.model.effects import Effect, PersistEntry
 from treeroll.core.model.journal import Lost
+from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.token_bucket import MILLION, Bucket
 from treeroll.core.recovery import rebuild as recovery
 from treeroll.simulation.universe import command
+from treeroll.simulation.universe.faults import Faults
 from treeroll.simulation.universe.faulty_store import FaultyStore
 from treeroll.simulation.universe.life import Observed
-from treeroll.simulation.universe.search import Outcome, case_of, shrink, simulate
+from treeroll.simulation.universe.search import Case, Outcome, case_of, shrink, simulate
 from treeroll.simulation.universe.universe import Universe
+from treeroll.simulation.universe.work import Work
 from treeroll.store.base import Commit
 from treeroll.store.commit_args import consecutive
 
@@ -32,10 +37,12 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-def first_found(kind: type[Universe] = Universe) -> Outcome:
-    """The first world, of so many, in which a promise is broken."""
+def first_found(kind: type[Universe] = Universe, faults: Faults | None = None, work: Work | None = None) -> Outcome:
+    """The first world, of so many, in which a promise is broken; with these faults and this work, if they are given."""
     for seed in range(ENOUGH):
-        if (outcome := simulate(case_of(seed), kind)).broken:
+        case = case_of(seed)
+        case = Case(seed, faults or case.faults, work or case.work, case.replicas)
+        if (outcome := simulate(case, kind)).broken:
             return outcome
     raise AssertionError(f"the bug is in none of {ENOUGH} worlds")
 
@@ -110,7 +117,7 @@ class DropWithoutCompare(Universe):
 
 
 def test_rows_that_are_dropped_without_a_look_at_them() -> None:
-    assert first_found(DropWithoutCompare).broken[0].promise in ("ForkBlind", "Recovery", "NoException")
+    assert first_found(DropWithoutCompare).broken[0].promise in ("ForkBlind", "Recovery", "TreeWellFormed")
 
 
 class LeasesByTheClock(FaultyStore):
@@ -144,6 +151,76 @@ class NoFence(Universe):
 
 def test_an_owner_that_goes_on_after_another_took_over() -> None:
     assert first_found(NoFence).broken
+
+
+def test_an_owner_that_was_held_up_denies_what_another_has_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def believe(coordinator: Coordinator) -> None:
+        """Whoever was the owner still is."""
+
+    monkeypatch.setattr(Coordinator, "confirm", believe)
+    found = first_found(faults=Faults(pauses=4, requests_lost=0.3, late=0.2))
+    assert found.broken[0].promise == "Answered"
+
+
+def test_a_bucket_that_waits_for_a_clock_that_was_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def restore(bucket: Bucket, level: int, at: float, used: int, now: float) -> None:
+        bucket.since = bucket.at = int(at * MILLION)
+        bucket.level = bucket.first_level = level
+
+    monkeypatch.setattr(Bucket, "restore", restore)
+    rate = {"budget": {"tokens_per_second": 100, "burst_tokens": 256}}
+    found = first_found(faults=Faults(crashes=3, crash_every=20, wall_jumps=3), work=Work(settings=rate))
+    assert found.broken[0].promise in ("Progress", "Invariants")
+
+
+class CountsTwice(Observed):
+    """Charges what was carried over to the run once more."""
+
+    async def take_up(self, effects: list[Effect]) -> None:
+        for run in self.state.runs.values():
+            run.ledger.granted += run.growing
+            run.ledger.spent += run.growing
+        await super().take_up(effects)
+
+
+@dataclass
+class WrongAccounts(Universe):
+    coordinator_class: type[Observed] = CountsTwice
+
+
+def test_accounts_of_a_run_with_a_budget_that_a_recovery_gets_wrong() -> None:
+    work = Work(settings={"budget": {"tokens": 1000}})
+    assert first_found(WrongAccounts, Faults(crashes=2, crash_every=20), work).broken[0].promise == "TokensConserved"
+
+
+def test_budgets_of_tasks_that_a_recovery_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("treeroll.core.recovery.rebuild.charge_task", lambda *args: None)
+    work = Work(tasks=2, epochs=2, settings={"budget": {"task_tokens": 200}})
+    found = first_found(faults=Faults(crashes=3, crash_every=20), work=work)
+    assert found.broken[0].promise in ("TokensConserved", "Invariants")
+
+
+def test_places_of_trees_that_a_recovery_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    adopt = recovery.adopt
+
+    def adopt_without_a_place(state: Any, run: Any, grown: Any) -> list[Effect]:
+        effects = adopt(state, run, grown)
+        if grown.live.placed:
+            run.pace.growing -= 1
+        return effects
+
+    monkeypatch.setattr(recovery, "adopt", adopt_without_a_place)
+    found = first_found(faults=Faults(crashes=3, crash_every=20), work=Work(tasks=4, settings={"ahead": 2}))
+    assert found.broken[0].promise == "Invariants"
+
+
+def test_credit_that_is_not_that_of_the_rewards(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgetful(live: LiveTree) -> dict[int, float]:
+        return {leaf: 0.0 for leaf, value in live.tree.rewards.items() if value is not None}
+
+    monkeypatch.setattr(records, "rewards_of", forgetful)
+    found = first_found(faults=Faults(failing_scorers=0.1))
+    assert found.broken[0].promise == "RewardOnce"
 
 
 def test_a_failure_is_shrunk_to_the_faults_that_it_needs() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from treeroll.core.model.budget import Budget
 from treeroll.core.model.ledger import Ledger
-from treeroll.core.model.token_bucket import Bucket
+from treeroll.core.model.token_bucket import MILLION, Bucket
 from treeroll.errors import BrokenInvariant
 
 
@@ -79,6 +79,24 @@ def test_time_that_goes_back_fills_no_bucket() -> None:
     made.refill(5.5)
     made.refill(6.0)
     assert made.room == 60
+
+
+def test_a_bucket_goes_on_with_what_it_had_and_with_the_time_that_it_was_away() -> None:
+    made = bucket()
+    made.restore(7 * MILLION, 20.0, 300, 22.0)
+    made.refill(22.0)
+    assert made.room == 27
+    assert made.allows(327, 22.0)
+    assert not made.allows(328, 22.0)
+
+
+def test_a_bucket_does_not_wait_for_a_clock_that_was_put_back() -> None:
+    made = bucket()
+    made.restore(0, 3605.0, 300, 5.0)
+    made.refill(6.0)
+    assert made.room == 10
+    assert made.allows(310, 6.0)
+    assert not made.allows(311, 6.0)
 
 
 def test_a_run_without_a_rate_has_no_bucket() -> None:

@@ -14,7 +14,16 @@ from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.outage import Outage
 from treeroll.core.model.events import Drained, Ticked
 from treeroll.demo import TASKS_FILE
-from treeroll.errors import BrokenInvariant, StaleEpoch, StoreDown, StoreError, TreerollError, Unavailable, grpc_code
+from treeroll.errors import (
+    BrokenInvariant,
+    StaleEpoch,
+    StoreDown,
+    StoreError,
+    TreerollError,
+    Unavailable,
+    UnknownRun,
+    grpc_code,
+)
 from treeroll.generator.config import SimulatedLatency
 from treeroll.invariants import Invariant
 from treeroll.store.base import Commit
@@ -44,6 +53,20 @@ class Weather:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+async def test_an_owner_that_was_held_up_does_not_deny_what_another_may_have_taken() -> None:
+    store = MemoryStore()
+    async with local_service(store) as service:
+        async with await connect_async(service.address, timeout_s=2.0) as client:
+            with pytest.raises(UnknownRun):
+                await client.run("r")
+            await store.open()  # another takes over, and this one has not heard of it
+            with pytest.raises(Unavailable):
+                await client.run("r")
+        with pytest.raises(StaleEpoch):
+            await service.tasks[0]
+        service.tasks[0] = asyncio.create_task(asyncio.sleep(0))
 
 
 async def test_it_is_asked_again_after_pauses_that_double_up_to_a_second(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,9 @@ Reply = TypeVar("Reply")
 def typed(method: Callable[..., Awaitable[Reply]]) -> Callable[..., Awaitable[Reply]]:
     """Turn typed errors into gRPC statuses; the trailing metadata carries the error's name.
 
-    While the store is away, methods that may need it are refused at once, and say when to try again.
+    While the store is away, methods that may need it are refused at once, and say when to try again. What is wrong with
+    a call in the eyes of this memory is told only by who owns the store: one that was held up, and that another has
+    taken over from, would deny runs that there are.
     """
     from_memory, adds = method.__name__ in FROM_MEMORY, method.__name__ == "SubmitTasks"
 
@@ -29,7 +31,12 @@ def typed(method: Callable[..., Awaitable[Reply]]) -> Callable[..., Awaitable[Re
         try:
             if not from_memory:
                 self.check_store(adds=adds)
-            return await method(self, request, context)
+            try:
+                return await method(self, request, context)
+            except errors.CallerError as error:
+                if not isinstance(error, errors.InvalidInput | errors.NotAllowed):
+                    await self._coordinator.confirm()
+                raise
         except TreerollError as error:
             metadata = [(ERROR_METADATA_KEY, type(error).__name__)]
             if isinstance(error, errors.StoreDown):

@@ -133,7 +133,12 @@ class Coordinator:
         """Queue what is rare and cannot wait: a loss, the passing of time."""
         self._inbox.put_nowait(item)
 
-    async def call(self, event: Event | None = None, extra: Commit | None = None) -> None:
+    async def confirm(self) -> None:
+        """Return once the store has taken a commit that was sent after now: until then it is this owner's. StoreDown as
+        for `call`; never, if it is another's."""
+        await self.call(beat=True)
+
+    async def call(self, event: Event | None = None, extra: Commit | None = None, *, beat: bool = False) -> None:
         """Apply an event and return once it is durable; raises what the core raised.
 
         StoreDown while the store is away: then it has not been applied, or is part of the commit that is on its way.
@@ -150,7 +155,7 @@ class Coordinator:
             else:
                 future.set_exception(error)
 
-        item = self._calls[future] = Item([event] if event else [], done, extra)
+        item = self._calls[future] = Item([event] if event else [], done, extra, beat=beat)
         try:
             await self.post(item)
             await future

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from treeroll import clock
 from treeroll.coordinator.journal_records import now_of
 from treeroll.core.model.ledger import Ledger
 from treeroll.core.model.run import Counters, Run, RunSpec, RunState
-from treeroll.core.model.token_bucket import MILLION, Bucket
+from treeroll.core.model.token_bucket import MILLION
 from treeroll.core.scheduling.runs import opened
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
@@ -48,17 +49,14 @@ def _restore_accounts(run: Run, record: api.Run, memory: stored.RunMemory) -> No
         for taken in recent:
             costs.add(taken)
     if run.bucket is not None and memory.HasField("bucket_level"):
-        _refill(run.bucket, memory, record.ledger.outstanding)
+        level = memory.bucket_level + record.ledger.outstanding * MILLION
+        used = run.ledger.spent - run.ledger.excess
+        run.bucket.restore(level, now_of(memory.bucket_at), used, clock.monotonic())
 
 
 def _restore(ledger: Ledger, told: pb.Ledger) -> None:
     ledger.granted, ledger.spent, ledger.excess = told.granted, told.spent, told.excess
     ledger.returned = told.returned + told.outstanding
-
-
-def _refill(bucket: Bucket, memory: stored.RunMemory, outstanding: int) -> None:
-    bucket.level, bucket.at = memory.bucket_level, int(now_of(memory.bucket_at) * MILLION)
-    bucket.refund(outstanding)
 
 
 def _restore_uses(run: Run, record: api.Run, memory: stored.RunMemory) -> None:

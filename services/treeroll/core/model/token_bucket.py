@@ -17,9 +17,11 @@ class Bucket:
 
     rate: int
     burst: int
-    since: int  # when it was created, and when it was last filled, in millionths of a second
+    since: int  # when it was created or restored, and when it was last filled, in millionths of a second
     at: int
     level: int  # in millionths of a token
+    first_level: int  # the level at `since`
+    before: int = 0  # tokens that had been used by then
 
     @classmethod
     def full(cls, budget: Budget, now: float) -> "Bucket | None":
@@ -27,7 +29,14 @@ class Bucket:
         if budget.tokens_per_second is None:
             return None
         at, burst = int(now * MILLION), budget.burst_tokens
-        return cls(budget.tokens_per_second, burst, at, at, burst * MILLION)
+        return cls(budget.tokens_per_second, burst, at, at, burst * MILLION, burst * MILLION)
+
+    def restore(self, level: int, at: float, used: int, now: float) -> None:
+        """It goes on with the level, in millionths of a token, that it had at a time of an earlier process, when so
+        many tokens had been used. Clocks may have been put back since: no time has passed then."""
+        self.since = self.at = min(int(at * MILLION), int(now * MILLION))
+        self.level = self.first_level = min(self.burst * MILLION, level)
+        self.before = used
 
     def refill(self, now: float) -> None:
         """Add what time has brought since it was last filled."""
@@ -68,5 +77,6 @@ class Bucket:
         self.level = min(self.burst * MILLION, self.level + amount * MILLION)
 
     def allows(self, tokens: int, now: float) -> bool:
-        """Whether so many may have been used since it was created."""
-        return tokens * MILLION <= self.burst * MILLION + self.rate * (int(now * MILLION) - self.since)
+        """Whether so many tokens in all may have been used by now."""
+        filled = self.first_level + self.rate * (int(now * MILLION) - self.since)
+        return (tokens - self.before) * MILLION <= filled

@@ -39,6 +39,12 @@ class Faults:
     trainer_deaths: int = 0
     wall_jumps: int = 0
     """The machines' clocks are put an hour forward or back."""
+    slow_scorers: float = 0.0
+    """Scorers take long, but not too long."""
+    failing_scorers: float = 0.0
+    """Scorers say nothing of a path, or of a whole batch."""
+    drift: float = 0.0
+    """Clocks of coordinators run faster or slower than the world's by up to this share."""
     damage: bool = False
     """When a coordinator dies, a stored node of a growing tree is not what it was."""
 
@@ -76,4 +82,7 @@ def drawn(chance: random.Random) -> Faults:
         trainer_deaths=chance.choice((0, 0, 1, 2)),
         wall_jumps=chance.choice((0, 0, 1, 3)),
         damage=chance.random() < 0.2,
+        slow_scorers=maybe(0.1, 0.3),
+        failing_scorers=maybe(0.05, 0.1),
+        drift=maybe(0.05, 0.3),
     )

@@ -30,8 +30,14 @@ class Watcher(Protocol):
     def forgot(self) -> None:
         """It lost some of what it had answered for."""
 
+    def deletes(self, run_id: str) -> None:
+        """A run is to be removed."""
+
     def lent(self, group: str, lease: Lease, lease_s: float) -> None:
         """An entry is lent."""
+
+    def released(self, group: str, lease_id: str) -> None:
+        """An entry is given back."""
 
     def renewed(self, group: str, lease_id: str, lease_s: float) -> None:
         """A lease begins anew."""
@@ -111,6 +117,27 @@ class FaultyStore(MemoryStore):
         self._check_answered()
         return leases
 
+    async def delete_run(self, run_id: str, epoch: int) -> int:
+        self._check_up()
+        self._check_epoch(epoch)
+        self._watcher.deletes(run_id)
+        if self._draw(self.faults.unapplied):
+            for tree_id, _ in list(self._tasks.get(run_id, {}).values())[::2]:
+                self._trees.pop(tree_id, None)
+            raise StoreDown("a run was deleted in part")
+        tasks = await super().delete_run(run_id, epoch)
+        self._check_answered()
+        return tasks
+
+    async def release(self, run_id: str, group: str, lease_ids: list[str]) -> list[str]:
+        self._check_up()
+        lost = await super().release(run_id, group, lease_ids)
+        for lease_id in lease_ids:
+            if lease_id not in lost:
+                self._watcher.released(group, lease_id)
+        self._check_answered()
+        return lost
+
     async def renew(self, run_id: str, group: str, lease_ids: list[str], lease_s: float) -> list[str]:
         self._check_up()
         lost = await super().renew(run_id, group, lease_ids, lease_s)
@@ -126,14 +153,6 @@ class FaultyStore(MemoryStore):
         self._check_answered()
         return lost
 
-    async def load_nodes(self, paths: list[tuple[str, list[int]]]) -> list[list[bytes]]:
-        self._check_up()
-        return await super().load_nodes(paths)
-
-    async def load_trees(self, tree_ids: list[str]) -> "list[Any]":
-        self._check_up()
-        return await super().load_trees(tree_ids)
-
     def _check_up(self) -> None:
         if self._now() < self.down_until:
             raise StoreDown("it refuses everything")
@@ -145,3 +164,24 @@ class FaultyStore(MemoryStore):
 
     def _draw(self, share: float) -> bool:
         return share > 0 and self._now() < UNTIL_S and self._chance.random() < share
+
+
+def _asked(name: str) -> Callable[..., Any]:
+    """A method of the store that is done, or not, and whose answer may be lost."""
+    method = getattr(MemoryStore, name)
+
+    async def ask(self: FaultyStore, *args: Any, **named: Any) -> Any:
+        self._check_up()
+        answer = await method(self, *args, **named)
+        self._check_answered()
+        return answer
+
+    return ask
+
+
+for _name in (
+    "load_run", "load_tasks", "load_history", "load_weights", "load_trees", "load_journals", "load_nodes",
+    "feed_entries", "open_group", "move_group", "group_state", "unacknowledged", "settled",
+    "expire", "expired", "ended_s", "group_names", "run_ids",
+):  # fmt: skip
+    setattr(FaultyStore, _name, _asked(_name))

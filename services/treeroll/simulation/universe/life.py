@@ -1,63 +1,40 @@
-"""One life of a coordinator: the real loop, replica plane, feed and recovery, over a store that others had before."""
+"""One life of a coordinator: the service's real parts, over a store that others had before."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from functools import partial
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.loop import CommandSink, Coordinator, Item
 from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.prospects import Prospects
 from treeroll.coordinator.recovery import Means, recover
 from treeroll.coordinator.replica_server import ReplicaPlane
+from treeroll.coordinator.retention import Retention
+from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.start_messages import StartOrders
-from treeroll.core.model.live_tree import LiveTree
+from treeroll.coordinator.weights import restore
 from treeroll.core.model.state import CoreSettings, State
-from treeroll.errors import StoreDown, TreerollError
+from treeroll.errors import StoreDown, TreerollError, cause_of
 from treeroll.feed.feed import Feed
 from treeroll.pb.v1 import replica_pb2 as wire
-from treeroll.scorers.inline import InlineScorers
 from treeroll.scorers.rules import ANYTHING
 from treeroll.simulation.language import EOS
-from treeroll.simulation.universe.faulty_store import FaultyStore
+from treeroll.simulation.universe.surroundings import Aborted, Call, Tokens, VirtualScorers
 from treeroll.simulation.universe.virtual_loop import VirtualLoop
 
+if TYPE_CHECKING:
+    from treeroll.simulation.universe.universe import Universe
+
 HEARTBEAT_S = 2.0
-VOCABULARY = 100
 OPEN_AGAIN_S = 1.0
+KEEP_WEIGHTS = 2
 
 
 class Crash(BaseException):
     """The process dies here."""
-
-
-class World(Protocol):
-    """What a life needs of the universe around it."""
-
-    store: FaultyStore
-    coordinator_class: type["Observed"]
-
-    def point(self, where: str) -> None:
-        """The coordinator is between two things that it does: it may die."""
-
-    def ticked(self, life: "Life") -> None:
-        """A tick is durable, and nothing of it is carried out yet."""
-
-    def score(self, life: "Life", live: LiveTree, node: int) -> None:
-        """A leaf is to be scored, or a path to be judged."""
-
-    def recovered(self, life: "Life") -> None:
-        """It has taken up what it found."""
-
-
-class Tokens:
-    """What the plane reads of the service's tokenizer."""
-
-    hash = "tokenizer"
-    vocab_size = VOCABULARY
-    max_model_len = 0
 
 
 class Sinks(dict[tuple[str, int], CommandSink]):
@@ -100,37 +77,22 @@ class Observed(Coordinator):
         item.done = done
 
 
-class Call:
-    """What a handler is told of the call that it answers."""
-
-    async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
-        """End the call with an error."""
-        raise Aborted(code, details)
-
-
-class Aborted(Exception):
-    """A call ended with an error."""
-
-    def __init__(self, code: grpc.StatusCode, details: str) -> None:
-        super().__init__(details)
-        self.code, self.details = code, details
-
-
 class Life:
     """A coordinator from its start to its death. It serves from when it has taken up what it found."""
 
-    def __init__(self, world: World, settings: CoreSettings, loop: VirtualLoop) -> None:
+    def __init__(self, world: "Universe", settings: CoreSettings, loop: VirtualLoop) -> None:
         self.loop = loop
         self.serves = False
         self.epoch = 0
         self._world, self._settings = world, settings
         self.coordinator: Observed
-        self.feed: Feed
         self.plane: ReplicaPlane
+        self.api: RolloutsApi
         loop.start(self._begin())
 
     async def _begin(self) -> None:
-        world, store = self._world, self._world.store
+        """As `service` does it."""
+        world, store, tokens = self._world, self._world.store, Tokens()
         while True:
             try:
                 self.epoch = await store.open()
@@ -140,30 +102,37 @@ class Life:
         state = State(self._settings, next_grant=(self.epoch << 40) + 1)
         builder = CommitBuilder("prompts", "raw_logprobs")
         orders = StartOrders(store, {name: [EOS] for name in state.pools})
+        timeouts: dict[str, float] = {}
+        scorers = VirtualScorers(world, self)
+        scoring = Scoring(scorers, timeouts)
         coordinator = self.coordinator = world.coordinator_class(
-            state, store, self.epoch, builder, orders, partial(world.score, self), sessions=Sinks(world.point)
+            state, store, self.epoch, builder, orders, scoring.add, sessions=Sinks(world.point)
         )
         coordinator.point = world.point
         coordinator.on_tick = lambda: world.ticked(self)
+        await restore(coordinator)
+        await recover(coordinator, Means(tokens, scorers, ANYTHING), timeouts)  # type: ignore[arg-type]
         prospects = Prospects(state)
-        self.feed = Feed(store, prospects.outlook, prospects.terms)
-        coordinator.on_emit = self.feed.notify
-        self.plane = ReplicaPlane(coordinator, HEARTBEAT_S, Tokens())  # type: ignore[arg-type]
-        await recover(coordinator, Means(Tokens(), InlineScorers(), ANYTHING), {})  # type: ignore[arg-type]
+        feed = Feed(store, prospects.outlook, prospects.terms)
+        coordinator.on_emit = feed.notify
+        self.plane = ReplicaPlane(coordinator, HEARTBEAT_S, tokens)  # type: ignore[arg-type]
+        retention = Retention(coordinator, world.keep_acknowledged_s, world.keep_finished_s)
+        self.api = RolloutsApi(
+            coordinator, self.plane, feed, tokens, timeouts, {}, retention, scorers, KEEP_WEIGHTS, prospects  # type: ignore[arg-type]
+        )  # fmt: skip
         world.recovered(self)
-        self.loop.start(coordinator.keep_time())
+        for work in (coordinator.keep_time(), scoring.run(coordinator), retention.run()):
+            self.loop.start(work)
         self.serves = True
         await coordinator.run()
 
-    def ask(
-        self, work: Callable[[], Coroutine[Any, Any, Any]], answer: Callable[[Any, Exception | None], None]
-    ) -> None:
+    def ask(self, work: Callable[[], Coroutine[Any, Any, Any]], answer: Callable[[Any, Aborted | None], None]) -> None:
         """A unary call: its handler runs here, and so does what takes its answer."""
 
         async def handle() -> None:
             try:
                 got = await work()
-            except (TreerollError, Aborted) as error:
+            except Aborted as error:
                 answer(None, error)
             else:
                 answer(got, None)
@@ -192,4 +161,4 @@ class Life:
     @property
     def ended_by(self) -> BaseException | None:
         """Why the process ended by itself, or must."""
-        return self.loop.errors[0] if self.loop.errors else None
+        return cause_of(self.loop.errors[0]) if self.loop.errors else None

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from treeroll.coordinator.records import recredit
 from treeroll.coordinator.stored_trees import header_of
+from treeroll.core.model.run import RunSpec
 from treeroll.pb.v1 import common_pb2 as pb
-from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.records.assemble import assemble
 from treeroll.store import lease_id
 from treeroll.store.base import Lease, StoredTree
 from treeroll.tree.node import NodeStatus
@@ -47,6 +49,11 @@ class Deliveries:
         """Whoever holds it holds it longer."""
         if (name := lease_id.parse(text)) is not None:
             self.held_until[group, name.seq] = now + lease_s
+
+    def released(self, group: str, text: str) -> None:
+        """Whoever had it gave it back."""
+        if (name := lease_id.parse(text)) is not None:
+            self.held_until.pop((group, name.seq), None)
 
     def acked(self, group: str, text: str, now: float) -> None:
         """A consumer was told that it is done with it."""
@@ -100,29 +107,29 @@ def _rewards(tree: StoredTree, scorer: str) -> dict[int, float | None]:
     return found
 
 
-def check_accounts(run: api.Run, trees: Mapping[str, StoredTree]) -> list[Broken]:
-    """The run's account is that of its trees, to the token, and nothing is outstanding."""
-    spent = sum(header_of(tree).ledger.spent for tree in trees.values())
+def check_credit(trees: Mapping[str, StoredTree], spec: RunSpec) -> list[Broken]:
+    """What a tree says of its leaves is what follows from the rewards that are stored of it."""
     found = []
-    if spent != run.ledger.spent:
-        told = f"run {run.run_id} says {run.ledger.spent} tokens spent, its trees {spent}"
-        found.append(Broken("TokensConserved", told))
-    if run.ledger.outstanding or run.ledger.granted != run.ledger.spent + run.ledger.returned:
-        found.append(Broken("TokensConserved", f"run {run.run_id} ends with the account {run.ledger}"))
+    for name, tree in trees.items():
+        assembled = assemble(tree)
+        said = [leaf.SerializeToString(deterministic=True) for leaf in assembled.leaves]
+        recredit(assembled, spec.scorer, spec.advantage)
+        if said != [leaf.SerializeToString(deterministic=True) for leaf in assembled.leaves]:
+            found.append(Broken("RewardOnce", f"the credit of {name} is not that of its rewards"))
     return found
 
 
-def check_feed(run_id: str, feed: list[str], tasks: set[str]) -> list[Broken]:
-    """Every task has exactly one terminal event."""
+def check_feed(run_id: str, feed: list[str], accepted: set[str], asked: set[str]) -> list[Broken]:
+    """Every task that was taken has exactly one terminal event, and no other has any but those that were asked for."""
     found = [
         Broken("DeliveredOnceAcked", f"tree {name} of run {run_id} ended {feed.count(name)} times")
         for name in sorted(set(feed))
         if feed.count(name) > 1
     ]
     found += [
-        Broken("DeliveredOnceAcked", f"tree {name} of run {run_id} never ended") for name in sorted(tasks - {*feed})
+        Broken("DeliveredOnceAcked", f"tree {name} of run {run_id} never ended") for name in sorted(accepted - {*feed})
     ]
-    found += [Broken("DeliveredOnceAcked", f"nobody asked for tree {name}") for name in sorted({*feed} - tasks)]
+    found += [Broken("DeliveredOnceAcked", f"nobody asked for tree {name}") for name in sorted({*feed} - asked)]
     return found
 
 

@@ -4,26 +4,14 @@ import hashlib
 import random
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from treeroll.simulation.universe.faults import Faults, drawn
+from treeroll.simulation.universe import faults, work
+from treeroll.simulation.universe.faults import Faults
 from treeroll.simulation.universe.oracles import Broken
 from treeroll.simulation.universe.universe import Universe
-
-# What grows: recipe, settings of its branch policy, and numbers of leaves that these can make. All of these trees
-# depend on seed and tokens alone.
-RECIPES: tuple[tuple[str, dict[str, object], tuple[int, ...]], ...] = (
-    ("treepo", {}, (2, 4, 6)),
-    ("treepo", {"sync": "path", "branching": 1}, (2, 4)),
-    ("flat", {}, (2, 4)),
-    ("spo", {"fanouts": [2, 2]}, (4,)),
-    ("deepsearch", {"width": 2, "terminals": 3}, (6,)),
-    ("bavt", {"value": "judge"}, (2, 4)),
-    ("uct", {"value": "success", "width": 1}, (4,)),
-    ("echo", {"answers": 2, "max_width": 3, "min_depth": 1, "entropy": 0.5, "confidence": 1.0}, (6,)),
-    ("treerl", {"chains": 2, "places": 1}, (8,)),
-)
+from treeroll.simulation.universe.work import Work
 
 
 @dataclass(frozen=True)
@@ -32,40 +20,29 @@ class Case:
 
     seed: int
     faults: Faults
-    recipe: str = "treepo"
-    branch: tuple[tuple[str, object], ...] = ()
-    tasks: int = 3
-    leaves: int = 4
-    max_depth: int = 3
+    work: Work = field(default_factory=Work)
     replicas: int = 2
 
     def universe(self, kind: type[Universe] = Universe) -> Universe:
         """The world, before anything has happened in it."""
-        overrides: dict[str, dict[str, object]] = {"branch": dict(self.branch)} if self.branch else {}
+        work = self.work
         return kind(
-            seed=self.seed, faults=self.faults, recipe=self.recipe, overrides=overrides, tasks=self.tasks,
-            leaves=self.leaves, max_depth=self.max_depth, replicas=self.replicas, slots=3, end_share=0.02,
+            seed=self.seed, faults=self.faults, settings=work.settings, exact=work.exact, recipe=work.recipe,
+            overrides=dict(work.overrides), tasks=work.tasks, epochs=work.epochs, leaves=work.leaves,
+            max_depth=work.max_depth, replicas=self.replicas, slots=3, end_share=0.02,
         )  # fmt: skip
 
     @property
     def told(self) -> str:
         """What it is, for people."""
         kinds = ", ".join(self.faults.kinds) or "none"
-        return (
-            f"{self.recipe} {dict(self.branch) or ''}, {self.tasks} tasks, {self.leaves} leaves, depth "
-            f"{self.max_depth}, {self.replicas} replicas; faults: {kinds}"
-        )
+        return f"{self.work.told}, {self.replicas} replicas; faults: {kinds}"
 
 
 def case_of(seed: int) -> Case:
     """What a seed stands for."""
     chance = random.Random(f"case-{seed}")  # noqa: S311 - a simulation
-    recipe, branch, leaves = chance.choice(RECIPES)
-    return Case(
-        seed, drawn(chance), recipe, tuple(branch.items()), tasks=chance.choice((1, 2, 3, 5)),
-        leaves=chance.choice(leaves), max_depth=chance.choice((2, 3, 4)),
-        replicas=chance.choice((1, 2, 3)),
-    )  # fmt: skip
+    return Case(seed, faults.drawn(chance), work.drawn(chance), replicas=chance.choice((1, 2, 3)))
 
 
 @dataclass(frozen=True)
@@ -113,15 +90,24 @@ def shrink(failing: Outcome, kind: type[Universe] = Universe) -> Iterator[Outcom
 def _smaller(case: Case) -> Iterator[Case]:
     for name in case.faults.kinds:
         yield replace(case, faults=case.faults.without(name))
-    changes: list[dict[str, Any]] = []
-    if case.tasks > 1:
-        changes.append({"tasks": case.tasks - 1})
+    work = case.work
+    changes: list[dict[str, Any]] = [
+        {"settings": {key: value for key, value in work.settings.items() if key != dropped}}
+        for dropped in work.settings
+        if dropped not in ("order", "window")  # these go together, and with `ahead`
+    ]
+    if "order" in work.settings:
+        changes = [{"settings": {key: work.settings[key] for key in work.settings.keys() - {"order", "window"}}}]
+    if work.epochs > 1:
+        changes.append({"epochs": 1})
+    if work.tasks > 1:
+        changes.append({"tasks": work.tasks - 1})
+    if work.max_depth > 2:
+        changes.append({"max_depth": work.max_depth - 1})
+    if work.leaves > 2 and not work.overrides:
+        changes.append({"leaves": work.leaves - 2})
+    if work.overrides or work.recipe != "treepo":
+        changes.append({"recipe": "treepo", "overrides": {}})
     if case.replicas > 1:
-        changes.append({"replicas": case.replicas - 1})
-    if case.max_depth > 2:
-        changes.append({"max_depth": case.max_depth - 1})
-    if case.leaves > 2 and not case.branch:
-        changes.append({"leaves": case.leaves - 2})
-    if case.branch or case.recipe != "treepo":
-        changes.append({"recipe": "treepo", "branch": ()})
-    yield from (replace(case, **change) for change in changes)
+        yield replace(case, replicas=case.replicas - 1)
+    yield from (replace(case, work=replace(work, **change)) for change in changes)

@@ -2,31 +2,35 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from treeroll.config import RunConfig
-from treeroll.coordinator.loop import Item
+from treeroll.coordinator.audit import audit
 from treeroll.coordinator.reports import read_tokens
 from treeroll.coordinator.specs import run_spec
 from treeroll.core.invariants import violations
-from treeroll.core.model.events import LeafScored, PathJudged
+from treeroll.core.model.budget import Budget
 from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.run import TaskSpec
 from treeroll.errors import StoreDown, StoreError
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.simulation.event_queue import EventQueue
 from treeroll.simulation.universe import oracles
-from treeroll.simulation.universe.clients import Submitter, Trainer
+from treeroll.simulation.universe.clients import Submitter
 from treeroll.simulation.universe.faults import ENDS_S, UNTIL_S, Faults
 from treeroll.simulation.universe.faulty_store import FaultyStore
-from treeroll.simulation.universe.life import VOCABULARY, Crash, Life, Observed
+from treeroll.simulation.universe.life import Crash, Life, Observed
 from treeroll.simulation.universe.oracles import Broken, Deliveries
+from treeroll.simulation.universe.surroundings import VOCABULARY
+from treeroll.simulation.universe.trainer import Trainer
 from treeroll.simulation.universe.virtual_loop import VirtualLoop
 from treeroll.simulation.universe.virtual_server import VirtualServer
 from treeroll.simulation.world import SEGMENT_TOKENS, World, fingerprint
 from treeroll.store.base import Lease, StoredTree
+from treeroll.tree.rng import hash64
 
 DAWN = 1.8e9
 HOUR = 3600.0
@@ -34,11 +38,28 @@ HOUR = 3600.0
 STALE_S = 30.0
 
 
+class Undisturbed(World):
+    """The same work where nothing goes wrong, by the core alone."""
+
+    def _task(self, number: int, epoch: int, pool: str = "") -> TaskSpec:
+        """Trees have the names that the service gives them."""
+        task = super()._task(number, epoch, pool)
+        return replace(task, tree_id=f"{hash64('tree', self.spec.run_id, task.task_id, epoch):016x}")
+
+
 @dataclass
-class Universe(World):
-    """One run over a fleet, with a submitter and two trainers. `crash_at`: also dies at these points, by number."""
+class Universe(Undisturbed):
+    """One run over a fleet, with a submitter and two trainers.
+
+    `settings` are further ones of the run, and `exact` says whether its trees depend on seed and tokens alone.
+    `crash_at`: a coordinator also dies at these points, by number.
+    """
 
     faults: Faults = field(default_factory=Faults)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    exact: bool = True
+    keep_acknowledged_s: float | None = None
+    keep_finished_s: float | None = None
     crash_at: frozenset[int] = frozenset()
     coordinator_class: type[Observed] = Observed
     store_class: type[FaultyStore] = FaultyStore
@@ -47,8 +68,9 @@ class Universe(World):
         super().__post_init__()
         self.random = random.Random(f"universe-{self.seed}")  # noqa: S311 - a simulation
         self.events = EventQueue()
-        self.settings = replace(self.state.settings, read_tokens=read_tokens)
-        self.spec = run_spec(self.spec.run_id, self._config(), VOCABULARY)
+        self.core = replace(self.state.settings, read_tokens=read_tokens)
+        self.config = self._config()
+        self.spec = run_spec(self.spec.run_id, self.config, VOCABULARY)
         self.trace: list[str] = []
         self.broken: list[Broken] = []
         self.deliveries = Deliveries()
@@ -74,7 +96,7 @@ class Universe(World):
             {
                 "recipe": self.recipe, "leaves": self.leaves, "segment_tokens": SEGMENT_TOKENS,
                 "max_depth": self.max_depth, "seed": self.spec.seed, "scorer": self.spec.scorer, "judge": judge,
-                **self.overrides,
+                **self.overrides, **self.settings,
             }
         )  # fmt: skip
 
@@ -111,7 +133,7 @@ class Universe(World):
         self._start_life()
         self.servers = [VirtualServer(self, name) for name in self.incarnation]
         tasks = list(self.wanted.values())
-        self.submitter = Submitter(self, self.spec, tasks)
+        self.submitter = Submitter(self, self.config.model_dump_json(), tasks)
         self.trainers = [Trainer(self, f"trainer{number}", self.spec.run_id) for number in range(2)]
         try:
             while not self.broken and not self._is_over():
@@ -166,9 +188,10 @@ class Universe(World):
         if self._untold:  # whoever ended found out, or its operator did
             self._untold = False
             self.submitter.again()
-        loop = VirtualLoop(self.events, self.random.uniform(0, 1e5), self.wall)  # type: ignore[abstract]
+        offset, drift = self.random.uniform(0, 1e5), self.faults.drift * self.random.uniform(-1, 1)
+        loop = VirtualLoop(self.events, offset, self.wall, 1 + drift)  # type: ignore[abstract]
         self.loops.append(loop)
-        self.life = Life(self, self.settings, loop)
+        self.life = Life(self, self.core, loop)
 
     def point(self, where: str) -> None:
         """A coordinator is between two things that it does: here it may die."""
@@ -283,6 +306,11 @@ class Universe(World):
         if broken := self.deliveries.lent(group, lease, self.events.now, lease_s):
             self.found(broken.promise, broken.what)
 
+    def released(self, group: str, lease_id: str) -> None:
+        """An entry is given back."""
+        self.note(f"{lease_id} is given back")
+        self.deliveries.released(group, lease_id)
+
     def renewed(self, group: str, lease_id: str, lease_s: float) -> None:
         """A lease begins anew."""
         self.deliveries.renewed(group, lease_id, self.events.now, lease_s)
@@ -298,20 +326,24 @@ class Universe(World):
         self.note(f"{tree_id} is acknowledged")
         self.deliveries.acked(group, lease_id, self.events.now)
 
-    def score(self, life: Life, live: LiveTree, node: int) -> None:
-        """A scorer takes a while."""
-        event: LeafScored | PathJudged
-        if node in live.held:
-            event = PathJudged(live.tree_id, node, self.value(live, node))
-        else:
-            event = LeafScored(live.tree_id, node, self._reward(live, node))
-        life.loop.call_later(self.random.expovariate(5.0), life.coordinator.post_nowait, Item([event]))
+    def delivered(self, delivery: api.Delivery) -> None:
+        """A trainer has a tree."""
+
+    def deletes(self, run_id: str) -> None:
+        """A run is to be removed from the store."""
+        self.note(f"run {run_id} is deleted")
+
+    def reward(self, live: LiveTree, node: int) -> float | None:
+        """What the run's scorer says of a leaf."""
+        return self._reward(live, node)
 
     # The end:
 
     def _is_over(self) -> bool:
-        settled = self._settled()
-        return self.submitter.done and settled == len(self.wanted) and self.life is not None and self.life.serves
+        settled, tasks = self._settled(), self.store._tasks.get(self.spec.run_id, {})
+        if not self.submitter.done or settled < len(tasks):
+            return False
+        return self.life is not None and self.life.serves and self.life.epoch == self.store._epoch
 
     def _settled(self) -> int:
         groups = self.store._groups.get(self.spec.run_id, {})
@@ -328,23 +360,36 @@ class Universe(World):
 
     def _check_end(self) -> None:
         run_id, trees = self.spec.run_id, self._trees()
-        run = api.Run.FromString(self.store._runs[run_id])
         broken = [
-            *oracles.check_feed(run_id, self.store._feeds.get(run_id, []), {*self.wanted}),
-            *oracles.check_accounts(run, trees),
+            *self._audit_store(),
+            *oracles.check_feed(run_id, self.store._feeds.get(run_id, []), self.submitter.accepted, {*self.wanted}),
+            *oracles.check_credit(trees, self.spec),
             *oracles.check_losses(trees, self.lives + sum(server.incarnation for server in self.servers)),
         ]
-        if (found := oracles.first_difference(oracles.rows(trees, "exact"), self._undisturbed())) is not None:
-            broken.append(found)
+        if self.exact and not self.faults.failing_scorers:
+            difference = oracles.first_difference(oracles.rows(trees, "exact"), self._undisturbed())
+            broken += [difference] if difference is not None else []
         for one in broken:
             self.found(one.promise, one.what)
 
+    def _audit_store(self) -> list[Broken]:
+        """What `treeroll audit` finds."""
+        self.store.faults, self.store.down_until = Faults(), self.events.now
+        queue = EventQueue()
+        loop = VirtualLoop(queue, 0.0, self.wall)  # type: ignore[abstract]
+        task = loop.start(audit(self.store, VOCABULARY))
+        while not task.done():
+            queue.run(1)
+        return [Broken(invariant, detail) for invariant, detail in task.result().violations]
+
     def _undisturbed(self) -> list[tuple[object, ...]]:
-        """The same trees in a world in which nothing goes wrong."""
-        world = World(
+        """The same trees in a world in which nothing goes wrong, and nobody is waited for."""
+        world = Undisturbed(
             seed=self.seed, replicas=self.replicas, slots=self.slots, end_share=self.end_share, recipe=self.recipe,
             leaves=self.leaves, max_depth=self.max_depth, overrides=self.overrides, tasks=self.tasks,
-            epochs=self.epochs, limits=self.limits, policies=self.policies,
+            epochs=self.epochs,
         )  # fmt: skip
+        filters = replace(self.spec.delivery, ahead=None, window=None)
+        world.spec = replace(self.spec, delivery=filters, budget=Budget())
         world.run()
         return fingerprint(world)

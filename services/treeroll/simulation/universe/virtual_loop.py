@@ -20,15 +20,16 @@ _SOON_S = 1e-6
 
 
 class VirtualLoop(asyncio.AbstractEventLoop):
-    """`offset` is what this process' clock shows at the beginning of the world, and `wall` the time of day."""
+    """`offset` is what this process' clock shows at the beginning of the world, `rate` how many of its seconds a second
+    of the world has, and `wall` the time of day."""
 
-    def __init__(self, queue: EventQueue, offset: float, wall: Callable[[], float]) -> None:
+    def __init__(self, queue: EventQueue, offset: float, wall: Callable[[], float], rate: float = 1.0) -> None:
         self.alive = True
         self.stands_until = 0.0
         """The process is stopped up to then, in the world's time: what is due happens afterwards."""
         self.errors: list[BaseException] = []
         """What nobody else took."""
-        self._queue, self._offset, self._wall = queue, offset, wall
+        self._queue, self._offset, self._wall, self._rate = queue, offset, wall, rate
         self._tasks: list[asyncio.Task[Any]] = []
 
     def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
@@ -56,7 +57,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def time(self) -> float:
         """Seconds, on the process' own clock."""
-        return self._queue.now + self._offset
+        return self._queue.now * self._rate + self._offset
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
@@ -70,8 +71,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """After so many seconds."""
-        at = self._queue.now + max(delay, _SOON_S)
-        handle = asyncio.TimerHandle(at + self._offset, callback, args, self, context)
+        at = self._queue.now + max(delay / self._rate, _SOON_S)
+        handle = asyncio.TimerHandle(self.time() + delay, callback, args, self, context)
         self._queue.at(at, lambda now: self._run(handle))
         return handle
 

@@ -18,7 +18,8 @@ from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.policy.base import Delimiter
 from treeroll.simulation.language import Payload, read_tokens, text_of
 from treeroll.simulation.serving import Serving
-from treeroll.simulation.universe.life import Life, Tokens
+from treeroll.simulation.universe.life import Life
+from treeroll.simulation.universe.surroundings import Tokens
 
 if TYPE_CHECKING:
     from treeroll.simulation.universe.universe import Universe

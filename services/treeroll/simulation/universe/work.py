@@ -1,0 +1,120 @@
+"""What a world's run is to grow, and under which settings: drawn from its seed."""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# What grows: recipe, overrides of its policies, and numbers of leaves that these can make.
+Recipe = tuple[str, Mapping[str, Any], tuple[int, ...]]
+RECIPES: tuple[Recipe, ...] = (
+    ("treepo", {}, (2, 4, 6)),
+    ("treepo", {"branch": {"sync": "path", "branching": 1}}, (2, 4)),
+    ("treepo", {"branch": {"fallback": "none", "initial": "random"}}, (2, 4)),
+    ("treepo", {"segment": {"hold": True}}, (4,)),
+    ("treepo", {"segment": {"name": "delimiter", "texts": ["> "]}}, (4,)),
+    ("treepo", {"segment": {"name": "delimiter", "texts": [], "token_ids": [3, 4, 5], "hold": True}}, (4,)),
+    ("flat", {}, (2, 4)),
+    ("flat", {"segment": {"name": "agent_step"}}, (2, 4)),
+    ("spo", {"branch": {"fanouts": [2, 2]}}, (4,)),
+    ("deepsearch", {"branch": {"width": 2, "terminals": 3}}, (6,)),
+    ("bavt", {"branch": {"value": "judge"}}, (2, 4)),
+    ("bavt", {"branch": {"tokens": 50, "parallel": 1}}, (4,)),
+    ("uct", {"branch": {"value": "success", "width": 1}}, (4,)),
+    ("rebase", {"branch": {"value": "success"}}, (4,)),
+    ("hbpo", {"branch": {"budgets": [10, 20, 30]}}, (6,)),
+    ("arpo", {"branch": {"initial": 1}}, (4,)),
+    ("pets", {"branch": {"initial": 2, "answer": "text", "batch": 3}}, (6,)),
+    ("echo", {"branch": {"answers": 2, "max_width": 3, "min_depth": 1, "entropy": 0.5, "confidence": 1.0}}, (6,)),
+    ("treerl", {"branch": {"chains": 2, "places": 1}}, (8,)),
+    ("rest_mcts", {"branch": {"width": 2, "iterations": 3, "value": "success", "successes": 9}}, (4,)),
+)
+# These wait for late paths only so long, or not for all: what comes in time depends on time.
+IMPATIENT: tuple[Recipe, ...] = (
+    ("rebase", {"branch": {"value": "judge", "quorum": 0.5}}, (4,)),
+    ("rebase", {"branch": {"value": "judge", "timeout_s": 0.5}}, (4,)),
+    ("dora", {"branch": {"embedder": None, "timeout_s": 2.0}}, (4,)),
+)
+# Leaves of these follow `leaves`, so that they can be shared out.
+SHAREABLE = ("treepo", "flat")
+
+
+@dataclass(frozen=True)
+class Work:
+    """A run and its tasks. `settings` are those of its configuration beside recipe, shape and seed."""
+
+    recipe: str = "treepo"
+    leaves: int = 4
+    max_depth: int = 3
+    tasks: int = 3
+    epochs: int = 1
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def exact(self) -> bool:
+        """Whether its trees depend on seed and tokens alone."""
+        branch, settings = self.overrides.get("branch", {}), self.settings
+        timed = "quorum" in branch or "timeout_s" in branch
+        cut = settings.get("budget", {}).keys() - {"tokens_per_second", "burst_tokens"}
+        return not (timed or cut or "allocate" in settings or settings.get("on_update") == "stop")
+
+    @property
+    def told(self) -> str:
+        """What it is, for people."""
+        shape = f"{self.tasks} tasks, {self.epochs} epochs, {self.leaves} leaves, depth {self.max_depth}"
+        return f"{self.recipe} {dict(self.overrides) or ''}, {shape}, {dict(self.settings) or 'no further settings'}"
+
+
+def drawn(chance: random.Random) -> Work:
+    """Some run."""
+    recipe, overrides, leaves = chance.choice(IMPATIENT if chance.random() < 0.1 else RECIPES)
+    shape = Work(
+        recipe, chance.choice(leaves), chance.choice((2, 3, 4)), chance.choice((1, 2, 3, 5)),
+        2 if chance.random() < 0.15 else 1, overrides,
+    )  # fmt: skip
+    settings: dict[str, Any] = {}
+    for draw, share in _DRAWS:
+        if chance.random() < share:
+            settings |= draw(chance, shape)
+    return Work(recipe, shape.leaves, shape.max_depth, shape.tasks, shape.epochs, overrides, settings)
+
+
+def _budget(chance: random.Random, shape: Work) -> dict[str, Any]:
+    """Scarce, mostly: a tree takes some hundred tokens."""
+    longest = 32 * shape.max_depth
+    caps: list[dict[str, object]] = [
+        {"tokens": chance.randint(1, 8) * longest},
+        {"task_tokens": chance.randint(1, 6) * longest},
+        {"tree_tokens": chance.randint(1, 6) * longest},
+        {"leaves": chance.randint(1, 12)},
+        {"expansions": chance.randint(1, 8)},
+        {"seconds": chance.uniform(3.0, 60.0)},
+        {"tokens_per_second": 100, "burst_tokens": 2 * longest},
+        {"tokens": chance.randint(2, 12) * longest, "task_tokens": chance.randint(2, 6) * longest},
+    ]
+    return {"budget": chance.choice(caps)}
+
+
+def _pace(chance: random.Random, shape: Work) -> dict[str, Any]:
+    window = {"order": "window", "window": chance.choice((1, 2, 3))} if chance.random() < 0.5 else {}
+    return {"ahead": chance.choice((1, 2, 3)), **window}
+
+
+def _filters(chance: random.Random, shape: Work) -> dict[str, Any]:
+    settings: list[dict[str, Any]] = [{"drop": ["zero_advantage"]}, {"drop": ["truncated"]}, {"min_scored": 2}]
+    return chance.choice(settings)
+
+
+def _shares(chance: random.Random, shape: Work) -> dict[str, Any]:
+    if shape.recipe not in SHAREABLE:
+        return {}
+    return {"allocate": {"name": chance.choice(("uniform", "mixed", "neyman", "knapsack"))}}
+
+
+_DRAWS: tuple[tuple[Callable[[random.Random, Work], dict[str, Any]], float], ...] = (
+    (_budget, 0.2),
+    (_pace, 0.2),
+    (_filters, 0.15),
+    (_shares, 0.15),
+)
