@@ -58,6 +58,7 @@ async def test_a_store_that_is_almost_full_begins_nothing_and_goes_on_when_it_ha
         assert len(await run.submit(read_tasks(TASKS_FILE, limit=4))) == 4  # those that it has
         status = await run.status()
         assert (status.waiting, status.growing, status.finished) == (4, 0, 0)
+        assert (await client.status()).store_full
         assert await asyncio.to_thread(app.run, ["status", "--address", service.address]) == 0
         assert "93% of its memory used, too full: no tree starts" in " ".join(capsys.readouterr().out.split())
         store.share = 0.5
@@ -66,6 +67,7 @@ async def test_a_store_that_is_almost_full_begins_nothing_and_goes_on_when_it_ha
             return not await waits_for_room(run)
 
         await eventually(has_room)
+        assert not (await client.status()).store_full
         await run.collect(await run.submit(read_tasks(TASKS_FILE, limit=5)))
         assert (await run.status()).finished == 5
 

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
 # Newest runs that are shown.
 RUNS = 20
-# Share of the store's memory from which on no tree starts.
-NO_TREES = 0.9
 
 
 def status(address: ServiceAddress = DEFAULT_ADDRESS, as_json: AsJson = False) -> None:
@@ -136,7 +134,7 @@ def _room(service: "ServiceStatus") -> str:
     used = service.store_used
     if used is None:
         return ""
-    return f", {used:.0%} of its memory used" + (", too full: no tree starts" if used >= NO_TREES else "")
+    return f", {used:.0%} of its memory used" + (", too full: no tree starts" if service.store_full else "")
 
 
 def _taken_up(service: "ServiceStatus") -> str:

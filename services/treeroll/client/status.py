@@ -97,7 +97,9 @@ class ServiceStatus:
     store_outage_since: float | None = None
     """Since when, in seconds since the Unix epoch; None while it does."""
     store_used: float | None = None
-    """Share of the store's memory limit that is in use; None without a limit. From 0.9 on no tree starts."""
+    """Share of the store's memory limit that is in use; None without a limit."""
+    store_full: bool = False
+    """So much of it that no tree starts and new tasks are refused."""
     recovered_trees: int = 0
     """Growing trees that it found in its store when it started, and went on with."""
     recovered_nodes: int = 0

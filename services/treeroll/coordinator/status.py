@@ -77,6 +77,7 @@ class Status:
             store_outage=outage.reason,
             store_outage_since=outage.since,
             store_used=self._coordinator.store_used,
+            store_full=state.store_full,
         )
         engines = [self._replicas.engines[pool.name] for pool in status.pools if pool.name in self._replicas.engines]
         if engines:

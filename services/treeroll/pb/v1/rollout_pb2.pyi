@@ -60,7 +60,7 @@ class PoolStatus(_message.Message):
     def __init__(self, name: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., replicas: _Optional[int] = ..., slots: _Optional[int] = ..., branches: _Optional[int] = ..., waiting_branches: _Optional[int] = ..., live_trees: _Optional[int] = ..., stop_token_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ServiceStatus(_message.Message):
-    __slots__ = ("epoch", "version", "engine", "tokenizer_hash", "replicas", "run_ids", "durability", "store", "violations", "live_trees", "waiting_tasks", "draining", "pools", "expired_trees", "deleted_runs", "tokenizer", "store_outage", "store_outage_since", "store_used", "recovered_trees", "recovered_nodes", "recovery_s", "suspended_runs", "damaged_trees")
+    __slots__ = ("epoch", "version", "engine", "tokenizer_hash", "replicas", "run_ids", "durability", "store", "violations", "live_trees", "waiting_tasks", "draining", "pools", "expired_trees", "deleted_runs", "tokenizer", "store_outage", "store_outage_since", "store_used", "store_full", "recovered_trees", "recovered_nodes", "recovery_s", "suspended_runs", "damaged_trees")
     class ViolationsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -101,6 +101,7 @@ class ServiceStatus(_message.Message):
     STORE_OUTAGE_FIELD_NUMBER: _ClassVar[int]
     STORE_OUTAGE_SINCE_FIELD_NUMBER: _ClassVar[int]
     STORE_USED_FIELD_NUMBER: _ClassVar[int]
+    STORE_FULL_FIELD_NUMBER: _ClassVar[int]
     RECOVERED_TREES_FIELD_NUMBER: _ClassVar[int]
     RECOVERED_NODES_FIELD_NUMBER: _ClassVar[int]
     RECOVERY_S_FIELD_NUMBER: _ClassVar[int]
@@ -125,12 +126,13 @@ class ServiceStatus(_message.Message):
     store_outage: str
     store_outage_since: float
     store_used: float
+    store_full: bool
     recovered_trees: int
     recovered_nodes: int
     recovery_s: float
     suspended_runs: _containers.ScalarMap[str, str]
     damaged_trees: _containers.ScalarMap[str, str]
-    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., tokenizer_hash: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ..., run_ids: _Optional[_Iterable[str]] = ..., durability: _Optional[str] = ..., store: _Optional[str] = ..., violations: _Optional[_Mapping[str, int]] = ..., live_trees: _Optional[int] = ..., waiting_tasks: _Optional[int] = ..., draining: _Optional[bool] = ..., pools: _Optional[_Iterable[_Union[PoolStatus, _Mapping]]] = ..., expired_trees: _Optional[int] = ..., deleted_runs: _Optional[int] = ..., tokenizer: _Optional[_Union[TokenizerFacts, _Mapping]] = ..., store_outage: _Optional[str] = ..., store_outage_since: _Optional[float] = ..., store_used: _Optional[float] = ..., recovered_trees: _Optional[int] = ..., recovered_nodes: _Optional[int] = ..., recovery_s: _Optional[float] = ..., suspended_runs: _Optional[_Mapping[str, str]] = ..., damaged_trees: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., tokenizer_hash: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ..., run_ids: _Optional[_Iterable[str]] = ..., durability: _Optional[str] = ..., store: _Optional[str] = ..., violations: _Optional[_Mapping[str, int]] = ..., live_trees: _Optional[int] = ..., waiting_tasks: _Optional[int] = ..., draining: _Optional[bool] = ..., pools: _Optional[_Iterable[_Union[PoolStatus, _Mapping]]] = ..., expired_trees: _Optional[int] = ..., deleted_runs: _Optional[int] = ..., tokenizer: _Optional[_Union[TokenizerFacts, _Mapping]] = ..., store_outage: _Optional[str] = ..., store_outage_since: _Optional[float] = ..., store_used: _Optional[float] = ..., store_full: _Optional[bool] = ..., recovered_trees: _Optional[int] = ..., recovered_nodes: _Optional[int] = ..., recovery_s: _Optional[float] = ..., suspended_runs: _Optional[_Mapping[str, str]] = ..., damaged_trees: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class CreateRunRequest(_message.Message):
     __slots__ = ("run_id", "config_json")
