@@ -1,6 +1,7 @@
 """Checks of values as users write them, in the words of a JSON author."""
 
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from treeroll.errors import InvalidInput
 
@@ -16,6 +17,29 @@ def check_text(name: str, value: Any, *, may_be_empty: bool = False) -> None:
         value.encode()
     except UnicodeEncodeError:
         raise InvalidInput(f"'{name}' holds half a surrogate pair, which is no valid Unicode text") from None
+
+
+def no_truth_for_numbers(annotation: Any, value: Any) -> Any:
+    """The value. ValueError if it is, or holds, true or false where a field's annotation is of numbers.
+
+    They are 1 and 0 to Python, and nobody who writes `leaves: yes` means a tree of one leaf.
+    """
+    types = _types(annotation)
+    if types & {int, float} and bool not in types:
+        entries = value if isinstance(value, list | tuple) else [value]
+        if any(type(entry).__name__ in ("bool", "bool_") for entry in entries):  # of numpy, too
+            raise ValueError("Input should be a number, not true or false")
+    return value
+
+
+def _types(annotation: Any) -> set[Any]:
+    """What a union, a list or a tuple is of."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _types(parts[0])
+    if origin in (Union, UnionType, list, tuple):
+        return {kind for part in parts for kind in _types(part)}
+    return {annotation}
 
 
 def kind(value: Any) -> str:

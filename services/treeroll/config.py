@@ -5,13 +5,15 @@ a.b=c` overrides single keys. Errors name the key.
 """
 
 import json
+import re
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from treeroll.chat.variables import plain_kwargs
+from treeroll.checks import no_truth_for_numbers
 from treeroll.errors import InvalidInput
 from treeroll.sampling import MAX_STOP_CHARS, MAX_STOPS
 
@@ -21,12 +23,18 @@ Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT)]
 StopString = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARS)]
 Filter = Literal["zero_advantage", "truncated"]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+_RUN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Config(BaseModel):
     """Base of all configuration models."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, field: ValidationInfo) -> Any:
+        return no_truth_for_numbers(cls.model_fields[str(field.field_name)].annotation, value)
 
 
 class BudgetConfig(Config):
@@ -304,6 +312,12 @@ class ScorersConfig(Config):
 
 
 M = TypeVar("M", bound=BaseModel)
+
+
+def check_run_id(run_id: Any) -> None:
+    """InvalidInput for a name that no run can have."""
+    if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
+        raise InvalidInput(f"run id {run_id!r} must be 1 to 64 of the characters A-Z a-z 0-9 . _ -")
 
 
 def parse(model: type[M], values: dict[str, Any], where: str) -> M:

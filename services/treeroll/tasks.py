@@ -19,6 +19,7 @@ from treeroll.chat.messages import Message, plain_messages
 from treeroll.chat.variables import plain_kwargs
 from treeroll.checks import check_text, kind
 from treeroll.errors import InvalidInput
+from treeroll.plain_json import MOST_DEPTH, is_shallow
 from treeroll.rows.files import OneOrMore, Row, rows_of, source_name, task_files
 from treeroll.rows.values import Say, Told, WrittenFloat, decoded, is_missing, json_value, number_text
 
@@ -64,6 +65,8 @@ class Task:
         if self.messages is not None:
             object.__setattr__(self, "messages", plain_messages(self.messages))
             object.__setattr__(self, "chat_template_kwargs", plain_kwargs(self.chat_template_kwargs))
+            _check_depth("messages", self.messages)
+            _check_depth("chat_template_kwargs", self.chat_template_kwargs)
         elif self.chat_template_kwargs:
             raise InvalidInput(f"'chat_template_kwargs' goes with 'messages', but this task has '{forms[0]}'")
         elif self.prompt is not None:
@@ -73,6 +76,12 @@ class Task:
         if self.answer is not None:
             check_text("answer", self.answer, may_be_empty=True)
         _check_json(self.extra)
+
+
+def _check_depth(name: str, value: Any, depth: int = MOST_DEPTH) -> None:
+    """InvalidInput for a field that the service would refuse, and with it the tasks that travel beside."""
+    if not is_shallow(value, depth):
+        raise InvalidInput(f"'{name}' is nested more than {depth} deep")
 
 
 def _check_prompt_ids(ids: Any) -> None:
@@ -94,6 +103,7 @@ def _check_json(extra: Mapping[str, Any]) -> None:
         except (TypeError, ValueError, RecursionError):
             hint = "NaN, infinities, dates, bytes and numbers of more than 4,300 digits are no JSON"
             raise InvalidInput(f"extra field '{key}' cannot be written as JSON; {hint}") from None
+        _check_depth(key, value, MOST_DEPTH - 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,17 @@ async def one_batch(service: LocalService, **changes: Any) -> AsyncBatch:
         ([("t", "0")] * 8, "a reward of a node is"),
         ([1.0] * 7 + [float("nan")], "must be finite"),
         ([1.0] * 7 + ["good"], "must be a number"),
+        ([1.0] * 7 + ["1.0"], "must be a number, got '1.0'"),
+        ([1.0] * 7 + [b"1"], "must be a number, got b'1'"),
+        ([1.0] * 7 + [{"score": 1.0}], "must be a number"),
+        (set(map(float, range(8))), "rewards must be a list with one for each sample, in their order, got set"),
+        (frozenset(map(float, range(8))), "in their order"),
+        (dict.fromkeys(range(8), 1.0), "in their order, got an object"),
+        ("1" * 8, "in their order, got text"),
+        (b"\x01" * 8, "in their order, got bytes"),
+        (1.0, "in their order, got a number"),
+        ([("t", 0, 1.0)], "a reward of a node is"),
+        ([(None, None, 1.0)], "a reward of a node is"),
     ],
 )
 async def test_rewards_that_fit_no_sample_are_refused_and_none_is_applied(rewards: Any, sentence: str) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from treeroll.client.wire import submit_requests
 from treeroll.errors import InvalidInput
+from treeroll.plain_json import MOST_DEPTH, loads
 from treeroll.rows.values import Told, json_value
 from treeroll.tasks import Task, read_tasks, task_from
 
@@ -134,6 +135,8 @@ def test_what_says_that_there_is_no_value_counts_as_null_everywhere(nothing: Any
         ((1, (2.5, math.nan)), [1, [2.5, None]]),
         (Decimal("-Infinity"), "-Infinity"),
         (np.longdouble("0.1"), 0.1),
+        (np.array([(1, "a")], [("n", "i4"), ("t", "U1")]), [{"n": 1, "t": "a"}]),
+        (np.array([(0.1, (2,))], [("f", "f4"), ("inner", [("n", "i8")])])[0], {"f": 0.1, "inner": {"n": 2}}),
         (np.ma.array([1, 2], mask=[False, True]), [1, None]),
         (pd.Series([0.1, math.nan], dtype="float32"), [0.1, None]),
         (pd.array([1, None], dtype="Int64"), [1, None]),
@@ -220,6 +223,28 @@ def test_a_value_nested_without_end_is_refused() -> None:
     endless.append(endless)
     with pytest.raises(InvalidInput, match="nested too deeply"):
         task_from({"prompt": "x", "field": endless}, "t")
+
+
+@pytest.mark.parametrize(
+    ("name", "deepest"),
+    [("field", MOST_DEPTH - 2), ("messages", MOST_DEPTH - 2), ("chat_template_kwargs", MOST_DEPTH - 1)],
+)
+def test_a_row_is_refused_that_is_nested_deeper_than_a_service_takes(name: str, deepest: int) -> None:
+    def nested(depth: int) -> dict[str, Any]:
+        value: Any = 1
+        for _ in range(depth):
+            value = [value]
+        message = {"role": "user", "content": "x"}
+        if name == "messages":
+            return {"messages": [{**message, "tools": value}]}
+        return {"messages": [message], name: {"k": value}}
+
+    (request,) = submit_requests("r", [nested(deepest)], 0)
+    (sent,) = request.tasks
+    for text in (sent.extra_json, sent.messages_json, sent.chat_template_kwargs_json):
+        loads(text or "{}")  # as the service does
+    with pytest.raises(InvalidInput, match=f"'{name}' is nested more than 6"):
+        task_from(nested(deepest + 1), "t")
 
 
 def test_a_change_of_kind_is_told_once_per_column() -> None:
@@ -310,6 +335,9 @@ NANOS = 1_700_000_000_123_456_789
         (pa.array([Decimal("1.50"), None, Decimal("2.00")], pa.decimal128(5, 2)), [1.5, None, 2]),
         (pa.array([math.nan, None, math.inf]), [None, None, "Infinity"]),
         (pa.array([b"a", None, b"b"]), ["YQ==", None, "Yg=="]),
+        (pa.array([[0.1], None, [0.2, None]], pa.list_view(pa.float32())), [[0.1], None, [0.2, None]]),
+        (pa.array([[("k", 0.1)], None, []], pa.map_(pa.string(), pa.float32())), [[["k", 0.1]], None, []]),
+        (pa.array([[("k", [0.1])], [], []], pa.map_(pa.string(), pa.list_(pa.float16()))), [[["k", [0.1]]], [], []]),
     ],
     ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
 )

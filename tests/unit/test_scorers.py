@@ -53,6 +53,10 @@ def test_math_refuses_an_answer_it_cannot_read() -> None:
         ("Paris \\boxed{Rome", "Paris", 0.0),
         ("<think>Rome?</think>\nParis", "Paris", 1.0),
         ("<think>\\boxed{Paris}</think> I do not know", "Paris", 0.0),
+        ("cafe\u0301", "caf\u00e9", 1.0),
+        ("caf\u00e9", " cafe\u0301", 1.0),
+        ("cafe", "caf\u00e9", 0.0),
+        ("\u2160", "I", 0.0),
     ],
 )
 def test_exact(completion: str, answer: str, value: float) -> None:
@@ -203,7 +207,7 @@ def test_guard_lets_the_operator_interrupt() -> None:
     ("scorer", "name", "version"),
     [
         ("math", "math", 1),
-        ("exact", "exact", 1),
+        ("exact", "exact", 2),
         ("arith", "arith", 1),
         ("regex", "regex", 1),
         ("regex:^a", "regex", 1),

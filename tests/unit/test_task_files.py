@@ -106,6 +106,26 @@ def test_a_file_of_another_kind_is_called_what_it_is(tmp_path: Path, name: str, 
         read_tasks(tmp_path / name, skip_invalid=True)
 
 
+@pytest.mark.parametrize(
+    ("row", "key"),
+    [
+        ('{"prompt": "x", "answer": "5", "answer": "6"}', "answer"),
+        ('{"prompt": "x", "prompt": "x"}', "prompt"),
+        ('{"messages": [{"role": "user", "content": "x", "content": "y"}]}', "content"),
+        ('{"prompt": "x", "reward_model": {"ground_truth": 5, "ground_truth": null}}', "ground_truth"),
+        ('{"prompt": "x", "a": 1, "\\u0061": 2}', "a"),
+    ],
+)
+def test_a_row_in_which_a_key_is_there_twice_is_refused_alone(tmp_path: Path, row: str, key: str) -> None:
+    (path := tmp_path / "tasks.jsonl").write_text(f'{{"prompt": "w"}}\n{row}\n')
+    with pytest.raises(InvalidInput, match=rf"line 2: not usable JSON \(key '{key}' is there twice in one object\)"):
+        read_tasks(path)
+    assert [task.id for task in read_tasks(path, skip_invalid=True)] == ["task-1"]
+    (path := tmp_path / "tasks.json").write_text(f'[{{"prompt": "w"}},\n{row}]')
+    with pytest.raises(InvalidInput, match=rf"tasks\.json holds an array that is not usable .*'{key}' is there twice"):
+        read_tasks(path)
+
+
 def test_a_line_that_holds_an_array_does_not_hide_the_others(tmp_path: Path) -> None:
     path = lines(tmp_path / "tasks.jsonl", [1], {"prompt": "x"})
     assert [task.id for task in read_tasks(path, skip_invalid=True)] == ["task-2"]

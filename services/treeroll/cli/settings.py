@@ -10,6 +10,7 @@ from typing import Any
 
 from treeroll.config import RunConfig, TasksConfig, apply_overrides, parse
 from treeroll.errors import InvalidInput
+from treeroll.plain_json import unique
 
 SERVICE_SECTIONS = ("generator", "coordinator", "store", "scorers", "access")
 SECTIONS = ("run", *SERVICE_SECTIONS, "tasks")
@@ -81,17 +82,7 @@ def _decoded(raw: bytes) -> str:
 
 
 def _json(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_once)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a key that is there twice: one of the two would be lost."""
-    values: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in values:
-            raise ValueError(f"key '{key}' is there twice in one mapping")
-        values[key] = value
-    return values
+    return json.loads(text, object_pairs_hook=unique)
 
 
 def _yaml(text: str) -> Any:

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
+from treeroll.checks import kind
 from treeroll.client.channel import Channel
 from treeroll.client.node import node_id
 from treeroll.client.records import TreeRecord, nodes_of
@@ -69,14 +70,13 @@ class RewardReports:
 def node_rewards(rewards: Iterable[Any], samples: Sequence[Sample]) -> list[NodeReward]:
     """Rewards of nodes, from those or from one number per sample, in order; None leaves a sample as it is.
 
-    InvalidInput for another number of values than samples, or for a mixture of both.
+    InvalidInput for another number of values than samples, for a mixture of both, or for what has no order.
     """
+    if isinstance(rewards, str | bytes | Mapping | Set) or not isinstance(rewards, Iterable):
+        raise InvalidInput(f"rewards must be a list with one for each sample, in their order, got {kind(rewards)}")
     given = list(rewards)
     named = [isinstance(reward, tuple | list) for reward in given]
     if given and all(named):
-        for reward in given:
-            if len(reward) != 3:
-                raise InvalidInput(f"a reward of a node is (tree id, path or node id, value), got {reward!r}")
         return given
     if any(named):
         raise InvalidInput("rewards must be one number per sample, or (tree id, path or node id, value), not both")

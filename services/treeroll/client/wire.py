@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from treeroll.config import RunConfig, parse
+from treeroll.checks import check_text
+from treeroll.config import RunConfig, check_run_id, parse
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import rollout_pb2
 from treeroll.rows.values import Say, Told
@@ -23,14 +24,12 @@ MAX_CHUNK_TASKS = 256
 MAX_CHUNK_BYTES = 16 * 2**20
 MAX_TASK_BYTES = 31 * 2**20  # a request may have 32 MiB
 
-_RUN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _NODE_PATH = re.compile(r"(\d+(\.\d+)*)?")
 
 
 def create_run_request(run_id: str, values: Mapping[str, Any]) -> rollout_pb2.CreateRunRequest:
     """Validated here, so that a mistyped key is an InvalidInput without a round trip. Defaults are the service's."""
-    if not _RUN_ID.fullmatch(run_id):
-        raise InvalidInput(f"run id {run_id!r} must be 1 to 64 of the characters A-Z a-z 0-9 . _ -")
+    check_run_id(run_id)
     config = parse(RunConfig, dict(values), f"run '{run_id}'")
     return rollout_pb2.CreateRunRequest(run_id=run_id, config_json=config.model_dump_json(exclude_unset=True))
 
@@ -112,8 +111,9 @@ def reward_reports(
     rewards: Iterable[tuple[str, str, float]], scorer: str, version: int
 ) -> list[rollout_pb2.RewardReport]:
     """(tree id, path or node id, value) as messages. InvalidInput names the node of a value that is not finite."""
-    if not scorer or version < 1:
-        raise InvalidInput(f"a reward needs a scorer's name and a version of 1 or more, got {scorer!r} and {version}")
+    check_text("scorer", scorer)
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version < 2**32:
+        raise InvalidInput(f"the version of a reward must be a whole number of 1 or more, got {version!r}")
     return [
         rollout_pb2.RewardReport(
             tree_id=tree_id,
@@ -122,8 +122,15 @@ def reward_reports(
             scorer=scorer,
             version=version,
         )
-        for tree_id, node, value in rewards
+        for tree_id, node, value in map(_node_reward, rewards)
     ]
+
+
+def _node_reward(reward: Any) -> tuple[str, str, Any]:
+    tree_id, node, value = reward if isinstance(reward, tuple | list) and len(reward) == 3 else (None, None, None)
+    if isinstance(tree_id, str) and isinstance(node, str):
+        return tree_id, node, value
+    raise InvalidInput(f"a reward of a node is (tree id, path or node id, value), got {reward!r}")
 
 
 def _path_in(tree_id: str, node: str) -> str:
@@ -141,6 +148,8 @@ def _path_in(tree_id: str, node: str) -> str:
 def _finite(value: Any, tree_id: str, node: str) -> float:
     name = node if ":" in node else f"{tree_id}:{node}"
     try:
+        if not hasattr(type(value), "__float__"):  # float() would read text
+            raise TypeError
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         raise InvalidInput(f"reward of node {name} must be a number, got {value!r}") from None

@@ -1,7 +1,6 @@
 """From what clients send to what the core takes: run specifications and tokenised tasks, checked in full."""
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from hashlib import blake2b
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from treeroll import plain_json
-from treeroll.config import RunConfig, parse
+from treeroll.config import RunConfig, check_run_id, parse
 from treeroll.coordinator.allocation import allocator
 from treeroll.coordinator.budgets import run_budget, total_tokens
 from treeroll.coordinator.delivery import delivery_rules
@@ -31,11 +30,9 @@ from treeroll.sampling import Sampling
 from treeroll.scorers.base import MAX_REWARD
 from treeroll.scorers.registry import check as check_scorer
 from treeroll.scorers.rules import ANYTHING, ScorerRules
+from treeroll.tasks import MAX_ID_CHARS
 from treeroll.tokenizer import Tokenizer
 from treeroll.tree.rng import hash64
-
-RUN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-MAX_TASK_ID_CHARS = 256
 
 
 def run_config(config_json: str, where: str) -> RunConfig:
@@ -72,8 +69,7 @@ def run_spec(
     The service has models of so many tokens; `pools` are their names, "" that of the only one of a service that names
     none.
     """
-    if not RUN_ID.fullmatch(run_id):
-        raise InvalidInput(f"run id {run_id!r} must be 1 to 64 of letters, digits, '.', '_' and '-'")
+    check_run_id(run_id)
     resolution = resolved(config)
     limits, policies = resolution.limits, resolution.policies
     top_logprobs = resolution.recipe.top_logprobs if config.top_logprobs is None else config.top_logprobs
@@ -191,8 +187,8 @@ def _in_full(config: RunConfig, limits: Limits, top_logprobs: int) -> str:
 def task_spec(run_id: str, epoch: int, task: api.Task, tokenizer: Tokenizer, chat: ChatSettings) -> TaskSpec:
     """Tokenise and check one task of a run with these chat settings. InvalidInput names it."""
     where = f"task '{task.task_id}'"
-    if not 1 <= len(task.task_id) <= MAX_TASK_ID_CHARS:
-        raise InvalidInput(f"{where}: a task id has 1 to {MAX_TASK_ID_CHARS} characters")
+    if not 1 <= len(task.task_id) <= MAX_ID_CHARS:
+        raise InvalidInput(f"{where}: a task id has 1 to {MAX_ID_CHARS} characters")
     prompt = prompt_of(task, tokenizer, chat, where)
     tokenizer.check_prompt(prompt.ids, where)
     extra_json = _extra(task.extra_json, where)

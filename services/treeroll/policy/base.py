@@ -7,10 +7,11 @@ it returns depends on its parameters, the tree and the tree's seed only. A tree'
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
+from treeroll.checks import no_truth_for_numbers
 from treeroll.errors import InvalidInput
 from treeroll.policy.needs import Needs
 from treeroll.tools.base import Tool
@@ -25,6 +26,11 @@ class Params(BaseModel):
     """Base of all parameter models: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, field: ValidationInfo) -> Any:
+        return no_truth_for_numbers(cls.model_fields[str(field.field_name)].annotation, value)
 
 
 @dataclass(frozen=True, slots=True)

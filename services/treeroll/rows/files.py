@@ -14,6 +14,7 @@ from typing import Any
 
 from treeroll.checks import kind
 from treeroll.errors import InvalidInput
+from treeroll.plain_json import unique
 from treeroll.rows.values import WrittenFloat
 
 OneOrMore = str | Path | Sequence[str | Path]
@@ -146,7 +147,7 @@ def _whole(path: Path, first: bytes) -> list[Any] | None:
     if start[0] not in "[{" or (start[0] == "{" and _is_json(start)):
         return None
     try:
-        value = json.loads(path.read_bytes().decode("utf-8-sig"), parse_float=WrittenFloat)
+        value = _value(path.read_bytes().decode("utf-8-sig"))
     except json.JSONDecodeError as error:
         if _is_json(start):  # a line that holds an array, among others
             return None
@@ -155,8 +156,10 @@ def _whole(path: Path, first: bytes) -> list[Any] | None:
                 f"{path} begins as a JSON array and is none ({error.msg} at line {error.lineno}, column {error.colno})"
             ) from None
         several = error.msg == "Extra data"
-    except (ValueError, RecursionError):
+    except (UnicodeDecodeError, RecursionError):
         return None
+    except ValueError as error:
+        raise InvalidInput(f"{path} holds an array that is not usable JSON ({error})") from None
     else:
         if isinstance(value, list):
             return value
@@ -164,6 +167,10 @@ def _whole(path: Path, first: bytes) -> list[Any] | None:
     if several:
         raise InvalidInput(f"{path} holds a JSON object over several lines; {NEEDED}")
     return None
+
+
+def _value(text: str) -> Any:
+    return json.loads(text, parse_float=WrittenFloat, object_pairs_hook=unique)
 
 
 def _is_json(text: str) -> bool:
@@ -176,7 +183,7 @@ def _is_json(text: str) -> bool:
 
 def _parsed(line: bytes) -> Value:
     try:
-        row = json.loads(line.decode("utf-8-sig"), parse_float=WrittenFloat)
+        row = _value(line.decode("utf-8-sig"))
     except json.JSONDecodeError as error:
         return InvalidInput(f"not valid JSON ({error.msg} at column {error.colno})")
     except UnicodeDecodeError as error:

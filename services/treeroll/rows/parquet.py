@@ -14,6 +14,10 @@ import pyarrow.parquet as pq
 from treeroll.errors import InvalidInput
 
 BATCH_ROWS = 1024
+_LISTS = (
+    pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view,
+    pa.types.is_large_list_view,
+)  # fmt: skip
 _OFFSET = re.compile(r"([+-]\d\d)(\d\d)$")  # of a zone, as Arrow writes it
 
 
@@ -64,6 +68,9 @@ def _values(array: Any) -> list[Any]:
         return [None if value is None else float(str(small(value))) for value in array.to_pylist()]
     if pa.types.is_temporal(kind):
         return _times(array)
+    if pa.types.is_map(kind):
+        array = array.cast(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)])))
+        return [pairs and [(pair["key"], pair["value"]) for pair in pairs] for pairs in _values(array)]
     entries = iter(_values(array.flatten()))
     lengths = pc.list_value_length(array).to_pylist()
     return [None if length is None else list(islice(entries, length)) for length in lengths]
@@ -77,7 +84,9 @@ def _is_special(kind: Any) -> bool:
         return _is_special(kind.value_type)
     if pa.types.is_struct(kind):
         return any(_is_special(field.type) for field in kind)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+    if pa.types.is_map(kind):
+        return _is_special(kind.key_type) or _is_special(kind.item_type)
+    if any(is_list(kind) for is_list in _LISTS):
         return _is_special(kind.value_type)
     if pa.types.is_float16(kind) or pa.types.is_float32(kind):
         return True

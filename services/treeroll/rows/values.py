@@ -10,6 +10,7 @@
 | bytes | text, base64 |
 | UUIDs | text |
 | scalars and arrays of numpy and Arrow, tensors, series | numbers, lists; a small float is what it prints as |
+| records of numpy | objects |
 
 What changes its kind is told once per column.
 """
@@ -134,6 +135,10 @@ def _of_numpy(value: Any, column: str, told: Told) -> Any:
     if isinstance(value, np.ma.MaskedArray):
         return value.tolist()  # None where it is masked
     array = np.asarray(value)
+    if (names := array.dtype.names) is not None:
+        if array.ndim:
+            return list(array)
+        return {name: array[name] for name in names}
     match array.dtype.kind:
         case "f" if array.dtype.itemsize != 8:
             array = array.astype(np.str_).astype(np.float64)

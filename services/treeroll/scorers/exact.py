@@ -1,5 +1,7 @@
 """Equal text."""
 
+from unicodedata import normalize
+
 from treeroll.boxed import last_boxed
 from treeroll.scorers.answers import behind_thoughts
 from treeroll.scorers.base import ScoreItem, answer_of
@@ -8,11 +10,11 @@ from treeroll.scorers.base import ScoreItem, answer_of
 class ExactScorer:
     r"""1.0 if the completion, or what its last \boxed{...} holds if it has one, equals the answer; both stripped.
 
-    The model's thoughts, up to `</think>`, are not read.
+    The model's thoughts, up to `</think>`, are not read. Accents are equal however Unicode writes them (NFC).
     """
 
     name = "exact"
-    version = 1
+    version = 2
 
     def check_fields(self, item: ScoreItem) -> None:
         """MissingInput without an answer."""
@@ -24,4 +26,4 @@ class ExactScorer:
         completion = behind_thoughts(item.completion, item.prompt)
         boxed = last_boxed(completion)
         given = completion if boxed is None else boxed
-        return float(given.strip() == answer)
+        return float(normalize("NFC", given.strip()) == normalize("NFC", answer))
