@@ -1,6 +1,7 @@
 """Chaos in small: real processes, real faults, and every token as in a run to which nothing happened."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,19 +9,26 @@ import pytest_asyncio
 from tests.support.command import Command
 
 from treeroll.chaos.faults import Strike
+from treeroll.chaos.kills import NOWHERE, Killer, Life
 from treeroll.chaos.ordeal import Ordeal, Outcome
 from treeroll.chaos.world import Size, World
+from treeroll.failpoints import NAMES
 
 pytestmark = [pytest.mark.slow]
 IN_ONE_WORLD = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def ordeal() -> AsyncIterator[Ordeal]:
+async def world() -> AsyncIterator[World]:
     world = World(Size())
     async with world:
-        yield Ordeal(world, 1, print)
+        yield world
     assert world.left_behind == []
+
+
+@pytest.fixture(scope="module")
+def ordeal(world: World) -> Ordeal:
+    return Ordeal(world, 1, print)
 
 
 async def under(ordeal: Ordeal, *names: str, lasts_s: float) -> Outcome:
@@ -47,6 +55,21 @@ async def test_a_coordinator_that_is_killed_and_started_again_costs_no_task_and_
     [struck] = outcome.struck
     before = [sample.spent for sample in outcome.samples if sample.at_s < struck.began_s]
     assert 0 < before[-1] < outcome.samples[-1].spent
+
+
+@IN_ONE_WORLD
+async def test_a_coordinator_that_dies_at_every_failpoint_loses_nothing_whoever_goes_on(
+    world: World, ordeal: Ordeal
+) -> None:
+    lives = [Life(name, 8 if name.startswith(("commit", "perform")) else 1) for name in NAMES]
+    lives[-2] = replace(lives[-2], takes_over=True)
+    killer = Killer(world, ordeal, print)
+    outcome = await killer.perform(lives)
+    assert outcome.findings == []
+    assert (outcome.failed, outcome.lives) == (0, 0)
+    assert outcome.decoded >= outcome.spent > 0
+    assert [death.failpoint for death in killer.deaths] == [NOWHERE, *NAMES]
+    assert killer.deaths[-1].recovered_s is not None
 
 
 @IN_ONE_WORLD

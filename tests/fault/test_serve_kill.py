@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.command import Command
-from tests.support.coordinator_process import free_port
+from tests.support.ports import free_port
 
 from treeroll.client import connect_async
 from treeroll.demo import TASKS_FILE

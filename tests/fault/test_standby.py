@@ -14,8 +14,8 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.support.command import Command
-from tests.support.coordinator_process import free_port
 from tests.support.eventually import eventually
+from tests.support.ports import free_port
 
 from treeroll.channels import open_channel
 from treeroll.cli.main import app

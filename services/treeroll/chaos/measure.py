@@ -17,9 +17,9 @@ class Measured:
     """Figures of one strike."""
 
     stall_s: float
-    """Longest time in which no token was spent, from the beginning of the strike to the end of the run."""
+    """Longest time in which no token became durable, from the beginning of the strike to the end of the run."""
     recovery_s: float | None
-    """From the end of the fault to the next tokens; None if none came, as when all had been done."""
+    """From the end of the fault to the next durable tokens; None if none came, as when all had been done."""
     regranted_s: float | None
     """From the beginning of the fault until the first branches were granted again; None if none were."""
     share: float | None
@@ -36,8 +36,8 @@ class Measured:
             during = tokens_per_s(samples, others, struck.began_s, struck.ends_s)
             share = during / before if before else None
         return cls(
-            longest_stall_s(samples, struck.began_s, outcome.ended_s),
-            went_on_s(samples, struck.ends_s, struck.healed_s),
+            longest_stall_s(outcome.durable, struck.began_s, outcome.ended_s),
+            went_on_s(outcome.durable, struck.ends_s, struck.healed_s),
             regranted_s(samples, struck.began_s),
             share,
         )

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -50,19 +50,32 @@ class Struck:
 class Outcome:
     """What became of a run."""
 
-    warm_s: float
-    """When the first task had ended, on the monotonic clock: from then on all slots are taken."""
     ended_s: float
     tasks: int
-    failed: int
-    regrants: int
-    struck: list[Struck]
     samples: list[Sample]
+    durable: list[Sample]
+    """As `Watch` has them."""
     replicas: tuple[str, ...]
     lives: int
     """Times that replicas' processes were started anew."""
+    decoded: int
+    """Tokens, by what engines count."""
+    spent: int = 0
+    """Tokens of the run's account. What engines decoded beyond them was decoded twice, or for nothing."""
+    failed: int = 0
+    regrants: int = 0
+    struck: list[Struck] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     """Every promise that was broken."""
+
+    @property
+    def warm_s(self) -> float:
+        """When the first task had ended, on the monotonic clock: from then on all slots are taken."""
+        return next(sample.at_s for sample in self.durable if sample.ended)
+
+
+Disturbance = Callable[[AsyncRun, Watch], Awaitable[Sequence[Task]]]
+"""Has tasks grown in an open run, and closes it; meanwhile it does what it likes. Returns the tasks."""
 
 
 def some_tasks(count: int) -> list[Task]:
@@ -110,37 +123,50 @@ class Ordeal:
         self._runs = 0
 
     async def perform(self, strikes: Sequence[Strike]) -> Outcome:
-        """One run with these strikes, to its end and beyond: nothing of it is left in the store.
+        """One run with these strikes, to its end and beyond."""
+        tasks, struck = some_tasks(tasks_for(strikes, self._world.size)), list[Struck]()
+
+        async def disturb(run: AsyncRun, watch: Watch) -> Sequence[Task]:
+            await run.submit(tasks)
+            await run.close()
+            await self.until(watch, lambda sample: sample.ended > 0)
+            await asyncio.sleep(WARM_S)
+            for strike in strikes:
+                struck.append(await self._strike(strike))
+            return tasks
+
+        outcome = await self.grow(disturb)
+        outcome.struck = struck
+        return outcome
+
+    async def grow(self, disturb: Disturbance) -> Outcome:
+        """One run, to its end and beyond: nothing of it is left in the store.
 
         Raises TreerollError when the world cannot go on, as when its coordinator has ended.
         """
         world = self._world
-        tasks = some_tasks(tasks_for(strikes, world.size))
-        wanted = await self._wanted(tasks)
         await world.all_ready()
         keys, lives = await asyncio.to_thread(world.keys), sum(seat.process.lives for seat in world.replicas)
+        decoded = world.decoded_tokens
         self._runs += 1
         run = await world.client.create_run(f"run{self._runs}", seed=self._seed, **RUN)
-        await run.submit(tasks)
-        await run.close()
         await world.start_trainers(run.run_id)
-        async with Watch(world.address, run.run_id) as watch:
-            await self._until(watch, lambda sample: sample.ended > 0)
-            warm_s = clock.monotonic()
-            await asyncio.sleep(WARM_S)
+        async with Watch(world.address, world.redis.url, run.run_id) as watch:
             try:
-                struck = [await self._strike(strike) for strike in strikes]
+                tasks = await disturb(run, watch)
             finally:
                 await world.heal()
-            await self._until(watch, lambda sample: sample.ended == len(tasks))
+            await self.until(watch, lambda sample: sample.ended == len(tasks))
             await self._trainers_done()
         outcome = Outcome(
-            warm_s, clock.monotonic(), len(tasks), 0, 0, struck, watch.samples,
-            tuple(seat.name for seat in world.replicas), sum(seat.process.lives for seat in world.replicas) - lives,
+            clock.monotonic(), len(tasks), watch.samples, watch.durable, tuple(seat.name for seat in world.replicas),
+            sum(seat.process.lives for seat in world.replicas) - lives, world.decoded_tokens - decoded,
         )  # fmt: skip
-        evidence = await self._evidence(run, tasks, wanted)
-        outcome.failed, outcome.regrants = evidence.status.failed, evidence.status.regrants
+        evidence = await self._evidence(run, tasks, await self._wanted(tasks))
+        status = evidence.status
+        outcome.failed, outcome.regrants, outcome.spent = status.failed, status.regrants, status.ledger.spent
         outcome.findings += await asyncio.to_thread(lambda: list(findings(evidence)))
+        outcome.findings += [f"{key} is left" for key in await asyncio.to_thread(world.keys) if ":journal:" in key]
         await world.end_trainers()
         await world.client.delete_run(run.run_id)
         if left := await asyncio.to_thread(world.keys) - keys:
@@ -169,7 +195,7 @@ class Ordeal:
                 await fault.heal(self._world)
         return Struck(strike, began_s, ends_s, clock.monotonic(), victims)
 
-    async def _until(self, watch: Watch, reached: Callable[[Sample], bool]) -> None:
+    async def until(self, watch: Watch, reached: Callable[[Sample], bool]) -> None:
         """Wait for what a sample says. TreerollError if nothing moves for STUCK_S, or the world has ended."""
         moved_s, ended = clock.monotonic(), -1
         while watch.latest is None or not reached(watch.latest):

@@ -1,6 +1,7 @@
 """A replica of a world: a real one over the simulated engine, which fails or falls silent when it is told to.
 
-A file holds its Mood, which the engine reads at every request and every delta.
+A file holds its Mood, which the engine reads at every request and every delta. Another one says how many tokens its
+engines have decoded, in all its lives: no part of the service has a hand in that figure.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ MAX_MODEL_LEN = 1024
 # Tokens come in this many steps: few, so that a pause is seen where it is and not a burst of tokens later.
 STREAM_INTERVAL = 4
 LOOK_S = 0.1
+COUNT_S = 0.05
 
 
 class Mood(Enum):
@@ -68,18 +70,33 @@ class MoodyEngine(SimulatedEngine):
             yield delta
 
 
-def main(name: str, incarnation: str, address: str, slots: str, step_s: str, mood: str) -> None:
+def decoded_tokens(count: Path) -> int:
+    """What such a file says, up to COUNT_S late."""
+    return int(count.read_text()) if count.exists() else 0
+
+
+def main(name: str, incarnation: str, address: str, slots: str, step_s: str, mood: str, count: str) -> None:
     """Work until SIGTERM; ends with what a replica's process ends with."""
     detokenizer = Detokenizer(MODEL_DIR)
     engine = MoodyEngine(detokenizer, int(slots), float(step_s), Path(mood), hash64(name, int(incarnation)))
     try:
-        uvloop.run(_work(Replica(engine, detokenizer, name, int(incarnation), address)))
+        uvloop.run(_work(Replica(engine, detokenizer, name, int(incarnation), address), engine, Path(count)))
     except TreerollError as error:
         sys.exit(f"error: {error}")
 
 
-async def _work(replica: Replica) -> None:
-    working = asyncio.create_task(replica.run())
+async def _work(replica: Replica, engine: MoodyEngine, count: Path) -> None:
+    working, counting = asyncio.create_task(replica.run()), asyncio.create_task(_count(engine, count))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await working
+    counting.cancel()
+
+
+async def _count(engine: MoodyEngine, count: Path) -> None:
+    """Keep the file true."""
+    before, whole = decoded_tokens(count), count.with_suffix(".new")
+    while True:
+        whole.write_text(str(before + engine.decoded_tokens))
+        whole.rename(count)
+        await asyncio.sleep(COUNT_S)

@@ -1,4 +1,8 @@
-"""What a run does from moment to moment, sampled from outside; how long it stood still, and when it went on."""
+"""What a run does from moment to moment, sampled from outside; how long it stood still, and when it went on.
+
+What the service says is one source. The other one is the store itself, which knows what is durable also while nobody
+serves.
+"""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -12,16 +16,18 @@ import grpc.aio
 
 from treeroll import clock
 from treeroll.channels import open_channel
+from treeroll.errors import StoreDown
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.pb.v1 import rollout_pb2_grpc
+from treeroll.store.redis import RedisStore
 
-EVERY_S = 0.1
+EVERY_S, READ_EVERY_S = 0.1, 0.02
 ANSWER_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the service said of the run at one moment."""
+    """What there was of the run at one moment."""
 
     at_s: float
     """Seconds of the monotonic clock, when the answer came."""
@@ -35,27 +41,32 @@ class Sample:
 
 
 class Watch:
-    """Samples a run every 0.1 s, as a context. Where the service does not answer there is no sample."""
+    """Samples a run every 0.1 s, as a context."""
 
-    def __init__(self, address: str, run_id: str) -> None:
+    def __init__(self, address: str, store_url: str, run_id: str) -> None:
         self._address = address
+        self._store_url = store_url
         self._run_id = run_id
         self.samples: list[Sample] = []
+        """What the service said. Where it does not answer there is no sample."""
+        self.durable: list[Sample] = []
+        """What the store had, more often. Where that does not answer there is none."""
 
     async def __aenter__(self) -> "Watch":
-        self._task = asyncio.create_task(self._sample_forever(), name="watch")
+        self._tasks = [asyncio.create_task(work) for work in (self._ask_forever(), self._read_forever())]
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
     def latest(self) -> Sample | None:
-        """The last one, if there is any yet."""
-        return self.samples[-1] if self.samples else None
+        """The last one of the store, if there is any yet."""
+        return self.durable[-1] if self.durable else None
 
-    async def _sample_forever(self) -> None:
+    async def _ask_forever(self) -> None:
         async with open_channel(self._address) as channel:
             stub: Any = rollout_pb2_grpc.RolloutsStub(channel)
             while True:
@@ -66,9 +77,25 @@ class Watch:
                     at_s = clock.monotonic()
                     service = await stub.GetService(api.GetServiceRequest(), timeout=ANSWER_S)
                     tokens = {replica.replica_id: replica.generated_tokens for replica in service.replicas}
-                    ended = run.finished + run.failed + sum(run.filtered.values())
-                    self.samples.append(Sample(at_s, run.ledger.spent, run.regrants, ended, tokens))
+                    self.samples.append(_sample(at_s, run, tokens))
                 await asyncio.sleep(max(0.0, next_at - clock.monotonic()))
+
+    async def _read_forever(self) -> None:
+        store = RedisStore(self._store_url)
+        try:
+            while True:
+                with suppress(StoreDown):
+                    written = await store.load_run(self._run_id)
+                    if written is not None:
+                        self.durable.append(_sample(clock.monotonic(), api.Run.FromString(written), {}))
+                await asyncio.sleep(READ_EVERY_S)
+        finally:
+            await store.close()
+
+
+def _sample(at_s: float, run: api.Run, tokens: dict[str, int]) -> Sample:
+    ended = run.finished + run.failed + sum(run.filtered.values())
+    return Sample(at_s, run.ledger.spent, run.regrants, ended, tokens)
 
 
 def growth(samples: Sequence[Sample]) -> Iterator[float]:

@@ -18,7 +18,7 @@ from redis import Redis
 from treeroll import clock
 from treeroll.chaos.edge import Edge, Ends
 from treeroll.chaos.process import Process
-from treeroll.chaos.replica_process import Mood
+from treeroll.chaos.replica_process import Mood, decoded_tokens
 from treeroll.client import AsyncClient, connect_async
 from treeroll.errors import TreerollError
 from treeroll.scratch import Scratch
@@ -96,7 +96,7 @@ class ReplicaSeat(Seat):
     def __init__(self, name: str, folder: Path, edge: Edge, size: Size) -> None:
         super().__init__(name, "replica_process", folder, edge)
         self._size = size
-        self._mood = folder / f"{name}.mood"
+        self._mood, self._count = folder / f"{name}.mood", folder / f"{name}.count"
         self.set_mood(Mood.WELL)
 
     def set_mood(self, mood: Mood) -> None:
@@ -109,7 +109,12 @@ class ReplicaSeat(Seat):
         """See Seat."""
         incarnation = self.process.lives * INCARNATIONS + 1
         slots, step_s = str(self._size.slots), str(self._size.step_s)
-        return [self.name, str(incarnation), self.edge.address, slots, step_s, str(self._mood)]
+        return [self.name, str(incarnation), self.edge.address, slots, step_s, str(self._mood), str(self._count)]
+
+    @property
+    def decoded_tokens(self) -> int:
+        """By its engines in all its lives."""
+        return decoded_tokens(self._count)
 
 
 class TrainerSeat(Seat):
@@ -212,6 +217,11 @@ class World:
         await self.redis_edge.heal()
         self.coordinator.thaw()
 
+    @property
+    def decoded_tokens(self) -> int:
+        """By all engines, by what they count themselves."""
+        return sum(seat.decoded_tokens for seat in self.replicas)
+
     async def all_ready(self) -> None:
         """Until every replica takes work: a suspect does, and is cleared by it. TreerollError after START_S."""
         deadline = clock.monotonic() + START_S
@@ -228,15 +238,29 @@ class World:
             return
 
     async def _start_coordinator(self) -> None:
-        self.coordinator = Process("treeroll.chaos.coordinator_process", self._logs / "coordinator.log")
-        self._stack.callback(self.coordinator.stop)
+        module = "treeroll.chaos.coordinator_process"
+        self.coordinator = Process(module, self._logs / "coordinator.log")
+        self.standby = Process(module, self._logs / "standby.log")
+        for process in (self.coordinator, self.standby):
+            self._stack.callback(process.stop)
         # The first start waits for the imports that all have in common.
         await asyncio.to_thread(self.start_coordinator)
 
-    def start_coordinator(self) -> None:
-        """Begin a life of it; it must not run."""
+    def start_coordinator(self, failpoint: str = "") -> None:
+        """Begin a life of it, which ends at the failpoint if there is one; it must not run."""
+        self._begin(self.coordinator, "", failpoint)
+
+    def start_standby(self, failpoint: str = "") -> None:
+        """Begin a life of one that stands by for the coordinator, and goes on in its place, on its port."""
+        self._begin(self.standby, "standby", failpoint)
+
+    def take_over(self) -> None:
+        """The one that stood by is the coordinator now, which is dead."""
+        self.coordinator, self.standby = self.standby, self.coordinator
+
+    def _begin(self, process: Process, standby: str, failpoint: str) -> None:
         store = f"redis://{self.redis_edge.address}/0"
-        self.coordinator.start([store, self.size.durability, str(self.port), str(HEARTBEAT_S)])
+        process.start([store, self.size.durability, str(self.port), str(HEARTBEAT_S), standby, failpoint])
 
     async def _connected(self) -> AsyncClient:
         """A client, once the coordinator answers. TreerollError if it ends before, or takes longer than START_S."""
@@ -274,7 +298,7 @@ class World:
 
     def _pids(self) -> set[int]:
         seats: Sequence[Seat] = (*self.replicas, *self.trainers)
-        processes = [self.coordinator, *(seat.process for seat in seats)]
+        processes = [self.coordinator, self.standby, *(seat.process for seat in seats)]
         return {self.redis.pid, *(process.pid for process in processes if process.running)}
 
 

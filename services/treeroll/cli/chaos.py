@@ -12,12 +12,12 @@ from treeroll.errors import TreerollError
 
 if TYPE_CHECKING:
     from treeroll.chaos.ordeal import Ordeal
-    from treeroll.chaos.world import Size
+    from treeroll.chaos.world import Size, World
 
 # A table in a file has no edge to wrap at.
 WIDE = 240
-# Of one run of a soak.
-STRIKES = 4
+# Of one run of a soak, and of kills: what went wrong is known after each.
+STRIKES, KILLS = 4, 25
 
 app = App(rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
 
@@ -30,6 +30,10 @@ def chaos(
     table: Annotated[
         bool, typer.Option("--table", help="Measure the table of faults instead, row by row (half an hour).")
     ] = False,
+    kills: Annotated[
+        int | None,
+        typer.Option(min=1, help="Kill the coordinator so many times instead, at every failpoint."),
+    ] = None,
     durability: Annotated[
         Literal["everysec", "always"],
         typer.Option(help="Of Redis; with everysec one that is killed may forget two seconds, which is found."),
@@ -46,6 +50,11 @@ def chaos(
     accounts are exact, and every token and reward is that of a run to which nothing happened.
     Exit code 1 if any of it is not so. Nothing is left behind.
 
+    With --kills the coordinator dies at named places of its own code instead: before and after a
+    commit, while it comes back, when it has lent trees and told nobody. It is started again, or
+    one that stood by takes over. Engines count what they decode: what of it is in no tree was
+    decoded twice.
+
     Times are those of this machine, with all else that runs on it: upper bounds.
 
     [bold]Examples[/bold]
@@ -55,6 +64,8 @@ def chaos(
       scripts/chaos --faults redis-silent,kill-replica --minutes 1 --seed 7
 
       scripts/chaos --minutes 60                     a soak
+
+      scripts/chaos --kills 200
 
       scripts/chaos --table                          what docs/guarantees.md shows
 
@@ -69,7 +80,11 @@ def chaos(
     from treeroll.cli.bench.running import unless_interrupted
 
     names, size = chosen(faults), Size(durability=durability)
-    asyncio.run(unless_interrupted(_measure(names, size, seed) if table else _soak(names, size, seed, 60 * minutes)))
+    if kills is not None:
+        work = _kill(kills, size, seed)
+    else:
+        work = _measure(names, size, seed) if table else _soak(names, size, seed, 60 * minutes)
+    asyncio.run(unless_interrupted(work))
 
 
 def _list() -> None:
@@ -91,7 +106,7 @@ async def _soak(names: Sequence[str], size: "Size", seed: int, seconds: float) -
     from treeroll.cli.console import note
 
     dice, until, strikes = Random(f"faults-{seed}"), clock.monotonic() + seconds, 0  # noqa: S311 - no secret
-    async with _world(size, seed) as ordeal:
+    async with _world(size, seed) as (_, ordeal):
         while not strikes or clock.monotonic() < until:
             outcome = await ordeal.perform(drawn(names, dice, STRIKES))
             for struck in outcome.struck:
@@ -103,16 +118,47 @@ async def _soak(names: Sequence[str], size: "Size", seed: int, seconds: float) -
     note(f"{strikes} strikes, and nothing was lost, doubled or different")
 
 
+async def _kill(count: int, size: "Size", seed: int) -> None:
+    """Runs in which the coordinator dies at failpoints, and what came of it."""
+    from random import Random
+
+    from treeroll.bench.machine import commit
+    from treeroll.chaos.kills import Death, Killer, drawn_lives
+    from treeroll.chaos.ordeal import Outcome
+    from treeroll.chaos.reckoning import COLUMNS, PLACES, TOKENS, places, recoveries, tokens
+    from treeroll.cli.console import note, out
+    from treeroll.cli.console import table as grid
+
+    lives = drawn_lives(Random(f"kills-{seed}"), count)  # noqa: S311 - no secret
+    deaths: list[Death] = []
+    outcomes: list[Outcome] = []
+    began = commit()
+    async with _world(size, seed) as (world, ordeal):
+        for start in range(0, count, KILLS):
+            killer = Killer(world, ordeal, note)
+            outcome = await killer.perform(lives[start : start + KILLS])
+            outcomes.append(outcome)
+            deaths += killer.deaths
+            note(f"{min(start + KILLS, count)} of {count} kills, {outcome.tasks} tasks: {_verdict(outcome.findings)}")
+            if outcome.findings:
+                raise TreerollError(f"with --seed {seed}, in the run of {start}: {'; '.join(outcome.findings)}")
+    console = out()
+    console.print(grid("", PLACES, places(deaths)))
+    console.print(grid("", COLUMNS, recoveries(deaths)))
+    console.print(grid("", TOKENS, tokens(outcomes)))
+    console.print(_where(seed, size, began), markup=False)
+
+
 async def _measure(names: Sequence[str], size: "Size", seed: int) -> None:
     """The rows of the table that these faults are in; a line each as it is known, and all of it at the end."""
-    from treeroll.bench.machine import commit, machine
+    from treeroll.bench.machine import commit
     from treeroll.chaos.measure import Measured
     from treeroll.chaos.table import COLUMNS, UNMEASURED, cells, rows_with
     from treeroll.cli.console import note, out
     from treeroll.cli.console import table as grid
 
     lines, broken, began = [], [], commit()
-    async with _world(size, seed) as ordeal:
+    async with _world(size, seed) as (_, ordeal):
         for row in rows_with(names):
             outcome = await ordeal.perform(row.strikes())
             lines.append(cells(row, outcome))
@@ -123,18 +169,13 @@ async def _measure(names: Sequence[str], size: "Size", seed: int) -> None:
         console.width = WIDE
     console.print(grid("", COLUMNS, lines))
     console.print(grid("", ["not measured here", "why"], UNMEASURED))
-    where = machine()
-    console.print(
-        f"{where['processor']}, {where['cores']} cores, load {where['load_average'][0]} at the end; commit {began}; "
-        f"seed {seed}, {size.durability}. What else runs is in the times: they are upper bounds.",
-        markup=False,
-    )
+    console.print(_where(seed, size, began), markup=False)
     if broken:
         raise TreerollError("; ".join(broken))
 
 
 @asynccontextmanager
-async def _world(size: "Size", seed: int) -> "AsyncIterator[Ordeal]":
+async def _world(size: "Size", seed: int) -> "AsyncIterator[tuple[World, Ordeal]]":
     """A world to run in. TreerollError if a process of it is left behind."""
     from treeroll.chaos.ordeal import Ordeal
     from treeroll.chaos.world import World
@@ -143,9 +184,20 @@ async def _world(size: "Size", seed: int) -> "AsyncIterator[Ordeal]":
     note("starting Redis, a coordinator and replicas ...")
     world = World(size)
     async with world:
-        yield Ordeal(world, seed, note)
+        yield world, Ordeal(world, seed, note)
     if world.left_behind:
         raise TreerollError(f"processes are left behind: {', '.join(world.left_behind)}")
+
+
+def _where(seed: int, size: "Size", commit: str | None) -> str:
+    """Where and of what figures are."""
+    from treeroll.bench.machine import machine
+
+    where = machine()
+    return (
+        f"{where['processor']}, {where['cores']} cores, load {where['load_average'][0]} at the end; commit {commit}; "
+        f"seed {seed}, {size.durability}. What else runs is in the times: they are upper bounds."
+    )
 
 
 def _verdict(findings: Sequence[str]) -> str:

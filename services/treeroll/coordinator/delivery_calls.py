@@ -16,6 +16,7 @@ from treeroll.coordinator.delivery_requests import (
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.retention import Retention
 from treeroll.core.model.run import Run
+from treeroll.failpoints import reach
 from treeroll.feed.collect import Collector
 from treeroll.feed.feed import Feed
 from treeroll.pb.v1 import rollout_pb2 as api
@@ -103,6 +104,7 @@ class DeliveryCalls(Calls):
         self._consumed(request.run_id)
         given, unknown = self._given(request)
         lost = await self._coordinator.store.ack(request.run_id, request.group, list(given))
+        reach("feed.acknowledged")
         await self._pacing.heard(request.run_id, request.group)
         self._feed.notify(request.run_id)
         return api.LeasesReply(lost=[*(given[lease_id] for lease_id in lost), *unknown])

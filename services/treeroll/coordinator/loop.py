@@ -329,3 +329,4 @@ class Coordinator:
                     self.score(live, node)
                 case EmitTree(live=live):
                     self.on_emit(live.run.spec.run_id)
+        reach("perform.after")

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # Between two tries, seconds: each pause is twice the last, so that recovery follows the end of an outage at once.
-FIRST_S, LONGEST_S = 0.1, 1.0
+FIRST_S, LONGEST_S = 0.1, 0.5
 
 
 class Outage:

@@ -64,6 +64,7 @@ async def recover(coordinator: Coordinator, means: Means, scorer_timeouts: dict[
 
     Runs that cannot go on are left as they are: one of them must stop neither the others nor the service.
     """
+    reach("open.after")
     began, store, recovered = clock.monotonic(), coordinator.store, coordinator.recovered
     remains: list[RunRemains] = []
     for run_id in sorted(await store.run_ids()):

@@ -24,6 +24,7 @@ from treeroll.errors import (
     TreerollError,
     grpc_code,
 )
+from treeroll.failpoints import reach
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import replica_pb2_grpc
@@ -74,6 +75,7 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             return
         try:
             _check_itself(first.hello)
+            reach("join.before")
             session = await self._join(first.hello)
         except TreerollError as error:
             await context.abort(grpc.StatusCode[grpc_code(error)], str(error))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from treeroll import clock
 from treeroll.core.model.run import DeliveryTerms, Outlook
 from treeroll.errors import UnknownRun
+from treeroll.failpoints import reach
 from treeroll.feed import position
 from treeroll.feed.batches import GlobalBatches
 from treeroll.feed.dead_letters import dead_letter, why_too_large, why_unreadable
@@ -83,6 +84,7 @@ class Feed:
             outlook, news = self._outlook(request.run_id), self.news(request.run_id)
             leases = await self._repeats.lend(request)
             if leases:
+                reach("feed.lent")
                 return await self._reply(request, leases)
             if await self._exhausted(request):
                 return api.LeaseTreesReply(exhausted=True).SerializeToString()

@@ -29,7 +29,8 @@ REFUSALS = {
     grpc.StatusCode.PERMISSION_DENIED,
     grpc.StatusCode.UNIMPLEMENTED,
 }
-FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.1, 3.0
+# A coordinator that was started again, or taken over, has its replicas back within a second.
+FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.1, 1.0
 WELCOME_TIMEOUT_S = 15.0
 
 

@@ -59,6 +59,8 @@ class SimulatedEngine:
         self._order = count()
         self._quanta = count()
         self._preempted = 0
+        self.decoded_tokens = 0
+        """Since it was made, whatever became of them."""
         self._work = asyncio.Event()
         self._going = asyncio.Event()
         self._going.set()
@@ -209,7 +211,8 @@ class SimulatedEngine:
             self._retire()
             for live in list(self._running):
                 if live.holding is not None:  # not preempted by one before it
-                    live.decode(self._stream_interval, partial(self._weights.span, began=live.began))
+                    made = live.decode(self._stream_interval, partial(self._weights.span, began=live.began))
+                    self.decoded_tokens += made
                     self._make_room(live)
 
     def _retire(self) -> None:

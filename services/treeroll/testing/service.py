@@ -33,6 +33,7 @@ from treeroll.coordinator.recovery import Means, recover
 from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
+from treeroll.coordinator.standby import Standby
 from treeroll.coordinator.store_room import StoreRoom
 from treeroll.coordinator.weights import restore
 from treeroll.core.model.events import ReplicaLost
@@ -126,7 +127,8 @@ async def local_service(  # noqa: PLR0913  # what tests vary
     scorers: ScoringService | None = None,
 ) -> AsyncIterator[LocalService]:
     """Start everything but replicas; stop it all at the end. `pools` names models; all are the same one. Trees expire
-    so many seconds after all groups have acknowledged them, runs after they ended, if that is given."""
+    so many seconds after all groups have acknowledged them, runs after they ended, if that is given. One that stands by
+    listens when it has taken the store over, not before."""
     models = {"pools": {name: {"model": model} for name in pools}} if pools else {"model": model}
     config = ServiceConfig(
         generator=GeneratorConfig.model_validate({**models, "chat_template": chat_template}),
@@ -137,7 +139,9 @@ async def local_service(  # noqa: PLR0913  # what tests vary
     timeouts: dict[str, float] = {}
     scorers = scorers or InlineScorers()
     scoring = Scoring(scorers, timeouts)
-    core = make_coordinator(config, tokenizer, store, await store.open(), scoring)
+    standby = Standby(store, lambda why: None) if config.coordinator.standby else None
+    epoch = await (standby.take_over() if standby else store.open())
+    core = make_coordinator(config, tokenizer, store, epoch, scoring)
     await restore(core)
     rules = ScorerRules.of(allowed or ScorersConfig(), strangers=access is not None and access.tokens is not None)
     await recover(core, Means(tokenizer, scorers, rules), timeouts)
