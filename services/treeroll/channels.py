@@ -34,9 +34,14 @@ _CHANNEL: Options = [
 _SERVER: Options = [
     *_MESSAGES,
     ("grpc.so_reuseport", 0),
-    # Clients ask whether we live while their calls wait, more often than gRPC puts up with by default.
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    # Clients ask whether we live while their calls wait, more often than gRPC puts up with by default: every 10 s.
+    ("grpc.http2.min_ping_interval_without_data_ms", 9_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # One connection that floods is a queue of so many calls for the others. Further ones wait with their client.
+    ("grpc.max_concurrent_streams", 100),
+    # Who has nothing to say connects again when that changes; who does not come to say anything is not waited for.
+    ("grpc.max_connection_idle_ms", 600_000),
+    ("grpc.server_handshake_timeout_ms", 20_000),
 ]
 
 

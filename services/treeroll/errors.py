@@ -157,7 +157,7 @@ class Unavailable(TreerollError):
 
 
 class TooManyCalls(Unavailable):
-    """The caller has as many calls under way as it may; try again when one of them has ended."""
+    """The caller has as many calls under way, or has begun as many in a second, as it may; clients try again."""
 
 
 class Drained(Unavailable):
@@ -235,6 +235,7 @@ GRPC_CODES: dict[type[TreerollError], str] = {
     PolicyFailed: "FAILED_PRECONDITION",
     Drained: "FAILED_PRECONDITION",  # not what clients try again
     StoreFull: "RESOURCE_EXHAUSTED",  # nor this
+    TooManyCalls: "RESOURCE_EXHAUSTED",  # but this
     Unavailable: "UNAVAILABLE",
     StaleEpoch: "ABORTED",
     StoreDown: "UNAVAILABLE",

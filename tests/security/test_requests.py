@@ -190,7 +190,7 @@ async def test_a_replicas_name_is_a_name(name: str, service: LocalService) -> No
 
 async def test_one_identity_has_so_many_calls_under_way_and_others_go_on(credentials: Credentials) -> None:
     alice, bob = credentials.token("client", "alice"), credentials.token("client", "bob")
-    access = credentials.config().model_copy(update={"calls": 3})
+    access = credentials.config().model_copy(update={"calls": 4})
     async with (
         local_service(access=access) as service,
         await connect_async(service.address, token=bob) as other,
@@ -204,9 +204,27 @@ async def test_one_identity_has_so_many_calls_under_way_and_others_go_on(credent
         ended, _ = await asyncio.wait(map(asyncio.ensure_future, calls), return_when=asyncio.FIRST_COMPLETED)
         with pytest.raises(grpc.aio.AioRpcError) as refusal:
             await ended.pop()
-        assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert dict(refusal.value.trailing_metadata())["treeroll-error"] == TooManyCalls.__name__
-        assert "'alice' has 3 calls under way" in (refusal.value.details() or "")
+        assert "'alice' has 3 calls that wait for trees" in (refusal.value.details() or "")
         await other.status()
+        async with await connect_async(service.address, token=alice) as client:  # the fourth is not one that waits
+            await client.status()
         for call in calls:
             call.cancel()
+
+
+async def test_clients_repeat_a_call_that_is_one_too_many_in_a_second(credentials: Credentials) -> None:
+    alice = credentials.token("client", "alice")
+    access = credentials.config().model_copy(update={"calls_per_s": 4})
+    async with local_service(access=access) as service, open_channel(service.address) as channel:
+        ask: Any = channel.unary_unary("/treeroll.v1.Rollouts/GetService")
+        found = await asyncio.gather(*(ask(b"", metadata=bearer(alice)) for _ in range(40)), return_exceptions=True)
+        refused = [one for one in found if isinstance(one, grpc.aio.AioRpcError)]
+        assert {one.code() for one in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert {one.details() for one in refused} == {
+            "'alice' makes more than 4 calls a second; see access.calls_per_s of the service"
+        }
+        async with await connect_async(service.address, token=alice) as client:
+            for _ in range(8):
+                await client.status()

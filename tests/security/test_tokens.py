@@ -1,5 +1,6 @@
 """Every method of every service refuses every call whose token is not for it. Methods are those of the protos."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -7,6 +8,7 @@ import grpc
 import grpc.aio
 import pytest
 from tests.support.access import Credentials, bearer
+from tests.support.eventually import eventually
 
 from treeroll.access import methods
 from treeroll.access.identity import Role
@@ -192,6 +194,55 @@ async def test_changes_of_the_token_file_are_in_force_at_the_next_call(
         remove(credentials.tokens, "late")
         with pytest.raises(NotAuthenticated):
             await client.status()
+
+
+@pytest.mark.parametrize("how", ["revoked", "expired", "of another role"])
+async def test_a_call_that_waits_ends_when_its_token_is(
+    how: str, credentials: Credentials, service: LocalService, channel: grpc.aio.Channel
+) -> None:
+    token, lasting = credentials.token("client", "late"), credentials.token("client", "stays")
+    calls = []
+    for name, shown in (("late", token), ("stays", lasting)):
+        async with await connect_async(service.address, token=shown) as client:
+            await client.create_run(name, recipe="flat", leaves=2, segment_tokens=8, max_depth=1)
+        ask: Any = channel.unary_unary("/treeroll.v1.Rollouts/LeaseTrees")
+        request = rollout_pb2.LeaseTreesRequest(
+            run_id=name, group="g", consumer="c", max_trees=1, lease_s=60, wait_s=60
+        )
+        calls.append(ask(request.SerializeToString(), metadata=bearer(shown)))
+    asked: asyncio.Future[Any] = asyncio.ensure_future(calls[0])
+
+    async def both_wait() -> bool:  # a group is made by its first call
+        return all([await service.store.group_names(run_id) for run_id in ("late", "stays")])
+
+    await eventually(both_wait)
+    end_token(credentials, how)
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await asked
+    assert refusal.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert "the token of 'late' was revoked or changed while the call was under way" in (refusal.value.details() or "")
+    assert not calls[1].done()
+    calls[1].cancel()
+
+
+def end_token(credentials: Credentials, how: str) -> None:
+    """The token of 'late' is none from here on, or not the same."""
+    lines = credentials.tokens.read_text().splitlines()
+    [late] = [line for line in lines if " late " in line]
+    instead = {"revoked": "", "expired": f"{late} 2001-01-01", "of another role": late.replace("client", "viewer", 1)}
+    credentials.tokens.write_text("\n".join([line for line in lines if line != late] + [instead[how]]) + "\n")
+
+
+async def test_the_session_of_a_replica_ends_when_its_token_does(
+    credentials: Credentials, service: LocalService
+) -> None:
+    token = credentials.token("replica", "late")
+    service.admit = lambda replica_id: Pass(token)
+    session = service.start_replica("late")
+    await service.joined()
+    remove(credentials.tokens, "late")
+    with pytest.raises(SessionRefused, match="the token of 'late' was revoked or changed"):
+        await session
 
 
 async def test_broken_lines_are_named_by_number_and_their_words_are_not_told(

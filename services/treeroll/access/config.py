@@ -22,7 +22,9 @@ class AccessConfig(Config):
     """Roots by which the service's own replicas know its certificate, PEM; None: those of the system."""
 
     calls: int = Field(default=256, ge=1, le=1_000_000)
-    """Calls that one name of the token file may have under way at once, those that wait for trees included."""
+    """Calls that one name of the token file may have under way at once; three quarters of them may wait for trees."""
+    calls_per_s: int = Field(default=2_000, ge=1, le=1_000_000)
+    """Calls that one name may begin in a second."""
 
     @model_validator(mode="after")
     def _a_certificate_has_a_key(self) -> "AccessConfig":

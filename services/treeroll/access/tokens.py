@@ -34,8 +34,8 @@ class Tokens:
         self._minted[replica_id] = TokenLine(Identity(replica_id, Role.REPLICA), sha256(token))
         return token
 
-    def who(self, authorization: str | bytes | None) -> Identity:
-        """Whose call it is, by its `authorization`. NotAuthenticated says why it is nobody's."""
+    def who(self, authorization: str | bytes | None) -> TokenLine:
+        """The token that a call brings as its `authorization`. NotAuthenticated says why it is none."""
         token = _token_of(authorization)
         if token is None:
             raise NotAuthenticated(
@@ -45,11 +45,16 @@ class Tokens:
         found = self._find(sha256(token))
         if found is None:
             raise NotAuthenticated("the token is none of this service's, or was revoked; ask its operator for another")
-        if found.expires is not None and clock.wall() >= found.expires:
-            raise NotAuthenticated(
-                f"the token of '{found.identity.name}' expired at {written(found.expires)}; ask for another"
-            )
-        return found.identity
+        if why := _expired(found):
+            raise NotAuthenticated(why)
+        return found
+
+    def why_over(self, token: TokenLine) -> str:
+        """Why a token that was in force is so no more, or not with the same rights; "" while it is."""
+        self._look()
+        if token not in self._listed and token not in self._minted.values():
+            return f"the token of '{token.identity.name}' was revoked or changed while the call was under way"
+        return _expired(token)
 
     def _find(self, digest: str) -> TokenLine | None:
         """All are compared, each in the same time: how long it takes says nothing of how near a guess was."""
@@ -85,6 +90,12 @@ class Tokens:
         if seen[-1] & 0o022:
             log.warning("%s can be written by others than its owner, who may let themselves in", self._file)
         return seen, good
+
+
+def _expired(token: TokenLine) -> str:
+    if token.expires is None or clock.wall() < token.expires:
+        return ""
+    return f"the token of '{token.identity.name}' expired at {written(token.expires)}; ask for another"
 
 
 def _token_of(authorization: str | bytes | None) -> str | None:

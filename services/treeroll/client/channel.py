@@ -136,7 +136,7 @@ class Channel:
                     return cast(R, await send(request, timeout=timeout_s, metadata=self._metadata))
                 except grpc.aio.AioRpcError as error:
                     refusal = typed(error, self._addresses[at], method)
-                    if error.code() not in _REPEATED:
+                    if error.code() not in _REPEATED and not isinstance(refusal, errors.TooManyCalls):
                         raise refusal from None
                     if _named(error):
                         limits.alone_s = math.inf
@@ -154,8 +154,8 @@ class Channel:
                 backoff = min(backoff * 2, MAX_BACKOFF_S)
 
     def _turn(self, at: int, refusal: errors.TreerollError) -> None:
-        """Ask the next address from here on, unless another call has turned, or who serves just waits for its store."""
-        if self._at == at and not isinstance(refusal, errors.StoreDown):
+        """Ask the next address from here on, unless another call has turned, or who serves just cannot for now."""
+        if self._at == at and not isinstance(refusal, errors.StoreDown | errors.TooManyCalls):
             self._at = (at + 1) % len(self._addresses)
 
     async def close(self) -> None:

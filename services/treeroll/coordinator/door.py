@@ -87,7 +87,7 @@ async def open_door(config: CoordinatorConfig, access: AccessConfig | None = Non
     known_by = replica_pass(certificate, access.ca)
     tokens = Tokens(access.tokens) if access.tokens else None
     gate, readiness = Gate(), Readiness()
-    server = make_server(gate, guards=[AccessInterceptor(tokens, access.calls)] if tokens else ())
+    server = make_server(gate, guards=[AccessInterceptor(tokens, access)] if tokens else ())
     port = listen(server, config.host, config.port, certificate.credentials() if certificate else None)
     await readiness.answer_on(gate)
     await server.start()
