@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,31 +22,25 @@ from treeroll.access.config import AccessConfig, check_host
 from treeroll.addresses import join, within
 from treeroll.chat.template import ChatTemplate
 from treeroll.config import Config, CoordinatorConfig, ScorersConfig, StoreConfig
-from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.door import Door, door_when_free, first_door
 from treeroll.coordinator.gc_tuning import tune_gc
 from treeroll.coordinator.loop import Coordinator, Item
+from treeroll.coordinator.lost_work import Losses
 from treeroll.coordinator.malloc_tuning import tune_malloc
 from treeroll.coordinator.persist import CommitBuilder
-from treeroll.coordinator.prospects import Prospects
-from treeroll.coordinator.recovery import Means, recover
-from treeroll.coordinator.replica_server import ReplicaPlane
+from treeroll.coordinator.prospects import nobody_knows
 from treeroll.coordinator.reports import read_tokens
-from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.standby import Standby
 from treeroll.coordinator.start_messages import StartOrders
-from treeroll.coordinator.store_room import StoreRoom
 from treeroll.coordinator.tool_runner import ToolRunner
-from treeroll.coordinator.weights import restore
 from treeroll.core.model.events import ReplicaLost
 from treeroll.core.model.state import CoreSettings, State
 from treeroll.errors import InvalidInput, TreerollError, cause_of
-from treeroll.feed.feed import Feed
-from treeroll.feed.seals import Seals
 from treeroll.foundation import in_thread, running_ray, running_store, shared
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.fleet import fleet_tokenizer, say_stop_ids, stop_ids, with_common_context
+from treeroll.lives import Ground, Life, begin, live
 from treeroll.policies import registry
 from treeroll.policy.base import Limits
 from treeroll.scorers.rules import ScorerRules
@@ -163,21 +158,16 @@ async def _serve_on(base: _Base, door: Door, on_ready: Callable[[str], None], st
     from treeroll.generator.supervisor import Supervisor
 
     config, epoch = base.config, base.epoch
-    timeouts: dict[str, float] = {}
-    scoring = Scoring(base.pool, timeouts)
-    coordinator = make_coordinator(config, base.tokenizer, base.store, epoch, scoring)
-    await restore(coordinator)
-    rules = ScorerRules.of(config.scorers, strangers=config.access.tokens is not None)
-    await recover(coordinator, Means(base.tokenizer, base.pool, rules), timeouts)
-    replicas = ReplicaPlane(coordinator, config.coordinator.heartbeat_s, base.tokenizer)
     restarts: Counter[str] = Counter()
+    now: list[Life] = []  # the life that goes on
 
     def on_lost(replica_id: str, incarnation: int, cause: str) -> None:
         restarts[replica_id] += 1
-        coordinator.post_nowait(Item([ReplicaLost(replica_id, max(incarnation, newest(replica_id)), cause)]))
+        lost = ReplicaLost(replica_id, max(incarnation, newest(replica_id)), cause)
+        now[0].coordinator.post_nowait(Item([lost]))
 
     def newest(replica_id: str) -> int:
-        return coordinator.state.incarnations.get(replica_id, 0)
+        return now[0].coordinator.state.incarnations.get(replica_id, 0)
 
     address = join(config.coordinator.host, door.port)
     # Engine seeds come from incarnations: a service that starts again on the same store must not sample the same noise.
@@ -187,24 +177,23 @@ async def _serve_on(base: _Base, door: Door, on_ready: Callable[[str], None], st
         config.generator, reached, on_lost, first_incarnation, newest, base.replica_logs, admit=door.admit
     )
     by_us = config.generator.engine != "none"
-    prospects = Prospects(coordinator.state, supervisor.kept) if by_us else Prospects(coordinator.state)
-    seals = Seals(await base.store.secret() if config.access.tokens else None)
-    feed = Feed(base.store, prospects.outlook, prospects.terms, seals)
-    coordinator.on_emit = feed.notify
-    retention = Retention(coordinator, config.store.keep_acknowledged_s, config.store.keep_finished_s or None)
-    keep = config.coordinator.keep_weights
-    rollouts = RolloutsApi(
-        coordinator, replicas, feed, base.tokenizer, timeouts, restarts, retention, base.pool, keep, prospects, rules
+    ground = Ground(
+        base.store,
+        base.tokenizer,
+        base.pool,
+        partial(make_coordinator, config, base.tokenizer, base.store),
+        config.coordinator.heartbeat_s,
+        config.coordinator.keep_weights,
+        config.store.keep_acknowledged_s,
+        config.store.keep_finished_s or None,
+        tokens=config.access.tokens is not None,
+        rules=ScorerRules.of(config.scorers, strangers=config.access.tokens is not None),
+        kept=supervisor.kept if by_us else nobody_knows,
+        restarts=restarts,
     )
-    door.answer(rollouts, replicas, coordinator)
+    now.append(await begin(ground, epoch, Losses()))
     async with asyncio.TaskGroup() as group:
-        background = [
-            group.create_task(coordinator.run(), name="coordinator"),
-            group.create_task(coordinator.keep_time(), name="clock"),
-            group.create_task(scoring.run(coordinator), name="scoring"),
-            group.create_task(retention.run(), name="retention"),
-            group.create_task(StoreRoom(coordinator).run(), name="store room"),
-        ]
+        background = [group.create_task(live(ground, door, now[0], partial(now.__setitem__, 0)), name="service")]
         if by_us:
             group.create_task(supervisor.run(), name="supervisor")
             background.append(group.create_task(_announce(supervisor, on_ready, address), name="announce"))

@@ -94,6 +94,18 @@ def state_is(store: Store, expected: GroupState, group: str = "g") -> Callable[[
     return check
 
 
+async def test_who_goes_on_from_a_store_that_went_back_begins_a_new_line(make_store: MakeStore, owner: Owner) -> None:
+    store = make_store()
+    assert (await store.line(), await store.open(), await store.line()) == (0, 2, 0)
+    assert (await store.open(after=7), await store.line()) == (8, 8)
+    assert (await store.open(), await store.line()) == (9, 8)
+    with pytest.raises(StaleEpoch):
+        await store.commit(Commit(), 8)
+    await store.commit(Commit(), 9)
+    assert (await store.open(after=3), await store.line()) == (10, 10)
+    await store.close()
+
+
 async def test_how_long_ago_a_run_ended_is_told_until_it_is_deleted_and_by_the_owner_alone(
     make_store: MakeStore, owner: Owner
 ) -> None:

@@ -1,9 +1,7 @@
-"""A coordinator with nothing to do finds out all the same that its store is another's, was emptied, or is older."""
+"""A coordinator with nothing to do finds out all the same that its store is another's."""
 
 import asyncio
 import os
-import re
-import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -16,20 +14,17 @@ from tests.support.eventually import eventually
 
 from treeroll.client import connect_async
 from treeroll.coordinator.loop import Item
-from treeroll.coordinator.lost_work import losses
 from treeroll.demo import TASKS_FILE
-from treeroll.errors import BrokenInvariant, LostWork, StaleEpoch, TreerollError
+from treeroll.errors import BrokenInvariant, StaleEpoch, TreerollError
 from treeroll.generator.config import SimulatedLatency
 from treeroll.invariants import Invariant
-from treeroll.pb.v1 import common_pb2 as pb
-from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.store import keys
 from treeroll.store.base import Commit, Store
 from treeroll.store.embedded import EmbeddedRedis
 from treeroll.store.memory import MemoryStore
 from treeroll.store.redis import RedisStore
 from treeroll.tasks import read_tasks
-from treeroll.testing.service import SERVICE_TASKS, LocalService, local_service
+from treeroll.testing.service import LocalService, local_service
 
 RUN: dict[str, Any] = {"recipe": "flat", "leaves": 2, "segment_tokens": 8, "max_depth": 4, "scorer": "arith"}
 TASKS = 6
@@ -54,22 +49,9 @@ async def end_of(store: Store, work: Callable[[LocalService], Awaitable[object]]
             service.start_replica("r0", latency=SimulatedLatency(step_s=0.002))
             await service.joined()
             await work(service)
-            tasks = service.tasks[:SERVICE_TASKS]
+            tasks = service.tasks[:1]
             await eventually(lambda: has_ended(tasks))
     return ended[0]
-
-
-async def grow(service: LocalService, run_id: str = "run") -> None:
-    """All trees of a run, so that nothing is left to do."""
-    async with await connect_async(service.address) as client:
-        run = await client.create_run(run_id, **RUN)
-        await run.submit(read_tasks(TASKS_FILE, limit=TASKS))
-        await run.close()
-
-        async def over() -> bool:
-            return (await run.status()).ended
-
-        await eventually(over)
 
 
 @pytest.mark.parametrize("kind", ["memory", "redis"])
@@ -93,50 +75,6 @@ async def test_an_owner_that_has_work_writes_none_of_it_after_another_took_over(
     assert isinstance(await end_of(RedisStore(server.url), take_over), StaleEpoch)
     assert await newer.load_tree("late") is None
     await newer.close()
-
-
-async def test_an_idle_owner_whose_store_was_emptied_ends_and_says_what_is_gone(server: EmbeddedRedis) -> None:
-    async def empty(service: LocalService) -> None:
-        await grow(service)
-        with Redis.from_url(server.url) as redis:
-            redis.flushall()
-
-    error = await end_of(RedisStore(server.url), empty)
-    assert isinstance(error, LostWork)
-    assert "went back in time, and is empty, but had answered for commit " in str(error)
-    assert f"; gone is all of run 'run' ({TASKS} tasks, {TASKS} trees that had ended, " in str(error)
-
-
-async def test_an_idle_owner_whose_store_is_older_ends_and_says_what_is_gone(
-    server: EmbeddedRedis, tmp_path: Path
-) -> None:
-    file = tmp_path / "redis" / "appendonly.aof"
-
-    async def restore_a_backup(service: LocalService) -> None:
-        await grow(service, "first")
-        backup = file.read_bytes()
-        await grow(service, "second")
-        os.kill(server.pid, signal.SIGKILL)
-        server.stop()
-        file.write_bytes(backup)
-        server.start()
-
-    error = await end_of(RedisStore(server.url), restore_a_backup)
-    assert isinstance(error, LostWork)
-    assert re.search(r"went back in time, to commit \d+ of epoch 1, but had answered for commit \d+ of", str(error))
-    assert f"; gone is all of run 'second' ({TASKS} tasks, {TASKS} trees that had ended, " in str(error)
-    assert "'first'" not in str(error)
-
-
-async def test_what_is_gone_of_a_run_that_is_there_in_part_is_counted() -> None:
-    store = MemoryStore()
-    now = api.Run(run_id="run", submitted=9, finished=5, failed=1, ledger=pb.Ledger(spent=100))
-    then = api.Run(run_id="run", submitted=6, finished=2, ledger=pb.Ledger(spent=40))
-    same = api.Run(run_id="same", submitted=6).SerializeToString()
-    await store.commit(Commit(runs={"run": then.SerializeToString(), "same": same}), await store.open())
-    said = await losses(store, {"run": now.SerializeToString(), "same": same})
-    assert said == "part of run 'run' (3 tasks, 4 trees that had ended, 60 tokens)"
-    assert await losses(store, {"same": same}) == "nothing that a run's record tells"
 
 
 async def test_a_tree_that_is_stored_otherwise_ends_the_service_and_is_named() -> None:

@@ -74,7 +74,7 @@ UNMEASURED: Sequence[tuple[str, str]] = (
     ("the coordinator is killed at a named point", "scripts/chaos --kills 200 does"),
     ("two coordinators", "no fault of chaos yet; tests/fault/test_owner.py"),
     ("the answer to a call is lost", "a TCP proxy cannot tell answers apart; tests/fault/test_outlasting.py does"),
-    ("the store is emptied, or older", "the service ends then, and the run with it; tests/fault/test_owner.py"),
+    ("the store is emptied, or older", "no fault of chaos yet: its run ends with it; tests/fault/test_lost_work.py"),
     ("Redis' wall clock jumps", "needs a library built by a C compiler; tests/fault/test_wall_clock.py"),
     ("rewards late, twice, NaN", "no fault of a process; tests/integration/test_reward_write_back.py"),
     ("bad input of clients and replicas", "no fault of a process; tests/fault/test_hostile_reports.py"),

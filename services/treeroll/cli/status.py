@@ -60,6 +60,7 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]", weigh
         *([("waits for it", _outage(service))] if service.store_outage else []),
         ("work", f"{service.live_trees} trees growing, {service.waiting_tasks} tasks waiting{draining}"),
         *([("took up", _taken_up(service))] if service.recovered_trees or service.damaged_trees else []),
+        *([("lost", _lost(service))] if service.store_losses else []),
         ("gone", f"{number(service.expired_trees)} trees expired, {counted(service.deleted_runs, 'run')} deleted"),
         ("promises", f"BROKEN: {broken}" if broken else "all kept"),
     ]
@@ -107,6 +108,8 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]", weigh
     console.print(table("replicas", columns, replicas))
     for line in filter(None, map(_trouble, service.replicas)):
         console.print(plain(line), markup=False, soft_wrap=True)
+    for why in service.lost_runs.values():
+        console.print(plain(why), markup=False, soft_wrap=True)
     for run_id, why in service.suspended_runs.items():
         console.print(plain(f"run {run_id} is suspended: {why}"), markup=False, soft_wrap=True)
     for why in service.damaged_trees.values():
@@ -144,6 +147,16 @@ def _taken_up(service: "ServiceStatus") -> str:
     damaged = f", {len(service.damaged_trees)} that were damaged grow anew" if service.damaged_trees else ""
     found = f"{counted(service.recovered_trees, 'tree')} of {counted(service.recovered_nodes, 'node')}"
     return f"{found} in {service.recovery_s:.1f} s{damaged}"
+
+
+def _lost(service: "ServiceStatus") -> str:
+    """What its store forgot since it started."""
+    from treeroll.cli.console import counted, number
+
+    return (
+        f"the store went back in time {service.store_losses}x, with {counted(service.lost_tasks, 'task')}, "
+        f"{counted(service.lost_trees, 'ended tree')} and {number(service.lost_tokens)} tokens"
+    )
 
 
 def _trouble(replica: "ReplicaStatus") -> str:

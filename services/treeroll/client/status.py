@@ -106,6 +106,16 @@ class ServiceStatus:
     """Nodes that these had."""
     recovery_s: float = 0.0
     """What that took, seconds."""
+    store_losses: int = 0
+    """How often its store was emptied, or put back to an older state, since then. It went on from what it found."""
+    lost_runs: dict[str, str] = field(default_factory=dict)
+    """Runs of which the store lost something then, each with what, as a sentence."""
+    lost_tasks: int = 0
+    """Tasks that were lost with these, ..."""
+    lost_trees: int = 0
+    """... trees that had ended, ..."""
+    lost_tokens: int = 0
+    """... and tokens that had been spent."""
     suspended_runs: dict[str, str] = field(default_factory=dict)
     """Runs that it cannot go on with, each with the reason. `client.delete_run` removes them."""
     damaged_trees: dict[str, str] = field(default_factory=dict)
@@ -127,6 +137,7 @@ class ServiceStatus:
             "replicas": [ReplicaStatus(**_scalars(ReplicaStatus, replica)) for replica in status.replicas],
             "run_ids": list(status.run_ids),
             "violations": dict(status.violations),
+            "lost_runs": dict(status.lost_runs),
             "suspended_runs": dict(status.suspended_runs),
             "damaged_trees": dict(status.damaged_trees),
             "store_outage_since": status.store_outage_since if status.HasField("store_outage_since") else None,
@@ -235,6 +246,8 @@ class RunStatus:
     """Why nothing will come any more of which trees have samples, as a sentence; "" if it may."""
     held_up: str = ""
     """Why no tree starts just now although tasks wait; "" if they may."""
+    lost: str = ""
+    """What the store lost of it, as a sentence, since the service started; "" if nothing."""
     waits_for_group: str = ""
     """Then the consumer group whose acknowledgements are waited for; "" if it is for something else."""
 

@@ -97,7 +97,7 @@ class RolloutsApi(DeliveryCalls):
 
     def _run(self, run_id: str) -> Run:
         """A run that the caller may do anything with. UnknownRun, NotAllowed."""
-        self._check_suspended(run_id)
+        self._check_there(run_id)
         run = runs.get(self._coordinator.state, run_id)
         check_owner(run_id, run.spec.owner)
         return run
@@ -117,7 +117,9 @@ class RolloutsApi(DeliveryCalls):
         seen = [run_id for run_id in status.run_ids if may_read(run_id, known[run_id].spec.owner)]
         del status.run_ids[:]
         status.run_ids.extend(seen)
-        owners = self._coordinator.recovered.owners
+        lost, owners = self._coordinator.recovered.lost.runs, self._coordinator.recovered.owners
+        for run_id in [run_id for run_id in status.lost_runs if not may_read(run_id, lost[run_id].owner)]:
+            del status.lost_runs[run_id]
         for run_id in [run_id for run_id in status.suspended_runs if not may_read(run_id, owners[run_id])]:
             del status.suspended_runs[run_id]
         if caller().role not in (Role.OPERATOR, Role.VIEWER):  # nor whose trees they are
@@ -136,6 +138,14 @@ class RolloutsApi(DeliveryCalls):
             check_reader(run_id, recovered.owners[run_id])
             raise RunSuspended(f"run '{run_id}' is of an earlier life of this service, and cannot go on: {why}")
 
+    def _check_there(self, run_id: str) -> None:
+        """RunSuspended, or UnknownRun for a run that the store has forgotten."""
+        self._check_suspended(run_id)
+        loss = self._coordinator.recovered.lost.runs.get(run_id)
+        if loss is not None and run_id not in self._coordinator.state.runs:
+            check_reader(run_id, loss.owner)
+            raise UnknownRun(loss.told())
+
     async def _ask(self, run_id: str, tree_ids: list[str]) -> None:
         await self._coordinator.call(TreesAsked(run_id, tree_ids))
 
@@ -153,6 +163,8 @@ class RolloutsApi(DeliveryCalls):
         self._prospects.tell_replicas(record)
         record.tokenizer.CopyFrom(self._status.tokenizer_facts(self._models(run_id)))
         record.expired_trees = self._retention.expired[run_id]
+        if (loss := self._coordinator.recovered.lost.runs.get(run_id)) is not None:
+            record.lost = loss.told()
         record.staleness.update(self._feed.freshness.staleness[run_id])
         record.withheld = self._feed.freshness.withheld[run_id]
         return record
@@ -187,7 +199,10 @@ class RolloutsApi(DeliveryCalls):
         if spec.run_id not in self._coordinator.state.runs:
             check_deadline(config, clock.wall())
         self._scorer_timeouts.setdefault(spec.run_id, config.scorer_timeout_s)
+        anew = spec.run_id not in self._coordinator.state.runs
         await self._coordinator.call(RunCreated(spec, clock.wall()))
+        if anew:  # whatever was lost was of an earlier run of that name
+            self._coordinator.recovered.lost.runs.pop(spec.run_id, None)
         return self._record(spec.run_id)
 
     def _today(self, run_id: str) -> date:
@@ -203,7 +218,7 @@ class RolloutsApi(DeliveryCalls):
 
     @typed
     async def GetRun(self, request: api.GetRunRequest, context: Any) -> api.Run:
-        self._check_suspended(request.run_id)
+        self._check_there(request.run_id)
         check_reader(request.run_id, runs.get(self._coordinator.state, request.run_id).spec.owner)
         try:  # figures of what is durable: a tree that counts as finished can be leased
             async with asyncio.timeout(FRESH_S):

@@ -9,13 +9,12 @@ events: replicas run out of credit, and calls are refused.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from treeroll import clock
 from treeroll.coordinator.gc_tuning import YoungCollector
-from treeroll.coordinator.lost_work import losses
 from treeroll.coordinator.outage import LONGEST_S, Outage
 from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.recovered import Recovered
@@ -35,13 +34,15 @@ from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.state import State
 from treeroll.core.scheduling.assign import assign, unfinished
 from treeroll.core.step import alarm, apply
-from treeroll.errors import BrokenInvariant, CallerError, LostWork, StaleEpoch, StoreDown, TreerollError
+from treeroll.errors import BrokenInvariant, CallerError, StaleEpoch, StoreDown, StoreError, TreerollError
 from treeroll.failpoints import reach
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.store.base import Commit, Store
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # Events waiting for the loop. Replicas stop by themselves when their run-ahead credit is used up, long before this.
 INBOX_LIMIT = 100_000
@@ -169,12 +170,32 @@ class Coordinator:
     def durable_run(self, run_id: str) -> api.Run:
         """A run as the store has it, for who cannot wait for the commit that is on its way. StoreDown if the store does
         not have it yet."""
+        if self.outage.over:
+            raise self.outage.refusal()
         waits = self.outage.reason or "it has not answered the last commit yet"
         if (stored := self._acknowledged.get(run_id)) is None:
             raise StoreDown(f"run '{run_id}' is not in the store yet: {waits}; try again in {LONGEST_S:g} s")
         record = api.Run.FromString(stored)
         record.held_up = f"the service waits for its store: {waits}"
         return record
+
+    @property
+    def acknowledged(self) -> Mapping[str, bytes]:
+        """The records of runs that the store has answered for."""
+        return self._acknowledged
+
+    async def read(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What `ask` reads of growing trees, however long the store is away. For who is not the loop.
+
+        StoreError if it is not there, unless that is because the store went back in time, which ends the loop.
+        """
+        try:
+            return await self.outage.ride_out(ask)
+        except StoreError:
+            heard = asyncio.Event()
+            self.post_nowait(Item([], lambda error: heard.set(), beat=True))
+            await heard.wait()
+            raise
 
     def _refuse_calls(self) -> None:
         """At the beginning of an outage: nobody waits for its end. What is repeated later must not be done twice over
@@ -283,10 +304,7 @@ class Coordinator:
 
     async def _commit(self, commit: Commit) -> None:
         reach("commit.before")
-        try:
-            await self.outage.ride_out(lambda: self.store.commit(commit, self.epoch))
-        except LostWork as error:
-            raise LostWork(f"{error}; gone is {await losses(self.store, self._acknowledged)}") from None
+        await self.outage.ride_out(lambda: self.store.commit(commit, self.epoch))
         reach("commit.after")
         self._committed_at = clock.monotonic()
         self._acknowledged |= commit.runs
@@ -294,6 +312,14 @@ class Coordinator:
             self._acknowledged = {
                 name: self._acknowledged[name] for name in self.state.runs if name in self._acknowledged
             }
+
+    async def _orders(self, starts: list[StartBranch]) -> list[wire.StartBranch]:
+        """With the prefixes that have to be read. LostWork if one is not there because the store went back in time."""
+        try:
+            return await self.outage.ride_out(lambda: self.orders.make(starts))
+        except StoreError:
+            await self._commit(Commit())
+            raise
 
     def _apply(self, item: Item, effects: list[Effect]) -> TreerollError | None:
         for event in item.events:
@@ -309,7 +335,7 @@ class Coordinator:
 
     async def _perform(self, effects: list[Effect]) -> None:
         starts = [effect for effect in effects if isinstance(effect, StartBranch)]
-        orders = iter(await self.outage.ride_out(lambda: self.orders.make(starts)) if starts else [])
+        orders = iter(await self._orders(starts) if starts else [])
         reach("perform.between")
         for effect in effects:
             match effect:

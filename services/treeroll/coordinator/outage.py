@@ -30,16 +30,25 @@ class Outage:
         """It is out of memory: writes come to it in vain until it has room."""
         self.on_change: list[Callable[[], None]] = []
         """Called when it begins and when it ends."""
+        self.over = False
+        """It went back in time: who waits for it here waits in vain, but it is taken up again from what it has."""
         self._waiting = 0
         self._began = 0.0
 
     def refusal(self) -> StoreDown:
         """What callers are told meanwhile."""
+        if self.over:
+            return StoreDown(f"the service reads its store anew: {self.reason}; try again in {LONGEST_S:g} s")
         lasts_s = clock.monotonic() - self._began
         return StoreDown(
             f"the service waits for its store, for {lasts_s:.0f} s now, and loses nothing: {self.reason}; try again in "
             f"{LONGEST_S:g} s"
         )
+
+    def end(self, why: str) -> None:
+        """The store went back in time. Nothing is done here any more: calls are refused from now on."""
+        self.over, self.since, self.reason = True, clock.wall(), why
+        self._tell()
 
     async def ride_out(self, ask: Callable[[], Awaitable[T]]) -> T:
         """What `ask` returns, however long the store is away. Raises all that is no StoreDown."""
@@ -72,7 +81,7 @@ class Outage:
 
     def _end(self) -> None:
         self._waiting -= 1
-        if not self._waiting:
+        if not self._waiting and not self.over:
             log.warning("the service has waited %.1f s for its store", clock.monotonic() - self._began)
             self.since, self.reason, self.full = None, "", False
             self._tell()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from treeroll.coordinator.outage import Outage
 from treeroll.core.model.run import DeliveryTerms, Outlook, Run
 from treeroll.core.model.state import State
 from treeroll.core.scheduling import prospects, runs
@@ -24,9 +25,12 @@ class Prospects:
 
     state: State
     kept: Callable[[str], int | None] = nobody_knows
+    outage: Outage | None = None
 
     def outlook(self, run_id: str) -> Outlook:
-        """What to expect of a run, or UnknownRun."""
+        """What to expect of a run, or UnknownRun. StoreDown once another life of the service has the store."""
+        if self.outage is not None and self.outage.over:
+            raise self.outage.refusal()
         outlook = prospects.outlook(self.state, run_id)
         run = runs.get(self.state, run_id)
         if outlook.stuck or outlook.total == outlook.ended or self._ready(run) or self._kept(run) != 0:

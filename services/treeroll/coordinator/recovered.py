@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, field
 
+from treeroll.coordinator.lost_work import Losses
+
 
 @dataclass(slots=True)
 class Recovered:
     """`suspended`: runs that it cannot go on with; `damaged`: trees that grow anew; each with the reason.
 
-    `owners`: of suspended runs. `expired`: trees at the beginning of each run's feed that are gone.
+    `owners`: of suspended runs. `expired`: trees at the beginning of each run's feed that are gone. `lost`: what
+    earlier coordinators of this process had, and their store has forgotten.
     """
 
     runs: int = 0
@@ -18,3 +21,4 @@ class Recovered:
     owners: dict[str, str] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
     expired: dict[str, int] = field(default_factory=dict)
+    lost: Losses = field(default_factory=Losses)

@@ -103,6 +103,12 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             if isinstance(ended, Exception):
                 log.warning("the session of replica %s broke: %s", session.hello.replica_id, ended)
 
+    def end(self) -> None:
+        """End all sessions: their replicas come again, to whoever answers then."""
+        for session in self.sessions.values():
+            session.calls += 1
+            session.wake.set()
+
     async def _join(self, hello: wire.Hello) -> ReplicaSession:
         self._check(hello)
         known = self.sessions.get(hello.replica_id)

@@ -126,6 +126,7 @@ class Retention:
                 raise UnknownRun(f"there is no run '{run_id}' to delete")
             tasks = await coordinator.store.delete_run(run_id, coordinator.epoch)
             coordinator.recovered.suspended.pop(run_id, None)
+            coordinator.recovered.lost.runs.pop(run_id, None)
         self._seen.pop(run_id, None)
         self.expired.pop(run_id, None)
         self._heard.discard(run_id)

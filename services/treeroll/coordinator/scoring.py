@@ -53,7 +53,7 @@ class Scoring:
     async def _score(self, coordinator: Coordinator, batch: list[tuple[LiveTree, int]], timeout_s: float) -> None:
         paths = [[step.number for step in live.tree.lineage(node)] for live, node in batch]
         wanted = [(live.tree_id, path) for (live, _), path in zip(batch, paths, strict=True)]
-        stored = await coordinator.outage.ride_out(lambda: coordinator.store.load_nodes(wanted))
+        stored = await coordinator.read(lambda: coordinator.store.load_nodes(wanted))
         good, requests = [], []
         for (live, node), blobs in zip(batch, stored, strict=True):
             try:

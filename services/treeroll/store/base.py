@@ -156,8 +156,17 @@ class Store(Protocol):
     durability: str  # "always", "everysec" or "none" (memory)
     address: str  # for people: "memory", "unix:///...", "redis://host:port/0"; never with a password
 
-    async def open(self) -> int:
-        """Connect, check the server's settings, take over: returns this owner's epoch, larger than any before."""
+    async def open(self, after: int = 0) -> int:
+        """Connect, check the server's settings, take over: returns this owner's epoch, larger than any before.
+
+        `after`: the epoch of an owner that found LostWork, and goes on from what is there. The new epoch is larger than
+        that one, too, which the store may have forgotten, and begins a new line.
+        """
+        ...
+
+    async def line(self) -> int:
+        """The epoch since which nothing was lost; 0 if nothing ever was, as far as the store knows. What was said of
+        feeds in another line may be said of other trees in this one."""
         ...
 
     async def heartbeat(self) -> Heartbeat | None:

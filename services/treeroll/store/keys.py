@@ -8,7 +8,7 @@ are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids 
     owner                      hash    epoch: of the coordinator that may write; name: its process, for people; commit:
                                        number of its last commit; tick: its time then, or at the last lease if that
                                        was later, in microseconds. It goes on from owner to owner and stands still
-                                       without one
+                                       without one; line: the epoch since which nothing was lost, if anything was
     secret                     hash    key: random bytes in hexadecimal, by which a service with tokens knows the leases
                                        that it gave
     runs                       hash    run id -> run record

@@ -52,7 +52,7 @@ class MemoryStore:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` gives seconds; leases expire by it."""
         self._clock = clock
-        self._epoch = self._commits = 0
+        self._epoch = self._commits = self._line = 0
         self._secret = secrets.token_bytes(32)
         self._runs: dict[str, bytes] = {}
         self._tasks: dict[str, dict[str, tuple[str, str]]] = {}
@@ -64,9 +64,14 @@ class MemoryStore:
         self._ended: dict[str, float] = {}
         self._weights: dict[str, bytes] = {}
 
-    async def open(self) -> int:
-        self._epoch, self._commits = self._epoch + 1, 0
+    async def open(self, after: int = 0) -> int:
+        self._epoch, self._commits = max(self._epoch, after) + 1, 0
+        if after:
+            self._line = self._epoch
         return self._epoch
+
+    async def line(self) -> int:
+        return self._line
 
     async def heartbeat(self) -> Heartbeat | None:
         return Heartbeat(self._epoch, self._commits, "this process") if self._epoch else None

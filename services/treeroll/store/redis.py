@@ -41,15 +41,18 @@ class RedisStore(RedisSteps):
 
     # The owner
 
-    async def open(self) -> int:
+    async def open(self, after: int = 0) -> int:
         async with self._turn:
             with store_errors(self.address):
                 await check_server(self._redis, self.durability, self.address)
             name = f"process {os.getpid()} on {socket.gethostname()}"
-            self._epoch, tick = await self._script("open", [keys.OWNER], [name])
+            self._epoch, tick = await self._script("open", [keys.OWNER], [name, after])
             self._ticks = tick, clock.monotonic()
             self._sent = self._acked = 0
             return self._epoch
+
+    async def line(self) -> int:
+        return int(await self._call("HGET", keys.OWNER, "line") or 0)
 
     async def heartbeat(self) -> Heartbeat | None:
         epoch, commit, name = await self._call("HMGET", keys.OWNER, "epoch", "commit", "name")
@@ -100,8 +103,7 @@ class RedisStore(RedisSteps):
             there = f"to commit {detail[1]} of epoch {detail[0]}" if detail[0] else "and is empty"
             return LostWork(
                 f"{self.address} went back in time, {there}, but had answered for commit {self._acked} of epoch "
-                f"{epoch} (it was emptied, a crash with durability everysec, or a restored backup): restart the "
-                "coordinator to go on from what is stored"
+                f"{epoch} (it was emptied, a crash with durability everysec, or a restored backup)"
             )
         tree_id, rows = list(commit.nodes.items())[detail[0] - 1]
         if verdict == b"DIFFERENT":

@@ -19,34 +19,29 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from treeroll.access.config import AccessConfig
 from treeroll.addresses import join
 from treeroll.channels import Pass
 from treeroll.config import CoordinatorConfig, ScorersConfig
-from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.door import open_door
 from treeroll.coordinator.loop import Coordinator, Item
-from treeroll.coordinator.prospects import Prospects
-from treeroll.coordinator.recovery import Means, recover
+from treeroll.coordinator.lost_work import Losses
 from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.retention import Retention
-from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.standby import Standby
-from treeroll.coordinator.store_room import StoreRoom
-from treeroll.coordinator.weights import restore
 from treeroll.core.model.events import ReplicaLost
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import Unavailable
-from treeroll.feed.feed import Feed
-from treeroll.feed.seals import Seals
 from treeroll.generator.config import GeneratorConfig, SimulatedLatency
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.engine import Engine
 from treeroll.generator.fleet import fleet_tokenizer
 from treeroll.generator.replica import Replica
 from treeroll.generator.simulated_engine import SimulatedEngine
+from treeroll.lives import Ground, Life, begin, live
 from treeroll.scorers.base import ScoringService
 from treeroll.scorers.inline import InlineScorers
 from treeroll.scorers.rules import ScorerRules
@@ -55,24 +50,36 @@ from treeroll.store.base import Store
 from treeroll.store.memory import MemoryStore
 from treeroll.tokenizer import Tokenizer
 
-# Tasks of the service itself come first in `LocalService.tasks`; replicas follow.
-SERVICE_TASKS = 5
-
 
 @dataclass
 class LocalService:
     """A running service: its address, and its parts for tests that look inside."""
 
     address: str
-    coordinator: Coordinator
-    replicas: ReplicaPlane
+    life: Life
+    """The one that goes on: a store that went back in time is taken up by another."""
     store: Store
-    retention: Retention
     tokenizer: Tokenizer
     """The tokenizer of the service's model, which all replicas are of."""
     admit: Callable[[str], Pass]
     """With what a replica may join."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    """The service's own comes first; replicas follow."""
+
+    @property
+    def coordinator(self) -> Coordinator:
+        """Of the life that goes on."""
+        return self.life.coordinator
+
+    @property
+    def replicas(self) -> ReplicaPlane:
+        """Its sessions with replicas."""
+        return self.life.replicas
+
+    @property
+    def retention(self) -> Retention:
+        """What it gives back of its store."""
+        return self.life.retention
 
     def start_replica(
         self,
@@ -101,7 +108,7 @@ class LocalService:
 
     async def joined(self, timeout_s: float = 20) -> None:
         """Return once every replica that was started has been welcomed. Unavailable after `timeout_s` seconds."""
-        wanted = {task.get_name() for task in self.tasks[SERVICE_TASKS:] if not task.done()}
+        wanted = {task.get_name() for task in self.tasks[1:] if not task.done()}
         deadline = time.monotonic() + timeout_s
         while missing := wanted - self.coordinator.state.replicas.keys():
             if time.monotonic() > deadline:
@@ -136,36 +143,35 @@ async def local_service(  # noqa: PLR0913  # what tests vary
     )
     store = store or MemoryStore()
     tokenizer = fleet_tokenizer(config.generator)
-    timeouts: dict[str, float] = {}
-    scorers = scorers or InlineScorers()
-    scoring = Scoring(scorers, timeouts)
+    tokens = access is not None and access.tokens is not None
+    ground = Ground(
+        store,
+        tokenizer,
+        scorers or InlineScorers(),
+        partial(make_coordinator, config, tokenizer, store),
+        config.coordinator.heartbeat_s,
+        config.coordinator.keep_weights,
+        keep_acknowledged_s,
+        keep_finished_s,
+        tokens=tokens,
+        rules=ScorerRules.of(allowed or ScorersConfig(), strangers=tokens),
+    )
     standby = Standby(store, lambda why: None) if config.coordinator.standby else None
     epoch = await (standby.take_over() if standby else store.open())
-    core = make_coordinator(config, tokenizer, store, epoch, scoring)
-    await restore(core)
-    rules = ScorerRules.of(allowed or ScorersConfig(), strangers=access is not None and access.tokens is not None)
-    await recover(core, Means(tokenizer, scorers, rules), timeouts)
-    prospects = Prospects(core.state)
-    seals = Seals(await store.secret() if access and access.tokens else None)
-    feed = Feed(store, prospects.outlook, prospects.terms, seals)
-    core.on_emit = feed.notify
-    plane = ReplicaPlane(core, config.coordinator.heartbeat_s, tokenizer)
-    retention, keep = Retention(core, keep_acknowledged_s, keep_finished_s), config.coordinator.keep_weights
-    rollouts = RolloutsApi(core, plane, feed, tokenizer, timeouts, {}, retention, scorers, keep, prospects, rules)
+    life = await begin(ground, epoch, Losses())
     door = await open_door(config.coordinator, access)
-    door.answer(rollouts, plane, core)
-    jobs = (core.run(), core.keep_time(), scoring.run(core), retention.run(), StoreRoom(core).run())
-    tasks = [asyncio.create_task(job) for job in jobs]
+    service = LocalService(join(config.coordinator.host, door.port), life, store, tokenizer, door.admit)
+    service.tasks.append(
+        asyncio.create_task(live(ground, door, life, partial(setattr, service, "life")), name="service")
+    )
     try:
-        address = join(config.coordinator.host, door.port)
-        yield LocalService(address, core, plane, store, retention, tokenizer, door.admit, tasks)
-        for task in tasks[:SERVICE_TASKS]:
-            if task.done():
-                await task
+        yield service
+        if service.tasks[0].done():
+            await service.tasks[0]
     finally:
-        for task in tasks:
+        for task in service.tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*service.tasks, return_exceptions=True)
         await door.server.stop(0.2)
         await store.close()
 

@@ -313,6 +313,7 @@ class Run:
     engine_error: str = ""  # the latest
     policy_error: str = ""  # the latest
     quarantined: list[str] = field(default_factory=list)  # ids of tasks that replicas died of
+    missing: str = ""  # what the store has forgotten of it that only who submitted can bring back; "" if nothing
     carried: dict[str, int] = field(default_factory=dict)  # of trees that are to grow anew, what they spent before
 
     @property

@@ -25,6 +25,8 @@ def stuck(run: Run) -> str:
         return ""
     if run.failing >= FAILING_TASKS:
         return f"the last {run.failing} tasks all ended without a sample, the latest because {run.failure}"
+    if run.missing and not run.waiting and not run.growing:
+        return run.missing
     if run.waiting or run.growing or run.stop_reason != "budget":
         return ""
     longest = run.spec.max_tokens

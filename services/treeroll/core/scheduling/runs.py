@@ -129,6 +129,7 @@ def submit(state: State, run_id: str, tasks: list[TaskSpec]) -> list[Effect]:
     tasks = [replace(task, number=number) for number, task in enumerate(fresh.values(), len(run.tasks))]
     allotted = at_submission(state, run, tasks)
     catch_up(state, run)
+    run.missing = ""
     for task in allotted:
         run.tasks[task.key] = (task.tree_id, task.digest)
         run.waiting.append(task)

@@ -60,7 +60,7 @@ class PoolStatus(_message.Message):
     def __init__(self, name: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., replicas: _Optional[int] = ..., slots: _Optional[int] = ..., branches: _Optional[int] = ..., waiting_branches: _Optional[int] = ..., live_trees: _Optional[int] = ..., stop_token_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ServiceStatus(_message.Message):
-    __slots__ = ("epoch", "version", "engine", "tokenizer_hash", "replicas", "run_ids", "durability", "store", "violations", "live_trees", "waiting_tasks", "draining", "pools", "expired_trees", "deleted_runs", "tokenizer", "store_outage", "store_outage_since", "store_used", "store_full", "recovered_trees", "recovered_nodes", "recovery_s", "suspended_runs", "damaged_trees")
+    __slots__ = ("epoch", "version", "engine", "tokenizer_hash", "replicas", "run_ids", "durability", "store", "violations", "live_trees", "waiting_tasks", "draining", "pools", "expired_trees", "deleted_runs", "tokenizer", "store_outage", "store_outage_since", "store_used", "store_full", "recovered_trees", "recovered_nodes", "recovery_s", "suspended_runs", "damaged_trees", "store_losses", "lost_runs", "lost_tasks", "lost_trees", "lost_tokens")
     class ViolationsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -76,6 +76,13 @@ class ServiceStatus(_message.Message):
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     class DamagedTreesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class LostRunsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -107,6 +114,11 @@ class ServiceStatus(_message.Message):
     RECOVERY_S_FIELD_NUMBER: _ClassVar[int]
     SUSPENDED_RUNS_FIELD_NUMBER: _ClassVar[int]
     DAMAGED_TREES_FIELD_NUMBER: _ClassVar[int]
+    STORE_LOSSES_FIELD_NUMBER: _ClassVar[int]
+    LOST_RUNS_FIELD_NUMBER: _ClassVar[int]
+    LOST_TASKS_FIELD_NUMBER: _ClassVar[int]
+    LOST_TREES_FIELD_NUMBER: _ClassVar[int]
+    LOST_TOKENS_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     version: str
     engine: _common_pb2.EngineInfo
@@ -132,7 +144,12 @@ class ServiceStatus(_message.Message):
     recovery_s: float
     suspended_runs: _containers.ScalarMap[str, str]
     damaged_trees: _containers.ScalarMap[str, str]
-    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., tokenizer_hash: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ..., run_ids: _Optional[_Iterable[str]] = ..., durability: _Optional[str] = ..., store: _Optional[str] = ..., violations: _Optional[_Mapping[str, int]] = ..., live_trees: _Optional[int] = ..., waiting_tasks: _Optional[int] = ..., draining: _Optional[bool] = ..., pools: _Optional[_Iterable[_Union[PoolStatus, _Mapping]]] = ..., expired_trees: _Optional[int] = ..., deleted_runs: _Optional[int] = ..., tokenizer: _Optional[_Union[TokenizerFacts, _Mapping]] = ..., store_outage: _Optional[str] = ..., store_outage_since: _Optional[float] = ..., store_used: _Optional[float] = ..., store_full: _Optional[bool] = ..., recovered_trees: _Optional[int] = ..., recovered_nodes: _Optional[int] = ..., recovery_s: _Optional[float] = ..., suspended_runs: _Optional[_Mapping[str, str]] = ..., damaged_trees: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    store_losses: int
+    lost_runs: _containers.ScalarMap[str, str]
+    lost_tasks: int
+    lost_trees: int
+    lost_tokens: int
+    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., tokenizer_hash: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ..., run_ids: _Optional[_Iterable[str]] = ..., durability: _Optional[str] = ..., store: _Optional[str] = ..., violations: _Optional[_Mapping[str, int]] = ..., live_trees: _Optional[int] = ..., waiting_tasks: _Optional[int] = ..., draining: _Optional[bool] = ..., pools: _Optional[_Iterable[_Union[PoolStatus, _Mapping]]] = ..., expired_trees: _Optional[int] = ..., deleted_runs: _Optional[int] = ..., tokenizer: _Optional[_Union[TokenizerFacts, _Mapping]] = ..., store_outage: _Optional[str] = ..., store_outage_since: _Optional[float] = ..., store_used: _Optional[float] = ..., store_full: _Optional[bool] = ..., recovered_trees: _Optional[int] = ..., recovered_nodes: _Optional[int] = ..., recovery_s: _Optional[float] = ..., suspended_runs: _Optional[_Mapping[str, str]] = ..., damaged_trees: _Optional[_Mapping[str, str]] = ..., store_losses: _Optional[int] = ..., lost_runs: _Optional[_Mapping[str, str]] = ..., lost_tasks: _Optional[int] = ..., lost_trees: _Optional[int] = ..., lost_tokens: _Optional[int] = ...) -> None: ...
 
 class CreateRunRequest(_message.Message):
     __slots__ = ("run_id", "config_json")
@@ -165,7 +182,7 @@ class ModelUse(_message.Message):
     def __init__(self, model: _Optional[str] = ..., trees: _Optional[int] = ..., tokens: _Optional[int] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("run_id", "config_json", "state", "submitted", "waiting", "growing", "finished", "failed", "leaves", "ledger", "wasted_tokens", "cached_tokens", "recomputed_tokens", "forks", "regrants", "lost_tokens_max", "reward_errors", "fork_recomputed_tokens", "fork_requests", "caps", "stop_reason", "stop_detail", "deadline", "models", "drained", "engine_errors", "engine_error", "quarantined", "expired_trees", "stale_trees", "staleness", "withheld", "filtered", "replicas", "replicas_starting", "stuck", "held_up", "waits_for_group", "tokenizer", "created", "memory", "policy_errors", "policy_error", "owner")
+    __slots__ = ("run_id", "config_json", "state", "submitted", "waiting", "growing", "finished", "failed", "leaves", "ledger", "wasted_tokens", "cached_tokens", "recomputed_tokens", "forks", "regrants", "lost_tokens_max", "reward_errors", "fork_recomputed_tokens", "fork_requests", "caps", "stop_reason", "stop_detail", "deadline", "models", "drained", "engine_errors", "engine_error", "quarantined", "expired_trees", "stale_trees", "staleness", "withheld", "filtered", "replicas", "replicas_starting", "stuck", "held_up", "waits_for_group", "tokenizer", "created", "memory", "policy_errors", "policy_error", "owner", "lost")
     class StalenessEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -224,6 +241,7 @@ class Run(_message.Message):
     POLICY_ERRORS_FIELD_NUMBER: _ClassVar[int]
     POLICY_ERROR_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     config_json: str
     state: str
@@ -268,7 +286,8 @@ class Run(_message.Message):
     policy_errors: int
     policy_error: str
     owner: str
-    def __init__(self, run_id: _Optional[str] = ..., config_json: _Optional[str] = ..., state: _Optional[str] = ..., submitted: _Optional[int] = ..., waiting: _Optional[int] = ..., growing: _Optional[int] = ..., finished: _Optional[int] = ..., failed: _Optional[int] = ..., leaves: _Optional[int] = ..., ledger: _Optional[_Union[_common_pb2.Ledger, _Mapping]] = ..., wasted_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., forks: _Optional[int] = ..., regrants: _Optional[int] = ..., lost_tokens_max: _Optional[int] = ..., reward_errors: _Optional[int] = ..., fork_recomputed_tokens: _Optional[int] = ..., fork_requests: _Optional[int] = ..., caps: _Optional[_Iterable[_Union[Cap, _Mapping]]] = ..., stop_reason: _Optional[str] = ..., stop_detail: _Optional[str] = ..., deadline: _Optional[float] = ..., models: _Optional[_Iterable[_Union[ModelUse, _Mapping]]] = ..., drained: _Optional[bool] = ..., engine_errors: _Optional[int] = ..., engine_error: _Optional[str] = ..., quarantined: _Optional[_Iterable[str]] = ..., expired_trees: _Optional[int] = ..., stale_trees: _Optional[int] = ..., staleness: _Optional[_Mapping[int, int]] = ..., withheld: _Optional[int] = ..., filtered: _Optional[_Mapping[str, int]] = ..., replicas: _Optional[int] = ..., replicas_starting: _Optional[int] = ..., stuck: _Optional[str] = ..., held_up: _Optional[str] = ..., waits_for_group: _Optional[str] = ..., tokenizer: _Optional[_Union[TokenizerFacts, _Mapping]] = ..., created: _Optional[float] = ..., memory: _Optional[bytes] = ..., policy_errors: _Optional[int] = ..., policy_error: _Optional[str] = ..., owner: _Optional[str] = ...) -> None: ...
+    lost: str
+    def __init__(self, run_id: _Optional[str] = ..., config_json: _Optional[str] = ..., state: _Optional[str] = ..., submitted: _Optional[int] = ..., waiting: _Optional[int] = ..., growing: _Optional[int] = ..., finished: _Optional[int] = ..., failed: _Optional[int] = ..., leaves: _Optional[int] = ..., ledger: _Optional[_Union[_common_pb2.Ledger, _Mapping]] = ..., wasted_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., forks: _Optional[int] = ..., regrants: _Optional[int] = ..., lost_tokens_max: _Optional[int] = ..., reward_errors: _Optional[int] = ..., fork_recomputed_tokens: _Optional[int] = ..., fork_requests: _Optional[int] = ..., caps: _Optional[_Iterable[_Union[Cap, _Mapping]]] = ..., stop_reason: _Optional[str] = ..., stop_detail: _Optional[str] = ..., deadline: _Optional[float] = ..., models: _Optional[_Iterable[_Union[ModelUse, _Mapping]]] = ..., drained: _Optional[bool] = ..., engine_errors: _Optional[int] = ..., engine_error: _Optional[str] = ..., quarantined: _Optional[_Iterable[str]] = ..., expired_trees: _Optional[int] = ..., stale_trees: _Optional[int] = ..., staleness: _Optional[_Mapping[int, int]] = ..., withheld: _Optional[int] = ..., filtered: _Optional[_Mapping[str, int]] = ..., replicas: _Optional[int] = ..., replicas_starting: _Optional[int] = ..., stuck: _Optional[str] = ..., held_up: _Optional[str] = ..., waits_for_group: _Optional[str] = ..., tokenizer: _Optional[_Union[TokenizerFacts, _Mapping]] = ..., created: _Optional[float] = ..., memory: _Optional[bytes] = ..., policy_errors: _Optional[int] = ..., policy_error: _Optional[str] = ..., owner: _Optional[str] = ..., lost: _Optional[str] = ...) -> None: ...
 
 class TokenizerFacts(_message.Message):
     __slots__ = ("hash", "eos_token_ids", "pad_token_id", "max_model_len")

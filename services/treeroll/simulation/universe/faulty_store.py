@@ -66,11 +66,11 @@ class FaultyStore(MemoryStore):
         """Seconds that owners have had: what leases are measured by."""
         return self._tick + min(self._now() - self._ticked_at, LONGEST_TICK_S)
 
-    async def open(self) -> int:
+    async def open(self, after: int = 0) -> int:
         self._check_up()
         self._number = self._sent = self._answered = 0
         self._tick, self._ticked_at = self.tick(), self._now()
-        return await super().open()
+        return await super().open(after)
 
     async def commit(self, commit: Commit, epoch: int) -> None:
         slow = self._draw(self.faults.slow_store)

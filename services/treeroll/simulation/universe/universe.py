@@ -14,7 +14,7 @@ from treeroll.core.invariants import violations
 from treeroll.core.model.budget import Budget
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.run import TaskSpec
-from treeroll.errors import StoreDown, StoreError
+from treeroll.errors import LostWork, StoreDown, StoreError
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.simulation.event_queue import EventQueue
@@ -257,7 +257,7 @@ class Universe(Undisturbed):
         error = self.life.ended_by
         if isinstance(error, StoreDown) and not self.life.serves:
             self._dies("finds no store that it could go on with")
-        elif isinstance(error, StoreError) and self.store.lost_at is not None:
+        elif isinstance(error, LostWork) and self.store.lost_at is not None:
             self._dies("finds that its store forgot")
         else:
             self.found("ServiceLives", f"the coordinator ended: {type(error).__name__}: {error}")
