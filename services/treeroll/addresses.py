@@ -36,6 +36,20 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
+def check_addresses(addresses: str) -> list[str]:
+    """The addresses of a list joined by commas, each of the form HOST:PORT or unix:PATH; else InvalidInput."""
+    found = [address.strip() for address in addresses.split(",")]
+    for address in found:
+        if not address.startswith("unix:"):
+            split(address)
+    return found
+
+
+def is_local(address: str) -> bool:
+    """Whether traffic to the address stays on this machine."""
+    return address.startswith("unix:") or is_loopback(split(address)[0])
+
+
 def within(host: str) -> str:
     """The host by which processes of this machine reach one who listens there: all addresses are no address."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - what was configured

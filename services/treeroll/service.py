@@ -3,13 +3,16 @@
 treeroll serve ── this process: coordinator, feed, supervisor
    ├── redis-server (embedded, unless a URL is given)
    └── Ray ── replica actors (one engine each), scorer workers
+
+With `engine: none` replicas are processes of others (`treeroll replica`), there is no Ray, and scorer workers are
+children of this process.
 """
 
 import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -29,6 +32,7 @@ from treeroll.coordinator.lost_work import Losses
 from treeroll.coordinator.malloc_tuning import tune_malloc
 from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.prospects import nobody_knows
+from treeroll.coordinator.replica_server import first_incarnation
 from treeroll.coordinator.reports import read_tokens
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.standby import Standby
@@ -43,6 +47,7 @@ from treeroll.generator.fleet import fleet_tokenizer, say_stop_ids, stop_ids, wi
 from treeroll.lives import Ground, Life, begin, live
 from treeroll.policies import registry
 from treeroll.policy.base import Limits
+from treeroll.scorers.local_worker import LocalWorker
 from treeroll.scorers.rules import ScorerRules
 from treeroll.store.base import Store
 from treeroll.tokenizer import Tokenizer
@@ -54,8 +59,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-INCARNATIONS_PER_EPOCH = 10_000
 
 
 class ServiceConfig(Config):
@@ -102,7 +105,8 @@ class _Base:
     epoch: int
     """0: the store is not opened, but another's."""
     pool: "ScorerPool"
-    replica_logs: Path
+    replica_logs: Path | None
+    """Where replicas that we start write to; None: we start none."""
 
 
 async def _start_base(stack: AsyncExitStack, config: ServiceConfig) -> _Base:
@@ -115,18 +119,20 @@ async def _start_base(stack: AsyncExitStack, config: ServiceConfig) -> _Base:
     store = await stack.enter_async_context(running_store(config.store, place))
     stack.push_async_callback(store.close)
     epoch = 0 if config.coordinator.standby else await store.open()
-    starting = stack.enter_async_context(running_ray(config.generator, place))
-    ray, _ = await asyncio.gather(starting, in_thread(lambda _: _load_chat(tokenizer.chat)))
-    pool = ScorerPool(config.scorers.workers)
+    by_us = _starts_replicas(config)
+    starting = running_ray(config.generator, place) if by_us else nullcontext()
+    ray, _ = await asyncio.gather(stack.enter_async_context(starting), in_thread(lambda _: _load_chat(tokenizer.chat)))
+    pool = ScorerPool(config.scorers.workers, None if by_us else LocalWorker.start)
     stack.push_async_callback(pool.stop)
     await pool.start()
-    return _Base(config, tokenizer, store, epoch, pool, ray.logs)
+    return _Base(config, tokenizer, store, epoch, pool, ray.logs if ray else None)
 
 
 async def _take_over(stack: AsyncExitStack, base: _Base, door: Door | None) -> tuple[_Base, Door]:
     """Go on in the place of the store's owner, with all at hand that takes time, but for engines: they may need what
     the owner's hold."""
-    await in_thread(lambda _: import_module("treeroll.generator.supervisor"))
+    if _starts_replicas(base.config):
+        await in_thread(lambda _: import_module("treeroll.generator.supervisor"))
     door = door or await door_when_free(stack, base.config.coordinator, base.config.access)
     epoch = await Standby(base.store, door.gate.refuse_with).take_over()
     return replace(base, epoch=epoch), door
@@ -155,28 +161,11 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
 
 
 async def _serve_on(base: _Base, door: Door, on_ready: Callable[[str], None], stop: asyncio.Event) -> None:
-    from treeroll.generator.supervisor import Supervisor
-
     config, epoch = base.config, base.epoch
     restarts: Counter[str] = Counter()
     now: list[Life] = []  # the life that goes on
-
-    def on_lost(replica_id: str, incarnation: int, cause: str) -> None:
-        restarts[replica_id] += 1
-        lost = ReplicaLost(replica_id, max(incarnation, newest(replica_id)), cause)
-        now[0].coordinator.post_nowait(Item([lost]))
-
-    def newest(replica_id: str) -> int:
-        return now[0].coordinator.state.incarnations.get(replica_id, 0)
-
     address = join(config.coordinator.host, door.port)
-    # Engine seeds come from incarnations: a service that starts again on the same store must not sample the same noise.
-    first_incarnation = (epoch - 1) * INCARNATIONS_PER_EPOCH + 1
-    reached = join(within(config.coordinator.host), door.port)
-    supervisor = Supervisor(
-        config.generator, reached, on_lost, first_incarnation, newest, base.replica_logs, admit=door.admit
-    )
-    by_us = config.generator.engine != "none"
+    supervisor = _supervisor(base, door, now, restarts) if _starts_replicas(config) else None
     ground = Ground(
         base.store,
         base.tokenizer,
@@ -188,22 +177,44 @@ async def _serve_on(base: _Base, door: Door, on_ready: Callable[[str], None], st
         config.store.keep_finished_s or None,
         tokens=config.access.tokens is not None,
         rules=ScorerRules.of(config.scorers, strangers=config.access.tokens is not None),
-        kept=supervisor.kept if by_us else nobody_knows,
+        kept=supervisor.kept if supervisor else nobody_knows,
         restarts=restarts,
     )
     now.append(await begin(ground, epoch, Losses()))
     async with asyncio.TaskGroup() as group:
         background = [group.create_task(live(ground, door, now[0], partial(now.__setitem__, 0)), name="service")]
-        if by_us:
+        if supervisor:
             group.create_task(supervisor.run(), name="supervisor")
             background.append(group.create_task(_announce(supervisor, on_ready, address), name="announce"))
         else:
             on_ready(address)
         await stop.wait()
         door.readiness.stop()
-        await supervisor.stop()
+        if supervisor:
+            await supervisor.stop()
         for task in background:
             task.cancel()
+
+
+def _starts_replicas(config: ServiceConfig) -> bool:
+    return config.generator.engine != "none"
+
+
+def _supervisor(base: _Base, door: Door, now: list[Life], restarts: Counter[str]) -> "Supervisor":
+    """Starts our own replicas, and again those that are lost: counted in `restarts`, and told to `now`'s one life."""
+    from treeroll.generator.supervisor import Supervisor
+
+    def on_lost(replica_id: str, incarnation: int, cause: str) -> None:
+        restarts[replica_id] += 1
+        lost = ReplicaLost(replica_id, max(incarnation, newest(replica_id)), cause)
+        now[0].coordinator.post_nowait(Item([lost]))
+
+    def newest(replica_id: str) -> int:
+        return now[0].coordinator.state.incarnations.get(replica_id, 0)
+
+    generator, reached = base.config.generator, join(within(base.config.coordinator.host), door.port)
+    first = first_incarnation(base.epoch)
+    return Supervisor(generator, reached, on_lost, first, newest, base.replica_logs, admit=door.admit)
 
 
 async def _announce(supervisor: "Supervisor", on_ready: Callable[[str], None], address: str) -> None:

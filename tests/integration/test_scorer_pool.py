@@ -1,4 +1,4 @@
-"""Scoring in real processes: first one child, then the pool on a real local Ray. Foreign code stays in its process."""
+"""Scoring in real processes: one child, then the pool, on a real local Ray and without. Foreign code stays in it."""
 
 import asyncio
 import os
@@ -16,8 +16,10 @@ from treeroll.errors import Unavailable
 from treeroll.generator.ray_local import LocalRay
 from treeroll.scorers import process
 from treeroll.scorers.base import ErrorKind, Job, ScoreItem, ScoreRequest, ScoreResult
+from treeroll.scorers.local_worker import LocalWorker
 from treeroll.scorers.pool import ScorerPool
 from treeroll.scorers.process import ScorerProcess
+from treeroll.scorers.worker import StartWorker
 
 ROOT = Path(__file__).resolve().parents[2]
 ACT = "python:tests.support.scorer_functions:act"
@@ -200,9 +202,17 @@ def local_ray() -> Iterator[None]:
     local.stop()
 
 
+@pytest.fixture(params=["on Ray", "on this machine"])
+def start_worker(request: pytest.FixtureRequest) -> StartWorker | None:
+    if request.param == "on this machine":
+        return LocalWorker.start
+    request.getfixturevalue("local_ray")
+    return None
+
+
 @pytest.fixture
-async def pool(local_ray: None) -> AsyncIterator[ScorerPool]:
-    pool = ScorerPool(workers=1)
+async def pool(start_worker: StartWorker | None) -> AsyncIterator[ScorerPool]:
+    pool = ScorerPool(1, start_worker)
     await pool.start()
     yield pool
     await pool.stop()
@@ -259,15 +269,18 @@ async def test_slow_items_do_not_hold_up_a_whole_batch(pool: ScorerPool) -> None
     assert [result.value for result in results] == [1.0] * 5
 
 
-async def test_an_item_that_kills_the_actor_is_an_error_and_the_rest_are_scored(pool: ScorerPool) -> None:
+async def test_an_item_that_kills_the_actor_is_an_error_and_the_rest_are_scored(local_ray: None) -> None:
+    pool = ScorerPool(workers=1)
+    await pool.start()
     results = await pool.score(acts("one", "kill_actor", "zero"), timeout_s=10.0)
     assert [result.value for result in results] == [1.0, None, 0.0]
     assert results[1].kind is ErrorKind.LOST
     assert await pool.score(acts("one")) == [ScoreResult(1.0)]
+    await pool.stop()
 
 
-async def test_stop_leaves_no_process_and_gives_waiters_unavailable(local_ray: None) -> None:
-    pool = ScorerPool(workers=2)
+async def test_stop_leaves_no_process_and_gives_waiters_unavailable(start_worker: StartWorker | None) -> None:
+    pool = ScorerPool(2, start_worker)
     await pool.start()
     results = await pool.score(acts("pid"))
     waiting = asyncio.create_task(pool.score(acts("deaf_spin", "deaf_spin"), timeout_s=60.0))

@@ -169,6 +169,63 @@ async def test_a_newer_life_ends_the_older_process() -> None:
             await asyncio.wait_for(older, 30)
 
 
+async def welcomed(service: LocalService, process: int) -> tuple[wire.Welcome, asyncio.Task[None]]:
+    """Join as a process that nobody has numbered; the task speaks on until it is cancelled."""
+    said = hello(incarnation=0)
+    said.hello.process = process
+    heard: asyncio.Future[wire.Welcome] = asyncio.get_running_loop().create_future()
+
+    async def speak() -> None:
+        async def messages() -> AsyncIterator[wire.ReplicaMessage]:
+            yield said
+            while True:
+                yield wire.ReplicaMessage(heartbeat=wire.Heartbeat())
+                await asyncio.sleep(0.05)
+
+        async with grpc.aio.insecure_channel(service.address) as channel:
+            stub: Any = replica_pb2_grpc.ReplicaPlaneStub(channel)
+            async for answer in stub.Session(messages()):
+                if answer.HasField("welcome"):
+                    heard.set_result(answer.welcome)
+
+    task = asyncio.create_task(speak())
+    await asyncio.wait([heard, task], return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        await task
+    return await heard, task
+
+
+async def test_the_coordinator_numbers_a_process_that_nobody_has_numbered() -> None:
+    async with local_service(await store_of_epoch(3)) as service:
+        first, speaking = await welcomed(service, process=1)
+        assert first.incarnation == 20_001  # of the third life of this store
+        again, also = await welcomed(service, process=1)  # whose welcome was lost
+        assert again.incarnation == first.incarnation
+        with pytest.raises(grpc.aio.AioRpcError, match=r"another process is replica r0 and was heard .* \(--name\)"):
+            await welcomed(service, process=2)
+        for task in (speaking, also):
+            task.cancel()
+        await asyncio.gather(speaking, also, return_exceptions=True)
+
+        async def takes_its_name() -> bool:
+            try:
+                next_, task = await welcomed(service, process=2)
+            except grpc.aio.AioRpcError:
+                return False
+            task.cancel()
+            assert next_.incarnation == first.incarnation + 1
+            return True
+
+        await eventually(takes_its_name)
+
+
+async def store_of_epoch(epoch: int) -> MemoryStore:
+    store = MemoryStore()
+    for _ in range(epoch - 1):
+        await store.open()
+    return store
+
+
 async def test_cancelling_many_waiting_tasks_ends_them_in_bounded_commits() -> None:
     sizes: list[int] = []
 

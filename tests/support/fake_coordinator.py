@@ -177,6 +177,7 @@ class FakeCoordinator(replica_pb2_grpc.ReplicaPlaneServicer):
                 acked_seq=self.acked.get(replica, 0),
                 heartbeat_s=self.heartbeat_s,
                 run_ahead=self.run_ahead,
+                incarnation=hello.incarnation or 5,
             )
         )
         reader = asyncio.create_task(self._read(replica, request_iterator, commands))

@@ -235,6 +235,35 @@ async def test_an_older_coordinator_is_not_served() -> None:
         await true(replica.session.connected.is_set)
 
 
+async def test_of_several_addresses_the_one_that_serves_is_found_and_found_again() -> None:
+    async with FakeCoordinator() as first, FakeCoordinator(epoch=2) as second:
+        await first.close()
+        engine = SimulatedEngine(DETOKENIZER.tokenizer, max_model_len=1024)
+        replica = Replica(engine, DETOKENIZER, "r0", 1, f"{first.address},{second.address}")
+        task = asyncio.create_task(replica.run())
+        await second.hello("r0")
+        await second.close()
+        first.epoch = 3
+        await first.open()
+        await first.hello("r0")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_replica_without_a_number_is_what_it_is_welcomed_as() -> None:
+    async with FakeCoordinator() as coordinator:
+        engine = SimulatedEngine(DETOKENIZER.tokenizer, max_model_len=1024)
+        replica = Replica(engine, DETOKENIZER, "r0", 0, coordinator.address)
+        task = asyncio.create_task(replica.run())
+        await coordinator.hello("r0", incarnation=0)
+        await true(lambda: replica.incarnation == 5)
+        await coordinator.close()
+        await coordinator.open()
+        await coordinator.hello("r0", incarnation=5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_a_refused_replica_gives_up_with_the_reason() -> None:
     async with FakeCoordinator() as coordinator:
         coordinator.refuse = (grpc.StatusCode.FAILED_PRECONDITION, "the fleet serves another model")

@@ -14,7 +14,21 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from treeroll.cli import audit, bench, certs, delete, drain, inspect, policies, rollout, serve, status, tasks, token
+from treeroll.cli import (
+    audit,
+    bench,
+    certs,
+    delete,
+    drain,
+    inspect,
+    policies,
+    replica,
+    rollout,
+    serve,
+    status,
+    tasks,
+    token,
+)
 from treeroll.errors import CallerError, TreerollError
 
 FAILED = 1
@@ -125,6 +139,7 @@ app.command("rollout", rich_help_panel=WORK)(rollout.rollout)
 app.add_typer(policies.app, name="policies", rich_help_panel=WORK)
 app.add_typer(tasks.app, name="tasks", rich_help_panel=WORK)
 app.command("serve", rich_help_panel=SERVICE)(serve.serve)
+app.command("replica", rich_help_panel=SERVICE)(replica.replica)
 app.command("status", rich_help_panel=SERVICE)(status.status)
 app.command("drain", rich_help_panel=SERVICE)(drain.drain)
 app.command("undrain", rich_help_panel=SERVICE)(drain.undrain)

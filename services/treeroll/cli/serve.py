@@ -31,7 +31,8 @@ def serve(
         Path | None, typer.Option(metavar="PATH", help="Model directory.", show_default="the demo model")
     ] = None,
     engine: Annotated[
-        Literal["vllm", "simulated"] | None, typer.Option(help="What generates.", show_default="vllm")
+        Literal["vllm", "simulated", "none"] | None,
+        typer.Option(help="What generates; none: replicas come by themselves.", show_default="vllm"),
     ] = None,
     replicas: Annotated[int | None, typer.Option(metavar="N", help="Engines to run.", show_default="1")] = None,
     store: Annotated[
@@ -63,6 +64,8 @@ def serve(
       treeroll serve --engine simulated --port 0
 
       treeroll serve --config service.yaml --port 7071 --standby
+
+      treeroll serve --engine none      # and `treeroll replica` elsewhere
     """
     from treeroll.cli.serving import run_service
     from treeroll.cli.settings import layered

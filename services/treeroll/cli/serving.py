@@ -32,17 +32,14 @@ def run_service(sections: Sections, *, lifeline: bool) -> None:
     for section in ("run", "tasks"):
         if sections.pop(section, None):
             note(f"note: section '{section}' is for rollouts; serve does not use it")
-    for number in heeded():  # the first process of a container has no default for SIGTERM
-        signal.signal(number, _leave)
+    heed_signals()
     _check_place(sections)
     import uvloop
 
     from treeroll.service import ServiceConfig
 
     config = parse(ServiceConfig, sections, "service configuration")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    log_to_stderr()
     say = _private_stdout() if lifeline else sys.stdout
     try:
         uvloop.run(_run(config, say, lifeline))
@@ -56,7 +53,7 @@ async def _run(config: Any, say: TextIO, lifeline: bool) -> None:
     def on_ready(address: str) -> None:
         print(json.dumps({"address": address}) if lifeline else f"treeroll serves at {address}", file=say, flush=True)
 
-    with Interrupts(_die, on_first=_say_stopping) as interrupts:
+    with Interrupts(die, on_first=say_stopping) as interrupts:
         if lifeline:
             await _watch_stdin(interrupts.asked)
         await serve(config, on_ready, interrupts.asked)
@@ -76,7 +73,21 @@ def _check_place(sections: Sections) -> None:
         check_port(config.host, config.port)
 
 
-def _say_stopping(number: signal.Signals) -> None:
+def heed_signals() -> None:
+    """End at a signal while nothing is started: the first process of a container has no default for SIGTERM."""
+    for number in heeded():
+        signal.signal(number, _leave)
+
+
+def log_to_stderr() -> None:
+    """What modules have to say, a line each."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def say_stopping(number: signal.Signals) -> None:
+    """At the first signal."""
     note(f"stopping, after {signal_name(number)}; once more stops at once")
 
 
@@ -142,7 +153,7 @@ def _give_up() -> None:
     os._exit(FAILED)
 
 
-def _die(number: signal.Signals) -> NoReturn:
+def die(number: signal.Signals) -> NoReturn:
     """At the second signal. What we have started ends with us."""
     note(f"stopped at once by {signal_name(number)}")
     os._exit(exit_code(number))

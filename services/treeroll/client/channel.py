@@ -18,7 +18,7 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from treeroll import errors
-from treeroll.addresses import is_loopback, split
+from treeroll.addresses import check_addresses, is_local
 from treeroll.channels import Options, Pass, open_channel, read_roots
 from treeroll.client import fork
 from treeroll.client.absence import Absence
@@ -173,20 +173,6 @@ def _asked_to_wait(error: grpc.aio.AioRpcError) -> float:
     """Seconds that the service wants not to be asked again; 0 if it does not say."""
     said = str(dict(error.trailing_metadata() or ()).get(errors.RETRY_METADATA_KEY, ""))
     return min(int(said) / 1000, MAX_BACKOFF_S) if said.isdecimal() else 0.0
-
-
-def check_addresses(addresses: str) -> list[str]:
-    """The addresses of a list joined by commas, each of the form HOST:PORT or unix:PATH; else InvalidInput."""
-    found = [address.strip() for address in addresses.split(",")]
-    for address in found:
-        if not address.startswith("unix:"):
-            split(address)
-    return found
-
-
-def is_local(address: str) -> bool:
-    """Whether traffic to the address stays on this machine."""
-    return address.startswith("unix:") or is_loopback(split(address)[0])
 
 
 def _open(address: str, tls: Tls) -> grpc.aio.Channel:

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from treeroll import clock
 from treeroll.access.identity import Role, caller
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.replica_session import ReplicaSession
@@ -22,6 +23,7 @@ from treeroll.errors import (
     NotAllowed,
     StoreDown,
     TreerollError,
+    Unavailable,
     grpc_code,
 )
 from treeroll.failpoints import reach
@@ -40,6 +42,12 @@ MOST_SLOTS, MOST_NAMED = 65_536, 100_000
 """Branches that a replica may say to decode at once; grants and trees that it may name when it joins."""
 # It stands in logs and in tables.
 REPLICA_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+# Engine seeds may come from incarnations, so those of one life of the service are none of another's: replicas of a
+# service that starts again on its store must not sample the same noise.
+INCARNATIONS_PER_EPOCH = 10_000
+# A replica that was heard within this many heartbeats lives.
+LIVELY_BEATS = 2.0
 
 ANSWERS = {
     wire.WEIGHTS_STATE_STAGED: WeightsAnswer.STAGED,
@@ -76,6 +84,8 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
         try:
             _check_itself(first.hello)
             reach("join.before")
+            if not first.hello.incarnation:
+                self._number(first.hello)
             session = await self._join(first.hello)
         except TreerollError as error:
             await context.abort(grpc.StatusCode[grpc_code(error)], str(error))
@@ -147,6 +157,24 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
         log.info("replica %s incarnation %d joined with %d slots", hello.replica_id, hello.incarnation, engine.slots)
         return session
 
+    def _number(self, hello: wire.Hello) -> None:
+        """Give a process that nobody has numbered its incarnation: a new one, or what it got already if that answer
+        was lost. Unavailable while another process lives under its name."""
+        name = hello.replica_id
+        known = self.sessions.get(name)
+        if known is not None and not known.lost:
+            if known.hello.process == hello.process:
+                hello.incarnation = known.hello.incarnation
+                return
+            silent_s = clock.monotonic() - known.last_heard
+            if silent_s < LIVELY_BEATS * self._heartbeat_s:
+                raise Unavailable(
+                    f"another process is replica {name} and was heard {silent_s:.1f} s ago: end it, or give this one "
+                    "another name (--name)"
+                )
+        newest = self._coordinator.state.incarnations.get(name, 0)
+        hello.incarnation = max(newest + 1, first_incarnation(self._coordinator.epoch))
+
     def _check(self, hello: wire.Hello) -> None:
         """InvalidInput for a model that is not its pool's, or that cannot go on with what others wrote."""
         name, engine, context = hello.replica_id, hello.engine, self._tokenizer.max_model_len
@@ -177,6 +205,7 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             acked_seq=session.acked_seq,
             heartbeat_s=self._heartbeat_s,
             run_ahead=self._coordinator.state.settings.run_ahead,
+            incarnation=session.hello.incarnation,
         )
         return wire.CoordinatorMessage(welcome=welcome)
 
@@ -226,6 +255,11 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             session.faulted = True
             fault = ReplicaFaulted(session.hello.replica_id, session.hello.incarnation, why, grant)
             self._coordinator.post_nowait(Item([fault]))
+
+
+def first_incarnation(epoch: int) -> int:
+    """The lowest that replicas begin with in this life of the service."""
+    return (epoch - 1) * INCARNATIONS_PER_EPOCH + 1
 
 
 def _check_itself(hello: wire.Hello) -> None:

@@ -39,6 +39,10 @@ class Replica:
         pool: str = "",
         shown: Pass | None = None,
     ) -> None:
+        """`incarnation` 0: the coordinator numbers it. `coordinator_address`: one, or several joined by commas.
+
+        InvalidInput for an address that is none.
+        """
         self.replica_id = replica_id
         self.pool = pool
         self.incarnation = incarnation
@@ -131,6 +135,7 @@ class Replica:
         if welcome.epoch < self._epoch:
             return False
         self._epoch = welcome.epoch
+        self.incarnation = self.incarnation or welcome.incarnation
         self._run_ahead = max(1, welcome.run_ahead)
         self._acknowledge(welcome.acked_seq)
         self._outbox.rewind()
@@ -164,7 +169,8 @@ class Replica:
         self._tasks.clear()
         self._outbox.clear()
         self._sequences = Sequences(self._detokenizer)
-        self.incarnation += 1
+        if self.incarnation:  # or it has not been numbered yet
+            self.incarnation += 1
 
     def next_weights_report(self) -> wire.WeightsReport | None:
         """An answer to an order about weights, if there is one to send."""

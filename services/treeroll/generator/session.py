@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import grpc
 
+from treeroll.addresses import check_addresses
 from treeroll.channels import Options, Pass
 from treeroll.errors import InvalidInput, Unavailable
 from treeroll.pb.v1 import replica_pb2 as wire
@@ -78,7 +79,9 @@ class Session:
     """Keeps a call to the coordinator open."""
 
     def __init__(self, address: str, peer: Peer, shown: Pass) -> None:
-        self._address = address
+        """`address`: one, or several of one service, joined by commas: whoever stands by has an address of its own."""
+        self._addresses = check_addresses(address)
+        self._tries = 0
         self._peer = peer
         self._shown = shown
         self._backoff_s = FIRST_BACKOFF_S
@@ -103,8 +106,14 @@ class Session:
                 return
             self.trouble = cause
             log.warning("coordinator %s: %s; connecting again in %.1f s", self._address, cause, self._backoff_s)
+            self._tries += 1
             await asyncio.sleep(self._backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads a fleet's reconnects
             self._backoff_s = min(2 * self._backoff_s, MAX_BACKOFF_S)
+
+    @property
+    def _address(self) -> str:
+        """Where it is connected, or to be."""
+        return self._addresses[self._tries % len(self._addresses)]
 
     async def _connect(self) -> str:
         """One call on a connection of its own: the roots may have changed. Returns why it ended."""

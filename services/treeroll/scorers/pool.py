@@ -22,7 +22,7 @@ class ScorerPool:
     """A fixed number of workers fed from one backlog. All methods belong to one event loop."""
 
     def __init__(self, workers: int = 1, start_worker: StartWorker | None = None) -> None:
-        """`start_worker` replaces Ray in tests."""
+        """`start_worker`: what a worker is; None: an actor on Ray."""
         self.counts = ScoreCounts()
         self._size = workers
         self._start_worker = start_worker or _start_ray_worker

@@ -31,6 +31,7 @@ class ScorerProcess:
     def __init__(self) -> None:
         self._child: _Child | None = None
         self._spare: _Child | None = None
+        self._interrupted = False
 
     def score(self, job: Job) -> ScoreResult:
         """The result; takes at most `job.timeout_s`, plus the start of a child when one is needed."""
@@ -49,9 +50,18 @@ class ScorerProcess:
             self._spare.kill()
             self._spare = None
 
+    def interrupt(self) -> None:
+        """From any thread, and for good: end what is being scored, which then has no result worth anything."""
+        self._interrupted = True
+        for child in (self._child, self._spare):
+            if child is not None:
+                child.interrupt()
+
     def _ask(self, job: Job) -> ScoreResult:
         if self._child is None:
             self._child, self._spare = self._spare or _Child(), None
+        if self._interrupted:
+            raise EOFError
         pipe = self._child.pipe
         pipe.send_bytes(wire.pack_job(job))
         if not pipe.poll(LOAD_TIMEOUT_S):
@@ -88,13 +98,17 @@ class _Child:
         with theirs:
             self._process = _start_child(theirs.fileno())
 
+    def interrupt(self) -> None:
+        """Kill it and what it started; whoever waits for its answer sees its pipe's end."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
     def kill(self) -> str:
         """Kill it and what it started; say how it ended."""
         self.pipe.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(0.1)  # it may be ending by itself: its own status tells more than our kill
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self.interrupt()
         return _describe_exit(self._process.wait())
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import time
 from typing import Any
 
 import ray
@@ -13,9 +12,8 @@ from treeroll.errors import Unavailable
 from treeroll.scorers.base import Job, ScoreResult
 from treeroll.scorers.guard import describe
 from treeroll.scorers.process import ATTEMPTS, LOAD_TIMEOUT_S, ScorerProcess
-from treeroll.scorers.worker import WorkerLost
+from treeroll.scorers.worker import BATCH_S, WorkerLost, score_batch
 
-BATCH_S = 1.0  # a batch ends with the item during which this passes, so that slow items do not hold up the rest
 START_TIMEOUT_S = 120.0  # of an actor: Ray may have to start a Python process on a busy machine
 GRACE_S = 30.0  # on top of all the time a batch may take by its own clocks
 
@@ -31,14 +29,8 @@ class ScorerActor:
         return os.getpid()
 
     def score(self, jobs: list[Job]) -> list[ScoreResult]:
-        """Results of the first jobs, as many as BATCH_S allows and at least one."""
-        ends = time.monotonic() + BATCH_S
-        results = []
-        for job in jobs:
-            results.append(self._process.score(job))
-            if time.monotonic() >= ends:
-                break
-        return results
+        """Results of the first jobs; see `score_batch`."""
+        return score_batch(self._process, jobs)
 
 
 class RayWorker:
@@ -51,7 +43,7 @@ class RayWorker:
     async def start(cls) -> "RayWorker":
         """Start an actor and wait until it answers. Unavailable if Ray is not connected or it does not come up."""
         if not ray.is_initialized():
-            raise Unavailable("the scorer pool needs Ray: call ray.init, or treeroll serve --ray-address")
+            raise Unavailable("a scorer worker on Ray needs a Ray that is initialised: call ray.init")
         worker = cls(_create_actor())
         try:
             async with asyncio.timeout(START_TIMEOUT_S):

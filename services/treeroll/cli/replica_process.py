@@ -1,0 +1,48 @@
+"""Running one replica in this process: its name, what it shows to the service, signals."""
+
+import os
+import socket
+
+from treeroll.addresses import check_addresses, is_local
+from treeroll.channels import Pass
+from treeroll.cli.console import note
+from treeroll.cli.interrupts import Interrupts
+from treeroll.cli.serving import die, heed_signals, log_to_stderr, say_stopping
+from treeroll.cli.settings import Sections
+from treeroll.client.channel import CA_VARIABLE, TOKEN_VARIABLE
+from treeroll.config import parse
+from treeroll.errors import InvalidInput, cause_of
+from treeroll.generator.config import GeneratorConfig
+from treeroll.generator.standalone import Place, run_replica
+
+
+def run(sections: Sections, addresses: str, name: str | None, pool: str) -> None:
+    """Run until a signal. Raises what the replica raises."""
+    heed_signals()
+    config = parse(GeneratorConfig, sections.get("generator", {}), "section 'generator'")
+    place = Place(name or socket.gethostname(), addresses, pool, _shown(addresses))
+    log_to_stderr()
+    import uvloop
+
+    try:
+        uvloop.run(_run(config, place))
+    except BaseExceptionGroup as group:
+        raise cause_of(group) from None
+
+
+async def _run(config: GeneratorConfig, place: Place) -> None:
+    def on_joined(incarnation: int) -> None:
+        print(f"replica {place.name} works for {place.addresses}, incarnation {incarnation}", flush=True)
+
+    with Interrupts(die, on_first=say_stopping) as interrupts:
+        await run_replica(config, place, on_joined, interrupts.asked)
+        if not interrupts.asked.is_set():
+            note(f"replica {place.name} was drained by the service")
+
+
+def _shown(addresses: str) -> Pass:
+    """What the environment has for the service. InvalidInput for a token that would travel unencrypted."""
+    token, roots = os.environ.get(TOKEN_VARIABLE, ""), os.environ.get(CA_VARIABLE, "")
+    if token and not roots and not all(map(is_local, check_addresses(addresses))):
+        raise InvalidInput(f"the token for {addresses} would travel unencrypted; set {CA_VARIABLE} as well")
+    return Pass(token, tls=bool(roots), roots=roots)

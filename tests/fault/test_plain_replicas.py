@@ -1,0 +1,73 @@
+"""Replicas as processes of their own, without Ray: they find their coordinator, die, come back, and it moves."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.command import Command
+from tests.support.ports import free_port
+
+from treeroll.client import connect_async
+from treeroll.demo import TASKS_FILE
+from treeroll.store.embedded import EmbeddedRedis
+from treeroll.tasks import read_tasks
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
+
+START_S = 240.0
+TASKS = 12
+RUN: dict[str, Any] = {"recipe": "flat", "leaves": 4, "segment_tokens": 8, "max_depth": 10, "scorer": "arith"}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis(tmp_path / "redis") as server:
+        yield server
+
+
+async def test_a_service_without_ray_grows_by_replicas_that_die_and_follow_it_to_another_address(
+    server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    ports = free_port(), free_port()
+    addresses = ",".join(f"127.0.0.1:{port}" for port in ports)
+    tasks = list(read_tasks(TASKS_FILE, limit=TASKS))
+
+    def serve(port: int) -> Command:
+        where = ("--engine", "none", "--store", server.url, "--port", str(port))
+        return Command(["serve", *where], tmp_path / f"serve-{port}.log")
+
+    def replica(name: str, log: str) -> Command:
+        return Command(["replica", "--address", addresses, "--name", name, "--engine", "simulated"], tmp_path / log)
+
+    def joined(one: Command) -> bool:
+        return "works for" in one.output()
+
+    with ExitStack() as stack:
+        first = stack.enter_context(serve(ports[0]))
+        a, b = (stack.enter_context(replica(name, f"{name}.log")) for name in ("a", "b"))
+        for one in (a, b):
+            await asyncio.to_thread(one.until, lambda one=one: joined(one), START_S)
+        assert not any("raylet" in command or "gcs_server" in command for command in first.family().values())
+        async with await connect_async(addresses) as client:
+            run = await client.create_run("run", **RUN)
+            await run.submit(tasks)
+            await run.close()
+            batches = run.batches(trees=1)
+            got = [(await anext(batches)).trees[0].task_id]
+            a.process.kill()
+            a = stack.enter_context(replica("a", "a-again.log"))
+            first.process.kill()
+            stack.enter_context(serve(ports[1]))
+            got += [tree.task_id async for batch in batches for tree in batch.trees]
+            assert sorted(got) == sorted(task.id for task in tasks)
+            await asyncio.to_thread(a.until, lambda: joined(a), START_S)
+            replicas = (await client.status()).replicas
+            assert {replica.replica_id: replica.state for replica in replicas} == {"a": "ready", "b": "ready"}
+            assert (await client.audit()).violations == []
+        assert b.process.poll() is None
+        for one in (a, b):
+            one.interrupt()
+            assert await asyncio.to_thread(one.wait, 30) == 0
