@@ -7,6 +7,7 @@ unless the group is moved to a saved state that does not have it.
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from treeroll import clock
 from treeroll.core.model.run import DeliveryTerms, Outlook
@@ -19,7 +20,7 @@ from treeroll.feed.freshness import Freshness
 from treeroll.feed.repeats import Repeats
 from treeroll.feed.reply import REPLY_BYTES, Reply
 from treeroll.feed.seals import Seals
-from treeroll.feed.waiting import News, drained
+from treeroll.feed.waiting import Crowds, News, drained
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.store.base import Lease, Store, StoredTree
 
@@ -41,6 +42,7 @@ class Feed:
         self._repeats = Repeats(store)
         self._outlook = outlook
         self._news = News()
+        self._crowds = Crowds()
         self.on_withheld: Callable[[str, list[str]], None] = lambda run_id, tree_ids: None
         """Hears of trees of a run that were delivered without their samples, because they are too old."""
         self.batches = GlobalBatches(store, outlook, self.freshness, self._news, self._withheld)
@@ -79,17 +81,26 @@ class Feed:
         Drained if the group has all that the run will have before a drain is taken back.
         """
         deadline = clock.monotonic() + request.wait_s
-        while True:
+        # Those of one group have the same to wait for, unless a move has come between them or one holds trees itself.
+        epoch = request.group_epoch if request.HasField("group_epoch") else None
+        with self._crowds.joined((request.run_id, request.group, epoch, request.holds)) as crowd:
             # UnknownRun for one that was deleted meanwhile: a lease would begin it anew.
             outlook, news = self._outlook(request.run_id), self.news(request.run_id)
-            leases = await self._repeats.lend(request)
-            if leases:
-                reach("feed.lent")
-                return await self._reply(request, leases)
-            if await self._exhausted(request):
-                return api.LeaseTreesReply(exhausted=True).SerializeToString()
-            if outlook.stuck or not await self.wait(news, deadline):
-                return b""
+            found = await self._look(request)
+            while found is None:
+                if outlook.stuck or not await self._news.wait(news, deadline, crowd.recheck_s):
+                    return b""
+                outlook, news = self._outlook(request.run_id), self.news(request.run_id)
+                found = await crowd.look(news, partial(self._look, request))
+        if not found:
+            return api.LeaseTreesReply(exhausted=True).SerializeToString()
+        reach("feed.lent")
+        return await self._reply(request, found)
+
+    async def _look(self, request: api.LeaseTreesRequest) -> list[Lease] | None:
+        """Leases, none if the group has everything; None if there is nothing yet."""
+        leases = await self._repeats.lend(request)
+        return leases if leases or await self._exhausted(request) else None
 
     async def _reply(self, request: api.LeaseTreesRequest, leases: list[Lease]) -> bytes:
         try:
