@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import pytest
 
+from treeroll.simulation.universe import command
 from treeroll.simulation.universe.command import main
 from treeroll.simulation.universe.faults import Faults
 from treeroll.simulation.universe.search import Case, Outcome, case_of, simulate
-from treeroll.simulation.universe.work import Work
+from treeroll.simulation.universe.work import CLIENTS, Work
 
 SEEDS = range(1_000_000, 1_000_060)  # scripts/simulate begins at 0
 PART = 10
@@ -49,7 +50,8 @@ def test_all_kinds_of_faults_happen() -> None:
 
 def test_all_kinds_of_settings_are_there() -> None:
     settings = {key for seed in SEEDS for key in case_of(seed).work.settings}
-    assert settings >= {"budget", "ahead", "window", "drop", "min_scored", "allocate"}
+    assert settings >= {"budget", "ahead", "window", "drop", "min_scored", "allocate", "on_update", "max_staleness"}
+    assert all(any(getattr(case_of(seed).work, client) for seed in SEEDS) for client in CLIENTS)
 
 
 @pytest.mark.parametrize("recipe", ["treepo", "deepsearch"])
@@ -83,7 +85,21 @@ def test_one_seed_decides_everything() -> None:
 
 
 def test_the_command_tells_what_it_saw(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--seeds", "3", "--processes", "1"]) == 0
+    assert main(["--seeds", "3", "--jobs", "1"]) == 0
     assert "3 worlds from seed 0 on" in capsys.readouterr().out
     assert main(["--seed", "2"]) == 0
     assert "coordinator 1 starts" in capsys.readouterr().out
+
+
+def test_one_who_stops_is_told_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def two_of_them(seeds: range, jobs: int) -> Iterator[tuple[int, int, bool]]:
+        yield from ((seed, 100, True) for seed in seeds[:2])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "_outcomes", two_of_them)
+    assert command.main(["--seeds", "10", "--first-seed", "5"]) == 130
+    told = capsys.readouterr()
+    assert "go on with --first-seed 7 --seeds 8" in told.err
+    assert "2 worlds from seed 5 on, 200 events" in told.out

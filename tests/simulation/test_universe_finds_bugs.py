@@ -10,13 +10,16 @@ import pytest
 from treeroll.coordinator import records
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.replica_session import ReplicaSession
+from treeroll.coordinator.restored_runs import restored_run
 from treeroll.core.model.branch import BranchState
 from treeroll.core.model.effects import Effect, PersistEntry
 from treeroll.core.model.journal import Lost
 from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.run import Run, RunState
 from treeroll.core.model.token_bucket import MILLION, Bucket
 from treeroll.core.recovery import rebuild as recovery
-from treeroll.simulation.universe import command
+from treeroll.feed import freshness
+from treeroll.simulation.universe import command, life
 from treeroll.simulation.universe.faults import Faults
 from treeroll.simulation.universe.faulty_store import FaultyStore
 from treeroll.simulation.universe.life import Observed
@@ -221,6 +224,70 @@ def test_credit_that_is_not_that_of_the_rewards(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(records, "rewards_of", forgetful)
     found = first_found(faults=Faults(failing_scorers=0.1))
     assert found.broken[0].promise == "RewardOnce"
+
+
+OFTEN = Faults(crashes=3, crash_every=20)
+
+
+def test_weights_that_a_recovery_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(coordinator: Coordinator) -> None:
+        """Nobody has published anything."""
+
+    monkeypatch.setattr(life, "restore", nothing)
+    assert first_found(faults=OFTEN, work=Work(versions=2)).broken[0].promise in ("NoAckedLoss", "RefusedReplica")
+
+
+def test_trees_that_are_delivered_older_than_they_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fresh(tree: Any, head: Any, terms: Any) -> Any:
+        return freshness._fresh(tree, head, terms)
+
+    monkeypatch.setattr(freshness, "_judged", fresh)
+    bound = {"max_staleness": 0, "on_update": "continue"}
+    work = Work(tasks=5, versions=3, settings=bound)
+    assert first_found(faults=Faults(outages=1, trainer_deaths=2), work=work).broken[0].promise == "StalenessBound"
+
+
+def test_a_cancellation_that_a_recovery_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+
+    def open_again(*args: Any) -> Run:
+        run = restored_run(*args)
+        run.state = RunState.CLOSED if run.state is RunState.CANCELLED else run.state
+        return run
+
+    monkeypatch.setattr("treeroll.coordinator.recovery.restored_run", open_again)
+    found = first_found(faults=OFTEN, work=Work(tasks=5, cancelled_at=2.0))
+    assert found.broken[0].promise == "NoAckedLoss"
+
+
+class ExpiresAll(FaultyStore):
+    """Lets trees go before their consumers are done with them."""
+
+    async def settled(self, run_id: str) -> int:
+        return len(self._feeds.get(run_id, []))
+
+
+@dataclass
+class GoneTooSoon(Universe):
+    store_class: type[FaultyStore] = ExpiresAll
+
+
+def test_trees_that_expire_before_they_are_acknowledged() -> None:
+    work = Work(tasks=3, keep_acknowledged_s=2.0)
+    assert first_found(GoneTooSoon, Faults(trainer_deaths=2), work).broken[0].promise == "Progress"
+
+
+def test_rewards_that_are_acknowledged_before_they_are_durable(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = Coordinator.call
+
+    async def hasty(coordinator: Coordinator, event: Any = None, extra: Any = None, *, beat: bool = False) -> None:
+        if extra is not None:
+            await coordinator.post(Item([], None, extra))
+        else:
+            await call(coordinator, event, beat=beat)
+
+    monkeypatch.setattr(Coordinator, "call", hasty)
+    slow = Faults(crashes=3, crash_every=60, slow_store=0.3)
+    assert first_found(faults=slow, work=Work(reports=True)).broken[0].promise in ("NoAckedLoss", "RewardOnce")
 
 
 def test_a_failure_is_shrunk_to_the_faults_that_it_needs() -> None:

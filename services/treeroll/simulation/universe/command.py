@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from multiprocessing import get_context
 
 from treeroll import clock
@@ -23,14 +24,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     if options.seed is not None:
         return _one(options.seed, options.shrink)
-    return _many(range(options.first, options.first + options.seeds), options.processes, options.shrink)
+    return _many(range(options.first_seed, options.first_seed + options.seeds), options.jobs, options.shrink)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/simulate", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1000, help="how many worlds (default: 1000)")
-    parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: one for each core")
+    parser.add_argument("--first-seed", type=int, default=0, help="where to begin, or to go on (default: 0)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one for each core)")
     parser.add_argument("--seed", type=int, help="one world: what happens in it, line by line")
     parser.add_argument("--shrink", action="store_true", help="look for a smaller world with the same broken promise")
     return parser.parse_args(arguments)
@@ -48,11 +49,11 @@ def _one(seed: int, wanted: bool) -> int:
     return 1
 
 
-def _many(seeds: range, processes: int, wanted: bool) -> int:
+def _many(seeds: range, jobs: int, wanted: bool) -> int:
     began, done, events, broken = clock.monotonic(), 0, 0, list[int]()
     noted_at = began
     try:
-        for seed, steps, kept in _outcomes(seeds, processes):
+        for seed, steps, kept in _outcomes(seeds, jobs):
             done, events = done + 1, events + steps
             if not kept:
                 broken.append(seed)
@@ -60,28 +61,35 @@ def _many(seeds: range, processes: int, wanted: bool) -> int:
                     _show(simulate(case_of(seed)), wanted)
             if (now := clock.monotonic()) > noted_at + NOTED_EVERY_S:
                 noted_at = now
-                print(f"{done:,} of {len(seeds):,} worlds, {len(broken)} broken", file=sys.stderr, flush=True)
+                print(_progress(done, len(seeds), len(broken), now - began), file=sys.stderr, flush=True)
     except KeyboardInterrupt:
-        print(f"interrupted after {done:,} of {len(seeds):,} worlds", file=sys.stderr)
+        left, go_on = len(seeds) - done, seeds.start + done
+        print(f"interrupted; go on with --first-seed {go_on} --seeds {left}", file=sys.stderr)
         return 130
-    finally:
+    finally:  # also of what was done before Ctrl-C
         took_s = clock.monotonic() - began
         print(
             f"{done:,} worlds from seed {seeds.start} on, {events:,} events in {took_s:.1f} s "
             f"({done / took_s:.1f} seeds/s): {len(broken)} broken promises"
         )
-    if broken:
-        print(f"seeds with a broken promise: {', '.join(map(str, sorted(broken)))}")
+        if broken:
+            print(f"seeds with a broken promise: {', '.join(map(str, broken))}")
     return 1 if broken else 0
 
 
-def _outcomes(seeds: range, processes: int) -> Iterator[tuple[int, int, bool]]:
-    """Seed, events, and whether every promise was kept, in no order."""
-    if processes == 1:
+def _progress(done: int, seeds: int, broken: int, took_s: float) -> str:
+    rate = done / took_s
+    left = timedelta(seconds=round((seeds - done) / rate))
+    return f"{done:,} of {seeds:,} worlds, {broken} broken; {rate:.1f} seeds/s, {left} to go"
+
+
+def _outcomes(seeds: range, jobs: int) -> Iterator[tuple[int, int, bool]]:
+    """Seed, events, and whether every promise was kept, in the order of seeds, so that one who stops can go on."""
+    if jobs == 1:
         yield from map(_simulated, seeds)
         return
-    with get_context("spawn").Pool(min(processes, len(seeds)), _begin) as pool:
-        yield from pool.imap_unordered(_simulated, seeds, chunksize=4)
+    with get_context("spawn").Pool(min(jobs, len(seeds)), _begin) as pool:
+        yield from pool.imap(_simulated, seeds, chunksize=4)
 
 
 def _begin() -> None:
@@ -104,7 +112,7 @@ def _show(outcome: Outcome, wanted: bool) -> None:
             outcome = smaller
             print(f"  smaller: {outcome.case.told}: {outcome.steps:,} events", flush=True)
     print("\n".join(f"  {line}" for line in outcome.trace[-TRACE_LINES:]))
-    print(f"  commit {_commit()}; again: scripts/simulate --seed {seed}")
+    print(f"  commit {_commit()}; again: scripts/simulate --seed {seed}; the smallest such world: --shrink")
 
 
 def _commit() -> str:

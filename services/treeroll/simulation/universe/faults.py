@@ -39,6 +39,8 @@ class Faults:
     trainer_deaths: int = 0
     wall_jumps: int = 0
     """The machines' clocks are put an hour forward or back."""
+    refused_weights: float = 0.0
+    """A replica refuses to stage weights, or ends as it takes them into use."""
     slow_scorers: float = 0.0
     """Scorers take long, but not too long."""
     failing_scorers: float = 0.0
@@ -82,6 +84,7 @@ def drawn(chance: random.Random) -> Faults:
         trainer_deaths=chance.choice((0, 0, 1, 2)),
         wall_jumps=chance.choice((0, 0, 1, 3)),
         damage=chance.random() < 0.2,
+        refused_weights=maybe(0.1, 0.3),
         slow_scorers=maybe(0.1, 0.3),
         failing_scorers=maybe(0.05, 0.1),
         drift=maybe(0.05, 0.3),

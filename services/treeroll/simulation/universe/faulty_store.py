@@ -30,6 +30,9 @@ class Watcher(Protocol):
     def forgot(self) -> None:
         """It lost some of what it had answered for."""
 
+    def expired(self, tree_id: str, tree: Any) -> None:
+        """A tree was removed, for all have acknowledged it."""
+
     def deletes(self, run_id: str) -> None:
         """A run is to be removed."""
 
@@ -97,11 +100,15 @@ class FaultyStore(MemoryStore):
         self._answered = commit.number
         self._forget()
 
+    def content(self) -> dict[str, Any]:
+        """A copy of all that is in it."""
+        return copy.deepcopy({name: getattr(self, name) for name in (*_CONTENT, "_number")})
+
     def _forget(self) -> None:
         """Once in its life it goes back to what it was some commits ago."""
         self._applied += 1
         if self._applied == self._loses_at - self.faults.forgotten:
-            self._before = copy.deepcopy({name: getattr(self, name) for name in (*_CONTENT, "_number")})
+            self._before = self.content()
         if self._applied == self._loses_at and self._before.get("_epoch") == self._epoch:
             vars(self).update(self._before)
             self.lost_at = self._now()
@@ -116,6 +123,16 @@ class FaultyStore(MemoryStore):
             self._watcher.lent(group, lease, lease_s)
         self._check_answered()
         return leases
+
+    async def expire(self, run_id: str, upto: int, epoch: int) -> list[str]:
+        self._check_up()
+        self._check_epoch(epoch)
+        kept = dict(self._trees)
+        gone = await super().expire(run_id, upto, epoch)
+        for tree_id in gone:
+            self._watcher.expired(tree_id, kept[tree_id])
+        self._check_answered()
+        return gone
 
     async def delete_run(self, run_id: str, epoch: int) -> int:
         self._check_up()
@@ -182,6 +199,6 @@ def _asked(name: str) -> Callable[..., Any]:
 for _name in (
     "load_run", "load_tasks", "load_history", "load_weights", "load_trees", "load_journals", "load_nodes",
     "feed_entries", "open_group", "move_group", "group_state", "unacknowledged", "settled",
-    "expire", "expired", "ended_s", "group_names", "run_ids",
+    "expired", "ended_s", "group_names", "run_ids",
 ):  # fmt: skip
     setattr(FaultyStore, _name, _asked(_name))

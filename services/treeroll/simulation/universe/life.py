@@ -116,7 +116,7 @@ class Life:
         feed = Feed(store, prospects.outlook, prospects.terms)
         coordinator.on_emit = feed.notify
         self.plane = ReplicaPlane(coordinator, HEARTBEAT_S, tokens)  # type: ignore[arg-type]
-        retention = Retention(coordinator, world.keep_acknowledged_s, world.keep_finished_s)
+        retention = Retention(coordinator, world.work.keep_acknowledged_s, world.work.keep_finished_s)
         self.api = RolloutsApi(
             coordinator, self.plane, feed, tokens, timeouts, {}, retention, scorers, KEEP_WEIGHTS, prospects  # type: ignore[arg-type]
         )  # fmt: skip

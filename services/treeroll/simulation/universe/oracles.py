@@ -100,8 +100,8 @@ def _path(nodes: list[pb.Node], paths: list[tuple[int, ...]], number: int) -> tu
 def _rewards(tree: StoredTree, scorer: str) -> dict[int, float | None]:
     found: dict[int, float | None] = {}
     for key, blob in tree.rewards.items():
-        node, by, _ = key.split(":")
-        if by == scorer:
+        node, by, version = key.split(":")
+        if by == scorer and version == "1":
             reward = pb.Reward.FromString(blob)
             found[int(node)] = reward.value if reward.HasField("value") else None
     return found
@@ -116,6 +116,20 @@ def check_credit(trees: Mapping[str, StoredTree], spec: RunSpec) -> list[Broken]
         recredit(assembled, spec.scorer, spec.advantage)
         if said != [leaf.SerializeToString(deterministic=True) for leaf in assembled.leaves]:
             found.append(Broken("RewardOnce", f"the credit of {name} is not that of its rewards"))
+    return found
+
+
+def check_versions(trees: Mapping[str, StoredTree]) -> list[Broken]:
+    """No node was made with older weights than what it goes on from: replicas get no work before they have those in
+    force."""
+    found = []
+    for name, tree in trees.items():
+        nodes = [pb.Node.FromString(blob) for blob in tree.nodes]
+        for number, node in enumerate(nodes):
+            before = [span.version for span in nodes[node.parent].weight_versions] if number else []
+            if min((span.version for span in node.weight_versions), default=0) < max(before, default=0):
+                told = f"node {number} of {name} is of older weights than node {node.parent}, which it goes on from"
+                found.append(Broken("StalenessBound", told))
     return found
 
 

@@ -11,7 +11,7 @@ from treeroll.simulation.universe import faults, work
 from treeroll.simulation.universe.faults import Faults
 from treeroll.simulation.universe.oracles import Broken
 from treeroll.simulation.universe.universe import Universe
-from treeroll.simulation.universe.work import Work
+from treeroll.simulation.universe.work import CLIENTS, Work
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Case:
         """The world, before anything has happened in it."""
         work = self.work
         return kind(
-            seed=self.seed, faults=self.faults, settings=work.settings, exact=work.exact, recipe=work.recipe,
+            seed=self.seed, faults=self.faults, work=work, recipe=work.recipe,
             overrides=dict(work.overrides), tasks=work.tasks, epochs=work.epochs, leaves=work.leaves,
             max_depth=work.max_depth, replicas=self.replicas, slots=3, end_share=0.02,
         )  # fmt: skip
@@ -42,7 +42,11 @@ class Case:
 def case_of(seed: int) -> Case:
     """What a seed stands for."""
     chance = random.Random(f"case-{seed}")  # noqa: S311 - a simulation
-    return Case(seed, faults.drawn(chance), work.drawn(chance), replicas=chance.choice((1, 2, 3)))
+    disturbed, wanted = faults.drawn(chance), work.drawn(chance)
+    if wanted.settings.get("budget", {}).keys() & {"leaves", "expansions"}:
+        # What a damaged tree had used up stays used up, and an audit finds it in no tree.
+        disturbed = disturbed.without("damage")
+    return Case(seed, disturbed, wanted, replicas=chance.choice((1, 2, 3)))
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ def _smaller(case: Case) -> Iterator[Case]:
     ]
     if "order" in work.settings:
         changes = [{"settings": {key: work.settings[key] for key in work.settings.keys() - {"order", "window"}}}]
+    changes += [{name: getattr(Work(), name)} for name in CLIENTS if getattr(work, name) != getattr(Work(), name)]
     if work.epochs > 1:
         changes.append({"epochs": 1})
     if work.tasks > 1:

@@ -25,6 +25,7 @@ class Trainer:
         self._universe, self._run_id = universe, run_id
         self._requests = 0
         self._pending: list[Request] = []
+        self.rests = False
         self._held: dict[str, str] = {}
         """Lease id -> tree id."""
         self.born()
@@ -32,6 +33,7 @@ class Trainer:
     def born(self) -> None:
         """A process begins."""
         self.lives += 1
+        self.rests = False
         self._held.clear()
         self._lease(self.lives)
         self._universe.after(LEASE_S / 3, self._renew, self.lives)
@@ -56,9 +58,10 @@ class Trainer:
             run_id=self._run_id, group=GROUP, consumer=f"{self.name}.{life}", max_trees=2, lease_s=LEASE_S, wait_s=2.0,
             stored=True, request_id=f"{life}.{self._requests}",
         )  # fmt: skip
-        self._ask("LeaseTrees", request, lambda got, error: self._leased(life, got, error))
+        asked_of = self._universe.in_force
+        self._ask("LeaseTrees", request, lambda got, error: self._leased(life, got, error, asked_of))
 
-    def _leased(self, life: int, got: bytes | None, error: Aborted | None) -> None:
+    def _leased(self, life: int, got: bytes | None, error: Aborted | None, asked_of: int) -> None:
         if life != self.lives:
             return
         universe = self._universe
@@ -66,10 +69,19 @@ class Trainer:
             return
         reply = api.LeaseTreesReply.FromString(got or b"")
         for delivery in reply.deliveries:
-            self._held[delivery.lease_id] = delivery.tree.tree_id
-            universe.delivered(delivery)
+            self._held[delivery.lease_id] = delivery.tree_id
+            universe.delivered(delivery, asked_of)
             universe.after(universe.random.expovariate(0.5), self._ack, life, delivery.lease_id)
-        universe.after(1.0 if error or reply.exhausted else 0.1, self._lease, life)
+        if reply.exhausted and universe.work.keep_finished_s is not None:
+            self.rests = True  # whoever goes on asking wants the run kept
+        else:
+            universe.after(1.0 if error or reply.exhausted else 0.1, self._lease, life)
+
+    def wake(self) -> None:
+        """There may be more."""
+        if self.rests:
+            self.rests = False
+            self._lease(self.lives)
 
     def _is_trouble(self, error: Aborted | None) -> bool:
         """A run that is not there yet, or not any more, is none."""

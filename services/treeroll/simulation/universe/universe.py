@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,10 +24,13 @@ from treeroll.simulation.universe.faults import ENDS_S, UNTIL_S, Faults
 from treeroll.simulation.universe.faulty_store import FaultyStore
 from treeroll.simulation.universe.life import Crash, Life, Observed
 from treeroll.simulation.universe.oracles import Broken, Deliveries
+from treeroll.simulation.universe.publisher import Canceller, Publisher
+from treeroll.simulation.universe.reporter import Reporter
 from treeroll.simulation.universe.surroundings import VOCABULARY
 from treeroll.simulation.universe.trainer import Trainer
 from treeroll.simulation.universe.virtual_loop import VirtualLoop
 from treeroll.simulation.universe.virtual_server import VirtualServer
+from treeroll.simulation.universe.work import Work
 from treeroll.simulation.world import SEGMENT_TOKENS, World, fingerprint
 from treeroll.store.base import Lease, StoredTree
 from treeroll.tree.rng import hash64
@@ -36,6 +39,8 @@ DAWN = 1.8e9
 HOUR = 3600.0
 # A coordinator that another has taken over from knows it by then: heartbeats, and commits that it sends again.
 STALE_S = 30.0
+# Events between two looks at whether all is done.
+LOOK_EVERY = 16
 
 
 class Undisturbed(World):
@@ -51,15 +56,12 @@ class Undisturbed(World):
 class Universe(Undisturbed):
     """One run over a fleet, with a submitter and two trainers.
 
-    `settings` are further ones of the run, and `exact` says whether its trees depend on seed and tokens alone.
-    `crash_at`: a coordinator also dies at these points, by number.
+    `work` says what else than in a world of the core is done. `crash_at`: a coordinator also dies at these points, by
+    number.
     """
 
     faults: Faults = field(default_factory=Faults)
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    exact: bool = True
-    keep_acknowledged_s: float | None = None
-    keep_finished_s: float | None = None
+    work: Work = field(default_factory=Work)
     crash_at: frozenset[int] = frozenset()
     coordinator_class: type[Observed] = Observed
     store_class: type[FaultyStore] = FaultyStore
@@ -80,6 +82,10 @@ class Universe(Undisturbed):
         self.life: Life | None = None
         self.loops: list[VirtualLoop] = []
         self.stopped: list[Life] = []
+        self.published = self.in_force = 0
+        self.gone: dict[str, StoredTree] = {}
+        """Trees that have expired."""
+        self._last: dict[str, Any] = {}
         self._jump = 0.0
         self._crashes_left = self.faults.crashes
         self._crash_next = self.random.randint(1, self.faults.crash_every)
@@ -96,7 +102,7 @@ class Universe(Undisturbed):
             {
                 "recipe": self.recipe, "leaves": self.leaves, "segment_tokens": SEGMENT_TOKENS,
                 "max_depth": self.max_depth, "seed": self.spec.seed, "scorer": self.spec.scorer, "judge": judge,
-                **self.overrides, **self.settings,
+                **self.overrides, **self.work.settings,
             }
         )  # fmt: skip
 
@@ -135,8 +141,11 @@ class Universe(Undisturbed):
         tasks = list(self.wanted.values())
         self.submitter = Submitter(self, self.config.model_dump_json(), tasks)
         self.trainers = [Trainer(self, f"trainer{number}", self.spec.run_id) for number in range(2)]
+        self.publisher, self.reporter = Publisher(self, self.work.versions), Reporter(self)
+        cancelled_at = self.work.cancelled_at
+        self.canceller = None if cancelled_at is None else Canceller(self, cancelled_at)
         try:
-            while not self.broken and not self._is_over():
+            while not self.broken and (self.steps % LOOK_EVERY or not self._is_over()):
                 if not self.events.run(1) or self.events.now > UNTIL_S + ENDS_S:
                     self.found("Progress", f"after {self.events.now:.0f} s the work has not ended: {self._left()}")
                 self.steps += 1
@@ -274,6 +283,11 @@ class Universe(Undisturbed):
 
     def ticked(self, life: Life) -> None:
         """A tick is durable."""
+        if life is self.life:
+            self.in_force = life.coordinator.state.pools[""].weights.current.version
+            run = life.coordinator.state.runs.get(self.spec.run_id)
+            if self.canceller is not None and self.canceller.told and run is not None and run.state != "cancelled":
+                self.found("NoAckedLoss", f"run {self.spec.run_id} was cancelled, and is {run.state}")
         for what in violations(life.coordinator.state):
             self.found("Invariants", str(what))
         if life.coordinator.violations:
@@ -319,6 +333,11 @@ class Universe(Undisturbed):
         """The store went back in time."""
         self.note(f"the store loses its last {self.faults.forgotten} commits")
         self.deliveries.forget()
+        self.publisher.forget()
+        self.reporter.forget()
+        self._last = {}
+        for trainer in self.trainers:
+            trainer.wake()
         self._untold = True
 
     def acked(self, group: str, lease_id: str, tree_id: str) -> None:
@@ -326,12 +345,29 @@ class Universe(Undisturbed):
         self.note(f"{tree_id} is acknowledged")
         self.deliveries.acked(group, lease_id, self.events.now)
 
-    def delivered(self, delivery: api.Delivery) -> None:
-        """A trainer has a tree."""
+    def delivered(self, delivery: api.Delivery, in_force: int) -> None:
+        """A trainer has a tree; it asked for it when these weights were in force."""
+        bound, trained = self.spec.staleness, [span for node in delivery.tree.nodes for span in node.weight_versions]
+        if trained and delivery.samples and bound is not None and bound.withhold and self.store.lost_at is None:
+            behind = in_force - min(span.version for span in trained)
+            if behind > bound.versions:
+                told = f"{delivery.tree_id} is delivered, {behind} versions behind, and may be {bound.versions}"
+                self.found("StalenessBound", told)
+        if self.work.reports:
+            self.reporter.delivered(delivery.tree_id)
+
+    def expired(self, tree_id: str, tree: Any) -> None:
+        """A tree was removed from the store."""
+        self.note(f"{tree_id} expires")
+        self.gone[tree_id] = StoredTree(tree.header, tree.nodes, tree.rewards)
 
     def deletes(self, run_id: str) -> None:
-        """A run is to be removed from the store."""
+        """A run is to be removed from the store: with all that is known of it, which is looked at in the end."""
         self.note(f"run {run_id} is deleted")
+        if not self._last:
+            if self._settled() < len(self.store._tasks.get(run_id, {})):
+                self.found("NoAckedLoss", f"run {run_id} is deleted, and not all of its trees are acknowledged")
+            self._last = self.store.content()
 
     def reward(self, live: LiveTree, node: int) -> float | None:
         """What the run's scorer says of a leaf."""
@@ -340,8 +376,14 @@ class Universe(Undisturbed):
     # The end:
 
     def _is_over(self) -> bool:
+        if not self.submitter.done or not self.publisher.done or self._untold:
+            return False
+        if self._last and self.spec.run_id not in self.store._runs:
+            return True
         settled, tasks = self._settled(), self.store._tasks.get(self.spec.run_id, {})
-        if not self.submitter.done or settled < len(tasks):
+        if self.work.keep_finished_s is not None or settled < len(tasks):
+            return False
+        if self.canceller is not None and not self.canceller.told:
             return False
         return self.life is not None and self.life.serves and self.life.epoch == self.store._epoch
 
@@ -354,19 +396,22 @@ class Universe(Undisturbed):
         return f"{fed} of {len(self.wanted)} trees have ended, {self._settled()} are acknowledged"
 
     def _trees(self) -> dict[str, StoredTree]:
-        return {
-            name: StoredTree(tree.header or b"", tree.nodes, tree.rewards) for name, tree in self.store._trees.items()
-        }
+        trees = self.store._trees.items()
+        return self.gone | {name: StoredTree(tree.header or b"", tree.nodes, tree.rewards) for name, tree in trees}
 
     def _check_end(self) -> None:
+        if self._last:
+            vars(self.store).update(self._last)
         run_id, trees = self.spec.run_id, self._trees()
         broken = [
             *self._audit_store(),
             *oracles.check_feed(run_id, self.store._feeds.get(run_id, []), self.submitter.accepted, {*self.wanted}),
             *oracles.check_credit(trees, self.spec),
+            *oracles.check_versions(trees if self.store.lost_at is None else {}),
+            *self.reporter.check(trees),
             *oracles.check_losses(trees, self.lives + sum(server.incarnation for server in self.servers)),
         ]
-        if self.exact and not self.faults.failing_scorers:
+        if self.work.exact and not self.faults.failing_scorers:
             difference = oracles.first_difference(oracles.rows(trees, "exact"), self._undisturbed())
             broken += [difference] if difference is not None else []
         for one in broken:

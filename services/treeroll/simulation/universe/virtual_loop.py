@@ -6,8 +6,7 @@ What is ready at the same time runs in the order in which it was asked for, so e
 import asyncio
 import sys
 from asyncio import events
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, TypeVar
 
@@ -49,9 +48,11 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def bury(self) -> None:
         """End what it left behind, without letting any of it happen. Call it when nothing of it runs."""
         self.alive = False
-        with self._running():
-            while self._tasks:
-                _close(self._tasks.pop())
+        self._as_running(self._close_all)
+
+    def _close_all(self) -> None:
+        while self._tasks:
+            _close(self._tasks.pop())
 
     # What asyncio asks of a loop:
 
@@ -130,22 +131,24 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         if self._queue.now < self.stands_until:
             self._queue.at(self.stands_until, lambda now: self._run(handle))
             return
-        with self._running():
-            handle._run()
+        self._as_running(handle._run)
 
-    @contextmanager
-    def _running(self) -> Iterator[None]:
+    def _as_running(self, action: Callable[[], object]) -> None:
         """Whatever asks for the time, or for the running loop, gets this process'."""
         hooks = sys.get_asyncgen_hooks()
         clock.read_from(self.time, self._wall)
         events._set_running_loop(self)
-        sys.set_asyncgen_hooks(finalizer=lambda generator: None)  # one that a death left behind does nothing more
+        sys.set_asyncgen_hooks(finalizer=_left_behind)
         try:
-            yield
+            action()
         finally:
             sys.set_asyncgen_hooks(*hooks)
             events._set_running_loop(None)
             clock.read_from()
+
+
+def _left_behind(generator: object) -> None:
+    """One that a death left behind does nothing more."""
 
 
 def _close(task: "asyncio.Task[Any]") -> None:

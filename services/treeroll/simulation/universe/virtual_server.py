@@ -160,6 +160,7 @@ class VirtualServer:
         """A process begins."""
         self.alive = True
         self._process += 1
+        self.loaded = self._staged = 0
         self._epoch = 0
         self._begin_anew()
         self.connect()
@@ -223,6 +224,7 @@ class VirtualServer:
             kept_trees=sorted(self._sequences.trees),
             tokenizer_hash=Tokens.hash,
             process=self._process,
+            weight_version=self.loaded,
         )
 
     def receive(self, call: Connection, message: wire.CoordinatorMessage | tuple[grpc.StatusCode, str]) -> None:
@@ -242,7 +244,10 @@ class VirtualServer:
         if code is grpc.StatusCode.ABORTED:
             self._begin_anew()
         elif code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION):
-            self._universe.found("RefusedReplica", f"{self.name} is refused: {details}")
+            if self._universe.store.lost_at is None or not self.loaded:
+                self._universe.found("RefusedReplica", f"{self.name} is refused: {details}")
+            self.die()  # it has weights that the store forgot
+            return
         self.disconnected(call)
 
     def _welcome(self, call: Connection, welcome: wire.Welcome) -> None:
@@ -266,6 +271,36 @@ class VirtualServer:
         for start in commands.starts:
             self._start(start)
         self._sequences.forget(commands.forget_trees)
+        if commands.HasField("stage_weights"):
+            self._weigh(commands.stage_weights.version, flip=False)
+        if commands.HasField("flip_weights"):
+            self._weigh(commands.flip_weights.version, flip=True)
+
+    def _weigh(self, version: int, *, flip: bool) -> None:
+        """Weights take a while."""
+        universe = self._universe
+        universe.after(universe.random.expovariate(2.0), self._weighed, self._process, version, flip)
+
+    def _weighed(self, process: int, version: int, flip: bool) -> None:
+        if process != self._process or not self.alive:
+            return
+        universe, state = self._universe, wire.WEIGHTS_STATE_STAGED
+        if universe.happens(universe.faults.refused_weights):
+            universe.note(f"{self.name} cannot use weights {version}")
+            if flip:
+                self.die()
+                return
+            state = wire.WEIGHTS_STATE_REFUSED
+        elif flip:
+            if version not in (self._staged, self.loaded):
+                universe.found("Orders", f"{self.name} is to take weights {version}, and has {self._staged} staged")
+                return
+            self.loaded, state = version, wire.WEIGHTS_STATE_LOADED
+        else:
+            self._staged = version
+        if self._call is not None and self._call.welcomed:
+            report = wire.WeightsReport(version=version, state=state, digest=f"digest {version}", seconds=0.5)
+            self._call.send(weights=report)
 
     def _start(self, start: wire.StartBranch) -> None:
         universe = self._universe
@@ -308,7 +343,7 @@ class VirtualServer:
             node = wire.SegmentNode(
                 token_ids=tokens.ids.tobytes(), logprobs=tokens.logprobs.tobytes(),
                 entropies=tokens.entropies.tobytes(),
-                weight_versions=[pb.WeightSpan(version=0, tokens=made.n_tokens)],
+                weight_versions=[pb.WeightSpan(version=self.loaded, tokens=made.n_tokens)],
                 parent_chars=sequence.parent_chars if first else None,
                 started_at=1.0, finished_at=2.0,
             )  # fmt: skip

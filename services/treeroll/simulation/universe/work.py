@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 # What grows: recipe, overrides of its policies, and numbers of leaves that these can make.
@@ -37,6 +37,8 @@ IMPATIENT: tuple[Recipe, ...] = (
 )
 # Leaves of these follow `leaves`, so that they can be shared out.
 SHAREABLE = ("treepo", "flat")
+# What clients do beside submitting and training, and how long the service keeps what they leave.
+CLIENTS = ("versions", "reports", "cancelled_at", "keep_acknowledged_s", "keep_finished_s")
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,13 @@ class Work:
     epochs: int = 1
     overrides: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    versions: int = 0
+    """Of weights, which are published while it grows."""
+    reports: bool = False
+    """Rewards are reported for trees that were delivered."""
+    cancelled_at: float | None = None
+    keep_acknowledged_s: float | None = None
+    keep_finished_s: float | None = None
 
     @property
     def exact(self) -> bool:
@@ -57,13 +66,16 @@ class Work:
         branch, settings = self.overrides.get("branch", {}), self.settings
         timed = "quorum" in branch or "timeout_s" in branch
         cut = settings.get("budget", {}).keys() - {"tokens_per_second", "burst_tokens"}
-        return not (timed or cut or "allocate" in settings or settings.get("on_update") == "stop")
+        old = settings.get("on_update") == "stop" or settings.get("when_stale") == "withhold"  # such trees are ended
+        stops = (old and self.versions > 0) or self.cancelled_at is not None
+        return not (timed or cut or stops or "allocate" in settings)
 
     @property
     def told(self) -> str:
         """What it is, for people."""
         shape = f"{self.tasks} tasks, {self.epochs} epochs, {self.leaves} leaves, depth {self.max_depth}"
-        return f"{self.recipe} {dict(self.overrides) or ''}, {shape}, {dict(self.settings) or 'no further settings'}"
+        more = {name: kept for name in CLIENTS if (kept := getattr(self, name)) not in (None, 0)}
+        return f"{self.recipe} {dict(self.overrides) or ''}, {shape}, {dict(self.settings) | more or 'as usual'}"
 
 
 def drawn(chance: random.Random) -> Work:
@@ -77,7 +89,24 @@ def drawn(chance: random.Random) -> Work:
     for draw, share in _DRAWS:
         if chance.random() < share:
             settings |= draw(chance, shape)
-    return Work(recipe, shape.leaves, shape.max_depth, shape.tasks, shape.epochs, overrides, settings)
+    versions = chance.choice((1, 2, 3)) if chance.random() < 0.2 else 0
+    if versions:
+        settings |= _weights(chance)
+    return replace(
+        shape,
+        settings=settings,
+        versions=versions,
+        reports=chance.random() < 0.2,
+        cancelled_at=chance.uniform(1.0, 25.0) if chance.random() < 0.08 else None,
+        keep_acknowledged_s=2.0 if chance.random() < 0.1 else None,
+        keep_finished_s=15.0 if chance.random() < 0.1 else None,
+    )
+
+
+def _weights(chance: random.Random) -> dict[str, Any]:
+    bound = {"max_staleness": chance.choice((0, 1)), "when_stale": chance.choice(("withhold", "mark"))}
+    rule = {"on_update": chance.choice(("continue", "recompute", "stop", "finish_first"))}
+    return rule | (bound if chance.random() < 0.5 else {})
 
 
 def _budget(chance: random.Random, shape: Work) -> dict[str, Any]:
