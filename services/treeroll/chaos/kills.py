@@ -7,7 +7,8 @@ from itertools import pairwise
 from random import Random
 
 from treeroll import clock
-from treeroll.chaos.ordeal import Ordeal, Outcome, some_tasks
+from treeroll.chaos.feeder import Feeder
+from treeroll.chaos.ordeal import Ordeal, Outcome
 from treeroll.chaos.watch import Watch
 from treeroll.chaos.world import START_S, World
 from treeroll.client import AsyncRun
@@ -23,8 +24,6 @@ TAKEOVER_EVERY = 4
 # A life that has not come to its place by then is killed wherever it is.
 LONGEST_LIFE_S = 30.0
 NOWHERE = "no failpoint"
-# Tasks are submitted so many at a time, while fewer than that are under way: all slots stay taken.
-PORTION, UNDER_WAY = 16, 32
 LOOK_S = 0.02
 
 
@@ -83,7 +82,6 @@ class Killer:
 
     def __init__(self, world: World, ordeal: Ordeal, say: Callable[[str], None]) -> None:
         self._world, self._ordeal, self._say = world, ordeal, say
-        self._over = False
         self.deaths: list[Death] = []
 
     async def perform(self, lives: Sequence[Life]) -> Outcome:
@@ -93,16 +91,10 @@ class Killer:
         """
 
         async def disturb(run: AsyncRun, watch: Watch) -> Sequence[Task]:
-            feeding = asyncio.create_task(self._feed(run, watch))
-            try:
+            async with Feeder(run, watch) as feeder:
                 await self._ordeal.until(watch, lambda sample: sample.ended > 0)
-                await self._kill_all(lives, watch, feeding)
-            except BaseException:
-                feeding.cancel()
-                await asyncio.gather(feeding, return_exceptions=True)
-                raise
-            self._over = True
-            return await feeding
+                await self._kill_all(lives, watch, feeder)
+            return feeder.tasks
 
         self._store = RedisStore(self._world.redis.url)
         try:
@@ -110,18 +102,7 @@ class Killer:
         finally:
             await self._store.close()
 
-    async def _feed(self, run: AsyncRun, watch: Watch) -> Sequence[Task]:
-        """Submit whoever serves, until it is over; then close the run."""
-        tasks: list[Task] = []
-        while not self._over:
-            if len(tasks) - (watch.latest.ended if watch.latest else 0) < UNDER_WAY:
-                tasks = some_tasks(len(tasks) + PORTION)
-                await run.submit(tasks[-PORTION:])
-            await asyncio.sleep(LOOK_S)
-        await run.close()
-        return tasks
-
-    async def _kill_all(self, lives: Sequence[Life], watch: Watch, feeding: "asyncio.Task[Sequence[Task]]") -> None:
+    async def _kill_all(self, lives: Sequence[Life], watch: Watch, feeder: Feeder) -> None:
         world = self._world
         await asyncio.to_thread(world.coordinator.kill)
         await self._died(NOWHERE, lives[0], watch)
@@ -133,7 +114,7 @@ class Killer:
                 await asyncio.to_thread(world.start_coordinator, life.place)
             began_s = clock.monotonic()
             while world.coordinator.running and await self._epoch() == epoch:
-                self._check(began_s, START_S, feeding)
+                self._check(began_s, START_S, feeder)
                 await asyncio.sleep(LOOK_S)
             if following.takes_over:
                 await asyncio.to_thread(world.start_standby, following.place)
@@ -142,7 +123,7 @@ class Killer:
                 if clock.monotonic() - began_s > LONGEST_LIFE_S:
                     failpoint = NOWHERE
                     await asyncio.to_thread(world.coordinator.kill)
-                self._check(began_s, START_S, feeding)
+                self._check(began_s, START_S, feeder)
                 await asyncio.sleep(LOOK_S)
             world.check()
             await self._died(failpoint, following, watch)
@@ -173,9 +154,8 @@ class Killer:
         )
         self._say(f"  {death.failpoint}: {went_on}, {tokens}")
 
-    def _check(self, since_s: float, patience_s: float, feeding: "asyncio.Task[Sequence[Task]]") -> None:
-        if feeding.done():
-            feeding.result()
+    def _check(self, since_s: float, patience_s: float, feeder: Feeder) -> None:
+        feeder.check()
         if clock.monotonic() - since_s > patience_s:
             words = self._world.coordinator.last_words()
             raise TreerollError(f"the coordinator does not begin within {patience_s:g} s; its log ends: {words}")

@@ -132,7 +132,7 @@ class Ordeal:
             await self.until(watch, lambda sample: sample.ended > 0)
             await asyncio.sleep(WARM_S)
             for strike in strikes:
-                struck.append(await self._strike(strike))
+                struck.append(await self.strike(strike))
             return tasks
 
         outcome = await self.grow(disturb)
@@ -162,16 +162,28 @@ class Ordeal:
             clock.monotonic(), len(tasks), watch.samples, watch.durable, tuple(seat.name for seat in world.replicas),
             sum(seat.process.lives for seat in world.replicas) - lives, world.decoded_tokens - decoded,
         )  # fmt: skip
-        evidence = await self._evidence(run, tasks, await self._wanted(tasks))
+        evidence = await self._evidence(run, tasks)  # at once: the run's time may be short
+        evidence.undisturbed = await self._wanted(tasks)
         status = evidence.status
         outcome.failed, outcome.regrants, outcome.spent = status.failed, status.regrants, status.ledger.spent
         outcome.findings += await asyncio.to_thread(lambda: list(findings(evidence)))
         outcome.findings += [f"{key} is left" for key in await asyncio.to_thread(world.keys) if ":journal:" in key]
         await world.end_trainers()
-        await world.client.delete_run(run.run_id)
-        if left := await asyncio.to_thread(world.keys) - keys:
+        if left := await self._left(run, keys):
             outcome.findings.append(f"{len(left)} keys of the run are left, such as {min(left)}")
         return outcome
+
+    async def _left(self, run: AsyncRun, keys: set[str]) -> set[str]:
+        """Keys that are there when the run has been deleted, or its time is over."""
+        world, deadline = self._world, clock.monotonic() + STUCK_S
+        if world.size.keep_finished_s is None:
+            await world.client.delete_run(run.run_id)
+            return await asyncio.to_thread(world.keys) - keys
+        while True:
+            left = await asyncio.to_thread(world.keys) - keys
+            if not left or clock.monotonic() > deadline:
+                return left
+            await asyncio.sleep(LOOK_S)
 
     async def _wanted(self, tasks: Sequence[Task]) -> Mapping[str, Rows]:
         missing = [task for task in tasks if task.id not in self._undisturbed]
@@ -179,7 +191,8 @@ class Ordeal:
             self._undisturbed |= await undisturbed(self._seed, missing)
         return self._undisturbed
 
-    async def _strike(self, strike: Strike) -> Struck:
+    async def strike(self, strike: Strike) -> Struck:
+        """Let it strike, and be over."""
         faults = [all_faults()[name] for name in strike.names]
         await asyncio.sleep(strike.after_s)
         self._say(f"{' and '.join(strike.names)} for {strike.lasts_s:.0f} s")
@@ -216,7 +229,7 @@ class Ordeal:
                 raise TreerollError(f"trainer {waiting[0].name} does not come to an end; its log ends: {words}")
             await asyncio.sleep(LOOK_S)
 
-    async def _evidence(self, run: AsyncRun, tasks: Sequence[Task], wanted: Mapping[str, Rows]) -> Evidence:
+    async def _evidence(self, run: AsyncRun, tasks: Sequence[Task]) -> Evidence:
         world = self._world
         logs = [await asyncio.to_thread(read_log, seat.log) for seat in world.trainers]
         store = RedisStore(world.redis.url)
@@ -227,6 +240,6 @@ class Ordeal:
             await store.close()
         audit = (await world.client.audit()).violations
         return Evidence(
-            [task.id for task in tasks], logs, await run.status(), feed, acknowledged, wanted,
+            [task.id for task in tasks], logs, await run.status(), feed, acknowledged, {},
             [f"{violation.invariant}: {violation.detail}" for violation in audit],
         )  # fmt: skip

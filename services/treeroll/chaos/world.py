@@ -50,6 +50,8 @@ class Size:
     trainers: int = 2
     durability: str = "always"
     """Of Redis: with "everysec" one that is killed may forget what it had answered for."""
+    keep_finished_s: float | None = None
+    """How long a run stays that has ended; None: until it is deleted."""
 
     @property
     def tokens_per_s(self) -> float:
@@ -260,7 +262,8 @@ class World:
 
     def _begin(self, process: Process, standby: str, failpoint: str) -> None:
         store = f"redis://{self.redis_edge.address}/0"
-        process.start([store, self.size.durability, str(self.port), str(HEARTBEAT_S), standby, failpoint])
+        kept = "" if self.size.keep_finished_s is None else str(self.size.keep_finished_s)
+        process.start([store, self.size.durability, str(self.port), str(HEARTBEAT_S), kept, standby, failpoint])
 
     async def _connected(self) -> AsyncClient:
         """A client, once the coordinator answers. TreerollError if it ends before, or takes longer than START_S."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -27,6 +28,12 @@ def chaos(
     seed: Annotated[int, typer.Option(help="Of all that is drawn: faults, whom they befall, how long, tokens.")] = 0,
     faults: Annotated[str, typer.Option(metavar="NAME,...", help="Which ones; see --list.")] = "all",
     minutes: Annotated[float, typer.Option(min=0.1, help="Begin new runs for so long.")] = 2.0,
+    every: Annotated[
+        float | None,
+        typer.Option(
+            min=10.0, metavar="SECONDS", help="A brief fault so often instead, beside runs without any: what it costs."
+        ),
+    ] = None,
     table: Annotated[
         bool, typer.Option("--table", help="Measure the table of faults instead, row by row (half an hour).")
     ] = False,
@@ -38,6 +45,9 @@ def chaos(
         Literal["everysec", "always"],
         typer.Option(help="Of Redis; with everysec one that is killed may forget two seconds, which is found."),
     ] = "always",
+    to: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="With --table: write its rows to this JSON file, too.")
+    ] = None,
     show: Annotated[bool, typer.Option("--list", help="Name the faults, and end.")] = False,
 ) -> None:
     """Break a service piece by piece, and check that nothing is lost.
@@ -63,7 +73,7 @@ def chaos(
 
       scripts/chaos --faults redis-silent,kill-replica --minutes 1 --seed 7
 
-      scripts/chaos --minutes 60                     a soak
+      scripts/chaos --minutes 15 --every 30          a soak
 
       scripts/chaos --kills 200
 
@@ -82,8 +92,10 @@ def chaos(
     names, size = chosen(faults), Size(durability=durability)
     if kills is not None:
         work = _kill(kills, size, seed)
+    elif every is not None:
+        work = _soak(names, durability, seed, 60 * minutes, every)
     else:
-        work = _measure(names, size, seed) if table else _soak(names, size, seed, 60 * minutes)
+        work = _measure(names, size, seed, to) if table else _strike(names, size, seed, 60 * minutes)
     asyncio.run(unless_interrupted(work))
 
 
@@ -96,7 +108,7 @@ def _list() -> None:
     out().print(grid("", ["fault", "what happens", "here"], rows))
 
 
-async def _soak(names: Sequence[str], size: "Size", seed: int, seconds: float) -> None:
+async def _strike(names: Sequence[str], size: "Size", seed: int, seconds: float) -> None:
     """Runs with drawn faults, until the time is over."""
     from random import Random
 
@@ -116,6 +128,32 @@ async def _soak(names: Sequence[str], size: "Size", seed: int, seconds: float) -
             if outcome.findings:
                 raise TreerollError(f"with --seed {seed}, at strike {strikes}: {'; '.join(outcome.findings)}")
     note(f"{strikes} strikes, and nothing was lost, doubled or different")
+
+
+async def _soak(names: Sequence[str], durability: str, seed: int, seconds: float, every_s: float) -> None:
+    """Runs with a brief fault now and then, and runs without, until there were faults for so long."""
+    from random import Random
+
+    from treeroll.bench.machine import commit
+    from treeroll.chaos.soak import COLUMNS, STRIKES, Soak, balance, soak_size
+    from treeroll.cli.console import note, out
+    from treeroll.cli.console import table as grid
+
+    size, began = soak_size(durability), commit()
+    async with _world(size, seed) as (world, ordeal):
+        soak = Soak(world, ordeal, names, Random(f"soak-{seed}"), every_s)  # noqa: S311 - no secret
+        while len(soak.pairs) * STRIKES * every_s < seconds:
+            pair = await soak.pair()
+            share, tasks = pair.struck_rate / pair.quiet_rate, pair.struck.tasks + pair.quiet.tasks
+            findings = [*pair.struck.findings, *pair.quiet.findings]
+            note(
+                f"{len(soak.pairs) * STRIKES} faults: {pair.struck_rate:.0f} tokens a second, {share:.2f} x of those "
+                f"without, {tasks} tasks, {pair.held.keys} keys: {_verdict(findings)}"
+            )
+            if findings:
+                raise TreerollError(f"with --seed {seed}, in pair {len(soak.pairs)}: {'; '.join(findings)}")
+    out().print(grid("", COLUMNS, balance(soak.pairs)))
+    out().print(_where(seed, size, began), markup=False)
 
 
 async def _kill(count: int, size: "Size", seed: int) -> None:
@@ -149,11 +187,12 @@ async def _kill(count: int, size: "Size", seed: int) -> None:
     console.print(_where(seed, size, began), markup=False)
 
 
-async def _measure(names: Sequence[str], size: "Size", seed: int) -> None:
+async def _measure(names: Sequence[str], size: "Size", seed: int, to: Path | None) -> None:
     """The rows of the table that these faults are in; a line each as it is known, and all of it at the end."""
     from treeroll.bench.machine import commit
+    from treeroll.chaos.fault_lines import LINES
     from treeroll.chaos.measure import Measured
-    from treeroll.chaos.table import COLUMNS, UNMEASURED, cells, rows_with
+    from treeroll.chaos.table import COLUMNS, cells, keep, rows_with
     from treeroll.cli.console import note, out
     from treeroll.cli.console import table as grid
 
@@ -164,11 +203,14 @@ async def _measure(names: Sequence[str], size: "Size", seed: int) -> None:
             lines.append(cells(row, outcome))
             note(f"  {Measured.of(outcome, outcome.struck[-1]).text()}: {lines[-1][-1]}")
             broken += [f"{row.title}: {finding}" for finding in outcome.findings]
+            if to is not None:
+                keep(to, row, lines[-1], _where(seed, size, began))
     console = out()
     if not console.is_terminal:
         console.width = WIDE
     console.print(grid("", COLUMNS, lines))
-    console.print(grid("", ["not measured here", "why"], UNMEASURED))
+    elsewhere = [[str(line.number), line.fault, line.elsewhere] for line in LINES if line.elsewhere]
+    console.print(grid("", [">line", "fault", "what else covers it"], elsewhere))
     console.print(_where(seed, size, began), markup=False)
     if broken:
         raise TreerollError("; ".join(broken))
