@@ -9,6 +9,7 @@ import grpc.aio
 import pytest
 from tests.support.access import Credentials, bearer
 from tests.support.eventually import eventually
+from tests.support.ports import free_port
 
 from treeroll.access import methods
 from treeroll.access.identity import Role
@@ -16,9 +17,15 @@ from treeroll.access.methods import MAY_CALL, by_path
 from treeroll.access.token_file import new_token, remove, sha256
 from treeroll.channels import Pass, open_channel
 from treeroll.client import connect_async
+from treeroll.config import CoordinatorConfig
+from treeroll.demo import MODEL_DIR
 from treeroll.errors import InvalidInput, NotAllowed, NotAuthenticated, TreerollError
+from treeroll.generator.detokenizer import Detokenizer
+from treeroll.generator.replica import Replica
 from treeroll.generator.session import SessionRefused
+from treeroll.generator.simulated_engine import SimulatedEngine
 from treeroll.pb.v1 import replica_pb2, rollout_pb2
+from treeroll.store.memory import MemoryStore
 from treeroll.testing.service import LocalService, local_service
 
 REFUSED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
@@ -295,6 +302,47 @@ async def test_nobody_is_a_replica_with_the_token_of_another(service: LocalServi
     assert isinstance(refusal.value, SessionRefused)
     assert service.coordinator.state.replicas["r0"].incarnation == 1
     assert not known.done()
+
+
+async def test_a_token_of_the_file_is_for_all_replicas_of_a_fleet_and_for_no_others(
+    credentials: Credentials, service: LocalService
+) -> None:
+    token = credentials.token("replica", "fleet-b", "replicas=b-")
+    service.admit = lambda replica_id: Pass(token)
+    for name in ("b-0", "b-1", "fleet-b"):
+        service.start_replica(name)
+    await service.joined()
+    with pytest.raises(SessionRefused, match="the token of 'fleet-b' is not for replica 'c-0'"):
+        await service.start_replica("c-0")
+
+
+async def test_a_replica_with_a_token_of_the_file_outlives_the_coordinator_and_joins_the_next_one(
+    credentials: Credentials,
+) -> None:
+    token, store = credentials.token("replica", "fleet-b", "replicas=b-"), KeptStore()
+    settings = CoordinatorConfig(port=free_port(), heartbeat_s=0.2)
+    async with local_service(store, settings, access=credentials.config()) as first:
+        engine = SimulatedEngine(Detokenizer(MODEL_DIR).tokenizer, slots=4, max_model_len=1024)
+        replica = Replica(engine, Detokenizer(MODEL_DIR), "b-0", 1, first.address, "", Pass(token))
+        living = asyncio.create_task(replica.run(), name="b-0")
+        await eventually(lambda: knows(first, "b-0"))
+    async with local_service(store, settings, access=credentials.config()) as second:
+        await eventually(lambda: knows(second, "b-0"))
+        assert second.coordinator.epoch > first.coordinator.epoch
+        assert not living.done()
+    living.cancel()
+    await asyncio.gather(living, return_exceptions=True)
+
+
+class KeptStore(MemoryStore):
+    """A store that outlives its service."""
+
+    async def close(self) -> None:
+        """It goes on."""
+
+
+async def knows(service: LocalService, replica_id: str) -> bool:
+    return replica_id in service.coordinator.state.replicas
 
 
 async def test_a_new_start_of_a_replica_takes_the_token_of_the_last_one_away(service: LocalService) -> None:

@@ -24,6 +24,8 @@ class Identity:
     role: Role
     runs: str = ""
     """How ids of runs begin that it may have to do with."""
+    replicas: str = ""
+    """How ids of replicas begin that it may be, beside the one of its name."""
     publish: bool = False
     """Whether, as a client, it may publish weights: other clients' runs grow with them, too."""
 
@@ -47,6 +49,14 @@ def check_may_publish() -> None:
             f"the token of '{who.name}' is not for publishing weights, which are those of all runs; `treeroll token "
             "make client NAME --publish` makes one that is"
         )
+
+
+def check_may_be(replica_id: str) -> None:
+    """NotAllowed for a caller that is not this replica."""
+    who = caller()
+    of_a_fleet = who.replicas and replica_id.startswith(who.replicas)
+    if who.role is Role.REPLICA and who.name != replica_id and not of_a_fleet:
+        raise NotAllowed(f"the token of '{who.name}' is not for replica {replica_id!r}")
 
 
 def answer(identity: Identity) -> None:

@@ -1,7 +1,7 @@
-"""The token file: one token a line, `role name sha256 [expires] [runs=PREFIX] [publish]`; `#` begins a comment.
+"""The token file: one token a line, `role name sha256 [expires] [OPTION ...]`; `#` begins a comment.
 
-It holds hashes, so whoever reads it cannot call with what is there. A line that is none is named by its number, and the
-others are in force.
+Options are `runs=PREFIX`, `publish` and, for replicas, `replicas=PREFIX`. It holds hashes, so whoever reads it cannot
+call with what is there. A line that is none is named by its number, and the others are in force.
 """
 
 import hashlib
@@ -17,9 +17,10 @@ from treeroll.errors import InvalidInput
 from treeroll.whole_file import write_whole
 
 PREFIX = "treeroll_"  # scanners of secrets, and people, see what it is
-HEAD = "# role name sha256 [expires] [runs=PREFIX] [publish], see `treeroll token --help`\n"
+FORM = "role name sha256 [expires] [runs=PREFIX] [replicas=PREFIX] [publish]"
+HEAD = f"# {FORM}, see `treeroll token --help`\n"
 SECRET_BYTES = 32
-NAME = RUNS = re.compile(r"[A-Za-z0-9._-]{1,64}")
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 ID_CHARS = 8
 
@@ -45,6 +46,8 @@ class TokenLine:
             words.append(written(self.expires))
         if who.runs:
             words.append(f"runs={who.runs}")
+        if who.replicas:
+            words.append(f"replicas={who.replicas}")
         if who.publish:
             words.append("publish")
         return " ".join(words)
@@ -97,7 +100,7 @@ def numbered(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
 def parse_line(words: list[str]) -> TokenLine:
     """A token from its words. InvalidInput says what is wrong with them; never the words, they may be a token."""
     if len(words) < 3:
-        raise InvalidInput("a line is `role name sha256 [expires] [runs=PREFIX] [publish]`")
+        raise InvalidInput(f"a line is `{FORM}`")
     role, name, digest, *options = words
     if role not in set(Role):
         raise InvalidInput(f"the first word is none of the roles {', '.join(Role)}")
@@ -105,20 +108,22 @@ def parse_line(words: list[str]) -> TokenLine:
         raise InvalidInput("the name must be 1 to 64 of letters, digits, '.', '_' and '-'")
     if not SHA256.fullmatch(digest):
         raise InvalidInput("the third word is no SHA-256 in 64 hexadecimal digits; `treeroll token make` writes lines")
-    runs, publish, expires = "", False, None
+    prefixes, publish, expires = {"runs": "", "replicas": ""}, False, None
     for option in options:
         key, _, value = option.partition("=")
-        if key == "runs":
-            if not RUNS.fullmatch(value):
-                raise InvalidInput("runs= needs 1 to 64 of letters, digits, '.', '_' and '-'")
-            runs = value
+        if key in prefixes:
+            if not NAME.fullmatch(value):
+                raise InvalidInput(f"{key}= needs 1 to 64 of letters, digits, '.', '_' and '-'")
+            prefixes[key] = value
         elif option == "publish":
             publish = True
         elif expires is None:
             expires = moment(option)
         else:
-            raise InvalidInput("there are words after the token that are none of [expires] [runs=PREFIX] [publish]")
-    return TokenLine(Identity(name, Role(role), runs, publish), digest, expires)
+            raise InvalidInput(f"there are words after the token that are none of `{FORM}`")
+    if prefixes["replicas"] and role != Role.REPLICA:
+        raise InvalidInput("replicas= is for the role replica")
+    return TokenLine(Identity(name, Role(role), **prefixes, publish=publish), digest, expires)
 
 
 def moment(text: str) -> float:
@@ -126,9 +131,7 @@ def moment(text: str) -> float:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise InvalidInput(
-            "after the token come [expires] [runs=PREFIX] [publish], and the day of expiry is written 2031-12-31"
-        ) from None
+        raise InvalidInput(f"a line is `{FORM}`, and the day of expiry is written 2031-12-31") from None
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 

@@ -14,6 +14,7 @@ from treeroll.errors import NotAuthenticated, TooManyCalls
 LOOK_S = 1.0
 WAITING = frozenset({"LeaseTrees", "LeaseBatch", "CollectTrees"})
 """What may wait for trees by design."""
+SESSION = "Session"
 
 
 @dataclass(slots=True)
@@ -39,7 +40,8 @@ class CallsUnderWay:
 
     def __init__(self, most: int, most_per_s: int, why_over: Callable[[TokenLine], str]) -> None:
         """`most`: of one name at once, three quarters of them waiting for trees, so that it can still acknowledge what
-        it has; `most_per_s`: begun. `why_over` says why a token is in force no more, "" while it is."""
+        it has; sessions of replicas do not count. `most_per_s`: begun. `why_over` says why a token is in force no more,
+        "" while it is."""
         self._most, self._most_waiting, self._per_s = most, max(1, most - most // 4), most_per_s
         self._why_over = why_over
         self._counts: Counter[str] = Counter()
@@ -55,11 +57,11 @@ class CallsUnderWay:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("calls are answered in tasks")
-        name, waits = token.identity.name, method in WAITING
+        name, waits, counts = token.identity.name, method in WAITING, method != SESSION
         self._check(name, waits)
         call = _Call(token, task)
         self._calls.add(call)
-        self._counts[name] += 1
+        self._counts[name] += counts
         self._waiting[name] += waits
         self._keep_looking()
         try:
@@ -71,7 +73,7 @@ class CallsUnderWay:
             raise NotAuthenticated(call.over) from None
         finally:
             self._calls.discard(call)
-            self._counts[name] -= 1
+            self._counts[name] -= counts
             self._waiting[name] -= waits
 
     def _check(self, name: str, waits: bool) -> None:

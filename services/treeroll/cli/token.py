@@ -28,6 +28,10 @@ def make(
     runs: Annotated[
         str | None, typer.Option("--runs", metavar="PREFIX", help="Only runs whose ids begin so.", show_default=False)
     ] = None,
+    replicas: Annotated[
+        str | None,
+        typer.Option("--replicas", metavar="PREFIX", help="Also replicas whose ids begin so.", show_default=False),
+    ] = None,
     publish: Annotated[bool, typer.Option("--publish", help="A client that may publish weights.")] = False,
 ) -> None:
     """Make a token and print it: it is shown this once, the file holds its hash.
@@ -37,6 +41,8 @@ def make(
       treeroll token make client alice --tokens tokens --runs alice- --publish
 
       treeroll token make operator ops --tokens tokens --expires 2031-12-31
+
+      treeroll token make replica fleet-b --tokens tokens --replicas b-
     """
     from treeroll.access.token_file import add, moment, new_token, parse_line, sha256
     from treeroll.cli.console import note
@@ -49,6 +55,7 @@ def make(
             sha256(secret),
             *([expires] if expires and moment(expires) else []),
             *[f"runs={runs}"] * (runs is not None),
+            *[f"replicas={replicas}"] * (replicas is not None),
             *["publish"] * publish,
         ]
     )
@@ -71,12 +78,13 @@ def list_tokens(tokens: File) -> None:
             line.identity.role.value,
             line.identity.name,
             line.identity.runs or "all",
+            f"{line.identity.replicas}..." if line.identity.replicas else "",
             "yes" if line.identity.publish else "",
             "never" if line.expires is None else written(line.expires) + " gone" * (clock.wall() >= line.expires),
         )
         for line in found
     ]
-    out().print(table("", ("token", "role", "name", "runs", "publishes", "expires"), rows))
+    out().print(table("", ("token", "role", "name", "runs", "replicas", "publishes", "expires"), rows))
     for bad in broken:
         note(f"line {bad.number} is no token and lets nobody in: {bad.why}")
 
@@ -88,7 +96,7 @@ def revoke(
     ],
     tokens: File,
 ) -> None:
-    """Remove tokens: calls that begin from now on are refused."""
+    """Remove tokens: calls that begin from now on are refused, those under way end."""
     from treeroll.access.token_file import remove
 
     count = remove(tokens, which)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import grpc
 
 from treeroll import clock
-from treeroll.access.identity import Role, caller
+from treeroll.access.identity import check_may_be
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.replica_session import ReplicaSession
 from treeroll.coordinator.reports import segments_of
@@ -20,7 +21,6 @@ from treeroll.errors import (
     BrokenInvariant,
     Fenced,
     InvalidInput,
-    NotAllowed,
     StoreDown,
     TreerollError,
     Unavailable,
@@ -36,7 +36,7 @@ from treeroll.tokenizer import Tokenizer
 log = logging.getLogger(__name__)
 log.addFilter(Sparing())
 
-# How long a call may take to say whose it is, seconds.
+# How long a call may take to say whose it is, seconds; up to twice that, so that thousands do not end at once.
 HELLO_S = 10.0
 MOST_SLOTS, MOST_NAMED = 65_536, 100_000
 """Branches that a replica may say to decode at once; grants and trees that it may name when it joins."""
@@ -73,16 +73,16 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
         """One call of one replica; a reconnect is another call on the same ReplicaSession. None: bytes that are no
         message."""
         try:
-            async with asyncio.timeout(HELLO_S):
+            async with asyncio.timeout(HELLO_S * random.uniform(1.0, 2.0)):  # noqa: S311 - no secret
                 first = await anext(aiter(request_iterator), None)
         except TimeoutError:
-            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"no hello came within {HELLO_S:g} s")
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "no hello came, which is how a session begins")
             return
         if first is None or first.WhichOneof("body") != "hello":
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message of a session must be hello")
             return
         try:
-            _check_itself(first.hello)
+            check_may_be(first.hello.replica_id)
             reach("join.before")
             if not first.hello.incarnation:
                 self._number(first.hello)
@@ -260,13 +260,6 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
 def first_incarnation(epoch: int) -> int:
     """The lowest that replicas begin with in this life of the service."""
     return (epoch - 1) * INCARNATIONS_PER_EPOCH + 1
-
-
-def _check_itself(hello: wire.Hello) -> None:
-    """NotAllowed for a caller that says to be another replica than the one that its token is of."""
-    who = caller()
-    if who.role is Role.REPLICA and who.name != hello.replica_id:
-        raise NotAllowed(f"the token of '{who.name}' is not for replica {hello.replica_id!r}")
 
 
 def _share(said: float) -> float:
