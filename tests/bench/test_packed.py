@@ -5,7 +5,10 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from treeroll.bench.models import find_model
+from treeroll.bench.learning.families import FAMILIES
+from treeroll.bench.learning.growing import Grower
+from treeroll.bench.learning.network import Network
+from treeroll.bench.models import Model, find_model
 from treeroll.bench.packed import PackedBench, check_variants, grown, load
 from treeroll.errors import InvalidInput
 
@@ -21,6 +24,22 @@ async def test_packed_steps_forward_every_token_once_and_have_the_gradient_of_pa
     for as_used, precise in bench.distances(["segments", "segments-one-row", "dense"]).values():
         assert precise < 1e-7  # of float64; transformers computes norms in float32 whatever the model's type
         assert as_used < 1e-4  # of float32, on text that the demo model would not write; padded samples have as much
+
+
+async def test_on_text_that_the_model_writes_packed_and_padded_gradients_agree_in_float32() -> None:
+    """Of text by chance, above, the surprise makes large gradients, which float32 rounds by ten times as much."""
+    family = FAMILIES["demo"]
+    tasks = [task for task in family.split()[0] if task.extra["difficulty"] == 6][:2]
+    async with Grower(family, Network.load(family.model)) as grower:
+        grown = await grower.grow(family.arms()["treepo"], tasks, seed=1)
+    samples = [sample for tree in grown.trees for sample in tree.samples]
+    model = load(Model(family.model, "auto"), "float32", "cpu")
+    bench = PackedBench(samples, model, 8, {})
+    expected = bench.gradient("padded", model)
+    for name in ("segments", "dense"):
+        found = bench.gradient(name, model)
+        assert float((found - expected).norm() / expected.norm()) <= 1e-5
+        assert float((found - expected).abs().max() / expected.abs().max()) <= 1e-5
 
 
 @pytest.mark.parametrize(

@@ -128,10 +128,10 @@ class PackedBench:
         float64. The second is the method's own; the first is mostly rounding, which padded samples have too.
         """
         precise = deepcopy(self.model).double()
-        expected = self._gradient(PADDED, precise)
+        expected = self.gradient(PADDED, precise)
 
         def apart(name: str, model: Any) -> float:
-            return float((self._gradient(name, model) - expected).norm() / expected.norm())
+            return float((self.gradient(name, model) - expected).norm() / expected.norm())
 
         return {name: (apart(name, self.model), apart(name, precise)) for name in names}
 
@@ -175,7 +175,7 @@ class PackedBench:
         for row in self._rows[way.together]:
             packed_loss(model, row, self._tokens, CLIP, CLIP).backward()
 
-    def _gradient(self, name: str, model: Any) -> torch.Tensor:
+    def gradient(self, name: str, model: Any) -> torch.Tensor:
         self.step(name, model)
         found = torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).double()
         model.zero_grad()

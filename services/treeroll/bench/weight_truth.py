@@ -65,7 +65,9 @@ class ReferenceModels:
             import torch
             from safetensors.torch import load_file
             from transformers import AutoModelForCausalLM
+            from transformers.utils import logging
 
+            logging.disable_progress_bar()  # one for each version
             model = AutoModelForCausalLM.from_pretrained(str(self._model_dir), dtype=torch.float32)
             if version:
                 tensors = load_file(self._directories[version] / "model.safetensors")
