@@ -119,11 +119,14 @@ async def test_a_share_may_be_empty_and_says_what_to_do(run: AsyncRun) -> None:
         empty[0].to_numpy()
 
 
+@pytest.mark.parametrize("world", [2, 4])
 @pytest.mark.parametrize("point", ["before", "held", "acked"])
-async def test_a_rank_that_comes_back_gets_its_share_of_the_step_it_was_in(run: AsyncRun, point: str) -> None:
-    """A rank that is gone gives nothing back, so a new iterator beside it is what comes back."""
-    world, lost = 2, run.batches(trees=4, rank=1, world=2)
-    first = asyncio.create_task(consume(run, 0, world))
+async def test_a_rank_that_comes_back_gets_its_share_of_the_step_it_was_in(
+    run: AsyncRun, world: int, point: str
+) -> None:
+    """A rank that is gone gives nothing back, so a new iterator beside it is what comes back. Another one is slow."""
+    lost = run.batches(trees=4, rank=1, world=world)
+    others = asyncio.gather(*(consume(run, rank, world, slow=rank == 0) for rank in range(world) if rank != 1))
     got = [await anext(lost), await anext(lost)]
     if point == "acked":
         await got[1].ack()
@@ -132,11 +135,12 @@ async def test_a_rank_that_comes_back_gets_its_share_of_the_step_it_was_in(run: 
     again = await consume(run, 1, world)
     if point == "acked":
         assert again[0].step == 3
-        check_steps([await first, got + again])
+        mine = got + again
     else:
         assert again[0].step == 2
         assert (tree_ids(again[0]), figures(again[0])) == (tree_ids(got[1]), figures(got[1]))
-        check_steps([await first, got[:1] + again])
+        mine = got[:1] + again
+    check_steps([*await others, mine])
 
 
 async def test_the_world_may_change_between_steps(run: AsyncRun) -> None:
