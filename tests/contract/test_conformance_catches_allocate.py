@@ -5,7 +5,7 @@ import itertools
 import pytest
 from tests.support.conformance import caught
 
-from treeroll.policies.allocate.knapsack import Knapsack
+from treeroll.policies.allocate.knapsack import Knapsack, KnapsackAllocation
 
 CALLS = itertools.count()
 
@@ -98,3 +98,34 @@ def test_allocators_of_another_shape_are_caught(attributes):
                 setattr(self, name, value)
 
     assert caught("allocate", Shaped) == "Shape"
+
+
+def test_memories_that_do_not_outlast_a_restart_are_caught():
+    class Forgets(KnapsackAllocation):
+        def changes(self):
+            return {}
+
+    class NoJson(KnapsackAllocation):
+        def changes(self):
+            return {"seen": {1, 2}}
+
+    class Half:
+        def __init__(self, policy):
+            self.memory = KnapsackAllocation(policy)
+
+        def allocate(self, tasks, budget):
+            return self.memory.allocate(tasks, budget)
+
+        def learn(self, task, outcome):
+            self.memory.learn(task, outcome)
+
+        def restore(self, parts):
+            pass
+
+    for memory in (Forgets, NoJson, Half):
+
+        class Opens(Knapsack):
+            def open(self, seed, memory=memory):
+                return memory(self)
+
+        assert caught("allocate", Opens, {"predictor": "prompt"}) == "Lasts"

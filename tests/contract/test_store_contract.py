@@ -155,6 +155,7 @@ async def test_a_commit_is_read_back_whole(owner: Owner) -> None:
         rewards={"tree": {"2:math:1": b"reward"}},
         tasks={"run": {"0:task": ("tree", "digest")}},
         history={"run": {"task": "1.0 2.0 0"}},
+        memory={"run": {"allocate": "true", "allocate/price": "[1.5]"}},
         feed=[("run", "tree")],
     )
     store = owner.store
@@ -162,6 +163,7 @@ async def test_a_commit_is_read_back_whole(owner: Owner) -> None:
     assert await store.run_ids() == ["run"]
     assert await store.load_tasks("run") == {"0:task": ("tree", "digest")}
     assert await store.load_history("run") == {"task": "1.0 2.0 0"}
+    assert await store.load_memory("run") == {"allocate": "true", "allocate/price": "[1.5]"}
     assert await store.load_tree("tree") == StoredTree(
         b"header", [b"root\x00", b"", b"\xff" * 10], {"2:math:1": b"reward"}
     )
@@ -1011,6 +1013,7 @@ async def ended(owner: Owner, *tree_ids: str, run_id: str = "run") -> None:
         rewards={tree_id: {"0:math:1": b"reward"} for tree_id in tree_ids},
         tasks={run_id: {f"0:{tree_id}": (tree_id, "digest") for tree_id in tree_ids}},
         history={run_id: {"task": "1 2 0"}},
+        memory={run_id: {"task/t": "3"}},
         feed=[(run_id, tree_id) for tree_id in tree_ids],
     )
 
@@ -1069,6 +1072,7 @@ async def test_a_run_is_deleted_with_all_that_is_its_own(owner: Owner) -> None:
     assert await store.delete_run("run", owner.epoch) == 0
     assert (await store.run_ids(), await store.load_run("run")) == (["run:2"], None)
     assert (await store.load_tasks("run"), await store.load_history("run")) == ({}, {})
+    assert await store.load_memory("run") == {}
     assert await store.load_trees(["a", "b"]) == [None, None]
     assert (await store.feed_length("run"), await store.feed_entries("run")) == (0, [])
     assert (await store.group_names("run"), await store.expired("run")) == ([], 0)

@@ -176,6 +176,7 @@ async def read_all(store: Store) -> Any:
         [await store.load_run(run) for run in runs],
         [await store.load_tasks(run) for run in runs],
         [await store.load_history(run) for run in runs],
+        [await store.load_memory(run) for run in runs],
         [await store.feed_entries(run) for run in runs],
         [(await store.settled(run), await store.expired(run)) for run in runs],
         [sorted(await store.group_names(run)) for run in runs],

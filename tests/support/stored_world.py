@@ -6,13 +6,13 @@ from typing import Any
 
 from treeroll.coordinator.records import stored_run
 from treeroll.coordinator.restored_runs import restored_run
-from treeroll.core.budget.accounts import charge_task
 from treeroll.core.invariants import violations
 from treeroll.core.model.effects import (
     Effect,
     EmitTree,
     PersistAnew,
     PersistEntry,
+    PersistMemory,
     PersistNode,
     PersistReward,
     PersistRun,
@@ -23,6 +23,7 @@ from treeroll.core.model.events import Event, RunClosed, RunCreated, TasksSubmit
 from treeroll.core.model.journal import Carried, Entry, Planted
 from treeroll.core.model.run import Run, RunSpec, RunState, TaskSpec
 from treeroll.core.model.state import State
+from treeroll.core.recovery.memories import restore
 from treeroll.core.recovery.rebuild import Rebuilt, rebuild
 from treeroll.core.recovery.remains import NodeRemains, RunRemains, TreeRemains
 from treeroll.core.scheduling.assign import assign
@@ -47,6 +48,7 @@ class StoredWorld(World):
         self.tasks_of: dict[str, dict[str, TaskSpec]] = {}
         self.histories: dict[str, list[NodeRemains | Entry]] = {}
         self.rewards: dict[str, dict[int, float | None]] = {}
+        self.memories: dict[str, dict[str, str]] = {}
         self.fed: list[str] = []
         self.effects = 0
         self.crashes = 0
@@ -85,6 +87,8 @@ class StoredWorld(World):
                 self.histories[live.tree_id].append(self._node(effect))
             case PersistEntry(live=live):
                 self.histories.setdefault(live.tree_id, []).append(effect.entry)
+            case PersistMemory(run=run):
+                self.memories.setdefault(run.spec.run_id, {})[effect.part] = effect.value
             case PersistAnew(task=task):
                 self.histories[task.tree_id], self.rewards[task.tree_id] = [effect.entry], {}
             case PersistReward(live=live) if effect.node in live.tree.leaves:
@@ -119,9 +123,7 @@ class StoredWorld(World):
         tasks = self.tasks_of.get(spec.run_id, {})
         index = {task.key: (task.tree_id, task.digest) for task in tasks.values()}
         run = restored_run(api.Run.FromString(record), spec, index)
-        for live in self.finished.values():
-            if live.run.spec.run_id == spec.run_id:
-                charge_task(run, live.task.task_id, live.ledger.spent)
+        restore(run, self.memories.get(spec.run_id, {}))
         open_ = [task for task in tasks.values() if task.tree_id not in self.fed]
         trees = {task.tree_id: self.tree_remains(task, run) for task in open_}
         waiting = [task for task in open_ if trees[task.tree_id] is None]

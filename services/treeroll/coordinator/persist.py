@@ -7,6 +7,7 @@ from treeroll.core.model.effects import (
     PersistAnew,
     PersistEntry,
     PersistHistory,
+    PersistMemory,
     PersistNode,
     PersistReward,
     PersistRun,
@@ -60,6 +61,8 @@ class CommitBuilder:
                     commit.feed.append((live.run.spec.run_id, live.tree_id))
                 case PersistHistory(run=run):
                     commit.history.setdefault(run.spec.run_id, {})[effect.task_id] = effect.record
+                case PersistMemory(run=run):
+                    commit.memory.setdefault(run.spec.run_id, {})[effect.part] = effect.value
                 case PersistTasks(run=run, tasks=tasks):
                     self._tasks(commit, run, tasks)
                     touched[run.spec.run_id] = run

@@ -25,6 +25,7 @@ from treeroll.core.invariants import violations
 from treeroll.core.model.events import GroupHeard
 from treeroll.core.model.live_tree import LiveTree, TreeStatus
 from treeroll.core.model.run import Run, RunSpec, RunState, TaskSpec
+from treeroll.core.recovery import memories
 from treeroll.core.recovery.rebuild import Rebuilt, rebuild
 from treeroll.core.recovery.remains import RunRemains, TreeRemains
 from treeroll.core.step import apply
@@ -133,8 +134,8 @@ async def _read_run(coordinator: Coordinator, means: Means, run_id: str) -> tupl
         )
     coordinator.is_durable(run_id, written)
     run = restored_run(record, spec, tasks)
-    if spec.budget.task_tokens is not None:
-        await _charge_tasks(store, run, sorted(fed))
+    remembered = await store.load_memory(run_id)
+    await asyncio.to_thread(memories.restore, run, remembered)
     return await _trees(store, run, fed), config.scorer_timeout_s
 
 
@@ -207,15 +208,6 @@ def _sort(found: _Found, digests: list[str], trees: list[StoredTree | None], jou
 def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
     for at in range(0, len(items), READ_AT_ONCE):
         yield items[at : at + READ_AT_ONCE]
-
-
-async def _charge_tasks(store: Store, run: Run, ended: list[str]) -> None:
-    """What ended trees took of their tasks' accounts. Those that have expired are not known any more."""
-    for ids in _parts(ended):
-        for tree in await store.load_trees(list(ids)):
-            if tree is not None:
-                header = header_of(tree)
-                charge_task(run, header.task_id, header.ledger.spent)
 
 
 async def _restore_pace(coordinator: Coordinator, run: Run) -> None:

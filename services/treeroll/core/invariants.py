@@ -119,7 +119,7 @@ def _of_grants(state: State) -> Iterator[Finding]:
                 Invariant.ONE_OUTCOME_PER_BRANCH,
                 f"tree {live.tree_id}: grant {grant} is served by a branch in {branch.state}",
             )
-    if state.wanted or state.refunded or state.ended or state.broken or state.learnt or state.failed:
+    if state.wanted or state.refunded or state.ended or state.broken or state.learnt or state.memories or state.failed:
         yield Invariant.ONE_OUTCOME_PER_BRANCH, "growth has left something to do that nobody took up"
     if state.blocked and not state.grants:
         yield Invariant.ONE_OUTCOME_PER_BRANCH, "branches wait for what others may return, and no other runs"

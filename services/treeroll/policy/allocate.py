@@ -50,7 +50,7 @@ class Outcome:
 
 
 class Allocation(Protocol):
-    """The memory of an allocator about one run."""
+    """The memory of an allocator about one run. One that is `policy.memory.Lasting` outlasts the service."""
 
     def allocate(self, tasks: Sequence[TaskView], budget: BudgetView) -> list[int]:
         """Leaves for each of the tasks, each from the allocator's `least` to its `most`.

@@ -22,7 +22,7 @@ class ModelView:
 
 
 class Routing(Protocol):
-    """The memory of a route about one run."""
+    """The memory of a route about one run. One that is `policy.memory.Lasting` outlasts the service."""
 
     def route(self, task: TaskView, budget: BudgetView, models: Mapping[str, ModelView]) -> str:
         """The model that is to grow the task's tree, one of the policy's `models`, of which all are shown.

@@ -35,6 +35,8 @@ class Commit:
     tasks: dict[str, dict[str, tuple[str, str]]] = field(default_factory=dict)
     # run_id -> {task id: how often it succeeded, as `core.history.Record` writes it}; an entry replaces an older one.
     history: dict[str, dict[str, str]] = field(default_factory=dict)
+    # run_id -> {part: JSON} of what its policies and books remember; an entry replaces an older one.
+    memory: dict[str, dict[str, str]] = field(default_factory=dict)
     # pool -> its weights: in force, on their way, and earlier ones.
     weights: dict[str, bytes] = field(default_factory=dict)
     # (run_id, tree_id) of trees that ended, in order; each appends one entry to the run's feed.
@@ -44,7 +46,7 @@ class Commit:
 
     def __bool__(self) -> bool:
         of_trees = self.trees or self.nodes or self.rewards or self.feed or self.journal or self.anew
-        return bool(of_trees or self.runs or self.tasks or self.history or self.weights)
+        return bool(of_trees or self.runs or self.tasks or self.history or self.memory or self.weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,10 @@ class Store(Protocol):
 
     async def load_history(self, run_id: str) -> dict[str, str]:
         """Task id -> how often it succeeded."""
+        ...
+
+    async def load_memory(self, run_id: str) -> dict[str, str]:
+        """Part -> what the run's policies and books remember, as JSON."""
         ...
 
     async def load_weights(self) -> dict[str, bytes]:

@@ -101,6 +101,8 @@ def _add_hashes(commit: Commit, script_keys: list[str], args: list[Arg]) -> None
         _add_hash(keys.tasks(run_id), values, script_keys, args)
     for run_id, history in commit.history.items():
         _add_hash(keys.history(run_id), history, script_keys, args)
+    for run_id, parts in commit.memory.items():
+        _add_hash(keys.memory(run_id), parts, script_keys, args)
     args[count_at] = len(script_keys) - before
 
 

@@ -19,6 +19,7 @@ are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids 
                                        for trees of it
     tasks:<run>                hash    "<epoch>:<task id>" -> "<content digest> <tree id>"
     history:<run>              hash    task id -> "<successes> <scored leaves> <epoch> <tokens> <weights>", decayed
+    memory:<run>               hash    what its policies and books remember, by part, as JSON
     tree:<tree>                hash    header: tree header; feed: its place in the run's feed, once the tree ended
     nodes:<tree>               list    node records; the element at index n is node n (0 is the root, the prompt)
     journal:<tree>             list    what became of the tree beside its nodes, until it enters its run's feed
@@ -69,6 +70,11 @@ def tasks(run_id: str) -> str:
 def history(run_id: str) -> str:
     """How often the run's tasks succeeded."""
     return f"{PREFIX}history:{_part(run_id)}"
+
+
+def memory(run_id: str) -> str:
+    """What the run's policies and books remember."""
+    return f"{PREFIX}memory:{_part(run_id)}"
 
 
 def tree(tree_id: str) -> str:

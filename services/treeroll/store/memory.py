@@ -57,6 +57,7 @@ class MemoryStore:
         self._runs: dict[str, bytes] = {}
         self._tasks: dict[str, dict[str, tuple[str, str]]] = {}
         self._history: dict[str, dict[str, str]] = {}
+        self._memory: dict[str, dict[str, str]] = {}
         self._trees: dict[str, _Tree] = {}
         self._feeds: dict[str, list[str]] = {}
         self._groups: dict[str, dict[str, MemoryGroup]] = {}
@@ -92,6 +93,8 @@ class MemoryStore:
             self._tasks.setdefault(run_id, {}).update(tasks)
         for run_id, history in commit.history.items():
             self._history.setdefault(run_id, {}).update(history)
+        for run_id, parts in commit.memory.items():
+            self._memory.setdefault(run_id, {}).update(parts)
         for tree_id, header in commit.trees.items():
             self._tree(tree_id).header = header
         for tree_id in commit.anew:
@@ -152,6 +155,9 @@ class MemoryStore:
 
     async def load_history(self, run_id: str) -> dict[str, str]:
         return dict(self._history.get(run_id, {}))
+
+    async def load_memory(self, run_id: str) -> dict[str, str]:
+        return dict(self._memory.get(run_id, {}))
 
     async def load_weights(self) -> dict[str, bytes]:
         return dict(self._weights)
@@ -279,7 +285,7 @@ class MemoryStore:
         for tree_id, _ in tasks.values():
             self._trees.pop(tree_id, None)
         parts: list[dict[str, Any]] = [self._runs, self._history, self._feeds, self._groups, self._expired]
-        parts.append(self._ended)
+        parts += [self._ended, self._memory]
         for part in parts:
             part.pop(run_id, None)
         return len(tasks)

@@ -138,6 +138,10 @@ class RedisStore(RedisSteps):
         stored: list[bytes] = await self._call("HGETALL", keys.history(run_id))
         return {key.decode(): record.decode() for key, record in _pairs(stored)}
 
+    async def load_memory(self, run_id: str) -> dict[str, str]:
+        stored: list[bytes] = await self._call("HGETALL", keys.memory(run_id))
+        return {part.decode(): value.decode() for part, value in _pairs(stored)}
+
     async def load_weights(self) -> dict[str, bytes]:
         stored: list[bytes] = await self._call("HGETALL", keys.WEIGHTS)
         return {pool.decode(): record for pool, record in _pairs(stored)}
@@ -195,7 +199,7 @@ class RedisStore(RedisSteps):
         trees = [tree_id for tree_id, _ in tasks.values()]
         for at in range(0, len(trees), _DELETED_AT_ONCE):
             await self._delete(run_id, trees[at : at + _DELETED_AT_ONCE], epoch)
-        own = [keys.feed(run_id), keys.tasks(run_id), keys.history(run_id)]
+        own = [keys.feed(run_id), keys.tasks(run_id), keys.history(run_id), keys.memory(run_id)]
         for group in await self.group_names(run_id):
             own += group_keys(run_id, group)[1:]
         where = [keys.OWNER, keys.RUNS, keys.FEEDS, keys.EXPIRED, keys.ENDED, *own]

@@ -7,6 +7,7 @@ from typing import Any, Final
 from treeroll.policy.allocate import BudgetView, Outcome, TaskView
 from treeroll.policy.base import Limits
 from treeroll.testing.case import LIMITS, Case
+from treeroll.testing.memories import check_lasting, restored
 from treeroll.testing.tasks import HISTORIES, OUTCOMES, SECONDS, TEXTS, TOKENS
 from treeroll.tree.rng import randint, shuffled, uniform
 
@@ -21,7 +22,8 @@ def check_allocator(policy: Any, params: Mapping[str, object] | None = None, lim
     Checked: its shape; every task gets a whole number of leaves from `least` to `most`, whatever is left, whatever is
     known of it and whatever trees came to; asked at submission, `leaves` of the run on average, whatever the order of
     the tasks; a task of which nothing is known gets as many as all others do; answers depend on the seed and on what
-    the run's memory was asked and told only, and not on other runs.
+    the run's memory was asked and told only, and not on other runs; a memory that tells its `changes` answers the same
+    if it is another, restored one each time.
 
     Raises:
         NotConformant: a promise is broken.
@@ -34,6 +36,9 @@ def check_allocator(policy: Any, params: Mapping[str, object] | None = None, lim
     case.require(list(_answers(case, used, used.open(SEED))) == answers, "Pure", "remembers another run")
     fresh = case.build()
     case.require(list(_answers(case, fresh, fresh.open(SEED))) == answers, "Pure", "answers otherwise the second time")
+    if check_lasting(case, used.open(SEED)):
+        again = list(_answers(case, used, used.open(SEED), again=True))
+        case.require(again == answers, "Lasts", "answers otherwise once it is restored from its changes")
     if used.asked == "submission":
         turned = list(_answers(case, used, used.open(SEED), turned=True))
         case.require(turned == answers, "Order", "gives a task leaves by its place in the submission")
@@ -56,8 +61,10 @@ def _check_unknown(case: Case, used: Any) -> None:
         case.require(given == [usual] * len(asked), "Unknown", f"gives {given} to tasks of which nothing is known")
 
 
-def _answers(case: Case, used: Any, memory: Any, turned: bool = False) -> Iterator[dict[str, int]]:
-    """What a run gives to its tasks, by id, while their trees end. `turned`: tasks are named in another order."""
+def _answers(case: Case, used: Any, memory: Any, turned: bool = False, again: bool = False) -> Iterator[dict[str, int]]:
+    """What a run gives to its tasks, by id, while their trees end. `turned`: tasks are named in another order; `again`:
+    another memory goes on each time."""
+    parts: dict[str, Any] = {}
     for turn, (size, tokens, seconds) in enumerate(product(SIZES[used.asked], TOKENS, SECONDS)):
         tasks = [_task(turn, place, HISTORIES[_draw(len(HISTORIES), turn, place)]) for place in range(size)]
         if turned:
@@ -70,6 +77,8 @@ def _answers(case: Case, used: Any, memory: Any, turned: bool = False) -> Iterat
         yield dict(zip((task.task_id for task in tasks), given, strict=True))
         for task in sorted(tasks, key=lambda task: task.task_id):
             memory.learn(task, _outcome(task))
+        if again:
+            memory = restored(case, memory, used.open(SEED), parts)
 
 
 def _asked(case: Case, used: Any, memory: Any, tasks: Sequence[TaskView], budget: BudgetView) -> list[int]:

@@ -8,6 +8,7 @@ from treeroll.policy.allocate import BudgetView, TaskView
 from treeroll.policy.base import Limits
 from treeroll.policy.route import ModelView
 from treeroll.testing.case import LIMITS, Case
+from treeroll.testing.memories import check_lasting, restored
 from treeroll.testing.tasks import HISTORIES, OUTCOMES, SECONDS, TEXTS, TOKENS
 from treeroll.tree.rng import randint, uniform
 
@@ -22,7 +23,7 @@ def check_route_policy(policy: Any, params: Mapping[str, object] | None = None, 
     Checked: its shape; it names one of its `models`, whatever is known of the task, left of the budget and taken by
     each; where some of them are expected to take more than is left, and some are not, one that is not; asked the same
     again, it says the same; answers depend on the seed and on what the run's memory was asked and told only, and not on
-    other runs.
+    other runs; a memory that tells its `changes` answers the same if it is another, restored one each time.
 
     Raises:
         NotConformant: a promise is broken.
@@ -32,6 +33,9 @@ def check_route_policy(policy: Any, params: Mapping[str, object] | None = None, 
     _check_shape(case, used)
     answers = list(_answers(case, used, used.open(SEED)))
     case.require(list(_answers(case, used, used.open(SEED))) == answers, "Pure", "remembers another run")
+    if check_lasting(case, used.open(SEED)):
+        again = list(_answers(case, used, used.open(SEED), again=True))
+        case.require(again == answers, "Lasts", "answers otherwise once it is restored from its changes")
     fresh = case.build()
     case.require(list(_answers(case, fresh, fresh.open(SEED))) == answers, "Pure", "answers otherwise the second time")
 
@@ -45,8 +49,9 @@ def _check_shape(case: Case, used: Any) -> None:
     case.require(number, "Shape", f"has success {used.success!r}; it must be a reward or None")
 
 
-def _answers(case: Case, used: Any, memory: Any) -> Iterator[str]:
-    """What a run's tasks are told while their trees end."""
+def _answers(case: Case, used: Any, memory: Any, again: bool = False) -> Iterator[str]:
+    """What a run's tasks are told while their trees end. `again`: another memory goes on each time."""
+    parts: dict[str, Any] = {}
     for turn, (tokens, seconds, history) in enumerate(product(TOKENS, SECONDS, HISTORIES)):
         task = TaskView(f"t{_draw(40, turn)}", TEXTS[turn % len(TEXTS)] + f" {turn % 7} + 1 =", 9, *history)
         budget = BudgetView(tokens, seconds, COSTS[turn % 3], _draw(50, turn, "left") + 1, _draw(64, turn, "slots"))
@@ -54,6 +59,8 @@ def _answers(case: Case, used: Any, memory: Any) -> Iterator[str]:
         yield _asked(case, used, memory, task, budget, models)
         for name in used.models:
             memory.learn(task, OUTCOMES[_draw(len(OUTCOMES), turn, name)], name)
+        if again:
+            memory = restored(case, memory, used.open(SEED), parts)
 
 
 def _model(turn: int, name: str) -> ModelView:

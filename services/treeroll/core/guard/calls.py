@@ -11,6 +11,7 @@ from math import isfinite
 from operator import index
 from typing import Any, Final
 
+from treeroll.core.guard import memories
 from treeroll.core.guard.expansions import Impossible, checked
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.pool import Pool
@@ -181,14 +182,13 @@ def allotted(
     """Leaves for each of the tasks. PolicyFailed if the allocator has none for them."""
     try:
         if run.allocation is None:
-            memory = allocator.open(run.spec.seed)
-            if not hasattr(memory, "allocate"):
-                raise Impossible(f"opens {memory!r}, which allocates nothing")
-            run.allocation = memory
+            run.allocation = memories.opened(allocator, run.spec.seed, "allocate")
+            memories.note_opened(state, run, memories.ALLOCATE)
         leaves = list(map(index, run.allocation.allocate(tasks, budget)))
         least, most = allocator.least, allocator.most
         if len(leaves) != len(tasks) or not all(least <= n <= most for n in leaves):
             raise Impossible(f"gives {len(tasks)} tasks {leaves[:8]} leaves, each should have {least} to {most}")
+        memories.note(state, run, memories.ALLOCATE, run.allocation)
     except Exception as error:
         raise _failed(state, run, "allocate", allocator, error) from error
     return leaves
@@ -199,13 +199,12 @@ def routed(state: State, run: Run, task: TaskView, budget: BudgetView, models: M
     route = run.spec.route
     try:
         if run.routing is None and route is not None:
-            memory = route.open(run.spec.seed)
-            if not hasattr(memory, "route"):
-                raise Impossible(f"opens {memory!r}, which routes nothing")
-            run.routing = memory
+            run.routing = memories.opened(route, run.spec.seed, "route")
+            memories.note_opened(state, run, memories.ROUTE)
         model = "" if run.routing is None else run.routing.route(task, budget, models)
         if model not in run.uses:
             raise Impossible(f"names model {model!r}, none of the run's")
+        memories.note(state, run, memories.ROUTE, run.routing)
     except Exception as error:
         raise _failed(state, run, "route", route, error) from error
     return model
@@ -216,11 +215,13 @@ def learn(state: State, run: Run, task: TaskView, outcome: Outcome, model: str) 
     if run.allocation is not None:
         try:
             run.allocation.learn(task, outcome)
+            memories.note(state, run, memories.ALLOCATE, run.allocation)
         except Exception as error:
             _failed(state, run, "allocate", run.spec.allocate, error)
     if run.routing is not None:
         try:
             run.routing.learn(task, outcome, model)
+            memories.note(state, run, memories.ROUTE, run.routing)
         except Exception as error:
             _failed(state, run, "route", run.spec.route, error)
 

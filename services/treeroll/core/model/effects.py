@@ -88,6 +88,16 @@ class PersistHistory:
 
 
 @dataclass(slots=True)
+class PersistMemory:
+    """A part of what a run's policies and books remember is another: see `core.recovery.memories`."""
+
+    run: Run
+    part: str
+    value: str
+    """As JSON."""
+
+
+@dataclass(slots=True)
 class PersistWeights:
     """The pool has other weights, or others are on their way, or no more."""
 
@@ -220,6 +230,7 @@ Effect = (
     | PersistTree
     | PersistReward
     | PersistHistory
+    | PersistMemory
     | PersistWeights
     | EmitTree
     | StartBranch

@@ -301,6 +301,7 @@ class Run:
     counts: tuple[Ledger, ...] = ()
     bucket: Bucket | None = None
     task_ledgers: dict[str, Ledger] = field(default_factory=dict)  # task id -> tokens of its trees
+    task_ended: Counter[str] = field(default_factory=Counter)  # the same, of trees that have ended
     costs: TreeCosts = field(default_factory=TreeCosts)  # tokens of whole trees; leaves of those
     leaf_costs: TreeCosts = field(default_factory=TreeCosts)
     reserved: bool = False  # what is left is for the trees that grow, until one of them has ended

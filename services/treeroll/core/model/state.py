@@ -110,6 +110,7 @@ class State:
     broken: list[LiveTree] = field(default_factory=list)  # trees that a policy has failed: to be ended
     failed: dict[str, Run] = field(default_factory=dict)  # runs with policies that have failed: to be stored
     learnt: list[tuple[Run, str, str]] = field(default_factory=list)  # history to be stored: run, task id, record
+    memories: list[tuple[Run, str, str]] = field(default_factory=list)  # of runs, to be stored: run, part, as JSON
     outcomes: Counter[str] = field(default_factory=Counter)  # grants by outcome
     fenced: int = 0  # reports of stale grants or incarnations, dropped
 

@@ -49,7 +49,7 @@ def assign(state: State) -> list[Effect]:
         while state.doomed and len(effects) < END_LIMIT:
             effects += _cut_for_budget(state)
         effects += _fill(state)
-    if state.learnt or state.failed:
+    if state.learnt or state.memories or state.failed:
         effects += to_store(state)
     return effects
 

@@ -2,7 +2,8 @@
 
 from treeroll.core.budget import completion_reserve
 from treeroll.core.budget.blocked import unblock
-from treeroll.core.model.effects import Effect, PersistHistory, PersistRun
+from treeroll.core.guard import memories
+from treeroll.core.model.effects import Effect, PersistHistory, PersistMemory, PersistRun
 from treeroll.core.model.state import State
 from treeroll.core.scheduling import allocation, fair_share
 
@@ -16,6 +17,7 @@ def settle(state: State) -> None:
         fair_share.charge_end(live)
         if live.run.capped:
             completion_reserve.note_ended(live)
+            memories.note_ended(state, live)
         if (record := allocation.record_outcome(state, live)) is not None:
             state.learnt.append((live.run, *record))
     refunded, state.refunded = state.refunded, []
@@ -24,7 +26,13 @@ def settle(state: State) -> None:
 
 
 def to_store(state: State) -> list[Effect]:
-    """What ended trees add to the histories of their runs, and the runs that count a failure of a policy."""
+    """What ended trees add to the histories of their runs, what policies remember, and the runs that count a failure of
+    one."""
     learnt, state.learnt = state.learnt, []
+    told, state.memories = state.memories, []
     failed, state.failed = state.failed, {}
-    return [*(PersistHistory(*row) for row in learnt), *map(PersistRun, failed.values())]
+    return [
+        *(PersistHistory(*row) for row in learnt),
+        *(PersistMemory(*row) for row in told),
+        *map(PersistRun, failed.values()),
+    ]

@@ -21,6 +21,17 @@ class StandingDraws:
         # By the number of items with which a draw changes next.
         self._changes = defaultdict(list, {1: list(range(draws))})
 
+    @property
+    def items(self) -> int:
+        """How many there have been."""
+        return self._items
+
+    def go_on(self, items: int) -> None:
+        """Draw what was drawn when there had been so many, right after it was made."""
+        for _ in range(min(items, self._most)):  # from then on draws keep their places
+            self.add()
+        self._items = items
+
     def add(self) -> tuple[int, list[int]]:
         """There is one more item: its place in the ring, and which draws are that item now."""
         self._items += 1

@@ -11,6 +11,7 @@ from treeroll.policies.allocate.rated import RatedAllocation, RatedAllocator, Ra
 from treeroll.policies.allocate.value import leaves_above, log_gain
 from treeroll.policy.allocate import Allocation, BudgetView, Need, TaskView
 from treeroll.policy.base import Limits
+from treeroll.policy.memory import Parts
 
 # Rates of the tasks that the first price is for.
 USUAL: Final = tuple(percent / 100 for percent in range(5, 100, 5))
@@ -70,6 +71,7 @@ class DualDescentAllocation(RatedAllocation):
         # Logs of the gains that a leaf's price stays between.
         self._lowest, self._highest = log_gain(policy.most, 0.5), log_gain(policy.least, 1 / 3)
         self._log_price: float | None = None  # of a token
+        self._told: float | None = None
 
     def allocate(self, tasks: Sequence[TaskView], budget: BudgetView) -> list[int]:
         """Leaves of each task in turn; what the earlier ones get is gone for the later ones."""
@@ -87,6 +89,21 @@ class DualDescentAllocation(RatedAllocation):
             left -= given[-1] * cost
         self._log_price = log_price
         return given
+
+    def changes(self) -> Parts:
+        """The price with its step, and what the predictor has learnt."""
+        learnt = super().changes()
+        if self._log_price == self._told:
+            return learnt
+        self._told = self._log_price
+        return {"price": [self._eta, self._log_price], **learnt}
+
+    def restore(self, parts: Parts) -> None:
+        """Go on with a price."""
+        super().restore(parts)
+        if "price" in parts:
+            self._eta, self._log_price = map(float, parts["price"])
+            self._told = self._log_price
 
     def _wanted(self, rate: float | None, bar: float) -> int:
         """Leaves up to the first whose gain is not above the bar."""

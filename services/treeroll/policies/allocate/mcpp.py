@@ -1,7 +1,7 @@
 """MCPP: a budget and a deadline are planned for by simulating what is left of the run."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Final, Literal
 
 from pydantic import Field, field_validator
@@ -12,6 +12,7 @@ from treeroll.policies.allocate.rated import MAX_LEAVES
 from treeroll.policy import base
 from treeroll.policy.allocate import Allocation, BudgetView, Need, Outcome, TaskView
 from treeroll.policy.base import Limits
+from treeroll.policy.memory import Parts
 from treeroll.tree.rng import hash64
 
 # Later tasks drawn per simulation; each stands for as many as it takes to make up all that are left.
@@ -82,6 +83,7 @@ class MCPPAllocation:
         self._ended: list[Ended] = []
         self._draws = StandingDraws(hash64(seed, "mcpp"), policy.simulations * TASKS, REMEMBERED)
         self._futures = Futures(policy.counts, policy.simulations)
+        self._changed: set[int] = set()  # places
 
     def allocate(self, tasks: Sequence[TaskView], budget: BudgetView) -> list[int]:
         """A count for each task, planned as if it were the only one that starts now."""
@@ -94,7 +96,25 @@ class MCPPAllocation:
         share = outcome.successes / outcome.scored
         place, drawn = self._draws.add()
         self._ended[place : place + 1] = [Ended(max(0.0, outcome.seconds), outcome.tokens / outcome.scored, share)]
-        for number in sorted({draw // TASKS for draw in drawn}):
+        self._changed.add(place)
+        self._simulate(sorted({draw // TASKS for draw in drawn}))
+
+    def changes(self) -> Parts:
+        """How many trees there have been, and the newest by their places."""
+        if not self._changed:
+            return {}
+        changed, self._changed = self._changed, set()
+        return {"trees": self._draws.items, **{f"tree {place}": list(self._ended[place]) for place in sorted(changed)}}
+
+    def restore(self, parts: Parts) -> None:
+        """Know the trees that another one knew."""
+        trees = int(parts.get("trees", 0))
+        self._ended = [Ended(*map(float, parts[f"tree {place}"])) for place in range(min(trees, REMEMBERED))]
+        self._draws.go_on(trees)
+        self._simulate(range(self._policy.simulations if trees else 0))
+
+    def _simulate(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
             places = self._draws.places[number * TASKS : (number + 1) * TASKS]
             this, *later = (self._ended[place] for place in places)
             self._futures.put(number, this, later)

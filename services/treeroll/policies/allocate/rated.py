@@ -9,6 +9,7 @@ from treeroll.policies.predict import registry as predictors
 from treeroll.policies.predict.params import PredictorParams, SuccessParams
 from treeroll.policy.allocate import Outcome, TaskView
 from treeroll.policy.base import Limits
+from treeroll.policy.memory import Parts
 
 # Most leaves of one task in Knapsack RL.
 MOST: Final = 128
@@ -62,6 +63,14 @@ class RatedAllocation:
     def learn(self, task: TaskView, outcome: Outcome) -> None:
         """Tell the predictor."""
         self._predictor.learn(task, outcome.successes, outcome.scored)
+
+    def changes(self) -> Parts:
+        """Those of the predictor."""
+        return self._predictor.changes()
+
+    def restore(self, parts: Parts) -> None:
+        """Give the predictor its own."""
+        self._predictor.restore(parts)
 
 
 def _bounds(policy: str, params: HistoryParams, limits: Limits) -> tuple[int, int]:

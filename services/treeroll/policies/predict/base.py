@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from treeroll.policy.allocate import TaskView
+from treeroll.policy.memory import Parts
 
 
 class SuccessPredictor(Protocol):
@@ -17,4 +18,12 @@ class SuccessPredictor(Protocol):
 
     def learn(self, task: TaskView, successes: int, scored: int) -> None:
         """`successes` of the `scored` leaves of a task's tree succeeded."""
+        ...
+
+    def changes(self) -> Parts:
+        """As `policy.memory.Lasting`."""
+        ...
+
+    def restore(self, parts: Parts) -> None:
+        """As `policy.memory.Lasting`. Parts of other names are others'."""
         ...

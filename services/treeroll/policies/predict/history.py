@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from treeroll.policy.allocate import TaskView
+from treeroll.policy.memory import Parts
 
 
 class History:
@@ -28,3 +29,10 @@ class History:
 
     def learn(self, task: TaskView, successes: int, scored: int) -> None:
         """What this task's leaves did is in its history."""
+
+    def changes(self) -> Parts:
+        """Nothing: it remembers nothing."""
+        return {}
+
+    def restore(self, parts: Parts) -> None:
+        """Nothing."""

@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 from zlib import crc32
 
 from treeroll.policy.allocate import TaskView
+from treeroll.policy.memory import Parts
 
 PLACES: Final = 1 << 14
 # A prompt ends with its question, and reading all of a long one would cost more than it tells.
@@ -18,6 +19,9 @@ STEP: Final = 0.5
 DAMPING: Final = 1.0
 # Trees without which nothing is said: a rate that a handful of tasks have is that of the run at best.
 FIRST: Final = 8
+# Names of the parts that outlast the service: how many trees, and each place.
+SEEN: Final = "prompt.seen"
+PART: Final = "prompt.at."
 
 _PARTS: Final = re.compile(r"[^\W\d_]+|\d+|[^\w\s]")
 
@@ -42,6 +46,7 @@ class Prompt:
         self._weights: dict[int, float] = {}
         self._squares: dict[int, float] = {}
         self._seen = 0
+        self._changed: set[int] = set()
 
     def of(self, task: TaskView) -> float | None:
         """Above 0 and below 1; None before `FIRST` trees."""
@@ -58,6 +63,23 @@ class Prompt:
             gradient = error * amount
             square = self._squares[place] = self._squares.get(place, DAMPING) + gradient * gradient
             self._weights[place] = self._weights.get(place, 0.0) + STEP * gradient / math.sqrt(square)
+        self._changed |= found.keys()
+
+    def changes(self) -> Parts:
+        """Trees, and of each place its weight and sum of squares."""
+        if not self._changed:
+            return {}
+        changed, self._changed = self._changed, set()
+        places = {f"{PART}{place}": [self._weights[place], self._squares[place]] for place in sorted(changed)}
+        return {SEEN: self._seen, **places}
+
+    def restore(self, parts: Parts) -> None:
+        """Know what another one knew."""
+        self._seen = int(parts.get(SEEN, 0))
+        for name, value in parts.items():
+            if name.startswith(PART):
+                place = int(name.removeprefix(PART))
+                self._weights[place], self._squares[place] = map(float, value)
 
     def _rate(self, found: Mapping[int, float]) -> float:
         known = self._weights

@@ -9,6 +9,7 @@ from treeroll.policies.predict import registry as predictors
 from treeroll.policies.predict.params import PredictorParams
 from treeroll.policy.allocate import BudgetView, Outcome, TaskView
 from treeroll.policy.base import Limits
+from treeroll.policy.memory import Parts
 from treeroll.policy.route import ModelView, Routing
 
 
@@ -87,6 +88,14 @@ class ThresholdRouting:
         """Tell the predictor of the small model's trees."""
         if model == self._params.small:
             self._predictor.learn(task, outcome.successes, outcome.scored)
+
+    def changes(self) -> Parts:
+        """Those of the predictor."""
+        return self._predictor.changes()
+
+    def restore(self, parts: Parts) -> None:
+        """Give the predictor its own."""
+        self._predictor.restore(parts)
 
     def _fits(self, name: str, budget: BudgetView, models: Mapping[str, ModelView]) -> bool:
         model, cap = models[name], self._params.large_tokens
