@@ -1,5 +1,6 @@
 """Checks of values as users write them, in the words of a JSON author."""
 
+from operator import index
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -19,6 +20,22 @@ def check_text(name: str, value: Any, *, may_be_empty: bool = False) -> None:
         raise InvalidInput(f"'{name}' holds half a surrogate pair, which is no valid Unicode text") from None
 
 
+def check_whole(name: str, value: Any, least: int) -> None:
+    """InvalidInput unless the value is a whole number, of Python or numpy, that is not below `least`."""
+    try:
+        number = None if type(value).__name__ in _TRUTH else index(value)
+    except TypeError:
+        number = None
+    if number is None or number < least:
+        raise InvalidInput(f"{name} must be a whole number of {least} or more, got {value!r}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """InvalidInput unless the value is true or false: any text would count as true, "false" among them."""
+    if type(value).__name__ not in _TRUTH:
+        raise InvalidInput(f"{name} must be True or False, got {value!r}")
+
+
 def no_truth_for_numbers(annotation: Any, value: Any) -> Any:
     """The value. ValueError if it is, or holds, true or false where a field's annotation is of numbers.
 
@@ -27,7 +44,7 @@ def no_truth_for_numbers(annotation: Any, value: Any) -> Any:
     types = _types(annotation)
     if types & {int, float} and bool not in types:
         entries = value if isinstance(value, list | tuple) else [value]
-        if any(type(entry).__name__ in ("bool", "bool_") for entry in entries):  # of numpy, too
+        if any(type(entry).__name__ in _TRUTH for entry in entries):
             raise ValueError("Input should be a number, not true or false")
     return value
 
@@ -47,6 +64,7 @@ def kind(value: Any) -> str:
     return _KINDS.get(type(value), type(value).__name__)
 
 
+_TRUTH = ("bool", "bool_")  # by name: numpy's, too
 _KINDS = {
     type(None): "null",
     bool: "a boolean",

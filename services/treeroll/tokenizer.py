@@ -101,6 +101,7 @@ class Tokenizer:
     def encode_text(self, text: str) -> list[int]:
         """Ids of a prompt as AutoTokenizer reads it, but without an EOS behind it or a second BOS before it."""
         encoding = self._fast.encode(text)
+        self._tell_lost(text)
         own = [at for at, sequence in enumerate(encoding.sequence_ids) if sequence is not None]
         if not own:
             return []  # all of it is the tokenizer's
@@ -130,11 +131,39 @@ class Tokenizer:
         """Ids and text of chat messages, see `ChatTemplate.render`."""
         text = self.chat.render(messages, kwargs, day)
         self.check_size(len(text), "messages")
-        return self._ids(text), text
+        self._tell_lost(text)
+        return list(self._fast.encode(text, add_special_tokens=False).ids), text
 
-    def _ids(self, text: str) -> list[int]:
-        """Ids of the text alone."""
-        return list(self._fast.encode(text, add_special_tokens=False).ids)
+    def _tell_lost(self, text: str) -> None:
+        """Say, once, that prompts have characters without a token, or with one that stands for anything.
+
+        Their ids are AutoTokenizer's all the same, so they are no error; but the model reads another text.
+        """
+        if self._writes_all or self._lost:
+            return
+        nothing = ([], [self._plain.unknown_id])
+        for character in sorted(set(text) - self._known):
+            if not character.isspace() and self._plain.encode(character) in nothing:
+                self._lost.append(character)
+                log.warning("%s: its tokenizer does not know %r, prompts lose it", self.model_dir, character)
+                return
+            self._known.add(character)
+
+    @cached_property
+    def _writes_all(self) -> bool:
+        """Whether the tokenizer has tokens for any character, as those with bytes have."""
+        probe = "\U00013080\ue000"  # nobody has words with these
+        return probe in self.decode(self._plain.encode(probe))
+
+    @cached_property
+    def _known(self) -> set[str]:
+        """Characters of prompts that have tokens."""
+        return set()
+
+    @cached_property
+    def _lost(self) -> list[str]:
+        """The first character of a prompt that has none, once there was one."""
+        return []
 
     def decode(self, ids: list[int]) -> str:
         """Text of ids with the names of special tokens, as it is in rendered messages."""

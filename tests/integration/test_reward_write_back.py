@@ -4,12 +4,14 @@ import asyncio
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import pytest
 
 import treeroll
 from treeroll.client import AsyncBatch, Batch, Sample, connect_async
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import InvalidInput
+from treeroll.scorers.base import MAX_REWARD
 from treeroll.store.base import Commit
 from treeroll.store.memory import MemoryStore
 from treeroll.tasks import read_tasks
@@ -116,6 +118,19 @@ async def test_the_synchronous_client_does_the_same() -> None:
 async def one_batch(service: LocalService, **changes: Any) -> AsyncBatch:
     run = await submitted(service, 1, recipe="flat", **changes)
     return await anext(run.batches(trees=1))
+
+
+async def test_rewards_as_large_as_they_may_be_leave_every_array_finite() -> None:
+    async with local_service() as service:
+        batch = await one_batch(service, advantage={"name": "rloo"})
+        await batch.report_rewards([MAX_REWARD, -MAX_REWARD] * 4)
+        for options in ({}, {"whiten": True}, {"fold_weights": True, "weigh": "samples"}):
+            arrays = batch.to_numpy(**options)
+            assert np.isfinite(arrays["rewards"]).all()
+            assert np.isfinite(arrays["advantages"]).all()
+            assert arrays["advantages"].any()
+        with pytest.raises(InvalidInput, match=r", not finite or beyond 1e\+15"):
+            await batch.report_rewards([2 * MAX_REWARD] * 8, version=2)
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_parquet_holds_the_samples_and_no_unfinished_file_stays(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"trees": 0}, "trees must be 1 or more"),
+        ({"trees": 0}, "trees must be a whole number of 1 or more"),
         ({"lease_s": 0.5}, "lease_s must be 1 to 3600"),
         ({"lease_s": math.nan}, "lease_s must be 1 to 3600"),
         ({"max_wait_s": -1.0}, "max_wait_s must be 0 or more"),

@@ -101,8 +101,11 @@ def shortened() -> list[Sample]:
     ("samples", "options", "sentence"),
     [
         (scored, {"max_tokens": 7}, "sample t0:0.0 has 8 tokens, more than a row's max_tokens 7"),
-        (scored, {"max_tokens": 0}, "max_tokens must be 1 or more, got 0"),
-        (scored, {"trees_per_row": 0}, "trees_per_row must be 1 or more, got 0"),
+        (scored, {"max_tokens": 0}, "max_tokens must be a whole number of 1 or more, got 0"),
+        (scored, {"max_tokens": float("nan")}, "max_tokens must be a whole number of 1 or more, got nan"),
+        (scored, {"max_tokens": 16.0}, "max_tokens must be a whole number"),
+        (scored, {"trees_per_row": True}, "trees_per_row must be a whole number"),
+        (scored, {"trees_per_row": 0}, "trees_per_row must be a whole number of 1 or more, got 0"),
         (scored, {"training": {"clip_range": ClipRange()}}, "clip_range is a sample's"),
         (scored, {"training": {"whitten": True}}, "there is no option 'whitten'"),
         (list, {}, "no samples to train on"),

@@ -304,9 +304,10 @@ def test_a_rollout_whose_scorer_can_make_nothing_of_any_task_is_refused(
 
 
 def test_a_near_miss_of_the_answers_name_is_named(tmp_path: Path) -> None:
-    path = lines(tmp_path / "t.jsonl", {"prompt": "x", "Solution": "5", "level": 3, "info": {"ground_truth": "5"}})
+    row = {"prompt": "x", "Answer": "5", "Solution": "5", "level": 3, "info": {"ground_truth": "5"}}
+    path = lines(tmp_path / "t.jsonl", row)
     with pytest.raises(
-        InvalidInput, match=r"its field 'Solution' or 'info\.ground_truth' may be it: say so with --ans"
+        InvalidInput, match=r"its field 'Answer' or 'Solution' or 'info\.ground_truth' may be it: say so with --ans"
     ):
         check_with(path, "math")
 

@@ -169,6 +169,40 @@ def test_a_rendered_chat_as_text_has_the_ids_of_its_messages_and_that_is_said_on
     assert len([record for record in caplog.records if "prompts that begin with '<s>'" in record.getMessage()]) == 1
 
 
+def without_bytes(tokenizer: Tokenizer, **unknown: Any) -> Tokenizer:
+    """The same tokenizer without byte fallback, as older ones are: it leaves out what it does not know, or says so."""
+    spec = json.loads(load_facts(tokenizer.model_dir).tokenizer_json)
+    spec["model"] |= {"byte_fallback": False, "unk_token": None, **unknown}
+    changed = Tokenizer(tokenizer.model_dir)
+    changed.__dict__["_facts"] = replace(load_facts(tokenizer.model_dir), tokenizer_json=json.dumps(spec))
+    return changed
+
+
+@pytest.mark.parametrize("unknown", [{}, {"unk_token": "<unk>"}], ids=["left out", "unknown"])
+@pytest.mark.parametrize("text", ["Compute 3\u20685.", "\U0001f389", "\u4e2d\u6587 and more"])
+def test_a_character_that_the_tokenizer_does_not_know_is_told_once(
+    models: dict[str, Path], unknown: dict[str, str], text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokenizer = without_bytes(Tokenizer.load(models["as saved"]), **unknown)
+    tokenizer.encode_text("Compute 3+5.\n\n  then")
+    assert not caplog.records
+    tokenizer.encode_text(text)
+    tokenizer.encode_text(text)
+    tokenizer.encode_messages([{"role": "user", "content": text}], {}, date.today())
+    (record,) = caplog.records
+    lost = min(character for character in text if not character.isascii())
+    assert f"its tokenizer does not know {lost!r}, prompts lose it" in record.getMessage()
+
+
+def test_a_tokenizer_with_bytes_knows_every_character(
+    models: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    tokenizer = Tokenizer.load(models["as saved"])
+    for text in TEXTS:
+        tokenizer.encode_text(text)
+    assert "does not know" not in caplog.text
+
+
 def test_special_tokens_stay_in_the_text_but_for_those_that_end_it(models: dict[str, Path]) -> None:
     tokenizer, detokenizer = Tokenizer.load(models["as saved"]), Detokenizer(models["as saved"])
     think, done, end = 469, 470, 468

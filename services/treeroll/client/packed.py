@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from treeroll.checks import check_whole
 from treeroll.client.prefixes import Span, Tree, trees_of
 from treeroll.client.training import Array, Trained, Training, temperatures, trained
 from treeroll.errors import InvalidInput
@@ -121,10 +122,9 @@ def packed(
 
 
 def _check(max_tokens: int | None, trees_per_row: int, training: Training) -> None:
-    if max_tokens is not None and max_tokens < 1:
-        raise InvalidInput(f"max_tokens must be 1 or more, got {max_tokens}")
-    if trees_per_row < 1:
-        raise InvalidInput(f"trees_per_row must be 1 or more, got {trees_per_row}")
+    if max_tokens is not None:
+        check_whole("max_tokens", max_tokens, 1)
+    check_whole("trees_per_row", trees_per_row, 1)
     if "clip_range" in training:
         raise InvalidInput(
             "clip_range is a sample's, and a packed token has one ratio for all samples that share it: "

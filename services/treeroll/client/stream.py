@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from treeroll import ranges
+from treeroll.checks import check_whole
 from treeroll.client.channel import Channel
 from treeroll.client.collect import CollectedTrees
 from treeroll.client.credit import RewardReports
@@ -74,8 +75,7 @@ class BatchOptions:
     """Set for one of several consumers that load the same state: the group is moved once, and others acknowledge."""
 
     def __post_init__(self) -> None:
-        if self.trees < 1:
-            raise InvalidInput(f"trees must be 1 or more, got {self.trees}")
+        check_whole("trees", self.trees, 1)
         if not 1.0 <= self.lease_s <= 3600.0:
             raise InvalidInput(f"lease_s must be 1 to 3600 seconds, got {self.lease_s}")
         if self.max_wait_s is not None and not self.max_wait_s >= 0:

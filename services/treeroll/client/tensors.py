@@ -5,6 +5,7 @@ from typing import Literal, Unpack
 
 import numpy as np
 
+from treeroll.checks import check_flag, check_whole
 from treeroll.client.clipping import clip_ranges
 from treeroll.client.training import Array, Training, pad, temperatures, trained
 from treeroll.errors import InvalidInput
@@ -66,6 +67,10 @@ def padded(samples: Sequence[Sample], pad_id: int = 0, **options: Unpack[Padding
     fold, names = options.pop("fold_weights", False), options.pop("names", "trl")
     if names not in ("trl", "verl"):
         raise InvalidInput(f"names must be 'trl' or 'verl', got {names!r}")
+    check_flag("fold_weights", fold)
+    if pad_id is None:
+        raise InvalidInput("pad_id is None: this tokenizer has no padding; leave it out, for padding is masked anyway")
+    check_whole("pad_id", pad_id, -(2**63))
     found = trained(samples, options)
     samples = found.samples
     lengths = [len(sample.completion_ids) for sample in samples]

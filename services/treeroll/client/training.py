@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from treeroll.checks import check_flag
 from treeroll.client.clipping import ClipRange
 from treeroll.client.factors import TokenFactor, entropies_of, token_factors
 from treeroll.client.schedule import TokenSchedule, scheduled
@@ -118,8 +119,11 @@ def _check(training: Training) -> None:
         if option not in Training.__annotations__:
             known = ", ".join(Training.__annotations__)
             raise InvalidInput(f"there is no option {option!r} for what to train on; the options are {known}")
-    if not 0 < training.get("max_prob", 1) <= 1:
-        raise InvalidInput(f"max_prob must be above 0 and at most 1, got {training['max_prob']}")
+    for option in ("mask_unscored", "whiten"):
+        check_flag(option, training.get(option, True))
+    most: Any = training.get("max_prob", 1.0)
+    if isinstance(most, str | bool) or not 0 < most <= 1:
+        raise InvalidInput(f"max_prob must be above 0 and at most 1, got {most!r}")
     if training.get("shared_prefixes", "each") not in ("each", "once"):
         raise InvalidInput(f"shared_prefixes must be 'each' or 'once', got {training['shared_prefixes']!r}")
     if training.get("weigh", "tokens") not in ("tokens", "samples", "trees"):

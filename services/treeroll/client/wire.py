@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from treeroll.checks import check_text
+from treeroll.checks import check_text, check_whole
 from treeroll.config import RunConfig, check_run_id, parse
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import rollout_pb2
@@ -46,8 +46,7 @@ def submit_requests(
         raise InvalidInput("tasks must be an iterable of tasks; put a single one in a list")
     if hasattr(tasks, "columns"):  # iterating over a table gives its columns
         raise InvalidInput("tasks must be an iterable of tasks; of a table give its rows, as frame.to_dict('records')")
-    if epoch < 0:
-        raise InvalidInput(f"epoch must be 0 or more, got {epoch}")
+    check_whole("epoch", epoch, 0)
     chunk: list[rollout_pb2.Task] = []
     size = 0
     told = Told(say)

@@ -34,7 +34,9 @@ class PlainEncoder:
         self._fast: Any = Tokenizer.from_str(json.dumps(spec))
         self._fast.encode_special_tokens = True
         special = {token["id"] for token in spec["added_tokens"] if token["special"]}
-        self._control = frozenset(special - {_unknown_id(spec["model"])})
+        self.unknown_id = _unknown_id(spec["model"])
+        """Token of what the vocabulary lacks; None for a tokenizer that writes everything, or leaves it out."""
+        self._control = frozenset(special - {self.unknown_id})
 
     def encode(self, text: str) -> list[int]:
         """Ids of the text, without any that are added around texts."""

@@ -138,8 +138,8 @@ class ScoringService(Protocol):
         ...
 
 
-# Squares and sums of rewards must stay finite, too.
-MAX_REWARD = 1e100
+# Sums and squares of rewards must stay finite in float32, which arrays for training are of.
+MAX_REWARD = 1e15
 
 
 class MissingInput(Exception):

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from treeroll.scorers.base import LoadsLibrary, MissingInput, ScoreItem, Scorer
 
 _NEAR = (
+    "answer",
     "solution",
     "ground_truth",
     "gold",
