@@ -212,4 +212,4 @@ def _require_token() -> None:
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     # Ray has read the environment when it was imported; this makes it look again, as its own `ray start` does.
-    ray._raylet.Config.initialize("")
+    ray._raylet.Config.initialize("")  # noqa: SLF001 - there is no public way

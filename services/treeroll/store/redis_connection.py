@@ -80,7 +80,7 @@ async def _exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
         await connection.send_packed_command(b"".join(map(hiredis.pack_command, commands)))
     try:
         async with asyncio.timeout(connection.socket_timeout):
-            return [await connection._parser.read_response() for _ in commands]
+            return [await connection._parser.read_response() for _ in commands]  # noqa: SLF001 - without its retries
     except BaseException as error:
         await connection.disconnect(nowait=True)
         if isinstance(error, builtins.TimeoutError):

@@ -72,7 +72,7 @@ class DirectParser(DefaultParser):  # type: ignore[misc, valid-type]
 
     def on_connect(self, connection: AbstractConnection) -> None:
         super().on_connect(connection)
-        self._inlet = Inlet(self._reader, cast(asyncio.StreamWriter, connection._writer))
+        self._inlet = Inlet(self._reader, cast(asyncio.StreamWriter, connection._writer))  # noqa: SLF001
 
     async def can_read(self) -> bool:
         """Whether there is an answer that nobody waits for, or the connection has ended: not to be used then."""
