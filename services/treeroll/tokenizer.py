@@ -141,7 +141,7 @@ class Tokenizer:
         """
         if self._writes_all or self._lost:
             return
-        nothing = ([], [self._plain.unknown_id])
+        nothing: tuple[list[int | None], ...] = ([], [self._plain.unknown_id])
         for character in sorted(set(text) - self._known):
             if not character.isspace() and self._plain.encode(character) in nothing:
                 self._lost.append(character)
