@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 from tests.support.two_models import TwoModels, TwoModelsGrowth
 
 from treeroll.coordinator import records
@@ -34,7 +35,7 @@ class Recorded(World):
         if isinstance(effect, StartBranch):
             self.starts.append(effect)
         elif isinstance(effect, PersistNode):
-            effect = replace(effect, report=replace(effect.report, payload=b""))
+            effect = structs.replace(effect, report=structs.replace(effect.report, payload=b""))
             record = pb.Node.FromString(records.node_record(effect))
             model = record.model if record.HasField("model") else None
             self.written[effect.live.tree_id, effect.node.number] = model

@@ -1,9 +1,10 @@
 """A replica that says anything at all: the core refuses it or takes it, and no other replica's work changes form."""
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
+from msgspec import structs
 
 from treeroll.core.model.effects import StartBranch
 from treeroll.core.model.events import EndKind, Event, ReplicaFaulted, SegmentReported
@@ -67,7 +68,7 @@ class HostileWorld(World):
                 "tail": lambda: "x" * 256,
                 "text": lambda: "\\boxed{" * dice.randint(0, 99),
             }[name]()
-        report = replace(report, **changes)
+        report = structs.replace(report, **changes)
         if changes.keys() & {"n_tokens"} or report.payload is None:
             # The edge refuses what does not hold as many tokens as it says.
             tokens = [7] * min(report.n_tokens, 1000)

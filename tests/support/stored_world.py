@@ -1,8 +1,9 @@
 """A simulated world with a store: what its core says must be durable is kept, and a new core goes on from there."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec import structs
 
 from treeroll.coordinator.records import stored_run
 from treeroll.coordinator.restored_runs import restored_run
@@ -108,7 +109,7 @@ class StoredWorld(World):
         if report.cuts:
             tokens = self.stored[effect.live.tree_id][node.parent].tokens[: node.token_start - parent.token_start]
             cut = len("".join(map(text_of, tokens)))
-        bare = replace(report, grant=0, text="", tail="")
+        bare = structs.replace(report, grant=0, text="", tail="")
         return NodeRemains(
             node.parent, node.sibling_index, node.token_start, node.n_tokens, node.depth, node.status,
             node.stop_reason, node.origin.attempt, bare, before + report.text + behind, len(behind), cut,

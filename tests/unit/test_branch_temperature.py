@@ -1,9 +1,9 @@
 """A branch samples at the temperature that its expansion asked for, as long as it runs and whoever serves it."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from treeroll.coordinator import records
 from treeroll.coordinator.start_messages import StartOrders
@@ -32,7 +32,7 @@ class Recorded(World):
         if isinstance(effect, StartBranch):
             self.starts[effect.grant] = effect
         elif isinstance(effect, PersistNode):
-            effect = replace(effect, report=replace(effect.report, payload=b""))
+            effect = structs.replace(effect, report=structs.replace(effect.report, payload=b""))
             record = pb.Node.FromString(records.node_record(effect))
             temperature = record.temperature if record.HasField("temperature") else None
             self.written[effect.live.tree_id, effect.node.number] = temperature

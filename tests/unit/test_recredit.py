@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from treeroll.coordinator import records
 from treeroll.core.growth.credit import TreeShape
@@ -32,9 +33,9 @@ class RecordedWorld(World):
             live, made = effect.live, effect.report.payload
             logprobs = np.array([logprob_of(token) for token in made.tokens], "<f4").tobytes()
             payload = pb.Node(token_ids=np.array(made.tokens, "<i4").tobytes(), logprobs=logprobs, text=made.text)
-            report = replace(effect.report, payload=payload.SerializeToString())
+            report = structs.replace(effect.report, payload=payload.SerializeToString())
             nodes = self.nodes.setdefault(live.tree_id, [records.root_record(live.task)])
-            nodes.append(records.node_record(replace(effect, report=report)))
+            nodes.append(records.node_record(structs.replace(effect, report=report)))
         elif isinstance(effect, PersistReward):
             key = records.reward_key(effect.node, "exact", 1)
             reward = records.reward_record("exact", 1, effect.value, effect.error)

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treeroll.coordinator.reports import END_KINDS, LOOK_EVERY, segments_of
+from treeroll.coordinator.reports import END_KINDS, segments_of
 from treeroll.core.model.events import EndKind
 from treeroll.errors import BadReport
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.records import wire as written
-from treeroll.records.numbers import are_possible, wrong_numbers
+from treeroll.records.numbers import ROUNDING, are_sums, wrong_numbers
 
 HELLO = wire.Hello(replica_id="r0", incarnation=1)
 VOCAB = 100
@@ -32,9 +32,8 @@ def segment(made: wire.SegmentNode | bytes | None = None, **more: object) -> wir
     return wire.Segment(**{"grant": 7, "tokens": 2, "node": payload, "logprob_sum": -1.5, "text": "ab", **more})
 
 
-def read(*segments: wire.Segment, seq: int = LOOK_EVERY) -> list[object]:
-    """As a report of which the first segment is looked at to its last token."""
-    return [*segments_of(HELLO, wire.Report(seq=seq, segments=segments), VOCAB)]
+def read(*segments: wire.Segment) -> list[object]:
+    return [*segments_of(HELLO, wire.Report(seq=3, segments=segments), VOCAB)]
 
 
 def test_a_report_becomes_events() -> None:
@@ -76,8 +75,8 @@ def ours(**fields: object) -> bytes:
         (segment(text="\N{GRINNING FACE}" * 300), "of 2 tokens with 1200 bytes of text"),
         (segment(tail="x" * 257), "with 257 characters of earlier text"),
         (segment(end=wire.BranchEnd(reason=99)), "ends its branch for unknown reason 99"),  # type: ignore[arg-type]
-        (segment(logprob_sum=math.nan), "whose logprobs sum to nan"),
-        (segment(logprob_sum=-math.inf), "whose logprobs sum to -inf"),
+        (segment(logprob_sum=math.nan), "whose logprobs sum to -1.5, not to nan"),
+        (segment(logprob_sum=-math.inf), "whose logprobs sum to -1.5, not to -inf"),
         (segment(node([5, VOCAB])), "with the id 100, the model has 100"),
         (segment(node([5, -1])), "with the id -1, the model has 100"),
         (segment(node(logprobs=[math.nan, -1.0])), "with a logprob that is no finite number up to 0"),
@@ -90,7 +89,7 @@ def ours(**fields: object) -> bytes:
 def test_a_segment_that_cannot_be_is_refused_and_names_its_grant(bad: wire.Segment, complaint: str) -> None:
     with pytest.raises(BadReport, match=complaint) as caught:
         read(bad, segment())
-    assert str(caught.value).startswith(f"report {LOOK_EVERY} of replica r0 has a segment ")
+    assert str(caught.value).startswith("report 3 of replica r0 has a segment ")
     assert caught.value.grant == 7
 
 
@@ -98,45 +97,55 @@ def test_a_long_token_and_text_that_was_held_back_are_no_fault() -> None:
     read(segment(text="x" * 1152), segment(text="\N{GRINNING FACE}" * 288))
 
 
+def usual(numbers: wire.SegmentNode) -> wire.SegmentNode:
+    """The same as our own replicas write it, which is told by its bytes."""
+    return wire.SegmentNode.FromString(
+        numbers.SerializeToString() + wire.SegmentNode(started_at=1.5, finished_at=2.5).SerializeToString()
+    )
+
+
 @pytest.mark.parametrize(
-    "bad", [node([5, VOCAB]), node([5, -1]), node(logprobs=[math.nan, -1.0]), node(logprobs=[-1.0, 0.5])]
-)
-def test_numbers_that_cannot_be_are_found_in_every_segment(bad: wire.SegmentNode) -> None:
-    for seq in range(1, LOOK_EVERY + 1):
-        with pytest.raises(BadReport, match="of 2 tokens with") as caught:
-            read(segment(), segment(bad, grant=8), segment(), seq=seq)
-        assert caught.value.grant == 8
+    "bad",
+    [
+        segment(node([5, VOCAB])), segment(node([5, -1])), segment(node(logprobs=[math.nan, -1.0])),
+        segment(node(logprobs=[-1.0, 0.5])), segment(logprob_sum=-1.6),
+        segment(node(entropies=array("f", [math.inf, 0.0]).tobytes())),
+    ],
+)  # fmt: skip
+def test_numbers_that_cannot_be_are_found_in_every_segment(bad: wire.Segment) -> None:
+    end = wire.Segment(grant=6, end=wire.BranchEnd(reason=wire.END_REASON_STOPPED))
+    good = [segment(usual(node([99], [-1.5])), tokens=1), end, segment()]
+    read(*good)
+    bad.grant = 8
+    for made in (bad.node, usual(wire.SegmentNode.FromString(bad.node)).SerializeToString()):
+        bad.node = made
+        for at in range(len(good) + 1):
+            with pytest.raises(BadReport, match="of 2 tokens w") as caught:
+                read(*good[:at], bad, *good[at:])
+            assert caught.value.grant == 8
 
 
 @given(st.integers(1, 2**31), st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1, max_size=9))
-def test_what_is_quickly_said_of_ids_is_never_stricter_and_little_looser(vocab: int, ids: list[int]) -> None:
-    packed, logprobs = array("i", ids).tobytes(), bytes(4 * len(ids))
-    possible = are_possible([packed], [logprobs], vocab)
-    exact = wrong_numbers(pb.Node(token_ids=packed, logprobs=logprobs), vocab) == ""
-    assert possible or not exact
-    if possible:
-        assert max(ids) < vocab + max(256, vocab)
-        assert min(ids) >= 0
+def test_ids_are_from_0_on_and_below_the_size_of_the_vocabulary(vocab: int, ids: list[int]) -> None:
+    wrong = wrong_numbers(array("i", ids).tobytes(), bytes(4 * len(ids)), b"", vocab)
+    assert (wrong == "") == (min(ids) >= 0 and max(ids) < vocab)
 
 
-@given(st.floats(width=32))
-def test_what_is_quickly_said_of_logprobs_is_true(value: float) -> None:
-    possible = are_possible([bytes(4)], [array("f", [value]).tobytes()], 10)
-    assert possible == (-1.71e38 < value < 0.00196)
+@given(st.lists(st.floats(width=32), min_size=1, max_size=5))
+def test_logprobs_and_entropies_are_finite_and_of_their_sign(values: list[float]) -> None:
+    ids, packed = bytes(4 * len(values)), array("f", values).tobytes()
+    assert (wrong_numbers(ids, packed, b"") == "") == all(-math.inf < value <= ROUNDING for value in values)
+    assert (wrong_numbers(ids, ids, packed) == "") == all(-ROUNDING <= value < math.inf for value in values)
 
 
-def test_of_all_segments_some_are_read_to_their_last_digit_wherever_reports_end() -> None:
-    bad = segment(logprob_sum=-2.5)
-    for seq in range(1, 2 * LOOK_EVERY):
-        with pytest.raises(BadReport):
-            read(*[bad] * LOOK_EVERY, seq=seq)
-    found = 0
-    for seq in range(1, LOOK_EVERY + 1):
-        try:
-            read(bad, seq=seq)
-        except BadReport:
-            found += 1
-    assert found == 1
+@given(st.lists(st.lists(st.floats(-30, 0, width=32), min_size=1, max_size=9), min_size=1, max_size=5), st.data())
+def test_each_sum_is_that_of_its_own_segment(parts: list[list[float]], data: st.DataObject) -> None:
+    packed = b"".join(array("f", part).tobytes() for part in parts)
+    sizes, said = [*map(len, parts)], [*map(math.fsum, parts)]
+    assert are_sums(packed, sizes, said)
+    at = data.draw(st.integers(0, len(parts) - 1))
+    for wrong in (said[at] - 0.5, said[at] + 0.5, math.nan, math.inf, -math.inf):
+        assert not are_sums(packed, sizes, [*said[:at], wrong, *said[at + 1 :]])
 
 
 def test_what_a_replica_may_say_means_the_same_in_a_stored_node() -> None:

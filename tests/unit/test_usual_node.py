@@ -17,19 +17,24 @@ TOKENS = 3
 
 def usual(**more: object) -> wire.SegmentNode:
     numbers = {"token_ids": array("i", [5, 6, 7]).tobytes(), "logprobs": array("f", [-1.0, -0.5, 0.0]).tobytes()}
-    spans = [pb.WeightSpan(tokens=1), pb.WeightSpan(version=300, tokens=2)]
+    spans = [pb.WeightSpan(version=300, tokens=TOKENS)]
     return wire.SegmentNode(**{**numbers, "weight_versions": spans, "started_at": 1.5, "finished_at": 2.5, **more})
 
 
 def test_what_our_replicas_write_is_told_by_its_bytes() -> None:
-    for node in (usual(), usual(weight_versions=[pb.WeightSpan(version=7, tokens=TOKENS)])):
+    for version in (0, 1, 127, 128, 300, 2**14, 2**21, 2**28 - 1):
+        node = usual(weight_versions=[pb.WeightSpan(version=version, tokens=TOKENS)])
         assert usual_numbers(node.SerializeToString(), TOKENS) == (node.token_ids, node.logprobs)
 
 
 def test_other_layouts_are_not() -> None:
+    two = [pb.WeightSpan(tokens=1), pb.WeightSpan(version=3, tokens=2)]
+    spans: list[list[pb.WeightSpan]] = [
+        [], two, [pb.WeightSpan(tokens=2)], [pb.WeightSpan(version=2**28, tokens=TOKENS)]
+    ]  # fmt: skip
     others = [
-        usual(entropies=bytes(12)), usual(parent_chars=1), usual(kv_mixed=True), usual(weight_versions=[]),
-        usual(weight_versions=[pb.WeightSpan(tokens=2)]), usual(started_at=0.0), usual(logprobs=bytes(8)),
+        usual(entropies=bytes(12)), usual(parent_chars=1), usual(kv_mixed=True), usual(started_at=0.0),
+        usual(logprobs=bytes(8)), *(usual(weight_versions=said) for said in spans),
     ]  # fmt: skip
     for node in others:
         assert usual_numbers(node.SerializeToString(), TOKENS) is None

@@ -133,7 +133,7 @@ def _node_findings(tree: pb.Tree, node: pb.Node, parent: pb.Node, vocab_size: in
         yield Invariant.TREE_WELL_FORMED, f"{where} does not continue its parent's tokens"
     if not tokens or len(node.logprobs) != len(node.token_ids):
         yield Invariant.TREE_WELL_FORMED, f"{where} has {tokens} tokens and {len(node.logprobs) // 4} logprobs"
-    elif wrong := wrong_numbers(node, vocab_size):
+    elif wrong := wrong_numbers(node.token_ids, node.logprobs, node.entropies, vocab_size):
         yield Invariant.TREE_WELL_FORMED, f"{where} has {tokens} tokens {wrong}"
     if sum(span.tokens for span in node.weight_versions) != tokens - _unsampled(node):
         yield Invariant.TREE_WELL_FORMED, f"{where} has weight versions for another number of tokens"

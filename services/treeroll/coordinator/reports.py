@@ -1,7 +1,6 @@
 """Reports of replicas as events for the core. What cannot be is refused here, before the core sees any of it."""
 
 from array import array
-from math import isfinite
 
 from google.protobuf.message import DecodeError
 
@@ -10,7 +9,7 @@ from treeroll.core.model.events import EndKind, SegmentReported
 from treeroll.errors import BadReport, InvalidInput
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
-from treeroll.records.numbers import ROUNDING, are_possible, wrong_numbers
+from treeroll.records.numbers import are_sums, wrong_numbers
 from treeroll.tree.node import Tokens
 from treeroll.tree.tree import TAIL_CHARS
 
@@ -25,8 +24,6 @@ END_KINDS = {
 }
 # Bytes of text: for each token, and for any segment, because a single token may be long and text may be held back.
 TEXT_BYTES, MORE_TEXT_BYTES = 64, 1024
-# Of so many segments one is read to its last digit, which takes longer than all else together. An audit reads all so.
-LOOK_EVERY = 64
 MAX_ERROR_CHARS = 1000
 
 
@@ -36,11 +33,9 @@ def segments_of(hello: wire.Hello, report: wire.Report, vocab_size: int) -> list
     Tokens stay the bytes that the replica made. BadReport for one that cannot be; its ids must be below `vocab_size`.
     """
     replica_id, incarnation = hello.replica_id, hello.incarnation
-    events, ids, logprobs = [], [], []
+    events, numbers, entropies = [], [], []
     for segment in report.segments:
         tokens, payload, text, tail = segment.tokens, segment.node, segment.text, segment.tail
-        if not isfinite(segment.logprob_sum):
-            raise _bad(hello, report, segment, f"whose logprobs sum to {segment.logprob_sum}")
         most = TEXT_BYTES * tokens + MORE_TEXT_BYTES
         if BYTES * len(text) > most and len(text.encode()) > most:
             raise _bad(hello, report, segment, f"of {tokens} tokens with {len(text.encode())} bytes of text")
@@ -58,12 +53,12 @@ def segments_of(hello: wire.Hello, report: wire.Report, vocab_size: int) -> list
             payload,
         )
         if tokens:
-            numbers = usual_numbers(payload, tokens)
-            if numbers is None:
+            found = usual_numbers(payload, tokens)
+            if found is None:
                 node = _node_of(hello, report, segment)
-                numbers, event.cuts = (node.token_ids, node.logprobs), node.HasField("parent_chars")
-            ids.append(numbers[0])
-            logprobs.append(numbers[1])
+                found, event.cuts = (node.token_ids, node.logprobs), node.HasField("parent_chars")
+                entropies.append(node.entropies)
+            numbers.append(found)
         elif payload or text or not segment.HasField("end"):
             raise _bad(hello, report, segment, "of no tokens that is not the end of a branch alone")
         if segment.HasField("cached_tokens"):
@@ -71,7 +66,8 @@ def segments_of(hello: wire.Hello, report: wire.Report, vocab_size: int) -> list
         if segment.HasField("end"):
             _add_end(hello, report, event, segment)
         events.append(event)
-    _check_numbers(hello, report, vocab_size, are_possible(ids, logprobs, vocab_size))
+    if numbers and not _are_possible(events, numbers, b"".join(entropies), vocab_size):
+        _blame(hello, report, vocab_size)
     return events
 
 
@@ -96,20 +92,32 @@ def _node_of(hello: wire.Hello, report: wire.Report, segment: wire.Segment) -> w
     return node
 
 
-def _check_numbers(hello: wire.Hello, report: wire.Report, vocab_size: int, possible: bool) -> None:
-    """One segment in LOOK_EVERY exactly; all of them where not all can be `possible`."""
-    first, step = (-report.seq % LOOK_EVERY, LOOK_EVERY) if possible else (0, 1)
-    for segment in report.segments[first::step]:
-        if not segment.tokens:
+def _are_possible(
+    events: list[SegmentReported], numbers: list[tuple[bytes, bytes]], entropies: bytes, vocab_size: int
+) -> bool:
+    """Whether the numbers of all segments can be, each of them: at once, for one by one takes longer than all else.
+
+    `numbers`: ids and logprobs of those events that have tokens.
+    """
+    ids, logprobs = map(b"".join, zip(*numbers, strict=True))
+    if wrong_numbers(ids, logprobs, entropies, vocab_size):
+        return False
+    sampled = [event for event in events if event.n_tokens]
+    return are_sums(logprobs, [event.n_tokens for event in sampled], [event.logprob_sum for event in sampled])
+
+
+def _blame(hello: wire.Hello, report: wire.Report, vocab_size: int) -> None:
+    """BadReport for the first segment whose numbers cannot be."""
+    for segment in report.segments:
+        tokens, said = segment.tokens, segment.logprob_sum
+        if not tokens:
             continue
         node = wire.SegmentNode.FromString(segment.node)
-        if why := wrong_numbers(node, vocab_size) or _wrong_sum(node, segment.logprob_sum):
-            raise _bad(hello, report, segment, f"of {segment.tokens} tokens {why}")
-
-
-def _wrong_sum(node: wire.SegmentNode, said: float) -> str:
-    found = sum(array("f", node.logprobs))
-    return f"whose logprobs sum to {found}, not to {said}" if abs(found - said) > ROUNDING * (1 + abs(said)) else ""
+        why = wrong_numbers(node.token_ids, node.logprobs, node.entropies, vocab_size)
+        if not why and not are_sums(node.logprobs, [tokens], [said]):
+            why = f"whose logprobs sum to {sum(array('f', node.logprobs))}, not to {said}"
+        if why:
+            raise _bad(hello, report, segment, f"of {tokens} tokens {why}")
 
 
 def read_tokens(payload: bytes) -> Tokens:

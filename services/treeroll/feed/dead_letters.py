@@ -32,7 +32,7 @@ def why_unreadable(tree: StoredTree) -> str:
                 continue
             if not node.token_ids or len(node.token_ids) != len(node.logprobs):
                 return f"node '{node.path}' has {len(node.token_ids) // 4} ids and {len(node.logprobs) // 4} logprobs"
-            if wrong := wrong_numbers(node):
+            if wrong := wrong_numbers(node.token_ids, node.logprobs, node.entropies):
                 return f"node '{node.path}' is one {wrong}"
     except Exception as error:  # whatever it is, the other trees have no part in it
         return f"its records cannot be read: {type(error).__name__}: {' '.join(str(error).split())}"

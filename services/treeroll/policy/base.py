@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, runtime_checkable
 
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from treeroll.checks import no_truth_for_numbers
@@ -192,8 +193,7 @@ class Ended(Kind):
     LIMIT = "limit"  # reached the last boundary
 
 
-@dataclass(slots=True)
-class Segment:
+class Segment(Struct):
     """What a finish test may look at. It must not change it; not frozen, because one is made for every segment.
 
     `tail` is up to TAIL_CHARS characters of path text before this segment; `text` the segment's own.

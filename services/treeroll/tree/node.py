@@ -26,7 +26,7 @@ class NodeStatus(Kind):
 
 
 # In Python 3.11 an enum's member costs ten times as much as a global, and these are looked up for every segment.
-LEAF, PRUNED = NodeStatus.LEAF, NodeStatus.PRUNED
+INNER, LEAF, PRUNED = NodeStatus.INNER, NodeStatus.LEAF, NodeStatus.PRUNED
 
 
 class StopReason(Kind):

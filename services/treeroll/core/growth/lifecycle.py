@@ -4,7 +4,7 @@ from math import isfinite
 
 from treeroll.core.growth.expand import resume
 from treeroll.core.growth.leaving import finish
-from treeroll.core.growth.segment import INNER, add_node, check_report, read_tokens
+from treeroll.core.growth.segment import add_node, check_report, read_tokens
 from treeroll.core.growth.timeouts import await_others, decide
 from treeroll.core.guard import calls
 from treeroll.core.model.branch import Branch, BranchEvent, BranchState
@@ -25,7 +25,7 @@ from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.state import State
 from treeroll.errors import BrokenInvariant
 from treeroll.invariants import Invariant
-from treeroll.tree.node import LEAF, Node, Origin
+from treeroll.tree.node import INNER, LEAF, Node, Origin
 
 # Looked up for every segment, see node.LEAF.
 STOPPING = BranchState.STOPPING

@@ -12,14 +12,14 @@ from treeroll.core.model.state import State
 from treeroll.errors import BrokenInvariant
 from treeroll.invariants import Invariant
 from treeroll.policy.base import Ended, Segment
-from treeroll.tree.node import NOTHING, BranchReason, Content, Node, NodeStatus, Observation, StopReason, Tokens
+from treeroll.tree.node import INNER, NOTHING, BranchReason, Content, Node, Observation, StopReason, Tokens
 from treeroll.tree.tree import TAIL_CHARS, path_name
 
 # A stop string, or a stop id of the run, is to policies what the model's end of sequence is.
 ENDED = {EndKind.EOS: Ended.EOS, EndKind.STOP: Ended.EOS, EndKind.LENGTH: Ended.LIMIT}
 # Looked up for every segment, see node.LEAF.
 ENDS_PATH = (EndKind.EOS, EndKind.STOP)
-INNER, NO_STOP = NodeStatus.INNER, StopReason.NONE
+NO_STOP = StopReason.NONE
 INITIAL = BranchReason.INITIAL
 RUNNING = BranchState.RUNNING
 

@@ -6,15 +6,13 @@ from typing import Any, Final
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.state import State
 from treeroll.policy.base import MAX_TEMPERATURE_SCALE, Expansion
-from treeroll.tree.node import BranchReason, Decision, NodeStatus
+from treeroll.tree.node import INNER, BranchReason, Decision
 from treeroll.tree.tree import Tree
 
 # A decision that starts so many branches for each leaf that its tree may have is a mistake.
 FORKS_PER_LEAF: Final = 32
 # What records can hold.
 MAX_UINT32: Final = 2**32 - 1
-# Looked up for every expansion, see node.LEAF.
-INNER = NodeStatus.INNER
 
 
 class Impossible(Exception):  # a reason, which nobody sees but as the end of a sentence
@@ -27,10 +25,13 @@ def checked(state: State, live: LiveTree, expansions: Any) -> Sequence[Expansion
         return ()
     if not isinstance(expansions, list | tuple):
         raise Impossible(f"decides {expansions!r}, which is no list of expansions")
+    nodes, most = range(len(live.tree.nodes)), FORKS_PER_LEAF * (live.most_leaves + 1)
     for expansion in expansions:
+        if expansion.forks == 0 and expansion.node in nodes:  # the most frequent: it starts nothing, so no more is read
+            continue
         if flaw := flaw_of(live.tree, expansion):
             raise Impossible(flaw)
-        if expansion.forks > FORKS_PER_LEAF * (live.most_leaves + 1):
+        if expansion.forks > most:
             raise Impossible(f"asks for {expansion.forks} forks in a tree of at most {live.most_leaves} leaves")
         if expansion.model and expansion.model not in state.pools:
             raise Impossible(f"names model {expansion.model!r}, which nobody serves")

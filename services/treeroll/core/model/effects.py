@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from treeroll.core.model.events import SegmentReported
 from treeroll.core.model.health import Standing
 from treeroll.core.model.journal import Carried, Entry
@@ -28,9 +30,8 @@ class PersistTasks:
     tasks: list[TaskSpec]
 
 
-@dataclass(slots=True)
-class PersistNode:
-    """A node is final; `report` brought it."""
+class PersistNode(Struct, gc=False):
+    """A node is final; `report` brought it. A Struct as SegmentReported is."""
 
     live: LiveTree
     node: Node

@@ -7,6 +7,8 @@ policy. Every node is compared with its record. What ran and what waited for a s
 from collections.abc import Iterator
 from dataclasses import replace
 
+from msgspec import structs
+
 from treeroll.core.budget.accounts import open_tree
 from treeroll.core.growth.expand import expand
 from treeroll.core.growth.lifecycle import (
@@ -101,7 +103,7 @@ class Replay:
         report = stored.report
         self._grant(branch, report.replica_id, report.incarnation, stored.attempt)
         inserted = len(branch.inserted.text) if branch.inserted is not None else 0
-        report = replace(
+        report = structs.replace(
             report,
             grant=branch.grant,
             text=stored.text[inserted : len(stored.text) - stored.observation_chars],

@@ -15,7 +15,7 @@ from treeroll.policies.branch.treepo_params import TreePOParams
 from treeroll.policies.branch.treepo_rounds import Rounds, ended_as_sample, starts_fallback
 from treeroll.policies.branch.treepo_split import PathStats, split, temperature
 from treeroll.policy.base import Expansion, Limits
-from treeroll.tree.node import BranchReason, Node, NodeStatus
+from treeroll.tree.node import INNER, BranchReason, Node
 from treeroll.tree.tree import Tree
 
 
@@ -65,7 +65,7 @@ class LevelGrowth:
         ended = [node.total - prompt for node in nodes if ended_as_sample(node)]
         if ended:
             self._use = self._use.plus(ended)
-        active = [node for node in nodes if node.status is NodeStatus.INNER]
+        active = [node for node in nodes if node.status is INNER]
         self._expected = 0
         if not active:
             return []

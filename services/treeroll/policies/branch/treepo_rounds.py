@@ -4,8 +4,11 @@ from treeroll.policies.branch import treepo_budget as budget
 from treeroll.policies.branch.treepo_fallback import Leaf, Restart, SegmentStats, plan_round
 from treeroll.policies.branch.treepo_params import TreePOParams
 from treeroll.policy.base import Expansion, Limits
-from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
+from treeroll.tree.node import LEAF, BranchReason, Decision, Node
 from treeroll.tree.tree import Tree, path_name
+
+# Looked up for every segment, see node.LEAF.
+FALLBACK = BranchReason.FALLBACK
 
 
 class Rounds:
@@ -30,7 +33,7 @@ class Rounds:
             at = _node(tree, numbers, restart)
             forks[at] = forks.get(at, 0) + restart.forks
         return [
-            Expansion(at, forks[at], BranchReason.FALLBACK, Decision.RETROSPECTIVE, resume=False)
+            Expansion(at, forks[at], FALLBACK, Decision.RETROSPECTIVE, resume=False)
             for at in tree.in_path_order(list(forks))
         ]
 
@@ -40,12 +43,12 @@ def starts_fallback(node: Node) -> bool:
 
     Index 0 below an inner node belongs to the branch that made it, so it never is; below the prompt any index may be.
     """
-    return node.branch_reason is BranchReason.FALLBACK and (node.parent == 0 or node.sibling_index > 0)
+    return node.branch_reason is FALLBACK and (node.parent == 0 or node.sibling_index > 0)
 
 
 def ended_as_sample(node: Node) -> bool:
     """Whether the node counts towards the width. A pruned one does not; a repetition leaf does."""
-    return node.status is NodeStatus.LEAF
+    return node.status is LEAF
 
 
 def _view(tree: Tree, name: str, number: int) -> Leaf:

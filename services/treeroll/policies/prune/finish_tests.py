@@ -12,6 +12,9 @@ from treeroll.policy.base import Ended, Limits, Segment, Verdict
 from treeroll.policy.needs import Needs
 from treeroll.tree.node import NodeStatus, StopReason
 
+# Looked up for every segment, see node.LEAF.
+EOS, LIMIT = Ended.EOS, Ended.LIMIT
+
 # \boxed{...} with up to two nested levels of braces. Possessive, so hostile text cannot make it backtrack.
 _BRACES = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*+\})*+\})*+\}"
 BOXED = re.compile(r"\\boxed" + _BRACES)
@@ -75,9 +78,9 @@ class FinishTests:
             return StopReason.REPETITION
         if self._answered(segment):
             return StopReason.ANSWER
-        if segment.ended is Ended.EOS:
+        if segment.ended is EOS:
             return StopReason.EOS
-        if segment.ended is Ended.LIMIT:
+        if segment.ended is LIMIT:
             return self._limit(segment)
         if self._params.repetition == "last" and self._repeats(segment):
             return StopReason.REPETITION
@@ -87,14 +90,14 @@ class FinishTests:
         return repeats(segment.text, self._params.repetition_chars, self._params.repetition_count)
 
     def _answered(self, segment: Segment) -> bool:
-        if "}" not in segment.text and segment.ended is not Ended.EOS:
+        if "}" not in segment.text and segment.ended is not EOS:
             return False
         text = segment.tail + segment.text
         match self._params.boxed:
             case "boxed_as_eos":
                 return any(found.end() > len(segment.tail) for found in BOXED.finditer(text))
             case "boxed_and_eos_first":
-                return segment.ended is Ended.EOS and BOXED.search(text) is not None
+                return segment.ended is EOS and BOXED.search(text) is not None
             case "off":
                 return False
 
