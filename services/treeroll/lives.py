@@ -154,7 +154,7 @@ async def _taken_up(ground: Ground, before: Coordinator) -> Life:
     await store.commit(Commit(weights={pool.name: weight_records.stored(pool) for pool in pools}), epoch)
     life = await begin(ground, epoch, lost)
     await _make_good(life.coordinator, gone)
-    for run_id in life.coordinator.state.runs:
+    for run_id in [*life.coordinator.state.runs, *life.coordinator.ended.unread]:
         for group in await store.group_names(run_id):
             await _move_ranks(store, run_id, group, epoch)
     return life

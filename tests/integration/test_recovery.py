@@ -159,6 +159,38 @@ async def grown_in_part(store: MemoryStore, **choice: Any) -> str:
     return tree_id
 
 
+async def test_runs_that_have_ended_are_read_when_somebody_asks_for_them() -> None:
+    store, names = MemoryStore(), ("consumed", "deleted", "expired", "same")
+    choice = {"recipe": "flat", "leaves": 2, **SHORT}
+    async with local_service(store) as service, await connect_async(service.address) as client:
+        service.start_replica("r0")
+        for name in names:
+            run = await client.create_run(name, **choice)
+            await run.submit(read_tasks(TASKS_FILE, limit=TASKS))
+            await run.close()
+            done = [tree async for batch in run.batches(trees=1, group="first") for tree in batch.trees]
+            assert len(done) == TASKS
+    await grown_in_part(store)
+    async with (
+        local_service(store, keep_acknowledged_s=0.0) as service,
+        await connect_async(service.address) as client,
+    ):
+        runs = service.coordinator.state.runs
+        assert list(runs) == ["run"]
+        assert (await client.status()).run_ids == ["consumed", "deleted", "expired", "run", "same"]
+        await service.retention.sweep(0.0)
+        await service.retention.sweep(1.0)
+        assert list(runs) == ["run"]
+        assert (await (await client.run("expired")).status()).expired_trees == TASKS
+        await client.delete_run("deleted")
+        assert (await (await client.create_run("same", **choice)).status()).finished == TASKS
+        consumed = (await client.run("consumed")).batches(trees=1, group="first")
+        assert [tree async for batch in consumed for tree in batch.trees] == []
+        assert sorted(runs) == ["consumed", "expired", "run", "same"]
+        assert not (await client.audit()).violations
+        assert not service.coordinator.violations
+
+
 async def test_a_run_is_there_by_its_name_and_for_who_creates_it_again() -> None:
     store = MemoryStore()
     tree_id = await grown_in_part(store)

@@ -113,8 +113,10 @@ class RolloutsApi(DeliveryCalls):
 
     def _service(self) -> api.ServiceStatus:
         """The service as the caller sees it: with the runs that it may see."""
-        status, known = self._status.message(), self._coordinator.state.runs
-        seen = [run_id for run_id in status.run_ids if may_read(run_id, known[run_id].spec.owner)]
+        status, unread = self._status.message(), self._coordinator.ended.unread
+        owners = {run_id: run.spec.owner for run_id, run in self._coordinator.state.runs.items()}
+        owners |= {run_id: run.owner for run_id, run in unread.items()}
+        seen = [run_id for run_id in status.run_ids if may_read(run_id, owners[run_id])]
         del status.run_ids[:]
         status.run_ids.extend(seen)
         lost, owners = self._coordinator.recovered.lost.runs, self._coordinator.recovered.owners

@@ -31,6 +31,7 @@ def typed(method: Callable[..., Awaitable[Reply]]) -> Callable[..., Awaitable[Re
         try:
             if not from_memory:
                 self.check_store(adds=adds)
+            await self._coordinator.ended.want(getattr(request, "run_id", ""))
             try:
                 return await method(self, request, context)
             except errors.CallerError as error:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from treeroll import clock
+from treeroll.coordinator.ended_runs import EndedRuns
 from treeroll.coordinator.gc_tuning import YoungCollector
 from treeroll.coordinator.outage import LONGEST_S, Outage
 from treeroll.coordinator.persist import CommitBuilder
@@ -110,6 +111,7 @@ class Coordinator:
     store_used: float | None = None
     """Share of the store's memory; None: not known, or without a limit."""
     recovered: Recovered = field(default_factory=Recovered)
+    ended: EndedRuns = field(default_factory=EndedRuns)
     _calls: dict[asyncio.Future[None], Item] = field(default_factory=dict)
     # Of each run, the record that was last made durable.
     _acknowledged: dict[str, bytes] = field(default_factory=dict)
@@ -308,10 +310,9 @@ class Coordinator:
         reach("commit.after")
         self._committed_at = clock.monotonic()
         self._acknowledged |= commit.runs
-        if len(self._acknowledged) > len(self.state.runs):
-            self._acknowledged = {
-                name: self._acknowledged[name] for name in self.state.runs if name in self._acknowledged
-            }
+        if len(self._acknowledged) > len(self.state.runs) + len(self.ended.unread):
+            known = [*self.state.runs, *self.ended.unread]
+            self._acknowledged = {name: self._acknowledged[name] for name in known if name in self._acknowledged}
 
     async def _orders(self, starts: list[StartBranch]) -> list[wire.StartBranch]:
         """With the prefixes that have to be read. LostWork if one is not there because the store went back in time."""

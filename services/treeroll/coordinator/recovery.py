@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError
@@ -61,27 +62,20 @@ class Means:
 
 
 async def recover(coordinator: Coordinator, means: Means, scorer_timeouts: dict[str, float]) -> Recovered:
-    """Take up every run of the store, before the coordinator runs and before replicas or clients come.
+    """Take up every run that has not ended, before the coordinator runs and before replicas or clients come.
 
     Runs that cannot go on are left as they are: one of them must stop neither the others nor the service.
     """
     reach("open.after")
+    coordinator.ended.read = partial(_take_up_ended, coordinator, means, scorer_timeouts)
     began, store, recovered = clock.monotonic(), coordinator.store, coordinator.recovered
+    recovered.expired = await store.all_expired()
     remains: list[RunRemains] = []
-    for run_id in sorted(await store.run_ids()):
-        try:
-            one, timeout_s = await _read_run(coordinator, means, run_id)
-        except StoreError:
-            raise
-        except Exception as error:  # whatever a plugin raises, or a record that cannot be read
-            recovered.owners[run_id] = await _owner(store, run_id)
-            known = isinstance(error, Suspended | TreerollError)
-            recovered.suspended[run_id] = str(error) if known else f"{type(error).__name__}: {error}"
-            log.error("run '%s' is suspended: %s", run_id, recovered.suspended[run_id])
-            continue
-        remains.append(one)
-        scorer_timeouts[run_id] = timeout_s
-        recovered.expired[run_id] = await store.expired(run_id)
+    for run_id, written in sorted((await store.load_runs()).items()):
+        if coordinator.ended.leave(_record(written)):
+            coordinator.is_durable(run_id, written)
+        elif (one := await _readable(coordinator, means, scorer_timeouts, run_id)) is not None:
+            remains.append(one)
     reach("recovery.read")
     coordinator.state.now = clock.monotonic()
     rebuilt = await asyncio.to_thread(rebuild, coordinator.state, remains)
@@ -96,12 +90,41 @@ async def recover(coordinator: Coordinator, means: Means, scorer_timeouts: dict[
     return recovered
 
 
-async def _owner(store: Store, run_id: str) -> str:
-    """Whose a run is that cannot go on; nobody's, if its record cannot be read."""
+async def _readable(
+    coordinator: Coordinator, means: Means, scorer_timeouts: dict[str, float], run_id: str
+) -> RunRemains | None:
+    """What is stored of a run; None for one that is suspended."""
+    recovered = coordinator.recovered
     try:
-        return api.Run.FromString(await store.load_run(run_id) or b"").owner
+        one, scorer_timeouts[run_id] = await _read_run(coordinator, means, run_id)
+    except StoreError:
+        raise
+    except Exception as error:  # whatever a plugin raises, or a record that cannot be read
+        recovered.owners[run_id] = _record(await coordinator.store.load_run(run_id) or b"").owner
+        known = isinstance(error, Suspended | TreerollError)
+        recovered.suspended[run_id] = str(error) if known else f"{type(error).__name__}: {error}"
+        log.error("run '%s' is suspended: %s", run_id, recovered.suspended[run_id])
+        return None
+    return one
+
+
+async def _take_up_ended(
+    coordinator: Coordinator, means: Means, scorer_timeouts: dict[str, float], run_id: str
+) -> None:
+    """Somebody asks for a run that had ended."""
+    one = await _readable(coordinator, means, scorer_timeouts, run_id)
+    if one is None or run_id not in coordinator.ended.unread:  # or it was deleted meanwhile
+        return
+    coordinator.state.runs[run_id] = one.run
+    await _restore_pace(coordinator, one.run)
+
+
+def _record(written: bytes) -> api.Run:
+    """An empty one if it cannot be read."""
+    try:
+        return api.Run.FromString(written)
     except DecodeError:
-        return ""
+        return api.Run()
 
 
 def _tell(recovered: Recovered, rebuilt: Rebuilt, runs: int, seconds: float) -> None:

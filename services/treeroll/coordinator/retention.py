@@ -78,6 +78,8 @@ class Retention:
             )  # fmt: skip
 
     async def _has_ended(self, run_id: str) -> bool:
+        if run_id in self._coordinator.ended.unread:
+            return True
         run = self._coordinator.state.runs.get(run_id)
         if run is not None:
             return run.state is not RunState.OPEN and not run.waiting and not run.growing
@@ -86,9 +88,14 @@ class Retention:
 
     async def sweep(self, now: float) -> None:
         """Remove the trees whose time is over; `now` is in seconds on any clock that does not jump."""
-        for run_id, run in list(self._coordinator.state.runs.items()):
-            if run.state is not RunState.OPEN and self.expired[run_id] == len(run.tasks):
-                continue
+        runs, unread = self._coordinator.state.runs, self._coordinator.ended.unread
+        may_expire = [
+            run_id
+            for run_id, run in runs.items()
+            if run.state is RunState.OPEN or self.expired[run_id] != len(run.tasks)
+        ]
+        may_expire += [run_id for run_id, run in unread.items() if self.expired[run_id] != run.tasks]
+        for run_id in may_expire:
             async with self.turn:  # a group that is moved back meanwhile would count with what it had
                 settled = await self._coordinator.store.settled(run_id)
                 seen = self._seen.setdefault(run_id, deque())
@@ -126,6 +133,7 @@ class Retention:
                 raise UnknownRun(f"there is no run '{run_id}' to delete")
             tasks = await coordinator.store.delete_run(run_id, coordinator.epoch)
             coordinator.recovered.suspended.pop(run_id, None)
+            coordinator.ended.unread.pop(run_id, None)
             coordinator.recovered.lost.runs.pop(run_id, None)
         self._seen.pop(run_id, None)
         self.expired.pop(run_id, None)

@@ -59,7 +59,7 @@ class Status:
             tokenizer_hash=self._tokenizer.prompt_hash,
             tokenizer=self.tokenizer_facts(state.pools),
             replicas=[self._replica(name) for name in sorted(self._replicas.sessions)],
-            run_ids=sorted(state.runs),
+            run_ids=sorted([*state.runs, *self._coordinator.ended.unread]),
             durability=store.durability,
             store=store.address,
             violations=dict(self._coordinator.violations),

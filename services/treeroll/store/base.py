@@ -201,6 +201,10 @@ class Store(Protocol):
         """All runs, in no order."""
         ...
 
+    async def load_runs(self) -> dict[str, bytes]:
+        """Run id -> run record, of all."""
+        ...
+
     async def load_run(self, run_id: str) -> bytes | None:
         """Run record."""
         ...
@@ -347,6 +351,10 @@ class Store(Protocol):
 
     async def expired(self, run_id: str) -> int:
         """How many entries at the beginning of the run's feed have expired."""
+        ...
+
+    async def all_expired(self) -> dict[str, int]:
+        """The same of all runs of which trees have expired."""
         ...
 
     async def ended_s(self, run_id: str, epoch: int, *, anew: bool = False) -> float:

@@ -147,6 +147,9 @@ class MemoryStore:
     async def run_ids(self) -> list[str]:
         return list(self._runs)
 
+    async def load_runs(self) -> dict[str, bytes]:
+        return dict(self._runs)
+
     async def load_run(self, run_id: str) -> bytes | None:
         return self._runs.get(run_id)
 
@@ -270,6 +273,9 @@ class MemoryStore:
 
     async def expired(self, run_id: str) -> int:
         return self._expired.get(run_id, 0)
+
+    async def all_expired(self) -> dict[str, int]:
+        return dict(self._expired)
 
     async def ended_s(self, run_id: str, epoch: int, *, anew: bool = False) -> float:
         self._check_epoch(epoch)

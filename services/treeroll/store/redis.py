@@ -122,6 +122,10 @@ class RedisStore(RedisSteps):
     async def run_ids(self) -> list[str]:
         return [key.decode() for key in await self._call("HKEYS", keys.RUNS)]
 
+    async def load_runs(self) -> dict[str, bytes]:
+        stored: list[bytes] = await self._call("HGETALL", keys.RUNS)
+        return {run_id.decode(): record for run_id, record in _pairs(stored)}
+
     async def load_run(self, run_id: str) -> bytes | None:
         record: bytes | None = await self._call("HGET", keys.RUNS, run_id)
         return record
@@ -188,6 +192,10 @@ class RedisStore(RedisSteps):
 
     async def expired(self, run_id: str) -> int:
         return int(await self._call("HGET", keys.EXPIRED, run_id) or 0)
+
+    async def all_expired(self) -> dict[str, int]:
+        stored: list[bytes] = await self._call("HGETALL", keys.EXPIRED)
+        return {run_id.decode(): int(count) for run_id, count in _pairs(stored)}
 
     async def ended_s(self, run_id: str, epoch: int, *, anew: bool = False) -> float:
         newer, *since = await self._script("ended", [keys.OWNER, keys.ENDED], [epoch, run_id, self._tick(), int(anew)])

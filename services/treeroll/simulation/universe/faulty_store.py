@@ -197,9 +197,9 @@ def _asked(name: str) -> Callable[..., Any]:
 
 
 for _name in (
-    "load_run", "load_tasks", "load_history", "load_memory", "load_weights", "load_trees", "load_journals",
+    "load_run", "load_runs", "load_tasks", "load_history", "load_memory", "load_weights", "load_trees", "load_journals",
     "load_nodes",
     "feed_entries", "open_group", "move_group", "group_state", "unacknowledged", "settled",
-    "expired", "ended_s", "group_names", "run_ids",
+    "expired", "all_expired", "ended_s", "group_names", "run_ids",
 ):  # fmt: skip
     setattr(FaultyStore, _name, _asked(_name))
