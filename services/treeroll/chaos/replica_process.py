@@ -95,7 +95,7 @@ async def _work(replica: Replica, engine: MoodyEngine, count: Path) -> None:
 
 async def _count(engine: MoodyEngine, count: Path) -> None:
     """Keep the file true."""
-    before, whole = decoded_tokens(count), count.with_suffix(".new")
+    before, whole = decoded_tokens(count), count.with_name(f"{count.name}.new")
     while True:
         whole.write_text(str(before + engine.decoded_tokens))
         whole.rename(count)

@@ -103,7 +103,7 @@ class ReplicaSeat(Seat):
 
     def set_mood(self, mood: Mood) -> None:
         """How its engine treats requests from now on."""
-        whole = self._mood.with_suffix(".new")
+        whole = self._mood.with_name(f"{self._mood.name}.new")
         whole.write_text(mood.value)
         whole.rename(self._mood)
 

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Coroutine
 from typing import Any
 
+from treeroll import clock
 from treeroll.channels import Pass
 from treeroll.errors import EngineError, TreerollError
 from treeroll.generator.detokenizer import Detokenizer
@@ -14,6 +15,7 @@ from treeroll.generator.outbox import Outbox
 from treeroll.generator.request import BranchRequest, Tally, failed, why_failed
 from treeroll.generator.sequence import Sequences
 from treeroll.generator.session import Session
+from treeroll.generator.stalls import STALLED_S, Stalls
 from treeroll.generator.weight_orders import WeightOrders
 from treeroll.pb.v1 import common_pb2
 from treeroll.pb.v1 import replica_pb2 as wire
@@ -232,6 +234,16 @@ class Replica:
             raise EngineError(f"replica {self.replica_id} does not run")
         return self._group.create_task(work, name=name)
 
+    async def _give_up(self, grant: int) -> None:
+        """Report that the engine has forgotten a branch: it is granted elsewhere."""
+        branch, task = self._branches[grant], self._tasks[grant]
+        task.cancel()  # which aborts its request
+        await asyncio.gather(task, return_exceptions=True)
+        branch.fail(
+            f"the engine made no token for {branch.request_id} in {STALLED_S:g} s, while it decoded others and none "
+            "waited"
+        )
+
     async def _run_branch(self, branch: BranchRequest) -> None:
         try:
             await branch.run()
@@ -240,8 +252,12 @@ class Replica:
             self._outbox.wake.set()
 
     async def _watch_engine(self) -> None:
-        """An engine may die while no request waits for it."""
-        while not self._engine.errored:  # noqa: ASYNC110 - engines have no event for it
+        """An engine may die while no request waits for it, or forget one while others go on."""
+        stalls = Stalls()
+        while not self._engine.errored:
+            tokens = {grant: branch.generated_tokens for grant, branch in self._branches.items()}
+            for grant in stalls.look(clock.monotonic(), self._engine.stats(), tokens):
+                await self._give_up(grant)
             await asyncio.sleep(HEALTH_INTERVAL_S)
         raise EngineError(f"the engine of replica {self.replica_id} died")
 

@@ -108,6 +108,19 @@ class BranchRequest:
             self._ended = True
             self._tally.dropped += self._generated - self._reported
 
+    def fail(self, why: str) -> None:
+        """Report that it failed, unless its end has been reported. Its task has ended, or is about to."""
+        if not self._ended:
+            self._ended = True
+            dropped = self._generated - self._reported
+            self._tally.dropped += dropped
+            self._outbox.put(failed(self.grant, why, dropped))
+
+    @property
+    def generated_tokens(self) -> int:
+        """What the engine has made for it."""
+        return self._generated
+
     async def run(self) -> None:
         """Decode until the branch ends. Raises EngineError when the engine is dead, and nothing else."""
         try:
@@ -121,11 +134,7 @@ class BranchRequest:
         except EngineError:
             raise
         except Exception as error:  # whatever it is, the other branches have no part in it
-            why = why_failed(error, self.request_id)
-            if not self._ended:
-                dropped = self._generated - self._reported
-                self._tally.dropped += dropped
-                self._outbox.put(failed(self.grant, why, dropped))
+            self.fail(why_failed(error, self.request_id))
 
     async def _decode(self, request: EngineRequest) -> None:
         async with aclosing(self._engine.generate(request)) as deltas:
