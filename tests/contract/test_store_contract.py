@@ -180,6 +180,13 @@ async def test_weights_are_kept_by_pool_and_the_last_record_counts(owner: Owner)
     assert await owner.store.load_weights() == {"": b"one\xff", "large": b"three"}
 
 
+async def test_sessions_of_replicas_are_kept_and_replaced(owner: Owner) -> None:
+    assert await owner.store.load_sessions() == {}
+    await owner.commit(sessions={"r0": b"one", "r1": b"two\xff"})
+    await owner.commit(sessions={"r0": b"three"})
+    assert await owner.store.load_sessions() == {"r0": b"three", "r1": b"two\xff"}
+
+
 async def test_single_nodes_are_read_in_the_order_asked_and_none_may_be_missing(owner: Owner) -> None:
     await owner.commit(nodes={"tree": [(0, b"root"), (1, b"one"), (2, b"two")], "other": [(0, b"o")]})
     load = owner.store.load_nodes

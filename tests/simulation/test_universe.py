@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from treeroll.generator.sequence import Sequences
 from treeroll.simulation.universe import command
 from treeroll.simulation.universe.command import main
 from treeroll.simulation.universe.faults import Faults
@@ -54,18 +55,42 @@ def test_all_kinds_of_settings_are_there() -> None:
     assert all(any(getattr(case_of(seed).work, client) for seed in SEEDS) for client in CLIENTS)
 
 
-@pytest.mark.parametrize("recipe", ["treepo", "deepsearch"])
+DEADLY = {
+    "treepo": Work("treepo", leaves=3, max_depth=2, tasks=2),
+    "deepsearch": Work(
+        "deepsearch", leaves=6, max_depth=2, tasks=2, overrides={"branch": {"width": 2, "terminals": 3}}
+    ),
+    # Its branches begin inside of nodes.
+    "treerl": Work("treerl", leaves=8, max_depth=3, tasks=1, overrides={"branch": {"chains": 2, "places": 1}}),
+}
+
+
+@pytest.mark.parametrize("recipe", DEADLY)
 def test_a_coordinator_may_die_between_any_two_things_that_it_does(recipe: str) -> None:
-    overrides = {"branch": {"width": 2, "terminals": 3}} if recipe == "deepsearch" else {}
-    work = Work(recipe, leaves=6 if overrides else 3, max_depth=2, tasks=2, overrides=overrides)
-    case = Case(3, Faults(), work)
+    """Replicas go on meanwhile, and after it: no token is decoded twice, and all are in the accounts."""
+    case = Case(3, Faults(), DEADLY[recipe])
     points = simulate(case).points
     assert points > 40
+    adopted = 0
     for at in range(1, points + 1):
         world = case.universe()
         world.crash_at = frozenset({at})
         assert not world.simulate(), f"dead at point {at}: {world.broken[0]}"
         assert world.lives == 2
+        assert not world.regenerated, f"dead at point {at}"
+        (run,) = world.state.runs.values()
+        assert run.ledger.spent == world.generated, f"dead at point {at}"
+        adopted += world.adopted
+    assert adopted > points / 4
+
+
+def test_without_what_replicas_say_of_their_branches_tokens_are_decoded_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the test above would see nothing."""
+    monkeypatch.setattr(Sequences, "branches", lambda self, grants: [])
+    world = Case(3, Faults(), DEADLY["treepo"]).universe()
+    world.crash_at = frozenset(range(20, 400, 20))
+    assert not world.simulate()
+    assert world.regenerated
 
 
 def digest_elsewhere(seed: int, hash_seed: str) -> str:

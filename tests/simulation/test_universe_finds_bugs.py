@@ -11,13 +11,13 @@ from treeroll.coordinator import records
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.replica_session import ReplicaSession
 from treeroll.coordinator.restored_runs import restored_run
-from treeroll.core.model.branch import BranchState
-from treeroll.core.model.effects import Effect, PersistEntry
-from treeroll.core.model.journal import Lost
+from treeroll.core.model.branch import Branch, BranchState
+from treeroll.core.model.effects import Effect
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.run import Run, RunState
 from treeroll.core.model.token_bucket import MILLION, Bucket
 from treeroll.core.recovery import rebuild as recovery
+from treeroll.core.scheduling import orphans
 from treeroll.feed import freshness
 from treeroll.simulation.universe import command, life
 from treeroll.simulation.universe.faults import Faults
@@ -28,8 +28,10 @@ from treeroll.simulation.universe.universe import Universe
 from treeroll.simulation.universe.work import Work
 from treeroll.store.base import Commit
 from treeroll.store.commit_args import consecutive
+from treeroll.tree.tree import path_name
 
 ENOUGH = 150
+AWAKE = (BranchState.PENDING, BranchState.RUNNING)
 
 
 @pytest.fixture(autouse=True)
@@ -67,23 +69,38 @@ class AckBeforeCommit(Universe):
 
 
 def test_an_acknowledgement_before_the_commit() -> None:
-    assert first_found(AckBeforeCommit).broken[0].promise in ("Progress", "DeliveredOnceAcked", "Answered")
+    promises = ("Progress", "DeliveredOnceAcked", "Answered", "ServiceLives", "RewardOnce")
+    assert first_found(AckBeforeCommit).broken[0].promise in promises
 
 
-def test_a_ghost_for_each_tree(monkeypatch: pytest.MonkeyPatch) -> None:
-    adopt = recovery.adopt
+def test_branches_of_trees_that_are_lost_again_with_each_tree_behind_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    take_tree = recovery.take_tree
 
-    def adopt_and_lose_all_before(state: Any, run: Any, grown: Any) -> list[Effect]:
-        effects = adopt(state, run, grown)
-        for live in list(state.trees.values())[:-1]:
-            for branch in live.branches.values():
-                if branch.state is BranchState.PENDING:
-                    branch.failures += 1
-                    effects.append(PersistEntry.of(live, Lost(branch.number)))
-        return effects
+    def take_and_lose_all_before(state: Any, orphans: Any, run: Any, live: Any) -> None:
+        take_tree(state, orphans, run, live)
+        for before in list(state.trees.values())[:-1]:
+            for branch in before.branches.values():
+                branch.failures += branch.state in AWAKE
 
-    monkeypatch.setattr(recovery, "adopt", adopt_and_lose_all_before)
-    assert first_found().broken[0].promise == "OneOutcomePerBranch"
+    monkeypatch.setattr(recovery, "take_tree", take_and_lose_all_before)
+    found = first_found(faults=Faults(crashes=1, crash_every=150), work=Work(tasks=12))
+    assert found.broken[0].promise == "OneOutcomePerBranch"
+
+
+def test_a_grant_that_has_ended_is_taken_for_one_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For its replica still has the report of its end, as nobody has told it that it is durable."""
+    began = orphans._began
+
+    def began_ever(live: LiveTree, branch: Branch, prefix_tokens: int) -> str | None:
+        own = [node for node in live.tree.lineage(branch.tip) if node.token_start >= prefix_tokens]
+        if branch.started and own and own[0].token_start == prefix_tokens:
+            return path_name(live.tree.path(own[0].number))
+        return began(live, branch, prefix_tokens)
+
+    monkeypatch.setattr(orphans, "_began", began_ever)
+    uct = Work("uct", overrides={"branch": {"value": "success", "width": 1}})
+    found = first_found(faults=Faults(crashes=3, crash_every=20), work=uct)
+    assert found.broken[0].promise in ("Progress", "Invariants")
 
 
 def test_reports_whose_numbers_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,15 +221,14 @@ def test_budgets_of_tasks_that_a_recovery_forgets(monkeypatch: pytest.MonkeyPatc
 
 
 def test_places_of_trees_that_a_recovery_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
-    adopt = recovery.adopt
+    take_tree = recovery.take_tree
 
-    def adopt_without_a_place(state: Any, run: Any, grown: Any) -> list[Effect]:
-        effects = adopt(state, run, grown)
-        if grown.live.placed:
+    def take_without_a_place(state: Any, orphans: Any, run: Any, live: Any) -> None:
+        take_tree(state, orphans, run, live)
+        if live.placed:
             run.pace.growing -= 1
-        return effects
 
-    monkeypatch.setattr(recovery, "adopt", adopt_without_a_place)
+    monkeypatch.setattr(recovery, "take_tree", take_without_a_place)
     found = first_found(faults=Faults(crashes=3, crash_every=20), work=Work(tasks=4, settings={"ahead": 2}))
     assert found.broken[0].promise == "Invariants"
 
@@ -279,11 +295,11 @@ def test_trees_that_expire_before_they_are_acknowledged() -> None:
 def test_rewards_that_are_acknowledged_before_they_are_durable(monkeypatch: pytest.MonkeyPatch) -> None:
     call = Coordinator.call
 
-    async def hasty(coordinator: Coordinator, event: Any = None, extra: Any = None, *, beat: bool = False) -> None:
+    async def hasty(coordinator: Coordinator, event: Any = None, extra: Any = None, **more: Any) -> None:
         if extra is not None:
             await coordinator.post(Item([], None, extra))
         else:
-            await call(coordinator, event, beat=beat)
+            await call(coordinator, event, **more)
 
     monkeypatch.setattr(Coordinator, "call", hasty)
     slow = Faults(crashes=3, crash_every=60, slow_store=0.3)

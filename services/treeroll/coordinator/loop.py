@@ -19,6 +19,7 @@ from treeroll.coordinator.gc_tuning import YoungCollector
 from treeroll.coordinator.outage import LONGEST_S, Outage
 from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.recovered import Recovered
+from treeroll.coordinator.session_marks import Mark, records
 from treeroll.coordinator.start_messages import StartOrders
 from treeroll.core.model.effects import (
     Command,
@@ -84,6 +85,8 @@ class Item:
     waited: bool = False  # holds a place in the inbox
     withdrawn: bool = False  # its caller was told to try again, before a tick took it
     beat: bool = False  # to be committed although there is nothing to write
+    # Of the session that it came by, once it is durable.
+    mark: Mark | None = None
 
     @property
     def weight(self) -> int:
@@ -112,6 +115,8 @@ class Coordinator:
     """Share of the store's memory; None: not known, or without a limit."""
     recovered: Recovered = field(default_factory=Recovered)
     ended: EndedRuns = field(default_factory=EndedRuns)
+    marks: dict[str, Mark] = field(default_factory=dict)
+    """Sessions of the last coordinator, by replica."""
     _calls: dict[asyncio.Future[None], Item] = field(default_factory=dict)
     # Of each run, the record that was last made durable.
     _acknowledged: dict[str, bytes] = field(default_factory=dict)
@@ -141,7 +146,14 @@ class Coordinator:
         for `call`; never, if it is another's."""
         await self.call(beat=True)
 
-    async def call(self, event: Event | None = None, extra: Commit | None = None, *, beat: bool = False) -> None:
+    async def call(
+        self,
+        event: Event | None = None,
+        extra: Commit | None = None,
+        *,
+        beat: bool = False,
+        mark: Mark | None = None,
+    ) -> None:
         """Apply an event and return once it is durable; raises what the core raised.
 
         StoreDown while the store is away: then it has not been applied, or is part of the commit that is on its way.
@@ -158,7 +170,7 @@ class Coordinator:
             else:
                 future.set_exception(error)
 
-        item = self._calls[future] = Item([event] if event else [], done, extra, beat=beat)
+        item = self._calls[future] = Item([event] if event else [], done, extra, beat=beat, mark=mark)
         try:
             await self.post(item)
             await future
@@ -294,6 +306,8 @@ class Coordinator:
             commit.trees.update(extra.trees)
             for tree_id, rewards in extra.rewards.items():
                 commit.rewards.setdefault(tree_id, {}).update(rewards)
+        if marks := [item.mark for item, error in outcomes if item.mark is not None and error is None]:
+            commit.sessions |= records(marks, self.state.replicas)
         if commit or any(item.beat for item in items):
             await self._commit(commit)
         self.on_tick()

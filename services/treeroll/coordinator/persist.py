@@ -1,7 +1,9 @@
 """One tick's effects as one commit."""
 
 from treeroll.coordinator import journal_records, records, weight_records
+from treeroll.coordinator.session_marks import lost_record
 from treeroll.core.model.effects import (
+    DropReplica,
     Effect,
     EmitTree,
     PersistAnew,
@@ -70,6 +72,8 @@ class CommitBuilder:
                     touched[run.spec.run_id] = run
                 case PersistWeights(pool=pool):
                     commit.weights[pool.name] = weight_records.stored(pool)
+                case DropReplica():
+                    commit.sessions[effect.replica_id] = lost_record(effect.incarnation)
         for run_id, run in touched.items():
             commit.runs[run_id] = records.stored_run(run)
         return commit

@@ -10,12 +10,14 @@ class Recovered:
     """`suspended`: runs that it cannot go on with; `damaged`: trees that grow anew; each with the reason.
 
     `owners`: of suspended runs. `expired`: trees at the beginning of each run's feed that are gone. `lost`: what
-    earlier coordinators of this process had, and their store has forgotten.
+    earlier coordinators of this process had, and their store has forgotten. `adopted`: branches that replicas had gone
+    on with, and go on with since.
     """
 
     runs: int = 0
     trees: int = 0
     nodes: int = 0
+    adopted: int = 0
     seconds: float = 0.0
     suspended: dict[str, str] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)

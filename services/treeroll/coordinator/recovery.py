@@ -19,6 +19,7 @@ from treeroll.coordinator.fitness import check_loads
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.recovered import Recovered
 from treeroll.coordinator.restored_runs import restored_run
+from treeroll.coordinator.session_marks import marks_of
 from treeroll.coordinator.specs import check_inserts, run_config, run_spec
 from treeroll.coordinator.stored_trees import ended_tree, header_of, remains_of, task_of
 from treeroll.core.budget.accounts import charge_task
@@ -78,7 +79,9 @@ async def recover(coordinator: Coordinator, means: Means, scorer_timeouts: dict[
             remains.append(one)
     reach("recovery.read")
     coordinator.state.now = clock.monotonic()
-    rebuilt = await asyncio.to_thread(rebuild, coordinator.state, remains)
+    coordinator.marks = marks_of(await store.load_sessions())
+    sessions = {name: mark.incarnation for name, mark in coordinator.marks.items()}
+    rebuilt = await asyncio.to_thread(rebuild, coordinator.state, remains, sessions)
     reach("recovery.rebuilt")
     for one in remains:
         await _restore_pace(coordinator, one.run)

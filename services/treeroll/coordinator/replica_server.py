@@ -11,9 +11,11 @@ import grpc
 
 from treeroll import clock
 from treeroll.access.identity import check_may_be
+from treeroll.coordinator.claims import claims_of
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.replica_session import ReplicaSession
 from treeroll.coordinator.reports import segments_of
+from treeroll.coordinator.session_marks import Mark
 from treeroll.core.model.events import Event, ReplicaFaulted, ReplicaHeard, ReplicaJoined, WeightsReported
 from treeroll.core.model.weights import WeightsAnswer
 from treeroll.errors import (
@@ -121,11 +123,18 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
 
     async def _join(self, hello: wire.Hello) -> ReplicaSession:
         self._check(hello)
+        mark = self._coordinator.marks.get(hello.replica_id)
+        if mark is not None and not mark.is_of(hello):
+            mark = None
+        # A store that has forgotten reports cannot tell where branches are that the replica has made more of.
+        returns = mark is not None and hello.acked_seq <= mark.seq
+        claims = await claims_of(self._coordinator, hello) if returns else ()
         known = self.sessions.get(hello.replica_id)
         same = known is not None and known.hello.incarnation == hello.incarnation
         if known is not None and same and known.hello.process != hello.process:
             raise Fenced(f"replica {hello.replica_id} incarnation {hello.incarnation} is fenced: another process is it")
-        session = known if known is not None and same else ReplicaSession(hello)
+        seq = mark.seq if mark is not None else 0
+        session = known if known is not None and same else ReplicaSession(hello, seq, seq)
         session.restart()
         # Registered before the core may grant it work, so that no command is sent into nowhere.
         engine = hello.engine
@@ -140,11 +149,13 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             hello.pool,
             hello.weight_version,
             hello.weight_digest,
+            returns,
+            claims,
         )
         key = hello.replica_id, hello.incarnation
         self._coordinator.sessions[key] = session
         try:
-            await self._coordinator.call(join)
+            await self._coordinator.call(join, mark=None if same else Mark.of(hello, seq))
         except TreerollError as error:
             if not same:
                 if self._coordinator.sessions.get(key) is session:  # or a newer call of it waits to join, too
@@ -155,6 +166,8 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
         self.sessions[hello.replica_id] = session
         self.engines[hello.pool] = engine
         log.info("replica %s incarnation %d joined with %d slots", hello.replica_id, hello.incarnation, engine.slots)
+        if claims:
+            self._tell_adopted(hello)
         return session
 
     def _number(self, hello: wire.Hello) -> None:
@@ -174,6 +187,13 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
                 )
         newest = self._coordinator.state.incarnations.get(name, 0)
         hello.incarnation = max(newest + 1, first_incarnation(self._coordinator.epoch))
+
+    def _tell_adopted(self, hello: wire.Hello) -> None:
+        """How much of what it has from an earlier coordinator goes on."""
+        grants = self._coordinator.state.grants
+        adopted = sum(branch.grant in grants for branch in hello.branches)
+        self._coordinator.recovered.adopted += adopted
+        log.info("replica %s goes on with %d of %d branches", hello.replica_id, adopted, len(hello.branches))
 
     def _check(self, hello: wire.Hello) -> None:
         """InvalidInput for a model that is not its pool's, or that cannot go on with what others wrote."""
@@ -246,7 +266,7 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
                 return
             self._fault(session, str(error), error.grant if isinstance(error, BrokenInvariant) else 0)
 
-        await self._coordinator.post(Item(taken, done))
+        await self._coordinator.post(Item(taken, done, mark=Mark.of(session.hello, report.seq)))
         session.seen_seq = report.seq
 
     def _fault(self, session: ReplicaSession, why: str, grant: int) -> None:

@@ -136,6 +136,8 @@ def start_command(effect: StartBranch, sampling: wire.Sampling) -> wire.StartBra
         priority=effect.priority,
         tree_id=effect.tree_id,
         delimiter=delimiter,
+        branch=effect.branch,
+        attempt=effect.attempt,
     )
     if (inserted := effect.inserted) is not None:
         command.inserted_ids, command.inserted_text = inserted.ids, inserted.text

@@ -108,6 +108,8 @@ def _of_counts(run: Run, trees: list[LiveTree]) -> Iterator[Finding]:
 
 def _of_grants(state: State) -> Iterator[Finding]:
     held = {grant for replica in state.replicas.values() for grant in replica.grants}
+    if state.orphans is not None:
+        held |= state.orphans.ran
     if held != set(state.grants):
         yield (
             Invariant.ONE_OUTCOME_PER_BRANCH,

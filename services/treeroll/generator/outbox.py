@@ -33,6 +33,11 @@ class Outbox:
         self._segments_of: Counter[int] = Counter()  # segments held here, by grant
 
     @property
+    def acked_seq(self) -> int:
+        """Number of the last report that is not held here any more."""
+        return self._unacknowledged[0].report.seq - 1 if self._unacknowledged else self.last_seq
+
+    @property
     def grants(self) -> set[int]:
         """Grants with segments that are not durable yet."""
         return set(self._segments_of)
@@ -56,7 +61,7 @@ class Outbox:
 
     def rewind(self) -> None:
         """A new call: everything unacknowledged must be sent again."""
-        self._sent_seq = self._unacknowledged[0].report.seq - 1 if self._unacknowledged else self.last_seq
+        self._sent_seq = self.acked_seq
         self.wake.set()
 
     def next_report(self) -> wire.Report | None:

@@ -109,6 +109,7 @@ class Replica:
     def hello(self) -> wire.Hello:
         """Introduces this incarnation with everything it still has."""
         info = self._engine.info
+        live = self._branches.keys() | self._outbox.grants
         return wire.Hello(
             replica_id=self.replica_id,
             incarnation=self.incarnation,
@@ -125,7 +126,9 @@ class Replica:
             weight_version=self._engine.weight_version,
             weight_digest=self._engine.weight_digest,
             last_seq=self._outbox.last_seq,
-            live_grants=sorted(self._branches.keys() | self._outbox.grants),
+            acked_seq=self._outbox.acked_seq,
+            live_grants=sorted(live),
+            branches=self._sequences.branches(live),
             kept_trees=sorted(self._sequences.trees),
             pool=self.pool,
             tokenizer_hash=self._detokenizer.hash,

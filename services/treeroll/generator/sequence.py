@@ -1,11 +1,12 @@
 """What a replica keeps of a grant until its tree is forgotten, so that forks need no prefix sent to them."""
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from treeroll.errors import InvalidInput
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.pb.v1 import replica_pb2 as wire
+from treeroll.records.digest import prefix_digest
 from treeroll.tree.tree import TAIL_CHARS
 
 
@@ -18,6 +19,7 @@ class GrantSequence:
         `parent_chars` are the characters of the segment that the prefix ends inside of, None if it ends with a whole.
         """
         self.ids = ids
+        self.branch, self.attempt, self.prefix_tokens = "", 0, len(ids)  # see StartBranch
         self.prompt_tokens = prompt_tokens
         self.parent_chars = parent_chars
         self._tails = {len(ids): tail}
@@ -77,6 +79,7 @@ class Sequences:
                 f"ends in begins at {start.cut_from}"
             )
         sequence = self._begin(start, ids, tail)
+        sequence.branch, sequence.attempt = start.branch, start.attempt
         if start.inserted_ids:
             sequence.extend(array("i", start.inserted_ids), start.inserted_text)
         self._of.setdefault(start.tree_id, {})[start.grant] = sequence
@@ -87,6 +90,22 @@ class Sequences:
             return GrantSequence(ids, start.prompt_tokens, tail)
         text = self._detokenizer.open(ids[: start.cut_from]).step(ids[start.cut_from :])
         return GrantSequence(ids, start.prompt_tokens, (tail + text)[-TAIL_CHARS:], len(text))
+
+    def branches(self, grants: Container[int]) -> list[wire.LiveBranch]:
+        """What these grants are for, of as many as there are sequences of."""
+        return [
+            wire.LiveBranch(
+                grant=grant,
+                tree_id=tree_id,
+                branch=sequence.branch,
+                attempt=sequence.attempt,
+                prefix_tokens=sequence.prefix_tokens,
+                prefix_digest=prefix_digest(sequence.ids[: sequence.prefix_tokens].tobytes()),
+            )
+            for tree_id, of_tree in self._of.items()
+            for grant, sequence in of_tree.items()
+            if grant in grants
+        ]
 
     def forget(self, tree_ids: Iterable[str]) -> None:
         """Nothing will start from these trees any more. Unknown ones pass."""

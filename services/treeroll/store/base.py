@@ -39,6 +39,8 @@ class Commit:
     memory: dict[str, dict[str, str]] = field(default_factory=dict)
     # pool -> its weights: in force, on their way, and earlier ones.
     weights: dict[str, bytes] = field(default_factory=dict)
+    # replica -> record of its latest session; an entry replaces an older one.
+    sessions: dict[str, bytes] = field(default_factory=dict)
     # (run_id, tree_id) of trees that ended, in order; each appends one entry to the run's feed.
     feed: list[tuple[str, str]] = field(default_factory=list)
     # Given by the store when it is first sent, so that it is the same commit when it is sent again; 0 before.
@@ -46,7 +48,8 @@ class Commit:
 
     def __bool__(self) -> bool:
         of_trees = self.trees or self.nodes or self.rewards or self.feed or self.journal or self.anew
-        return bool(of_trees or self.runs or self.tasks or self.history or self.memory or self.weights)
+        of_runs = self.runs or self.tasks or self.history or self.memory
+        return bool(of_trees or of_runs or self.weights or self.sessions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +226,10 @@ class Store(Protocol):
 
     async def load_weights(self) -> dict[str, bytes]:
         """Pool -> record of its weights."""
+        ...
+
+    async def load_sessions(self) -> dict[str, bytes]:
+        """Replica -> record of its latest session."""
         ...
 
     async def load_tree(self, tree_id: str) -> StoredTree | None:

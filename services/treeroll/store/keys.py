@@ -14,6 +14,7 @@ are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids 
     runs                       hash    run id -> run record
     feeds                      hash    run id -> entries ever appended to the run's feed
     weights                    hash    pool -> record of its weights
+    sessions                   hash    replica -> record of its latest session
     expired                    hash    run id -> trees at the beginning of the run's feed that are gone
     ended                      hash    run id -> tick of the owner since which the run has ended and nobody has asked
                                        for trees of it
@@ -55,6 +56,7 @@ FEEDS = f"{PREFIX}feeds"
 EXPIRED = f"{PREFIX}expired"
 ENDED = f"{PREFIX}ended"
 WEIGHTS = f"{PREFIX}weights"
+SESSIONS = f"{PREFIX}sessions"
 
 # Fields of `owner`, `tree:<tree>` and of a feed entry.
 EPOCH = "epoch"

@@ -64,6 +64,7 @@ class MemoryStore:
         self._expired: dict[str, int] = {}
         self._ended: dict[str, float] = {}
         self._weights: dict[str, bytes] = {}
+        self._sessions: dict[str, bytes] = {}
 
     async def open(self, after: int = 0) -> int:
         self._epoch, self._commits = max(self._epoch, after) + 1, 0
@@ -89,6 +90,7 @@ class MemoryStore:
         self._commits += 1
         self._runs |= commit.runs
         self._weights |= commit.weights
+        self._sessions |= commit.sessions
         for run_id, tasks in commit.tasks.items():
             self._tasks.setdefault(run_id, {}).update(tasks)
         for run_id, history in commit.history.items():
@@ -164,6 +166,9 @@ class MemoryStore:
 
     async def load_weights(self) -> dict[str, bytes]:
         return dict(self._weights)
+
+    async def load_sessions(self) -> dict[str, bytes]:
+        return dict(self._sessions)
 
     async def load_tree(self, tree_id: str) -> StoredTree | None:
         tree = self._trees.get(tree_id)

@@ -150,6 +150,10 @@ class RedisStore(RedisSteps):
         stored: list[bytes] = await self._call("HGETALL", keys.WEIGHTS)
         return {pool.decode(): record for pool, record in _pairs(stored)}
 
+    async def load_sessions(self) -> dict[str, bytes]:
+        stored: list[bytes] = await self._call("HGETALL", keys.SESSIONS)
+        return {replica.decode(): record for replica, record in _pairs(stored)}
+
     async def load_tree(self, tree_id: str) -> StoredTree | None:
         return (await self.load_trees([tree_id]))[0]
 

@@ -5,6 +5,7 @@ from treeroll.core.model.effects import StartBranch
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.tree.node import Node
 from treeroll.tree.rng import hash64
+from treeroll.tree.tree import SPLIT, path_name
 
 
 def start_effect(live: LiveTree, branch: Branch) -> StartBranch:
@@ -39,7 +40,16 @@ def start_effect(live: LiveTree, branch: Branch) -> StartBranch:
         temperature=branch.temperature,
         inserted=branch.inserted,
         model=branch.model,
+        branch=grant_name(live, branch),
+        attempt=origin.attempt,
     )
+
+
+def grant_name(live: LiveTree, branch: Branch) -> str:
+    """The path of the next node of a branch: it names what a grant from here on serves, whoever knows the tree."""
+    tree, tip = live.tree, live.tree.nodes[branch.tip]
+    within = [SPLIT - (branch.total - tip.token_start)] if branch.total < tip.total else []
+    return path_name((*tree.path(tip.number), *within, 0 if branch.started else branch.sibling_index))
 
 
 def _known_by_replica(live: LiveTree, branch: Branch, tip: Node) -> int:

@@ -122,7 +122,8 @@ class StartBranch:
     little-endian, `prefix_tail` their text) if a tool added some; `prefix_ids` (the prompt); the prompt and the nodes
     `stored`, from depth 1 down, which the shell reads from the store. Each of these goes as far as the next begins.
     `cut_from` is where the segment that the prefix ends inside of begins, 0 if it ends with a whole one. `temperature`
-    is the branch's own; None: the run's. `model` is the replica's pool.
+    is the branch's own; None: the run's. `model` is the replica's pool. `branch` is the path of the first node that
+    the grant makes, the name of the branch for coordinators to come, and `attempt` which attempt at it this is.
     """
 
     replica_id: str
@@ -145,6 +146,8 @@ class StartBranch:
     temperature: float | None = None
     inserted: Observation | None = None
     model: str = ""
+    branch: str = ""
+    attempt: int = 1
 
 
 @dataclass(slots=True)

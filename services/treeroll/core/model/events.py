@@ -85,13 +85,29 @@ class RunDeleted:
     run_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A replica says what a grant is for that an earlier coordinator gave it.
+
+    The path of the first node that the grant makes, which attempt at its branch it is, and how many tokens the replica
+    was given before that: the same ones as the branch has, as far as the shell can tell.
+    """
+
+    grant: int
+    tree_id: str
+    branch: str
+    attempt: int
+    prefix_tokens: int
+
+
 @dataclass(slots=True)
 class ReplicaJoined:
     """A replica said Hello. `slots` is how many branches it decodes at once.
 
     `live_grants` are the grants it is still serving or has unacknowledged reports of (after a reconnect), `kept_trees`
     the trees whose sequences it keeps. `model` names its pool. `weight_version` is what it has loaded, 0
-    the model as it was started with.
+    the model as it was started with. `returns`: it is the session that the last coordinator had, and `claims` are what
+    its live grants are for.
     """
 
     replica_id: str
@@ -104,6 +120,8 @@ class ReplicaJoined:
     model: str = ""
     weight_version: int = 0
     weight_digest: str = ""
+    returns: bool = False
+    claims: tuple[Claim, ...] = ()
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from treeroll.core.model.fleet import Replica
 from treeroll.core.model.health import Health, Sign
 from treeroll.core.model.ledger import Ledger
 from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.orphans import Orphans
 from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import Run
 from treeroll.core.model.token_bucket import Bucket
@@ -92,6 +93,7 @@ class State:
     timeouts: list[tuple[float, str]] = field(default_factory=list)
     # (when, run, group) at which groups that were not heard since are idle, a heap.
     idles: list[tuple[float, str, str]] = field(default_factory=list)
+    orphans: Orphans | None = None  # None: it is known of all branches whether they run
     incarnations: dict[str, int] = field(default_factory=dict)  # highest seen, also of lost replicas
     health: dict[str, Health] = field(default_factory=dict)  # of replicas, also of lost ones
     rests: list[tuple[float, str]] = field(default_factory=list)  # (until, replica), a heap

@@ -1,20 +1,21 @@
 """The coordinator's memory of unfinished work, from what is stored of it."""
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from treeroll.core.budget.accounts import charge_task, open_tree
 from treeroll.core.growth.lifecycle import settle_tree
 from treeroll.core.growth.timeouts import wait_again
-from treeroll.core.model.branch import BranchState
-from treeroll.core.model.effects import Effect, JudgePath, PersistAnew, PersistEntry, ScoreLeaf
-from treeroll.core.model.journal import Carried, Lost
+from treeroll.core.model.effects import Effect, JudgePath, PersistAnew, ScoreLeaf
+from treeroll.core.model.journal import Carried
 from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.orphans import Orphans, of_sessions
 from treeroll.core.model.run import Run, TaskSpec
 from treeroll.core.model.state import State
 from treeroll.core.recovery.remains import Damaged, RunRemains
-from treeroll.core.recovery.replay import Replay, replay
+from treeroll.core.recovery.replay import replay
+from treeroll.core.scheduling.orphans import give_up, take_in
 
 
 @dataclass(slots=True)
@@ -28,11 +29,17 @@ class Rebuilt:
     nodes: int = 0
 
 
-def rebuild(state: State, remains: Iterable[RunRemains]) -> Rebuilt:
-    """Put stored runs back into a state that has none and no replicas. What ran when it was stored waits again."""
-    rebuilt = Rebuilt()
+def rebuild(state: State, remains: Iterable[RunRemains], sessions: Mapping[str, int] | None = None) -> Rebuilt:
+    """Put stored runs back into a state that has none and no replicas.
+
+    What ran waits for its replica: `sessions` are those that the last coordinator had, replica -> incarnation.
+    """
+    rebuilt, orphans = Rebuilt(), of_sessions(sessions or {}, state.next_grant)
     for one in remains:
-        _take_run(state, one, rebuilt)
+        _take_run(state, orphans, one, rebuilt)
+    state.orphans = orphans
+    if not orphans.awaited:
+        rebuilt.effects += give_up(state)
     for live in list(state.trees.values()):
         rebuilt.effects += _await_scores(live)
         if live.active == 0 or live.grown:
@@ -40,7 +47,7 @@ def rebuild(state: State, remains: Iterable[RunRemains]) -> Rebuilt:
     return rebuilt
 
 
-def _take_run(state: State, remains: RunRemains, rebuilt: Rebuilt) -> None:
+def _take_run(state: State, orphans: Orphans, remains: RunRemains, rebuilt: Rebuilt) -> None:
     run = remains.run
     state.runs[run.spec.run_id] = run
     if run.ends_at is not None:
@@ -52,14 +59,14 @@ def _take_run(state: State, remains: RunRemains, rebuilt: Rebuilt) -> None:
         waiting.append(task)
     for tree in remains.growing:
         try:
-            grown = replay(state.settings, run, tree)
+            grown = replay(state.settings, run, tree).live
         except Damaged as error:
             rebuilt.damaged[tree.task.tree_id] = str(error)
             rebuilt.effects.append(_anew(run, tree.task, tree.spent))
             waiting.append(tree.task)
         else:
-            rebuilt.trees, rebuilt.nodes = rebuilt.trees + 1, rebuilt.nodes + len(grown.live.tree.nodes)
-            rebuilt.effects += adopt(state, run, grown)
+            rebuilt.trees, rebuilt.nodes = rebuilt.trees + 1, rebuilt.nodes + len(grown.tree.nodes)
+            take_tree(state, orphans, run, grown)
     for task in sorted(waiting, key=_number):
         run.waiting.append(task)
     _hold_back(run, remains)
@@ -90,12 +97,8 @@ def _anew(run: Run, task: TaskSpec, spent: int) -> Effect:
     return PersistAnew(run, task, Carried(spent))
 
 
-def adopt(state: State, run: Run, grown: Replay) -> list[Effect]:
-    """A tree that was grown again is the run's own, and goes on: what ran is lost, and waits."""
-    live = grown.live
-    lost = list(grown.interrupt())
-    run.counters.regrants += live.run.counters.regrants
-    run.counters.lost_tokens_max += live.run.counters.lost_tokens_max
+def take_tree(state: State, orphans: Orphans, run: Run, live: LiveTree) -> None:
+    """A tree that was grown again is the run's own, and goes on."""
     live.run = run
     open_tree(live)
     charge_task(run, live.task.task_id, live.ledger.spent)
@@ -108,8 +111,7 @@ def adopt(state: State, run: Run, grown: Replay) -> list[Effect]:
     state.order = max(state.order, live.admitted)
     run.growing += 1
     wait_again(state, live)
-    state.wanted += [(live, branch) for branch in live.branches.values() if branch.state is BranchState.PENDING]
-    return [PersistEntry.of(live, Lost(number)) for number in lost]
+    take_in(state, orphans, live)
 
 
 def _await_scores(live: LiveTree) -> list[Effect]:

@@ -4,7 +4,6 @@ Growth is pure in tree and seed, so the same nodes in the same order make the sa
 policy. Every node is compared with its record. What ran and what waited for a slot is the same here: nobody knows.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 from msgspec import structs
@@ -84,18 +83,6 @@ class Replay:
         if live.stop_reason and live.active == 0:
             stop_growing(live)
         return live
-
-    def interrupt(self) -> Iterator[int]:
-        """All that ran is lost with the coordinator, and what waited may have run: numbers of these branches."""
-        counters = self.live.run.counters
-        counters.regrants = counters.lost_tokens_max = 0
-        for branch in list(self.live.branches.values()):
-            if branch.state in AWAKE:
-                self._grant(branch)
-            elif branch.state is not BranchState.STOPPING:
-                continue
-            lose_grant(self.state, self.live, branch)
-            yield branch.number
 
     def _add(self, stored: NodeRemains) -> None:
         live = self.live

@@ -180,6 +180,9 @@ def _grant_or_mask(state: State, replica: Replica, live: LiveTree, branch: Branc
     """Grant the branch to the replica, or set it aside while an account has no room for it."""
     need = branch.need
     if live.run.capped:
+        if state.orphans is not None and state.orphans.holds(live.run):
+            state.orphans.held.append((live, branch))
+            return []
         claimed = claims(live, branch)
         account = short_account(state, live, need, claimed)
         if account is not None:
@@ -188,16 +191,27 @@ def _grant_or_mask(state: State, replica: Replica, live: LiveTree, branch: Branc
         for ledger in claimed:
             ledger.reserve(1)
         branch.claims = claimed
+    reserve(live, branch)
+    serve(state, replica, live, branch, state.next_grant)
+    state.next_grant += 1
+    return [start_effect(live, branch)]
+
+
+def reserve(live: LiveTree, branch: Branch) -> None:
+    """A branch is granted: what it may still sample is set aside."""
+    need = branch.need
     for tokens in live.accounts:
         tokens.reserve(need)
     branch.reserved, branch.overrun = need, 0
     branch.apply(BranchEvent.GRANT)
-    branch.grant, branch.origin = state.next_grant, _origin(replica, live, branch)
-    state.next_grant += 1
-    state.grants[branch.grant] = (live, branch)
-    live.served.setdefault((replica.replica_id, replica.incarnation), branch.grant)
+
+
+def serve(state: State, replica: Replica, live: LiveTree, branch: Branch, grant: int) -> None:
+    """The replica serves a branch under this grant."""
+    branch.grant, branch.origin = grant, _origin(replica, live, branch)
+    state.grants[grant] = (live, branch)
+    live.served.setdefault((replica.replica_id, replica.incarnation), grant)
     state.take_slot(replica, branch)
-    return [start_effect(live, branch)]
 
 
 def _origin(replica: Replica, live: LiveTree, branch: Branch) -> Origin:

@@ -22,6 +22,8 @@ def next_run(state: State, pool: Pool) -> Run | None:
 def _may_start(state: State, run: Run, pool: Pool) -> bool:
     if run.state is RunState.CANCELLED or held_back(state, run):
         return False
+    if state.orphans is not None and state.orphans.holds(run):
+        return False
     if not run.waiting.may_have(pool.name, asked_only=run.is_far_ahead):
         return False
     return may_admit(state, run)

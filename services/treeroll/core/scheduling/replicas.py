@@ -19,7 +19,7 @@ from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.pool import names
 from treeroll.core.model.state import State
 from treeroll.core.model.weights import Weights
-from treeroll.core.scheduling import publication
+from treeroll.core.scheduling import orphans, publication
 from treeroll.core.scheduling.queues import requeue
 from treeroll.core.scheduling.standing import find_mute, take
 from treeroll.errors import Fenced, InvalidInput, StaleEpoch
@@ -51,10 +51,20 @@ def join(state: State, event: ReplicaJoined, now: float) -> list[Effect]:
     replica.lags = loaded.version != pool.weights.current.version
     state.replicas[name] = replica
     pool.add(replica)
-    # What it may still have of an earlier coordinator is nobody's any more.
-    effects += [StopBranch(name, event.incarnation, grant) for grant in sorted(event.live_grants)]
-    effects += [ForgetTree(name, event.incarnation, tree_id) for tree_id in sorted(event.kept_trees)]
-    return effects + publication.joined(state, replica, loaded)
+    return effects + _take_up(state, replica, event) + publication.joined(state, replica, loaded)
+
+
+def _take_up(state: State, replica: Replica, event: ReplicaJoined) -> list[Effect]:
+    """What it has of an earlier coordinator goes on if that is known here, and is nobody's any more otherwise."""
+    name, incarnation = replica.replica_id, replica.incarnation
+    found = orphans.return_of(state, replica, event)
+    running = {branch.grant for _, branch in found if branch.state is BranchState.RUNNING}
+    trees = {live.tree_id for live, _ in found}
+    effects: list[Effect] = [StopBranch(name, incarnation, grant) for grant in sorted(event.live_grants - running)]
+    effects += [ForgetTree(name, incarnation, tree_id) for tree_id in sorted(event.kept_trees - trees)]
+    if state.orphans is not None and not state.orphans.awaited:
+        effects += orphans.give_up(state)
+    return effects
 
 
 def _reconcile(state: State, replica: Replica, event: ReplicaJoined) -> list[Effect]:
@@ -189,6 +199,7 @@ def expire(state: State, now: float, anew: bool) -> list[Effect]:
         for replica in state.replicas.values():
             replica.moved_at = now
     effects, losses = publication.overdue(state)
+    effects += orphans.expire(state)
     for replica, cause in losses:
         effects += lose(state, ReplicaLost(replica.replica_id, replica.incarnation, cause))
     for replica in list(state.replicas.values()):

@@ -51,7 +51,7 @@ class ReplicaMessage(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., weights: _Optional[_Union[WeightsReport, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("replica_id", "incarnation", "engine", "weight_version", "last_seq", "live_grants", "kept_trees", "pool", "tokenizer_hash", "weight_digest", "process")
+    __slots__ = ("replica_id", "incarnation", "engine", "weight_version", "last_seq", "live_grants", "kept_trees", "pool", "tokenizer_hash", "weight_digest", "process", "branches", "acked_seq")
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +63,8 @@ class Hello(_message.Message):
     TOKENIZER_HASH_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_DIGEST_FIELD_NUMBER: _ClassVar[int]
     PROCESS_FIELD_NUMBER: _ClassVar[int]
+    BRANCHES_FIELD_NUMBER: _ClassVar[int]
+    ACKED_SEQ_FIELD_NUMBER: _ClassVar[int]
     replica_id: str
     incarnation: int
     engine: _common_pb2.EngineInfo
@@ -74,7 +76,25 @@ class Hello(_message.Message):
     tokenizer_hash: str
     weight_digest: str
     process: int
-    def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., weight_version: _Optional[int] = ..., last_seq: _Optional[int] = ..., live_grants: _Optional[_Iterable[int]] = ..., kept_trees: _Optional[_Iterable[str]] = ..., pool: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ..., weight_digest: _Optional[str] = ..., process: _Optional[int] = ...) -> None: ...
+    branches: _containers.RepeatedCompositeFieldContainer[LiveBranch]
+    acked_seq: int
+    def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., weight_version: _Optional[int] = ..., last_seq: _Optional[int] = ..., live_grants: _Optional[_Iterable[int]] = ..., kept_trees: _Optional[_Iterable[str]] = ..., pool: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ..., weight_digest: _Optional[str] = ..., process: _Optional[int] = ..., branches: _Optional[_Iterable[_Union[LiveBranch, _Mapping]]] = ..., acked_seq: _Optional[int] = ...) -> None: ...
+
+class LiveBranch(_message.Message):
+    __slots__ = ("grant", "tree_id", "branch", "attempt", "prefix_tokens", "prefix_digest")
+    GRANT_FIELD_NUMBER: _ClassVar[int]
+    TREE_ID_FIELD_NUMBER: _ClassVar[int]
+    BRANCH_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    grant: int
+    tree_id: str
+    branch: str
+    attempt: int
+    prefix_tokens: int
+    prefix_digest: bytes
+    def __init__(self, grant: _Optional[int] = ..., tree_id: _Optional[str] = ..., branch: _Optional[str] = ..., attempt: _Optional[int] = ..., prefix_tokens: _Optional[int] = ..., prefix_digest: _Optional[bytes] = ...) -> None: ...
 
 class Report(_message.Message):
     __slots__ = ("seq", "segments", "kv_usage")
@@ -227,7 +247,7 @@ class WeightsReport(_message.Message):
     def __init__(self, version: _Optional[int] = ..., digest: _Optional[str] = ..., state: _Optional[_Union[WeightsState, str]] = ..., seconds: _Optional[float] = ..., error: _Optional[str] = ...) -> None: ...
 
 class StartBranch(_message.Message):
-    __slots__ = ("grant", "prefix_ids", "prompt_tokens", "boundaries", "max_total", "hold", "sampling", "cache_salt", "seed", "priority", "tree_id", "prefix_tokens", "prefix_grant", "prefix_tail", "cut_from", "delimiter", "inserted_ids", "inserted_text")
+    __slots__ = ("grant", "prefix_ids", "prompt_tokens", "boundaries", "max_total", "hold", "sampling", "cache_salt", "seed", "priority", "tree_id", "prefix_tokens", "prefix_grant", "prefix_tail", "cut_from", "delimiter", "inserted_ids", "inserted_text", "branch", "attempt")
     GRANT_FIELD_NUMBER: _ClassVar[int]
     PREFIX_IDS_FIELD_NUMBER: _ClassVar[int]
     PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -246,6 +266,8 @@ class StartBranch(_message.Message):
     DELIMITER_FIELD_NUMBER: _ClassVar[int]
     INSERTED_IDS_FIELD_NUMBER: _ClassVar[int]
     INSERTED_TEXT_FIELD_NUMBER: _ClassVar[int]
+    BRANCH_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     grant: int
     prefix_ids: bytes
     prompt_tokens: int
@@ -264,7 +286,9 @@ class StartBranch(_message.Message):
     delimiter: Delimiter
     inserted_ids: bytes
     inserted_text: str
-    def __init__(self, grant: _Optional[int] = ..., prefix_ids: _Optional[bytes] = ..., prompt_tokens: _Optional[int] = ..., boundaries: _Optional[_Iterable[int]] = ..., max_total: _Optional[int] = ..., hold: _Optional[bool] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., seed: _Optional[int] = ..., priority: _Optional[int] = ..., tree_id: _Optional[str] = ..., prefix_tokens: _Optional[int] = ..., prefix_grant: _Optional[int] = ..., prefix_tail: _Optional[str] = ..., cut_from: _Optional[int] = ..., delimiter: _Optional[_Union[Delimiter, _Mapping]] = ..., inserted_ids: _Optional[bytes] = ..., inserted_text: _Optional[str] = ...) -> None: ...
+    branch: str
+    attempt: int
+    def __init__(self, grant: _Optional[int] = ..., prefix_ids: _Optional[bytes] = ..., prompt_tokens: _Optional[int] = ..., boundaries: _Optional[_Iterable[int]] = ..., max_total: _Optional[int] = ..., hold: _Optional[bool] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., seed: _Optional[int] = ..., priority: _Optional[int] = ..., tree_id: _Optional[str] = ..., prefix_tokens: _Optional[int] = ..., prefix_grant: _Optional[int] = ..., prefix_tail: _Optional[str] = ..., cut_from: _Optional[int] = ..., delimiter: _Optional[_Union[Delimiter, _Mapping]] = ..., inserted_ids: _Optional[bytes] = ..., inserted_text: _Optional[str] = ..., branch: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class Delimiter(_message.Message):
     __slots__ = ("texts", "token_ids")

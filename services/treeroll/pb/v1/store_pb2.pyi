@@ -144,3 +144,15 @@ class ModelMemory(_message.Message):
     whole: int
     whole_tokens: int
     def __init__(self, model: _Optional[str] = ..., whole: _Optional[int] = ..., whole_tokens: _Optional[int] = ...) -> None: ...
+
+class ReplicaSession(_message.Message):
+    __slots__ = ("incarnation", "process", "seq", "lost")
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    incarnation: int
+    process: int
+    seq: int
+    lost: bool
+    def __init__(self, incarnation: _Optional[int] = ..., process: _Optional[int] = ..., seq: _Optional[int] = ..., lost: _Optional[bool] = ...) -> None: ...

@@ -12,6 +12,7 @@ from treeroll.coordinator.reports import read_tokens
 from treeroll.coordinator.specs import run_spec
 from treeroll.core.invariants import violations
 from treeroll.core.model.budget import Budget
+from treeroll.core.model.events import SegmentReported
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.run import TaskSpec
 from treeroll.errors import LostWork, StoreDown, StoreError
@@ -41,6 +42,9 @@ HOUR = 3600.0
 STALE_S = 30.0
 # Events between two looks at whether all is done.
 LOOK_EVERY = 16
+
+# Where a segment begins: its tree, the seed of its branch, and the tokens before it.
+Place = tuple[str, int, int]
 
 
 class Undisturbed(World):
@@ -86,6 +90,9 @@ class Universe(Undisturbed):
         self.gone: dict[str, StoredTree] = {}
         """Trees that have expired."""
         self._last: dict[str, Any] = {}
+        self.generated = self.regenerated = 0
+        """Tokens that engines made, and those of them that one had made, and reported, before."""
+        self._made: set[Place] = set()
         self._jump = 0.0
         self._crashes_left = self.faults.crashes
         self._crash_next = self.random.randint(1, self.faults.crash_every)
@@ -311,6 +318,18 @@ class Universe(Undisturbed):
                 self._damaged = name
                 self.note(f"a node of {name} is damaged")
                 return
+
+    @property
+    def adopted(self) -> int:
+        """Branches that went on with the last coordinator as its predecessor had begun them."""
+        return self.life.coordinator.recovered.adopted if self.life is not None else 0
+
+    def decoded(self, place: Place, made: SegmentReported) -> None:
+        """An engine has come to the end of a segment, or was stopped before."""
+        self.generated += made.n_tokens + made.dropped_tokens
+        if made.n_tokens:
+            self.regenerated += made.n_tokens if place in self._made else 0
+            self._made.add(place)
 
     # What happens in the store and at clients:
 

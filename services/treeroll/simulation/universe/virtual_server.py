@@ -211,7 +211,7 @@ class VirtualServer:
             self._universe.after(RECONNECT_S * (0.5 + self._universe.random.random()), self.connect)
 
     def _hello(self) -> wire.Hello:
-        serving = self._universe.serving[self.key]
+        live = self._universe.serving[self.key].keys() | self._outbox.grants
         engine = pb.EngineInfo(
             engine="simulated", model="m", block_size=16, max_model_len=4096, slots=self._universe.slots
         )
@@ -220,7 +220,9 @@ class VirtualServer:
             incarnation=self.incarnation,
             engine=engine,
             last_seq=self._outbox.last_seq,
-            live_grants=sorted(serving.keys() | self._outbox.grants),
+            acked_seq=self._outbox.acked_seq,
+            live_grants=sorted(live),
+            branches=self._sequences.branches(live),
             kept_trees=sorted(self._sequences.trees),
             tokenizer_hash=Tokens.hash,
             process=self._process,
@@ -325,7 +327,8 @@ class VirtualServer:
         if serving is None:
             return
         serving.ahead = self._outbox._segments_of[grant] >= self._run_ahead
-        first, made = serving.boundary == 0, universe.segment(key, serving)
+        first, begun, made = serving.boundary == 0, serving.total, universe.segment(key, serving)
+        universe.decoded((serving.start.tree_id, serving.start.seed, begun), made)
         self._outbox.put(self._wire(made, serving, first))
         if made.end is None:
             universe.after(universe.random.expovariate(1.0), self.decode, incarnation, grant)
