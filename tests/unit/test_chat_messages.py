@@ -41,6 +41,11 @@ BAD = [
     ([{"role": None, "content": "hi"}], "'messages[0]' has no 'role'"),
     ([{"role": "", "content": "hi"}], "'messages[0].role' is empty"),
     ([user(), {"role": "user"}], "'messages[1]' has no 'content'"),
+    (
+        [user(), user(role="Assistant")],
+        "'messages[1].role' is 'Assistant', which templates take for a role of its own; write 'assistant'",
+    ),
+    ([user(role="USER ")], "'messages[0].role' is 'USER ', which templates take for a role of its own; write 'user'"),
     ([{"role": "user", "content": None}], "'messages[0]' has no 'content'"),
     ([{"role": "assistant", "tool_calls": []}], "'messages[0]' has no 'content'"),
     ([{"role": "user", "content": 5}], "'messages[0].content' must be text, got a number"),

@@ -140,6 +140,29 @@ def test_a_template_that_knows_no_calls_does_not_drop_them_silently(tmp_path: Pa
         render(CHATML, [HI, CALLING, ANSWER], tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("source", "messages", "left_out"),
+    [
+        (CHATML, [{**HI, "name": "bob"}], "'name'"),
+        (CHATML, [HI, assistant("x", reasoning_content="y"), HI], "'reasoning_content'"),
+        (IGNORES, [{"role": "system", "content": "Be brief."}, HI], "the text of role 'system'"),
+        (IGNORES, [HI, {"role": "tool", "content": "4"}, HI], "the text of role 'tool'"),
+        (CHATML + "{{ messages[-1].content[:2] }}", [{"role": "custom", "content": "hello"}], None),
+        (FORGETS, [HI, assistant("<think>hm</think>x"), HI], None),
+        (TRIMS, [{"role": "user", "content": " hi\n"}], None),
+        (CHATML, [{"role": "user", "content": ""}], None),
+    ],
+)
+def test_what_a_template_leaves_out_of_messages_is_said_once(
+    source: str, messages: list[dict[str, Any]], left_out: str | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    template = template_of(source, tmp_path)
+    for _ in range(2):
+        template.render(messages, {}, DAY)
+    said = [f"{template} leaves out {left_out} of messages, which some tasks have"] if left_out else []
+    assert [record.getMessage() for record in caplog.records] == said
+
+
 # -- what is wrong, and with whom ------------------------------------------------------------------------
 
 

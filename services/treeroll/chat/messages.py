@@ -13,6 +13,8 @@ from treeroll.errors import InvalidInput
 
 Message = Mapping[str, Any]
 
+# Templates compare roles letter by letter.
+ROLES = ("system", "developer", "user", "assistant", "model", "tool", "function", "ipython")
 # Python writes no longer numbers, and hardly anybody reads them.
 MAX_INT_BITS = 10_000
 
@@ -44,6 +46,9 @@ def _message(name: str, message: Any) -> dict[str, Any]:
             others = ", ".join(f"'{other}'" for other in plain if other not in ("role", "content"))
             raise InvalidInput(f"'{name}' has no '{key}'{f', but {others}' if others else ''}")
         check_text(f"{name}.{key}", plain[key], may_be_empty=key == "content")
+    role, meant = plain["role"], plain["role"].strip().lower()
+    if role != meant and meant in ROLES:
+        raise InvalidInput(f"'{name}.role' is {role!r}, which templates take for a role of its own; write {meant!r}")
     return plain
 
 

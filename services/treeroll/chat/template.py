@@ -1,6 +1,7 @@
 """The chat template of a model directory, rendered by transformers: prompts are those that a trainer makes itself."""
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
@@ -10,6 +11,8 @@ from typing import Any
 
 from treeroll.errors import InvalidInput
 from treeroll.model.facts import load_facts, read_json
+
+log = logging.getLogger(__name__)
 
 # What a template asks for the date, as transformers calls it.
 DATE_FUNCTION = "strftime_now"
@@ -77,8 +80,28 @@ class ChatTemplate:
         self._check_calls(messages)
         variables = {DATE_FUNCTION: day.strftime, **kwargs}
         if messages[-1]["role"] in CONTINUED:
-            return self._continued(messages, variables)
-        return self._apply(messages, add_generation_prompt=True, **variables)
+            text = self._continued(messages, variables)
+        else:
+            text = self._apply(messages, add_generation_prompt=True, **variables)
+        for what in self._left_out(messages, text):
+            if what not in self._told:
+                self._told.add(what)
+                log.warning("%s leaves out %s of messages, which some tasks have", self, what)
+        return text
+
+    @cached_property
+    def _told(self) -> set[str]:
+        """What it was said to leave out."""
+        return set()
+
+    def _left_out(self, messages: Sequence[Mapping[str, Any]], text: str) -> Iterator[str]:
+        """Parts of messages that the model does not see, but for earlier thoughts."""
+        keys = {key for message in messages for key in message} - {"role", "content", "tool_calls"}
+        yield from (f"'{key}'" for key in sorted(keys) if not any(key in source for source in self.sources.values()))
+        for message in messages:
+            said = str(message.get("content", "")).rpartition("</think>")[2].strip()
+            if said not in text:
+                yield f"the text of role '{message['role']}'"
 
     def _check_calls(self, messages: Sequence[Mapping[str, Any]]) -> None:
         calling = next((place for place, message in enumerate(messages) if "tool_calls" in message), None)
