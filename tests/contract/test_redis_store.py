@@ -92,6 +92,20 @@ async def test_a_wrong_password_is_an_error_that_does_not_show_it(redis: Any, re
     assert "hunter2" not in message + store.address
 
 
+async def test_a_store_of_a_newer_version_is_refused_by_name(redis: Any, redis_server: EmbeddedRedis) -> None:
+    store = RedisStore(redis_server.url)
+    epoch = await store.open()
+    redis.hset(keys.OWNER, mapping={"schema": keys.SCHEMA + 1, "version": "9.8.7"})
+    refused = rf"was written by treeroll 9\.8\.7, whose schema is {keys.SCHEMA + 1}, and treeroll .* knows schema"
+    newer = RedisStore(redis_server.url)
+    for after in (0, epoch):
+        with pytest.raises(StoreError, match=refused):
+            await newer.open(after)
+    assert int(redis.hget(keys.OWNER, "epoch")) == epoch
+    await newer.close()
+    await store.close()
+
+
 async def test_a_server_that_is_not_there_is_a_store_error() -> None:
     assert "does not answer" in await refusal(RedisStore("unix:///nowhere/redis.sock"))
     assert "does not answer" in await refusal(RedisStore("redis://127.0.0.1:1/0"))

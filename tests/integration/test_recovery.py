@@ -286,6 +286,8 @@ async def test_a_node_that_cannot_be_read_is_a_damaged_tree() -> None:
         run = await client.run("run")
         await run.close()
         assert [tree.tree_id async for batch in run.batches(trees=1) for tree in batch.trees] == [tree_id]
+        assert (await run.status()).damaged == 1
+        assert (await client.audit()).violations == []
 
 
 async def test_an_error_of_the_core_is_no_reason_to_start_without_a_run() -> None:

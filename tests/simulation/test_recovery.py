@@ -140,7 +140,8 @@ def test_a_tree_that_is_stored_otherwise_than_it_grows_is_named_and_grows_anew(
     rebuilt = world.restart()
     assert list(rebuilt.damaged) == [tree_id]
     assert f"tree {tree_id} cannot be grown again: " in rebuilt.damaged[tree_id]
-    world.restart()  # what it spent is not forgotten by those that come after
+    world.restart()  # what it spent is not forgotten by those that come after, nor that it was damaged
+    assert world.state.runs["run"].counters.damaged == 1
     while world.go_on():
         pass
     assert fingerprint(world) == fingerprint(undisturbed)

@@ -118,6 +118,18 @@ def test_a_run_within_its_caps_has_no_findings() -> None:
     assert broken(run, used_tree(), used_tree()) == []
 
 
+def test_what_a_damaged_growth_used_is_in_no_tree_and_in_the_account_all_the_same() -> None:
+    run = run_of()
+    run.caps.extend([cap("leaves", 9, 5), cap("expansions", 9, 3), cap("tool_calls", 9, 2)])
+    assert len(broken(run, used_tree())) == 3
+    run.damaged = 1
+    assert broken(run, used_tree()) == []
+    assert broken(run, used_tree(), used_tree()) == [
+        "run r: its trees have 6 leaves, its account 5 of 9",
+        "run r: its trees have 4 expansions, its account 3 of 9",
+    ]
+
+
 @pytest.mark.parametrize(
     ("change", "detail"),
     [

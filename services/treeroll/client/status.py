@@ -231,6 +231,8 @@ class RunStatus:
     """Resolved configuration."""
     expired_trees: int = 0
     """Its trees that have expired since the service started."""
+    damaged: int = 0
+    """Times that what is stored of one of its trees could not be grown again, and the tree grew anew."""
     stale_trees: int = 0
     """Trees that were ended because their pool got other weights: by `on_update`, or as hopelessly old."""
     staleness: dict[int, int] = field(default_factory=dict)

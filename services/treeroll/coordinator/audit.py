@@ -107,7 +107,7 @@ def _account_findings(run: api.Run, spent: int) -> Iterator[Finding]:
     ledger = run.ledger
     if ledger.granted != ledger.spent + ledger.returned + ledger.outstanding or ledger.outstanding:
         yield Invariant.TOKENS_CONSERVED, f"run {run.run_id}: {_line(ledger)}"
-    if spent != ledger.spent:
+    if spent != ledger.spent and not (run.damaged and spent < ledger.spent):  # what nobody can read, nobody can count
         yield Invariant.TOKENS_CONSERVED, f"run {run.run_id}: trees spent {spent} tokens, the run {ledger.spent}"
 
 

@@ -84,7 +84,9 @@ class Caps:
                     f"{name}: {cap.spent} {cap.resource} are spent and {cap.outstanding} set aside of {cap.limit}",
                 )
             used = self.used.get(cap.resource)
-            if used is not None and (used > cap.limit or (ended and used != cap.spent)):
+            # Growths that were damaged are in no tree any more, and had their share.
+            fewer = self.run.damaged and used is not None and used < cap.spent
+            if used is not None and (used > cap.limit or (ended and used != cap.spent and not fewer)):
                 yield (
                     Invariant.TOKENS_CONSERVED,
                     f"{name}: its trees have {used} {cap.resource}, its account {cap.spent} of {cap.limit}",

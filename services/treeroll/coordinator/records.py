@@ -71,6 +71,7 @@ def run_record(run: Run) -> api.Run:
         policy_error=run.policy_error,
         quarantined=run.quarantined,
         stale_trees=counters.stale_trees,
+        damaged=counters.damaged,
         filtered=dict(run.filtered),
         models=[api.ModelUse(model=name, trees=use.trees, tokens=use.tokens) for name, use in run.uses.items()],
         owner=run.spec.owner,

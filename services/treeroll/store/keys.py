@@ -1,4 +1,5 @@
-"""Every Redis key treeroll writes, and what is in it. Schema version 1: a change a reader could notice makes it 2.
+"""Every Redis key treeroll writes, and what is in it. Schema version 1: a change a reader could notice makes it 2, and
+earlier versions of treeroll refuse to open what has it.
 
 All keys start with `treeroll:1:{s00}:`. The braces are a Redis Cluster hash tag: one shard, one slot, so that one
 script may touch all of its keys. There is one shard now. In the table `<run>`, `<tree>` and `<group>` are ids as they
@@ -8,7 +9,8 @@ are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids 
     owner                      hash    epoch: of the coordinator that may write; name: its process, for people; commit:
                                        number of its last commit; tick: its time then, or at the last lease if that
                                        was later, in microseconds. It goes on from owner to owner and stands still
-                                       without one; line: the epoch since which nothing was lost, if anything was
+                                       without one; line: the epoch since which nothing was lost, if anything was;
+                                       schema: the number above; version: of treeroll, for people
     secret                     hash    key: random bytes in hexadecimal, by which a service with tokens knows the leases
                                        that it gave
     runs                       hash    run id -> run record
@@ -47,6 +49,7 @@ its acknowledgements count: a tree expires once every group has acknowledged it,
 direct reads and the feed service in one group. Never `XTRIM` past the last acknowledged entry of the slowest group.
 """
 
+SCHEMA = 1
 PREFIX = "treeroll:1:{s00}:"
 
 OWNER = f"{PREFIX}owner"

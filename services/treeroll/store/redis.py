@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from treeroll import clock
+from treeroll import __version__, clock
 from treeroll.errors import LostWork, StaleEpoch, StoreError
 from treeroll.store import keys
 from treeroll.store.base import Commit, Heartbeat, StoredTree
@@ -46,7 +46,14 @@ class RedisStore(RedisSteps):
             with store_errors(self.address):
                 await check_server(self._redis, self.durability, self.address)
             name = f"process {os.getpid()} on {socket.gethostname()}"
-            self._epoch, tick = await self._script("open", [keys.OWNER], [name, after])
+            found = await self._script("open", [keys.OWNER], [name, after, keys.SCHEMA, __version__])
+            if found[0] == 0:
+                raise StoreError(
+                    f"{self.address} was written by treeroll {found[2].decode(errors='replace')}, whose schema is "
+                    f"{found[1]}, and treeroll {__version__} knows schema {keys.SCHEMA}: start that version, or give "
+                    "this one another store"
+                )
+            self._epoch, tick = found
             self._ticks = tick, clock.monotonic()
             self._sent = self._acked = 0
             return self._epoch

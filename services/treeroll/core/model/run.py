@@ -230,6 +230,7 @@ class Counters:
     reward_errors: int = 0
     engine_errors: int = 0
     policy_errors: int = 0
+    damaged: int = 0  # trees that could not be grown again from what is stored of them, and grew anew
     stale_trees: int = 0  # ended because their pool got other weights
     leaves: int = 0
 

@@ -92,6 +92,7 @@ def _hold_back(run: Run, remains: RunRemains) -> None:
 
 def _anew(run: Run, task: TaskSpec, spent: int) -> Effect:
     """Nothing of a damaged tree is used: what it spent stays spent."""
+    run.counters.damaged += 1
     run.carried[task.tree_id] = spent
     charge_task(run, task.task_id, spent)
     return PersistAnew(run, task, Carried(spent))

@@ -2,11 +2,14 @@
 --
 -- KEYS  1 owner
 -- ARGV  1 who the new owner is, for people; 2 the epoch of an owner that found that the store went back in time, or 0: the new
---       epoch is larger than that, and begins a new line
--- Returns the new owner's epoch, and the tick from which it goes on, in microseconds. A store's first one is the server's clock.
+--       epoch is larger than that, and begins a new line; 3 the schema that it knows, 4 its version, for people
+-- Returns {0, schema, version} of a newer version that has written here; or the new owner's epoch, and the tick from which it goes on, in microseconds. A store's first one is the server's clock.
 
 -- Write effects, not the script: Redis 6.2 refuses to write after TIME otherwise.
 redis.replicate_commands()
+
+local schema = tonumber(redis.call('HGET', KEYS[1], 'schema') or 0)
+if schema > tonumber(ARGV[3]) then return {0, schema, redis.call('HGET', KEYS[1], 'version') or ''} end
 
 local stored, after = tonumber(redis.call('HGET', KEYS[1], 'epoch') or 0), tonumber(ARGV[2])
 local epoch, tick = math.max(stored, after) + 1, redis.call('HGET', KEYS[1], 'tick')
@@ -15,5 +18,5 @@ if not tick then
   tick = string.format('%.0f', time[1] * 1000000 + time[2])
 end
 if after > 0 then redis.call('HSET', KEYS[1], 'line', epoch) end
-redis.call('HSET', KEYS[1], 'epoch', epoch, 'commit', 0, 'tick', tick, 'name', ARGV[1])
+redis.call('HSET', KEYS[1], 'epoch', epoch, 'commit', 0, 'tick', tick, 'name', ARGV[1], 'schema', ARGV[3], 'version', ARGV[4])
 return {epoch, tonumber(tick)}
