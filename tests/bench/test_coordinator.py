@@ -106,9 +106,10 @@ def test_points_are_all_combinations() -> None:
 
 
 @pytest.mark.slow
-async def test_it_measures_what_the_coordinator_acknowledges() -> None:
+@pytest.mark.parametrize("secured", [False, True])
+async def test_it_measures_what_the_coordinator_acknowledges(secured: bool) -> None:
     notes: list[str] = []
-    work = Workload(seconds=1.0, rewrite=True, rate=500.0)
+    work = Workload(seconds=1.0, rewrite=True, rate=500.0, secured=secured)
     result = await measure([Point(200, 2, "everysec")], work, 1, notes.append)
     figures: Any = result.rounds["200 nodes 2 replicas everysec"][0]
     assert figures["segments_s"] > figures["half_segments_s"] > 0

@@ -2,9 +2,11 @@
 
 import asyncio
 import math
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from treeroll.bench import redis_tools
 from treeroll.bench.child import Child, first_and_other_cores, pinned
 from treeroll.bench.result import Column, Result
 from treeroll.bench.rounds import Variant, run_rounds
+from treeroll.bench.secured import CLIENT, Access, make_access
 from treeroll.client import connect_async
 from treeroll.clock import monotonic
 from treeroll.errors import InvalidInput, TreerollError
@@ -66,6 +69,8 @@ class Workload:
     """Segments a second in the paced windows; None: half of what saturation reached just before."""
     rewrite: bool = False
     """One more window during a rewrite of the append-only file."""
+    secured: bool = False
+    """With TLS and tokens."""
 
     @property
     def widths(self) -> list[int]:
@@ -89,6 +94,7 @@ class Bench:
         self._point = point
         self._work = work
         self._trees = work.live_trees(point.live_nodes)
+        self._replica_ids = [f"load-{i}" for i in range(point.replicas)]
         self._tasks = 0
         self._most_nodes = 0
 
@@ -99,23 +105,36 @@ class Bench:
             stack.enter_context(pinned(others))
             server = stack.enter_context(redis_tools.redis_server(self._point.durability))
             self._redis = stack.enter_context(redis_tools.connect(server))
+            access = self._access(stack)
             self._coordinator = await stack.enter_async_context(Child("treeroll.bench.coordinator_process"))
             self._load = await stack.enter_async_context(Child("treeroll.bench.load_process"))
             started = await self._coordinator.start(
-                url=server.url, durability=self._point.durability, cores=sorted(measured), live_trees=self._trees
+                url=server.url,
+                durability=self._point.durability,
+                cores=sorted(measured),
+                access=access.config.model_dump(mode="json"),
+                live_trees=self._trees,
             )
-            client = await stack.enter_async_context(await connect_async(started["address"], token="", tls=False))
-            work = self._work
+            address, by, work = started["address"], access.shown_by(CLIENT), self._work
+            connecting = connect_async(address, token=by.token, tls=by.roots or False)
+            client = await stack.enter_async_context(await connecting)
             self._run = await client.create_run(
                 "bench", recipe="treepo", leaves=LEAVES, segment_tokens=work.segment_tokens, max_depth=work.max_depth
             )
-            await self._load.start(address=started["address"], cores=sorted(others), **self._replicas())
+            passes = {name: asdict(access.shown_by(name)) for name in self._replica_ids}
+            await self._load.start(address=address, cores=sorted(others), passes=passes, **self._settings())
             return await self._measure(await self._fill())
 
-    def _replicas(self) -> dict[str, Any]:
+    def _access(self, stack: AsyncExitStack) -> Access:
+        if not self._work.secured:
+            return Access()
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="treeroll-bench-"))
+        return make_access(Path(folder), self._replica_ids)
+
+    def _settings(self) -> dict[str, Any]:
+        """Of each replica."""
         longest = PROMPT_TOKENS + self._work.segment_tokens * self._work.max_depth + BLOCK
         return {
-            "replicas": self._point.replicas,
             "slots": math.ceil(1.1 * self._trees * LEAVES / self._point.replicas),
             "block_size": BLOCK,
             "max_model_len": max(longest, DEMO_CONTEXT),

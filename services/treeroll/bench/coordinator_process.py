@@ -14,6 +14,7 @@ from typing import Any
 
 import uvloop
 
+from treeroll.access.config import AccessConfig
 from treeroll.bench.child import answer_commands
 from treeroll.bench.latency import Latencies, Track
 from treeroll.config import CoordinatorConfig
@@ -102,7 +103,9 @@ class Service:
             "latency": self._plane.latencies.cut() if command.get("cut") else {},
         }
 
-    async def _start(self, url: str, durability: str, cores: Sequence[int] = (), **settings: Any) -> dict[str, Any]:
+    async def _start(
+        self, url: str, durability: str, access: dict[str, Any], cores: Sequence[int] = (), **settings: Any
+    ) -> dict[str, Any]:
         if cores:
             os.sched_setaffinity(0, cores)
         config = ServiceConfig(coordinator=CoordinatorConfig(port=0, **settings))
@@ -120,7 +123,7 @@ class Service:
         plane = TimedPlane(coordinator, config.coordinator.heartbeat_s, tokenizer)
         rollouts = RolloutsApi(coordinator, plane, feed, tokenizer, timeouts, {}, Retention(coordinator, None))
         self._coordinator, self._plane = coordinator, plane
-        door = await open_door(config.coordinator)
+        door = await open_door(config.coordinator, AccessConfig(**access))
         door.answer(rollouts, plane, coordinator)
         self.stack.push_async_callback(door.server.stop, 0.1)
         for job in (coordinator.run(), coordinator.keep_time(), scoring.run(coordinator)):

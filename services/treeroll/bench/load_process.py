@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from functools import partial
 from typing import Any
 
 import grpc
@@ -11,7 +12,7 @@ from treeroll.bench.child import answer_commands
 from treeroll.bench.latency import Latencies
 from treeroll.bench.load_messages import SegmentBytes
 from treeroll.bench.load_replica import LoadReplica
-from treeroll.channels import open_channel
+from treeroll.channels import Pass
 from treeroll.coordinator.gc_tuning import tune_gc
 from treeroll.pb.v1 import replica_pb2 as wire
 
@@ -55,25 +56,29 @@ class Load:
         for channel in self._channels:
             await channel.close()
 
-    async def _start(self, address: str, cores: list[int], replicas: int, **settings: Any) -> None:
+    async def _start(self, address: str, cores: list[int], passes: dict[str, dict[str, Any]], **settings: Any) -> None:
         os.sched_setaffinity(0, cores)
         tune_gc()
         parts = SegmentBytes()
-        self._replicas = [
-            LoadReplica(f"load-{i}", parts=parts, latencies=self._latencies, **settings) for i in range(replicas)
-        ]
-        for at in range(0, replicas, REPLICAS_PER_CHANNEL):
-            await self._join(_channel(address), self._replicas[at : at + REPLICAS_PER_CHANNEL])
+        self._replicas = [LoadReplica(name, parts=parts, latencies=self._latencies, **settings) for name in passes]
+        shown = [Pass(**pass_) for pass_ in passes.values()]
+        for at in range(0, len(shown), REPLICAS_PER_CHANNEL):
+            end = at + REPLICAS_PER_CHANNEL
+            await self._join(address, self._replicas[at:end], shown[at:end])
         self._jobs = [asyncio.create_task(replica.run()) for replica in self._replicas]
         self._jobs.append(asyncio.create_task(self._beat()))
 
-    async def _join(self, channel: grpc.aio.Channel, replicas: list[LoadReplica]) -> None:
+    async def _join(self, address: str, replicas: list[LoadReplica], shown: list[Pass]) -> None:
+        # Else channels to one address share one connection.
+        channel = shown[0].open(address, [("grpc.use_local_subchannel_pool", 1)])
         self._channels.append(channel)
         stub: Any = channel.stream_stream(
             SESSION, request_serializer=None, response_deserializer=wire.CoordinatorMessage.FromString
         )
-        for at in range(0, len(replicas), JOINING):
-            await asyncio.gather(*(replica.join(stub) for replica in replicas[at : at + JOINING]))
+        pairs = list(zip(replicas, shown, strict=True))
+        for at in range(0, len(pairs), JOINING):
+            joins = (replica.join(partial(stub, metadata=by.metadata())) for replica, by in pairs[at : at + JOINING])
+            await asyncio.gather(*joins)
 
     async def _beat(self) -> None:
         """Heartbeats of all replicas, spread over the interval as a fleet's are."""
@@ -107,11 +112,6 @@ class Load:
                 self._paced += sent
                 if not sent:  # all its branches wait for acknowledgements
                     await asyncio.sleep(EMPTY_S)
-
-
-def _channel(address: str) -> grpc.aio.Channel:
-    # Else channels to one address share one connection.
-    return open_channel(address, more=[("grpc.use_local_subchannel_pool", 1)])
 
 
 async def main() -> None:

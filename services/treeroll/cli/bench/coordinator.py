@@ -11,6 +11,7 @@ def coordinator(
     nodes: Annotated[str, typer.Option(help="Live nodes, one point each, e.g. 1000,10000,100000,1000000.")] = "10000",
     replicas: Annotated[str, typer.Option(help="Simulated replicas, one point each, e.g. 1,10,100,1000.")] = "4",
     durability: Annotated[str, typer.Option(help="everysec, always, or both: everysec,always.")] = "everysec,always",
+    secured: Annotated[bool, typer.Option(help="With TLS and tokens, as beyond loopback.")] = False,
     rewrite: Annotated[bool, typer.Option(help="Measure also while Redis rewrites its append-only file.")] = False,
     segment_tokens: Annotated[int, typer.Option(min=32, help="Tokens per segment; a multiple of 32.")] = 64,
     depth: Annotated[int, typer.Option(min=1, help="Segments on a path.")] = 14,
@@ -49,5 +50,6 @@ def coordinator(
         seconds=seconds,
         rate=rate,
         rewrite=rewrite,
+        secured=secured,
     )
     show(asyncio.run(measure(points(nodes, replicas, durability), work, rounds, note)), json_file)
