@@ -31,6 +31,8 @@ MAX_BACKOFF_S = 2.0
 PATIENCE_S = 600.0
 # Longest wait for a first answer: long enough for a service that is just starting to listen, short for a mistyped port.
 CONNECT_S = 3.0
+# A call that ends so much later than it was to end at the latest says that this process stood still, seconds.
+STOOD_STILL_S = 5.0
 
 TOKEN_VARIABLE, CA_VARIABLE = "TREEROLL_TOKEN", "TREEROLL_CA"
 """The token, and the file of the roots by which the service's certificate is known."""
@@ -130,9 +132,9 @@ class Channel:
         with self.absence.noted() as miss:
             while True:
                 at, sent = self._at, clock()
+                timeout_s = max(min(began + limits.all_s - sent, limits.try_s), 0.01) + limits.extra_s
                 try:
                     send = getattr(self._stubs[at], method)
-                    timeout_s = max(min(began + limits.all_s - sent, limits.try_s), 0.01) + limits.extra_s
                     return cast(R, await send(request, timeout=timeout_s, metadata=self._metadata))
                 except grpc.aio.AioRpcError as error:
                     refusal = typed(error, self._addresses[at], method)
@@ -141,7 +143,9 @@ class Channel:
                     if _named(error):
                         limits.alone_s = math.inf
                     wait = max(backoff, _asked_to_wait(error))
-                began += min(clock() - sent, limits.extra_s)
+                took_s = clock() - sent
+                # Who was stopped, or slept, knows nothing of the service in that time.
+                began += took_s if took_s > timeout_s + STOOD_STILL_S else min(took_s, limits.extra_s)
                 pause = wait * random.uniform(0.5, 1.0)  # noqa: S311 - spreads out the repeats of many trainers
                 waited_s = clock() - began
                 if waited_s + pause >= min(limits.all_s, limits.alone_s):
