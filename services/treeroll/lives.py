@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from random import Random, SystemRandom
 from typing import Any
 
 from treeroll.coordinator import weight_records
@@ -37,6 +38,11 @@ from treeroll.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
+# A store that was emptied knows no owner. One that had taken over, and the one before it that was held up and has not
+# heard of that, may both find it so, and must not go on under one epoch: each leaves out as many as chance says, up to
+# this.
+EPOCHS = 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Ground:
@@ -58,6 +64,7 @@ class Ground:
     """How many replicas of a pool somebody keeps alive."""
     restarts: Mapping[str, int] = field(default_factory=dict)
     """How often each replica has been started again."""
+    chance: Random = field(default_factory=SystemRandom)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +149,7 @@ async def _after(ground: Ground, before: Coordinator, why: LostWork) -> Life:
 
 async def _taken_up(ground: Ground, before: Coordinator) -> Life:
     store, lost = ground.store, deepcopy(before.recovered.lost)
-    epoch = await store.open(before.epoch)
+    epoch = await store.open(before.epoch + ground.chance.randrange(EPOCHS))
     gone = await what_is_gone(store, before.acknowledged)
     lost.add(gone)
     log.error("gone is %s", "; ".join(map(str, gone)) or "nothing that a run's record tells")

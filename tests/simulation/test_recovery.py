@@ -8,7 +8,10 @@ import pytest
 from tests.support.combinations import BRANCHES, small_limits
 from tests.support.stored_world import Crash, StoredWorld
 
+from treeroll.core.model.branch import BranchState
 from treeroll.core.model.budget import Budget
+from treeroll.core.model.events import PathJudged, RunCancelled
+from treeroll.core.model.journal import Judged
 from treeroll.core.recovery.remains import NodeRemains
 from treeroll.simulation.world import fingerprint
 from treeroll.tree.node import NodeStatus, StopReason
@@ -146,3 +149,37 @@ def test_a_tree_that_is_stored_otherwise_than_it_grows_is_named_and_grows_anew(
         pass
     assert fingerprint(world) == fingerprint(undisturbed)
     assert sum(live.ledger.spent for live in world.finished.values()) == spent(world)
+
+
+def test_what_a_damaged_tree_had_spent_stays_in_its_account_if_its_run_is_cancelled_before_it_grows_anew() -> None:
+    world = small()
+    world.start()
+    for _ in range(12):
+        world.go_on()
+    tree_id = damage(world, lambda node: replace(node, depth=node.depth + 1))
+    world.recover()  # no replica is there: it waits
+    assert tree_id not in world.state.trees
+    world._feed(RunCancelled("run"))
+    while world.go_on():
+        pass
+    ended = world.finished[tree_id]
+    assert ended.ledger.spent
+    assert ended.ledger.balanced()
+    assert sum(live.ledger.spent for live in world.finished.values()) == spent(world)
+
+
+def test_a_judge_may_answer_for_a_tree_that_is_being_stopped_when_a_coordinator_dies() -> None:
+    world = small(recipe="rebase", overrides={"branch": {"value": "judge"}}, tasks=1, slots=64)
+    world.start()
+    judged = None
+    while judged is None:
+        world.go_on()
+        [live] = world.state.trees.values()
+        asked = [node for node in live.held if node not in live.tree.values]
+        judged = asked[0] if asked and any(b.state is BranchState.RUNNING for b in live.branches.values()) else None
+    world._feed(RunCancelled("run"))
+    world._feed(PathJudged(live.tree_id, judged, 0.5))
+    assert world.histories[live.tree_id][-1] == Judged(judged, 0.5)
+    rebuilt = world.restart()
+    assert not rebuilt.damaged
+    assert world.finished[live.tree_id].stop_reason == "cancelled"

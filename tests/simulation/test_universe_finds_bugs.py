@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from treeroll import lives
 from treeroll.coordinator import records
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.replica_session import ReplicaSession
@@ -304,6 +305,13 @@ def test_rewards_that_are_acknowledged_before_they_are_durable(monkeypatch: pyte
     monkeypatch.setattr(Coordinator, "call", hasty)
     slow = Faults(crashes=3, crash_every=60, slow_store=0.3)
     assert first_found(faults=slow, work=Work(reports=True)).broken[0].promise in ("NoAckedLoss", "RewardOnce")
+
+
+def test_owners_that_take_up_an_emptied_store_under_one_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lives, "EPOCHS", 1)
+    held_up = Faults(pauses=4, emptied=True, slow_store=0.1)
+    promise = first_found(faults=held_up, work=Work(tasks=5)).broken[0].promise
+    assert promise in ("ServiceLives", "TreeWellFormed", "StaleFenced", "Progress", "ForkBlind")
 
 
 def test_a_failure_is_shrunk_to_the_faults_that_it_needs() -> None:

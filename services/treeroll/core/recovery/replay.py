@@ -163,8 +163,9 @@ class Replay:
                     raise Damaged("its policy has no timeout, and it timed out")
                 decide(state, live, calls.on_timeout(state, live))
             case Judged(node, value):
-                if node not in live.held:
-                    raise Damaged(f"node {node} was judged, and no path is held there")
+                # Its path may be held no more: judges answer trees that have been stopped, too.
+                if not 0 < node < len(live.tree.nodes) or node in live.tree.values:
+                    raise Damaged(f"node {node} was judged, and there is none, or it was judged before")
                 show_judged(state, live, node, value)
             case Abstained(leaf):
                 live.tree.rewards[leaf] = None

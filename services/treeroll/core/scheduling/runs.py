@@ -212,4 +212,5 @@ def _fail_unplanted(state: State, run: Run, task: TaskSpec) -> list[Effect]:
     tree = Tree.planted(task.tree_id, 0, len(task.prompt_ids) // 4)
     live = LiveTree(run, task, tree, most_leaves=most_leaves(state, run, task), status=TreeStatus.FAILED, grown=True)
     live.stop_reason, live.error = run.stop_reason, f"{run.stop_detail} before this task started"
+    live.ledger.granted = live.ledger.spent = run.carried.pop(task.tree_id, 0)
     return leave(live)

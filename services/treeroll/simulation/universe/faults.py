@@ -27,6 +27,8 @@ class Faults:
     """A commit takes seconds."""
     forgotten: int = 0
     """How many of the last commits the store loses, once."""
+    emptied: bool = False
+    """The store loses all that it has, once."""
     cuts: float = 0.0
     """Calls of replicas are cut, at a message."""
     holds: float = 0.0
@@ -75,6 +77,7 @@ def drawn(chance: random.Random) -> Faults:
         outages=chance.choice((0, 0, 1, 2)),
         slow_store=maybe(0.04),
         forgotten=chance.choice((0, 0, 0, 0, 1, 4)),
+        emptied=chance.random() < 0.1,
         cuts=maybe(0.04),
         holds=maybe(0.04),
         requests_lost=maybe(0.15),

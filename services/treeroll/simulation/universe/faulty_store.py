@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import random
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -16,6 +17,10 @@ LONGEST_TICK_S = 2.0
 USUAL_S, SLOW_S = 0.02, 6.0
 # What it loses when it forgets: all but the time.
 _CONTENT = vars(MemoryStore()).keys() - {"_clock"}
+
+
+# A process, and the epoch under which it has opened the store.
+Owner = tuple[asyncio.AbstractEventLoop, int]
 
 
 class Watcher(Protocol):
@@ -57,10 +62,11 @@ class FaultyStore(MemoryStore):
         self._tick, self._ticked_at = 0.0, 0.0
         self._number = 0
         """Of the last commit, counted from when the present owner opened."""
-        self._sent = self._answered = 0
-        """By the present owner."""
+        self._sent: Counter[Owner] = Counter()
+        self._answered: Counter[Owner] = Counter()
+        """Commits, as their owners count them."""
         self._applied = 0
-        self._loses_at = chance.randint(5, 60) if faults.forgotten else 0
+        self._loses_at = chance.randint(5, 60) if faults.forgotten or faults.emptied else 0
         self._before: dict[str, Any] = {}
         self.lost_at: float | None = None
         """When it lost what it had answered for."""
@@ -71,7 +77,7 @@ class FaultyStore(MemoryStore):
 
     async def open(self, after: int = 0) -> int:
         self._check_up()
-        self._number = self._sent = self._answered = 0
+        self._number = 0
         self._tick, self._ticked_at = self.tick(), self._now()
         return await super().open(after)
 
@@ -83,12 +89,14 @@ class FaultyStore(MemoryStore):
         if self._draw(self.faults.unapplied):
             self._watcher.note("a commit is lost")
             raise StoreDown("the commit was lost on its way")
-        self._check_epoch(epoch)
+        if self._epoch >= epoch:
+            self._check_epoch(epoch)
+        owner = asyncio.get_running_loop(), epoch
         if not commit.number:
-            self._sent += 1
-            commit.number = self._sent
-        if self._number < self._answered:
-            raise LostWork(f"the store has commit {self._number}, and answered for {self._answered}")
+            self._sent[owner] += 1
+            commit.number = self._sent[owner]
+        if self._epoch < epoch or self._number < self._answered[owner]:
+            raise LostWork(f"the store has commit {self._number}, and answered for {self._answered[owner]}")
         if commit.number > self._number:
             await super().commit(commit, epoch)
             self._number = commit.number
@@ -97,7 +105,7 @@ class FaultyStore(MemoryStore):
         if self._draw(self.faults.unanswered):
             self._watcher.note(f"the answer to commit {commit.number} is lost")
             raise StoreDown("no answer came")
-        self._answered = commit.number
+        self._answered[owner] = commit.number
         self._forget()
 
     def content(self) -> dict[str, Any]:
@@ -109,7 +117,12 @@ class FaultyStore(MemoryStore):
         self._applied += 1
         if self._applied == self._loses_at - self.faults.forgotten:
             self._before = self.content()
-        if self._applied == self._loses_at and self._before.get("_epoch") == self._epoch:
+        if self._applied != self._loses_at:
+            return
+        if self.faults.emptied:
+            empty = vars(MemoryStore())
+            self._before = {name: empty[name] for name in _CONTENT} | {"_number": 0}
+        if self.faults.emptied or self._before.get("_epoch") == self._epoch:
             vars(self).update(self._before)
             self.lost_at = self._now()
             self._watcher.forgot()

@@ -8,19 +8,15 @@ import grpc
 
 from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.loop import CommandSink, Coordinator, Item
+from treeroll.coordinator.lost_work import Losses
 from treeroll.coordinator.persist import CommitBuilder
-from treeroll.coordinator.prospects import Prospects
-from treeroll.coordinator.recovery import Means, recover
 from treeroll.coordinator.replica_server import ReplicaPlane
-from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.start_messages import StartOrders
-from treeroll.coordinator.weights import restore
 from treeroll.core.model.state import CoreSettings, State
 from treeroll.errors import StoreDown, TreerollError, cause_of
-from treeroll.feed.feed import Feed
+from treeroll.lives import Ground, begin, live
 from treeroll.pb.v1 import replica_pb2 as wire
-from treeroll.scorers.rules import ANYTHING
 from treeroll.simulation.language import EOS
 from treeroll.simulation.universe.surroundings import Aborted, Call, Tokens, VirtualScorers
 from treeroll.simulation.universe.virtual_loop import VirtualLoop
@@ -78,53 +74,54 @@ class Observed(Coordinator):
 
 
 class Life:
-    """A coordinator from its start to its death. It serves from when it has taken up what it found."""
+    """A process with a coordinator, from its start to its death. It serves from when it has taken up what it found, and
+    goes on as `lives` has it when its store went back in time."""
 
     def __init__(self, world: "Universe", settings: CoreSettings, loop: VirtualLoop) -> None:
         self.loop = loop
         self.serves = False
-        self.epoch = 0
         self._world, self._settings = world, settings
         self.coordinator: Observed
         self.plane: ReplicaPlane
         self.api: RolloutsApi
         loop.start(self._begin())
 
+    @property
+    def epoch(self) -> int:
+        """Of its present coordinator."""
+        return self.coordinator.epoch
+
     async def _begin(self) -> None:
-        """As `service` does it."""
-        world, store, tokens = self._world, self._world.store, Tokens()
+        world, store = self._world, self._world.store
         while True:
             try:
-                self.epoch = await store.open()
+                epoch = await store.open()
                 break
             except StoreDown:
                 await asyncio.sleep(OPEN_AGAIN_S)
-        state = State(self._settings, next_grant=(self.epoch << 40) + 1)
+        ground = Ground(
+            store, Tokens(), VirtualScorers(world, self), self._coordinator, HEARTBEAT_S, KEEP_WEIGHTS,  # type: ignore[arg-type]
+            world.work.keep_acknowledged_s, world.work.keep_finished_s, chance=world.random,
+        )  # fmt: skip
+        first = await begin(ground, epoch, Losses())
+        await live(ground, self, first, lambda life: None)  # type: ignore[arg-type]
+
+    def _coordinator(self, epoch: int, scoring: Scoring) -> Observed:
+        world, store = self._world, self._world.store
+        state = State(self._settings, next_grant=(epoch << 40) + 1)
         builder = CommitBuilder("prompts", "raw_logprobs")
         orders = StartOrders(store, {name: [EOS] for name in state.pools})
-        timeouts: dict[str, float] = {}
-        scorers = VirtualScorers(world, self)
-        scoring = Scoring(scorers, timeouts)
-        coordinator = self.coordinator = world.coordinator_class(
-            state, store, self.epoch, builder, orders, scoring.add, sessions=Sinks(world.point)
-        )
-        coordinator.point = world.point
-        coordinator.on_tick = lambda: world.ticked(self)
-        await restore(coordinator)
-        await recover(coordinator, Means(tokens, scorers, ANYTHING), timeouts)  # type: ignore[arg-type]
-        prospects = Prospects(state)
-        feed = Feed(store, prospects.outlook, prospects.terms)
-        coordinator.on_emit = feed.notify
-        self.plane = ReplicaPlane(coordinator, HEARTBEAT_S, tokens)  # type: ignore[arg-type]
-        retention = Retention(coordinator, world.work.keep_acknowledged_s, world.work.keep_finished_s)
-        self.api = RolloutsApi(
-            coordinator, self.plane, feed, tokens, timeouts, {}, retention, scorers, KEEP_WEIGHTS, prospects  # type: ignore[arg-type]
+        made = world.coordinator_class(
+            state, store, epoch, builder, orders, scoring.add, sessions=Sinks(world.point)
         )  # fmt: skip
-        world.recovered(self)
-        for work in (coordinator.keep_time(), scoring.run(coordinator), retention.run()):
-            self.loop.start(work)
-        self.serves = True
-        await coordinator.run()
+        made.point, made.on_tick = world.point, lambda: world.ticked(self, made)
+        self.coordinator = made
+        return made
+
+    def answer(self, rollouts: RolloutsApi, replicas: ReplicaPlane, coordinator: Coordinator) -> None:
+        """From here on these answer: the process' own door."""
+        self.api, self.plane, self.serves = rollouts, replicas, True
+        self._world.recovered(self)
 
     def ask(self, work: Callable[[], Coroutine[Any, Any, Any]], answer: Callable[[Any, Aborted | None], None]) -> None:
         """A unary call: its handler runs here, and so does what takes its answer."""

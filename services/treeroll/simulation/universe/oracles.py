@@ -47,17 +47,17 @@ class Deliveries:
 
     def renewed(self, group: str, text: str, now: float, lease_s: float) -> None:
         """Whoever holds it holds it longer."""
-        if (name := lease_id.parse(text)) is not None:
+        if (name := lease_id.parse(text.rpartition("/")[2])) is not None:
             self.held_until[group, name.seq] = now + lease_s
 
     def released(self, group: str, text: str) -> None:
         """Whoever had it gave it back."""
-        if (name := lease_id.parse(text)) is not None:
+        if (name := lease_id.parse(text.rpartition("/")[2])) is not None:
             self.held_until.pop((group, name.seq), None)
 
     def acked(self, group: str, text: str, now: float) -> None:
         """A consumer was told that it is done with it."""
-        if (name := lease_id.parse(text)) is not None:
+        if (name := lease_id.parse(text.rpartition("/")[2])) is not None:
             self.acknowledged[group, name.seq] = now
 
     def forget(self) -> None:

@@ -84,6 +84,12 @@ class Canceller:
         self._universe = universe
         universe.after(at, self._cancel)
 
+    def forget(self) -> None:
+        """The store may have lost that it is done."""
+        if self.told:
+            self.told = False
+            self._cancel()
+
     def _cancel(self) -> None:
         Request(self._universe, "CancelRun", api.CancelRunRequest(run_id=self._universe.spec.run_id), self._answered)
 

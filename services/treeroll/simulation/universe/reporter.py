@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from treeroll.errors import RewardConflict, UnknownRun, UnknownTree
+from treeroll.errors import InvalidInput, RewardConflict, UnknownNode, UnknownRun, UnknownTree
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.records.assemble import assemble
@@ -62,6 +62,8 @@ class Reporter:
         elif refused(error, RewardConflict):
             if told == value or len(self._asked[key]) < 2:
                 universe.found("RewardOnce", f"{key} has been {value}, or never anything else, and is denied: {error}")
+        elif universe.store.lost_at is not None and refused(error, InvalidInput, UnknownNode):
+            return  # the tree is another one by now, or grows again
         elif not refused(error, UnknownTree, UnknownRun):  # it has expired
             universe.found("Answered", f"who reports a reward is told {error}")
 

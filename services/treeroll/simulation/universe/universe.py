@@ -15,7 +15,7 @@ from treeroll.core.model.budget import Budget
 from treeroll.core.model.events import SegmentReported
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.run import TaskSpec
-from treeroll.errors import LostWork, StoreDown, StoreError
+from treeroll.errors import StaleEpoch, StoreDown, StoreError
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.simulation.event_queue import EventQueue
@@ -86,6 +86,7 @@ class Universe(Undisturbed):
         self.life: Life | None = None
         self.loops: list[VirtualLoop] = []
         self.stopped: list[Life] = []
+        self.heir: Life | None = None
         self.published = self.in_force = 0
         self.gone: dict[str, StoredTree] = {}
         """Trees that have expired."""
@@ -199,11 +200,11 @@ class Universe(Undisturbed):
     # Coordinators:
 
     def _start_life(self) -> None:
+        if self.heir is not None:
+            self.life, self.heir = self.heir, None
+            return
         self.lives += 1
         self.note(f"coordinator {self.lives} starts")
-        if self._untold:  # whoever ended found out, or its operator did
-            self._untold = False
-            self.submitter.again()
         offset, drift = self.random.uniform(0, 1e5), self.faults.drift * self.random.uniform(-1, 1)
         loop = VirtualLoop(self.events, offset, self.wall, 1 + drift)  # type: ignore[abstract]
         self.loops.append(loop)
@@ -271,16 +272,23 @@ class Universe(Undisturbed):
         if self.life is None or self.life.ended_by is None:
             return
         error = self.life.ended_by
-        if isinstance(error, StoreDown) and not self.life.serves:
+        heir = self.stopped[0] if self.stopped else None
+        if isinstance(error, StaleEpoch) and heir is not None and self.store.lost_at is not None:
+            # One that was held up found the store empty, and took it up before this one found out.
+            self._dies("ends: another one has taken up what is left")
+            self.stopped.remove(heir)
+            self.heir = heir
+        elif isinstance(error, StoreDown) and not self.life.serves:
             self._dies("finds no store that it could go on with")
-        elif isinstance(error, LostWork) and self.store.lost_at is not None:
-            self._dies("finds that its store forgot")
         else:
             self.found("ServiceLives", f"the coordinator ended: {type(error).__name__}: {error}")
 
     def recovered(self, life: Life) -> None:
         """A coordinator has taken up what it found."""
         self.state, found = life.coordinator.state, life.coordinator.recovered
+        if self._untold and life is self.life:  # it found out, or its operator did, and says so
+            self._untold = False
+            self.submitter.again()
         self.note(f"coordinator {self.lives} goes on with {found.trees} trees of {found.nodes} nodes")
         for run_id, why in found.suspended.items():
             self.found("Recovery", f"run {run_id} is suspended: {why}")
@@ -288,17 +296,17 @@ class Universe(Undisturbed):
             if tree_id != self._damaged:
                 self.found("Recovery", why)
 
-    def ticked(self, life: Life) -> None:
+    def ticked(self, life: Life, coordinator: Observed) -> None:
         """A tick is durable."""
         if life is self.life:
-            self.in_force = life.coordinator.state.pools[""].weights.current.version
-            run = life.coordinator.state.runs.get(self.spec.run_id)
+            self.in_force = coordinator.state.pools[""].weights.current.version
+            run = coordinator.state.runs.get(self.spec.run_id)
             if self.canceller is not None and self.canceller.told and run is not None and run.state != "cancelled":
                 self.found("NoAckedLoss", f"run {self.spec.run_id} was cancelled, and is {run.state}")
-        for what in violations(life.coordinator.state):
+        for what in violations(coordinator.state):
             self.found("Invariants", str(what))
-        if life.coordinator.violations:
-            self.found("Invariants", f"the coordinator counts {dict(life.coordinator.violations)}")
+        if coordinator.violations:
+            self.found("Invariants", f"the coordinator counts {dict(coordinator.violations)}")
 
     def called(self) -> Life | None:
         """Whom a client reaches: now and then one that another has taken over from, as long as there is one."""
@@ -350,11 +358,14 @@ class Universe(Undisturbed):
 
     def forgot(self) -> None:
         """The store went back in time."""
-        self.note(f"the store loses its last {self.faults.forgotten} commits")
+        lost = "all that it has" if self.faults.emptied else f"its last {self.faults.forgotten} commits"
+        self.note(f"the store loses {lost}")
         self.deliveries.forget()
         self.publisher.forget()
         self.reporter.forget()
         self._last = {}
+        if self.canceller is not None:
+            self.canceller.forget()
         for trainer in self.trainers:
             trainer.wake()
         self._untold = True
@@ -383,7 +394,7 @@ class Universe(Undisturbed):
     def deletes(self, run_id: str) -> None:
         """A run is to be removed from the store: with all that is known of it, which is looked at in the end."""
         self.note(f"run {run_id} is deleted")
-        if not self._last:
+        if not self._last and run_id in self.store._runs:  # else it was lost, and what is left of it goes
             if self._settled() < len(self.store._tasks.get(run_id, {})):
                 self.found("NoAckedLoss", f"run {run_id} is deleted, and not all of its trees are acknowledged")
             self._last = self.store.content()
