@@ -16,7 +16,13 @@ from treeroll.testing.service import local_service
 
 
 def main(
-    store_url: str, durability: str, port: str, heartbeat_s: str, keep_finished_s: str, standby: str, failpoint: str
+    store_url: str,
+    durability: str,
+    port: str,
+    heartbeat_s: str,
+    keep_finished_s: str = "",
+    standby: str = "",
+    failpoint: str = "",
 ) -> None:
     """Serve until SIGTERM, or until a part of the service ends by itself: then raise why. Or die at the failpoint.
 

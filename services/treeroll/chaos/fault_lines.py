@@ -122,25 +122,27 @@ LINES: Sequence[Line] = (
         19,
         "bad input of clients",
         "refused, others go on",
-        "`tests/security/test_requests.py`; what one refusal costs in time and memory is not measured",
+        "`tests/security/test_requests.py`; `scripts/hostile messages`, [results](results/hostile.txt)",
     ),
     Line(
         20,
         "bad input of replicas",
         "quarantine, 0 crashes",
-        "`tests/fault/test_hostile_reports.py`, `tests/simulation/test_hostile_replica.py`",
+        "`tests/fault/test_hostile_reports.py`, `tests/simulation/test_hostile_replica.py`; "
+        "`scripts/hostile messages`, [results](results/hostile.txt)",
     ),
     Line(
         21,
         "thousands of idle and dripping connections",
         "others' p99 x 1.2",
-        "not measured: clients and service would share the two cores, and the figure be of them",
+        "`scripts/hostile connections`, [results](results/hostile.txt): attackers share the two cores, and are in the "
+        "ratios",
     ),
     Line(
         22,
         "2,000 calls of LeaseTrees wait",
         "others' p99 x 1.2",
-        "not measured, as 21",
+        "as 21; `tests/unit/test_crowds.py`",
     ),
     Line(
         23,

@@ -16,7 +16,7 @@ from treeroll.errors import TreerollError
 
 STOP_S = 10.0
 # What the programs import, which takes seconds: one process imports it, and all of them are forks of that one.
-PROGRAMS = tuple(f"treeroll.chaos.{name}_process" for name in ("coordinator", "replica", "trainer"))
+PROGRAMS = tuple(f"treeroll.chaos.{name}_process" for name in ("coordinator", "replica", "trainer", "honest"))
 _PR_SET_PDEATHSIG = 1
 
 _context = multiprocessing.get_context("forkserver")

@@ -33,6 +33,8 @@ def run_service(sections: Sections, *, lifeline: bool) -> None:
         if sections.pop(section, None):
             note(f"note: section '{section}' is for rollouts; serve does not use it")
     heed_signals()
+    # Read when gRPC is loaded. Its own log has a line for each bad header, so that strangers could fill it.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     _check_place(sections)
     import uvloop
 
