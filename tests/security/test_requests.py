@@ -14,6 +14,7 @@ from tests.support.access import Credentials, bearer
 from treeroll.access.requests import LARGEST, LARGEST_OF
 from treeroll.channels import open_channel
 from treeroll.client import connect_async
+from treeroll.coordinator.audit import AuditReport
 from treeroll.coordinator.replica_server import MOST_NAMED
 from treeroll.core.model.fleet import QUARANTINED
 from treeroll.demo import MODEL_DIR
@@ -215,6 +216,23 @@ async def test_one_identity_has_so_many_calls_under_way_and_others_go_on(credent
             await client.status()
         for call in calls:
             call.cancel()
+
+
+async def test_of_many_audits_one_is_made_at_a_time(service: LocalService, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once, most, made = 0, 0, 0
+
+    async def audit(*_: Any) -> AuditReport:
+        nonlocal at_once, most, made
+        at_once, made = at_once + 1, made + 1
+        most = max(most, at_once)
+        await asyncio.sleep(0)
+        at_once -= 1
+        return AuditReport()
+
+    monkeypatch.setattr("treeroll.coordinator.api.audit", audit)
+    async with await connect_async(service.address) as client:
+        await asyncio.gather(*(client.audit() for _ in range(20)))
+    assert (made, most) == (20, 1)
 
 
 async def test_clients_repeat_a_call_that_is_one_too_many_in_a_second(credentials: Credentials) -> None:

@@ -172,7 +172,7 @@ LINES: Sequence[Line] = (
         27,
         "bombs as files",
         "one sentence",
-        "`tests/security/test_hostile_text.py`, `tests/unit/test_task_files.py`",
+        "`tests/security/test_hostile_text.py`, `tests/unit/test_parquet_bombs.py`",
     ),
     Line(
         28,

@@ -94,6 +94,7 @@ class RolloutsApi(DeliveryCalls):
         self._status = Status(coordinator, replicas, tokenizer, retention, restarts)
         self._rewards = RewardReports(coordinator, self._consumed, retention.turn)
         self._weights = Publications(coordinator, keep_weights)
+        self._auditing = asyncio.Lock()
 
     def _run(self, run_id: str) -> Run:
         """A run that the caller may do anything with. UnknownRun, NotAllowed."""
@@ -303,7 +304,8 @@ class RolloutsApi(DeliveryCalls):
 
     @typed
     async def Audit(self, request: api.AuditRequest, context: Any) -> api.AuditReply:
-        report = await audit(self._coordinator.store, self._tokenizer.vocab_size)
+        async with self._auditing:  # it reads the whole store: many at once would be all that is done
+            report = await audit(self._coordinator.store, self._tokenizer.vocab_size)
         found = [api.Violation(invariant=name, detail=detail) for name, detail in report.violations]
         return api.AuditReply(
             violations=found, runs=report.runs, trees=report.trees, nodes=report.nodes, expired_trees=report.expired

@@ -12,8 +12,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from treeroll.errors import InvalidInput
+from treeroll.rows.room import room_for
 
 BATCH_ROWS = 1024
+MOST_BYTES = 1 << 30
+"""Of so many rows, as Arrow and Python have them."""
 _LISTS = (
     pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view,
     pa.types.is_large_list_view,
@@ -29,17 +32,28 @@ def parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             names = file.schema_arrow.names
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise InvalidInput(f"{path} has more than one column '{twice[0]}'; name each column once")
-            for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                columns = [
-                    _column(name, column) for name, column in zip(batch.schema.names, batch.columns, strict=True)
-                ]
+            # In this thread: elsewhere memory that there is not ends the process.
+            batches = file.iter_batches(batch_size=BATCH_ROWS, use_threads=False)
+            while (columns := _next_columns(batches)) is not None:
                 for row in zip(*columns, strict=True):
                     number += 1
-                    yield f"row {number}", dict(zip(batch.schema.names, row, strict=True))
+                    yield f"row {number}", dict(zip(names, row, strict=True))
     except MemoryError:
-        raise InvalidInput(f"{path} holds rows that do not fit into memory, {BATCH_ROWS} at a time") from None
+        raise InvalidInput(
+            f"{path} holds rows of which {BATCH_ROWS} take more than {MOST_BYTES >> 20:,} MiB, or than there is; write "
+            "smaller ones"
+        ) from None
     except pa.ArrowInvalid as error:
         raise InvalidInput(f"{path} is not a readable Parquet file: {' '.join(str(error).split())}") from None
+
+
+def _next_columns(batches: Iterator[Any]) -> list[list[Any]] | None:
+    """The values of the next rows, by column; a few kilobytes may stand for more than any machine has."""
+    with room_for(MOST_BYTES):
+        batch = next(batches, None)
+        if batch is None:
+            return None
+        return [_column(name, column) for name, column in zip(batch.schema.names, batch.columns, strict=True)]
 
 
 def _column(name: str, array: Any) -> list[Any]:
