@@ -1,6 +1,7 @@
 """A service does all that it does as the least user of Redis, by the file that is shipped; others get in nowhere."""
 
 import re
+import subprocess
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -11,7 +12,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 from tests.support.eventually import eventually
 
 from treeroll.client import connect_async
-from treeroll.store.embedded import EmbeddedRedis
+from treeroll.store.embedded import EmbeddedRedis, find_server
 from treeroll.store.redis import RedisStore
 from treeroll.store.redis_settings import known_hole
 from treeroll.testing.service import local_service
@@ -119,6 +120,18 @@ def test_a_viewer_reads_and_changes_nothing(server: EmbeddedRedis) -> None:
 def test_without_a_name_nobody_gets_in(server: EmbeddedRedis) -> None:
     with Redis.from_url(server.url) as redis, pytest.raises(AuthenticationError):
         redis.ping()
+
+
+def test_a_redis_starts_with_the_shipped_file(tmp_path: Path) -> None:
+    command = [find_server(), "--port", "0", "--unixsocket", str(tmp_path / "redis.sock"), "--dir", str(tmp_path)]
+    with subprocess.Popen([*command, "--aclfile", str(FILE)], stdout=subprocess.PIPE, text=True) as server:
+        said: list[str] = []
+        for line in server.stdout or ():
+            said.append(line)
+            if "accept connections" in line:
+                break
+        server.terminate()
+    assert "accept connections" in said[-1], "".join(said)
 
 
 def test_the_shipped_file_lets_nobody_in_as_it_is() -> None:
