@@ -67,7 +67,7 @@ async def test_a_coordinator_that_dies_at_every_failpoint_loses_nothing_whoever_
     outcome = await killer.perform(lives)
     assert outcome.findings == []
     assert (outcome.failed, outcome.lives) == (0, 0)
-    assert outcome.decoded >= outcome.spent > 0
+    assert outcome.decoded == outcome.spent > 0  # replicas lived: no token was decoded twice, or for nothing
     assert [death.failpoint for death in killer.deaths] == [NOWHERE, *NAMES]
     assert killer.deaths[-1].recovered_s is not None
 

@@ -171,18 +171,25 @@ def test_a_claim_that_does_not_fit_is_stopped_and_its_branch_is_decoded_again(fi
     takeover = Takeover()
     claims = takeover.claims("r0")
     wrong = replace(claims[0], **{field: WRONG[field]})
-    effects = takeover.comes("r0", (wrong, *claims[1:]))
-    assert stops(effects) == {claims[0].grant}
+    grants = frozenset(claim.grant for claim in (wrong, *claims))
+    effects = takeover.comes("r0", (wrong, *claims[1:]), live_grants=grants)
+    assert stops(effects) == {claims[0].grant, wrong.grant}
     assert takeover.served == {claim.grant for claim in claims[1:]}
     takeover.comes("r1")
     assert claims[0].grant not in takeover.served
+
+
+def test_a_grant_that_its_replica_does_not_list_is_none_of_its_own() -> None:
+    takeover = Takeover()
+    takeover.comes("r0", live_grants=frozenset())
+    assert not takeover.served
 
 
 def test_of_two_grants_of_a_branch_the_later_one_goes_on() -> None:
     takeover = Takeover()
     claim = takeover.claims("r0")[0]
     older = replace(claim, grant=claim.grant - 1000)
-    takeover.comes("r0", (older, claim))
+    takeover.comes("r0", (older, claim), live_grants=frozenset({older.grant, claim.grant}))
     assert claim.grant in takeover.served
     assert older.grant not in takeover.served
 
@@ -289,6 +296,8 @@ async def test_a_claim_counts_if_its_branch_began_with_the_tokens_that_are_store
     coordinator: Any = SimpleNamespace(state=takeover.state, store=Stored(takeover.world))
     branches = live_branches(takeover, "r0")
     assert any(one.prefix_tokens > PROMPT_TOKENS for one in branches)
-    assert await claims_of(coordinator, wire.Hello(branches=branches)) == takeover.claims("r0")
-    branches[0].prefix_digest = prefix_digest(b"others")
-    assert await claims_of(coordinator, wire.Hello(branches=branches)) == takeover.claims("r0")[1:]
+    hello = wire.Hello(branches=branches, live_grants=[one.grant for one in branches])
+    assert await claims_of(coordinator, hello) == takeover.claims("r0")
+    hello.branches[0].prefix_digest = prefix_digest(b"others")
+    assert await claims_of(coordinator, hello) == takeover.claims("r0")[1:]
+    assert await claims_of(coordinator, wire.Hello(branches=branches)) == ()

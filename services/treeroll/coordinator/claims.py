@@ -19,7 +19,8 @@ async def claims_of(coordinator: Coordinator, hello: wire.Hello) -> tuple[Claim,
     if state.orphans is None:
         return ()
     found: list[tuple[Claim, bytes, LiveTree, list[int]]] = []
-    for one in hello.branches:
+    live_grants = set(hello.live_grants)
+    for one in {one.grant: one for one in hello.branches if one.grant in live_grants}.values():  # each read once
         claim = Claim(one.grant, one.tree_id, one.branch, one.attempt, one.prefix_tokens)
         if (place := find(state, claim)) is not None:
             live, branch = place

@@ -91,7 +91,8 @@ def return_of(state: State, replica: Replica, event: ReplicaJoined) -> list[Foun
         del orphans.awaited[replica.replica_id]
         orphans.missed |= not event.returns
     # Of two grants of one branch the later one is in force.
-    newest = sorted(event.claims, key=lambda claim: (claim.attempt, claim.grant), reverse=True)
+    served = [claim for claim in event.claims if claim.grant in event.live_grants]
+    newest = sorted(served, key=lambda claim: (claim.attempt, claim.grant), reverse=True)
     return [found for claim in newest if (found := _go_on(state, orphans, replica, claim)) is not None]
 
 
