@@ -104,7 +104,12 @@ class Service:
         }
 
     async def _start(
-        self, url: str, durability: str, access: dict[str, Any], cores: Sequence[int] = (), **settings: Any
+        self,
+        url: str,
+        durability: str,
+        cores: Sequence[int] = (),
+        access: dict[str, Any] | None = None,
+        **settings: Any,
     ) -> dict[str, Any]:
         if cores:
             os.sched_setaffinity(0, cores)
@@ -123,7 +128,7 @@ class Service:
         plane = TimedPlane(coordinator, config.coordinator.heartbeat_s, tokenizer)
         rollouts = RolloutsApi(coordinator, plane, feed, tokenizer, timeouts, {}, Retention(coordinator, None))
         self._coordinator, self._plane = coordinator, plane
-        door = await open_door(config.coordinator, AccessConfig(**access))
+        door = await open_door(config.coordinator, AccessConfig(**(access or {})))
         door.answer(rollouts, plane, coordinator)
         self.stack.push_async_callback(door.server.stop, 0.1)
         for job in (coordinator.run(), coordinator.keep_time(), scoring.run(coordinator)):
