@@ -177,8 +177,9 @@ LINES: Sequence[Line] = (
     Line(
         28,
         "SIGTERM; two versions on one store",
-        "drain <= 30 s; both go on with it",
-        "a drain: `tests/integration/test_drain.py`. That two versions share a store is not shown: there has been one",
+        "drain <= 30 s; a newer store is refused by name",
+        "`tests/integration/test_drain.py`, `tests/contract/test_redis_store.py`. That a version and the next one "
+        "share a store is not shown: there has been one",
     ),
     Line(
         29,

@@ -43,6 +43,8 @@ def _told(figure: dict[str, str]) -> str:
     if figure["re-granted"] != "0":
         after = "" if figure["after s"] == "-" else f" after {figure['after s']} s"
         parts.append(f"{figure['re-granted']} branches granted again{after}")
+    if figure["again"] not in ("-", "0"):
+        parts.append(f"{figure['again']} tokens decoded again")
     if figure["others"] != "-":
         parts.append(f"others {figure['others']}")
     return ", ".join(part for part in parts if not part.endswith(" - s"))

@@ -24,7 +24,8 @@ STRIKES, QUIET = 6, 2
 SHARE = 0.9
 # What lives may have so much more at the end than after the first pair of runs: what is unused is not given back.
 MEMORY_GROWTH, HANDLES_GROWTH = 1.25, 16
-COLUMNS = ("what", ">after the first pair", ">at the end", "promised", "verdict")
+COST = ("", ">worst", ">best", ">all", "promised", "verdict")
+GROWTH = ("", ">first", ">last", "promised", "verdict")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +122,19 @@ def soak_size(durability: str) -> Size:
     return Size(durability=durability, keep_finished_s=15.0)
 
 
-def balance(pairs: Sequence[Pair]) -> list[list[str]]:
-    """What grew and what it cost, with what is promised, a line each."""
-    first, last = pairs[0].held, pairs[-1].held
+def cost(pairs: Sequence[Pair]) -> list[list[str]]:
+    """Throughput with faults, as a share of that without: of the worst and the best pair, and of all."""
     share = sum(pair.struck_rate for pair in pairs) / sum(pair.quiet_rate for pair in pairs)
     shares = sorted(pair.struck_rate / pair.quiet_rate for pair in pairs)
-    lines = [
-        ["throughput with faults, of that without", f"{shares[0]:.2f}-{shares[-1]:.2f} x", f"{share:.2f} x",
-         f">= {SHARE:g} x", _verdict(share >= SHARE, f"{share:.2f} x")],
-        ["keys in Redis", str(first.keys), str(last.keys), "as many", _verdict(first.keys == last.keys, "more")],
-    ]  # fmt: skip
+    figures = [f"{figure:.2f} x" for figure in (shares[0], shares[-1], share)]
+    return [["throughput, of that without faults", *figures, f">= {SHARE:g} x", _verdict(share >= SHARE, figures[-1])]]
+
+
+def growth(pairs: Sequence[Pair]) -> list[list[str]]:
+    """What is held when nothing of any run should be left, a line each."""
+    first, last = pairs[0].held, pairs[-1].held
+    keys, handles = last.keys - first.keys, last.handles - first.handles
+    lines = [["keys in Redis", str(first.keys), str(last.keys), "no more", _verdict(keys <= 0, f"{keys} more")]]
     for what, before, after in (
         ("memory of Redis, MB", first.redis_mb, last.redis_mb),
         ("memory of the coordinator, MB", first.coordinator_mb, last.coordinator_mb),
@@ -139,12 +143,9 @@ def balance(pairs: Sequence[Pair]) -> list[list[str]]:
         grown = after / before
         verdict = _verdict(grown <= MEMORY_GROWTH, f"{grown:.2f} x")
         lines.append([what, f"{before:.0f}", f"{after:.0f}", f"<= {MEMORY_GROWTH:g} x", verdict])
-    more = last.handles - first.handles
-    lines.append(
-        ["file handles of coordinator and replicas", str(first.handles), str(last.handles),
-         f"<= {HANDLES_GROWTH} more", _verdict(more <= HANDLES_GROWTH, f"{more} more")]
-    )  # fmt: skip
-    return lines
+    verdict = _verdict(handles <= HANDLES_GROWTH, f"{handles} more")
+    what, promise = "file handles of coordinator and replicas", f"<= {HANDLES_GROWTH} more"
+    return [*lines, [what, str(first.handles), str(last.handles), promise, verdict]]
 
 
 def _verdict(kept: bool, figure: str) -> str:

@@ -135,7 +135,7 @@ async def _soak(names: Sequence[str], durability: str, seed: int, seconds: float
     from random import Random
 
     from treeroll.bench.machine import commit
-    from treeroll.chaos.soak import COLUMNS, STRIKES, Soak, balance, soak_size
+    from treeroll.chaos.soak import COST, GROWTH, STRIKES, Soak, cost, growth, soak_size
     from treeroll.cli.console import note, out
     from treeroll.cli.console import table as grid
 
@@ -152,7 +152,8 @@ async def _soak(names: Sequence[str], durability: str, seed: int, seconds: float
             )
             if findings:
                 raise TreerollError(f"with --seed {seed}, in pair {len(soak.pairs)}: {'; '.join(findings)}")
-    out().print(grid("", COLUMNS, balance(soak.pairs)))
+    out().print(grid("", COST, cost(soak.pairs)))
+    out().print(grid("", GROWTH, growth(soak.pairs)))
     out().print(_where(seed, size, began), markup=False)
 
 
