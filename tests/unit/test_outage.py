@@ -69,10 +69,10 @@ async def test_an_owner_that_was_held_up_does_not_deny_what_another_may_have_tak
         service.tasks[0] = asyncio.create_task(asyncio.sleep(0))
 
 
-async def test_it_is_asked_again_after_pauses_that_double_up_to_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_is_asked_again_after_pauses_that_double_up_to_half_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     weather = Weather(monkeypatch, *[StoreDown("away")] * 7, "back")
     assert await Outage().ride_out(weather.ask) == "back"
-    assert weather.pauses == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0]
+    assert weather.pauses == [0.1, 0.2, 0.4, 0.5, 0.5, 0.5, 0.5]
 
 
 @pytest.mark.parametrize("answers", [0, 3])
