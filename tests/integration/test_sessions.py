@@ -12,7 +12,10 @@ from treeroll.client import connect_async
 from treeroll.config import CoordinatorConfig
 from treeroll.demo import MODEL_DIR, TASKS_FILE
 from treeroll.generator.config import SimulatedLatency
+from treeroll.generator.detokenizer import Detokenizer
+from treeroll.generator.replica import Replica
 from treeroll.generator.session import SessionRefused
+from treeroll.generator.simulated_engine import SimulatedEngine
 from treeroll.model.facts import load_facts
 from treeroll.pb.v1 import common_pb2, replica_pb2_grpc
 from treeroll.pb.v1 import replica_pb2 as wire
@@ -217,6 +220,31 @@ async def test_the_coordinator_numbers_a_process_that_nobody_has_numbered() -> N
             return True
 
         await eventually(takes_its_name)
+
+
+async def test_what_a_replica_had_that_says_goodbye_is_granted_elsewhere_at_once() -> None:
+    async with local_service(coordinator=CoordinatorConfig(port=0, heartbeat_s=0.2, lease_s=600.0)) as service:
+        slow = SimulatedLatency(step_s=0.5)
+        detokenizer = Detokenizer(MODEL_DIR)
+        engine = SimulatedEngine(detokenizer.tokenizer, max_model_len=1024, latency=slow)
+        leaving = Replica(engine, detokenizer, "r0", 0, service.address)
+        task = asyncio.create_task(leaving.run())
+        client = await connect_async(service.address)
+        run = await client.create_run("run", **RUN)
+        await run.submit(read_tasks(TASKS_FILE, limit=3))
+        await run.close()
+
+        async def it_works() -> bool:
+            return leaving.live_branches > 0
+
+        await eventually(it_works)
+        service.start_replica("r1")
+        await service.joined()
+        leaving.leave()
+        await asyncio.wait_for(task, 30)
+        assert len([tree async for batch in run.batches() for tree in batch.trees]) == 3
+        assert (await run.status()).quarantined == []
+        assert set(service.coordinator.state.replicas) == {"r1"}
 
 
 async def store_of_epoch(epoch: int) -> MemoryStore:

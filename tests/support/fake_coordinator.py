@@ -56,6 +56,7 @@ class FakeCoordinator(replica_pb2_grpc.ReplicaPlaneServicer):
         self.beats: list[tuple[str, wire.Heartbeat]] = []
         self.reports: list[tuple[str, wire.Report]] = []
         self.weights: list[wire.WeightsReport] = []
+        self.goodbyes: list[str] = []
         self.grants: dict[int, Told] = {}
         self.seen: dict[tuple[str, int], int] = {}
         self.acked: dict[tuple[str, int], int] = {}
@@ -201,6 +202,8 @@ class FakeCoordinator(replica_pb2_grpc.ReplicaPlaneServicer):
                 self.beats.append((replica[0], message.heartbeat))
             elif message.HasField("weights"):
                 self.weights.append(message.weights)
+            elif message.HasField("goodbye"):
+                self.goodbyes.append(replica[0])
             elif message.HasField("report"):
                 self._take(replica, message.report)
                 if self.acknowledge:

@@ -314,6 +314,19 @@ async def test_a_drained_replica_finishes_its_work_and_returns() -> None:
         assert told.end.reason == wire.END_REASON_LENGTH
 
 
+async def test_a_replica_that_leaves_says_goodbye_whatever_runs() -> None:
+    async with FakeCoordinator() as coordinator:
+        engine = SimulatedEngine(DETOKENIZER.tokenizer, max_model_len=1024, latency=SimulatedLatency(step_s=0.05))
+        replica = Replica(engine, DETOKENIZER, "r0", 1, coordinator.address)
+        task = asyncio.create_task(replica.run())
+        await coordinator.hello("r0")
+        coordinator.start("r0", PROMPT, AHEAD, ignore_eos=True)
+        await true(lambda: replica.live_branches == 1)
+        replica.leave()
+        await asyncio.wait_for(task, 30)
+        assert coordinator.goodbyes == ["r0"]
+
+
 async def test_a_dead_engine_ends_the_replica() -> None:
     async with FakeCoordinator() as coordinator:
         for busy in (True, False):

@@ -16,7 +16,7 @@ from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.replica_session import ReplicaSession
 from treeroll.coordinator.reports import segments_of
 from treeroll.coordinator.session_marks import Mark
-from treeroll.core.model.events import Event, ReplicaFaulted, ReplicaHeard, ReplicaJoined, WeightsReported
+from treeroll.core.model.events import Event, ReplicaFaulted, ReplicaHeard, ReplicaJoined, ReplicaLost, WeightsReported
 from treeroll.core.model.weights import WeightsAnswer
 from treeroll.errors import (
     BadReport,
@@ -245,6 +245,10 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
                 await self._coordinator.post(Item([heard]))
             elif message.HasField("weights"):
                 await self._coordinator.post(Item([_weights_answer(session.hello, message.weights)]))
+            elif message.HasField("goodbye"):
+                hello = session.hello
+                left = ReplicaLost(hello.replica_id, hello.incarnation, "it said goodbye", left=True)
+                await self._coordinator.post(Item([left]))
 
     async def _take_report(self, session: ReplicaSession, report: wire.Report) -> None:
         if report.seq <= session.seen_seq:

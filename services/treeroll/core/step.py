@@ -68,7 +68,7 @@ def apply(state: State, event: Event, now: float) -> list[Effect]:  # noqa: C901
         case ReplicaJoined():
             return replicas.join(state, event, now)
         case ReplicaLost():
-            return replicas.lose(state, event)
+            return replicas.lose(state, event, may_be_of_tree=not event.left)
         case ReplicaFaulted():
             return replicas.fault(state, event)
         case WeightsPublished():

@@ -62,6 +62,7 @@ class Replica:
         self._epoch = 0
         self._run_ahead = 1
         self._draining = False
+        self._leaving = False
 
     async def run(self) -> None:
         """Serve until drained. Raises EngineError (the process should go) or SessionRefused."""
@@ -80,6 +81,11 @@ class Replica:
     def drain(self) -> None:
         """Take no more work, finish what runs, then let run() return."""
         self._draining = True
+        self._outbox.wake.set()
+
+    def leave(self) -> None:
+        """Say goodbye and let run() return; what runs here is then decoded elsewhere."""
+        self._leaving = True
         self._outbox.wake.set()
 
     async def pause(self) -> None:
@@ -102,9 +108,9 @@ class Replica:
         """Set when there may be something to send."""
         return self._outbox.wake
 
-    def is_drained(self) -> bool:
-        """Nothing runs, everything reported is durable, and no work will come."""
-        return self._draining and not self._branches and not len(self._outbox)
+    def is_done(self) -> bool:
+        """It leaves; or nothing runs, everything reported is durable, and no work will come."""
+        return self._leaving or (self._draining and not self._branches and not len(self._outbox))
 
     def hello(self) -> wire.Hello:
         """Introduces this incarnation with everything it still has."""

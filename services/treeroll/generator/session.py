@@ -1,4 +1,4 @@
-"""The replica's end of the stream to the coordinator: one call after another until it is drained or refused."""
+"""The replica's end of the stream to the coordinator: one call after another until it is done or refused."""
 
 import asyncio
 import logging
@@ -69,10 +69,10 @@ class Peer(Protocol):
 
     @property
     def wake(self) -> asyncio.Event:
-        """Set when there may be something to send, or when `is_drained()` turned true."""
+        """Set when there may be something to send, or when `is_done()` turned true."""
 
-    def is_drained(self) -> bool:
-        """Nothing is left to do or to send, and nothing more will come."""
+    def is_done(self) -> bool:
+        """It is to end: nothing is left to do or to send, and nothing more will come, or it leaves."""
 
 
 class Session:
@@ -94,15 +94,15 @@ class Session:
         """Why the last call ended, or none came about; empty before that."""
 
     async def run(self) -> None:
-        """Until the replica is drained. Raises SessionRefused; everything else is tried again."""
+        """Until the replica is done. Raises SessionRefused; everything else is tried again."""
         self.begun = True
-        while not self._peer.is_drained():
+        while not self._peer.is_done():
             try:
                 cause = await self._connect()
             except LostLease as lost:
                 cause = str(lost)
                 await self._peer.begin_anew()
-            if self._peer.is_drained():
+            if self._peer.is_done():
                 return
             self.trouble = cause
             log.warning("coordinator %s: %s; connecting again in %.1f s", self._address, cause, self._backoff_s)
@@ -165,7 +165,7 @@ class Session:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if writer.done() and not writer.exception():
-                # Drained: we have said so, and the server ends the call.
+                # We have said goodbye, and the server ends the call.
                 await asyncio.wait({reader}, timeout=WELCOME_TIMEOUT_S)
         finally:
             for task in tasks:
@@ -182,7 +182,7 @@ class Session:
     async def _write(self, call: Any) -> None:
         """Whatever gathered while the last write was on its way makes the next message."""
         next_heartbeat = time.monotonic()
-        while not self._peer.is_drained():
+        while not self._peer.is_done():
             if time.monotonic() >= next_heartbeat:
                 next_heartbeat = time.monotonic() + self._heartbeat_s
                 await call.write(wire.ReplicaMessage(heartbeat=self._peer.heartbeat()))
@@ -198,4 +198,5 @@ class Session:
                     await self._peer.wake.wait()
             except TimeoutError:
                 pass
+        await call.write(wire.ReplicaMessage(goodbye=wire.Goodbye()))
         await call.done_writing()

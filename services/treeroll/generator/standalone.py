@@ -15,6 +15,9 @@ from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.factory import make_engine
 from treeroll.generator.replica import Replica
 
+# How long a goodbye may take, seconds.
+GOODBYE_S = 5.0
+
 log = logging.getLogger(__name__)
 
 
@@ -52,6 +55,9 @@ async def run_replica(
     stopping = asyncio.create_task(stop.wait(), name="stopping")
     try:
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done() and replica.session.connected.is_set():
+            replica.leave()
+            await asyncio.wait({working}, timeout=GOODBYE_S)
         if working.done():
             working.result()
     finally:

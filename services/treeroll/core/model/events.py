@@ -136,11 +136,13 @@ class ReplicaHeard:
 
 @dataclass(slots=True)
 class ReplicaLost:
-    """A replica died, or fell silent for longer than its lease."""
+    """A replica died, fell silent for longer than its lease, or left."""
 
     replica_id: str
     incarnation: int
     cause: str
+    left: bool = False
+    """It was ended in order: nothing that it did is to blame."""
 
 
 @dataclass(slots=True)

@@ -39,16 +39,22 @@ WEIGHTS_STATE_LOADED: WeightsState
 WEIGHTS_STATE_REFUSED: WeightsState
 
 class ReplicaMessage(_message.Message):
-    __slots__ = ("hello", "report", "heartbeat", "weights")
+    __slots__ = ("hello", "report", "heartbeat", "weights", "goodbye")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    GOODBYE_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     report: Report
     heartbeat: Heartbeat
     weights: WeightsReport
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., weights: _Optional[_Union[WeightsReport, _Mapping]] = ...) -> None: ...
+    goodbye: Goodbye
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., weights: _Optional[_Union[WeightsReport, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
+
+class Goodbye(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("replica_id", "incarnation", "engine", "weight_version", "last_seq", "live_grants", "kept_trees", "pool", "tokenizer_hash", "weight_digest", "process", "branches", "acked_seq")
