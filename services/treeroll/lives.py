@@ -179,7 +179,7 @@ async def _make_good(coordinator: Coordinator, gone: list[Loss]) -> None:
     state = coordinator.state
     for loss in gone:
         run = state.runs.get(loss.run_id)
-        if run is None or run.state is not RunState.OPEN:
+        if run is None or run.state in (loss.state, RunState.CANCELLED):
             continue
         if loss.state == RunState.CANCELLED:
             await coordinator.take_up(apply(state, RunCancelled(loss.run_id), state.now))
