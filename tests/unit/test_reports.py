@@ -14,7 +14,7 @@ from treeroll.errors import BadReport
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.records import wire as written
-from treeroll.records.numbers import ROUNDING, are_sums, wrong_numbers
+from treeroll.records.numbers import ROUNDING, are_minima, are_sums, wrong_numbers
 
 HELLO = wire.Hello(replica_id="r0", incarnation=1)
 VOCAB = 100
@@ -29,7 +29,9 @@ def node(ids: list[int] | None = None, logprobs: list[float] | None = None, **mo
 
 def segment(made: wire.SegmentNode | bytes | None = None, **more: object) -> wire.Segment:
     payload = made if isinstance(made, bytes) else (made or node()).SerializeToString()
-    return wire.Segment(**{"grant": 7, "tokens": 2, "node": payload, "logprob_sum": -1.5, "text": "ab", **more})
+    return wire.Segment(
+        **{"grant": 7, "tokens": 2, "node": payload, "logprob_sum": -1.5, "logprob_min": -1.0, "text": "ab", **more}
+    )
 
 
 def read(*segments: wire.Segment) -> list[object]:
@@ -84,6 +86,8 @@ def ours(**fields: object) -> bytes:
         (segment(node(logprobs=[0.5, -2.0])), "with a logprob that is no finite number up to 0"),
         (segment(node(entropies=array("f", [math.nan, 0.0]).tobytes())), "with an entropy that is no finite number"),
         (segment(logprob_sum=-2.5), "whose logprobs sum to -1.5, not to -2.5"),
+        (segment(logprob_min=math.nan), "whose lowest logprob is -1.0, not nan"),
+        (segment(logprob_min=-0.5), "whose lowest logprob is -1.0, not -0.5"),
     ],
 )  # fmt: skip
 def test_a_segment_that_cannot_be_is_refused_and_names_its_grant(bad: wire.Segment, complaint: str) -> None:
@@ -108,13 +112,13 @@ def usual(numbers: wire.SegmentNode) -> wire.SegmentNode:
     "bad",
     [
         segment(node([5, VOCAB])), segment(node([5, -1])), segment(node(logprobs=[math.nan, -1.0])),
-        segment(node(logprobs=[-1.0, 0.5])), segment(logprob_sum=-1.6),
+        segment(node(logprobs=[-1.0, 0.5])), segment(logprob_sum=-1.6), segment(logprob_min=-0.9),
         segment(node(entropies=array("f", [math.inf, 0.0]).tobytes())),
     ],
 )  # fmt: skip
 def test_numbers_that_cannot_be_are_found_in_every_segment(bad: wire.Segment) -> None:
     end = wire.Segment(grant=6, end=wire.BranchEnd(reason=wire.END_REASON_STOPPED))
-    good = [segment(usual(node([99], [-1.5])), tokens=1), end, segment()]
+    good = [segment(usual(node([99], [-1.5])), tokens=1, logprob_min=-1.5), end, segment()]
     read(*good)
     bad.grant = 8
     for made in (bad.node, usual(wire.SegmentNode.FromString(bad.node)).SerializeToString()):
@@ -134,18 +138,23 @@ def test_ids_are_from_0_on_and_below_the_size_of_the_vocabulary(vocab: int, ids:
 @given(st.lists(st.floats(width=32), min_size=1, max_size=5))
 def test_logprobs_and_entropies_are_finite_and_of_their_sign(values: list[float]) -> None:
     ids, packed = bytes(4 * len(values)), array("f", values).tobytes()
-    assert (wrong_numbers(ids, packed, b"") == "") == all(-math.inf < value <= ROUNDING for value in values)
-    assert (wrong_numbers(ids, ids, packed) == "") == all(-ROUNDING <= value < math.inf for value in values)
+    limit = array("f", [ROUNDING])[0]  # in float32, as the numbers are
+    assert (wrong_numbers(ids, packed, b"") == "") == all(-math.inf < value <= limit for value in values)
+    assert (wrong_numbers(ids, ids, packed) == "") == all(-limit <= value < math.inf for value in values)
 
 
 @given(st.lists(st.lists(st.floats(-30, 0, width=32), min_size=1, max_size=9), min_size=1, max_size=5), st.data())
-def test_each_sum_is_that_of_its_own_segment(parts: list[list[float]], data: st.DataObject) -> None:
+def test_each_sum_and_each_minimum_is_that_of_its_own_segment(parts: list[list[float]], data: st.DataObject) -> None:
     packed = b"".join(array("f", part).tobytes() for part in parts)
     sizes, said = [*map(len, parts)], [*map(math.fsum, parts)]
     assert are_sums(packed, sizes, said)
     at = data.draw(st.integers(0, len(parts) - 1))
     for wrong in (said[at] - 0.5, said[at] + 0.5, math.nan, math.inf, -math.inf):
         assert not are_sums(packed, sizes, [*said[:at], wrong, *said[at + 1 :]])
+    lowest = [*map(min, parts)]
+    assert are_minima(packed, sizes, lowest)
+    for wrong in (lowest[at] - 0.5, lowest[at] + 0.5, math.nan, math.inf, -math.inf):
+        assert not are_minima(packed, sizes, [*lowest[:at], wrong, *lowest[at + 1 :]])
 
 
 def test_what_a_replica_may_say_means_the_same_in_a_stored_node() -> None:

@@ -9,7 +9,7 @@ from treeroll.core.model.events import EndKind, SegmentReported
 from treeroll.errors import BadReport, InvalidInput
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
-from treeroll.records.numbers import are_sums, wrong_numbers
+from treeroll.records.numbers import are_minima, are_sums, wrong_numbers
 from treeroll.tree.node import Tokens
 from treeroll.tree.tree import TAIL_CHARS
 
@@ -103,7 +103,9 @@ def _are_possible(
     if wrong_numbers(ids, logprobs, entropies, vocab_size):
         return False
     sampled = [event for event in events if event.n_tokens]
-    return are_sums(logprobs, [event.n_tokens for event in sampled], [event.logprob_sum for event in sampled])
+    sizes = [event.n_tokens for event in sampled]
+    summed = are_sums(logprobs, sizes, [event.logprob_sum for event in sampled])
+    return summed and are_minima(logprobs, sizes, [event.logprob_min for event in sampled])
 
 
 def _blame(hello: wire.Hello, report: wire.Report, vocab_size: int) -> None:
@@ -116,6 +118,8 @@ def _blame(hello: wire.Hello, report: wire.Report, vocab_size: int) -> None:
         why = wrong_numbers(node.token_ids, node.logprobs, node.entropies, vocab_size)
         if not why and not are_sums(node.logprobs, [tokens], [said]):
             why = f"whose logprobs sum to {sum(array('f', node.logprobs))}, not to {said}"
+        if not why and not are_minima(node.logprobs, [tokens], [segment.logprob_min]):
+            why = f"whose lowest logprob is {min(array('f', node.logprobs))}, not {segment.logprob_min}"
         if why:
             raise _bad(hello, report, segment, f"of {tokens} tokens {why}")
 

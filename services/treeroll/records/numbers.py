@@ -34,3 +34,9 @@ def are_sums(logprobs: bytes, sizes: Sequence[int], said: Sequence[float]) -> bo
     firsts = [0, *accumulate(sizes[:-1])]
     sums = np.add.reduceat(np.frombuffer(logprobs, "<f4"), firsts, dtype=np.float64)
     return bool((np.abs(sums - said) <= ROUNDING * (1 + np.abs(sums))).all())  # nothing is near nan
+
+
+def are_minima(logprobs: bytes, sizes: Sequence[int], said: Sequence[float]) -> bool:
+    """Whether what is said is the lowest of each segment's finite float32 `logprobs`, as in `are_sums`."""
+    firsts = [0, *accumulate(sizes[:-1])]
+    return bool((np.minimum.reduceat(np.frombuffer(logprobs, "<f4"), firsts) == said).all())
