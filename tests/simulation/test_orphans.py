@@ -179,6 +179,16 @@ def test_a_claim_that_does_not_fit_is_stopped_and_its_branch_is_decoded_again(fi
     assert claims[0].grant not in takeover.served
 
 
+def test_a_grant_of_an_earlier_growth_of_its_tree_is_stopped() -> None:
+    takeover = Takeover()
+    claims = takeover.claims("r0")
+    for claim in claims:  # each was damaged, grew anew, and its coordinator died before the replica was told
+        takeover.state.trees[claim.tree_id].first_grant = claim.grant + 1
+    stopped = {effect.grant for effect in takeover.comes("r0") if isinstance(effect, StopBranch)}
+    assert claims
+    assert stopped == {claim.grant for claim in claims}
+
+
 def test_a_grant_that_its_replica_does_not_list_is_none_of_its_own() -> None:
     takeover = Takeover()
     takeover.comes("r0", live_grants=frozenset())

@@ -84,6 +84,7 @@ def _planted(planted: Planted) -> stored.JournalEntry.Planted:
         asked=planted.asked,
         leaves=planted.leaves,
         seen=seen(planted.view),
+        first_grant=planted.first_grant,
     )
 
 
@@ -142,4 +143,5 @@ def _planted_of(told: stored.JournalEntry.Planted, task: TaskSpec) -> Planted:
         told.asked,
         told.leaves,
         view_of(told.seen, task) if told.HasField("seen") else None,
+        told.first_grant,
     )

@@ -31,6 +31,7 @@ class Planted:
     asked: bool = False
     leaves: int = 0
     view: TaskView | None = None
+    first_grant: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,7 @@ class LiveTree:
     dropped_by: str = ""  # the filter
     placed: bool = False  # it holds one of its run's places, see `Pace`
     asked: bool = False  # somebody waits for it by name
+    first_grant: int = 0  # no grant below it was for this growth of the tree
     # Seconds that its held paths wait, None: as long as it takes; until when they do (on the clock of `now`); a timer
     # is set.
     timeout_s: float | None = None

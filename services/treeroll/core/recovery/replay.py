@@ -231,7 +231,7 @@ def _plant(state: State, run: Run, remains: TreeRemains) -> LiveTree:
     live = seedling(state, run, task, planted.block_size, planted.max_model_len)
     live.admitted, live.home, live.planted_at = planted.admitted, planted.home, planted.at
     live.weight_version, live.charge, live.promised = planted.weight_version, planted.charge, planted.promised
-    live.placed, live.asked = planted.placed, planted.asked
+    live.placed, live.asked, live.first_grant = planted.placed, planted.asked, planted.first_grant
     open_tree(live)
     live.ledger.granted = live.ledger.spent = remains.carried
     state.trees[live.tree_id] = live

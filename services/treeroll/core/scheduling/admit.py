@@ -69,6 +69,7 @@ def plant(state: State, run: Run, task: TaskSpec, replica: Replica, failure: Pol
     if failure is not None:
         calls.break_tree(state, live, failure)
     live.weight_version = state.pools[replica.model].weights.current.version
+    live.first_grant = state.next_grant
     take_place(run, live)
     open_tree(live)
     live.ledger.granted = live.ledger.spent = run.carried.pop(live.tree_id, 0)
@@ -105,6 +106,7 @@ def _planted(live: LiveTree, replica: Replica) -> Planted:
         live.asked,
         live.task.leaves,
         live.task.view,
+        live.first_grant,
     )
 
 

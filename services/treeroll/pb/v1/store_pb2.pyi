@@ -10,7 +10,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class JournalEntry(_message.Message):
     __slots__ = ("nodes", "planted", "reported", "lost", "cut", "ended", "asked", "timed_out", "judged", "abstained", "faulted", "overtaken", "carried")
     class Planted(_message.Message):
-        __slots__ = ("admitted", "home", "model", "block_size", "max_model_len", "at", "weight_version", "charge", "promised", "placed", "asked", "leaves", "seen")
+        __slots__ = ("admitted", "home", "model", "block_size", "max_model_len", "at", "weight_version", "charge", "promised", "placed", "asked", "leaves", "seen", "first_grant")
         ADMITTED_FIELD_NUMBER: _ClassVar[int]
         HOME_FIELD_NUMBER: _ClassVar[int]
         MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +24,7 @@ class JournalEntry(_message.Message):
         ASKED_FIELD_NUMBER: _ClassVar[int]
         LEAVES_FIELD_NUMBER: _ClassVar[int]
         SEEN_FIELD_NUMBER: _ClassVar[int]
+        FIRST_GRANT_FIELD_NUMBER: _ClassVar[int]
         admitted: int
         home: str
         model: str
@@ -37,7 +38,8 @@ class JournalEntry(_message.Message):
         asked: bool
         leaves: int
         seen: _common_pb2.TaskSeen
-        def __init__(self, admitted: _Optional[int] = ..., home: _Optional[str] = ..., model: _Optional[str] = ..., block_size: _Optional[int] = ..., max_model_len: _Optional[int] = ..., at: _Optional[float] = ..., weight_version: _Optional[int] = ..., charge: _Optional[float] = ..., promised: _Optional[float] = ..., placed: _Optional[bool] = ..., asked: _Optional[bool] = ..., leaves: _Optional[int] = ..., seen: _Optional[_Union[_common_pb2.TaskSeen, _Mapping]] = ...) -> None: ...
+        first_grant: int
+        def __init__(self, admitted: _Optional[int] = ..., home: _Optional[str] = ..., model: _Optional[str] = ..., block_size: _Optional[int] = ..., max_model_len: _Optional[int] = ..., at: _Optional[float] = ..., weight_version: _Optional[int] = ..., charge: _Optional[float] = ..., promised: _Optional[float] = ..., placed: _Optional[bool] = ..., asked: _Optional[bool] = ..., leaves: _Optional[int] = ..., seen: _Optional[_Union[_common_pb2.TaskSeen, _Mapping]] = ..., first_grant: _Optional[int] = ...) -> None: ...
     class Reported(_message.Message):
         __slots__ = ("branch", "tokens", "end", "replica_id")
         BRANCH_FIELD_NUMBER: _ClassVar[int]

@@ -27,10 +27,12 @@ class Reporter:
         self._universe = universe
         self._asked: dict[Key, set[float]] = {}
         self._told: dict[Key, float] = {}
+        self._losses = 0
 
     def forget(self) -> None:
-        """The store may have lost what it was told."""
+        """The store may have lost what it was told, or is told yet of a report from before."""
         self._told.clear()
+        self._losses += 1
 
     def delivered(self, tree_id: str) -> None:
         """A trainer has a tree, and somebody judges it."""
@@ -50,10 +52,13 @@ class Reporter:
         self._asked.setdefault(key, set()).add(value)
         report = api.RewardReport(tree_id=tree_id, path=path, value=value, scorer=scorer, version=version)
         request = api.ReportRewardsRequest(run_id=self._universe.spec.run_id, rewards=[report])
-        Request(self._universe, "ReportRewards", request, lambda got, error: self._answered(key, value, error))
+        losses = self._losses
+        Request(self._universe, "ReportRewards", request, lambda got, error: self._answered(key, value, error, losses))
 
-    def _answered(self, key: Key, value: float, error: Aborted | None) -> None:
+    def _answered(self, key: Key, value: float, error: Aborted | None, losses: int) -> None:
         universe = self._universe
+        if error is None and losses != self._losses:
+            return
         told = self._told.get(key)
         if error is None:
             if told not in (None, value):

@@ -99,6 +99,7 @@ def _smaller(case: Case) -> Iterator[Case]:
         {"settings": {key: value for key, value in work.settings.items() if key != dropped}}
         for dropped in work.settings
         if dropped not in ("order", "window")  # these go together, and with `ahead`
+        and not (dropped == "max_staleness" and "when_stale" in work.settings)
     ]
     if "order" in work.settings:
         changes = [{"settings": {key: work.settings[key] for key in work.settings.keys() - {"order", "window"}}}]
