@@ -162,12 +162,14 @@ async def test_a_run_of_which_tasks_are_gone_says_so_to_who_waits_and_has_them_a
         assert not (await here.client.audit()).violations
 
 
-@pytest.mark.parametrize("end", ["close", "cancel"])
+@pytest.mark.parametrize("end", ["close", "cancel", "cancel what is closed"])
 async def test_what_ended_a_run_is_in_force_again(end: str) -> None:
     store = ForgetfulStore()
     async with served(store) as here:
         run = await here.client.create_run("run", **{**RUN, "max_depth": 40})
         await run.submit(tasks())
+        if end == "cancel what is closed":
+            await run.close()
         kept = store.keep()
         await (run.close() if end == "close" else run.cancel())
         await ended(run)
@@ -175,7 +177,7 @@ async def test_what_ended_a_run_is_in_force_again(end: str) -> None:
         await here.goes_on()
         await consumed(run)
         status = await run.status()
-        assert status.state == {"close": "closed", "cancel": "cancelled"}[end]
+        assert status.state == ("closed" if end == "close" else "cancelled")
         assert status.finished + status.failed == TASKS
         assert (await here.client.status()).lost_tasks == 0
 
