@@ -257,7 +257,7 @@ async def test_requests_that_run_through_a_change_say_to_the_token_which_weights
     bench: Bench, recompute: bool
 ) -> None:
     old = bench.current
-    flight = InFlight(bench, 6)
+    flight = InFlight(bench, 6, tokens=700)
     await flight.have(20)
     new = (await bench.update(recompute=recompute)).number
     late = ask(PROMPT, len(PROMPT) + 40, seed=99)

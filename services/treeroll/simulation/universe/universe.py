@@ -98,7 +98,7 @@ class Universe(Undisturbed):
         self._crashes_left = self.faults.crashes
         self._crash_next = self.random.randint(1, self.faults.crash_every)
         self._damaged = ""
-        self._untold = False  # nobody knows yet that the store forgot
+        self.untold = False  # nobody knows yet that the store forgot
         self.store = self.store_class(lambda: self.events.now, self.random, self.faults, self)
         tasks = [self._task(number, epoch) for epoch in range(self.epochs) for number in range(self.tasks)]
         self.wanted = {task.tree_id: task for task in tasks}
@@ -286,8 +286,8 @@ class Universe(Undisturbed):
     def recovered(self, life: Life) -> None:
         """A coordinator has taken up what it found."""
         self.state, found = life.coordinator.state, life.coordinator.recovered
-        if self._untold and life is self.life:  # it found out, or its operator did, and says so
-            self._untold = False
+        if self.untold and life is self.life:  # it found out, or its operator did, and says so
+            self.untold = False
             self.submitter.again()
         self.note(f"coordinator {self.lives} goes on with {found.trees} trees of {found.nodes} nodes")
         for run_id, why in found.suspended.items():
@@ -368,7 +368,7 @@ class Universe(Undisturbed):
             self.canceller.forget()
         for trainer in self.trainers:
             trainer.wake()
-        self._untold = True
+        self.untold = True
 
     def acked(self, group: str, lease_id: str, tree_id: str) -> None:
         """A trainer was told that it is done with a tree."""
@@ -406,7 +406,7 @@ class Universe(Undisturbed):
     # The end:
 
     def _is_over(self) -> bool:
-        if not self.submitter.done or not self.publisher.done or self._untold:
+        if not self.submitter.done or not self.publisher.done or self.untold:
             return False
         if self._last and self.spec.run_id not in self.store._runs:
             return True
