@@ -1,5 +1,6 @@
 """An engine forgets one request and decodes all others: its branch is granted elsewhere, and nothing else is lost."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -19,7 +20,7 @@ TASKS = 24
 
 
 class Forgetful(SimulatedEngine):
-    """Decodes the first request that it gets, and tells nobody."""
+    """Decodes the first request that it gets, and tells nobody, not even that it is done."""
 
     forgotten = ""
 
@@ -29,6 +30,8 @@ class Forgetful(SimulatedEngine):
         async for delta in super().generate(request):
             if not first:
                 yield delta
+        if first:
+            await asyncio.Event().wait()
 
 
 def engine(service: LocalService, kind: type[SimulatedEngine]) -> SimulatedEngine:

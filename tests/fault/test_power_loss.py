@@ -44,7 +44,8 @@ def lose_power(server: EmbeddedRedis, place: Path) -> None:
     """Everything stops, and of the file there is what was synced; then it starts again."""
     os.kill(server.pid, signal.SIGKILL)
     server.stop()
-    os.truncate(place / "redis" / "appendonly.aof", int((place / "synced").read_text()))
+    synced = place / "synced"  # which is not there before the first time
+    os.truncate(place / "redis" / "appendonly.aof", int(synced.read_text()) if synced.exists() else 0)
     server.start()
 
 

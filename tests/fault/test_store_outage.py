@@ -92,13 +92,13 @@ async def is_refused_with_a_hint(address: str) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.CloseRun(rollout_pb2.CloseRunRequest(run_id="run"))
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert dict(caught.value.trailing_metadata() or ())[RETRY_METADATA_KEY] == "1000"
+    assert dict(caught.value.trailing_metadata() or ())[RETRY_METADATA_KEY] == "500"
     error = typed(caught.value, address, "CloseRun")
     assert isinstance(error, StoreDown)
     assert isinstance(error, Unavailable)
     assert "the service waits for its store, for " in str(error)
     assert "and loses nothing: " in str(error)
-    assert str(error).endswith("; try again in 1 s")
+    assert str(error).endswith("; try again in 0.5 s")
 
 
 async def all_is_there_once(client: AsyncClient, run: AsyncRun) -> None:

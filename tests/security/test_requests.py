@@ -173,7 +173,7 @@ async def test_a_prompt_that_cannot_fit_is_refused_before_it_is_tokenised(
     async with await connect_async(service.address) as client:
         run = await client.create_run("run", **RUN)
         context = service.tokenizer.max_model_len
-        for name in ("encode_text", "_ids", "decode"):
+        for name in ("encode_text", "_tell_lost", "decode"):
             monkeypatch.setattr(type(service.tokenizer), name, nobody)
         long = "1+" * (CHARS_PER_TOKEN * context)
         task: dict[str, Any] = {
