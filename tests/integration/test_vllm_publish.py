@@ -98,7 +98,7 @@ class Fleet:
     async def check(self, trees: list[TreeRecord]) -> Agreement:
         """Every token is of its version, and of no other."""
         found = await self.compare(trees)
-        assert max(found.worst, found.mixed_worst) < TOLERANCE
+        assert max(found.worst, found.mixed_worst) < TOLERANCE, found.mixed_worst_in
         assert found.tokens + found.mixed_tokens == sum(len(node.token_ids) for node in sampled(trees))
         assert found.other_weights > TOLERANCE * found.tokens, "the versions cannot be told apart: this shows nothing"
         return found

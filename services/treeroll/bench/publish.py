@@ -253,7 +253,7 @@ def remark(rule: str, found: Agreement) -> str:
     if max(found.worst, found.mixed_worst) > TOLERANCE:
         raise TreerollError(
             f"{rule}: logprobs are up to {max(found.worst, found.mixed_worst):.1e} nats from those of the weights that "
-            f"their nodes name, and {TOLERANCE:g} is allowed"
+            f"their nodes name, and {TOLERANCE:g} is allowed; the worst on mixed KV is {found.mixed_worst_in or 'none'}"
         )
     mean = found.other_weights / max(1, found.tokens)
     said = (

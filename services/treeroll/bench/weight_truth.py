@@ -24,6 +24,8 @@ class Agreement:
     mixed_tokens: int = 0
     """In nodes that say `kv_mixed`: compared with KV that the reference made by the same weights, place by place."""
     mixed_worst: float = 0.0
+    mixed_worst_in: str = ""
+    """What nodes say of the request that `mixed_worst` is of."""
     other_weights: float = 0.0
     """Sum over `tokens` of the distance to the version before: what a wrong label would cost."""
 
@@ -32,7 +34,13 @@ class Agreement:
         self.tokens += other.tokens
         self.mixed_tokens += other.mixed_tokens
         self.other_weights += other.other_weights
-        self.worst, self.mixed_worst = max(self.worst, other.worst), max(self.mixed_worst, other.mixed_worst)
+        self.worst = max(self.worst, other.worst)
+        self.see_mixed(other.mixed_worst, other.mixed_worst_in)
+
+    def see_mixed(self, distance: float, where: str) -> None:
+        """Take in how far a request is off."""
+        if distance > self.mixed_worst:
+            self.mixed_worst, self.mixed_worst_in = distance, where
 
 
 class ReferenceModels:
@@ -151,7 +159,17 @@ class WeightTruth:
             makers = [*_prefix_makers(request[0]), *path.versions[start:end]]
             truth = self._models.logprobs(path.ids[:end], [*makers, makers[-1]])
             found.mixed_tokens += len(places)
-            found.mixed_worst = max(found.mixed_worst, float(np.abs(path.logprobs[places] - truth[places - 1]).max()))
+            found.see_mixed(float(np.abs(path.logprobs[places] - truth[places - 1]).max()), _told(request))
+
+
+def _told(request: list[Node]) -> str:
+    """Of each of its nodes: id, first token, tokens by version, whether on mixed KV; and what was cached before it."""
+    nodes = (
+        f"{node.node_id} from {node.token_start} {[(span.version, span.tokens) for span in node.weight_versions]}"
+        f"{' mixed' if node.kv_mixed else ''}"
+        for node in request
+    )
+    return f"on {request[0].replica_id}, {request[0].cached_tokens} cached: {'; '.join(nodes)}"
 
 
 def _prefix_makers(first: Node) -> list[int]:
