@@ -6,6 +6,7 @@ restart, and nothing else.
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable
 
 from treeroll import clock
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 SILENCE_S = 5.0
 # How often it is listened for.
 LOOK_S = 0.25
+# Services of a new store are started together, and each would take it from the other: one waits longer, seconds.
+SPREAD_S = 1.0
 
 
 class Standby:
@@ -51,6 +54,8 @@ class Standby:
     async def _silence(self) -> None:
         """Return when the owner has been silent for SILENCE_S, or if there never was one."""
         self._heard = None
+        if await self._store.heartbeat() is None:
+            await asyncio.sleep(random.uniform(0.0, SPREAD_S))  # noqa: S311 - spreads those that start together
         while (beat := await self._store.heartbeat()) is not None:
             now = clock.monotonic()
             if beat != self._heard:
