@@ -140,6 +140,20 @@ def test_a_request_that_waited_through_an_update_read_kv_of_the_version_before(v
     assert versions.check(replace(tree, nodes=[*nodes[:2], unread])).mixed_worst > TOLERANCE
 
 
+def test_a_request_that_waited_through_an_update_found_what_another_that_did_made_after_it(versions: Versions) -> None:
+    tree, (first, second), ids = one_path(2)
+    cached = (second.token_start - 1) // 32 * 32
+    before = versions.decode(ids, [0] * (len(ids) - 1))
+    distances = {}
+    for older in (cached, 32, 0, 31):
+        waited = versions.decode(ids, [0] * older + [1] * (len(ids) - 1 - older))
+        nodes = [tree.nodes[0], said(first, before, 0, cached=0), said(second, waited, 1, mixed=True, cached=cached)]
+        distances[older] = versions.check(replace(tree, nodes=nodes)).mixed_worst
+    assert cached > 32, "the prefix has too few blocks to show this"
+    assert max(distances[cached], distances[32], distances[0]) < TOLERANCE
+    assert distances[31] > TOLERANCE, "versions do not change within a block"
+
+
 def test_what_was_cut_counts_too_and_what_paths_share_counts_once(versions: Versions) -> None:
     [tree] = grown_trees(1)
     found = versions.check(tree)

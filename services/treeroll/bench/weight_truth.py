@@ -11,6 +11,7 @@ import numpy as np
 
 from treeroll.client import Node, TreeRecord
 from treeroll.errors import InvalidInput
+from treeroll.generator.vllm_engine import CPU_BLOCK_SIZE
 from treeroll.records.fields import Float32, Int32
 
 
@@ -156,10 +157,15 @@ class WeightTruth:
             places = np.array(_places(mixed))
             start, end = request[0].token_start, int(places[-1]) + 1
             # A step computes KV of the place before the token that it samples.
-            makers = [*_prefix_makers(request[0]), *path.versions[start:end]]
-            truth = self._models.logprobs(path.ids[:end], [*makers, makers[-1]])
+            own = [*path.versions[start:end], path.versions[end - 1]]
+            distances = (self._mixed_distance(path, [*before, *own], places) for before in _prefix_makers(request[0]))
             found.mixed_tokens += len(places)
-            found.see_mixed(float(np.abs(path.logprobs[places] - truth[places - 1]).max()), _told(request))
+            found.see_mixed(min(distances), _told(request))
+
+    def _mixed_distance(self, path: _Path, makers: list[int], places: Int32) -> float:
+        """How far the farthest of these places is, if the KV of each place was made by these versions."""
+        truth = self._models.logprobs(path.ids[: len(makers)], makers)
+        return float(np.abs(path.logprobs[places] - truth[places - 1]).max())
 
 
 def _told(request: list[Node]) -> str:
@@ -172,14 +178,20 @@ def _told(request: list[Node]) -> str:
     return f"on {request[0].replica_id}, {request[0].cached_tokens} cached: {'; '.join(nodes)}"
 
 
-def _prefix_makers(first: Node) -> list[int]:
-    """Which version made the KV of each place but the last of a request's prefix, where it runs through a change."""
+def _prefix_makers(first: Node) -> Iterator[list[int]]:
+    """Which versions may have made the KV of each place but the last of a request's prefix: one list, or some.
+
+    Who was made just before a change and had its first step after it found KV of the version before, as far as it was
+    cached then. What follows was made after the change, by itself, or by another such request and found, too: of the
+    blocks that it found nobody says which are which.
+    """
     prefix, version = first.token_start - 1, first.weight_versions[0].version
     if not first.kv_mixed or len(first.weight_versions) > 1:
-        return [version] * prefix
-    # Made just before a change, it had its first step after it: it found KV of the version before, and made the rest.
+        yield [version] * prefix
+        return
     cached = min(first.cached_tokens or 0, prefix)
-    return [version - 1] * cached + [version] * (prefix - cached)
+    for older in range(cached, -1, -CPU_BLOCK_SIZE):
+        yield [version - 1] * older + [version] * (prefix - older)
 
 
 def _places(nodes: Sequence[Node]) -> list[int]:
