@@ -233,6 +233,9 @@ class CoordinatorConfig(Config):
     """Beyond loopback (127.0.0.1 and the like, ::1, localhost) only with TLS and tokens: see access."""
     port: int = Field(default=7070, ge=0, le=65535)
     """0: any free port."""
+    health_port: int | None = Field(default=None, ge=1, le=65535)
+    """A second port of that host which answers health checks alone, without TLS: for probes that have none, as those of
+    Kubernetes. None: they are answered where all else is."""
     heartbeat_s: float = Field(default=2.0, gt=0.0, le=60.0)
     """How often an idle replica speaks."""
     lease_s: float = Field(default=10.0, gt=0.0, le=3600.0)
@@ -285,7 +288,8 @@ class StoreConfig(Config):
     """Where state lives."""
 
     url: str | None = None
-    """redis://, rediss://, unix:// or "memory"; None: an embedded Redis in `dir`."""
+    """redis://, rediss://, unix://, or "file:PATH" of a file that holds one of them, since it may have a password; or
+    "memory". None: an embedded Redis in `dir`."""
     durability: Literal["everysec", "always"] = "everysec"
     """`always`: nothing acknowledged is lost even on power failure; `everysec`: a second of it, two on a busy disk."""
     dir: Path | None = None

@@ -40,7 +40,7 @@ from treeroll.coordinator.start_messages import StartOrders
 from treeroll.coordinator.tool_runner import ToolRunner
 from treeroll.core.model.events import ReplicaLost
 from treeroll.core.model.state import CoreSettings, State
-from treeroll.errors import InvalidInput, TreerollError, cause_of
+from treeroll.errors import InvalidInput, StandsBy, TreerollError, cause_of
 from treeroll.foundation import in_thread, running_ray, running_store, shared
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.fleet import fleet_tokenizer, say_stop_ids, stop_ids, with_common_context
@@ -134,8 +134,14 @@ async def _take_over(stack: AsyncExitStack, base: _Base, door: Door | None) -> t
     if _starts_replicas(base.config):
         await in_thread(lambda _: import_module("treeroll.generator.supervisor"))
     door = door or await door_when_free(stack, base.config.coordinator, base.config.access)
-    epoch = await Standby(base.store, door.gate.refuse_with).take_over()
-    return replace(base, epoch=epoch), door
+    here = door
+
+    def tell(refusal: StandsBy) -> None:
+        here.gate.refuse_with(refusal)
+        here.readiness.stand_by(standby.in_place)
+
+    standby = Standby(base.store, tell)
+    return replace(base, epoch=await standby.take_over()), here
 
 
 def _load_chat(template: ChatTemplate) -> None:

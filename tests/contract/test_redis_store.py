@@ -6,6 +6,7 @@ import re
 import socket
 import stat
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -191,6 +192,21 @@ async def test_stores_are_made_from_urls(redis_server: EmbeddedRedis) -> None:
     store = make_store(redis_server.url, "always")
     assert isinstance(store, RedisStore)
     assert store.durability == "always"
+
+
+async def test_the_url_may_lie_in_a_file_which_is_named_when_it_cannot_be_used(
+    redis_server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    file = tmp_path / "url"
+    file.write_text(redis_server.url + "\n")
+    store = make_store(f"file:{file}")
+    assert store.address == RedisStore(redis_server.url).address
+    for content, complaint in ((b"", "URL"), (b"memory", "URL"), (b"\xff", f"file {file}, which cannot be read")):
+        file.write_bytes(content)
+        with pytest.raises(InvalidInput, match=complaint):
+            make_store(f"file:{file}")
+    with pytest.raises(InvalidInput, match=r"no-file, which cannot be read: No such file"):
+        make_store(f"file:{tmp_path}/no-file")
 
 
 async def test_scripts_a_server_forgot_are_sent_again(redis: Any, redis_server: EmbeddedRedis) -> None:

@@ -20,7 +20,7 @@ from tests.support.ports import free_port
 from treeroll.channels import open_channel
 from treeroll.cli.main import app
 from treeroll.client import connect_async
-from treeroll.coordinator.readiness import NOT_SERVING, ROLLOUTS, SERVING
+from treeroll.coordinator.readiness import AVAILABLE, NOT_SERVING, ROLLOUTS, SERVING
 from treeroll.coordinator.standby import SILENCE_S
 from treeroll.store.embedded import EmbeddedRedis
 
@@ -96,6 +96,7 @@ async def test_one_that_stands_by_is_alive_and_not_ready_and_says_for_whom(
 ) -> None:
     async with a_pair(services, free_port(), free_port()) as (one, other, _, address):
         assert (await health(address, ""), await health(address, ROLLOUTS)) == (SERVING, NOT_SERVING)
+        assert await health(address, AVAILABLE) == SERVING
         assert await asyncio.to_thread(app.run, ["status", "--address", address]) == 0
         assert f"{address}: this service stands by for process {one.process.pid} on " in capsys.readouterr().out
         assert await asyncio.to_thread(app.run, ["status", "--address", address, "--json"]) == 0

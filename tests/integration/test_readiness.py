@@ -4,11 +4,14 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.support.access import Credentials
 from tests.support.eventually import eventually
+from tests.support.ports import free_port
 
 from treeroll import service as service_module
 from treeroll.addresses import join
@@ -16,7 +19,7 @@ from treeroll.channels import open_channel
 from treeroll.client import connect_async
 from treeroll.config import CoordinatorConfig, StoreConfig
 from treeroll.coordinator.door import open_door
-from treeroll.coordinator.readiness import NOT_SERVING, ROLLOUTS, SERVING, Readiness
+from treeroll.coordinator.readiness import AVAILABLE, NOT_SERVING, ROLLOUTS, SERVING, Readiness
 from treeroll.coordinator.scoring import Scoring
 from treeroll.core.model.fleet import Replica
 from treeroll.errors import Unavailable
@@ -34,9 +37,9 @@ async def ask(service: LocalService, name: str = ROLLOUTS) -> int:
         return (await stub.Check(health_pb2.HealthCheckRequest(service=name))).status
 
 
-async def becomes(service: LocalService, status: int) -> None:
+async def becomes(service: LocalService, status: int, name: str = ROLLOUTS) -> None:
     async def so() -> bool:
-        return await ask(service) == status
+        return await ask(service, name) == status
 
     await eventually(so, 20)
 
@@ -109,7 +112,61 @@ async def test_a_service_that_starts_is_alive_and_tells_clients_to_wait() -> Non
         with pytest.raises(Unavailable, match="the service is still starting; try again in a while"):
             await connect_async(address, timeout_s=0.5)
     finally:
-        await door.server.stop(0)
+        await door.close(0)
+
+
+async def test_who_has_the_store_is_available_though_it_has_no_replica() -> None:
+    async with local_service() as service:
+        await becomes(service, SERVING, AVAILABLE)
+        assert await ask(service) == NOT_SERVING
+
+
+async def test_who_starts_is_available_once_it_hears_the_owner_of_its_store_and_no_longer_when_it_stops() -> None:
+    door = await open_door(CoordinatorConfig(port=0))
+    address = join("127.0.0.1", door.port)
+    try:
+        for change, expected in (
+            (lambda: None, NOT_SERVING),
+            (lambda: door.readiness.stand_by(True), SERVING),
+            (lambda: door.readiness.stand_by(False), NOT_SERVING),
+            (lambda: door.readiness.stand_by(True), SERVING),
+            (door.readiness.stop, NOT_SERVING),
+        ):
+            change()
+            async with open_channel(address) as channel:
+                stub = health_pb2_grpc.HealthStub(channel)
+                assert (await stub.Check(health_pb2.HealthCheckRequest(service=AVAILABLE))).status == expected
+    finally:
+        await door.close(0)
+
+
+async def test_a_port_of_their_own_answers_probes_without_tls_and_answers_nothing_else(tmp_path: Path) -> None:
+    credentials = Credentials(tmp_path)
+    credentials.token("operator", "ops")
+    config = CoordinatorConfig(port=0, health_port=free_port())
+    door = await open_door(config, credentials.config(tls=True))
+    try:
+        async with open_channel(f"127.0.0.1:{config.health_port}") as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            assert (await stub.Check(health_pb2.HealthCheckRequest())).status == SERVING
+            for method in ("/treeroll.v1.Rollouts/GetService", "/grpc.health.v1.Health/Watch"):
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await channel.unary_unary(method)(b"")
+                assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        async with open_channel(join("127.0.0.1", door.port)) as channel:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+    finally:
+        await door.close(0)
+
+
+async def test_a_taken_port_for_probes_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(Unavailable, match=f"port {port} on 127.0.0.1 is taken"):
+            await open_door(CoordinatorConfig(port=0, health_port=port))
 
 
 async def test_serve_answers_probes_while_its_parts_start_and_stops_then(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -183,6 +184,22 @@ async def test_the_token_of_the_environment_is_shown(
     credentials: Credentials, service: LocalService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TREEROLL_TOKEN", credentials.token("viewer", "a"))
+    async with await connect_async(service.address) as client:
+        assert not (await client.status()).replicas
+
+
+async def test_the_token_may_lie_in_a_file_which_is_named_when_it_has_none(
+    credentials: Credentials, service: LocalService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    monkeypatch.setenv("TREEROLL_TOKEN_FILE", str(file))
+    with pytest.raises(InvalidInput, match=f"TREEROLL_TOKEN_FILE is {file}, which cannot be read: No such file"):
+        await connect_async(service.address)
+    for content, complaint in ((b"\n", "which is empty"), ("tökén".encode(), "characters that no token has")):
+        file.write_bytes(content)
+        with pytest.raises(InvalidInput, match=complaint):
+            await connect_async(service.address)
+    file.write_text(credentials.token("viewer", "a") + "\n")
     async with await connect_async(service.address) as client:
         assert not (await client.status()).replicas
 

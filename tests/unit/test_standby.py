@@ -1,6 +1,7 @@
 """Standing by for a store's owner, on a clock of the test's own."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 
 import pytest
@@ -21,6 +22,7 @@ class Stage:
         self.now = 1000.0
         self.act: Callable[[], None] = lambda: None
         self.said: list[StandsBy] = []
+        self.in_place: defaultdict[str, list[bool]] = defaultdict(list)
         real = asyncio.sleep
 
         async def sleep(seconds: float) -> None:
@@ -34,8 +36,13 @@ class Stage:
     async def take_over(self) -> float:
         """How long it waited, seconds."""
         began = self.now
-        await Standby(self.store, self.said.append).take_over()
+        standby = Standby(self.store, lambda refusal: self.told(refusal, standby.in_place))
+        await standby.take_over()
         return self.now - began
+
+    def told(self, refusal: StandsBy, in_place: bool) -> None:
+        self.said.append(refusal)
+        self.in_place[str(refusal).removeprefix("this service ").split()[0]].append(in_place)
 
 
 class Store(MemoryStore):
@@ -100,6 +107,7 @@ async def test_silence_counts_only_while_the_store_answers(stage: Stage) -> None
     stage.act = weather
     assert await stage.take_over() >= 100.0 + SILENCE_S
     assert any(str(said).endswith("waits for memory: it is away") for said in stage.said)
+    assert (set(stage.in_place["stands"]), set(stage.in_place["waits"])) == ({True}, {False})
 
 
 async def test_a_store_that_takes_no_writes_is_listened_to_again(stage: Stage) -> None:

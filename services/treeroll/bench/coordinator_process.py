@@ -130,7 +130,7 @@ class Service:
         self._coordinator, self._plane = coordinator, plane
         door = await open_door(config.coordinator, AccessConfig(**(access or {})))
         door.answer(rollouts, plane, coordinator)
-        self.stack.push_async_callback(door.server.stop, 0.1)
+        self.stack.push_async_callback(door.close, 0.1)
         for job in (coordinator.run(), coordinator.keep_time(), scoring.run(coordinator)):
             self._jobs.append(asyncio.create_task(job))
             self.stack.callback(self._jobs[-1].cancel)

@@ -9,7 +9,7 @@ from treeroll.cli.console import note
 from treeroll.cli.interrupts import Interrupts
 from treeroll.cli.serving import die, heed_signals, log_to_stderr, say_stopping
 from treeroll.cli.settings import Sections
-from treeroll.client.channel import CA_VARIABLE, TOKEN_VARIABLE
+from treeroll.client.channel import CA_VARIABLE, token_of_environment
 from treeroll.config import parse
 from treeroll.errors import InvalidInput, cause_of
 from treeroll.generator.config import GeneratorConfig
@@ -42,7 +42,7 @@ async def _run(config: GeneratorConfig, place: Place) -> None:
 
 def _shown(addresses: str) -> Pass:
     """What the environment has for the service. InvalidInput for a token that would travel unencrypted."""
-    token, roots = os.environ.get(TOKEN_VARIABLE, ""), os.environ.get(CA_VARIABLE, "")
+    token, roots = token_of_environment(), os.environ.get(CA_VARIABLE, "")
     if token and not roots and not all(map(is_local, check_addresses(addresses))):
         raise InvalidInput(f"the token for {addresses} would travel unencrypted; set {CA_VARIABLE} as well")
     return Pass(token, tls=bool(roots), roots=roots)

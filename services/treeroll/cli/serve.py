@@ -37,7 +37,11 @@ def serve(
     replicas: Annotated[int | None, typer.Option(metavar="N", help="Engines to run.", show_default="1")] = None,
     store: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="redis://, rediss://, unix:// or memory.", show_default="an embedded Redis"),
+        typer.Option(
+            metavar="URL",
+            help="redis://, rediss://, unix://, file:PATH that has one, memory.",
+            show_default="an embedded Redis",
+        ),
     ] = None,
     durability: Annotated[
         Literal["everysec", "always"] | None,

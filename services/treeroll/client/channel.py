@@ -34,8 +34,24 @@ CONNECT_S = 3.0
 # A call that ends so much later than it was to end at the latest says that this process stood still, seconds.
 STOOD_STILL_S = 5.0
 
-TOKEN_VARIABLE, CA_VARIABLE = "TREEROLL_TOKEN", "TREEROLL_CA"
-"""The token, and the file of the roots by which the service's certificate is known."""
+TOKEN_VARIABLE, TOKEN_FILE_VARIABLE, CA_VARIABLE = "TREEROLL_TOKEN", "TREEROLL_TOKEN_FILE", "TREEROLL_CA"
+"""The token, else a file that has it, and the file of the roots by which the service's certificate is known."""
+
+
+def token_of_environment() -> str:
+    """The token that the environment has or names a file of; "" without one. InvalidInput for a file that has none."""
+    token, file = os.environ.get(TOKEN_VARIABLE, ""), os.environ.get(TOKEN_FILE_VARIABLE, "")
+    if token or not file:
+        return token
+    try:
+        found = Path(file).read_text("ascii").strip()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it has characters that no token has"
+        raise errors.InvalidInput(f"{TOKEN_FILE_VARIABLE} is {file}, which cannot be read: {reason}") from None
+    if not found:
+        raise errors.InvalidInput(f"{TOKEN_FILE_VARIABLE} is {file}, which is empty; put the token there")
+    return found
+
 
 # CANCELLED: what calls in flight get from a server that is being stopped; our own cancellations are no AioRpcError.
 # ABORTED: from one that has lost its store to another, and ends. DEADLINE_EXCEEDED: of one try among several.
@@ -80,7 +96,8 @@ class Channel:
         self, address: str, *, token: str | None = None, tls: Tls = None, timeout_s: float = PATIENCE_S
     ) -> None:
         """`address`: one, or several of one service, joined by commas. `tls`: True for the system's roots, a path to a
-        PEM file of roots, ready credentials, or False for none. What is None comes from TREEROLL_TOKEN and TREEROLL_CA.
+        PEM file of roots, ready credentials, or False for none. What is None comes from TREEROLL_TOKEN, else the
+        file that TREEROLL_TOKEN_FILE names, and TREEROLL_CA.
 
         Raises InvalidInput for an address that is none, or a token that would travel unencrypted off this machine;
         CallerError in a child that was forked from a process that used gRPC.
@@ -90,7 +107,7 @@ class Channel:
         self.address = address
         self.timeout_s = timeout_s
         self._addresses = check_addresses(address)
-        token = os.environ.get(TOKEN_VARIABLE, "") if token is None else token
+        token = token_of_environment() if token is None else token
         tls = (os.environ.get(CA_VARIABLE) or None) if tls is None else tls
         if token and not tls and not all(map(is_local, self._addresses)):
             raise errors.InvalidInput(

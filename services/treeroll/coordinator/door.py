@@ -39,10 +39,16 @@ class Door:
     tokens: Tokens | None
     replicas_know: Pass
     """What replicas know the server by."""
+    probes: grpc.aio.Server | None
+    """Answers health checks alone, without TLS, if there is a port for that."""
 
     def admit(self, replica_id: str) -> Pass:
         """With what a process that we start may be this replica, and whoever was it before may not."""
         return replace(self.replicas_know, token=self.tokens.mint(replica_id) if self.tokens else "")
+
+    async def close(self, within_s: float) -> None:
+        """Listen no more; calls that are being answered have so long to end."""
+        await asyncio.gather(*(server.stop(within_s) for server in (self.server, self.probes) if server is not None))
 
     def answer(self, rollouts: RolloutsApi, replicas: ReplicaPlane, coordinator: Coordinator) -> None:
         """Answer clients and replicas from here on."""
@@ -61,7 +67,7 @@ async def first_door(stack: AsyncExitStack, config: CoordinatorConfig, access: A
             raise
         log.warning("answers nobody, health checks included, until it has its port: %s", error)
         return None
-    stack.push_async_callback(door.server.stop, CLOSE_S)
+    stack.push_async_callback(door.close, CLOSE_S)
     return door
 
 
@@ -73,7 +79,7 @@ async def door_when_free(stack: AsyncExitStack, config: CoordinatorConfig, acces
             door = await open_door(config, access)
         except Unavailable:
             continue
-        stack.push_async_callback(door.server.stop, CLOSE_S)
+        stack.push_async_callback(door.close, CLOSE_S)
         return door
 
 
@@ -89,6 +95,14 @@ async def open_door(config: CoordinatorConfig, access: AccessConfig | None = Non
     gate, readiness = Gate(), Readiness()
     server = make_server(gate, guards=[AccessInterceptor(tokens, access)] if tokens else ())
     port = listen(server, config.host, config.port, certificate.credentials() if certificate else None)
+    probes = None if config.health_port is None else _probed(readiness, config.host, config.health_port)
     await readiness.answer_on(gate)
-    await server.start()
-    return Door(server, port, gate, readiness, tokens, known_by)
+    for each in filter(None, (probes, server)):
+        await each.start()
+    return Door(server, port, gate, readiness, tokens, known_by, probes)
+
+
+def _probed(readiness: Readiness, host: str, port: int) -> grpc.aio.Server:
+    server = make_server(readiness.probes())
+    listen(server, host, port)
+    return server

@@ -34,6 +34,8 @@ class Standby:
         self._heard: Heartbeat | None = None
         self._since = 0.0
         self._said = ""
+        self.in_place = False
+        """Whether its store answers, so that it would hear the owner's silence."""
 
     async def take_over(self) -> int:
         """Wait for silence, then open the store; returns the epoch. Raises StoreError if it cannot be used at all."""
@@ -43,7 +45,7 @@ class Standby:
                 self._tell(StandsBy(f"this service takes {self._store.address} over, and starts; try again in a while"))
                 epoch = await self._store.open()
             except StoreDown as error:  # nobody can write then, so silence says nothing
-                self._heard = None
+                self._heard, self.in_place = None, False
                 self._say(f"waits for {self._store.address}", f": {error}")
                 await asyncio.sleep(LOOK_S)
                 continue
@@ -60,7 +62,7 @@ class Standby:
             now = clock.monotonic()
             if beat != self._heard:
                 self._heard, self._since = beat, now
-            silent_s = now - self._since
+            silent_s, self.in_place = now - self._since, True
             if silent_s >= SILENCE_S:
                 return
             self._say(

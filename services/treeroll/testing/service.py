@@ -172,7 +172,7 @@ async def local_service(  # noqa: PLR0913  # what tests vary
         for task in service.tasks:
             task.cancel()
         await asyncio.gather(*service.tasks, return_exceptions=True)
-        await door.server.stop(0.2)
+        await door.close(0.2)
         await store.close()
 
 
