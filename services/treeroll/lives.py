@@ -110,7 +110,7 @@ async def begin(ground: Ground, epoch: int, lost: Losses) -> Life:
     await recover(coordinator, Means(ground.tokenizer, ground.scorers, ground.rules), timeouts)
     prospects = Prospects(coordinator.state, ground.kept, coordinator.outage)
     seals = Seals(await store.secret() if ground.tokens else None, await store.line())
-    feed = Feed(store, prospects.outlook, prospects.terms, seals)
+    feed = Feed(store, prospects.outlook, prospects.terms, epoch, seals)
     coordinator.on_emit = feed.notify
     plane = ReplicaPlane(coordinator, ground.heartbeat_s, ground.tokenizer)
     retention = Retention(coordinator, ground.keep_acknowledged_s, ground.keep_finished_s)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -14,6 +15,7 @@ from treeroll.ranges import Range
 from treeroll.store.base import (
     Available,
     Commit,
+    FeedMark,
     GroupPosition,
     GroupState,
     Lease,
@@ -72,6 +74,23 @@ async def owner(make_store: MakeStore) -> AsyncIterator[Owner]:
     store = make_store()
     yield Owner(store, await store.open())
     await store.close()
+
+
+NextOwner = Callable[[], Awaitable[Owner]]
+
+
+@pytest.fixture
+async def next_owner(make_store: MakeStore, owner: Owner) -> AsyncIterator[NextOwner]:
+    """Others that take it over, one after the other."""
+    stores = []
+
+    async def take_over(after: int = 0) -> Owner:
+        stores.append(make_store())
+        return Owner(stores[-1], await stores[-1].open(after))
+
+    yield take_over
+    for store in stores:
+        await store.close()
 
 
 @pytest.fixture
@@ -765,6 +784,45 @@ async def test_a_state_may_name_what_nobody_had_acknowledged_or_taken(owner: Own
     await store.lease("run", "g", "c", 2, LONG_S)
     assert await move(store, (1, 3)) == GroupPosition(1, [(1, 3)])
     assert trees(await store.lease("run", "g", "c", 9, LONG_S)) == ["d"]
+
+
+async def test_a_state_is_refused_that_names_what_a_later_owner_did_not_find(
+    owner: Owner, next_owner: NextOwner
+) -> None:
+    await owner.feed(*"abc")
+    await (await next_owner()).feed(*"de")
+    await (await next_owner()).feed("f")
+
+    async def seen(*marks: FeedMark) -> GroupPosition:
+        return await owner.store.move_group("run", "g", Move([(1, 4)], repr(marks), seen=marks))
+
+    for marks in ([], [(1, 3)], [(1, 2), (2, 5)], [(2, 5), (3, 6)], [(3, 6)]):
+        assert (await seen(*marks)).acknowledged == [(1, 4)]
+    for marks, left in (([(1, 4)], 3), ([(1, 3), (2, 6)], 5), ([(1, 6)], 3), ([(3, 6), (2, 6)], 5)):
+        with pytest.raises(InvalidInput, match=rf"names tree \d of .* has lost all after tree {left} since then"):
+            await seen(*marks)
+
+
+async def test_a_run_that_the_store_knew_nothing_of_has_no_tree_of_before(next_owner: Any) -> None:
+    later = await next_owner(after=5)
+    await later.feed(*"ab")
+    with pytest.raises(InvalidInput, match="has lost all after tree 0"):
+        await later.store.move_group("run", "g", Move([(1, 1)], "m", seen=[(1, 1)]))
+    found = await later.store.move_group("run", "g", Move([(1, 1)], "m", seen=[(6, 1)]))
+    assert found.acknowledged == [(1, 1)]
+    await later.store.delete_run("run", later.epoch)
+    assert (await later.store.open_group("run", "g", latest=False)).opened == []
+
+
+async def test_an_owner_that_finds_no_more_than_the_one_before_is_the_only_one_to_remember(
+    owner: Owner, next_owner: NextOwner
+) -> None:
+    await owner.feed(*"ab")
+    for _ in range(3):
+        again = await next_owner()
+    await again.feed("c")
+    last = await next_owner()
+    assert (await last.store.open_group("run", "g", latest=False)).opened == [(1, 0), (4, 2), (5, 3)]
 
 
 async def test_a_group_may_go_back_to_the_beginning_and_a_new_one_anywhere(owner: Owner) -> None:

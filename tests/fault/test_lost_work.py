@@ -21,7 +21,7 @@ from treeroll.client.async_run import AsyncRun
 from treeroll.coordinator.lost_work import what_is_gone
 from treeroll.core.model.weights import Weights
 from treeroll.demo import TASKS_FILE
-from treeroll.errors import GroupMoved, LeaseLost, Stalled, StoreError, UnknownRun
+from treeroll.errors import GroupMoved, InvalidInput, LeaseLost, Stalled, StoreError, UnknownRun
 from treeroll.generator.config import SimulatedLatency
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
@@ -83,11 +83,21 @@ async def grow(client: AsyncClient, run_id: str = "run") -> AsyncRun:
     return run
 
 
+async def ended_as_closed(run: AsyncRun) -> None:
+    await run.close()
+    await ended(run)
+
+
 async def ended(run: AsyncRun) -> None:
     async def over() -> bool:
         return (await run.status()).ended
 
     await eventually(over)
+
+
+async def consumed_from(run: AsyncRun, state: Any) -> int:
+    """How many trees come after a saved state."""
+    return sum([len(batch.trees) async for batch in run.batches(trees=1, state=state)])
 
 
 async def consumed(run: AsyncRun) -> set[str]:
@@ -199,6 +209,67 @@ async def test_a_lease_of_before_says_nothing_of_the_tree_that_has_its_place_now
         assert (await store.unacknowledged("run", "default")).pending == [1]
         await newer.ack()
         assert (await store.unacknowledged("run", "default")).pending == []
+
+
+async def test_a_checkpoint_that_names_trees_which_are_lost_is_refused() -> None:
+    store = ForgetfulStore()
+    async with served(store) as here:
+        run = await here.client.create_run("run", **RUN)
+        await run.submit(tasks()[:2])
+        batches = run.batches(trees=2, ack="manual")
+        await (await anext(batches)).ack()
+        early, kept = await batches.state_dict(), store.keep()
+        await run.submit(tasks()[2:4])
+        await (await anext(batches)).ack()
+        late = await batches.state_dict()
+        store.go_back(kept)
+        await run.submit(tasks()[4:])
+        await here.goes_on()
+        await ended_as_closed(run)
+        with pytest.raises(InvalidInput, match=r"names tree 4 .* has lost all after tree 2 since then"):
+            await consumed_from(run, late)
+        assert await consumed_from(run, early) == 2
+
+
+async def test_who_lives_through_a_loss_saves_what_can_be_loaded() -> None:
+    store = ForgetfulStore()
+    async with served(store) as here:
+        run = await here.client.create_run("run", **RUN)
+        await run.submit(tasks()[:2])
+        batches = run.batches(trees=2)
+        await (await anext(batches)).ack()
+        kept = store.keep()
+        await run.submit(tasks()[2:4])
+        await (await anext(batches)).ack()
+        store.go_back(kept)
+        await run.submit(tasks()[4:])
+        await here.goes_on()
+        await ended_as_closed(run)
+        await (await anext(batches)).ack()
+        state = await batches.state_dict()
+        assert state["acknowledged"] == [[1, 4]]
+        assert await consumed_from(run, state) == 0
+
+
+async def test_who_starts_on_an_older_store_refuses_a_checkpoint_of_what_is_gone() -> None:
+    store = ForgetfulStore()
+    async with served(store) as here:
+        run = await here.client.create_run("run", **RUN)
+        await run.submit(tasks()[:2])
+        batches = run.batches(trees=2)
+        await (await anext(batches)).ack()
+        early, kept = await batches.state_dict(), store.keep()
+        await run.submit(tasks()[2:4])
+        await (await anext(batches)).ack()
+        late = await batches.state_dict()
+    store.go_back(kept)
+    async with served(store) as here:
+        again = await here.client.run("run")
+        await again.submit(tasks()[4:])
+        await ended_as_closed(again)
+        with pytest.raises(InvalidInput, match="has lost all after tree 2"):
+            await consumed_from(again, late)
+        assert await consumed_from(again, early) == 2
 
 
 async def test_ranks_begin_anew() -> None:

@@ -127,7 +127,7 @@ async def test_states_of_others_are_refused_by_name(run: AsyncRun, client: Async
         run.batches(group="h", state=state)
     with pytest.raises(InvalidInput, match="has format 9"):
         run.batches(group="g", state=state | {"format": 9})
-    for nothing in ({}, {"step": 3}, state | {"acknowledged": [1, 2]}):
+    for nothing in ({}, {"step": 3}, state | {"acknowledged": [1, 2]}, state | {"seen": [[1]]}):
         with pytest.raises(InvalidInput, match="this is no state that"):
             run.batches(group="g", state=nothing)
     with pytest.raises(InvalidInput, match=r"has \[3, 2\], which is no range of trees"):

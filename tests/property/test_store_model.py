@@ -5,14 +5,14 @@ import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from hypothesis import Phase, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from redis import Redis
 
 from treeroll import ranges
 from treeroll.errors import TreerollError
-from treeroll.store.base import Available, Commit, GroupPosition, Move, Step, Store
+from treeroll.store.base import Available, Commit, FeedMark, GroupPosition, Move, Step, Store, lost_after, marked
 from treeroll.store.embedded import EmbeddedRedis
 from treeroll.store.memory import MemoryStore
 from treeroll.store.redis import RedisStore
@@ -43,6 +43,11 @@ COMMITS = st.builds(
 FEEDS = st.builds(Commit, feed=st.lists(st.tuples(RUNS, TREES), min_size=1, max_size=4, unique=True))
 
 Call = Callable[[Store], Awaitable[Any]]
+
+
+async def opened(store: Store, run: str, group: str) -> list[FeedMark]:
+    """What `GroupPosition` does not compare by."""
+    return (await store.open_group(run, group, latest=False)).opened
 
 
 class StoreModel(RuleBasedStateMachine):
@@ -84,10 +89,28 @@ class StoreModel(RuleBasedStateMachine):
     @rule(run=RUNS, group=GROUPS, latest=st.booleans())
     def open_group(self, run: str, group: str, latest: bool) -> None:
         self.same(lambda store: store.open_group(run, group, latest=latest))
+        self.same(lambda store: opened(store, run, group))
 
-    @rule(run=RUNS, group=GROUPS, named=st.sets(st.integers(1, 6)), move_id=MOVES, steps=STEPS, by_ranks=st.booleans())
-    def move_group(self, run: str, group: str, named: set[int], move_id: str, steps: int, by_ranks: bool) -> None:
-        move = Move(ranges.of(named), move_id, steps, by_ranks)
+    @rule(
+        run=RUNS,
+        group=GROUPS,
+        named=st.sets(st.integers(1, 6)),
+        move_id=MOVES,
+        steps=STEPS,
+        by_ranks=st.booleans(),
+        seen=st.lists(st.tuples(st.integers(1, 4), st.integers(1, 6)), max_size=2),
+    )
+    def move_group(
+        self,
+        run: str,
+        group: str,
+        named: set[int],
+        move_id: str,
+        steps: int,
+        by_ranks: bool,
+        seen: list[tuple[int, int]],
+    ) -> None:
+        move = Move(ranges.of(named), move_id, steps, by_ranks, seen)
         self.same(lambda store: store.move_group(run, group, move))
 
     @rule(run=RUNS, group=GROUPS)
@@ -193,3 +216,15 @@ def test_memory_and_redis_answer_alike(redis_server: EmbeddedRedis) -> None:
         phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking a failure takes minutes: do that by hand
     )
     run_state_machine_as_test(lambda: StoreModel(redis_server.url), settings=limits)
+
+
+@given(st.lists(st.integers(1, 9), max_size=8), st.integers(0, 9), st.integers(1, 9))
+def test_what_is_not_remembered_of_owners_would_have_said_nothing_more(
+    entries: list[int], epoch: int, last: int
+) -> None:
+    everything = list(enumerate(entries, 1))
+    kept: list[FeedMark] = []
+    for mark in everything:
+        kept = marked(kept, *mark)
+    assert lost_after(kept, (epoch, last)) == lost_after(everything, (epoch, last))
+    assert kept == sorted(kept, key=lambda mark: mark[1])

@@ -60,7 +60,7 @@ async def test_of_many_that_wait_one_looks_and_those_that_there_is_something_for
     store = CountingStore()
     await store.open()
     outlook = Outlook(total=None, ended=0, waiting=0, drained=False, stuck="")
-    feed = Feed(store, lambda _: outlook, lambda _: DeliveryTerms({"": 0}, None))
+    feed = Feed(store, lambda _: outlook, lambda _: DeliveryTerms({"": 0}, None), 1)
     waiting = [asyncio.create_task(feed.lease(request(consumer))) for consumer in range(CONSUMERS)]
     await settle()
     assert store.asked == CONSUMERS  # each when it came
@@ -86,7 +86,7 @@ async def test_one_who_holds_trees_is_told_of_the_end_though_others_wait(now: li
     store = CountingStore()
     await store.open()
     outlook = Outlook(total=1, ended=1, waiting=0, drained=False, stuck="")
-    feed = Feed(store, lambda _: outlook, lambda _: DeliveryTerms({"": 0}, None))
+    feed = Feed(store, lambda _: outlook, lambda _: DeliveryTerms({"": 0}, None), 1)
     await ended(store, feed, "a")
     assert api.LeaseTreesReply.FromString(await feed.lease(request(0))).deliveries
     other = asyncio.create_task(feed.lease(request(1)))

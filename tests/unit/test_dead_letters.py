@@ -62,7 +62,7 @@ async def feed_of(**trees: StoredTree) -> tuple[Feed, MemoryStore]:
         commit.feed.append(("r", name))
     await store.commit(commit, epoch)
     outlook = Outlook(total=len(trees), ended=len(trees), waiting=0, drained=False, stuck="")
-    return Feed(store, lambda _: outlook, lambda _: DeliveryTerms({"": 0}, None)), store
+    return Feed(store, lambda _: outlook, lambda _: DeliveryTerms({"": 0}, None), 1), store
 
 
 def asked(**changes: object) -> api.LeaseTreesRequest:

@@ -121,9 +121,10 @@ class Service:
         self.stack.push_async_callback(store.close)
         timeouts: dict[str, float] = {}
         scoring = Scoring(InlineScorers(), timeouts)
-        coordinator = make_coordinator(config, tokenizer, store, await store.open(), scoring)
+        epoch = await store.open()
+        coordinator = make_coordinator(config, tokenizer, store, epoch, scoring)
         prospects = Prospects(coordinator.state)
-        feed = Feed(store, prospects.outlook, prospects.terms)
+        feed = Feed(store, prospects.outlook, prospects.terms, epoch)
         coordinator.on_emit = feed.notify
         plane = TimedPlane(coordinator, config.coordinator.heartbeat_s, tokenizer)
         rollouts = RolloutsApi(coordinator, plane, feed, tokenizer, timeouts, {}, Retention(coordinator, None))

@@ -1,6 +1,6 @@
 """DetachedBatch: a batch that travels between processes, and is acknowledged from any of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from treeroll import ranges
@@ -8,7 +8,7 @@ from treeroll.client.batch import BatchData
 from treeroll.client.channel import Channel
 from treeroll.client.credit import RewardReports
 from treeroll.client.leased_trees import moved_on
-from treeroll.client.progress import Origin
+from treeroll.client.progress import Origin, last_of_each
 from treeroll.client.records import tree_id_of
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import rollout_pb2
@@ -82,6 +82,8 @@ class Done(NamedTuple):
 
     trees: list[Range]
     """Places in the feed: of a share, those of the whole step, for when all ranks are done with it."""
+    seen: Mapping[int, int] = {}
+    """Where they came from, as in `GroupProgress.seen`."""
     step: int = 0
     lost: str = ""
     """A sentence about trees whose leases moved on; all others are acknowledged."""
@@ -102,10 +104,12 @@ async def acknowledge(channel: Channel, batch: DetachedBatch) -> Done:
             world=origin.world,
         )
         await channel.call("AckBatch", request, rollout_pb2.AckBatchReply)
-        return Done([(pair.first, pair.last) for pair in trees.whole.global_seqs], trees.number)
+        places = [(pair.first, pair.last) for pair in trees.whole.global_seqs]
+        return Done(places, {trees.whole.owner_epoch: places[-1][1]}, trees.number)
     leases = {delivery.lease_id: delivery for delivery in trees.deliveries}
     ack = rollout_pb2.AckTreesRequest(run_id=origin.run_id, group=origin.group, lease_ids=list(leases))
     lost = {*(await channel.call("AckTrees", ack, rollout_pb2.LeasesReply)).lost}
     trees.lost = [tree_id_of(leases[lease]) for lease in lost]
-    done = ranges.of(delivery.delivery_seq for lease, delivery in leases.items() if lease not in lost)
-    return Done(done, lost=moved_on(trees.lost, len(leases)) if lost else "")
+    done = [delivery for lease, delivery in leases.items() if lease not in lost]
+    places = ranges.of(delivery.delivery_seq for delivery in done)
+    return Done(places, last_of_each(done), lost=moved_on(trees.lost, len(leases)) if lost else "")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from treeroll import ranges
 from treeroll.client.credit import RewardReports
 from treeroll.client.leases import Leases
-from treeroll.client.progress import Origin
+from treeroll.client.progress import Origin, last_of_each
 from treeroll.client.records import samples_in, tree_id_of
 from treeroll.errors import LeaseLost
 from treeroll.pb.v1 import rollout_pb2
@@ -54,15 +54,21 @@ class LeasedTrees:
 
     def done(self) -> list[Range]:
         """What of the feed is done with it: its trees that are not lost."""
-        kept = [delivery for delivery in self.deliveries if tree_id_of(delivery) not in self.lost]
-        return ranges.of(delivery.delivery_seq for delivery in kept)
+        return ranges.of(delivery.delivery_seq for delivery in self._kept())
+
+    def seen(self) -> dict[int, int]:
+        """Where these trees came from, as in `GroupProgress.seen`."""
+        return last_of_each(self._kept())
+
+    def _kept(self) -> list[rollout_pb2.Delivery]:
+        return [delivery for delivery in self.deliveries if tree_id_of(delivery) not in self.lost]
 
     async def ack(self) -> None:
         """Acknowledge all trees. LeaseLost names those whose lease moved on; the others are acknowledged."""
         if not self.settled:
             self.lost = await self._leases.ack(self._ids)
             self.settled = True
-            self._leases.progress.add(self.done())
+            self._leases.progress.add(self.done(), self.seen())
         if self.lost:
             raise LeaseLost(moved_on(self.lost, len(self._ids)))
 

@@ -74,6 +74,9 @@ class Leases:
             raise
         self._unanswered -= 1
         self._held.update((delivery.lease_id, tree_id_of(delivery)) for delivery in reply.deliveries)
+        if self.progress.is_older(reply.deliveries):
+            where = rollout_pb2.OpenGroupRequest(run_id=self._run_id, group=self._group)
+            self.progress.hear(await self._channel.call("OpenGroup", where, rollout_pb2.GroupPosition))
         if self._held and self._renewal is None:
             self._renewal = asyncio.create_task(self._renew(), name="treeroll lease renewal")
         return reply

@@ -32,6 +32,7 @@ class LeasedShare:
         """Of the whole step: its numbers of trees, samples and tokens, and its trees' places in the feed."""
         self.number = parts[0].step
         self._done = [(pair.first, pair.last) for pair in parts[0].global_seqs]
+        self._owner_epoch = parts[0].owner_epoch
         self._samples = parts[0].global_samples
         self.deliveries = [delivery for part in parts for delivery in part.deliveries]
         self.trees = parts[0].global_trees
@@ -59,12 +60,16 @@ class LeasedShare:
         """What of the feed is done with it: the whole step, for when all ranks are."""
         return self._done
 
+    def seen(self) -> dict[int, int]:
+        """Where the step came from, as in `GroupProgress.seen`."""
+        return {self._owner_epoch: self._done[-1][1]}
+
     async def ack(self) -> None:
         """This rank is done. ShareConflict if the step has other ranks by now."""
         if not self.settled:
             await self._shares.ack(self.number)
             self.settled = True
-            self._shares.progress.add(self.done(), self.number)
+            self._shares.progress.add(self.done(), self.seen(), self.number)
 
     async def release(self) -> None:
         """Nothing to do: the share stays this rank's."""

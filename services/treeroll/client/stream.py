@@ -176,7 +176,7 @@ class Stream:
         await self._open()
         progress = replace(self._progress)
         for held in [] if last is None else self._through(last):
-            progress.add(held.done(), held.number if self._shares else 0)
+            progress.add(held.done(), held.seen(), held.number if self._shares else 0)
         return progress.state()
 
     async def load(self, state: Mapping[str, Any], move_id: str | None = None) -> None:

@@ -38,8 +38,12 @@ class GlobalBatches:
         freshness: Freshness,
         news: News,
         on_withheld: Callable[[str, list[str]], None],
+        epoch: int,
     ) -> None:
-        """`outlook` says of a run what may still come; `on_withheld` hears of its trees that go without samples."""
+        """`outlook` says of a run what may still come; `on_withheld` hears of its trees that go without samples.
+
+        `epoch` is the owner's."""
+        self._epoch = epoch
         self._store = store
         self._outlook = outlook
         self._freshness = freshness
@@ -133,7 +137,7 @@ class GlobalBatches:
         trees = await asyncio.to_thread(from_record, step.record)
         share = [tree for tree in trees if tree.rank == request.rank]
         terms = self._freshness.terms(request.run_id)
-        reply, first = Reply(stored=True), request.first
+        reply, first = Reply(stored=True, epoch=self._epoch), request.first
         while first < len(share) and reply.size <= REPLY_BYTES:
             part = share[first : first + READ_AT_ONCE]
             for tree, stored in zip(part, await self._read(request.run_id, [t.tree_id for t in part]), strict=True):
@@ -149,6 +153,7 @@ class GlobalBatches:
                 global_trees=sum(tree.samples > 0 for tree in trees),
                 global_samples=sum(tree.samples for tree in trees),
                 global_tokens=sum(tree.tokens for tree in trees),
+                owner_epoch=self._epoch,
                 global_seqs=[api.SeqRange(first=a, last=b) for a, b in ranges.of(tree.seq for tree in trees)],
             ).SerializeToString()
         )

@@ -53,7 +53,7 @@ class Collector:
                 return b""
 
     async def _deliver(self, request: api.CollectTreesRequest, tree_ids: list[str]) -> bytes:
-        reply, freshness = Reply(stored=request.stored), self._feed.freshness
+        reply, freshness = Reply(stored=request.stored, epoch=self._feed.epoch), self._feed.freshness
         for at in range(0, len(tree_ids), READ_AT_ONCE):
             ended = await self._ended(request.run_id, tree_ids[at : at + READ_AT_ONCE])
             judged = await freshness.judge(request.run_id, list(ended.values()))

@@ -33,11 +33,13 @@ class Feed:
         store: Store,
         outlook: Callable[[str], Outlook],
         terms: Callable[[str], DeliveryTerms],
+        epoch: int,
         seals: Seals | None = None,
     ) -> None:
-        """`outlook` says of a run what may still come, `terms` what its trees are judged by."""
+        """`outlook` says of a run what may still come, `terms` what its trees are judged by. `epoch` is the owner's."""
         self.seals = seals or Seals()
         self.freshness = Freshness(terms)
+        self.epoch = epoch
         self._store = store
         self._repeats = Repeats(store)
         self._outlook = outlook
@@ -45,7 +47,7 @@ class Feed:
         self._crowds = Crowds()
         self.on_withheld: Callable[[str, list[str]], None] = lambda run_id, tree_ids: None
         """Hears of trees of a run that were delivered without their samples, because they are too old."""
-        self.batches = GlobalBatches(store, outlook, self.freshness, self._news, self._withheld)
+        self.batches = GlobalBatches(store, outlook, self.freshness, self._news, self._withheld, epoch)
 
     def notify(self, run_id: str) -> None:
         """A tree of the run ended, or the run changed state: wake its waiting consumers."""
@@ -54,14 +56,14 @@ class Feed:
     async def open_group(self, request: api.OpenGroupRequest, run_created: float) -> api.GroupPosition:
         """Where a group stands; made on first use. InvalidInput if it would begin with trees that have expired."""
         found = await self._store.open_group(request.run_id, request.group, latest=request.latest)
-        return position.message(found, run_created)
+        return position.message(found, run_created, self.epoch)
 
     async def seek(self, request: api.SeekGroupRequest, run_created: float) -> api.GroupPosition:
         """Move a group to a saved state. InvalidInput says why a state cannot be taken."""
         move = position.move_of(request, run_created)
         found = await self._store.move_group(request.run_id, request.group, move)
         self.notify(request.run_id)
-        return position.message(found, run_created)
+        return position.message(found, run_created, self.epoch)
 
     def _withheld(self, run_id: str, tree_ids: list[str]) -> None:
         if tree_ids:
@@ -117,7 +119,7 @@ class Feed:
             if tree is None:
                 raise UnknownRun(f"tree {lease.tree_id} of run '{request.run_id}' is gone from the store")
             trees.append(await _deliverable(lease, tree))
-        reply, deadline = Reply(stored=request.stored), clock.wall() + request.lease_s
+        reply, deadline = Reply(stored=request.stored, epoch=self.epoch), clock.wall() + request.lease_s
         judged = await self.freshness.judge(request.run_id, trees)
         self._withheld(
             request.run_id, [lease.tree_id for lease, one in zip(leases, judged, strict=True) if one.withheld]

@@ -8,9 +8,11 @@ from treeroll.store.base import GroupPosition, Move
 # Each tree that a state leaves out before the last it names is an entry of its own in the store.
 MAX_LEFT_OUT = 100_000
 MAX_MOVE_ID = 64
+# Coordinators that a state may name: each is a start of the service since its run began.
+MAX_SEEN = 10_000
 
 
-def message(position: GroupPosition, run_created: float) -> api.GroupPosition:
+def message(position: GroupPosition, run_created: float, owner_epoch: int) -> api.GroupPosition:
     """A position on the wire; `run_created` in seconds since the epoch."""
     acknowledged = [api.SeqRange(first=first, last=last) for first, last in position.acknowledged]
     return api.GroupPosition(
@@ -19,6 +21,8 @@ def message(position: GroupPosition, run_created: float) -> api.GroupPosition:
         acknowledged=acknowledged,
         steps=position.steps,
         steps_out=position.steps_out,
+        owner_epoch=owner_epoch,
+        opened=[api.FeedMark(owner_epoch=epoch, last=entries) for epoch, entries in position.opened],
     )
 
 
@@ -38,4 +42,7 @@ def move_of(request: api.SeekGroupRequest, run_created: float) -> Move:
         raise InvalidInput(f"{state} leaves out {left_out} trees before the last it names; {MAX_LEFT_OUT} are allowed")
     if not 1 <= len(request.move_id) <= MAX_MOVE_ID:
         raise InvalidInput(f"a move needs an id of 1 to {MAX_MOVE_ID} characters, got {len(request.move_id)}")
-    return Move(named, request.move_id, request.steps, request.by_ranks)
+    if len(request.seen) > MAX_SEEN:
+        raise InvalidInput(f"{state} names {len(request.seen)} coordinators; {MAX_SEEN} are allowed")
+    seen = [(mark.owner_epoch, mark.last) for mark in request.seen]
+    return Move(named, request.move_id, request.steps, request.by_ranks, seen)

@@ -17,8 +17,9 @@ REPLY_BYTES = 16 << 20
 class Reply:
     """Deliveries of one reply: a LeaseTreesReply, or the first part of a LeaseBatchReply."""
 
-    def __init__(self, *, stored: bool) -> None:
-        """`stored`: trees are to travel as they are stored."""
+    def __init__(self, *, stored: bool, epoch: int) -> None:
+        """`stored`: trees are to travel as they are stored. `epoch` is the owner's."""
+        self._epoch = epoch
         self._stored = stored
         self._pieces: list[bytes] = []
         self.size = 0
@@ -35,6 +36,7 @@ class Reply:
             tree_id=lease.tree_id,
             samples=delivered.samples,
             weight_version=delivered.weight_version,
+            owner_epoch=self._epoch,
         ).SerializeToString()
         body = pieces(tree) if self._stored else [assemble(tree).SerializeToString()]
         size = sum(map(len, body))

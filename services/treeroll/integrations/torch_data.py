@@ -76,7 +76,9 @@ class TreeDataset(IterableDataset[DetachedBatch]):  # type: ignore[misc]  # torc
         progress = self._current()
         run = self._connect()
         done = run._loop.run(acknowledge(run._run._channel, batch))
-        progress.add(done.trees, done.step)
+        if progress.is_older(batch._leased.deliveries):
+            progress.hear(self._position(run))
+        progress.add(done.trees, done.seen, done.step)
         if done.lost:
             raise LeaseLost(done.lost)
 
@@ -89,7 +91,8 @@ class TreeDataset(IterableDataset[DetachedBatch]):  # type: ignore[misc]  # torc
         progress = GroupProgress(self._run_id, self._group)
         request = progress.seek(state, "")
         progress.run_created, progress.steps = request.run_created, request.steps
-        progress.add([(pair.first, pair.last) for pair in request.acknowledged])
+        seen = {mark.owner_epoch: mark.last for mark in request.seen}
+        progress.add([(pair.first, pair.last) for pair in request.acknowledged], seen)
         self._state, self._progress, self._move_id = dict(state), progress, uuid.uuid4().hex
 
     def _batch_options(self) -> BatchOptions:
@@ -101,12 +104,14 @@ class TreeDataset(IterableDataset[DetachedBatch]):  # type: ignore[misc]  # torc
     def _current(self) -> GroupProgress:
         """Where the group is. Asked of the service once, after workers have started: only this process moves it on."""
         if self._progress is None:
-            run = self._connect()
-            request = rollout_pb2.OpenGroupRequest(run_id=self._run_id, group=self._group)
             progress = GroupProgress(self._run_id, self._group)
-            progress.take(run._loop.run(run._run._channel.call("OpenGroup", request, rollout_pb2.GroupPosition)))
+            progress.take(self._position(self._connect()))
             self._progress = progress
         return self._progress
+
+    def _position(self, run: Run) -> rollout_pb2.GroupPosition:
+        request = rollout_pb2.OpenGroupRequest(run_id=self._run_id, group=self._group)
+        return run._loop.run(run._run._channel.call("OpenGroup", request, rollout_pb2.GroupPosition))
 
 
 _runs: dict[tuple[int, str, str], Run] = {}

@@ -103,6 +103,21 @@ class Unacknowledged:
     pending: list[int]  # the seqs of these that are not acknowledged, ascending
 
 
+FeedMark = tuple[int, int]
+"""An owner's epoch, and a number of entries at the beginning of a run's feed."""
+
+
+def marked(opened: Sequence[FeedMark], epoch: int, entries: int) -> list[FeedMark]:
+    """Opened, and one more; less those that say nothing beside it, since they had no fewer entries."""
+    return [*(mark for mark in opened if mark[1] < entries), (epoch, entries)]
+
+
+def lost_after(opened: Sequence[FeedMark], seen: FeedMark) -> int | None:
+    """How many entries were left of those that came under an owner, if not all were; later owners say so."""
+    left = min((entries for epoch, entries in opened if epoch > seen[0]), default=seen[1])
+    return left if left < seen[1] else None
+
+
 @dataclass(slots=True)
 class GroupPosition:
     """What a consumer group has done, in full."""
@@ -115,6 +130,8 @@ class GroupPosition:
     """Global batches that all ranks have acknowledged, one after the other from the first on."""
     steps_out: int = 0
     """Global batches that were taken and are not acknowledged."""
+    opened: list[FeedMark] = field(default_factory=list, compare=False)
+    """Entries that the feed had as owners took the store over, by epoch: of it, not of the group. See `marked`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +146,9 @@ class Move:
     """Global batches that are acknowledged from then on."""
     by_ranks: bool = False
     """Each of several ranks asks for it: nothing is done if exactly this is acknowledged already."""
+    seen: Sequence[FeedMark] = ()
+    """The last entry that came under each owner. An owner that found fewer entries than came under one before it took
+    over after the store had lost the others, and their places are other trees' now."""
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ _RECORD = itemgetter(1)
 
 def commit_args(commit: Commit) -> tuple[list[str], list[Arg]]:
     """Keys, and the arguments after the commit's number. BrokenInvariant if a tree's nodes leave one out."""
-    script_keys = [keys.OWNER, keys.FEEDS]
+    script_keys = [keys.OWNER, keys.FEEDS, keys.OPENED]
     args: list[Arg] = []
     _add_anew(commit, script_keys, args)
     _add_nodes(commit, script_keys, args)

@@ -17,6 +17,8 @@ are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids 
     feeds                      hash    run id -> entries ever appended to the run's feed
     weights                    hash    pool -> record of its weights
     sessions                   hash    replica -> record of its latest session
+    opened                     hash    run id -> "<epoch>:<entries>" of its feed as owners took the store over, less
+                                       those with no fewer entries than a later one; joined by spaces, ascending
     expired                    hash    run id -> trees at the beginning of the run's feed that are gone
     ended                      hash    run id -> tick of the owner since which the run has ended and nobody has asked
                                        for trees of it
@@ -56,6 +58,7 @@ OWNER = f"{PREFIX}owner"
 RUNS = f"{PREFIX}runs"
 SECRET = f"{PREFIX}secret"
 FEEDS = f"{PREFIX}feeds"
+OPENED = f"{PREFIX}opened"
 EXPIRED = f"{PREFIX}expired"
 ENDED = f"{PREFIX}ended"
 WEIGHTS = f"{PREFIX}weights"

@@ -11,6 +11,7 @@ from treeroll.ranges import missing
 from treeroll.store.base import (
     Available,
     Commit,
+    FeedMark,
     GroupPosition,
     GroupState,
     Heartbeat,
@@ -19,6 +20,8 @@ from treeroll.store.base import (
     Step,
     StoredTree,
     Unacknowledged,
+    lost_after,
+    marked,
 )
 from treeroll.store.commit_args import changed, consecutive, hole
 from treeroll.store.memory_group import MemoryGroup
@@ -26,6 +29,7 @@ from treeroll.store.refusals import (
     beyond_feed,
     expired_state,
     late_group,
+    lost_entries,
     missing_node,
     moved_group,
     shared_otherwise,
@@ -60,6 +64,7 @@ class MemoryStore:
         self._memory: dict[str, dict[str, str]] = {}
         self._trees: dict[str, _Tree] = {}
         self._feeds: dict[str, list[str]] = {}
+        self._opened: dict[str, list[FeedMark]] = {}
         self._groups: dict[str, dict[str, MemoryGroup]] = {}
         self._expired: dict[str, int] = {}
         self._ended: dict[str, float] = {}
@@ -70,6 +75,9 @@ class MemoryStore:
         self._epoch, self._commits = max(self._epoch, after) + 1, 0
         if after:
             self._line = self._epoch
+        for run_id, feed in self._feeds.items():
+            if feed:
+                self._opened[run_id] = marked(self._opened.get(run_id, []), self._epoch, len(feed))
         return self._epoch
 
     async def line(self) -> int:
@@ -136,7 +144,10 @@ class MemoryStore:
     def _append(self, run_id: str, tree_id: str) -> None:
         tree = self._tree(tree_id)
         if not tree.fed:
-            self._feeds.setdefault(run_id, []).append(tree_id)
+            feed = self._feeds.setdefault(run_id, [])
+            if not feed:
+                self._opened[run_id] = [(self._epoch, 0)]  # as if it had been there
+            feed.append(tree_id)
             tree.fed = True
             tree.journal = []
 
@@ -200,7 +211,7 @@ class MemoryStore:
         return self._feeds.get(run_id, [])[self._expired.get(run_id, 0) :]
 
     async def open_group(self, run_id: str, group: str, *, latest: bool) -> GroupPosition:
-        return self._opened(run_id, group, latest=latest).position()
+        return self._position(run_id, self._began(run_id, group, latest=latest))
 
     async def move_group(self, run_id: str, group: str, move: Move) -> GroupPosition:
         known = self._group(run_id, group)
@@ -212,16 +223,23 @@ class MemoryStore:
             known = groups.setdefault(group, known)
             if not is_there:
                 known.move(move)
-        return known.position()
+        return self._position(run_id, known)
+
+    def _position(self, run_id: str, group: MemoryGroup) -> GroupPosition:
+        return replace(group.position(), opened=self._opened.get(run_id, []))
 
     def _check_move(self, run_id: str, group: str, move: Move) -> None:
         named, entries, gone = move.acknowledged, len(self._feeds.get(run_id, [])), self._expired.get(run_id, 0)
         if named and named[-1][1] > entries:
             raise beyond_feed(run_id, group, named[-1][1], entries)
+        for seen in move.seen:
+            left = lost_after(self._opened.get(run_id, []), seen)
+            if left is not None:
+                raise lost_entries(run_id, group, seen[1], left)
         if left_out := missing(named, gone):
             raise expired_state(run_id, group, gone, left_out)
 
-    def _opened(self, run_id: str, group: str, *, latest: bool = False) -> MemoryGroup:
+    def _began(self, run_id: str, group: str, *, latest: bool = False) -> MemoryGroup:
         known = self._groups.get(run_id, {}).get(group)
         if known is not None:
             return known
@@ -236,7 +254,7 @@ class MemoryStore:
     ) -> list[Lease]:
         if count <= 0:
             return []
-        state, feed = self._opened(run_id, group), self._feeds[run_id]
+        state, feed = self._began(run_id, group), self._feeds[run_id]
         if epoch is not None and epoch != state.epoch:
             raise moved_group(run_id, group, state.epoch)
         lent = state.lend(len(feed), consumer, count, self._clock(), lease_s)
@@ -296,7 +314,7 @@ class MemoryStore:
         for tree_id, _ in tasks.values():
             self._trees.pop(tree_id, None)
         parts: list[dict[str, Any]] = [self._runs, self._history, self._feeds, self._groups, self._expired]
-        parts += [self._ended, self._memory]
+        parts += [self._ended, self._memory, self._opened]
         for part in parts:
             part.pop(run_id, None)
         return len(tasks)
@@ -305,7 +323,7 @@ class MemoryStore:
         return list(self._groups.get(run_id, {}))
 
     async def available(self, run_id: str, group: str, count: int, epoch: int) -> Available:
-        state, feed, now = self._opened(run_id, group), self._feeds[run_id], self._clock()
+        state, feed, now = self._began(run_id, group), self._feeds[run_id], self._clock()
         self._check_group(run_id, group, epoch)
         entries = [(seq, feed[seq - 1]) for seq in state.available(len(feed), count, now)]
         return Available(entries, state.on_lease(now))

@@ -46,7 +46,9 @@ class RedisStore(RedisSteps):
             with store_errors(self.address):
                 await check_server(self._redis, self.durability, self.address)
             name = f"process {os.getpid()} on {socket.gethostname()}"
-            found = await self._script("open", [keys.OWNER], [name, after, keys.SCHEMA, __version__])
+            found = await self._script(
+                "open", [keys.OWNER, keys.FEEDS, keys.OPENED], [name, after, keys.SCHEMA, __version__]
+            )
             if found[0] == 0:
                 raise StoreError(
                     f"{self.address} was written by treeroll {found[2].decode(errors='replace')}, whose schema is "
@@ -221,7 +223,7 @@ class RedisStore(RedisSteps):
         own = [keys.feed(run_id), keys.tasks(run_id), keys.history(run_id), keys.memory(run_id)]
         for group in await self.group_names(run_id):
             own += group_keys(run_id, group)[1:]
-        where = [keys.OWNER, keys.RUNS, keys.FEEDS, keys.EXPIRED, keys.ENDED, *own]
+        where = [keys.OWNER, keys.RUNS, keys.FEEDS, keys.EXPIRED, keys.ENDED, keys.OPENED, *own]
         self._check_fenced(await self._script("forget", where, [epoch, run_id]), epoch)
         return len(tasks)
 

@@ -2,10 +2,10 @@
 
 from treeroll import ranges
 from treeroll.store import keys, lease_id
-from treeroll.store.base import GroupPosition, GroupState, Lease, Move, Unacknowledged
+from treeroll.store.base import FeedMark, GroupPosition, GroupState, Lease, Move, Unacknowledged
 from treeroll.store.redis_calls import RedisCalls, microseconds
 from treeroll.store.redis_connection import Arg
-from treeroll.store.refusals import beyond_feed, expired_state, late_group, moved_group
+from treeroll.store.refusals import beyond_feed, expired_state, late_group, lost_entries, moved_group
 
 # Entries per XRANGE of a whole feed: bounds the size of one reply.
 _PAGE = 5_000
@@ -26,20 +26,24 @@ class RedisGroups(RedisCalls):
         return found
 
     async def open_group(self, run_id: str, group: str, *, latest: bool) -> GroupPosition:
-        where = [*group_keys(run_id, group), keys.EXPIRED, keys.FEEDS]
+        where = [*group_keys(run_id, group), keys.EXPIRED, keys.FEEDS, keys.OPENED]
         found = await self._script("open_group", where, [group, run_id, "latest" if latest else "first"])
         if found[0] == b"EXPIRED":
             raise late_group(run_id, group, found[1])
-        epoch, steps, steps_out, delivered, *pending = found
-        return GroupPosition(epoch, ranges.missing(ranges.of(pending), delivered), steps, steps_out)
+        epoch, opened, steps, steps_out, delivered, *pending = found
+        acknowledged = ranges.missing(ranges.of(pending), delivered)
+        return GroupPosition(epoch, acknowledged, steps, steps_out, _marks(opened))
 
     async def move_group(self, run_id: str, group: str, move: Move) -> GroupPosition:
-        where = [*group_keys(run_id, group), keys.EXPIRED, keys.FEEDS]
+        where = [*group_keys(run_id, group), keys.EXPIRED, keys.FEEDS, keys.OPENED]
+        seen = [part for mark in move.seen for part in mark]
         edges = [edge for pair in move.acknowledged for edge in pair]
-        args: list[Arg] = [group, run_id, move.move_id, move.steps, int(move.by_ranks), *edges]
+        args: list[Arg] = [group, run_id, move.move_id, move.steps, int(move.by_ranks), len(move.seen), *seen, *edges]
         verdict, *detail = await self._script("move_group", where, args)
         if verdict == b"BEYOND":
             raise beyond_feed(run_id, group, edges[-1], detail[0])
+        if verdict == b"LOST":
+            raise lost_entries(run_id, group, *detail)
         if verdict == b"EXPIRED":
             raise expired_state(run_id, group, detail[0], ranges.missing(move.acknowledged, detail[0]))
         return await self.open_group(run_id, group, latest=False)
@@ -106,6 +110,11 @@ def group_keys(run_id: str, group: str) -> list[str]:
     """The feed, then a group's own keys."""
     own = (keys.leases, keys.redelivered, keys.group, keys.steps)
     return [keys.feed(run_id), *(key(run_id, group) for key in own)]
+
+
+def _marks(stored: bytes) -> list[FeedMark]:
+    pairs = (mark.split(b":") for mark in stored.split())
+    return [(int(epoch), int(entries)) for epoch, entries in pairs]
 
 
 def _lease(epoch: int, consumer: str, seq: int, delivery: int, tree_id: bytes) -> Lease:

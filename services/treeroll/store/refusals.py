@@ -28,6 +28,15 @@ def beyond_feed(run_id: str, group: str, last: int, entries: int) -> InvalidInpu
     )
 
 
+def lost_entries(run_id: str, group: str, last: int, left: int) -> InvalidInput:
+    """The error for a state that names places in the feed of trees which the store has lost."""
+    return InvalidInput(
+        f"the state of group '{group}' names tree {last} of the feed of run '{run_id}', and the store has lost all "
+        f"after tree {left} since then: other trees have these places now, so load a checkpoint that names none after "
+        f"{left}, or go on without a state from what the group has acknowledged in the store"
+    )
+
+
 def expired_state(run_id: str, group: str, expired: int, missing: list[Range]) -> InvalidInput:
     """The error for a state after which trees would come again that have expired."""
     return InvalidInput(

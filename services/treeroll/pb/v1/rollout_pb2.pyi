@@ -404,21 +404,33 @@ class OpenGroupRequest(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., latest: _Optional[bool] = ...) -> None: ...
 
 class GroupPosition(_message.Message):
-    __slots__ = ("run_created", "epoch", "acknowledged", "steps", "steps_out")
+    __slots__ = ("run_created", "epoch", "acknowledged", "steps", "steps_out", "owner_epoch", "opened")
     RUN_CREATED_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     STEPS_OUT_FIELD_NUMBER: _ClassVar[int]
+    OWNER_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    OPENED_FIELD_NUMBER: _ClassVar[int]
     run_created: float
     epoch: int
     acknowledged: _containers.RepeatedCompositeFieldContainer[SeqRange]
     steps: int
     steps_out: int
-    def __init__(self, run_created: _Optional[float] = ..., epoch: _Optional[int] = ..., acknowledged: _Optional[_Iterable[_Union[SeqRange, _Mapping]]] = ..., steps: _Optional[int] = ..., steps_out: _Optional[int] = ...) -> None: ...
+    owner_epoch: int
+    opened: _containers.RepeatedCompositeFieldContainer[FeedMark]
+    def __init__(self, run_created: _Optional[float] = ..., epoch: _Optional[int] = ..., acknowledged: _Optional[_Iterable[_Union[SeqRange, _Mapping]]] = ..., steps: _Optional[int] = ..., steps_out: _Optional[int] = ..., owner_epoch: _Optional[int] = ..., opened: _Optional[_Iterable[_Union[FeedMark, _Mapping]]] = ...) -> None: ...
+
+class FeedMark(_message.Message):
+    __slots__ = ("owner_epoch", "last")
+    OWNER_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    owner_epoch: int
+    last: int
+    def __init__(self, owner_epoch: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
 
 class SeekGroupRequest(_message.Message):
-    __slots__ = ("run_id", "group", "run_created", "acknowledged", "move_id", "steps", "by_ranks")
+    __slots__ = ("run_id", "group", "run_created", "acknowledged", "move_id", "steps", "by_ranks", "seen")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     RUN_CREATED_FIELD_NUMBER: _ClassVar[int]
@@ -426,6 +438,7 @@ class SeekGroupRequest(_message.Message):
     MOVE_ID_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     BY_RANKS_FIELD_NUMBER: _ClassVar[int]
+    SEEN_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     group: str
     run_created: float
@@ -433,7 +446,8 @@ class SeekGroupRequest(_message.Message):
     move_id: str
     steps: int
     by_ranks: bool
-    def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., run_created: _Optional[float] = ..., acknowledged: _Optional[_Iterable[_Union[SeqRange, _Mapping]]] = ..., move_id: _Optional[str] = ..., steps: _Optional[int] = ..., by_ranks: _Optional[bool] = ...) -> None: ...
+    seen: _containers.RepeatedCompositeFieldContainer[FeedMark]
+    def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., run_created: _Optional[float] = ..., acknowledged: _Optional[_Iterable[_Union[SeqRange, _Mapping]]] = ..., move_id: _Optional[str] = ..., steps: _Optional[int] = ..., by_ranks: _Optional[bool] = ..., seen: _Optional[_Iterable[_Union[FeedMark, _Mapping]]] = ...) -> None: ...
 
 class LeaseBatchRequest(_message.Message):
     __slots__ = ("run_id", "group", "group_epoch", "step", "rank", "world", "trees", "wait_s", "short", "first")
@@ -460,7 +474,7 @@ class LeaseBatchRequest(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., group_epoch: _Optional[int] = ..., step: _Optional[int] = ..., rank: _Optional[int] = ..., world: _Optional[int] = ..., trees: _Optional[int] = ..., wait_s: _Optional[float] = ..., short: _Optional[bool] = ..., first: _Optional[int] = ...) -> None: ...
 
 class LeaseBatchReply(_message.Message):
-    __slots__ = ("deliveries", "step", "share_trees", "global_trees", "global_samples", "global_tokens", "global_seqs", "exhausted")
+    __slots__ = ("deliveries", "step", "share_trees", "global_trees", "global_samples", "global_tokens", "global_seqs", "exhausted", "owner_epoch")
     DELIVERIES_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     SHARE_TREES_FIELD_NUMBER: _ClassVar[int]
@@ -469,6 +483,7 @@ class LeaseBatchReply(_message.Message):
     GLOBAL_TOKENS_FIELD_NUMBER: _ClassVar[int]
     GLOBAL_SEQS_FIELD_NUMBER: _ClassVar[int]
     EXHAUSTED_FIELD_NUMBER: _ClassVar[int]
+    OWNER_EPOCH_FIELD_NUMBER: _ClassVar[int]
     deliveries: _containers.RepeatedCompositeFieldContainer[Delivery]
     step: int
     share_trees: int
@@ -477,7 +492,8 @@ class LeaseBatchReply(_message.Message):
     global_tokens: int
     global_seqs: _containers.RepeatedCompositeFieldContainer[SeqRange]
     exhausted: bool
-    def __init__(self, deliveries: _Optional[_Iterable[_Union[Delivery, _Mapping]]] = ..., step: _Optional[int] = ..., share_trees: _Optional[int] = ..., global_trees: _Optional[int] = ..., global_samples: _Optional[int] = ..., global_tokens: _Optional[int] = ..., global_seqs: _Optional[_Iterable[_Union[SeqRange, _Mapping]]] = ..., exhausted: _Optional[bool] = ...) -> None: ...
+    owner_epoch: int
+    def __init__(self, deliveries: _Optional[_Iterable[_Union[Delivery, _Mapping]]] = ..., step: _Optional[int] = ..., share_trees: _Optional[int] = ..., global_trees: _Optional[int] = ..., global_samples: _Optional[int] = ..., global_tokens: _Optional[int] = ..., global_seqs: _Optional[_Iterable[_Union[SeqRange, _Mapping]]] = ..., exhausted: _Optional[bool] = ..., owner_epoch: _Optional[int] = ...) -> None: ...
 
 class AckBatchRequest(_message.Message):
     __slots__ = ("run_id", "group", "group_epoch", "step", "rank", "world")
@@ -528,7 +544,7 @@ class LeaseTreesRequest(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., consumer: _Optional[str] = ..., max_trees: _Optional[int] = ..., lease_s: _Optional[float] = ..., wait_s: _Optional[float] = ..., stored: _Optional[bool] = ..., batch_trees: _Optional[int] = ..., group_epoch: _Optional[int] = ..., holds: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class Delivery(_message.Message):
-    __slots__ = ("lease_id", "deadline", "delivery_seq", "times_delivered", "tree", "tree_id", "samples", "weight_version")
+    __slots__ = ("lease_id", "deadline", "delivery_seq", "times_delivered", "tree", "tree_id", "samples", "weight_version", "owner_epoch")
     LEASE_ID_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_FIELD_NUMBER: _ClassVar[int]
     DELIVERY_SEQ_FIELD_NUMBER: _ClassVar[int]
@@ -537,6 +553,7 @@ class Delivery(_message.Message):
     TREE_ID_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    OWNER_EPOCH_FIELD_NUMBER: _ClassVar[int]
     lease_id: str
     deadline: float
     delivery_seq: int
@@ -545,7 +562,8 @@ class Delivery(_message.Message):
     tree_id: str
     samples: int
     weight_version: int
-    def __init__(self, lease_id: _Optional[str] = ..., deadline: _Optional[float] = ..., delivery_seq: _Optional[int] = ..., times_delivered: _Optional[int] = ..., tree: _Optional[_Union[_common_pb2.Tree, _Mapping]] = ..., tree_id: _Optional[str] = ..., samples: _Optional[int] = ..., weight_version: _Optional[int] = ...) -> None: ...
+    owner_epoch: int
+    def __init__(self, lease_id: _Optional[str] = ..., deadline: _Optional[float] = ..., delivery_seq: _Optional[int] = ..., times_delivered: _Optional[int] = ..., tree: _Optional[_Union[_common_pb2.Tree, _Mapping]] = ..., tree_id: _Optional[str] = ..., samples: _Optional[int] = ..., weight_version: _Optional[int] = ..., owner_epoch: _Optional[int] = ...) -> None: ...
 
 class LeaseTreesReply(_message.Message):
     __slots__ = ("deliveries", "exhausted")

@@ -1,6 +1,6 @@
 -- Apply one commit, or nothing of it. Everything is checked before the first write: Redis does not roll a script back.
 --
--- KEYS  1 owner, 2 feeds, then (nodes, journal, rewards) per tree that grows anew, one nodes list per tree, one journal per tree,
+-- KEYS  1 owner, 2 feeds, 3 opened, then (nodes, journal, rewards) per tree that grows anew, one nodes list per tree, one journal per tree,
 --       one hash per hash write, and (tree hash, feed, journal) per feed entry
 -- ARGV  1 epoch, 2 number of this commit, 3 number of the last commit its sender had an answer for, 4 its tick, then five
 --       sections:
@@ -38,7 +38,7 @@ if epoch > tonumber(ARGV[1]) then return {'STALE', epoch, redis.call('HGET', KEY
 if epoch < tonumber(ARGV[1]) or commit < tonumber(ARGV[3]) then return {'LOST', epoch, commit} end
 if commit >= number then return {'OK'} end
 
-local key, at = 3, 5
+local key, at = 4, 5
 local function take()
   at = at + 1
   return tonumber(ARGV[at - 1])
@@ -85,6 +85,7 @@ for _ = 1, take() do
   local run_id, tree_id = ARGV[at], ARGV[at + 1]
   if redis.call('HEXISTS', KEYS[key], 'feed') == 0 then
     local seq = redis.call('HINCRBY', KEYS[2], run_id, 1)
+    if seq == 1 then redis.call('HSET', KEYS[3], run_id, ARGV[1] .. ':0') end -- as if it had been there
     redis.call('XADD', KEYS[key + 1], seq .. '-0', 'tree', tree_id)
     redis.call('HSET', KEYS[key], 'feed', seq)
     redis.call('DEL', KEYS[key + 2])

@@ -1,18 +1,27 @@
 -- Give a group another past: a new epoch, in which exactly these entries are acknowledged and nothing is on lease.
 --
--- KEYS  1 feed, 2 leases, 3 redelivered, 4 group, 5 steps, 6 expired, 7 feeds
--- ARGV  1 group, 2 run id, 3 id of this move, 4 global batches that are acknowledged, 5 1: only unless all is so already, then
---       first and last of each range of entries, ascending
+-- KEYS  1 feed, 2 leases, 3 redelivered, 4 group, 5 steps, 6 expired, 7 feeds, 8 opened
+-- ARGV  1 group, 2 run id, 3 id of this move, 4 global batches that are acknowledged, 5 1: only unless all is so already, 6 number of owners, and
+--       for each its epoch and the last entry that came under it, then first and last of each range of entries, ascending
 -- Returns {'OK'}, also if this move was the group's last; {'BEYOND', entries} if the feed does not have all of them;
+-- {'LOST', last, left} if a later owner found only so many entries of those that came under an earlier one;
 -- {'EXPIRED', count} if entries that would come again have expired.
 
 local feed, leases, group = KEYS[1], KEYS[2], ARGV[1]
 if redis.call('HGET', KEYS[4], 'move') == ARGV[3] then return {'OK'} end
 
-local RANGES = 6
+local RANGES = 7 + 2 * tonumber(ARGV[6])
 local entries = tonumber(redis.call('HGET', KEYS[7], ARGV[2]) or 0)
 local last = tonumber(ARGV[#ARGV >= RANGES and #ARGV or 0] or 0)
 if last > entries then return {'BEYOND', entries} end
+local marks = redis.call('HGET', KEYS[8], ARGV[2]) or ''
+for at = 7, RANGES - 1, 2 do
+  for epoch, length in string.gmatch(marks, '(%d+):(%d+)') do
+    if tonumber(epoch) > tonumber(ARGV[at]) and tonumber(length) < tonumber(ARGV[at + 1]) then
+      return {'LOST', tonumber(ARGV[at + 1]), tonumber(length)}
+    end
+  end
+end
 local expired = tonumber(redis.call('HGET', KEYS[6], ARGV[2]) or 0)
 if expired > 0 and (#ARGV < RANGES or tonumber(ARGV[RANGES]) > 1 or tonumber(ARGV[RANGES + 1]) < expired) then
   return {'EXPIRED', expired}

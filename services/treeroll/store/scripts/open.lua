@@ -1,6 +1,6 @@
 -- Take the store over: earlier owners can write no more.
 --
--- KEYS  1 owner
+-- KEYS  1 owner, 2 feeds, 3 opened
 -- ARGV  1 who the new owner is, for people; 2 the epoch of an owner that found that the store went back in time, or 0: the new
 --       epoch is larger than that, and begins a new line; 3 the schema that it knows, 4 its version, for people
 -- Returns {0, schema, version} of a newer version that has written here; or the new owner's epoch, and the tick from which it goes on, in microseconds. A store's first one is the server's clock.
@@ -18,5 +18,15 @@ if not tick then
   tick = string.format('%.0f', time[1] * 1000000 + time[2])
 end
 if after > 0 then redis.call('HSET', KEYS[1], 'line', epoch) end
+
+-- How long feeds are now. Whoever was given more of one by an earlier owner knows by this that the store has lost it.
+local feeds = redis.call('HGETALL', KEYS[2])
+for at = 1, #feeds, 2 do
+  local entries, kept = tonumber(feeds[at + 1]), ''
+  for mark, length in string.gmatch(redis.call('HGET', KEYS[3], feeds[at]) or '', '(%d+:(%d+))') do
+    if tonumber(length) < entries then kept = kept .. mark .. ' ' end
+  end
+  redis.call('HSET', KEYS[3], feeds[at], string.format('%s%d:%d', kept, epoch, entries))
+end
 redis.call('HSET', KEYS[1], 'epoch', epoch, 'commit', 0, 'tick', tick, 'name', ARGV[1], 'schema', ARGV[3], 'version', ARGV[4])
 return {epoch, tonumber(tick)}
