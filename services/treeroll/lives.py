@@ -23,6 +23,7 @@ from treeroll.coordinator.recovery import Means, recover
 from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
+from treeroll.coordinator.snapshots import Snapshots
 from treeroll.coordinator.store_room import StoreRoom
 from treeroll.coordinator.weights import restore
 from treeroll.core.model.events import RunCancelled, RunClosed
@@ -76,6 +77,7 @@ class Life:
     retention: Retention
     rollouts: RolloutsApi
     scoring: Scoring
+    snapshots: Snapshots
 
     async def run(self) -> None:
         """Until cancelled, or until something ends it for good."""
@@ -86,6 +88,7 @@ class Life:
             "scoring": self.scoring.run(coordinator),
             "retention": self.retention.run(),
             "store room": StoreRoom(coordinator).run(),
+            "snapshots": self.snapshots.run(),
         }
         try:
             async with asyncio.TaskGroup() as group:
@@ -118,7 +121,8 @@ async def begin(ground: Ground, epoch: int, lost: Losses) -> Life:
         coordinator, plane, feed, ground.tokenizer, timeouts, ground.restarts, retention, ground.scorers,
         ground.keep_weights, prospects, ground.rules,
     )  # fmt: skip
-    return Life(coordinator, plane, retention, rollouts, scoring)
+    snapshots = Snapshots(coordinator, plane, scoring, ground.restarts, ground.kept)
+    return Life(coordinator, plane, retention, rollouts, scoring, snapshots)
 
 
 async def live(ground: Ground, door: Door, life: Life, on_begun: Callable[[Life], None]) -> None:

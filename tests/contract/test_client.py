@@ -226,7 +226,8 @@ def test_figures_of_service_run_and_audit() -> None:
     with RealService() as service, treeroll.connect(service.local.address) as client:
         run = client.create_run("r", **RUN)
         ended(run, 3)
-        service.local.coordinator.violations["Bounded"] = 2
+        for _ in range(2):
+            service.local.coordinator.figures.broke("Bounded", "a queue has no end")
         lost = Commit(
             runs={"bad": rollout_pb2.Run(run_id="bad").SerializeToString()}, tasks={"bad": {"0:a": ("t", "")}}
         )

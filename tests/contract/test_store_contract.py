@@ -26,6 +26,7 @@ from treeroll.store.base import (
     Unacknowledged,
 )
 from treeroll.store.embedded import EmbeddedRedis
+from treeroll.store.keys import KEPT_POINTS
 from treeroll.store.memory import MemoryStore
 from treeroll.store.redis import RedisStore
 
@@ -204,6 +205,48 @@ async def test_sessions_of_replicas_are_kept_and_replaced(owner: Owner) -> None:
     await owner.commit(sessions={"r0": b"one", "r1": b"two\xff"})
     await owner.commit(sessions={"r0": b"three"})
     assert await owner.store.load_sessions() == {"r0": b"three", "r1": b"two\xff"}
+
+
+async def test_what_an_owner_says_of_itself_is_read_by_all_and_replaced(make_store: MakeStore, owner: Owner) -> None:
+    reader = make_store()
+    assert await reader.load_snapshot() is None
+    for said in (b"\x00first", b"second"):
+        await owner.store.save_snapshot(said, b"of " + said, owner.epoch)
+    assert await reader.load_snapshot() == b"second"
+    assert [point for _, point in await reader.load_points()] == [b"of \x00first", b"of second"]
+    await reader.close()
+
+
+async def test_points_are_read_on_from_the_last_one_that_is_known(owner: Owner) -> None:
+    assert await owner.store.load_points() == []
+    for number in range(5):
+        await owner.store.save_snapshot(b"", str(number).encode(), owner.epoch)
+    first = await owner.store.load_points(most=2)
+    assert [point for _, point in first] == [b"0", b"1"]
+    rest = await owner.store.load_points(after=first[-1][0])
+    assert [point for _, point in rest] == [b"2", b"3", b"4"]
+    assert await owner.store.load_points(after=rest[-1][0]) == []
+
+
+async def test_points_of_about_the_last_hour_are_kept(owner: Owner) -> None:
+    for number in range(KEPT_POINTS + 300):
+        await owner.store.save_snapshot(b"", str(number).encode(), owner.epoch)
+    points = [int(point) for _, point in await owner.store.load_points(most=2 * KEPT_POINTS)]
+    assert KEPT_POINTS <= len(points) < KEPT_POINTS + 200
+    assert points[-1] == KEPT_POINTS + 299
+
+
+async def test_who_is_not_the_owner_says_nothing_of_the_service(make_store: MakeStore, owner: Owner) -> None:
+    await owner.store.save_snapshot(b"mine", b"", owner.epoch)
+    other = make_store()
+    epoch = await other.open()
+    with pytest.raises(StaleEpoch):
+        await owner.store.save_snapshot(b"late", b"", owner.epoch)
+    with pytest.raises(StoreError):
+        await other.save_snapshot(b"of an epoch that is not", b"", epoch + 1)
+    assert await owner.store.load_snapshot() == b"mine"
+    assert len(await owner.store.load_points()) == 1
+    await other.close()
 
 
 async def test_single_nodes_are_read_in_the_order_asked_and_none_may_be_missing(owner: Owner) -> None:

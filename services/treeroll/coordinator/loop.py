@@ -8,13 +8,13 @@ events: replicas run out of credit, and calls are refused.
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from treeroll import clock
 from treeroll.coordinator.ended_runs import EndedRuns
+from treeroll.coordinator.figures import LoopFigures
 from treeroll.coordinator.gc_tuning import YoungCollector
 from treeroll.coordinator.outage import LONGEST_S, Outage
 from treeroll.coordinator.persist import CommitBuilder
@@ -109,7 +109,7 @@ class Coordinator:
     on_tick: Callable[[], None] = lambda: None
     on_weights: Callable[[], None] = lambda: None
     sessions: dict[tuple[str, int], CommandSink] = field(default_factory=dict)
-    violations: Counter[str] = field(default_factory=Counter)
+    figures: LoopFigures = field(default_factory=LoopFigures)
     outage: Outage = field(default_factory=Outage)
     store_used: float | None = None
     """Share of the store's memory; None: not known, or without a limit."""
@@ -136,6 +136,16 @@ class Coordinator:
         await self._room.acquire()
         item.waited = True
         self._inbox.put_nowait(item)
+
+    @property
+    def violations(self) -> dict[str, int]:
+        """How often each named invariant was seen broken."""
+        return {invariant: broken.times for invariant, broken in self.figures.broken.items()}
+
+    @property
+    def inbox(self) -> int:
+        """Items that wait for their tick."""
+        return self._inbox.qsize()
 
     def post_nowait(self, item: Item) -> None:
         """Queue what is rare and cannot wait: a loss, the passing of time."""
@@ -248,6 +258,7 @@ class Coordinator:
                 if item.waited:
                     self._room.release()
             await self._tick([item for item in items if not item.withdrawn])
+            self.figures.ticked(weight, clock.monotonic() - items[0].at)
             self._garbage.took(weight)
             if unfinished(self.state) and self._inbox.empty():
                 self.post_nowait(Item([]))
@@ -320,9 +331,11 @@ class Coordinator:
 
     async def _commit(self, commit: Commit) -> None:
         reach("commit.before")
+        sent_at = clock.monotonic()
         await self.outage.ride_out(lambda: self.store.commit(commit, self.epoch))
         reach("commit.after")
         self._committed_at = clock.monotonic()
+        self.figures.commit_s.add(self._committed_at - sent_at)
         self._acknowledged |= commit.runs
         if len(self._acknowledged) > len(self.state.runs) + len(self.ended.unread):
             known = [*self.state.runs, *self.ended.unread]
@@ -343,7 +356,7 @@ class Coordinator:
             except (CallerError, StaleEpoch) as error:
                 return error
             except BrokenInvariant as error:
-                self.violations[error.invariant] += 1
+                self.figures.broke(error.invariant, str(error))
                 log.error("%s", error)
                 return error
         return None
@@ -362,6 +375,7 @@ class Coordinator:
                     if (sink := self.sessions.get((effect.replica_id, effect.incarnation))) is not None:
                         sink.send(effect)
                 case DropReplica():
+                    self.figures.lost(effect.replica_id, effect.cause)
                     if (sink := self.sessions.pop((effect.replica_id, effect.incarnation), None)) is not None:
                         sink.drop(effect.cause, effect.superseded)
                 case ReplicaJudged(replica_id=name, standing=standing, reason=reason):

@@ -87,7 +87,7 @@ async def recover(coordinator: Coordinator, means: Means, scorer_timeouts: dict[
         await _restore_pace(coordinator, one.run)
     await coordinator.take_up(rebuilt.effects)
     for invariant, detail in violations(coordinator.state):
-        coordinator.violations[invariant] += 1
+        coordinator.figures.broke(invariant, detail)
         log.error("%s: %s", invariant, detail)
     _tell(recovered, rebuilt, len(remains), clock.monotonic() - began)
     return recovered

@@ -3,13 +3,17 @@
 import asyncio
 import json
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+from treeroll import clock
+from treeroll.coordinator.figures import Histogram
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.core.model.events import LeafScored, PathJudged
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.records.split import path_text
-from treeroll.scorers.base import ScoreItem, ScoreRequest, ScoringService
+from treeroll.scorers.base import ErrorKind, ScoreCounts, ScoreItem, ScoreRequest, ScoreResult, ScoringService
 from treeroll.tree.node import NodeStatus
 
 log = logging.getLogger(__name__)
@@ -18,6 +22,17 @@ log = logging.getLogger(__name__)
 BATCH = 64
 # Calls to the pool at the same time.
 PARALLEL = 8
+SCORE_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0)
+
+
+@dataclass(slots=True)
+class ScorerFigures:
+    """What one scorer, or judge, has done so far."""
+
+    counts: ScoreCounts = field(default_factory=ScoreCounts)
+    seconds: Histogram = field(default_factory=lambda: Histogram(SCORE_S))
+    error: str = ""
+    """The latest."""
 
 
 class Scoring:
@@ -28,10 +43,17 @@ class Scoring:
         self._timeout_of = timeout_of  # run_id -> seconds per path
         # Bounded by the number of nodes of live trees, which admission bounds.
         self._waiting: asyncio.Queue[tuple[LiveTree, int]] = asyncio.Queue()
+        self.figures: dict[str, ScorerFigures] = {}
+        """By the names that runs give their scorers and judges."""
 
     def add(self, live: LiveTree, node: int) -> None:
         """A node is durable and waits for its reward, or for the judge if it is no leaf."""
         self._waiting.put_nowait((live, node))
+
+    @property
+    def waiting(self) -> int:
+        """Paths that no scorer has been given."""
+        return self._waiting.qsize()
 
     async def run(self, coordinator: Coordinator) -> None:
         """Score until cancelled."""
@@ -63,18 +85,31 @@ class Scoring:
                 await _post(coordinator, live, node, None, f"the path cannot be read: {_said(error)}", False)
             else:
                 good.append((live, node))
+        handed_at = clock.monotonic()
         try:
             results = await self._scorers.score(requests, timeout_s) if requests else []
         except Exception as error:  # nor have the other batches a part in this one
             log.exception("%d paths cannot be scored", len(requests))
+            self._count(requests, [ScoreResult.failed(ErrorKind.RAISED, _said(error))] * len(requests), handed_at)
             for live, node in good:
                 await _post(coordinator, live, node, None, f"the scorers failed: {_said(error)}", False)
             return
+        self._count(requests, results, handed_at)
         failed = [result.error for result in results if result.kind is not None]
         if failed:
             log.warning("%d of %d paths have no score: %s", len(failed), len(results), failed[0])
         for (live, node), result in zip(good, results, strict=True):
             await _post(coordinator, live, node, result.value, result.error, result.abstained)
+
+    def _count(self, requests: Sequence[ScoreRequest], results: Sequence[ScoreResult], handed_at: float) -> None:
+        seconds = clock.monotonic() - handed_at
+        for name in {request.scorer for request in requests}:
+            self.figures.setdefault(name, ScorerFigures()).seconds.add(seconds)
+        for request, result in zip(requests, results, strict=True):
+            figures = self.figures[request.scorer]
+            figures.counts.add(result)
+            if result.kind is not None:
+                figures.error = result.error
 
 
 async def _post(

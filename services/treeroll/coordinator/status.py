@@ -14,7 +14,7 @@ from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.tokenizer import Tokenizer
 
 
-def _state(replica: Replica | None, draining: bool) -> str:
+def replica_state(replica: Replica | None, draining: bool) -> str:
     """One word for how much work a replica gets."""
     if replica is None:
         return "lost"
@@ -27,7 +27,8 @@ def _state(replica: Replica | None, draining: bool) -> str:
     return replica.health.standing.value
 
 
-def _rest_s(health: Health) -> float:
+def rest_s(health: Health) -> float:
+    """Seconds until one that is quarantined is tried again; 0 for others."""
     return max(0.0, health.until - clock.monotonic()) if health.standing is QUARANTINED else 0.0
 
 
@@ -62,7 +63,7 @@ class Status:
             run_ids=sorted([*state.runs, *self._coordinator.ended.unread]),
             durability=store.durability,
             store=store.address,
-            violations=dict(self._coordinator.violations),
+            violations=self._coordinator.violations,
             live_trees=len(state.trees),
             waiting_tasks=state.waiting_tasks,
             draining=state.draining,
@@ -123,9 +124,9 @@ class Status:
         return api.ReplicaStatus(
             replica_id=name,
             incarnation=session.hello.incarnation,
-            state=_state(replica, self._coordinator.state.draining),
+            state=replica_state(replica, self._coordinator.state.draining),
             reason=replica.health.reason if replica else session.lost,
-            retry_s=_rest_s(replica.health) if replica else 0.0,
+            retry_s=rest_s(replica.health) if replica else 0.0,
             branches=len(replica.grants) if replica else 0,
             slots=session.hello.engine.slots,
             generated_tokens=session.reported_tokens,

@@ -216,6 +216,21 @@ class Store(Protocol):
         """
         ...
 
+    async def save_snapshot(self, snapshot: bytes, point: bytes, epoch: int) -> None:
+        """Replace what the owner says of itself, and add a point to its history, of which about the last hour is kept.
+        It comes in no order with commits. StaleEpoch if a newer owner opened the store, StoreError if none did, as far
+        as the store knows; then nothing of it is written."""
+        ...
+
+    async def load_snapshot(self) -> bytes | None:
+        """What an owner last said of itself; None if none ever did."""
+        ...
+
+    async def load_points(self, after: str = "", most: int = 1000) -> list[tuple[str, bytes]]:
+        """Points of that, oldest first, each with its id: the first `most` of those that came after the one of this id,
+        or of all."""
+        ...
+
     async def used(self) -> float | None:
         """Share of the memory that it may have which it uses, above 1 if it has more; None without a limit."""
         ...

@@ -22,6 +22,9 @@ are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids 
     expired                    hash    run id -> trees at the beginning of the run's feed that are gone
     ended                      hash    run id -> tick of the owner since which the run has ended and nobody has asked
                                        for trees of it
+    status                     string  the owner's latest snapshot, about a second old while there is one
+    points                     stream  what that said before, without its tables: one entry a second, of about the last
+                                       hour; field p: a snapshot
     tasks:<run>                hash    "<epoch>:<task id>" -> "<content digest> <tree id>"
     history:<run>              hash    task id -> "<successes> <scored leaves> <epoch> <tokens> <weights>", decayed
     memory:<run>               hash    what its policies and books remember, by part, as JSON
@@ -63,6 +66,11 @@ EXPIRED = f"{PREFIX}expired"
 ENDED = f"{PREFIX}ended"
 WEIGHTS = f"{PREFIX}weights"
 SESSIONS = f"{PREFIX}sessions"
+STATUS = f"{PREFIX}status"
+POINTS = f"{PREFIX}points"
+
+# Points that are kept, about: of an hour.
+KEPT_POINTS = 3600
 
 # Fields of `owner`, `tree:<tree>` and of a feed entry.
 EPOCH = "epoch"

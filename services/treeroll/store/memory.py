@@ -2,8 +2,10 @@
 
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from treeroll.errors import StaleEpoch, StoreError
@@ -24,6 +26,7 @@ from treeroll.store.base import (
     marked,
 )
 from treeroll.store.commit_args import changed, consecutive, hole
+from treeroll.store.keys import KEPT_POINTS
 from treeroll.store.memory_group import MemoryGroup
 from treeroll.store.refusals import (
     beyond_feed,
@@ -70,6 +73,9 @@ class MemoryStore:
         self._ended: dict[str, float] = {}
         self._weights: dict[str, bytes] = {}
         self._sessions: dict[str, bytes] = {}
+        self._snapshot: bytes | None = None
+        self._points: deque[tuple[str, bytes]] = deque(maxlen=KEPT_POINTS)
+        self._last_point = 0
 
     async def open(self, after: int = 0) -> int:
         self._epoch, self._commits = max(self._epoch, after) + 1, 0
@@ -153,6 +159,20 @@ class MemoryStore:
 
     def _tree(self, tree_id: str) -> _Tree:
         return self._trees.setdefault(tree_id, _Tree())
+
+    async def save_snapshot(self, snapshot: bytes, point: bytes, epoch: int) -> None:
+        self._check_epoch(epoch)
+        self._snapshot = snapshot
+        self._last_point += 1
+        self._points.append((f"{self._last_point}-0", point))
+
+    async def load_snapshot(self) -> bytes | None:
+        return self._snapshot
+
+    async def load_points(self, after: str = "", most: int = 1000) -> list[tuple[str, bytes]]:
+        last = int(after.partition("-")[0] or 0)
+        later = ((name, point) for name, point in self._points if int(name.partition("-")[0]) > last)
+        return list(islice(later, most))
 
     async def used(self) -> float | None:
         return None

@@ -119,6 +119,25 @@ class RedisStore(RedisSteps):
             return changed(tree_id, detail[1])
         return hole(tree_id, min(rows)[0], detail[1] - 1)
 
+    # What the owner says of itself
+
+    async def save_snapshot(self, snapshot: bytes, point: bytes, epoch: int) -> None:
+        where = [keys.OWNER, keys.STATUS, keys.POINTS]
+        args: list[Arg] = [epoch, snapshot, point, keys.KEPT_POINTS]
+        owner = await self._script("status", where, args)
+        self._check_fenced(owner, epoch)
+        if owner < 0:
+            raise StoreError(f"{self.address} does not know epoch {epoch}: it went back in time")
+
+    async def load_snapshot(self) -> bytes | None:
+        found: bytes | None = await self._call("GET", keys.STATUS)
+        return found
+
+    async def load_points(self, after: str = "", most: int = 1000) -> list[tuple[str, bytes]]:
+        first = f"({after}" if after else "-"
+        found = await self._call("XRANGE", keys.POINTS, first, "+", "COUNT", most)
+        return [(name.decode(), point) for name, (_, point) in found]
+
     # Reads
 
     async def used(self) -> float | None:

@@ -108,6 +108,10 @@ class FaultyStore(MemoryStore):
         self._answered[owner] = commit.number
         self._forget()
 
+    async def save_snapshot(self, snapshot: bytes, point: bytes, epoch: int) -> None:
+        self._check_up()
+        await super().save_snapshot(snapshot, point, epoch)
+
     def content(self) -> dict[str, Any]:
         """A copy of all that is in it."""
         return copy.deepcopy({name: getattr(self, name) for name in (*_CONTENT, "_number")})

@@ -306,7 +306,9 @@ class Universe(Undisturbed):
         for what in violations(coordinator.state):
             self.found("Invariants", str(what))
         if coordinator.violations:
-            self.found("Invariants", f"the coordinator counts {dict(coordinator.violations)}")
+            self.found("Invariants", f"the coordinator counts {coordinator.violations}")
+        if coordinator.figures.unsaid:
+            self.found("ServiceLives", "the coordinator could not say how it is")
 
     def called(self) -> Life | None:
         """Whom a client reaches: now and then one that another has taken over from, as long as there is one."""
