@@ -40,7 +40,10 @@ async def test_a_service_without_ray_grows_by_replicas_that_die_and_follow_it_to
         return Command(["serve", *where], tmp_path / f"serve-{port}.log")
 
     def replica(name: str, log: str) -> Command:
-        return Command(["replica", "--address", addresses, "--name", name, "--engine", "simulated"], tmp_path / log)
+        ready = ("--ready-file", str(tmp_path / f"{name}.ready"))
+        return Command(
+            ["replica", "--address", addresses, "--name", name, "--engine", "simulated", *ready], tmp_path / log
+        )
 
     def joined(one: Command) -> bool:
         return "works for" in one.output()
@@ -50,6 +53,7 @@ async def test_a_service_without_ray_grows_by_replicas_that_die_and_follow_it_to
         a, b = (stack.enter_context(replica(name, f"{name}.log")) for name in ("a", "b"))
         for one in (a, b):
             await asyncio.to_thread(one.until, lambda one=one: joined(one), START_S)
+        assert all((tmp_path / f"{name}.ready").exists() for name in "ab")
         assert not any("raylet" in command or "gcs_server" in command for command in first.family().values())
         async with await connect_async(addresses) as client:
             run = await client.create_run("run", **RUN)
@@ -59,6 +63,7 @@ async def test_a_service_without_ray_grows_by_replicas_that_die_and_follow_it_to
             got = [(await anext(batches)).trees[0].task_id]
             a.process.kill()
             a = stack.enter_context(replica("a", "a-again.log"))
+            await asyncio.to_thread(a.until, lambda: joined(a) or not (tmp_path / "a.ready").exists(), START_S)
             first.process.kill()
             stack.enter_context(serve(ports[1]))
             got += [tree.task_id async for batch in batches for tree in batch.trees]

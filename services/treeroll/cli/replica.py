@@ -33,6 +33,10 @@ def replica(
     engine: Annotated[
         Literal["vllm", "simulated"] | None, typer.Option(help="What generates.", show_default="vllm")
     ] = None,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option("--ready-file", metavar="FILE", help="Made when it has joined, for probes.", show_default=False),
+    ] = None,
 ) -> None:
     """Run one replica without Ray: for Slurm, a StatefulSet, or a bare host.
 
@@ -56,4 +60,4 @@ def replica(
     from treeroll.cli.settings import layered
 
     flags: dict[str, dict[str, object]] = {"generator": {"model": str(model) if model else None, "engine": engine}}
-    run(layered(config, sets or [], flags), address, name, pool)
+    run(layered(config, sets or [], flags), address, name, pool, ready_file)

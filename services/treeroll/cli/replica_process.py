@@ -2,6 +2,7 @@
 
 import os
 import socket
+from pathlib import Path
 
 from treeroll.addresses import check_addresses, is_local
 from treeroll.channels import Pass
@@ -16,22 +17,26 @@ from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.standalone import Place, run_replica
 
 
-def run(sections: Sections, addresses: str, name: str | None, pool: str) -> None:
-    """Run until a signal. Raises what the replica raises."""
+def run(sections: Sections, addresses: str, name: str | None, pool: str, ready_file: Path | None) -> None:
+    """Run until a signal. `ready_file` is there from when it has joined. Raises what the replica raises."""
     heed_signals()
+    if ready_file is not None:
+        ready_file.unlink(missing_ok=True)  # of the process before, in the same container
     config = parse(GeneratorConfig, sections.get("generator", {}), "section 'generator'")
     place = Place(name or socket.gethostname(), addresses, pool, _shown(addresses))
     log_to_stderr()
     import uvloop
 
     try:
-        uvloop.run(_run(config, place))
+        uvloop.run(_run(config, place, ready_file))
     except BaseExceptionGroup as group:
         raise cause_of(group) from None
 
 
-async def _run(config: GeneratorConfig, place: Place) -> None:
+async def _run(config: GeneratorConfig, place: Place, ready_file: Path | None) -> None:
     def on_joined(incarnation: int) -> None:
+        if ready_file is not None:
+            ready_file.touch()
         print(f"replica {place.name} works for {place.addresses}, incarnation {incarnation}", flush=True)
 
     with Interrupts(die, on_first=say_stopping) as interrupts:
