@@ -26,6 +26,11 @@ def split(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def has_port(place: str) -> bool:
+    """Whether HOST or HOST:PORT is the latter; an IPv6 address with a port is in brackets."""
+    return place.rpartition(":")[2].isdecimal() and (place.startswith("[") or place.count(":") == 1)
+
+
 def is_loopback(host: str) -> bool:
     """Whether traffic to a host, a name or an IP address, stays on this machine. Names are not looked up."""
     try:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from treeroll.addresses import has_port, split, within
 from treeroll.chat.variables import plain_kwargs
 from treeroll.checks import no_truth_for_numbers
 from treeroll.errors import InvalidInput
@@ -236,6 +237,8 @@ class CoordinatorConfig(Config):
     health_port: int | None = Field(default=None, ge=1, le=65535)
     """A second port of that host which answers health checks alone, without TLS: for probes that have none, as those of
     Kubernetes. None: they are answered where all else is."""
+    advertise: str | None = None
+    """HOST or HOST:PORT by which replicas on other nodes of a Ray cluster reach this service; None: `host`."""
     heartbeat_s: float = Field(default=2.0, gt=0.0, le=60.0)
     """How often an idle replica speaks."""
     lease_s: float = Field(default=10.0, gt=0.0, le=3600.0)
@@ -273,6 +276,16 @@ class CoordinatorConfig(Config):
     @classmethod
     def _without_brackets(cls, host: str) -> str:
         return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+    @field_validator("advertise")
+    @classmethod
+    def _somebody_reaches_it(cls, advertise: str | None) -> str | None:
+        if advertise is None:
+            return None
+        host = split(advertise)[0] if has_port(advertise) else advertise.strip("[]")
+        if within(host) != host:
+            raise ValueError(f"is {advertise}, which means all addresses of a host and leads nowhere: name one of them")
+        return advertise if has_port(advertise) else host
 
     @model_validator(mode="after")
     def _heard_before_it_is_lost(self) -> "CoordinatorConfig":

@@ -3,20 +3,22 @@
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from treeroll.config import StoreConfig
 from treeroll.errors import StoreError, TreerollError, cause_of
 from treeroll.generator.config import GeneratorConfig
+from treeroll.generator.ray_config import RayConfig
 from treeroll.scratch import Scratch
 from treeroll.store.base import Store
 
 if TYPE_CHECKING:
+    from treeroll.generator.ray_cluster import RayCluster
     from treeroll.generator.ray_local import LocalRay
     from treeroll.store.embedded import EmbeddedRedis
 
@@ -76,27 +78,40 @@ async def _keep_running(server: "EmbeddedRedis") -> None:
 
 
 @asynccontextmanager
-async def running_ray(config: GeneratorConfig, place: Path | None) -> AsyncIterator["LocalRay"]:
-    """A private Ray with room for the replicas. When what it is used for fails, its logs are kept, and the error says
-    where.
+async def running_ray(
+    config: GeneratorConfig, ray: RayConfig, place: Path | None
+) -> AsyncIterator["LocalRay | RayCluster"]:
+    """A Ray with room for the replicas: a private one, or the cluster that is to be joined. When what a private one is
+    used for fails, its logs are kept, and the error says where.
     """
+    ray.check(os.environ)
     # Takes seconds, in which the loop must hear signals.
-    ray_local = await in_thread(lambda _: import_module("treeroll.generator.ray_local"))
-    # One CPU per replica, whatever the machine has: replicas pin themselves. One more for scorers.
-    replicas = sum(pool.replicas for pool in config.fleet().values())
-    local: LocalRay = ray_local.LocalRay(replicas + 1, place)
-    log.info("the logs of Ray and of the replicas are in %s", local.scratch.path)
+    found: LocalRay | RayCluster = await in_thread(lambda _: _ray(config, ray, place))
     try:
-        await in_thread(lambda cancelled: local.start(config.start_timeout_s, cancelled))
-        yield local
+        await in_thread(lambda cancelled: found.start(config.start_timeout_s, cancelled))
+        yield found
     except BaseException as error:
         cause = cause_of(error)
-        if isinstance(cause, TreerollError) and (kept := local.keep_logs()):
+        if isinstance(cause, TreerollError) and (kept := found.keep_logs()):
             log.error("the logs of Ray and of the replicas are kept in %s", kept)
             cause.add_note(f"logs: {kept}")
         raise
     finally:
-        await asyncio.to_thread(local.stop)
+        await asyncio.to_thread(found.stop)
+
+
+def _ray(config: GeneratorConfig, ray: RayConfig, place: Path | None) -> "LocalRay | RayCluster":
+    """One that is not started. What is imported here says to Ray how to behave, before Ray is imported."""
+    if not ray.private:
+        from treeroll.generator.ray_cluster import RayCluster
+
+        return RayCluster(ray)
+    from treeroll.generator.ray_local import LocalRay
+
+    # One CPU per replica, whatever the machine has: replicas pin themselves. One more for scorers.
+    local = LocalRay(sum(pool.replicas for pool in config.fleet().values()) + 1, place)
+    log.info("the logs of Ray and of the replicas are in %s", local.scratch.path)
+    return local
 
 
 async def in_thread(work: Callable[[threading.Event], T]) -> T:

@@ -6,15 +6,18 @@ from what is there, as a service does that starts. Server, replicas with their e
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Coroutine
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random, SystemRandom
 from typing import Any
 
 from treeroll.coordinator import weight_records
 from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.door import Door
+from treeroll.coordinator.fleet_plane import FleetPlane
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.lost_work import Loss, Losses, what_is_gone
 from treeroll.coordinator.outage import Outage
@@ -62,9 +65,9 @@ class Ground:
     """Whether callers have tokens, and leases are sealed for them."""
     rules: ScorerRules = ANYTHING
     kept: Callable[[str], int | None] = nobody_knows
-    """How many replicas of a pool somebody keeps alive."""
-    restarts: Mapping[str, int] = field(default_factory=dict)
-    """How often each replica has been started again."""
+    """How many replicas of a pool we keep alive ourselves; fleets say the same of theirs."""
+    restarts: dict[str, int] = field(default_factory=dict)
+    """How often each replica of our own has been started again."""
     chance: Random = field(default_factory=SystemRandom)
 
 
@@ -74,6 +77,7 @@ class Life:
 
     coordinator: Coordinator
     replicas: ReplicaPlane
+    fleets: FleetPlane
     retention: Retention
     rollouts: RolloutsApi
     scoring: Scoring
@@ -111,18 +115,26 @@ async def begin(ground: Ground, epoch: int, lost: Losses) -> Life:
     coordinator.recovered.lost = lost
     await restore(coordinator)
     await recover(coordinator, Means(ground.tokenizer, ground.scorers, ground.rules), timeouts)
-    prospects = Prospects(coordinator.state, ground.kept, coordinator.outage)
+    plane = ReplicaPlane(coordinator, ground.heartbeat_s, ground.tokenizer)
+    fleets = FleetPlane(coordinator, plane, ground.heartbeat_s)
+    kept, restarts = partial(_kept, ground, fleets), ChainMap(fleets.restarts, ground.restarts)
+    prospects = Prospects(coordinator.state, kept, coordinator.outage)
     seals = Seals(await store.secret() if ground.tokens else None, await store.line())
     feed = Feed(store, prospects.outlook, prospects.terms, epoch, seals)
     coordinator.on_emit = feed.notify
-    plane = ReplicaPlane(coordinator, ground.heartbeat_s, ground.tokenizer)
     retention = Retention(coordinator, ground.keep_acknowledged_s, ground.keep_finished_s)
     rollouts = RolloutsApi(
-        coordinator, plane, feed, ground.tokenizer, timeouts, ground.restarts, retention, ground.scorers,
+        coordinator, plane, feed, ground.tokenizer, timeouts, restarts, retention, ground.scorers,
         ground.keep_weights, prospects, ground.rules,
     )  # fmt: skip
-    snapshots = Snapshots(coordinator, plane, scoring, ground.restarts, ground.kept)
-    return Life(coordinator, plane, retention, rollouts, scoring, snapshots)
+    snapshots = Snapshots(coordinator, plane, scoring, restarts, kept)
+    return Life(coordinator, plane, fleets, retention, rollouts, scoring, snapshots)
+
+
+def _kept(ground: Ground, fleets: FleetPlane, pool: str) -> int | None:
+    """Replicas of a pool that anybody keeps alive, None if nobody says so."""
+    known = [kept for kept in (ground.kept(pool), fleets.kept(pool)) if kept is not None]
+    return sum(known) if known else None
 
 
 async def live(ground: Ground, door: Door, life: Life, on_begun: Callable[[Life], None]) -> None:
@@ -131,7 +143,7 @@ async def live(ground: Ground, door: Door, life: Life, on_begun: Callable[[Life]
     `on_begun` gets each but the first, before it is asked anything.
     """
     while True:
-        door.answer(life.rollouts, life.replicas, life.coordinator)
+        door.answer(life.rollouts, life.replicas, life.fleets, life.coordinator)
         try:
             await life.run()
         except LostWork as why:

@@ -10,6 +10,7 @@ children of this process.
 
 import asyncio
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, nullcontext
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import Field
 
 from treeroll.access.config import AccessConfig, check_host
-from treeroll.addresses import join, within
+from treeroll.addresses import has_port, join, within
 from treeroll.chat.template import ChatTemplate
 from treeroll.config import Config, CoordinatorConfig, ScorersConfig, StoreConfig
 from treeroll.coordinator.door import Door, door_when_free, first_door
@@ -44,6 +45,8 @@ from treeroll.errors import InvalidInput, StandsBy, TreerollError, cause_of
 from treeroll.foundation import in_thread, running_ray, running_store, shared
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.fleet import fleet_tokenizer, say_stop_ids, stop_ids, with_common_context
+from treeroll.generator.ray_config import RayConfig
+from treeroll.generator.ray_fleet import check_reachable
 from treeroll.lives import Ground, Life, begin, live
 from treeroll.policies import registry
 from treeroll.policy.base import Limits
@@ -65,6 +68,7 @@ class ServiceConfig(Config):
     """What `treeroll serve` reads."""
 
     generator: GeneratorConfig = Field(default_factory=GeneratorConfig)
+    ray: RayConfig = Field(default_factory=RayConfig)
     coordinator: CoordinatorConfig = Field(default_factory=CoordinatorConfig)
     store: StoreConfig = Field(default_factory=StoreConfig)
     scorers: ScorersConfig = Field(default_factory=ScorersConfig)
@@ -78,6 +82,8 @@ async def serve(config: ServiceConfig, on_ready: Callable[[str], None], stop: as
     and Unavailable, StoreError or EngineError when a part gives up for good.
     """
     check_host(config.coordinator.host, config.access)
+    if _starts_replicas(config):
+        config.ray.check(os.environ)
     if config.coordinator.standby and not shared(config.store):
         raise InvalidInput("a service stands by for the owner of a store: give its Redis as store.url (--store)")
     tune_gc()
@@ -120,7 +126,7 @@ async def _start_base(stack: AsyncExitStack, config: ServiceConfig) -> _Base:
     stack.push_async_callback(store.close)
     epoch = 0 if config.coordinator.standby else await store.open()
     by_us = _starts_replicas(config)
-    starting = running_ray(config.generator, place) if by_us else nullcontext()
+    starting = running_ray(config.generator, config.ray, place) if by_us else nullcontext()
     ray, _ = await asyncio.gather(stack.enter_async_context(starting), in_thread(lambda _: _load_chat(tokenizer.chat)))
     pool = ScorerPool(config.scorers.workers, None if by_us else LocalWorker.start)
     stack.push_async_callback(pool.stop)
@@ -218,9 +224,17 @@ def _supervisor(base: _Base, door: Door, now: list[Life], restarts: Counter[str]
     def newest(replica_id: str) -> int:
         return now[0].coordinator.state.incarnations.get(replica_id, 0)
 
-    generator, reached = base.config.generator, join(within(base.config.coordinator.host), door.port)
+    generator, reached = base.config.generator, _reached(base.config.coordinator, door.port)
+    check_reachable(reached, base.config.ray)
     first = first_incarnation(base.epoch)
     return Supervisor(generator, reached, on_lost, first, newest, base.replica_logs, admit=door.admit)
+
+
+def _reached(config: CoordinatorConfig, port: int) -> str:
+    """The address by which our replicas are to reach us."""
+    if config.advertise is None:
+        return join(within(config.host), port)
+    return config.advertise if has_port(config.advertise) else join(config.advertise, port)
 
 
 async def _announce(supervisor: "Supervisor", on_ready: Callable[[str], None], address: str) -> None:

@@ -84,7 +84,7 @@ async def test_a_killed_replica_is_lost_and_comes_back_as_the_next_incarnation()
         os.kill(await supervisor.actors["r0"].pid.remote(), signal.SIGKILL)
         await coordinator.hello("r0", 2)
         assert lost == [("r0", 1)]
-        assert supervisor.restarts == 1
+        assert supervisor.restarts == {"r0": 1}
         await coordinator.ended(coordinator.start("r0", PROMPT, BOUNDARIES))
 
 

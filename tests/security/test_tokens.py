@@ -25,19 +25,19 @@ from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.replica import Replica
 from treeroll.generator.session import SessionRefused
 from treeroll.generator.simulated_engine import SimulatedEngine
-from treeroll.pb.v1 import replica_pb2, rollout_pb2
+from treeroll.pb.v1 import fleet_pb2, replica_pb2, rollout_pb2
 from treeroll.store.memory import MemoryStore
 from treeroll.testing.service import LocalService, local_service
 
 REFUSED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 PATHS = [
     (f"/{service.full_name}/{method.name}", method.client_streaming)
-    for file in (rollout_pb2, replica_pb2)
+    for file in (rollout_pb2, replica_pb2, fleet_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 ]
 OF_VIEWERS = {"GetService", "GetRun", "GetTree", "GetWeights"}
-NOT_OF_CLIENTS = {"Audit", "Drain", "Undrain", "Session"}
+NOT_OF_CLIENTS = {"Audit", "Drain", "Undrain", "Session", "Report"}
 
 
 async def answer(channel: grpc.aio.Channel, path: str, metadata: Any, streaming: bool = False) -> grpc.StatusCode:
@@ -135,8 +135,8 @@ async def test_every_method_refuses_roles_that_it_is_not_for(
     may = {
         Role.CLIENT: names - NOT_OF_CLIENTS,
         Role.VIEWER: OF_VIEWERS,
-        Role.OPERATOR: names - {"Session"},
-        Role.REPLICA: {"Session"},
+        Role.OPERATOR: names - {"Session", "Report"},
+        Role.REPLICA: {"Session", "Report"},
     }
     assert set(found) == names - may[role]
     assert set(found.values()) <= {grpc.StatusCode.PERMISSION_DENIED}
@@ -161,11 +161,11 @@ def test_a_method_without_a_row_or_a_row_without_a_method_does_not_start() -> No
     less = {name: dict(row) for name, row in methods.ROLES.items()}
     del less["Rollouts"]["CancelRun"]
     with pytest.raises(RuntimeError, match="CancelRun"):
-        by_path(less, rollout_pb2, replica_pb2)
+        by_path(less, rollout_pb2, replica_pb2, fleet_pb2)
     more = {name: dict(row) for name, row in methods.ROLES.items()}
     more["ReplicaPlane"]["Shell"] = frozenset(Role)
     with pytest.raises(RuntimeError, match="Shell"):
-        by_path(more, rollout_pb2, replica_pb2)
+        by_path(more, rollout_pb2, replica_pb2, fleet_pb2)
 
 
 async def test_clients_get_typed_errors_that_say_what_to_do(credentials: Credentials, service: LocalService) -> None:

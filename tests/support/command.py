@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 MARK = "TREEROLL_TEST_MARK"
@@ -18,14 +18,21 @@ class Command:
     """One `treeroll` process. Everything it starts inherits a mark in its environment, however far it moves away."""
 
     def __init__(
-        self, args: Sequence[str], log: Path, cwd: Path | None = None, module: str = "treeroll.cli.main"
+        self,
+        args: Sequence[str],
+        log: Path,
+        cwd: Path | None = None,
+        module: str = "treeroll.cli.main",
+        within: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
     ) -> None:
+        """`within`: a program that runs it, such as one that enters another host."""
         self.mark = uuid.uuid4().hex
         self.log = log
-        environment = {**os.environ, MARK: self.mark, "PYTHONUNBUFFERED": "1"}
+        environment = {**os.environ, MARK: self.mark, "PYTHONUNBUFFERED": "1", **(env or {})}
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *args],
+                [*within, sys.executable, "-m", module, *args],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

@@ -12,6 +12,7 @@ from treeroll.errors import EngineError, Unavailable
 from treeroll.foundation import in_thread, running_ray
 from treeroll.generator import ray_local
 from treeroll.generator.config import GeneratorConfig
+from treeroll.generator.ray_config import RayConfig
 
 
 async def test_work_in_a_thread_gives_its_result_or_its_error() -> None:
@@ -74,7 +75,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_logs_stay_where_the_error_says_when_something_fails(tmp_path: Path, grouped: bool) -> None:
     error = EngineError("replica r0 cannot start")
     with pytest.raises((EngineError, BaseExceptionGroup)):
-        async with running_ray(GeneratorConfig(), tmp_path):
+        async with running_ray(GeneratorConfig(), RayConfig(), tmp_path):
             raise BaseExceptionGroup("of tasks", [error]) if grouped else error
     [note] = error.__notes__
     [kept] = os.listdir(tmp_path)
@@ -83,13 +84,13 @@ async def test_logs_stay_where_the_error_says_when_something_fails(tmp_path: Pat
 
 
 async def test_nothing_stays_after_a_clean_end(tmp_path: Path) -> None:
-    async with running_ray(GeneratorConfig(), tmp_path) as local:
+    async with running_ray(GeneratorConfig(), RayConfig(), tmp_path) as local:
         assert (local.logs / "r0-1.log").exists()
     assert os.listdir(tmp_path) == []
 
 
 async def test_nothing_stays_of_a_start_that_was_given_up(tmp_path: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
-        async with running_ray(GeneratorConfig(), tmp_path):
+        async with running_ray(GeneratorConfig(), RayConfig(), tmp_path):
             raise asyncio.CancelledError
     assert os.listdir(tmp_path) == []

@@ -3,7 +3,7 @@
 from typing import Any
 
 from treeroll.access.identity import Role
-from treeroll.pb.v1 import replica_pb2, rollout_pb2
+from treeroll.pb.v1 import fleet_pb2, replica_pb2, rollout_pb2
 
 _USERS = frozenset({Role.CLIENT, Role.OPERATOR})
 _READERS = _USERS | {Role.VIEWER}
@@ -37,6 +37,7 @@ ROLES: dict[str, dict[str, frozenset[Role]]] = {
         "Undrain": _OPERATORS,
     },
     "ReplicaPlane": {"Session": _REPLICAS},
+    "FleetPlane": {"Report": _REPLICAS},
 }
 OPEN = "/grpc.health.v1.Health/Check"
 """What needs no token: probes have none."""
@@ -54,4 +55,4 @@ def by_path(rows: dict[str, dict[str, frozenset[Role]]], *files: Any) -> dict[st
     return found
 
 
-MAY_CALL = by_path(ROLES, rollout_pb2, replica_pb2)
+MAY_CALL = by_path(ROLES, rollout_pb2, replica_pb2, fleet_pb2)

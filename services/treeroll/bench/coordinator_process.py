@@ -20,6 +20,7 @@ from treeroll.bench.latency import Latencies, Track
 from treeroll.config import CoordinatorConfig
 from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.door import open_door
+from treeroll.coordinator.fleet_plane import FleetPlane
 from treeroll.coordinator.gc_tuning import tune_gc
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.malloc_tuning import tune_malloc
@@ -130,7 +131,8 @@ class Service:
         rollouts = RolloutsApi(coordinator, plane, feed, tokenizer, timeouts, {}, Retention(coordinator, None))
         self._coordinator, self._plane = coordinator, plane
         door = await open_door(config.coordinator, AccessConfig(**(access or {})))
-        door.answer(rollouts, plane, coordinator)
+        fleets = FleetPlane(coordinator, plane, config.coordinator.heartbeat_s)
+        door.answer(rollouts, plane, fleets, coordinator)
         self.stack.push_async_callback(door.close, 0.1)
         for job in (coordinator.run(), coordinator.keep_time(), scoring.run(coordinator)):
             self._jobs.append(asyncio.create_task(job))

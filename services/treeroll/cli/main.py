@@ -20,6 +20,7 @@ from treeroll.cli import (
     certs,
     delete,
     drain,
+    fleet,
     inspect,
     policies,
     replica,
@@ -139,6 +140,7 @@ app.command("rollout", rich_help_panel=WORK)(rollout.rollout)
 app.add_typer(policies.app, name="policies", rich_help_panel=WORK)
 app.add_typer(tasks.app, name="tasks", rich_help_panel=WORK)
 app.command("serve", rich_help_panel=SERVICE)(serve.serve)
+app.command("fleet", rich_help_panel=SERVICE)(fleet.fleet)
 app.command("replica", rich_help_panel=SERVICE)(replica.replica)
 app.command("status", rich_help_panel=SERVICE)(status.status)
 app.command("drain", rich_help_panel=SERVICE)(drain.drain)

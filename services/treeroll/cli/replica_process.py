@@ -23,7 +23,7 @@ def run(sections: Sections, addresses: str, name: str | None, pool: str, ready_f
     if ready_file is not None:
         ready_file.unlink(missing_ok=True)  # of the process before, in the same container
     config = parse(GeneratorConfig, sections.get("generator", {}), "section 'generator'")
-    place = Place(name or socket.gethostname(), addresses, pool, _shown(addresses))
+    place = Place(name or socket.gethostname(), addresses, pool, shown_to(addresses))
     log_to_stderr()
     import uvloop
 
@@ -45,7 +45,7 @@ async def _run(config: GeneratorConfig, place: Place, ready_file: Path | None) -
             note(f"replica {place.name} was drained by the service")
 
 
-def _shown(addresses: str) -> Pass:
+def shown_to(addresses: str) -> Pass:
     """What the environment has for the service. InvalidInput for a token that would travel unencrypted."""
     token, roots = token_of_environment(), os.environ.get(CA_VARIABLE, "")
     if token and not roots and not all(map(is_local, check_addresses(addresses))):

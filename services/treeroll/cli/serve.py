@@ -12,7 +12,7 @@ def serve(
         typer.Option(
             "--config",
             metavar="FILE",
-            help="YAML, TOML or JSON with sections generator, coordinator, store, scorers, access.",
+            help="YAML, TOML or JSON with sections generator, ray, coordinator, store, scorers, access.",
             show_default=False,
         ),
     ] = None,
@@ -35,6 +35,14 @@ def serve(
         typer.Option(help="What generates; none: replicas come by themselves.", show_default="vllm"),
     ] = None,
     replicas: Annotated[int | None, typer.Option(metavar="N", help="Engines to run.", show_default="1")] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Ray cluster for the replicas; auto: the one of RAY_ADDRESS or of this host; local: a private one.",
+            show_default="a private Ray",
+        ),
+    ] = None,
     store: Annotated[
         str | None,
         typer.Option(
@@ -77,6 +85,7 @@ def serve(
     flags: dict[str, dict[str, object]] = {
         "coordinator": {"host": host, "port": port, "standby": standby or None},
         "generator": {"model": str(model) if model else None, "engine": engine, "replicas": replicas},
+        "ray": {"address": ray_address},
         "store": {"url": store, "durability": durability},
     }
     run_service(layered(config, sets or [], flags), lifeline=lifeline)

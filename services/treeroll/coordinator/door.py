@@ -14,11 +14,12 @@ from treeroll.access.tokens import Tokens
 from treeroll.channels import Gate, Pass, listen, make_server
 from treeroll.config import CoordinatorConfig
 from treeroll.coordinator.api import RolloutsApi, add_rollouts
+from treeroll.coordinator.fleet_plane import FleetPlane
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.readiness import Readiness
 from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.errors import Unavailable
-from treeroll.pb.v1 import replica_pb2_grpc
+from treeroll.pb.v1 import fleet_pb2_grpc, replica_pb2_grpc
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +51,13 @@ class Door:
         """Listen no more; calls that are being answered have so long to end."""
         await asyncio.gather(*(server.stop(within_s) for server in (self.server, self.probes) if server is not None))
 
-    def answer(self, rollouts: RolloutsApi, replicas: ReplicaPlane, coordinator: Coordinator) -> None:
-        """Answer clients and replicas from here on."""
+    def answer(
+        self, rollouts: RolloutsApi, replicas: ReplicaPlane, fleets: FleetPlane, coordinator: Coordinator
+    ) -> None:
+        """Answer clients, replicas and fleets from here on."""
         add_rollouts(rollouts, self.gate)
         replica_pb2_grpc.add_ReplicaPlaneServicer_to_server(replicas, self.gate)
+        fleet_pb2_grpc.add_FleetPlaneServicer_to_server(fleets, self.gate)
         self.gate.open()
         self.readiness.follow(coordinator)
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from dataclasses import dataclass
 
 from treeroll.channels import Pass
 from treeroll.errors import EngineError, TreerollError
@@ -19,6 +20,21 @@ log = logging.getLogger(__name__)
 LAST_WORDS_S = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Which replica a process is to be, and whose."""
+
+    replica_id: str
+    pool: str
+    incarnation: int
+    process: int
+    """What the coordinator knows this process by."""
+    coordinator: str
+    """Its address, or several joined by commas."""
+    shown: Pass
+    """With what it may be this replica."""
+
+
 class StartFailed(EngineError):
     """The replica could not begin its work, and would not be able to another time."""
 
@@ -29,28 +45,19 @@ class GeneratorReplica:
     def __init__(
         self,
         config_json: str,
-        pool: str,
-        coordinator_address: str,
-        replica_id: str,
-        incarnation: int,
+        post: Post,
         share: tuple[int, int, int | None] | None,
         log_file: str | None,
-        shown: Pass,
     ) -> None:
         """`config_json` is the GeneratorConfig of its pool.
 
         `share`: it is this one of so many replicas, and the process keeps to its part of this machine's cores, with no
         more threads than the third number. `log_file`: where the process writes what it has to say, and those below it.
-        `shown`: with what it may be this replica.
         """
         if log_file is not None:
             _write_to(log_file)
-        self._pool = pool
         self._config = GeneratorConfig.model_validate_json(config_json)
-        self._coordinator_address = coordinator_address
-        self._replica_id = replica_id
-        self._incarnation = incarnation
-        self._shown = shown
+        self._post = post
         self._replica: Replica | None = None
         if share is not None:
             claim_cores(*share)
@@ -65,7 +72,7 @@ class GeneratorReplica:
             self._replica = await self._make()
             await self._replica.run()
         except Exception as error:
-            log.exception("replica %s ends", self._replica_id)
+            log.exception("replica %s ends", self._post.replica_id)
             asyncio.get_running_loop().call_later(LAST_WORDS_S, os._exit, 1)
             # Its class and message only: the chain behind it may hold what cannot be sent.
             engine_failed = self._replica is None or not self._replica.session.begun
@@ -73,11 +80,11 @@ class GeneratorReplica:
             raise kind(_sentence(error)) from None
 
     async def _make(self) -> Replica:
-        config = self._config
+        config, post = self._config, self._post
         detokenizer = await asyncio.to_thread(Detokenizer, config.model)
-        engine = make_engine(config, detokenizer, self._replica_id, self._incarnation)
-        who = self._replica_id, self._incarnation
-        return Replica(engine, detokenizer, *who, self._coordinator_address, self._pool, self._shown)
+        who = post.replica_id, post.incarnation
+        engine = make_engine(config, detokenizer, *who)
+        return Replica(engine, detokenizer, *who, post.coordinator, post.pool, post.shown, post.process)
 
     async def health(self) -> bool:
         """True once a coordinator has welcomed this replica."""
@@ -88,7 +95,7 @@ class GeneratorReplica:
         if self._replica is None or not self._replica.session.begun:
             return "its engine was still starting"
         cause = self._replica.session.trouble or "no answer yet"
-        return f"it could not connect to the coordinator at {self._coordinator_address}: {cause}"
+        return f"it could not connect to the coordinator at {self._post.coordinator}: {cause}"
 
     async def pid(self) -> int:
         """Process id on its machine."""
@@ -108,7 +115,7 @@ class GeneratorReplica:
 
     def _serving(self) -> Replica:
         if self._replica is None:
-            raise EngineError(f"replica {self._replica_id} does not serve yet")
+            raise EngineError(f"replica {self._post.replica_id} does not serve yet")
         return self._replica
 
 

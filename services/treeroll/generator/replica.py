@@ -40,8 +40,10 @@ class Replica:
         coordinator_address: str,
         pool: str = "",
         shown: Pass | None = None,
+        process: int | None = None,
     ) -> None:
         """`incarnation` 0: the coordinator numbers it. `coordinator_address`: one, or several joined by commas.
+        `process`: what the coordinator knows this process by; None: a number by chance.
 
         InvalidInput for an address that is none.
         """
@@ -56,7 +58,7 @@ class Replica:
         self._weights = WeightOrders(engine, self._spawn, self._outbox.wake)
         self._branches: dict[int, BranchRequest] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}  # of these
-        self._process = secrets.randbits(63)
+        self._process = secrets.randbits(63) if process is None else process
         self._sequences = Sequences(detokenizer)
         self._group: asyncio.TaskGroup | None = None
         self._epoch = 0

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import ray
 
 from treeroll.channels import Pass
 from treeroll.errors import EngineError
-from treeroll.generator.actor import GeneratorReplica
+from treeroll.generator.actor import GeneratorReplica, Post
 from treeroll.generator.affinity import asked_threads
 from treeroll.generator.cause import Cause, as_cause, cause_of_end
 from treeroll.generator.config import GeneratorConfig
@@ -81,7 +82,7 @@ class _Failures:
 class Supervisor:
     """Runs the replicas of all pools on a Ray that is initialised already.
 
-    They are r0, r1, ... where pools have no names, else POOL-0, POOL-1, ...
+    They are r0, r1, ... where pools have no names, else POOL-0, POOL-1, ..., each behind NAME- if there is a `name`.
 
     One task owns it: `run()` until `stop()` is called or it is cancelled. `on_lost(replica_id, incarnation, cause)` is
     called in that task when an incarnation is gone for good, before the next one starts.
@@ -98,9 +99,14 @@ class Supervisor:
     """Folder for what each incarnation writes, REPLICA-INCARNATION.log; None: it goes to Ray's logs."""
     admit: Callable[[str], Pass] = lambda replica_id: Pass()
     """With what a new process may be this replica."""
+    name: str = ""
+    """What the replicas' names begin with, where a service has several fleets."""
     failure: EngineError | None = None
     """Why a replica was given up, with the first cause; others may still work."""
-    restarts: int = 0
+    restarts: dict[str, int] = field(default_factory=dict)
+    """How often each replica has been started again."""
+    processes: dict[str, int] = field(default_factory=dict)
+    """Of each replica what its latest process is known by to the coordinator."""
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when every replica has been welcomed by the coordinator."""
     actors: dict[str, Any] = field(default_factory=dict)
@@ -116,10 +122,12 @@ class Supervisor:
 
     def __post_init__(self) -> None:
         places = [(pool, own, i) for pool, own in self.config.fleet().items() for i in range(own.replicas)]
+        before = f"{self.name}-" if self.name else ""
         self._seats = [
-            _Seat(f"{pool}-{index}" if pool else f"r{index}", pool, number, own)
+            _Seat(before + (f"{pool}-{index}" if pool else f"r{index}"), pool, number, own)
             for number, (pool, own, index) in enumerate(places)
         ]
+        self.restarts = dict.fromkeys((seat.replica_id for seat in self._seats), 0)
         self._kept = {seat.replica_id for seat in self._seats}
 
     def kept(self, pool: str) -> int:
@@ -194,7 +202,7 @@ class Supervisor:
                 await asyncio.wait_for(self._stopping.wait(), failures.backoff_s)
             if self._stopping.is_set():
                 return
-            self.restarts += 1
+            self.restarts[seat.replica_id] += 1
 
     def _tell(self, life: _Life, cause: Cause) -> None:
         log.warning("replica %s incarnation %d is lost: %s", life.seat.replica_id, life.incarnation, cause.sentence)
@@ -223,10 +231,11 @@ class Supervisor:
         on_cpu = config.engine == "vllm" and not on_gpu
         share = (seat.number, len(self._seats), asked_threads(os.environ)) if on_cpu else None
         log_file = self.logs / f"{replica_id}-{incarnation}.log" if self.logs else None
-        told = (config.model_dump_json(), seat.pool, self.coordinator_address, replica_id, incarnation, share)
+        process = self.processes[replica_id] = secrets.randbits(63)
         shown = self.admit(replica_id)
+        post = Post(replica_id, seat.pool, incarnation, process, self.coordinator_address, shown)
         remote = ray.remote(GeneratorReplica).options(**options)
-        actor = remote.remote(*told, str(log_file) if log_file else None, shown)
+        actor = remote.remote(config.model_dump_json(), post, share, str(log_file) if log_file else None)
         self.actors[replica_id] = actor
         return _Life(seat, incarnation, actor, log_file)
 

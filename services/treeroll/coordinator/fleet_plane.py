@@ -1,0 +1,101 @@
+"""Fleets: the FleetPlane server. Who starts replicas says what it keeps alive, and which processes are gone."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from treeroll import clock
+from treeroll.access.identity import check_may_be
+from treeroll.coordinator.loop import Coordinator, Item
+from treeroll.coordinator.replica_server import REPLICA_ID, ReplicaPlane, first_incarnation
+from treeroll.core.model.events import ReplicaLost
+from treeroll.errors import InvalidInput, TreerollError, grpc_code
+from treeroll.pb.v1 import fleet_pb2 as wire
+from treeroll.pb.v1 import fleet_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+# A fleet that has said nothing for so many of its turns is one that nobody knows anything of.
+FORGOTTEN_TURNS = 10.0
+MOST_REPLICAS, MOST_FLEETS = 100_000, 1_000
+"""Replicas that a fleet may say to have; fleets that are known at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a fleet said last."""
+
+    report: wire.FleetReport
+    at: float
+
+
+class FleetPlane(fleet_pb2_grpc.FleetPlaneServicer):
+    """Hears the fleets of one coordinator."""
+
+    def __init__(self, coordinator: Coordinator, replicas: ReplicaPlane, report_s: float) -> None:
+        """`report_s`: seconds between two reports of a fleet."""
+        self._coordinator = coordinator
+        self._replicas = replicas
+        self._report_s = report_s
+        self._told: dict[str, _Told] = {}
+        self.restarts: dict[str, int] = {}
+        """How often each replica of a fleet has been started again, by its name."""
+
+    async def Report(self, report: wire.FleetReport, context: Any) -> wire.FleetAnswer:
+        """Take what a fleet says, and answer with what it must know."""
+        try:
+            self._check(report)
+        except TreerollError as error:
+            await context.abort(grpc.StatusCode[grpc_code(error)], str(error))
+            raise
+        self._take(report)
+        seen = self._coordinator.state.incarnations
+        return wire.FleetAnswer(
+            epoch=self._coordinator.epoch,
+            first_incarnation=first_incarnation(self._coordinator.epoch),
+            incarnations={name: seen[name] for name in report.restarts if name in seen},
+            report_s=self._report_s,
+        )
+
+    def kept(self, pool: str) -> int | None:
+        """How many replicas of a pool fleets keep alive; None: no fleet says anything."""
+        fresh = list(self._fresh())
+        return sum(report.kept.get(pool, 0) for report in fresh) if fresh else None
+
+    def _check(self, report: wire.FleetReport) -> None:
+        """InvalidInput for a report that is none, NotAllowed for replicas that are not the caller's."""
+        if report.fleet and not REPLICA_ID.fullmatch(report.fleet):
+            raise InvalidInput("the name of a fleet must be up to 64 of letters, digits, '.', '_' and '-'")
+        if max(len(report.restarts), len(report.lost), len(report.kept)) > MOST_REPLICAS:
+            raise InvalidInput(f"fleet '{report.fleet}' says to have more than {MOST_REPLICAS} replicas")
+        for name in (*report.restarts, *(one.replica_id for one in report.lost)):
+            check_may_be(name)
+
+    def _take(self, report: wire.FleetReport) -> None:
+        if report.fleet not in self._told and len(self._told) < MOST_FLEETS:
+            log.info("fleet '%s' keeps %d replicas alive", report.fleet, sum(report.kept.values()))
+        for one in report.lost:
+            session = self._replicas.sessions.get(one.replica_id)
+            # Of that very process: what comes late says nothing of the one that has its place.
+            if session is not None and session.hello.process == one.process and not session.lost:
+                lost = ReplicaLost(one.replica_id, session.hello.incarnation, one.cause)
+                self._coordinator.post_nowait(Item([lost]))
+        if report.kept:
+            if report.fleet in self._told or len(self._told) < MOST_FLEETS:
+                self._told[report.fleet] = _Told(report, clock.monotonic())
+                self.restarts |= report.restarts
+        elif self._told.pop(report.fleet, None) is not None:
+            log.info("fleet '%s' has ended", report.fleet)
+
+    def _fresh(self) -> Iterator[wire.FleetReport]:
+        """What was said lately."""
+        oldest = clock.monotonic() - FORGOTTEN_TURNS * self._report_s
+        for name, told in list(self._told.items()):
+            if told.at >= oldest:
+                yield told.report
+            else:
+                log.warning("fleet '%s' has said nothing for %.0f s", name, clock.monotonic() - told.at)
+                del self._told[name]

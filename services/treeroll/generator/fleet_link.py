@@ -1,0 +1,100 @@
+"""A fleet's word to the coordinator that its replicas work for, one call after another."""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Mapping
+
+import grpc
+
+from treeroll.addresses import check_addresses
+from treeroll.channels import Pass
+from treeroll.errors import InvalidInput
+from treeroll.generator.session import REFUSALS, SessionRefused
+from treeroll.pb.v1 import fleet_pb2 as wire
+from treeroll.pb.v1 import fleet_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+CALL_S = 5.0
+FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.1, 1.0
+
+
+class FleetLink:
+    """Reports what a fleet keeps alive as often as the coordinator wants it, and at once when a replica is lost."""
+
+    def __init__(self, addresses: str, shown: Pass, name: str) -> None:
+        """`addresses`: of the coordinator and of those that stand by for it, joined by commas."""
+        self._addresses = check_addresses(addresses)
+        self._shown = shown
+        self._name = name
+        self._tries = 0
+        self._answer = wire.FleetAnswer()
+        self._lost: list[wire.LostReplica] = []
+        self._wake = asyncio.Event()
+        self.kept: Callable[[], Mapping[str, int]] = dict
+        """Replicas of each pool that are kept alive."""
+        self.restarts: Callable[[], Mapping[str, int]] = dict
+        """How often each replica has been started again; all of them have an entry."""
+        self.heard = asyncio.Event()
+        """Set with the first answer."""
+
+    def newest(self, replica_id: str) -> int:
+        """The highest incarnation that a replica may not have any more."""
+        return max(self._answer.incarnations.get(replica_id, 0), self._answer.first_incarnation - 1)
+
+    def lose(self, replica_id: str, process: int, cause: str) -> None:
+        """A replica's process is gone: told at once, and again until it is known."""
+        self._lost.append(wire.LostReplica(replica_id=replica_id, process=process, cause=cause))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Report until cancelled. Raises SessionRefused where the coordinator does not want this fleet."""
+        backoff_s, said = FIRST_BACKOFF_S, ""
+        while True:
+            self._wake.clear()
+            trouble = await self._report()
+            if not trouble:
+                backoff_s, said = FIRST_BACKOFF_S, ""
+                self.heard.set()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), self._answer.report_s or 1.0)
+                continue
+            if trouble != said:
+                log.warning("coordinator %s: %s; asking again", self._address, trouble)
+            said = trouble
+            self._tries += 1
+            await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads fleets
+            backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
+
+    async def say_goodbye(self) -> None:
+        """Say that nothing is kept alive any more, once: whoever does not hear it learns of it by the leases."""
+        self.kept = dict
+        if self.heard.is_set():
+            with contextlib.suppress(SessionRefused):
+                await self._report()
+
+    @property
+    def _address(self) -> str:
+        return self._addresses[self._tries % len(self._addresses)]
+
+    async def _report(self) -> str:
+        """One call. Returns why it had no answer; "" if it had one."""
+        lost = list(self._lost)
+        report = wire.FleetReport(fleet=self._name, kept=self.kept(), restarts=self.restarts(), lost=lost)
+        try:
+            async with self._shown.open(self._address) as channel:
+                stub = fleet_pb2_grpc.FleetPlaneStub(channel)
+                answer = await stub.Report(report, metadata=self._shown.metadata(), timeout=CALL_S)
+        except InvalidInput as error:  # the roots cannot be read, now
+            return str(error)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in REFUSALS:
+                raise SessionRefused(f"coordinator {self._address} refuses this fleet: {error.details()}") from None
+            return f"{error.code().name} {error.details() or ''}".strip()
+        if answer.epoch < self._answer.epoch:
+            return "it is an older coordinator than the one we served"
+        self._answer = answer
+        del self._lost[: len(lost)]
+        return ""

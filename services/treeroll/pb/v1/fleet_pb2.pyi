@@ -1,0 +1,62 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class FleetReport(_message.Message):
+    __slots__ = ("fleet", "kept", "restarts", "lost")
+    class KeptEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class RestartsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    FLEET_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
+    RESTARTS_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    fleet: str
+    kept: _containers.ScalarMap[str, int]
+    restarts: _containers.ScalarMap[str, int]
+    lost: _containers.RepeatedCompositeFieldContainer[LostReplica]
+    def __init__(self, fleet: _Optional[str] = ..., kept: _Optional[_Mapping[str, int]] = ..., restarts: _Optional[_Mapping[str, int]] = ..., lost: _Optional[_Iterable[_Union[LostReplica, _Mapping]]] = ...) -> None: ...
+
+class LostReplica(_message.Message):
+    __slots__ = ("replica_id", "process", "cause")
+    REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    replica_id: str
+    process: int
+    cause: str
+    def __init__(self, replica_id: _Optional[str] = ..., process: _Optional[int] = ..., cause: _Optional[str] = ...) -> None: ...
+
+class FleetAnswer(_message.Message):
+    __slots__ = ("epoch", "first_incarnation", "incarnations", "report_s")
+    class IncarnationsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    FIRST_INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    INCARNATIONS_FIELD_NUMBER: _ClassVar[int]
+    REPORT_S_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    first_incarnation: int
+    incarnations: _containers.ScalarMap[str, int]
+    report_s: float
+    def __init__(self, epoch: _Optional[int] = ..., first_incarnation: _Optional[int] = ..., incarnations: _Optional[_Mapping[str, int]] = ..., report_s: _Optional[float] = ...) -> None: ...

@@ -1,0 +1,122 @@
+"""What fleets say to the coordinator: deaths count at once, for the process that died alone, and plans are known."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from tests.support.access import Credentials
+from tests.support.eventually import eventually
+
+from treeroll import clock
+from treeroll.channels import Pass
+from treeroll.client import AsyncClient, connect_async
+from treeroll.coordinator import fleet_plane
+from treeroll.generator.fleet_link import FleetLink
+from treeroll.generator.session import SessionRefused
+from treeroll.pb.v1 import fleet_pb2 as wire
+from treeroll.pb.v1 import fleet_pb2_grpc
+from treeroll.testing.service import LocalService, local_service
+
+
+@asynccontextmanager
+async def linked(service: LocalService, name: str = "", **kept: int) -> AsyncIterator[FleetLink]:
+    """A fleet that says to keep so many replicas of each pool; '_' is the one without a name."""
+    link = FleetLink(service.address, Pass(), name)
+    link.kept = lambda: {pool.strip("_"): count for pool, count in kept.items()}
+    link.restarts = lambda: {"r0": 3}
+    task = asyncio.create_task(link.run())
+    try:
+        await asyncio.wait_for(link.heard.wait(), 30)
+        yield link
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def starting(client: AsyncClient) -> int | None:
+    """Replicas that somebody is about to start for a run."""
+    return (await (await client.run("run")).status()).replicas_starting
+
+
+async def test_a_death_counts_at_once_and_for_no_other_process() -> None:
+    async with local_service() as service, linked(service, _=1) as link:
+        service.start_replica("r0")
+        await service.joined()
+        process = service.replicas.sessions["r0"].hello.process
+        link.lose("r0", process + 1, "another one died")
+
+        async def told() -> bool:
+            return not link._lost
+
+        await eventually(told)
+        assert "r0" in service.coordinator.state.replicas
+        link.lose("r0", process, "its process died")
+
+        async def lost() -> bool:
+            return service.replicas.sessions["r0"].lost == "its process died"
+
+        await eventually(lost)
+
+
+async def test_a_fleet_learns_which_incarnations_are_used_and_status_its_restarts() -> None:
+    async with local_service() as service:
+        service.start_replica("r0", incarnation=5)
+        await service.joined()
+        async with linked(service, _=1) as link, await connect_async(service.address) as client:
+            assert link.newest("r0") == 5
+            assert link.newest("r1") == 0
+            assert [replica.restarts for replica in (await client.status()).replicas] == [3]
+
+
+async def test_what_is_about_to_start_is_known_until_the_fleet_falls_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with local_service() as service, await connect_async(service.address) as client:
+        await client.create_run("run", recipe="flat")
+        assert await starting(client) is None
+        async with linked(service, "a", _=2), linked(service, "b", _=3):
+            assert await starting(client) == 5
+        assert await starting(client) == 5  # nobody has said anything else yet
+        later = clock.monotonic() + 1000
+        monkeypatch.setattr(fleet_plane.clock, "monotonic", lambda: later)
+        assert service.life.fleets.kept("") is None
+
+
+async def test_a_fleet_that_says_goodbye_is_not_waited_for() -> None:
+    async with local_service() as service, await connect_async(service.address) as client:
+        await client.create_run("run", recipe="flat")
+        async with linked(service, _=2) as link:
+            pass
+        await link.say_goodbye()
+        assert await starting(client) is None
+
+
+async def test_a_fleet_whose_replicas_are_all_given_up_says_so() -> None:
+    async with local_service() as service, linked(service, _=0), await connect_async(service.address) as client:
+        run = await client.create_run("run", recipe="flat")
+        await run.submit([{"id": "a", "prompt": "1+1"}])
+        assert (await run.status()).stuck == "no replica is left, and none is started"
+
+
+@pytest.fixture
+def credentials(tmp_path: Path) -> Credentials:
+    return Credentials(tmp_path)
+
+
+async def test_a_fleet_with_a_token_that_is_not_for_its_replicas_is_refused(credentials: Credentials) -> None:
+    credentials.token("operator", "ops")
+    async with local_service(access=credentials.config()) as service:
+        link = FleetLink(service.address, Pass(credentials.token("replica", "b", "replicas=b-")), "")
+        link.restarts = lambda: {"r0": 0}
+        with pytest.raises(SessionRefused, match="is not for replica 'r0'"):
+            await asyncio.wait_for(link.run(), 30)
+
+
+async def test_nonsense_is_refused() -> None:
+    async with local_service() as service:
+        link = FleetLink(service.address, Pass(), "no name\n")
+        with pytest.raises(SessionRefused, match="the name of a fleet"):
+            await asyncio.wait_for(link.run(), 30)
+        async with Pass().open(service.address) as channel:
+            await fleet_pb2_grpc.FleetPlaneStub(channel).Report(wire.FleetReport(kept={"no pool": 2**31}))
