@@ -4,7 +4,7 @@ import asyncio
 
 from tests.support.eventually import eventually
 
-from treeroll.client import AsyncClient, connect_async
+from treeroll.client import AsyncClient, TreeRecord, connect_async
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import StoreDown
 from treeroll.pb.v1.watch_pb2 import Snapshot
@@ -20,19 +20,22 @@ async def latest(store: Store) -> Snapshot:
     return Snapshot.FromString(await store.load_snapshot() or b"")
 
 
-async def grown(client: AsyncClient, tasks: int = 4) -> None:
-    """A run whose trees all have ended, of which group "default" has acknowledged all."""
+async def grown(client: AsyncClient, tasks: int = 4) -> list[TreeRecord]:
+    """The trees of a run, which all have ended and are acknowledged."""
     run = await client.create_run("run", **TREEPO)
     await run.submit(read_tasks(TASKS_FILE, limit=tasks))
     await run.close()
+    trees = []
     async for batch in run.batches():
+        trees += batch.trees
         await batch.ack()
+    return trees
 
 
 async def test_a_snapshot_says_of_runs_and_replicas_what_the_service_answers(
     service: LocalService, client: AsyncClient
 ) -> None:
-    await grown(client)
+    trees = await grown(client)
 
     async def said() -> Snapshot | None:
         snapshot = await latest(service.store)
@@ -46,6 +49,14 @@ async def test_a_snapshot_says_of_runs_and_replicas_what_the_service_answers(
     assert (record.run_id, record.finished, record.leaves) == ("run", run.finished, run.leaves)
     assert (snapshot.totals.spent, snapshot.totals.leaves) == (run.ledger.spent, run.leaves)
     assert not record.config_json
+    signals = [sum(any(sample.advantages) for sample in tree.samples) for tree in trees]
+    assert (record.scored_trees, record.trees_without_signal, record.effective_leaves) == (
+        4,
+        signals.count(0),
+        sum(signals),
+    )
+    by_cause = record.late_tokens + record.dropped_tokens + record.pruned_tokens + record.censored_tokens
+    assert by_cause == record.wasted_tokens == run.wasted_tokens
     [replica] = snapshot.replicas
     assert (replica.replica_id, replica.state, replica.slots) == ("r0", "ready", 32)
     assert replica.reported_tokens == status.replicas[0].generated_tokens > 0

@@ -105,6 +105,12 @@ def _feed_findings(run: api.Run, feed: Counter[str], ended: set[str], known: set
 
 def _account_findings(run: api.Run, spent: int) -> Iterator[Finding]:
     ledger = run.ledger
+    causes = run.late_tokens, run.dropped_tokens, run.pruned_tokens, run.censored_tokens
+    if run.wasted_tokens != sum(causes) or run.wasted_tokens > ledger.spent:
+        yield (
+            Invariant.TOKENS_CONSERVED,
+            f"run {run.run_id}: {run.wasted_tokens} tokens are wasted, by cause {causes}, of {ledger.spent} spent",
+        )
     if ledger.granted != ledger.spent + ledger.returned + ledger.outstanding or ledger.outstanding:
         yield Invariant.TOKENS_CONSERVED, f"run {run.run_id}: {_line(ledger)}"
     if spent != ledger.spent and not (run.damaged and spent < ledger.spent):  # what nobody can read, nobody can count

@@ -72,7 +72,7 @@ def _counted(run: Run) -> Counter[str]:
     counted = Counter({name: getattr(run.counters, name) for name in _SUMMED})
     counted["submitted"] = len(run.tasks)
     counted["finished"], counted["failed"], counted["filtered"] = run.finished, run.failed, run.filtered.total()
-    counted["spent"] = run.ledger.spent
+    counted["spent"], counted["wasted_tokens"] = run.ledger.spent, run.counters.wasted_tokens
     return counted
 
 

@@ -1,11 +1,15 @@
 """How trees leave: judged, counted, and into the feed."""
 
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
 from treeroll.core.growth.credit import give_credit
 from treeroll.core.growth.filters import dropped
 from treeroll.core.model.effects import Effect, EmitTree, ForgetTree, PersistTree
 from treeroll.core.model.live_tree import LiveTree, TreeStatus
 from treeroll.core.model.run import Run
 from treeroll.core.model.state import State
+from treeroll.tree.node import INNER, Node
 
 # What a tree is dropped by whose credit nobody can work out, for its advantage policy failed.
 WITHOUT_CREDIT = "advantage"
@@ -22,8 +26,7 @@ def finish(state: State, live: LiveTree) -> list[Effect]:
     else:
         live.status = TreeStatus.PARTIAL if live.stop_reason else TreeStatus.COMPLETE
         _filter(state, live)
-    # Paths that end at a pruned node are reported tokens in no sample, as far as no sample shares them.
-    run.counters.wasted_tokens += unsampled_tokens(live)
+    _count(live)
     run.growing -= 1
     state.pools[live.task.model].trees -= 1
     del state.trees[live.tree_id]
@@ -78,10 +81,32 @@ def _filter(state: State, live: LiveTree) -> None:
         live.status, live.error = TreeStatus.FILTERED, f"dropped by {live.dropped_by}: {why}"
 
 
-def unsampled_tokens(live: LiveTree) -> int:
-    """Tokens that lie on no path to a leaf."""
+def _count(live: LiveTree) -> None:
+    """What a tree that has ended adds to its run's figures."""
+    counters = live.run.counters
+    unsampled = unsampled_tokens(live)
+    counters.pruned_tokens += unsampled.pruned
+    counters.censored_tokens += unsampled.censored
+    if any(reward is not None for reward in live.tree.rewards.values()):
+        effective = sum(any(credit.advantages) for credit in live.credit)
+        counters.scored_trees += 1
+        counters.effective_leaves += effective
+        counters.trees_without_signal += not effective
+
+
+class Unsampled(NamedTuple):
+    """Tokens of a tree that lie on no path to a leaf."""
+
+    pruned: int
+    """All that was grown from them ended at pruned nodes."""
+    censored: int
+    """Something that was grown from them was cut before its end."""
+
+
+def unsampled_tokens(live: LiveTree) -> Unsampled:
+    """What of an ended tree is in no sample, as far as no sample shares it."""
     nodes = live.tree.nodes
-    sampled = {0: nodes[0].n_tokens}  # node -> its tokens on such paths
+    sampled = {0: nodes[0].n_tokens}  # node -> its tokens on paths to leaves
     for leaf in live.tree.leaves:
         number, kept = leaf, nodes[leaf].n_tokens
         while (known := sampled.get(number, 0)) < kept:
@@ -90,8 +115,36 @@ def unsampled_tokens(live: LiveTree) -> int:
             if known:
                 break
             number, kept = node.parent, node.token_start - nodes[node.parent].token_start
-    wasted = 0
-    for node in nodes:
-        if (kept := sampled.get(node.number, 0)) < node.n_tokens:
-            wasted += len(node.own[max(0, kept - node.own.start) :])
-    return wasted
+    partly = {node.number: sampled.get(node.number, 0) for node in nodes}
+    partly = {number: tokens for number, tokens in partly.items() if tokens < nodes[number].n_tokens}
+    cut = _cut(nodes, partly)
+    pruned = censored = 0
+    for number, tokens in partly.items():
+        own = nodes[number].own
+        wasted = len(own[max(0, tokens - own.start) :])
+        if number in cut:
+            censored += wasted
+        else:
+            pruned += wasted
+    return Unsampled(pruned, censored)
+
+
+def _cut(nodes: Sequence[Node], partly: Mapping[int, int]) -> set[int]:
+    """Those of the nodes in no sample at whose end, or behind, a path was cut. `partly`: how many tokens at their
+    beginnings are in samples all the same."""
+    cut: set[int] = set()
+    continued = {nodes[number].parent for number in partly if nodes[number].token_start == _end(nodes, number)}
+    for number in partly:
+        if nodes[number].status is not INNER or number in continued:
+            continue
+        while number in partly and number not in cut:
+            cut.add(number)
+            start, number = nodes[number].token_start, nodes[number].parent
+            if start - nodes[number].token_start <= partly.get(number, 0):  # it began where samples go on
+                break
+    return cut
+
+
+def _end(nodes: Sequence[Node], number: int) -> int:
+    """Where the node's parent ends."""
+    return nodes[nodes[number].parent].total

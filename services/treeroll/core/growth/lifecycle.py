@@ -52,7 +52,7 @@ def take_segment(state: State, live: LiveTree, branch: Branch, event: SegmentRep
         _account_prefix(live, branch, event.cached_tokens)
     _settle(live, branch, event)
     if branch.state is STOPPING:
-        live.run.counters.wasted_tokens += event.n_tokens
+        live.run.counters.late_tokens += event.n_tokens
         if event.end is not None:
             release_grant(state, live, branch, BranchEvent.END)
         return [_reported(live, branch, event)]
@@ -87,7 +87,7 @@ def _settle(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
     tokens = event.n_tokens
     if event.dropped_tokens:
         tokens += event.dropped_tokens
-        live.run.counters.wasted_tokens += event.dropped_tokens
+        live.run.counters.dropped_tokens += event.dropped_tokens
     if tokens > branch.reserved:
         excess = tokens - branch.reserved
         for account in live.accounts:

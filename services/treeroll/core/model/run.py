@@ -219,7 +219,18 @@ class Waiting:
 class Counters:
     """Figures of a run that only grow."""
 
-    wasted_tokens: int = 0
+    # Tokens in no sample, by what became of them: made after a branch had been told to end; dropped behind the last
+    # boundary of a branch; and of trees that ended, on paths that all ended at pruned nodes, and on others, which were
+    # cut before they came to a leaf.
+    late_tokens: int = 0
+    dropped_tokens: int = 0
+    pruned_tokens: int = 0
+    censored_tokens: int = 0
+    # Of trees that ended: those with a reward, of these the ones without an advantage that is not 0, and leaves with
+    # such an advantage.
+    scored_trees: int = 0
+    trees_without_signal: int = 0
+    effective_leaves: int = 0
     cached_tokens: int = 0
     recomputed_tokens: int = 0
     forks: int = 0
@@ -233,6 +244,11 @@ class Counters:
     damaged: int = 0  # trees that could not be grown again from what is stored of them, and grew anew
     stale_trees: int = 0  # ended because their pool got other weights
     leaves: int = 0
+
+    @property
+    def wasted_tokens(self) -> int:
+        """Tokens that are in no sample."""
+        return self.late_tokens + self.dropped_tokens + self.pruned_tokens + self.censored_tokens
 
 
 @dataclass(slots=True)

@@ -182,7 +182,7 @@ class ModelUse(_message.Message):
     def __init__(self, model: _Optional[str] = ..., trees: _Optional[int] = ..., tokens: _Optional[int] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("run_id", "config_json", "state", "submitted", "waiting", "growing", "finished", "failed", "leaves", "ledger", "wasted_tokens", "cached_tokens", "recomputed_tokens", "forks", "regrants", "lost_tokens_max", "reward_errors", "fork_recomputed_tokens", "fork_requests", "caps", "stop_reason", "stop_detail", "deadline", "models", "drained", "engine_errors", "engine_error", "quarantined", "expired_trees", "stale_trees", "staleness", "withheld", "filtered", "replicas", "replicas_starting", "stuck", "held_up", "waits_for_group", "tokenizer", "created", "memory", "policy_errors", "policy_error", "owner", "lost", "damaged")
+    __slots__ = ("run_id", "config_json", "state", "submitted", "waiting", "growing", "finished", "failed", "leaves", "ledger", "wasted_tokens", "cached_tokens", "recomputed_tokens", "forks", "regrants", "lost_tokens_max", "reward_errors", "fork_recomputed_tokens", "fork_requests", "caps", "stop_reason", "stop_detail", "deadline", "models", "drained", "engine_errors", "engine_error", "quarantined", "expired_trees", "stale_trees", "staleness", "withheld", "filtered", "replicas", "replicas_starting", "stuck", "held_up", "waits_for_group", "tokenizer", "created", "memory", "policy_errors", "policy_error", "owner", "lost", "damaged", "late_tokens", "dropped_tokens", "pruned_tokens", "censored_tokens", "scored_trees", "trees_without_signal", "effective_leaves")
     class StalenessEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -243,6 +243,13 @@ class Run(_message.Message):
     OWNER_FIELD_NUMBER: _ClassVar[int]
     LOST_FIELD_NUMBER: _ClassVar[int]
     DAMAGED_FIELD_NUMBER: _ClassVar[int]
+    LATE_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    PRUNED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    CENSORED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SCORED_TREES_FIELD_NUMBER: _ClassVar[int]
+    TREES_WITHOUT_SIGNAL_FIELD_NUMBER: _ClassVar[int]
+    EFFECTIVE_LEAVES_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     config_json: str
     state: str
@@ -289,7 +296,14 @@ class Run(_message.Message):
     owner: str
     lost: str
     damaged: int
-    def __init__(self, run_id: _Optional[str] = ..., config_json: _Optional[str] = ..., state: _Optional[str] = ..., submitted: _Optional[int] = ..., waiting: _Optional[int] = ..., growing: _Optional[int] = ..., finished: _Optional[int] = ..., failed: _Optional[int] = ..., leaves: _Optional[int] = ..., ledger: _Optional[_Union[_common_pb2.Ledger, _Mapping]] = ..., wasted_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., forks: _Optional[int] = ..., regrants: _Optional[int] = ..., lost_tokens_max: _Optional[int] = ..., reward_errors: _Optional[int] = ..., fork_recomputed_tokens: _Optional[int] = ..., fork_requests: _Optional[int] = ..., caps: _Optional[_Iterable[_Union[Cap, _Mapping]]] = ..., stop_reason: _Optional[str] = ..., stop_detail: _Optional[str] = ..., deadline: _Optional[float] = ..., models: _Optional[_Iterable[_Union[ModelUse, _Mapping]]] = ..., drained: _Optional[bool] = ..., engine_errors: _Optional[int] = ..., engine_error: _Optional[str] = ..., quarantined: _Optional[_Iterable[str]] = ..., expired_trees: _Optional[int] = ..., stale_trees: _Optional[int] = ..., staleness: _Optional[_Mapping[int, int]] = ..., withheld: _Optional[int] = ..., filtered: _Optional[_Mapping[str, int]] = ..., replicas: _Optional[int] = ..., replicas_starting: _Optional[int] = ..., stuck: _Optional[str] = ..., held_up: _Optional[str] = ..., waits_for_group: _Optional[str] = ..., tokenizer: _Optional[_Union[TokenizerFacts, _Mapping]] = ..., created: _Optional[float] = ..., memory: _Optional[bytes] = ..., policy_errors: _Optional[int] = ..., policy_error: _Optional[str] = ..., owner: _Optional[str] = ..., lost: _Optional[str] = ..., damaged: _Optional[int] = ...) -> None: ...
+    late_tokens: int
+    dropped_tokens: int
+    pruned_tokens: int
+    censored_tokens: int
+    scored_trees: int
+    trees_without_signal: int
+    effective_leaves: int
+    def __init__(self, run_id: _Optional[str] = ..., config_json: _Optional[str] = ..., state: _Optional[str] = ..., submitted: _Optional[int] = ..., waiting: _Optional[int] = ..., growing: _Optional[int] = ..., finished: _Optional[int] = ..., failed: _Optional[int] = ..., leaves: _Optional[int] = ..., ledger: _Optional[_Union[_common_pb2.Ledger, _Mapping]] = ..., wasted_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., forks: _Optional[int] = ..., regrants: _Optional[int] = ..., lost_tokens_max: _Optional[int] = ..., reward_errors: _Optional[int] = ..., fork_recomputed_tokens: _Optional[int] = ..., fork_requests: _Optional[int] = ..., caps: _Optional[_Iterable[_Union[Cap, _Mapping]]] = ..., stop_reason: _Optional[str] = ..., stop_detail: _Optional[str] = ..., deadline: _Optional[float] = ..., models: _Optional[_Iterable[_Union[ModelUse, _Mapping]]] = ..., drained: _Optional[bool] = ..., engine_errors: _Optional[int] = ..., engine_error: _Optional[str] = ..., quarantined: _Optional[_Iterable[str]] = ..., expired_trees: _Optional[int] = ..., stale_trees: _Optional[int] = ..., staleness: _Optional[_Mapping[int, int]] = ..., withheld: _Optional[int] = ..., filtered: _Optional[_Mapping[str, int]] = ..., replicas: _Optional[int] = ..., replicas_starting: _Optional[int] = ..., stuck: _Optional[str] = ..., held_up: _Optional[str] = ..., waits_for_group: _Optional[str] = ..., tokenizer: _Optional[_Union[TokenizerFacts, _Mapping]] = ..., created: _Optional[float] = ..., memory: _Optional[bytes] = ..., policy_errors: _Optional[int] = ..., policy_error: _Optional[str] = ..., owner: _Optional[str] = ..., lost: _Optional[str] = ..., damaged: _Optional[int] = ..., late_tokens: _Optional[int] = ..., dropped_tokens: _Optional[int] = ..., pruned_tokens: _Optional[int] = ..., censored_tokens: _Optional[int] = ..., scored_trees: _Optional[int] = ..., trees_without_signal: _Optional[int] = ..., effective_leaves: _Optional[int] = ...) -> None: ...
 
 class TokenizerFacts(_message.Message):
     __slots__ = ("hash", "eos_token_ids", "pad_token_id", "max_model_len")

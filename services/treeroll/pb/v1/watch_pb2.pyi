@@ -92,7 +92,7 @@ class LoopFigures(_message.Message):
     def __init__(self, inbox: _Optional[int] = ..., ticks: _Optional[int] = ..., commit_s: _Optional[_Union[Histogram, _Mapping]] = ..., tick_records: _Optional[_Union[Histogram, _Mapping]] = ..., decision_s: _Optional[_Union[Histogram, _Mapping]] = ..., fenced_reports: _Optional[int] = ..., outages: _Optional[int] = ..., lag_max_s: _Optional[float] = ...) -> None: ...
 
 class RunTotals(_message.Message):
-    __slots__ = ("open_runs", "ending_runs", "outstanding", "submitted", "finished", "failed", "filtered", "leaves", "spent", "wasted_tokens", "cached_tokens", "recomputed_tokens", "fork_recomputed_tokens", "fork_requests", "forks", "regrants", "lost_tokens_max", "reward_errors", "engine_errors", "policy_errors")
+    __slots__ = ("open_runs", "ending_runs", "outstanding", "submitted", "finished", "failed", "filtered", "leaves", "spent", "wasted_tokens", "cached_tokens", "recomputed_tokens", "fork_recomputed_tokens", "fork_requests", "forks", "regrants", "lost_tokens_max", "reward_errors", "engine_errors", "policy_errors", "late_tokens", "dropped_tokens", "pruned_tokens", "censored_tokens", "scored_trees", "trees_without_signal", "effective_leaves")
     OPEN_RUNS_FIELD_NUMBER: _ClassVar[int]
     ENDING_RUNS_FIELD_NUMBER: _ClassVar[int]
     OUTSTANDING_FIELD_NUMBER: _ClassVar[int]
@@ -113,6 +113,13 @@ class RunTotals(_message.Message):
     REWARD_ERRORS_FIELD_NUMBER: _ClassVar[int]
     ENGINE_ERRORS_FIELD_NUMBER: _ClassVar[int]
     POLICY_ERRORS_FIELD_NUMBER: _ClassVar[int]
+    LATE_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    PRUNED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    CENSORED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SCORED_TREES_FIELD_NUMBER: _ClassVar[int]
+    TREES_WITHOUT_SIGNAL_FIELD_NUMBER: _ClassVar[int]
+    EFFECTIVE_LEAVES_FIELD_NUMBER: _ClassVar[int]
     open_runs: int
     ending_runs: int
     outstanding: int
@@ -133,7 +140,14 @@ class RunTotals(_message.Message):
     reward_errors: int
     engine_errors: int
     policy_errors: int
-    def __init__(self, open_runs: _Optional[int] = ..., ending_runs: _Optional[int] = ..., outstanding: _Optional[int] = ..., submitted: _Optional[int] = ..., finished: _Optional[int] = ..., failed: _Optional[int] = ..., filtered: _Optional[int] = ..., leaves: _Optional[int] = ..., spent: _Optional[int] = ..., wasted_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., fork_recomputed_tokens: _Optional[int] = ..., fork_requests: _Optional[int] = ..., forks: _Optional[int] = ..., regrants: _Optional[int] = ..., lost_tokens_max: _Optional[int] = ..., reward_errors: _Optional[int] = ..., engine_errors: _Optional[int] = ..., policy_errors: _Optional[int] = ...) -> None: ...
+    late_tokens: int
+    dropped_tokens: int
+    pruned_tokens: int
+    censored_tokens: int
+    scored_trees: int
+    trees_without_signal: int
+    effective_leaves: int
+    def __init__(self, open_runs: _Optional[int] = ..., ending_runs: _Optional[int] = ..., outstanding: _Optional[int] = ..., submitted: _Optional[int] = ..., finished: _Optional[int] = ..., failed: _Optional[int] = ..., filtered: _Optional[int] = ..., leaves: _Optional[int] = ..., spent: _Optional[int] = ..., wasted_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., fork_recomputed_tokens: _Optional[int] = ..., fork_requests: _Optional[int] = ..., forks: _Optional[int] = ..., regrants: _Optional[int] = ..., lost_tokens_max: _Optional[int] = ..., reward_errors: _Optional[int] = ..., engine_errors: _Optional[int] = ..., policy_errors: _Optional[int] = ..., late_tokens: _Optional[int] = ..., dropped_tokens: _Optional[int] = ..., pruned_tokens: _Optional[int] = ..., censored_tokens: _Optional[int] = ..., scored_trees: _Optional[int] = ..., trees_without_signal: _Optional[int] = ..., effective_leaves: _Optional[int] = ...) -> None: ...
 
 class PoolFigures(_message.Message):
     __slots__ = ("name", "model", "replicas", "ready_replicas", "kept_replicas", "slots", "trees", "running", "waiting_kv", "stopping", "waiting_slot", "waiting_budget", "waiting_rate", "held", "waiting_judge", "weight_version")
