@@ -11,6 +11,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 FOLDER = os.environ.get("ADAPTERS")
 LIBRARIES = {
+    "skyrl": ["skyrl"],
     "tasks": ["reasoning_gym", "verifiers.v1"],
     "trl": ["trl"],
     "verl": ["verl", "verl.trainer.ppo.core_algos"],

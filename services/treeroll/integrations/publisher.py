@@ -2,12 +2,14 @@
 
 import contextlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from treeroll.client.run import Run
 from treeroll.errors import WeightsRefused
+from treeroll.weights.check import MARKER
 from treeroll.weights.save import save_weights
 
 
@@ -28,11 +30,24 @@ class Publisher:
 
         Returns once every replica decodes with it. Raises what `save_weights` and `Run.publish_weights` raise.
         """
+        return self._publish(lambda folder: save_weights(weights, folder))
+
+    def publish_written(self, write: Callable[[Path], Any]) -> int:
+        """`publish` for weights that another program writes: `write` puts safetensors files into the folder it is
+        given, and they are complete when it returns."""
+
+        def written(folder: Path) -> None:
+            write(folder)
+            (folder / MARKER).touch()
+
+        return self._publish(written)
+
+    def _publish(self, write: Callable[[Path], str | None]) -> int:
         self._settle()
         version = self.version + 1
         # A name of its own: a trainer that was killed while it wrote or published may have left this version's.
         folder = self._folder / f"{version}-{uuid4().hex[:4]}"
-        digest = save_weights(weights, folder)
+        digest = write(folder)
         status = self._run.publish_weights(folder, version, digest=digest)
         for old in status.unused(self._folder):
             shutil.rmtree(old)

@@ -17,7 +17,7 @@ from verl.trainer.ppo.core_algos import register_adv_est
 from treeroll.client.client import connect
 from treeroll.client.training import Training
 from treeroll.errors import InvalidInput
-from treeroll.integrations.prompted import rows_for
+from treeroll.integrations.prompted import as_asked, repeated, rows_for
 from treeroll.integrations.rows import Row, check_temperature
 
 ESTIMATOR = "treeroll"
@@ -123,14 +123,9 @@ class TreerollManager:
         columns = prompts.non_tensor_batch
         uids = [str(uid) for uid in columns["uid"]]
         first = {uid: place for place, uid in reversed(list(enumerate(uids)))}
-        order = list(dict.fromkeys(uids))
-        counts = {uids.count(uid) for uid in order}
-        if len(counts) != 1:
-            raise InvalidInput(f"prompts come {sorted(counts)} times in one batch; all must come equally often")
-        (count,) = counts
+        order, count = repeated(uids)
         tasks = [_task(uid, {name: column[first[uid]] for name, column in columns.items()}) for uid in order]
-        rows = dict(zip(order, map(iter, rows_for(self._run, tasks, count, self._training)), strict=True))
-        found = [next(rows[uid]) for uid in uids]
+        found = as_asked(uids, rows_for(self._run, tasks, count, self._training))
         check_temperature([row.sample for row in found if row], self._rollout.temperature, "verl")
         batch = data_proto(
             found,
