@@ -29,6 +29,7 @@ from treeroll.cli import (
     status,
     tasks,
     token,
+    top,
 )
 from treeroll.errors import CallerError, TreerollError
 
@@ -143,6 +144,7 @@ app.command("serve", rich_help_panel=SERVICE)(serve.serve)
 app.command("fleet", rich_help_panel=SERVICE)(fleet.fleet)
 app.command("replica", rich_help_panel=SERVICE)(replica.replica)
 app.command("status", rich_help_panel=SERVICE)(status.status)
+app.command("top", rich_help_panel=SERVICE)(top.top)
 app.command("drain", rich_help_panel=SERVICE)(drain.drain)
 app.command("undrain", rich_help_panel=SERVICE)(drain.undrain)
 app.command("delete", rich_help_panel=SERVICE)(delete.delete)

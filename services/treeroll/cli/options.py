@@ -15,4 +15,9 @@ FromDir = Annotated[
 ServiceAddress = Annotated[str, typer.Option("--address", metavar="HOST:PORT", help="The service.")]
 DEFAULT_ADDRESS = "127.0.0.1:7070"
 
+StoreUrl = Annotated[
+    str | None,
+    typer.Option("--store", metavar="URL", help="Its store, for who does not ask it.", show_default=False),
+]
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]

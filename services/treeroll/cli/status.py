@@ -1,8 +1,10 @@
 """`treeroll status`: a service at a glance."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from treeroll.cli.options import DEFAULT_ADDRESS, AsJson, ServiceAddress
+import typer
+
+from treeroll.cli.options import DEFAULT_ADDRESS, AsJson, ServiceAddress, StoreUrl
 
 if TYPE_CHECKING:
     from treeroll.client import RunStatus, ServiceStatus, WeightsStatus
@@ -12,22 +14,40 @@ if TYPE_CHECKING:
 RUNS = 20
 
 
-def status(address: ServiceAddress = DEFAULT_ADDRESS, as_json: AsJson = False) -> None:
+def status(
+    address: ServiceAddress = DEFAULT_ADDRESS,
+    as_json: AsJson = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say only what is wrong; exit with 1 if somebody must act.")
+    ] = False,
+    store: StoreUrl = None,
+) -> None:
     """Show a service: engine, replicas, runs, broken promises (none is health).
 
     While its store is away it says since when and why, and runs are as they are
     in the store. A service that stands by says for whom.
 
-    [bold]Example[/bold]
+    With --check it says only what is wrong, from what the service writes to its store
+    once a second, and exits with 1 if somebody must act, with 0 if all is well or there
+    is no more than advice. --store is then where that lies, for a service that may be dead.
+
+    [bold]Examples[/bold]
 
       treeroll status --address 127.0.0.1:7070
+
+      treeroll status --check --store redis://127.0.0.1:6379/0
     """
     import json
     from dataclasses import asdict
 
     from treeroll.cli.reach import reach
-    from treeroll.errors import StandsBy
+    from treeroll.errors import InvalidInput, StandsBy
 
+    if check:
+        _check(address, store, as_json)
+        return
+    if store is not None:
+        raise InvalidInput("--store is for --check; without it the service is asked, give its --address")
     try:
         with reach(address) as client:
             service = client.status()
@@ -41,6 +61,32 @@ def status(address: ServiceAddress = DEFAULT_ADDRESS, as_json: AsJson = False) -
         print(json.dumps(parts, indent=2))
     else:
         _show(address, service, runs, weights)
+
+
+def _check(address: str, store: str | None, as_json: bool) -> None:
+    import json
+
+    from treeroll.cli.console import plain
+    from treeroll.cli.watching import store_url, view_of
+    from treeroll.errors import InvalidInput, Unavailable
+    from treeroll.watch.verdict import any_alarm, verdict
+
+    try:
+        url = store_url(address, store)
+    except InvalidInput as error:
+        if isinstance(error.__context__, Unavailable):  # for a check that is no mistake of who asks
+            raise error.__context__ from None
+        raise
+    found = verdict(view_of(url))
+    if as_json:
+        print(json.dumps([{"rule": one.rule, "severity": one.severity, "sentence": one.sentence} for one in found]))
+    else:
+        for one in found:
+            print(f"{one.severity.upper()} {one.rule}: {plain(one.sentence)}")
+        if not found:
+            print("all well")
+    if any_alarm(found):
+        raise typer.Exit(1)
 
 
 def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]", weights: "list[WeightsStatus]") -> None:

@@ -179,6 +179,7 @@ class Snapshots:
     def _pool(self, pool: Pool) -> watch.PoolFigures:
         """All but what `_pools` counts. `waiting_kv` is as engines last said."""
         members, sessions = pool.members, self._replicas.sessions
+        beats = [sessions[one.replica_id].heartbeat for one in members if one.replica_id in sessions]
         engine = self._replicas.engines.get(pool.name)
         queues = [pool.anywhere, *(cell.queue for cell in pool.quarantine.cells)]
         queues += [replica.queue for replica in members]
@@ -190,11 +191,12 @@ class Snapshots:
             kept_replicas=self._kept(pool.name),
             slots=sum(replica.slots for replica in members),
             trees=pool.trees,
-            waiting_kv=sum(
-                sessions[replica.replica_id].heartbeat.waiting for replica in members if replica.replica_id in sessions
-            ),
+            waiting_kv=sum(beat.waiting for beat in beats),
             waiting_slot=sum(entry[-1].state is BranchState.PENDING for queue in queues for entry in queue.heap),
             weight_version=pool.weights.current.version,
+            kv_usage_max=max((beat.kv_usage for beat in beats), default=0.0),
+            preempted=sum(beat.preempted for beat in beats),
+            generated_tokens=sum(beat.generated_tokens for beat in beats),
         )
 
     def _replica(self, name: str) -> watch.ReplicaFigures:

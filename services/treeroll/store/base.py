@@ -228,7 +228,7 @@ class Store(Protocol):
 
     async def load_points(self, after: str = "", most: int = 1000) -> list[tuple[str, bytes]]:
         """Points of that, oldest first, each with its id: the first `most` of those that came after the one of this id,
-        or of all."""
+        or of all. An id is "<milliseconds since the Unix epoch>-<number>", by the store's clock."""
         ...
 
     async def used(self) -> float | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
+from treeroll import clock
 from treeroll.errors import StaleEpoch, StoreError
 from treeroll.ranges import missing
 from treeroll.store.base import (
@@ -163,7 +164,7 @@ class MemoryStore:
     async def save_snapshot(self, snapshot: bytes, point: bytes, epoch: int) -> None:
         self._check_epoch(epoch)
         self._snapshot = snapshot
-        self._last_point += 1
+        self._last_point = max(self._last_point + 1, int(1000 * clock.wall()))
         self._points.append((f"{self._last_point}-0", point))
 
     async def load_snapshot(self) -> bytes | None:
