@@ -21,7 +21,7 @@ from treeroll.generator.vllm_engine import VllmEngine
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.sampling import Sampling
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300)]  # it imports vLLM, which takes as long as to start it
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]  # it imports vLLM, which takes as long as to start it
 
 DETOKENIZER = Detokenizer(MODEL_DIR)
 PROMPT = DETOKENIZER.tokenizer.encode("Compute 20+31.\n").ids

@@ -14,9 +14,9 @@ from tests.support.processes import alive, descendants
 
 from treeroll.scratch import Scratch
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-START_S = 180.0
+START_S = 600.0
 # What Kubernetes allows before it kills.
 GRACE_S = 30.0
 

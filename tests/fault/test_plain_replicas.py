@@ -15,9 +15,9 @@ from treeroll.demo import TASKS_FILE
 from treeroll.store.embedded import EmbeddedRedis
 from treeroll.tasks import read_tasks
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-START_S = 240.0
+START_S = 600.0
 TASKS = 12
 RUN: dict[str, Any] = {"recipe": "flat", "leaves": 4, "segment_tokens": 8, "max_depth": 10, "scorer": "arith"}
 

@@ -24,9 +24,9 @@ from treeroll.coordinator.readiness import AVAILABLE, NOT_SERVING, ROLLOUTS, SER
 from treeroll.coordinator.standby import SILENCE_S
 from treeroll.store.embedded import EmbeddedRedis
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-START_S = 240.0
+START_S = 600.0
 RUN = {"recipe": "flat", "leaves": 2}
 
 

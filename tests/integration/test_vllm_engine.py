@@ -20,14 +20,14 @@ from treeroll.generator.ray_local import LocalRay
 from treeroll.generator.supervisor import Supervisor
 from treeroll.pb.v1 import replica_pb2 as wire
 
-pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.asyncio(loop_scope="module")]
 
 TOKENIZER = Detokenizer(MODEL_DIR).tokenizer
 PROMPT = TOKENIZER.encode("Compute 839*47+512-66*71.\n").ids
 AHEAD = [65, 97, 129, 161, 193, 225]
 RUN_AHEAD = len(AHEAD) + 2
 """More segments than a branch of these tests has, so that none ends early where acknowledgements come late."""
-START_TIMEOUT_S = 200.0
+START_TIMEOUT_S = 900.0
 
 
 @dataclass

@@ -21,7 +21,7 @@ from treeroll.tasks import read_tasks
 from treeroll.testing.service import local_service
 from treeroll.tokenizer import Tokenizer
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 
 TOKENIZER = Tokenizer.load(MODEL_DIR)
 [EOS] = TOKENIZER.eos_token_ids

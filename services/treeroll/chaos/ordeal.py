@@ -163,7 +163,8 @@ class Ordeal:
             sum(seat.process.lives for seat in world.replicas) - lives, world.decoded_tokens - decoded,
         )  # fmt: skip
         evidence = await self._evidence(run, tasks)  # at once: the run's time may be short
-        evidence.undisturbed = await self._wanted(tasks)
+        if world.size.engine == "simulated":
+            evidence.undisturbed = await self._wanted(tasks)
         status = evidence.status
         outcome.failed, outcome.regrants, outcome.spent = status.failed, status.regrants, status.ledger.spent
         outcome.findings += await asyncio.to_thread(lambda: list(findings(evidence)))
@@ -240,6 +241,6 @@ class Ordeal:
             await store.close()
         audit = (await world.client.audit()).violations
         return Evidence(
-            [task.id for task in tasks], logs, await run.status(), feed, acknowledged, {},
+            [task.id for task in tasks], logs, await run.status(), feed, acknowledged, None,
             [f"{violation.invariant}: {violation.detail}" for violation in audit],
         )  # fmt: skip

@@ -39,7 +39,8 @@ class Process:
         """Start it; it must not run."""
         if self.running:
             raise TreerollError(f"{self._module} runs already")
-        self._process = _context.Process(target=_live, args=(self._module, list(arguments), str(self.log)), daemon=True)
+        # No daemon: those may have no children, and vLLM has some.
+        self._process = _context.Process(target=_live, args=(self._module, list(arguments), str(self.log)))
         self._process.start()
         self.lives += 1
 

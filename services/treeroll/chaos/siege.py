@@ -83,7 +83,15 @@ class Siege:
         mood = folder / "mood"
         mood.write_text(Mood.WELL.value)
         await self._process(
-            "replica", "honest", "1", self.address, str(SLOTS), str(STEP_S), str(mood), str(folder / "count")
+            "replica",
+            "honest",
+            "1",
+            self.address,
+            "simulated",
+            str(SLOTS),
+            str(STEP_S),
+            str(mood),
+            str(folder / "count"),
         )
         self._calls = folder / "calls"
         await self._process("honest", self.address, str(self._calls))

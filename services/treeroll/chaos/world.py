@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import psutil
@@ -29,8 +30,7 @@ RESTART_S = 1.0
 LOOK_S = 0.05
 # What was killed takes a moment to be gone.
 GONE_S = 10.0
-# On a busy machine imports take most of it.
-START_S = 180.0
+START_S, VLLM_START_S = 180.0, 900.0
 TAKES_WORK = ("ready", "suspect")  # of the states that a replica may be in
 HEARTBEAT_S = 0.5
 # Incarnations of one life: a replica that loses its lease is the next one, without a new life.
@@ -42,11 +42,13 @@ GROUP, BATCH_TREES, LEASE_S = "chaos", 2, 3.0
 class Size:
     """How large a world is, and how fast its engines are."""
 
+    engine: Literal["simulated", "vllm"] = "simulated"
+    """Only trees of the simulated one can be held against those of an undisturbed run."""
     replicas: int = 3
     slots: int = 4
     """Branches that each replica decodes at once."""
     step_s: float = 0.02
-    """Seconds for one token of each of them."""
+    """Seconds for one token of each of them, if the engine is simulated."""
     trainers: int = 2
     durability: str = "always"
     """Of Redis: with "everysec" one that is killed may forget what it had answered for."""
@@ -55,8 +57,13 @@ class Size:
 
     @property
     def tokens_per_s(self) -> float:
-        """What all engines make together when all slots are taken."""
+        """What all simulated engines make together when all slots are taken."""
         return self.replicas * self.slots / self.step_s
+
+    @property
+    def start_s(self) -> float:
+        """How long replicas may take to start. On a busy machine imports take most of it; vLLM compiles, too."""
+        return START_S if self.engine == "simulated" else VLLM_START_S
 
 
 class Seat(ABC):
@@ -110,8 +117,9 @@ class ReplicaSeat(Seat):
     def arguments(self) -> list[str]:
         """See Seat."""
         incarnation = self.process.lives * INCARNATIONS + 1
-        slots, step_s = str(self._size.slots), str(self._size.step_s)
-        return [self.name, str(incarnation), self.edge.address, slots, step_s, str(self._mood), str(self._count)]
+        engine, slots, step_s = self._size.engine, str(self._size.slots), str(self._size.step_s)
+        files = str(self._mood), str(self._count)
+        return [self.name, str(incarnation), self.edge.address, engine, slots, step_s, *files]
 
     @property
     def decoded_tokens(self) -> int:
@@ -225,8 +233,8 @@ class World:
         return sum(seat.decoded_tokens for seat in self.replicas)
 
     async def all_ready(self) -> None:
-        """Until every replica takes work: a suspect does, and is cleared by it. TreerollError after START_S."""
-        deadline = clock.monotonic() + START_S
+        """Until every replica takes work: a suspect does, and is cleared by it. TreerollError after `Size.start_s`."""
+        deadline = clock.monotonic() + self.size.start_s
         while True:
             self.check()
             status = await self.client.status()

@@ -41,6 +41,10 @@ def chaos(
         int | None,
         typer.Option(min=1, help="Kill the coordinator so many times instead, at every failpoint."),
     ] = None,
+    engine: Annotated[
+        Literal["simulated", "vllm"],
+        typer.Option(help="Of replicas. vLLM never makes the same tokens twice: trees are not held against others."),
+    ] = "simulated",
     durability: Annotated[
         Literal["everysec", "always"],
         typer.Option(help="Of Redis; with everysec one that is killed may forget two seconds, which is found."),
@@ -77,6 +81,8 @@ def chaos(
 
       scripts/chaos --kills 200
 
+      scripts/chaos --kills 20 --engine vllm         the same with the demo model
+
       scripts/chaos --table                          what docs/guarantees.md shows
 
       scripts/chaos --table --faults redis-killed    its rows of one fault
@@ -90,6 +96,12 @@ def chaos(
     from treeroll.cli.bench.running import unless_interrupted
 
     names, size = chosen(faults), Size(durability=durability)
+    if engine == "vllm":
+        if kills is None:
+            raise typer.BadParameter(
+                "only --kills has real engines: other figures are of engines as fast as they are told"
+            )
+        size = Size(engine="vllm", replicas=2, slots=16, durability=durability)
     if kills is not None:
         work = _kill(kills, size, seed)
     elif every is not None:
@@ -178,7 +190,8 @@ async def _kill(count: int, size: "Size", seed: int) -> None:
             outcome = await killer.perform(lives[start : start + KILLS])
             outcomes.append(outcome)
             deaths += killer.deaths
-            note(f"{min(start + KILLS, count)} of {count} kills, {outcome.tasks} tasks: {_verdict(outcome.findings)}")
+            verdict = _verdict(outcome.findings, size.engine)
+            note(f"{min(start + KILLS, count)} of {count} kills, {outcome.tasks} tasks: {verdict}")
             if outcome.findings:
                 raise TreerollError(f"with --seed {seed}, in the run of {start}: {'; '.join(outcome.findings)}")
     console = out()
@@ -239,12 +252,13 @@ def _where(seed: int, size: "Size", commit: str | None) -> str:
     where = machine()
     return (
         f"{where['processor']}, {where['cores']} cores, load {where['load_average'][0]} at the end; commit {commit}; "
-        f"seed {seed}, {size.durability}. What else runs is in the times: they are upper bounds."
+        f"seed {seed}, {size.durability}, {size.engine} engines. What else runs is in the times: they are upper bounds."
     )
 
 
-def _verdict(findings: Sequence[str]) -> str:
-    return "; ".join(findings) or "every task once, accounts exact, every token as undisturbed"
+def _verdict(findings: Sequence[str], engine: str = "simulated") -> str:
+    tokens = "every token as undisturbed" if engine == "simulated" else "every token in one tree"
+    return "; ".join(findings) or f"every task once, accounts exact, {tokens}"
 
 
 if __name__ == "__main__":

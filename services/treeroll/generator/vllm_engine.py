@@ -58,6 +58,7 @@ class _Gauges:
         self.waiting = 0
         self.kv_usage = 0.0
         self.preempted = 0
+        self.generated = 0
 
     def record(self, scheduler_stats: Any = None, iteration_stats: Any = None, **_: Any) -> None:
         if scheduler_stats is not None:
@@ -66,6 +67,7 @@ class _Gauges:
             self.kv_usage = scheduler_stats.kv_cache_usage
         if iteration_stats is not None:
             self.preempted += iteration_stats.num_preempted_reqs
+            self.generated += iteration_stats.num_generation_tokens
 
     def log_engine_initialized(self) -> None: ...
 
@@ -210,6 +212,11 @@ class VllmEngine:
     def errored(self) -> bool:
         """See Engine."""
         return self._half_loaded or (self._llm is not None and bool(self._llm.errored))
+
+    @property
+    def decoded_tokens(self) -> int:
+        """Sampled since the start, also those that nobody was given."""
+        return self._gauges.generated
 
     def stats(self) -> EngineStats:
         """See Engine. As of the last step; an engine without requests makes no steps."""
