@@ -59,5 +59,18 @@ _setup() (
   _say "done"
 )
 
+# The browser that tests/dashboard looks at pages with; only scripts that run these tests ask for it. CHROMIUM names another.
+need_chromium() {
+  if [[ -x ${CHROMIUM:-/usr/bin/chromium} ]]; then return; fi
+  if ((EUID)) || ! command -v apt-get >/dev/null; then
+    _say "there is no Chromium, so the tests of the dashboard's pages will fail: install it, or name one with CHROMIUM=/path."
+    return
+  fi
+  _say "installing Chromium for the tests of the dashboard's pages"
+  if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium; } >/dev/null; then
+    _say "Chromium could not be installed, so the tests of the dashboard's pages will fail."
+  fi
+}
+
 _setup # not in a condition: that would switch off its set -e
 export VIRTUAL_ENV="$ROOT/.venv" PATH="$ROOT/.venv/bin:$PATH"

@@ -18,6 +18,7 @@ from treeroll.cli import (
     audit,
     bench,
     certs,
+    dashboard,
     delete,
     drain,
     fleet,
@@ -150,6 +151,7 @@ app.command("undrain", rich_help_panel=SERVICE)(drain.undrain)
 app.command("delete", rich_help_panel=SERVICE)(delete.delete)
 app.add_typer(token.app, name="token", rich_help_panel=SERVICE)
 app.command("certs", rich_help_panel=SERVICE)(certs.certs)
+app.command("dashboard", rich_help_panel=LOOK)(dashboard.dashboard)
 app.command("inspect", rich_help_panel=LOOK)(inspect.inspect)
 app.command("audit", rich_help_panel=LOOK)(audit.audit)
 app.add_typer(bench.app, name="bench", rich_help_panel=SPEED)

@@ -1,0 +1,57 @@
+"""Source: what the API answers from. All methods may block: they are called in threads."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from treeroll.dashboard.query import TreeQuery
+from treeroll.dashboard.shape import Shape
+
+Json = dict[str, Any]
+
+# Most nodes that one request may ask the texts of.
+MOST_NODES = 200
+# Characters of a text that are sent unless all of it is asked for.
+TEXT_CHARS = 65_536
+
+
+class Source(Protocol):
+    """One place that trees are read from."""
+
+    kind: str
+    """"results" or "live"."""
+
+    def about(self) -> Json:
+        """What this is, with the pages that it has."""
+        ...
+
+    def as_of(self) -> tuple[float, int | None]:
+        """When what is said now was true, in seconds since the epoch, and by which epoch of a coordinator."""
+        ...
+
+    def runs(self) -> list[Json]:
+        """All runs, newest last."""
+        ...
+
+    def run(self, run_id: str) -> Json:
+        """One with its configuration. UnknownRun."""
+        ...
+
+    def trees(self, query: TreeQuery) -> Json:
+        """A page of the trees that match: items, matching, total, cursor."""
+        ...
+
+    def tree(self, tree_id: str) -> Json:
+        """A tree's header, with what the numbers in its shape stand for. UnknownTree."""
+        ...
+
+    def shape(self, tree_id: str) -> Shape:
+        """A tree's nodes as columns. UnknownTree."""
+        ...
+
+    def nodes(self, tree_id: str, numbers: Sequence[int], *, whole: bool = False) -> list[Json]:
+        """Nodes with their texts, which are cut unless `whole`. UnknownTree, UnknownNode."""
+        ...
+
+    def path(self, tree_id: str, number: int, *, whole: bool = False) -> list[Json]:
+        """The nodes from the root down to one, with their texts. UnknownTree, UnknownNode."""
+        ...

@@ -1,0 +1,216 @@
+"""Pages in a real browser: what people do, by keys and clicks; hostile texts; nothing that they should not do."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from tests.dashboard.conftest import TOKEN, rewritten, served
+from tests.support.rollouts import grown_trees
+
+from treeroll.dashboard.sources.results import ResultSource
+from treeroll.results.directory import ResultDir
+from treeroll.results.parts import PartWriter
+from treeroll.results.session import Session
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = [
+    "<img src=x onerror=alert(1)>",
+    "<script>alert(1)</script>",
+    '"><svg onload=alert(1)>',
+    "javascript:alert(1)",
+    "\u202eevil\u202c left to right",
+    "\x1b[31mred\x1b[0m\x07",
+    "<style>*{display:none}</style>",
+    "{{constructor.constructor('alert(1)')()}}",
+    "<a href=https://evil.example>click</a>",
+    "\ufeff\u200b\u2028\u2029",
+    "![x](https://evil.example/x.png)",
+    "=cmd|' /C calc'!A0",
+]
+
+# Elements that no page of ours has, and texts could make.
+INJECTED = ", ".join(f"main {kind}" for kind in ("img", "script", "svg", "style", "iframe", "a[href^=javascript]"))
+
+# How many colours the picture has.
+COLOURS = """() => {
+  const canvas = document.querySelector(".lanes-canvas");
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const seen = new Set();
+  for (let i = 0; i < data.length; i += 4) seen.add((data[i] << 16) | (data[i + 1] << 8) | data[i + 2]);
+  return seen.size;
+}"""
+
+
+def hostile(row: int) -> str:
+    return " ".join(HOSTILE[(row + more) % len(HOSTILE)] for more in (0, 1))
+
+
+class Watched:
+    """A page, and all that it should not have done."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        self.address = address
+        self.base = address.partition("/#")[0]
+        self.wrong: list[str] = []
+        page.on("dialog", lambda dialog: (self.wrong.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        page.on("pageerror", lambda error: self.wrong.append(f"error {error}"))
+        page.on("console", lambda said: self.wrong.append(said.text) if said.type == "error" else None)
+        page.on(
+            "request",
+            lambda asked: None if asked.url.startswith((self.base, "data:")) else self.wrong.append(asked.url),
+        )
+
+    def open(self, path: str = "/") -> None:
+        self.page.goto(f"{self.base}{path}#token={TOKEN}")
+        expect(self.page.locator("main h1")).to_be_visible()
+
+
+@pytest.fixture
+def watched(chromium: Browser, source: ResultSource) -> Iterator[Watched]:
+    yield from look(chromium, source)
+
+
+def look(chromium: Browser, source: Any, **context: Any) -> Iterator[Watched]:
+    with served(source) as address:
+        opened = chromium.new_context(**context)
+        watched = Watched(opened.new_page(), address)
+        yield watched
+        opened.close()
+    assert watched.wrong == []
+
+
+def test_the_address_opens_runs_and_its_token_leaves_the_address_bar(watched: Watched) -> None:
+    watched.page.goto(watched.address)
+    expect(watched.page.get_by_role("link", name="run", exact=True)).to_be_visible()
+    assert TOKEN not in watched.page.url
+    watched.page.reload()
+    expect(watched.page.get_by_role("link", name="run", exact=True)).to_be_visible()
+
+
+def test_a_tree_is_two_clicks_away_and_drawn_whole(watched: Watched) -> None:
+    tree = max(grown_trees(), key=lambda one: len(one.nodes))
+    watched.open()
+    watched.page.get_by_role("link", name="Trees", exact=True).click()
+    watched.page.get_by_role("link", name=tree.tree_id[:8]).click()
+    expect(watched.page.locator(f"canvas[data-drawn='{len(tree.nodes)}']")).to_be_visible()
+    expect(watched.page.locator(".summary")).to_contain_text(f"{len(tree.nodes)} nodes")
+    drawn = watched.page.evaluate(COLOURS)
+    assert drawn > 5  # more than ground, border and grey
+
+
+def test_the_largest_waste_is_two_clicks_from_the_list(watched: Watched) -> None:
+    worst = max(tree.row().wasted_tokens for tree in grown_trees())
+    watched.open("/trees")
+    watched.page.get_by_role("link", name="Largest waste").click()
+    first = watched.page.locator("tbody tr").first
+    expect(first.locator("td").nth(6)).to_have_text(f"{worst:,}")
+    first.click()
+    expect(watched.page.locator(".lanes-canvas")).to_be_visible()
+
+
+def test_searches_are_in_the_address_and_say_what_they_left_out(watched: Watched) -> None:
+    watched.open("/trees")
+    watched.page.keyboard.press("/")
+    watched.page.keyboard.type("arith-003")
+    expect(watched.page.locator("tbody tr")).to_have_count(1)
+    assert "q=arith-003" in watched.page.url
+    watched.page.locator("#search").fill("no such task")
+    expect(watched.page.get_by_text(f"0 of {len(grown_trees())} trees match.")).to_be_visible()
+    watched.page.get_by_role("link", name="Clear all filters").click()
+    expect(watched.page.locator("tbody tr")).to_have_count(len(grown_trees()))
+
+
+def test_a_tree_is_walked_by_keys_and_its_texts_are_shown(watched: Watched) -> None:
+    tree = grown_trees()[0]
+    watched.open(f"/trees/{tree.tree_id}")
+    expect(watched.page.locator(".lanes-canvas[data-drawn]")).to_be_visible()
+    watched.page.keyboard.press("ArrowDown")  # the prompt
+    watched.page.keyboard.press("ArrowRight")  # its first child
+    assert "node=0" in watched.page.url
+    node = next(node for node in tree.nodes if node.path == "0")
+    shown = watched.page.locator(".details pre.text bdi").first
+    expect(shown).to_have_text(node.text)
+    watched.page.keyboard.press("]")
+    assert "node=1" in watched.page.url
+    watched.page.get_by_role("button", name="Show the whole path").click()
+    expect(watched.page.locator(".details pre.text")).to_have_count(2)
+    watched.page.keyboard.press("Escape")
+    expect(watched.page.get_by_role("heading", name="Prompt")).to_be_visible()
+
+
+def test_best_and_worst_leaf_are_one_key_away(watched: Watched) -> None:
+    tree = next(tree for tree in grown_trees() if len({sample.reward for sample in tree.samples}) > 1)
+    rewards = [sample.reward for sample in tree.samples if sample.reward is not None]
+    watched.open(f"/trees/{tree.tree_id}")
+    expect(watched.page.locator(".lanes-canvas[data-drawn]")).to_be_visible()
+    watched.page.keyboard.press("b")
+    expect(watched.page.get_by_role("heading", name="Best: ")).to_contain_text(f"reward {max(rewards):.3f}")
+    expect(watched.page.get_by_role("heading", name="Worst: ")).to_contain_text(f"reward {min(rewards):.3f}")
+
+
+def test_a_click_on_a_block_selects_the_node_that_is_there(watched: Watched) -> None:
+    tree = grown_trees()[0]
+    watched.open(f"/trees/{tree.tree_id}")
+    canvas = watched.page.locator(".lanes-canvas[data-drawn]")
+    canvas.click(position={"x": 3, "y": 60})
+    expect(watched.page.locator(".details h2")).to_have_text("prompt")
+
+
+@pytest.mark.parametrize("path", ["/trees/none", "/runs/none", "/feed", "/nowhere"])
+def test_what_is_not_there_is_told_with_a_way_on(chromium: Browser, source: ResultSource, path: str) -> None:
+    with served(source) as address:
+        context = chromium.new_context()
+        page = context.new_page()
+        page.goto(address.replace("/#", f"{path}#"))
+        expect(page.locator(".trouble, .empty")).to_be_visible()
+        context.close()
+
+
+def test_without_the_token_the_page_says_where_to_get_it(chromium: Browser, source: ResultSource) -> None:
+    with served(source) as address:
+        context = chromium.new_context()
+        page = context.new_page()
+        page.goto(address.partition("#")[0])
+        expect(page.get_by_text("open the address that")).to_be_visible()
+        context.close()
+
+
+def test_hostile_texts_are_shown_as_texts_on_every_page(chromium: Browser, tmp_path: Path) -> None:
+    directory = ResultDir(tmp_path)
+    PartWriter(directory, 0).write(grown_trees(), Session("run", stop_detail=HOSTILE[0], policy_error=HOSTILE[1]))
+    for kind, columns in (
+        ("trees", ("task_id", "error")),
+        ("samples", ("task_id", "prompt_text", "completion_text", "answer")),
+        ("nodes", ("text",)),
+    ):
+        for column in columns:
+            rewritten(
+                directory.part(kind, 0),
+                column,
+                lambda i: hostile(i),
+            )
+    tree = grown_trees()[0].tree_id
+    for watched in look(chromium, ResultSource(tmp_path)):
+        for path in ("/runs", "/runs/run", "/trees", f"/trees/{tree}", f"/trees/{tree}?node=0&compare=1", "/about"):
+            watched.open(path)
+            watched.page.wait_for_load_state("networkidle")
+            assert watched.page.locator(INJECTED).count() == 0
+            said = watched.page.locator("main").inner_text()
+            assert not set(said) & set("\u202e\u202c\x1b\x07\ufeff\u200b\u2028\u2029")
+        watched.open("/trees")
+        expect(watched.page.get_by_text(HOSTILE[0]).first).to_be_visible()
+        expect(watched.page.get_by_text("\\u202eevil").first).to_be_visible()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_pages_fit_a_phone_in_both_themes(chromium: Browser, source: ResultSource, theme: str) -> None:
+    tree = grown_trees()[0].tree_id
+    for watched in look(chromium, source, viewport={"width": 390, "height": 844}, color_scheme=theme):
+        for path in ("/runs", "/runs/run", "/trees", f"/trees/{tree}?node=0", "/about"):
+            watched.open(path)
+            assert watched.page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert watched.page.evaluate("document.documentElement.dataset.theme") == theme
