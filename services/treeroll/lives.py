@@ -12,11 +12,10 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random, SystemRandom
-from typing import Any
+from typing import Any, Protocol
 
 from treeroll.coordinator import weight_records
 from treeroll.coordinator.api import RolloutsApi
-from treeroll.coordinator.door import Door
 from treeroll.coordinator.fleet_plane import FleetPlane
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.lost_work import Loss, Losses, what_is_gone
@@ -137,7 +136,17 @@ def _kept(ground: Ground, fleets: FleetPlane, pool: str) -> int | None:
     return sum(known) if known else None
 
 
-async def live(ground: Ground, door: Door, life: Life, on_begun: Callable[[Life], None]) -> None:
+class Answering(Protocol):
+    """Where callers come to: the service's `Door`."""
+
+    def answer(
+        self, rollouts: RolloutsApi, replicas: ReplicaPlane, fleets: FleetPlane, coordinator: Coordinator
+    ) -> None:
+        """These answer from here on."""
+        ...
+
+
+async def live(ground: Ground, door: Answering, life: Life, on_begun: Callable[[Life], None]) -> None:
     """Answer at the door, life after life, until cancelled or until one ends of anything but LostWork.
 
     `on_begun` gets each but the first, before it is asked anything.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from treeroll.coordinator.api import RolloutsApi
+from treeroll.coordinator.fleet_plane import FleetPlane
 from treeroll.coordinator.loop import CommandSink, Coordinator, Item
 from treeroll.coordinator.lost_work import Losses
 from treeroll.coordinator.persist import CommitBuilder
@@ -104,7 +105,7 @@ class Life:
             world.work.keep_acknowledged_s, world.work.keep_finished_s, chance=world.random,
         )  # fmt: skip
         first = await begin(ground, epoch, Losses())
-        await live(ground, self, first, lambda life: None)  # type: ignore[arg-type]
+        await live(ground, self, first, lambda life: None)
 
     def _coordinator(self, epoch: int, scoring: Scoring) -> Observed:
         world, store = self._world, self._world.store
@@ -118,7 +119,9 @@ class Life:
         self.coordinator = made
         return made
 
-    def answer(self, rollouts: RolloutsApi, replicas: ReplicaPlane, coordinator: Coordinator) -> None:
+    def answer(
+        self, rollouts: RolloutsApi, replicas: ReplicaPlane, fleets: FleetPlane, coordinator: Coordinator
+    ) -> None:
         """From here on these answer: the process' own door."""
         self.api, self.plane, self.serves = rollouts, replicas, True
         self._world.recovered(self)
