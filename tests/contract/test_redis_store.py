@@ -416,6 +416,20 @@ async def test_entries_trimmed_from_a_feed_are_not_lent_again(redis: Any, redis_
     await store.close()
 
 
+async def test_a_consumer_that_has_given_all_back_is_forgotten(redis: Any, redis_server: EmbeddedRedis) -> None:
+    store = RedisStore(redis_server.url)
+    epoch = await store.open()
+    await store.commit(Commit(feed=[("run", name) for name in "abc"]), epoch)
+    for number in range(5):
+        leases = await store.lease("run", "g", f"c{number}", 3, 60.0)
+        assert [lease.times_delivered for lease in leases] == [number + 1] * 3
+        await store.release_all("run", "g", f"c{number}")
+    # Who held what is given back has no name, and is one for all.
+    assert [consumer["name"] for consumer in redis.xinfo_consumers(keys.feed("run"), "g")] == [""]
+    assert await store.ack("run", "g", [lease.lease_id for lease in leases]) == [lease.lease_id for lease in leases]
+    await store.close()
+
+
 async def test_a_foreign_key_in_the_way_is_a_store_error(redis: Any, redis_server: EmbeddedRedis) -> None:
     store = RedisStore(redis_server.url)
     epoch = await store.open()

@@ -13,6 +13,7 @@ from tests.support.eventually import eventually
 from treeroll.errors import BrokenInvariant, GroupMoved, InvalidInput, ShareConflict, StaleEpoch, StoreError
 from treeroll.ranges import Range
 from treeroll.store.base import (
+    MAX_GROUPS,
     Available,
     Commit,
     FeedMark,
@@ -804,6 +805,24 @@ async def test_a_late_group_begins_with_the_latest_if_it_wants(owner: Owner) -> 
     await owner.feed("c")
     assert trees(await store.lease("run", "late", "c", 9, LONG_S)) == ["c"]
     assert await store.open_group("none", "late", latest=True) == GroupPosition(0, [])
+
+
+async def test_a_run_has_so_many_groups_and_no_more(owner: Owner) -> None:
+    store = owner.store
+    await owner.feed("a")
+    for number in range(MAX_GROUPS):
+        await store.open_group("run", f"g{number}", latest=False)
+    for begin in (
+        store.open_group("run", "other", latest=False),
+        store.lease("run", "other", "c", 1, LONG_S),
+        store.available("run", "other", 1, 0),
+        move(store, group="other"),
+    ):
+        with pytest.raises(InvalidInput, match="group 'other' is new to run 'run', which has 1000 groups"):
+            await begin
+    assert await move(store, group="g7") == GroupPosition(1, [])
+    assert trees(await store.lease("run", "g7", "c", 1, LONG_S)) == ["a"]
+    await store.open_group("another", "other", latest=False)
 
 
 async def test_what_a_state_does_not_name_comes_again_and_nothing_else(owner: Owner) -> None:

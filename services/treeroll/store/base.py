@@ -103,6 +103,9 @@ class Unacknowledged:
     pending: list[int]  # the seqs of these that are not acknowledged, ascending
 
 
+MAX_GROUPS = 1000
+"""Of one run, as `scripts/group.lua` has it."""
+
 FeedMark = tuple[int, int]
 """An owner's epoch, and a number of entries at the beginning of a run's feed."""
 

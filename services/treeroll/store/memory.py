@@ -12,6 +12,7 @@ from treeroll import clock
 from treeroll.errors import StaleEpoch, StoreError
 from treeroll.ranges import missing
 from treeroll.store.base import (
+    MAX_GROUPS,
     Available,
     Commit,
     FeedMark,
@@ -34,6 +35,7 @@ from treeroll.store.refusals import (
     expired_state,
     late_group,
     lost_entries,
+    many_groups,
     missing_node,
     moved_group,
     shared_otherwise,
@@ -241,6 +243,7 @@ class MemoryStore:
             self._feeds.setdefault(run_id, [])
             groups = self._groups.setdefault(run_id, {})
             is_there = move.by_ranks and group in groups and known.is_at(move)
+            self._check_room(run_id, group)
             known = groups.setdefault(group, known)
             if not is_there:
                 known.move(move)
@@ -260,11 +263,17 @@ class MemoryStore:
         if left_out := missing(named, gone):
             raise expired_state(run_id, group, gone, left_out)
 
+    def _check_room(self, run_id: str, group: str) -> None:
+        groups = self._groups.get(run_id, {})
+        if len(groups) >= MAX_GROUPS and group not in groups:
+            raise many_groups(run_id, group, len(groups))
+
     def _began(self, run_id: str, group: str, *, latest: bool = False) -> MemoryGroup:
         known = self._groups.get(run_id, {}).get(group)
         if known is not None:
             return known
         entries, gone = len(self._feeds.setdefault(run_id, [])), self._expired.get(run_id, 0)
+        self._check_room(run_id, group)
         if gone and not latest:
             raise late_group(run_id, group, gone)
         made = MemoryGroup(delivered=entries if latest else 0)

@@ -5,7 +5,7 @@ from treeroll.store import keys, lease_id
 from treeroll.store.base import FeedMark, GroupPosition, GroupState, Lease, Move, Unacknowledged
 from treeroll.store.redis_calls import RedisCalls, microseconds
 from treeroll.store.redis_connection import Arg
-from treeroll.store.refusals import beyond_feed, expired_state, late_group, lost_entries, moved_group
+from treeroll.store.refusals import beyond_feed, expired_state, late_group, lost_entries, many_groups, moved_group
 
 # Entries per XRANGE of a whole feed: bounds the size of one reply.
 _PAGE = 5_000
@@ -28,8 +28,7 @@ class RedisGroups(RedisCalls):
     async def open_group(self, run_id: str, group: str, *, latest: bool) -> GroupPosition:
         where = [*group_keys(run_id, group), keys.EXPIRED, keys.FEEDS, keys.OPENED]
         found = await self._script("open_group", where, [group, run_id, "latest" if latest else "first"])
-        if found[0] == b"EXPIRED":
-            raise late_group(run_id, group, found[1])
+        check_new(run_id, group, *found[:2])
         epoch, opened, steps, steps_out, delivered, *pending = found
         acknowledged = ranges.missing(ranges.of(pending), delivered)
         return GroupPosition(epoch, acknowledged, steps, steps_out, _marks(opened))
@@ -44,6 +43,8 @@ class RedisGroups(RedisCalls):
             raise beyond_feed(run_id, group, edges[-1], detail[0])
         if verdict == b"LOST":
             raise lost_entries(run_id, group, *detail)
+        if verdict == b"MANY":
+            raise many_groups(run_id, group, detail[0])
         if verdict == b"EXPIRED":
             raise expired_state(run_id, group, detail[0], ranges.missing(move.acknowledged, detail[0]))
         return await self.open_group(run_id, group, latest=False)
@@ -57,8 +58,7 @@ class RedisGroups(RedisCalls):
         wanted = "" if epoch is None else epoch
         args: list[Arg] = [group, consumer, count, microseconds(lease_s), run_id, wanted, self._tick()]
         found, *lent = await self._script("lease", where, args)
-        if found == b"EXPIRED":
-            raise late_group(run_id, group, lent[0])
+        check_new(run_id, group, found, *lent[:1])
         if found == b"MOVED":
             raise moved_group(run_id, group, lent[0])
         return [_lease(found, consumer, *lent[at : at + 3]) for at in range(0, len(lent), 3)]
@@ -104,6 +104,14 @@ class RedisGroups(RedisCalls):
 
     async def group_names(self, run_id: str) -> list[str]:
         return [name.decode() for name in await self._script("groups", [keys.feed(run_id)], [])]
+
+
+def check_new(run_id: str, group: str, verdict: int | bytes, detail: int = 0) -> None:
+    """Raise why a group cannot begin, if a script says that it cannot."""
+    if verdict == b"EXPIRED":
+        raise late_group(run_id, group, detail)
+    if verdict == b"MANY":
+        raise many_groups(run_id, group, detail)
 
 
 def group_keys(run_id: str, group: str) -> list[str]:

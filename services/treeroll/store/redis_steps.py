@@ -5,8 +5,8 @@ from typing import Any
 from treeroll.store import keys
 from treeroll.store.base import Available, Step
 from treeroll.store.redis_connection import Arg
-from treeroll.store.redis_groups import RedisGroups, group_keys
-from treeroll.store.refusals import late_group, moved_group, shared_otherwise, step_is_done, step_too_far
+from treeroll.store.redis_groups import RedisGroups, check_new, group_keys
+from treeroll.store.refusals import moved_group, shared_otherwise, step_is_done, step_too_far
 
 
 class RedisSteps(RedisGroups):
@@ -15,8 +15,7 @@ class RedisSteps(RedisGroups):
     async def available(self, run_id: str, group: str, count: int, epoch: int) -> Available:
         where = [*group_keys(run_id, group), keys.EXPIRED, keys.FEEDS, keys.OWNER]
         first, *found = await self._script("available", where, [group, run_id, epoch, count, self._tick()])
-        if first == b"EXPIRED":
-            raise late_group(run_id, group, found[0])
+        check_new(run_id, group, first, *found[:1])
         if first == b"MOVED":
             raise moved_group(run_id, group, found[0])
         names = [tree_id.decode() for tree_id in found[1::2]]

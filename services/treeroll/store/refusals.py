@@ -12,6 +12,14 @@ def late_group(run_id: str, group: str, expired: int) -> InvalidInput:
     )
 
 
+def many_groups(run_id: str, group: str, groups: int) -> InvalidInput:
+    """The error for one group too many."""
+    return InvalidInput(
+        f"group '{group}' is new to run '{run_id}', which has {groups} groups, as many as a run may have: trainers "
+        "that share the trees of a run are consumers of one group"
+    )
+
+
 def moved_group(run_id: str, group: str, epoch: int) -> GroupMoved:
     """The error for leases of an earlier epoch than the group's."""
     return GroupMoved(

@@ -3,7 +3,7 @@
 -- KEYS  1 feed, 2 leases, 3 redelivered, 4 group, 5 steps, 6 expired, 7 feeds, 8 owner
 -- ARGV  1 group, 2 run id, 3 the group's epoch, 4 count (> 0), 5 tick
 -- Returns a flat list: entries on lease to consumers, then seq and tree id of each available entry; {'EXPIRED', count} for a
--- new group that cannot have all entries; {'MOVED', epoch} if the group has another epoch.
+-- new group that cannot have all entries; {'MANY', count} for one too many; {'MOVED', epoch} if the group has another epoch.
 
 local feed, leases, count = KEYS[1], KEYS[2], tonumber(ARGV[4])
 local info, refusal = opened(ARGV[1], ARGV[2])

@@ -11,6 +11,8 @@ local RELEASED = 0
 local IN_STEP = '+inf'
 -- Holds what nobody has: entries of global batches, and what a move left out. No consumer has an empty name.
 local NOBODY = ''
+-- Of one run. A trainer has one; each costs a little with every entry that ends.
+local MAX_GROUPS = 1000
 
 local function decimal(number)
   return string.format('%.0f', number)
@@ -55,6 +57,11 @@ local function pending(feed, group, seq)
   return redis.call('XPENDING', feed, group, entry_id(seq), entry_id(seq), 1)[1]
 end
 
+-- How many groups a feed has.
+local function groups_of(feed)
+  return redis.call('EXISTS', feed) == 1 and #redis.call('XINFO', 'GROUPS', feed) or 0
+end
+
 -- How often the group was moved.
 local function group_epoch(key)
   return tonumber(redis.call('HGET', key, 'epoch') or 0)
@@ -62,10 +69,12 @@ end
 
 -- KEYS  1 feed, 6 expired, 7 feeds
 -- The group, made on first use before the first entry, or after the last one; or nil and {'EXPIRED', count} for a new group
--- that cannot have all entries.
+-- that cannot have all entries, {'MANY', count} for one too many.
 local function opened(group, run_id, latest)
   local info = group_info(KEYS[1], group)
   if info then return info end
+  local others = groups_of(KEYS[1])
+  if others >= MAX_GROUPS then return nil, {'MANY', others} end
   local expired, start = redis.call('HGET', KEYS[6], run_id), 0
   if latest then
     start = tonumber(redis.call('HGET', KEYS[7], run_id) or 0)

@@ -3,7 +3,7 @@
 -- KEYS  1 feed, 2 leases, 3 redelivered, 4 group, 5 steps, 6 expired, 7 feeds, 8 owner
 -- ARGV  1 group, 2 consumer, 3 count (> 0), 4 lease in microseconds, 5 run id, 6 the group's epoch; '': any, 7 tick
 -- Returns a flat list: the group's epoch, then seq, delivery, tree id of each; {'EXPIRED', count} for a new group that
--- cannot have all entries; {'MOVED', epoch} if the group has another epoch.
+-- cannot have all entries; {'MANY', count} for one too many; {'MOVED', epoch} if the group has another epoch.
 
 local feed, leases = KEYS[1], KEYS[2]
 local group, consumer, count = ARGV[1], ARGV[2], tonumber(ARGV[3])

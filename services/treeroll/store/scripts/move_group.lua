@@ -5,7 +5,7 @@
 --       for each its epoch and the last entry that came under it, then first and last of each range of entries, ascending
 -- Returns {'OK'}, also if this move was the group's last; {'BEYOND', entries} if the feed does not have all of them;
 -- {'LOST', last, left} if a later owner found only so many entries of those that came under an earlier one;
--- {'EXPIRED', count} if entries that would come again have expired.
+-- {'MANY', count} for a new group that is one too many; {'EXPIRED', count} if entries that would come again have expired.
 
 local feed, leases, group = KEYS[1], KEYS[2], ARGV[1]
 if redis.call('HGET', KEYS[4], 'move') == ARGV[3] then return {'OK'} end
@@ -43,6 +43,7 @@ local function is_there()
   return same
 end
 if ARGV[5] == '1' and is_there() then return {'OK'} end
+if groups_of(feed) >= MAX_GROUPS and not group_info(feed, group) then return {'MANY', groups_of(feed)} end
 
 redis.call('HINCRBY', KEYS[4], 'epoch', 1)
 redis.call('HSET', KEYS[4], 'move', ARGV[3])

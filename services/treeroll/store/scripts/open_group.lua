@@ -3,7 +3,8 @@
 -- KEYS  1 feed, 2 leases, 3 redelivered, 4 group, 5 steps, 6 expired, 7 feeds, 8 opened
 -- ARGV  1 group, 2 run id, 3 'first' or 'latest': where a new group begins
 -- Returns {epoch, what `opened` says of the run, global batches that are acknowledged one after the other, those that are out, seq
--- of the last entry handed out, then of each entry that was handed out and not acknowledged}; {'EXPIRED', count} for a new group that cannot have all.
+-- of the last entry handed out, then of each entry that was handed out and not acknowledged}; {'EXPIRED', count} for a new group that cannot have all,
+-- {'MANY', count} for one too many.
 
 local info, refusal = opened(ARGV[1], ARGV[2], ARGV[3] == 'latest')
 if not info then return refusal end
