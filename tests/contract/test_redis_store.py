@@ -5,7 +5,7 @@ import os
 import re
 import socket
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,7 +22,7 @@ from treeroll.store.embedded import EmbeddedRedis
 from treeroll.store.factory import make_store
 from treeroll.store.memory import MemoryStore
 from treeroll.store.redis import RedisStore
-from treeroll.store.redis_connection import Command, ask
+from treeroll.store.redis_connection import Arg, Command, ask
 
 
 @pytest.fixture
@@ -482,3 +482,53 @@ async def test_nothing_is_left_of_a_run_that_was_deleted(redis: Any, redis_serve
     await store.delete_run("run", epoch)
     await store.close()
     assert [key.rpartition(":")[2] for key in redis.keys("*")] == ["owner"]
+
+
+class Meddler(RedisStore):
+    """Something is done to the tree while it is read, each time between two pages."""
+
+    def __init__(self, url: str, acts: list[Callable[[], object]]) -> None:
+        super().__init__(url)
+        self._acts = acts
+
+    async def _call(self, *command: Arg) -> Any:
+        if command[0] == "LRANGE" and self._acts:
+            self._acts.pop(0)()
+        return await super()._call(*command)
+
+
+async def test_a_tree_that_grows_while_it_is_read_is_of_the_moment_of_its_last_node(
+    redis: Any, redis_server: EmbeddedRedis
+) -> None:
+    def grow() -> None:
+        redis.rpush(keys.nodes("t"), f"late {redis.llen(keys.nodes('t'))}")
+        redis.hset(keys.tree("t"), keys.HEADER, f"header of {redis.llen(keys.nodes('t'))}")
+        redis.hset(keys.rewards("t"), f"{redis.llen(keys.nodes('t')) - 1}:s:1", "reward")
+
+    redis.rpush(keys.nodes("t"), *range(600))
+    redis.hset(keys.tree("t"), keys.HEADER, "header of 600")
+    store = Meddler(redis_server.url, [grow] * 3)
+    tree = await store.load_tree("t")
+    assert tree is not None
+    assert tree.header == f"header of {len(tree.nodes)}".encode()
+    assert len(tree.nodes) >= 602
+    assert max(int(key.partition(":")[0]) for key in tree.rewards) < len(tree.nodes)
+    await store.close()
+
+
+async def test_a_tree_that_others_take_the_place_of_while_it_is_read_is_never_mixed(
+    redis: Any, redis_server: EmbeddedRedis
+) -> None:
+    def fill(kind: str) -> None:
+        redis.delete(keys.nodes("t"))
+        redis.rpush(keys.nodes("t"), *(f"{kind} {number}" for number in range(600)))
+
+    fill("old")
+    redis.hset(keys.tree("t"), keys.HEADER, "header")
+    store = Meddler(redis_server.url, [lambda: None, lambda: fill("new")])
+    tree = await store.load_tree("t")
+    assert tree is not None
+    assert tree.nodes == [f"new {number}".encode() for number in range(600)]
+    redis.delete(keys.tree("t"))
+    assert await store.load_tree("t") is None
+    await store.close()

@@ -440,6 +440,17 @@ async def test_a_tree_that_grows_anew_begins_with_its_root(owner: Owner) -> None
     assert await owner.store.load_journals(["t"]) == [[b"1"]]
 
 
+@pytest.mark.parametrize("nodes", [1, 255, 256, 257, 700])
+async def test_a_tree_of_any_size_is_loaded_whole_by_itself_and_with_others(owner: Owner, nodes: int) -> None:
+    records = [str(number).encode() for number in range(nodes)]
+    await owner.commit(
+        trees={"t": b"header"}, nodes={"t": list(enumerate(records))}, rewards={"t": {"1:s:1": b"reward"}}
+    )
+    tree = StoredTree(b"header", records, {"1:s:1": b"reward"})
+    assert await owner.store.load_tree("t") == tree
+    assert await owner.store.load_trees(["t"]) == [tree]
+
+
 async def test_trees_load_in_the_order_asked(owner: Owner) -> None:
     await owner.commit(trees={"a": b"A", "b": b"B"})
     loaded = await owner.store.load_trees(["b", "none", "a", "b"])

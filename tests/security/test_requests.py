@@ -229,7 +229,7 @@ async def test_of_many_audits_one_is_made_at_a_time(service: LocalService, monke
         at_once -= 1
         return AuditReport()
 
-    monkeypatch.setattr("treeroll.coordinator.api.audit", audit)
+    monkeypatch.setattr("treeroll.coordinator.api.audit_elsewhere", audit)
     async with await connect_async(service.address) as client:
         await asyncio.gather(*(client.audit() for _ in range(20)))
     assert (made, most) == (20, 1)

@@ -24,10 +24,11 @@ from treeroll.coordinator.fleet_plane import FleetPlane
 from treeroll.coordinator.gc_tuning import tune_gc
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.malloc_tuning import tune_malloc
-from treeroll.coordinator.prospects import Prospects
+from treeroll.coordinator.prospects import Prospects, nobody_knows
 from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
+from treeroll.coordinator.snapshots import Snapshots
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import TreerollError
 from treeroll.feed.feed import Feed
@@ -134,7 +135,8 @@ class Service:
         fleets = FleetPlane(coordinator, plane, config.coordinator.heartbeat_s)
         door.answer(rollouts, plane, fleets, coordinator)
         self.stack.push_async_callback(door.close, 0.1)
-        for job in (coordinator.run(), coordinator.keep_time(), scoring.run(coordinator)):
+        snapshots = Snapshots(coordinator, plane, scoring, {}, nobody_knows)
+        for job in (coordinator.run(), coordinator.keep_time(), scoring.run(coordinator), snapshots.run()):
             self._jobs.append(asyncio.create_task(job))
             self.stack.callback(self._jobs[-1].cancel)
         return {"address": f"127.0.0.1:{door.port}"}

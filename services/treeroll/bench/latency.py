@@ -49,7 +49,7 @@ class Track:
         return len(self._waiting)
 
 
-def percentiles(taken: Sequence[tuple[float, int]]) -> dict[str, float]:
+def percentiles(taken: Sequence[tuple[float, float]]) -> dict[str, float]:
     """p50, p99 and maximum in ms of (seconds, weight) pairs; nothing of none."""
     if not taken:
         return {}

@@ -8,6 +8,7 @@ from weakref import WeakSet
 from treeroll.client import publication
 from treeroll.client.async_run import AsyncRun
 from treeroll.client.channel import PATIENCE_S, Channel, Tls
+from treeroll.client.fetch_tree import fetch_tree
 from treeroll.client.publication import WeightsStatus
 from treeroll.client.records import TreeRecord
 from treeroll.client.status import AuditReport, RunStatus, ServiceStatus
@@ -15,7 +16,7 @@ from treeroll.client.stream import Stream
 from treeroll.client.tokenizer import check_same
 from treeroll.client.wire import create_run_request
 from treeroll.errors import InvalidInput, UnknownRun
-from treeroll.pb.v1 import common_pb2, rollout_pb2
+from treeroll.pb.v1 import rollout_pb2
 
 
 async def connect_async(
@@ -96,8 +97,7 @@ class AsyncClient:
 
     async def get_tree(self, tree_id: str) -> TreeRecord:
         """One tree as it is now, finished or growing, with rewards and advantages in force. Raises UnknownTree."""
-        request = rollout_pb2.GetTreeRequest(tree_id=tree_id)
-        return TreeRecord.from_proto(await self._channel.call("GetTree", request, common_pb2.Tree))
+        return TreeRecord.from_proto(await fetch_tree(self._channel, tree_id))
 
     async def audit(self) -> AuditReport:
         """Check the named invariants on the live store."""

@@ -12,6 +12,7 @@ from treeroll.client.channel import Channel
 from treeroll.client.collect import CollectedTrees, collect
 from treeroll.client.credit import NodeReward, RewardCounts, RewardReports
 from treeroll.client.detached import DetachedBatch, acknowledge
+from treeroll.client.fetch_tree import fetch_tree
 from treeroll.client.progress import State
 from treeroll.client.publication import WeightsStatus, publish_weights, weights
 from treeroll.client.records import TreeRecord
@@ -21,7 +22,7 @@ from treeroll.client.tokenizer import TokenizerFacts
 from treeroll.client.wire import UnfitCounts, submit_requests
 from treeroll.errors import InvalidInput, LeaseLost
 from treeroll.forks import generation
-from treeroll.pb.v1 import common_pb2, rollout_pb2
+from treeroll.pb.v1 import rollout_pb2
 from treeroll.rows.values import Say
 from treeroll.tasks import Fields, Task
 
@@ -119,8 +120,7 @@ class AsyncRun:
 
     async def get_tree(self, tree_id: str) -> TreeRecord:
         """One tree as it is now. Raises UnknownTree."""
-        request = rollout_pb2.GetTreeRequest(tree_id=tree_id)
-        return TreeRecord.from_proto(await self._channel.call("GetTree", request, common_pb2.Tree))
+        return TreeRecord.from_proto(await fetch_tree(self._channel, tree_id))
 
     async def report_rewards(
         self, rewards: Iterable[NodeReward], scorer: str = "client", version: int = 1

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from treeroll.checks import kind
 from treeroll.client.channel import Channel
+from treeroll.client.fetch_tree import fetch_tree
 from treeroll.client.node import node_id
 from treeroll.client.records import TreeRecord, nodes_of
 from treeroll.client.sample import samples_of
@@ -61,8 +62,7 @@ class RewardReports:
 
         async def fetch(tree_id: str) -> common_pb2.Tree:
             async with room:
-                request = rollout_pb2.GetTreeRequest(tree_id=tree_id)
-                return await self._channel.call("GetTree", request, common_pb2.Tree)
+                return await fetch_tree(self._channel, tree_id)
 
         return await asyncio.gather(*map(fetch, tree_ids))
 

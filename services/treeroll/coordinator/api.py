@@ -16,7 +16,7 @@ from treeroll.channels import Gate
 from treeroll.config import RunConfig
 from treeroll.coordinator import records
 from treeroll.coordinator.allocation import success_history
-from treeroll.coordinator.audit import audit
+from treeroll.coordinator.audit_process import audit_elsewhere
 from treeroll.coordinator.budgets import check_deadline
 from treeroll.coordinator.calls import typed
 from treeroll.coordinator.delivery_calls import DeliveryCalls
@@ -55,7 +55,8 @@ from treeroll.feed.feed import Feed
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.pb.v1 import rollout_pb2_grpc
-from treeroll.records.assemble import assemble
+from treeroll.pb.v1 import store_pb2 as stored
+from treeroll.records.assemble import joined
 from treeroll.scorers.base import ScoringService
 from treeroll.scorers.fitness import Unfit
 from treeroll.scorers.rules import ANYTHING, ScorerRules
@@ -292,20 +293,20 @@ class RolloutsApi(DeliveryCalls):
         return await self._weights.status(request)
 
     @typed
-    async def GetTree(self, request: api.GetTreeRequest, context: Any) -> pb.Tree:
-        stored = await self._coordinator.store.load_tree(request.tree_id)
-        if stored is None:
+    async def GetTree(self, request: api.GetTreeRequest, context: Any) -> bytes:
+        """The reply is serialised already, see `add_rollouts`: a large tree as a message would hold up all others."""
+        tree = await self._coordinator.store.load_tree(request.tree_id)
+        if tree is None:
             raise UnknownTree(f"there is no tree '{request.tree_id}'; if there was, it expired or its run was deleted")
-        tree = await asyncio.to_thread(assemble, stored)
-        check_reader(tree.run_id, await self._owner(tree.run_id))
-        if request.tree_id in self._coordinator.state.trees:
-            tree.status = "growing"
-        return tree
+        run_id = stored.TreeOwner.FromString(tree.header).run_id
+        check_reader(run_id, await self._owner(run_id))
+        grows = request.tree_id in self._coordinator.state.trees
+        return await asyncio.to_thread(joined, tree) + (_GROWING if grows else b"")
 
     @typed
     async def Audit(self, request: api.AuditRequest, context: Any) -> api.AuditReply:
         async with self._auditing:  # it reads the whole store: many at once would be all that is done
-            report = await audit(self._coordinator.store, self._tokenizer.vocab_size)
+            report = await audit_elsewhere(self._coordinator.store, self._tokenizer.vocab_size)
         found = [api.Violation(invariant=name, detail=detail) for name, detail in report.violations]
         return api.AuditReply(
             violations=found, runs=report.runs, trees=report.trees, nodes=report.nodes, expired_trees=report.expired
@@ -328,6 +329,10 @@ class RolloutsApi(DeliveryCalls):
         return self._service()
 
 
+# Behind a tree's records: the last value of a field holds.
+_GROWING = pb.Tree(status="growing").SerializeToString()
+
+
 def _unfit(found: Unfit) -> api.UnfitTasks:
     task_id, reason = next(iter(found.reasons.items()))
     return api.UnfitTasks(
@@ -336,13 +341,14 @@ def _unfit(found: Unfit) -> api.UnfitTasks:
 
 
 def add_rollouts(rollouts: RolloutsApi, server: Gate) -> None:
-    """Serve `rollouts`. The feed serialises what it delivers: those methods are registered again without serialiser."""
+    """Serve `rollouts`. Trees come serialised: methods that hand them out are registered again without serialiser."""
     rollout_pb2_grpc.add_RolloutsServicer_to_server(rollouts, server)
     service = api.DESCRIPTOR.services_by_name["Rollouts"].full_name
     delivering: list[tuple[str, Any]] = [
         ("LeaseTrees", api.LeaseTreesRequest),
         ("CollectTrees", api.CollectTreesRequest),
         ("LeaseBatch", api.LeaseBatchRequest),
+        ("GetTree", api.GetTreeRequest),
     ]
     for name, request in delivering:
         method: Any = grpc.unary_unary_rpc_method_handler(

@@ -7,12 +7,15 @@ status, values.
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from io import BytesIO
 from itertools import chain
 from typing import Protocol
 
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.records.split import split_nodes
 from treeroll.records.wire import NODE_REWARDS, TREE_NODES, varint
+
+AT_ONCE = 512
 
 
 class Stored(Protocol):
@@ -24,8 +27,14 @@ class Stored(Protocol):
 
 
 def joined(stored: Stored) -> bytes:
-    """A serialised Tree: nodes by number and as they were stored, each with its rewards."""
-    return b"".join(pieces(stored))
+    """A serialised Tree: nodes by number and as they were stored, each with its rewards.
+
+    Of a large one some at a time, so that other threads have their turns.
+    """
+    parts, whole = pieces(stored), BytesIO()
+    for first in range(0, len(parts), AT_ONCE):
+        whole.write(b"".join(parts[first : first + AT_ONCE]))
+    return whole.getvalue()
 
 
 def pieces(stored: Stored) -> list[bytes]:

@@ -182,6 +182,7 @@ class Store(Protocol):
     """The store contract. All methods raise StoreDown while the store does not answer, or takes no writes."""
 
     durability: str  # "always", "everysec" or "none" (memory)
+    url: str | None  # with which other processes may open it, passwords included; None: nobody else can
     address: str  # for people: "memory", "unix:///...", "redis://host:port/0"; never with a password
 
     async def open(self, after: int = 0) -> int:
@@ -271,7 +272,8 @@ class Store(Protocol):
         ...
 
     async def load_tree(self, tree_id: str) -> StoredTree | None:
-        """A tree; nodes sorted by number. None when there is none."""
+        """A tree; nodes sorted by number. None when there is none. Others have their turn while one with many nodes is
+        read; its header and rewards are then of the moment of its last node."""
         ...
 
     async def load_trees(self, tree_ids: list[str]) -> list[StoredTree | None]:

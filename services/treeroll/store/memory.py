@@ -58,6 +58,7 @@ class MemoryStore:
 
     durability = "none"
     address = "memory"
+    url: str | None = None
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` gives seconds; leases expire by it."""

@@ -21,6 +21,8 @@ from treeroll.store.refusals import missing_node
 
 # Trees that one script removes: it holds everything else up.
 _DELETED_AT_ONCE = 200
+# Nodes of a tree that are read at once by who may wait: with more of them others wait, for Redis and for us.
+_PAGE = 256
 
 
 class RedisStore(RedisSteps):
@@ -33,6 +35,7 @@ class RedisStore(RedisSteps):
     def __init__(self, url: str, *, durability: str = "everysec", timeout_s: float = 10.0) -> None:
         """InvalidInput if the URL or the durability is none we know. Connects later, when first used."""
         super().__init__(url, timeout_s)
+        self.url: str | None = url
         self.durability = check_durability(durability)
         self._epoch = 0
         self._sent = 0  # number of the last commit sent under this epoch
@@ -183,20 +186,28 @@ class RedisStore(RedisSteps):
         return {replica.decode(): record for replica, record in _pairs(stored)}
 
     async def load_tree(self, tree_id: str) -> StoredTree | None:
-        return (await self.load_trees([tree_id]))[0]
+        of_nodes = keys.nodes(tree_id)
+        header, nodes, rewards = await self._transaction(_tree_reads(tree_id, 0, _PAGE - 1))
+        if len(nodes) < _PAGE:
+            return _stored_tree(header, nodes, rewards)
+        while page := await self._call("LRANGE", of_nodes, len(nodes), len(nodes) + _PAGE - 1):
+            nodes += page
+        # Nodes never change, but all of a tree may go, and others come in their place: the last of each page says so.
+        read, ends = len(nodes), range(_PAGE - 1, len(nodes), _PAGE)
+        checks: list[Command] = [("LINDEX", of_nodes, end) for end in ends]
+        header, since, rewards, *found = await self._transaction([*_tree_reads(tree_id, read, -1), *checks])
+        if header is not None and found != [nodes[end] for end in ends]:
+            return await self.load_tree(tree_id)
+        return _stored_tree(header, nodes + since, rewards)
+
+    async def _transaction(self, commands: list[Command]) -> Any:
+        """Replies of one moment."""
+        return (await self._ask([("MULTI",), *commands, ("EXEC",)]))[-1]
 
     async def load_trees(self, tree_ids: list[str]) -> list[StoredTree | None]:
         if not tree_ids:
             return []
-        # A transaction: header, nodes and rewards of a tree are of one moment.
-        commands: list[Command] = [("MULTI",)]
-        for tree_id in tree_ids:
-            commands += (
-                ("HGET", keys.tree(tree_id), keys.HEADER),
-                ("LRANGE", keys.nodes(tree_id), 0, -1),
-                ("HGETALL", keys.rewards(tree_id)),
-            )
-        *_, found = await self._ask([*commands, ("EXEC",)])
+        found = await self._transaction([command for tree_id in tree_ids for command in _tree_reads(tree_id, 0, -1)])
         return [_stored_tree(*found[at : at + 3]) for at in range(0, len(found), 3)]
 
     async def load_journals(self, tree_ids: list[str]) -> list[list[bytes]]:
@@ -262,6 +273,15 @@ class RedisStore(RedisSteps):
 def _stale(address: str, epoch: int, newer: int, name: str = "") -> StaleEpoch:
     who = f", of {name}" if name else ""
     return StaleEpoch(f"{address} belongs to epoch {newer}{who}, now: epoch {epoch} may write no more")
+
+
+def _tree_reads(tree_id: str, first: int, last: int) -> list[Command]:
+    """Header, these nodes and rewards of a tree."""
+    return [
+        ("HGET", keys.tree(tree_id), keys.HEADER),
+        ("LRANGE", keys.nodes(tree_id), first, last),
+        ("HGETALL", keys.rewards(tree_id)),
+    ]
 
 
 def _stored_tree(header: bytes | None, nodes: list[bytes], rewards: list[bytes]) -> StoredTree | None:

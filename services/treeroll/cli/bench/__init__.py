@@ -13,6 +13,7 @@ from treeroll.cli.bench import (
     placement,
     policies,
     publish,
+    readers,
     simulate,
     store,
 )
@@ -40,5 +41,6 @@ app.command("placement")(placement.placement)
 app.command("policies")(policies.policies)
 app.command("feed")(feed.feed)
 app.command("publish")(publish.publish)
+app.command("readers")(readers.readers)
 app.command("simulate")(simulate.simulate)
 app.command("store")(store.store)

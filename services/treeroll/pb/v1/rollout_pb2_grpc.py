@@ -295,7 +295,8 @@ class RolloutsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetTree(self, request, context):
-        """One tree as it is now, finished or growing, with rewards and advantages in force.
+        """One tree as it is now, finished or growing, with rewards and advantages in force. It comes as it is stored, and the caller completes
+        it, as with LeaseTreesRequest.stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

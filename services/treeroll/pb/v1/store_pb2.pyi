@@ -7,6 +7,12 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class TreeOwner(_message.Message):
+    __slots__ = ("run_id",)
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    def __init__(self, run_id: _Optional[str] = ...) -> None: ...
+
 class JournalEntry(_message.Message):
     __slots__ = ("nodes", "planted", "reported", "lost", "cut", "ended", "asked", "timed_out", "judged", "abstained", "faulted", "overtaken", "carried")
     class Planted(_message.Message):
