@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 
@@ -128,3 +129,32 @@ def test_one_who_stops_is_told_how_to_go_on(
     told = capsys.readouterr()
     assert "go on with --first-seed 7 --seeds 8" in told.err
     assert "2 worlds from seed 5 on, 200 events" in told.out
+
+
+def test_clients_hear_of_a_loss_from_whoever_they_ask_next() -> None:
+    """An owner that was held up finds the store empty, and clients ask the one after it until that has found out."""
+    world = Case(1, Faults(emptied=True)).universe()
+    told: list[str] = []
+    world.submitter = Mock(again=lambda: told.append("lost"))
+    held_up, after_it = Mock(), Mock()
+    for life in (held_up, after_it):
+        life.coordinator.recovered.suspended = life.coordinator.recovered.damaged = {}
+    world.life, world.untold = after_it, True
+    world.recovered(held_up)
+    assert not told
+    world.life, world.heir = None, held_up
+    world._start_life()
+    assert world.life is held_up
+    assert told == ["lost"]
+    assert not world.untold
+
+
+def test_a_reward_of_a_node_that_a_lost_tree_had_is_looked_for_in_none() -> None:
+    world = Case(1, Faults(), Work(reports=True)).universe()
+    assert not world.simulate()
+    trees = world._trees()
+    world.reporter._asked[min(trees), "9.9", "teacher", 1] = {0.5}
+    (found,) = world.reporter.check(trees)
+    assert found.promise == "NoAckedLoss"
+    world.store.lost_at = 1.0
+    assert not world.reporter.check(trees)

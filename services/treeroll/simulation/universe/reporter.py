@@ -78,7 +78,12 @@ class Reporter:
         for tree_id in sorted({key[0] for key in self._asked} & trees.keys()):
             numbers = {node.path: node.number for node in assemble(trees[tree_id]).nodes}
             for key in sorted(key for key in self._asked if key[0] == tree_id):
-                blob = trees[tree_id].rewards.get(f"{numbers[key[1]]}:{key[2]}:{key[3]}")
+                number = numbers.get(key[1])
+                if number is None and self._universe.store.lost_at is None:
+                    found.append(
+                        Broken("NoAckedLoss", f"tree {tree_id} was delivered with node {key[1]}, and has none")
+                    )
+                blob = trees[tree_id].rewards.get(f"{number}:{key[2]}:{key[3]}")  # none, if the tree was grown anew
                 value = pb.Reward.FromString(blob).value if blob is not None else None
                 if (told := self._told.get(key)) not in (None, value):
                     found.append(Broken("NoAckedLoss", f"reward {key} was acknowledged as {told}, stored is {value}"))

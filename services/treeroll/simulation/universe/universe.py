@@ -98,7 +98,8 @@ class Universe(Undisturbed):
         self._crashes_left = self.faults.crashes
         self._crash_next = self.random.randint(1, self.faults.crash_every)
         self._damaged = ""
-        self.untold = False  # nobody knows yet that the store forgot
+        self.untold = False  # clients do not know yet that the store forgot
+        self.knows: Life | None = None  # who took up what a store that forgot has left
         self.store = self.store_class(lambda: self.events.now, self.random, self.faults, self)
         tasks = [self._task(number, epoch) for epoch in range(self.epochs) for number in range(self.tasks)]
         self.wanted = {task.tree_id: task for task in tasks}
@@ -202,6 +203,7 @@ class Universe(Undisturbed):
     def _start_life(self) -> None:
         if self.heir is not None:
             self.life, self.heir = self.heir, None
+            self._tell_of_loss()
             return
         self.lives += 1
         self.note(f"coordinator {self.lives} starts")
@@ -286,15 +288,21 @@ class Universe(Undisturbed):
     def recovered(self, life: Life) -> None:
         """A coordinator has taken up what it found."""
         self.state, found = life.coordinator.state, life.coordinator.recovered
-        if self.untold and life is self.life:  # it found out, or its operator did, and says so
-            self.untold = False
-            self.submitter.again()
+        if self.untold:
+            self.knows = life
+            self._tell_of_loss()
         self.note(f"coordinator {self.lives} goes on with {found.trees} trees of {found.nodes} nodes")
         for run_id, why in found.suspended.items():
             self.found("Recovery", f"run {run_id} is suspended: {why}")
         for tree_id, why in found.damaged.items():
             if tree_id != self._damaged:
                 self.found("Recovery", why)
+
+    def _tell_of_loss(self) -> None:
+        """It found out, or its operator did, and says so: as soon as clients ask it, and none that does not know."""
+        if self.untold and self.life is self.knows:
+            self.untold = False
+            self.submitter.again()
 
     def ticked(self, life: Life, coordinator: Observed) -> None:
         """A tick is durable."""
