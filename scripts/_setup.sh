@@ -72,5 +72,19 @@ need_chromium() {
   fi
 }
 
+# Prometheus' checker, which tests hold metrics against. PROMTOOL names another. The package would start a server as well: only this
+# program of it is taken, which needs no root.
+need_promtool() {
+  if [[ -x ${PROMTOOL:-} || -x $ROOT/.venv/bin/promtool ]] || command -v promtool >/dev/null; then return; fi
+  local place
+  place=$(mktemp -d)
+  _say "fetching promtool for the tests of metrics"
+  if ! (cd "$place" && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } &&
+    dpkg -x prometheus_*.deb . && cp usr/bin/promtool "$ROOT/.venv/bin/") &>/dev/null; then
+    _say "promtool could not be fetched, so the tests of metrics will fail: install it, or name one with PROMTOOL=/path."
+  fi
+  rm -rf "$place"
+}
+
 _setup # not in a condition: that would switch off its set -e
 export VIRTUAL_ENV="$ROOT/.venv" PATH="$ROOT/.venv/bin:$PATH"
