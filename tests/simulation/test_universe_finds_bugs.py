@@ -179,13 +179,20 @@ def test_an_owner_that_goes_on_after_another_took_over() -> None:
     assert first_found(NoFence).broken
 
 
-def test_an_owner_that_was_held_up_denies_what_another_has_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def believe(coordinator: Coordinator) -> None:
-        """Whoever was the owner still is."""
+async def believe(coordinator: Coordinator) -> None:
+    """Whoever was the owner still is."""
 
+
+def test_an_owner_that_was_held_up_denies_what_another_has_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Coordinator, "confirm", believe)
     found = first_found(faults=Faults(pauses=4, requests_lost=0.3, late=0.2))
     assert found.broken[0].promise == "Answered"
+
+
+def test_an_owner_that_was_held_up_says_what_is_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Coordinator, "confirm", believe)
+    found = first_found(faults=Faults(pauses=4), work=Work(tasks=5, versions=3))
+    assert found.broken[0].promise == "NoAckedLoss"
 
 
 def test_a_bucket_that_waits_for_a_clock_that_was_put_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,10 @@ class Publications:
         return self._status(self._pool(request.pool))
 
     async def status(self, request: api.GetWeightsRequest) -> api.WeightsStatus:
-        """Where a pool stands, as soon as the version that was asked for is settled, or when the wait is over."""
+        """Where a pool stands, as soon as the version that was asked for is settled, or when the wait is over.
+
+        That it is settled is told only by who owns the store: one that another has taken over from never heard of it.
+        """
         if not 0.0 <= request.wait_s <= LONGEST_WAIT_S:
             raise InvalidInput(f"wait_s is {request.wait_s}, it must be 0 to {LONGEST_WAIT_S:g} seconds")
         pool, deadline = self._pool(request.pool), clock.monotonic() + request.wait_s
@@ -42,6 +45,8 @@ class Publications:
                     await news.wait()
             except TimeoutError:
                 break
+        if request.settled_version and not self._is_on_its_way(pool, request.settled_version):
+            await self._coordinator.confirm()
         return self._status(pool)
 
     @staticmethod
