@@ -99,5 +99,23 @@ def test_a_bucket_does_not_wait_for_a_clock_that_was_put_back() -> None:
     assert not made.allows(311, 6.0)
 
 
+def test_branches_that_outlive_a_process_owe_a_bucket_nothing_twice() -> None:
+    """More may be reserved than the burst: time has filled the bucket since."""
+    made = bucket()
+    made.reserve(100)
+    made.refill(11.0)
+    made.reserve(60)
+    with_reservations = made.level + 160 * MILLION
+    made.restore(with_reservations, 11.0, 0, 9.0)
+    made.reserve(160)
+    made.refill(10.0)
+    assert made.room == 10
+    assert made.allows(170, 10.0)
+    assert not made.allows(171, 10.0)
+    made.restore(with_reservations, 11.0, 0, 9.0)  # and none of them goes on
+    made.refill(9.0)
+    assert made.room == 100
+
+
 def test_a_run_without_a_rate_has_no_bucket() -> None:
     assert Bucket.full(Budget(tokens=5), 0.0) is None

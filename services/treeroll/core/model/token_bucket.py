@@ -33,17 +33,20 @@ class Bucket:
 
     def restore(self, level: int, at: float, used: int, now: float) -> None:
         """It goes on with the level, in millionths of a token, that it had at a time of an earlier process, when so
-        many tokens had been used. Clocks may have been put back since: no time has passed then."""
+        many tokens had been used. Clocks may have been put back since: no time has passed then.
+
+        The level has in it what was reserved, and may be above `burst`: branches that go on reserve it again before the
+        next refill, which takes away the rest.
+        """
         self.since = self.at = min(int(at * MILLION), int(now * MILLION))
-        self.level = self.first_level = min(self.burst * MILLION, level)
+        self.level = self.first_level = level
         self.before = used
 
     def refill(self, now: float) -> None:
         """Add what time has brought since it was last filled."""
-        at = int(now * MILLION)
-        if at > self.at:
-            self.level = min(self.burst * MILLION, self.level + self.rate * (at - self.at))
-            self.at = at
+        at = max(self.at, int(now * MILLION))
+        self.level = min(self.burst * MILLION, self.level + self.rate * (at - self.at))
+        self.at = at
 
     @property
     def room(self) -> int:
