@@ -163,6 +163,7 @@ WRONG: dict[str, Any] = {
     "prefix_tokens": 21,
     "tree_id": "of nobody",
     "grant": EPOCH + 5,
+    "stopped": True,
 }
 
 
@@ -242,10 +243,11 @@ def test_a_replica_is_not_given_more_than_it_has_slots() -> None:
     assert len(takeover.state.replicas["r0"].grants) == 1
 
 
-def test_what_ran_for_a_run_that_is_cancelled_meanwhile_is_stopped_when_its_replica_comes() -> None:
+@pytest.mark.parametrize("told", [False, True])
+def test_what_ran_for_a_run_that_is_cancelled_meanwhile_is_stopped_when_its_replica_comes(told: bool) -> None:
     takeover = Takeover()
     takeover.feed(RunCancelled("run"))
-    effects = takeover.comes("r0")
+    effects = takeover.comes("r0", tuple(replace(claim, stopped=told) for claim in takeover.claims("r0")))
     assert stops(effects) == set(takeover.before.replicas["r0"].grants)
     stopping = {grant for grant, (_, one) in takeover.state.grants.items() if one.state is BranchState.STOPPING}
     for grant in takeover.served:

@@ -178,6 +178,14 @@ async def test_a_branch_stopped_in_the_message_that_follows_its_start_ends() -> 
         assert told.token_ids == []
 
 
+async def test_a_replica_says_of_a_branch_that_it_was_told_to_stop() -> None:
+    async with FakeCoordinator(acknowledge=False) as coordinator, served(coordinator) as (replica, _):
+        stopped, whole = coordinator.start_many("r0", PROMPT, AHEAD, 2, ignore_eos=True)
+        coordinator.stop("r0", stopped)
+        await coordinator.ended(stopped, whole)
+        assert {live.grant: live.stopped for live in replica.hello().branches} == {stopped: True, whole: False}
+
+
 async def test_what_the_engine_refuses_ends_as_an_error_and_the_replica_goes_on() -> None:
     async with FakeCoordinator() as coordinator, served(coordinator):
         too_long = coordinator.start("r0", PROMPT, [33, 5000])

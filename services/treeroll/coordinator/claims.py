@@ -21,7 +21,7 @@ async def claims_of(coordinator: Coordinator, hello: wire.Hello) -> tuple[Claim,
     found: list[tuple[Claim, bytes, LiveTree, list[int]]] = []
     live_grants = set(hello.live_grants)
     for one in {one.grant: one for one in hello.branches if one.grant in live_grants}.values():  # each read once
-        claim = Claim(one.grant, one.tree_id, one.branch, one.attempt, one.prefix_tokens)
+        claim = Claim(one.grant, one.tree_id, one.branch, one.attempt, one.prefix_tokens, one.stopped)
         if (place := find(state, claim)) is not None:
             live, branch = place
             before = [n.number for n in live.tree.lineage(branch.tip) if n.token_start < claim.prefix_tokens]

@@ -101,6 +101,7 @@ class BranchRequest:
         """End as stopped: nothing more is reported but the end. The caller aborts the request in the engine."""
         if self._ending is None:
             self._ending = wire.END_REASON_STOPPED
+            self._sequence.stopped = True
 
     def abandon(self) -> None:
         """Nobody wants it any more; its task has ended. What is in no segment counts as dropped."""

@@ -21,6 +21,7 @@ class GrantSequence:
         self.ids = ids
         self.branch, self.attempt, self.prefix_tokens = "", 0, len(ids)  # see StartBranch
         self.prompt_tokens = prompt_tokens
+        self.stopped = False  # by an order
         self.parent_chars = parent_chars
         self._tails = {len(ids): tail}
 
@@ -101,6 +102,7 @@ class Sequences:
                 attempt=sequence.attempt,
                 prefix_tokens=sequence.prefix_tokens,
                 prefix_digest=prefix_digest(sequence.ids[: sequence.prefix_tokens].tobytes()),
+                stopped=sequence.stopped,
             )
             for tree_id, of_tree in self._of.items()
             for grant, sequence in of_tree.items()

@@ -90,7 +90,8 @@ class Claim:
     """A replica says what a grant is for that an earlier coordinator gave it.
 
     The path of the first node that the grant makes, which attempt at its branch it is, and how many tokens the replica
-    was given before that: the same ones as the branch has, as far as the shell can tell.
+    was given before that: the same ones as the branch has, as far as the shell can tell. `stopped`: it was told to
+    stop.
     """
 
     grant: int
@@ -98,6 +99,7 @@ class Claim:
     branch: str
     attempt: int
     prefix_tokens: int
+    stopped: bool = False
 
 
 @dataclass(slots=True)

@@ -49,11 +49,17 @@ def _claim_counts(live: LiveTree, branch: Branch) -> None:
 
 
 def find(state: State, claim: Claim) -> Found | None:
-    """The branch that a replica says to serve, if it is one that waits for its replica."""
+    """The branch that a replica says to serve, if it is one that waits for its replica.
+
+    One that the replica stops goes on nowhere, unless it is known here to be stopped: the order may be of a commit that
+    its store lost, or of a coordinator that died before it had decided.
+    """
     live = state.trees.get(claim.tree_id)
     if state.orphans is None or live is None or claim.grant < live.first_grant:
         return None  # it may be of an earlier growth, whose first segments are not in this one
     for branch in live.branches.values():
+        if claim.stopped and branch.state is not STOPPING:
+            continue
         if state.orphans.has(live, branch) and _began(live, branch, claim.prefix_tokens) == claim.branch:
             return live, branch
     return None

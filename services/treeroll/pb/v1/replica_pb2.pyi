@@ -87,20 +87,22 @@ class Hello(_message.Message):
     def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., weight_version: _Optional[int] = ..., last_seq: _Optional[int] = ..., live_grants: _Optional[_Iterable[int]] = ..., kept_trees: _Optional[_Iterable[str]] = ..., pool: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ..., weight_digest: _Optional[str] = ..., process: _Optional[int] = ..., branches: _Optional[_Iterable[_Union[LiveBranch, _Mapping]]] = ..., acked_seq: _Optional[int] = ...) -> None: ...
 
 class LiveBranch(_message.Message):
-    __slots__ = ("grant", "tree_id", "branch", "attempt", "prefix_tokens", "prefix_digest")
+    __slots__ = ("grant", "tree_id", "branch", "attempt", "prefix_tokens", "prefix_digest", "stopped")
     GRANT_FIELD_NUMBER: _ClassVar[int]
     TREE_ID_FIELD_NUMBER: _ClassVar[int]
     BRANCH_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     PREFIX_TOKENS_FIELD_NUMBER: _ClassVar[int]
     PREFIX_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    STOPPED_FIELD_NUMBER: _ClassVar[int]
     grant: int
     tree_id: str
     branch: str
     attempt: int
     prefix_tokens: int
     prefix_digest: bytes
-    def __init__(self, grant: _Optional[int] = ..., tree_id: _Optional[str] = ..., branch: _Optional[str] = ..., attempt: _Optional[int] = ..., prefix_tokens: _Optional[int] = ..., prefix_digest: _Optional[bytes] = ...) -> None: ...
+    stopped: bool
+    def __init__(self, grant: _Optional[int] = ..., tree_id: _Optional[str] = ..., branch: _Optional[str] = ..., attempt: _Optional[int] = ..., prefix_tokens: _Optional[int] = ..., prefix_digest: _Optional[bytes] = ..., stopped: _Optional[bool] = ...) -> None: ...
 
 class Report(_message.Message):
     __slots__ = ("seq", "segments", "kv_usage")

@@ -269,7 +269,7 @@ class VirtualServer:
         serving = self._universe.serving[self.key]
         for stop in commands.stops:
             if stop.grant in serving:
-                serving[stop.grant].stopped = True
+                serving[stop.grant].stopped = self._of[stop.grant].stopped = True
         for start in commands.starts:
             self._start(start)
         self._sequences.forget(commands.forget_trees)
