@@ -5,16 +5,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from unittest.mock import Mock
 
 import pytest
 
+from treeroll import lives
+from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.generator.sequence import Sequences
 from treeroll.simulation.universe import command
 from treeroll.simulation.universe.command import main
 from treeroll.simulation.universe.faults import Faults
 from treeroll.simulation.universe.search import Case, Outcome, case_of, simulate
+from treeroll.simulation.universe.universe import Universe
 from treeroll.simulation.universe.work import CLIENTS, Work
 
 SEEDS = range(1_000_000, 1_000_060)  # scripts/simulate begins at 0
@@ -158,3 +161,29 @@ def test_a_reward_of_a_node_that_a_lost_tree_had_is_looked_for_in_none() -> None
     assert found.promise == "NoAckedLoss"
     world.store.lost_at = 1.0
     assert not world.reporter.check(trees)
+
+
+@dataclass
+class GoesWithItsStore(Universe):
+    """A store that keeps nothing, on the coordinator's own machine, which fails."""
+
+    def forgot(self) -> None:
+        super().forgot()
+        self._crashes_left, self._crash_next = 1, self.points + 1
+
+
+def test_replicas_serve_a_coordinator_whose_store_has_forgotten_the_one_before_it() -> None:
+    """Its epoch is theirs, and so are the numbers of its grants."""
+    case = Case(1, Faults(emptied=True), Work(tasks=5))
+    outcomes = [simulate(replace(case, seed=seed), GoesWithItsStore) for seed in range(12)]
+    assert not any(map(told, outcomes))
+    forgotten = ["whose store has forgotten" in "".join(outcome.trace) for outcome in outcomes]
+    assert sum(forgotten) > len(outcomes) / 2
+
+
+def test_without_their_lives_coordinators_of_one_epoch_mix_their_grants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the test above would see nothing."""
+    monkeypatch.setattr(lives, "ReplicaPlane", lambda *args: ReplicaPlane(*args[:3]))
+    case = Case(1, Faults(emptied=True), Work(tasks=5))
+    broken = [simulate(replace(case, seed=seed), GoesWithItsStore).broken for seed in range(12)]
+    assert any(broken)

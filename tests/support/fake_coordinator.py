@@ -50,7 +50,7 @@ class FakeCoordinator(replica_pb2_grpc.ReplicaPlaneServicer):
         self.acknowledge = acknowledge
         self.run_ahead = run_ahead
         self.heartbeat_s = heartbeat_s
-        self.epoch = epoch
+        self.epoch, self.life = epoch, 0
         self.refuse: tuple[grpc.StatusCode, str] | None = None
         self.hellos: list[wire.Hello] = []
         self.beats: list[tuple[str, wire.Heartbeat]] = []
@@ -175,6 +175,7 @@ class FakeCoordinator(replica_pb2_grpc.ReplicaPlaneServicer):
         yield wire.CoordinatorMessage(
             welcome=wire.Welcome(
                 epoch=self.epoch,
+                life=self.life,
                 acked_seq=self.acked.get(replica, 0),
                 heartbeat_s=self.heartbeat_s,
                 run_ahead=self.run_ahead,

@@ -51,7 +51,8 @@ class Refusing:
         self.events: list[ReplicaJoined] = []
         self.answers: list[asyncio.Future[None]] = []
 
-    async def call(self, event: ReplicaJoined, mark: Mark | None) -> None:
+    async def call(self, event: ReplicaJoined, mark: Mark | None, beat: bool) -> None:
+        assert beat  # whoever is no owner any more must not welcome anybody
         self.events.append(event)
         answer = asyncio.get_running_loop().create_future()
         self.answers.append(answer)

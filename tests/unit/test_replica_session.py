@@ -232,15 +232,32 @@ async def test_a_branch_decodes_on_while_the_coordinator_is_away_but_not_past_it
         assert told.sizes == [33 - len(PROMPT), 32, 32, 0]
 
 
-async def test_an_older_coordinator_is_not_served() -> None:
-    async with FakeCoordinator(epoch=5) as coordinator, served(coordinator) as (replica, _):
+@pytest.mark.parametrize("epoch", [4, 5])
+async def test_a_replica_drops_what_it_has_where_the_store_has_forgotten_who_gave_it(epoch: int) -> None:
+    """Grants of the next coordinator may have the numbers of its own."""
+    async with FakeCoordinator(epoch=5, acknowledge=False) as coordinator, served(coordinator) as (replica, _):
+        grant = coordinator.start("r0", PROMPT, AHEAD, ignore_eos=True)
+        await coordinator.ended(grant)
         await coordinator.close()
-        coordinator.epoch = 4
+        coordinator.epoch, coordinator.life = epoch, 1
         await coordinator.open()
         await true(lambda: len(coordinator.hellos) >= 3)
-        assert not replica.session.connected.is_set()
-        coordinator.epoch = 5
+        known, anew = coordinator.hellos[1:3]
+        assert (known.incarnation, list(known.live_grants)) == (1, [grant])
+        assert (anew.incarnation, list(anew.live_grants), anew.last_seq) == (2, [], 0)
         await true(replica.session.connected.is_set)
+
+
+async def test_a_replica_goes_on_with_what_it_has_under_a_later_coordinator() -> None:
+    async with FakeCoordinator(epoch=5, acknowledge=False) as coordinator, served(coordinator) as (replica, _):
+        grant = coordinator.start("r0", PROMPT, AHEAD, ignore_eos=True)
+        await coordinator.ended(grant)
+        await coordinator.close()
+        coordinator.epoch, coordinator.life = 6, 1
+        await coordinator.open()
+        await true(lambda: len(coordinator.hellos) >= 2)
+        await true(replica.session.connected.is_set)
+        assert (replica.incarnation, list(replica.hello().live_grants)) == (1, [grant])
 
 
 async def test_of_several_addresses_the_one_that_serves_is_found_and_found_again() -> None:

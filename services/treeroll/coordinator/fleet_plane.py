@@ -48,10 +48,11 @@ class FleetPlane(fleet_pb2_grpc.FleetPlaneServicer):
         """Take what a fleet says, and answer with what it must know."""
         try:
             self._check(report)
+            self._take(report)
+            await self._coordinator.confirm()  # or another has taken over, and must hear it
         except TreerollError as error:
             await context.abort(grpc.StatusCode[grpc_code(error)], str(error))
             raise
-        self._take(report)
         seen = self._coordinator.state.incarnations
         return wire.FleetAnswer(
             epoch=self._coordinator.epoch,

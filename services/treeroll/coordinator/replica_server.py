@@ -61,8 +61,10 @@ ANSWERS = {
 class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
     """Serves all replica sessions of one coordinator."""
 
-    def __init__(self, coordinator: Coordinator, heartbeat_s: float, tokenizer: Tokenizer) -> None:
+    def __init__(self, coordinator: Coordinator, heartbeat_s: float, tokenizer: Tokenizer, life: int = 0) -> None:
+        """`life`: drawn by chance, tells coordinators of one epoch apart, which there are when a store was emptied."""
         self._coordinator = coordinator
+        self._life = life
         self._heartbeat_s = heartbeat_s
         self._tokenizer = tokenizer
         self.sessions: dict[str, ReplicaSession] = {}
@@ -155,7 +157,8 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
         key = hello.replica_id, hello.incarnation
         self._coordinator.sessions[key] = session
         try:
-            await self._coordinator.call(join, mark=None if same else Mark.of(hello, seq))
+            # Also where nothing is to be written: who is welcomed takes us for the store's owner.
+            await self._coordinator.call(join, mark=None if same else Mark.of(hello, seq), beat=True)
         except TreerollError as error:
             if not same:
                 if self._coordinator.sessions.get(key) is session:  # or a newer call of it waits to join, too
@@ -226,6 +229,7 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             heartbeat_s=self._heartbeat_s,
             run_ahead=self._coordinator.state.settings.run_ahead,
             incarnation=session.hello.incarnation,
+            life=self._life,
         )
         return wire.CoordinatorMessage(welcome=welcome)
 

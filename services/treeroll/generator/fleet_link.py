@@ -93,8 +93,6 @@ class FleetLink:
             if error.code() in REFUSALS:
                 raise SessionRefused(f"coordinator {self._address} refuses this fleet: {error.details()}") from None
             return f"{error.code().name} {error.details() or ''}".strip()
-        if answer.epoch < self._answer.epoch:
-            return "it is an older coordinator than the one we served"
         self._answer = answer
         del self._lost[: len(lost)]
         return ""

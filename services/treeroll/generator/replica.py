@@ -61,7 +61,7 @@ class Replica:
         self._process = secrets.randbits(63) if process is None else process
         self._sequences = Sequences(detokenizer)
         self._group: asyncio.TaskGroup | None = None
-        self._epoch = 0
+        self._epoch = self._life = 0  # of the coordinator that gave what is here
         self._run_ahead = 1
         self._draining = False
         self._leaving = False
@@ -144,10 +144,10 @@ class Replica:
         )
 
     async def welcome(self, welcome: wire.Welcome) -> bool:
-        """Take the coordinator's epoch and what it has; False for one older than we have served."""
-        if welcome.epoch < self._epoch:
+        """Take what the coordinator has; False for one whose store has forgotten the one that we served."""
+        if welcome.life != self._life and welcome.epoch <= self._epoch:
             return False
-        self._epoch = welcome.epoch
+        self._epoch, self._life = welcome.epoch, welcome.life
         self.incarnation = self.incarnation or welcome.incarnation
         self._run_ahead = max(1, welcome.run_ahead)
         self._acknowledge(welcome.acked_seq)
@@ -182,6 +182,7 @@ class Replica:
         self._tasks.clear()
         self._outbox.clear()
         self._sequences = Sequences(self._detokenizer)
+        self._epoch = 0
         if self.incarnation:  # or it has not been numbered yet
             self.incarnation += 1
 

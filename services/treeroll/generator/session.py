@@ -50,7 +50,7 @@ class Peer(Protocol):
         """The first message of a call."""
 
     async def welcome(self, welcome: wire.Welcome) -> bool:
-        """Take the answer; False if it comes from a coordinator that is no longer the one."""
+        """Take the answer; False if its coordinator cannot know anything of our work."""
 
     async def apply(self, commands: wire.Commands) -> None:
         """Carry out commands, in order."""
@@ -134,7 +134,7 @@ class Session:
             if first is grpc.aio.EOF:
                 return self._judge(await call.code(), await call.details())
             if not await self._peer.welcome(first.welcome):
-                return "it is an older coordinator than the one we served"
+                raise LostLease("its store has forgotten the coordinator that we served; what we decoded is dropped")
             self._heartbeat_s = first.welcome.heartbeat_s or 1.0
             self._backoff_s = FIRST_BACKOFF_S
             self.connected.set()

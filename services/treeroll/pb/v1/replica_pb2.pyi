@@ -189,18 +189,20 @@ class CoordinatorMessage(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., commands: _Optional[_Union[Commands, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("epoch", "acked_seq", "heartbeat_s", "run_ahead", "incarnation")
+    __slots__ = ("epoch", "acked_seq", "heartbeat_s", "run_ahead", "incarnation", "life")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ACKED_SEQ_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_S_FIELD_NUMBER: _ClassVar[int]
     RUN_AHEAD_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    LIFE_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     acked_seq: int
     heartbeat_s: float
     run_ahead: int
     incarnation: int
-    def __init__(self, epoch: _Optional[int] = ..., acked_seq: _Optional[int] = ..., heartbeat_s: _Optional[float] = ..., run_ahead: _Optional[int] = ..., incarnation: _Optional[int] = ...) -> None: ...
+    life: int
+    def __init__(self, epoch: _Optional[int] = ..., acked_seq: _Optional[int] = ..., heartbeat_s: _Optional[float] = ..., run_ahead: _Optional[int] = ..., incarnation: _Optional[int] = ..., life: _Optional[int] = ...) -> None: ...
 
 class Commands(_message.Message):
     __slots__ = ("acked_seq", "stops", "starts", "paused", "drain", "forget_trees", "stage_weights", "flip_weights")

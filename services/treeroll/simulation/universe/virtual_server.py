@@ -148,7 +148,7 @@ class VirtualServer:
         self._universe = universe
         self._call: Connection | None = None
         self._process = 0
-        self._epoch = 0
+        self._epoch = self._life = 0
         self.start()
 
     @property
@@ -161,7 +161,6 @@ class VirtualServer:
         self.alive = True
         self._process += 1
         self.loaded = self._staged = 0
-        self._epoch = 0
         self._begin_anew()
         self.connect()
         self._universe.after(BEAT_S, self._beat, self._process)
@@ -180,6 +179,7 @@ class VirtualServer:
         universe.serving.pop(self.key, None)
         universe.kept.pop(self.key, None)
         self.incarnation += 1
+        self._epoch = 0
         self._outbox = Outbox()
         self._sequences = Sequences(Texts())  # type: ignore[arg-type]
         self._of: dict[int, GrantSequence] = {}
@@ -253,12 +253,15 @@ class VirtualServer:
         self.disconnected(call)
 
     def _welcome(self, call: Connection, welcome: wire.Welcome) -> None:
-        if welcome.epoch < self._epoch:
-            self._universe.note(f"{self.name} is welcomed by an older coordinator")
+        if welcome.life != self._life and welcome.epoch <= self._epoch:
+            if self._universe.store.lost_at is None:
+                self._universe.found("StaleFenced", f"{self.name} is welcomed by an older coordinator")
+            self._universe.note(f"{self.name} is welcomed by one whose store has forgotten the one that it served")
+            self._begin_anew()
             call.cut()
             self.disconnected(call)
             return
-        self._epoch = welcome.epoch
+        self._epoch, self._life = welcome.epoch, welcome.life
         self._run_ahead = max(1, welcome.run_ahead)
         call.welcomed = True
         self._outbox.acknowledge(welcome.acked_seq)
