@@ -167,6 +167,11 @@ CASES = {
         None,
         "the fleet preempts 0.2 requests/s, with a KV cache of 97%",
     ),
+    "CreditStops": (
+        set_pool(finished_grants=900, credit_grants=10),
+        None,
+        "1.1% of the grants of the fleet stopped in the last 5 min for no answer had come in time",
+    ),
     "BudgetNearlySpent": (
         lambda snapshot: setattr(snapshot.runs[0].caps[0], "spent", 960_000_000),
         None,
@@ -197,6 +202,8 @@ def test_a_rule_finds_what_it_is_for_and_nothing_else_is_said(name: str) -> None
         (set_first("replicas", tokens_per_s=17.0), None),
         (set_first("replicas", tokens_per_s=1.0, branches=0), None),  # it has nothing to do
         (set_totals(reward_errors=2), None),
+        (set_pool(finished_grants=900, credit_grants=9), None),
+        (set_pool(finished_grants=9, credit_grants=9), None),  # there were few
         (set_totals(wasted_tokens=103_000), None),
         (set_totals(trees_without_signal=205), None),
         (both(stand_still, set_pool(running=0)), stand_still),  # nothing runs

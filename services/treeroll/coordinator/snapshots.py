@@ -20,7 +20,7 @@ from treeroll.coordinator.run_totals import RunTotals
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.status import replica_state, rest_s
 from treeroll.coordinator.watched_groups import WatchedGroups
-from treeroll.core.model.branch import BranchState
+from treeroll.core.model.branch import BranchState, Outcome
 from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import Run
 from treeroll.errors import StoreError
@@ -197,6 +197,11 @@ class Snapshots:
             kv_usage_max=max((beat.kv_usage for beat in beats), default=0.0),
             preempted=sum(beat.preempted for beat in beats),
             generated_tokens=sum(beat.generated_tokens for beat in beats),
+            finished_grants=pool.outcomes[Outcome.FINISHED],
+            stopped_grants=pool.outcomes[Outcome.STOPPED],
+            lost_grants=pool.outcomes[Outcome.LOST],
+            credit_grants=pool.outcomes[Outcome.CREDIT],
+            held_grants=pool.outcomes[Outcome.HELD],
         )
 
     def _replica(self, name: str) -> watch.ReplicaFigures:

@@ -101,6 +101,13 @@ CATALOGUE = (
         {"pool": POOL, "state": ", ".join(BRANCHES)},
     ),
     Metric(
+        "grants_total",
+        _C,
+        "Grants of branches that ended.",
+        readings.grants,
+        {"pool": POOL, "outcome": "finished, stopped, lost, credit (no answer came in time), held"},
+    ),
+    Metric(
         "slots",
         _G,
         "Branches that the replicas of a pool decode at once.",

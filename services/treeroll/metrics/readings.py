@@ -19,6 +19,7 @@ BRANCHES = {
     "judge": "waiting_judge",
     "stopping": "stopping",
 }
+OUTCOMES = ("finished", "stopped", "lost", "credit", "held")
 WASTE = {
     "late": "late_tokens",
     "past_boundary": "dropped_tokens",
@@ -64,6 +65,13 @@ def branches(seen: Seen) -> Iterator[Sample]:
     for pool in seen.snapshot.pools:
         for state, name in BRANCHES.items():
             yield (pool.name, state), getattr(pool, name)
+
+
+def grants(seen: Seen) -> Iterator[Sample]:
+    """Grants that ended, by outcome."""
+    for pool in seen.snapshot.pools:
+        for outcome in OUTCOMES:
+            yield (pool.name, outcome), getattr(pool, f"{outcome}_grants")
 
 
 def replicas(seen: Seen) -> Iterator[Sample]:

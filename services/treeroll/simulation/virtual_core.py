@@ -127,7 +127,8 @@ class VirtualCore:
     @property
     def expired(self) -> int:
         """Grants that ended at a boundary: held there, or without credit."""
-        return self._state.outcomes[Outcome.EXPIRED]
+        outcomes = [pool.outcomes for pool in self._state.pools.values()]
+        return sum(ended[Outcome.CREDIT] + ended[Outcome.HELD] for ended in outcomes)
 
     def join(self, name: str, slots: int) -> None:
         """A replica says Hello."""

@@ -23,6 +23,8 @@ FEW_TOKENS, WASTE = 10_000, 0.2
 NO_SIGNAL_OF, NO_SIGNAL = 100, 0.5
 BUDGET = 0.95
 KV_FULL, PREEMPTIONS_PER_S = 0.9, 0.1
+FEW_GRANTS, CREDIT_STOPS = 100, 0.01
+GRANTS = ("finished_grants", "stopped_grants", "lost_grants", "credit_grants", "held_grants")
 IDLE_S, IDLE_SLOTS = 30.0, 0.25
 
 CAUSES = {
@@ -245,6 +247,22 @@ def thrash(view: View) -> Iterator[Found]:
             )
 
 
+def credit_stops(view: View) -> Iterator[Found]:
+    """Branches stop because answers come later than two of their segments take."""
+    growth = view.since(RECENT_S)
+    for before, pool in growth.pools() if growth is not None else ():
+        ended = sum(getattr(pool, name) - getattr(before, name) for name in GRANTS)
+        stopped = pool.credit_grants - before.credit_grants
+        if ended >= FEW_GRANTS and stopped > CREDIT_STOPS * ended:
+            commit_s = growth.last.loop.commit_s.max if growth is not None else 0.0
+            yield Found(
+                f"{stopped / ended:.1%} of the grants of {_pool(pool.name)} stopped in the last {duration(RECENT_S)} "
+                f"for no answer had come in time: make segments longer, or the store faster (longest commit "
+                f"{1000 * commit_s:,.0f} ms)",
+                "replicas",
+            )
+
+
 def budget_nearly_spent(view: View) -> Iterator[Found]:
     """A run will end by its budget."""
     for run in view.latest.runs if view.latest else ():
@@ -299,6 +317,7 @@ RULES = (
     Rule("WasteHigh", Severity.WARN, waste_high),
     Rule("NoSignal", Severity.WARN, no_signal),
     Rule("KvThrash", Severity.WARN, thrash),
+    Rule("CreditStops", Severity.WARN, credit_stops),
     Rule("BudgetNearlySpent", Severity.INFO, budget_nearly_spent),
     Rule("Draining", Severity.INFO, draining),
     Rule("IdleSlots", Severity.ADVICE, idle_slots),

@@ -208,7 +208,7 @@ def release_grant(state: State, live: LiveTree, branch: Branch, event: BranchEve
         branch.claims = ()
     del state.grants[branch.grant]
     state.free_slot(branch)
-    state.outcomes[str(outcome)] += 1
+    state.pools[branch.model].outcomes[str(outcome)] += 1
     if branch.state in (BranchState.DONE, BranchState.HELD):
         live.active -= 1
     if branch.state is BranchState.DONE:

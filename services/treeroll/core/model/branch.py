@@ -47,7 +47,8 @@ class Outcome(Kind):
 
     FINISHED = "finished"  # reached a leaf by itself
     STOPPED = "stopped"  # ended by us
-    EXPIRED = "expired"  # ended at a boundary without an answer, or held there
+    CREDIT = "credit"  # ended at a boundary that it may not decode past, for no answer had come: we are too slow
+    HELD = "held"  # ended at a boundary, to wait for a decision there
     LOST = "lost"  # its replica died or refused it
 
 
@@ -57,9 +58,9 @@ BRANCH_TABLE: dict[tuple[BranchState, BranchEvent], tuple[BranchState, Outcome |
     (S.PENDING, E.CUT): (S.DONE, None),
     (S.RUNNING, E.FINISH): (S.DONE, Outcome.FINISHED),
     (S.RUNNING, E.STOP): (S.STOPPING, None),
-    (S.RUNNING, E.CREDIT): (S.PENDING, Outcome.EXPIRED),
+    (S.RUNNING, E.CREDIT): (S.PENDING, Outcome.CREDIT),
     (S.RUNNING, E.LOST): (S.PENDING, Outcome.LOST),
-    (S.RUNNING, E.HOLD): (S.HELD, Outcome.EXPIRED),
+    (S.RUNNING, E.HOLD): (S.HELD, Outcome.HELD),
     (S.STOPPING, E.END): (S.DONE, Outcome.STOPPED),
     (S.STOPPING, E.LOST): (S.DONE, Outcome.LOST),
     (S.HELD, E.RESUME): (S.PENDING, None),

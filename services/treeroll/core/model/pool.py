@@ -1,6 +1,7 @@
 """Pools: the replicas of one model, and what waits for them."""
 
 from bisect import insort
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ class Pool:
     resting: dict[str, Replica] = field(default_factory=dict)
     placements: int = 0  # placements so far
     trees: int = 0  # that grow here
+    outcomes: Counter[str] = field(default_factory=Counter)  # grants that ended, by outcome
 
     @property
     def members(self) -> list[Replica]:

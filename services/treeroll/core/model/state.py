@@ -1,7 +1,7 @@
 """Everything the coordinator knows about growing work. Only `core` functions change it."""
 
 from array import array
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -113,7 +113,6 @@ class State:
     failed: dict[str, Run] = field(default_factory=dict)  # runs with policies that have failed: to be stored
     learnt: list[tuple[Run, str, str]] = field(default_factory=list)  # history to be stored: run, task id, record
     memories: list[tuple[Run, str, str]] = field(default_factory=list)  # of runs, to be stored: run, part, as JSON
-    outcomes: Counter[str] = field(default_factory=Counter)  # grants by outcome
     fenced: int = 0  # reports of stale grants or incarnations, dropped
 
     def __post_init__(self) -> None:
