@@ -10,13 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import uvicorn
 from starlette.testclient import TestClient
 from tests.support.rollouts import grown_trees
 
 from treeroll.dashboard.app import application
 from treeroll.dashboard.guard import Door
-from treeroll.dashboard.server import listen
+from treeroll.dashboard.server import listen, server
 from treeroll.dashboard.sources.base import Source
 from treeroll.dashboard.sources.results import ResultSource
 from treeroll.results.directory import ResultDir
@@ -61,20 +60,23 @@ def served(source: Source) -> Iterator[str]:
     """The dashboard at a port of its own; yields the address that a person opens."""
     listener = listen("127.0.0.1", 0)
     door = Door("127.0.0.1", listener.getsockname()[1], TOKEN)
-    server = uvicorn.Server(uvicorn.Config(application(source, door), log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    running = server(source, door)
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
         yield door.url
     finally:
-        server.should_exit = True
+        running.should_exit = True
         thread.join()
         listener.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A real browser. Without one these tests fail: they are not to be passed over."""
+    """A real browser. Without one these tests fail: they are not to be passed over.
+
+    Of one module, since Playwright's event loop runs for as long, and asynchronous tests have loops of their own.
+    """
     from playwright.sync_api import sync_playwright
 
     place = os.environ.get("CHROMIUM", "/usr/bin/chromium")

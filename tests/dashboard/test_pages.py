@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 from tests.dashboard.conftest import TOKEN, rewritten, served
+from tests.dashboard.watched import HOSTILE, INJECTED, Watched, hostile, look
 from tests.support.rollouts import grown_trees
 
 from treeroll.dashboard.sources.results import ResultSource
@@ -15,24 +15,6 @@ from treeroll.results.parts import PartWriter
 from treeroll.results.session import Session
 
 pytestmark = pytest.mark.browser
-
-HOSTILE = [
-    "<img src=x onerror=alert(1)>",
-    "<script>alert(1)</script>",
-    '"><svg onload=alert(1)>',
-    "javascript:alert(1)",
-    "\u202eevil\u202c left to right",
-    "\x1b[31mred\x1b[0m\x07",
-    "<style>*{display:none}</style>",
-    "{{constructor.constructor('alert(1)')()}}",
-    "<a href=https://evil.example>click</a>",
-    "\ufeff\u200b\u2028\u2029",
-    "![x](https://evil.example/x.png)",
-    "=cmd|' /C calc'!A0",
-]
-
-# Elements that no page of ours has, and texts could make.
-INJECTED = ", ".join(f"main {kind}" for kind in ("img", "script", "svg", "style", "iframe", "a[href^=javascript]"))
 
 # How many colours the picture has.
 COLOURS = """() => {
@@ -44,43 +26,9 @@ COLOURS = """() => {
 }"""
 
 
-def hostile(row: int) -> str:
-    return " ".join(HOSTILE[(row + more) % len(HOSTILE)] for more in (0, 1))
-
-
-class Watched:
-    """A page, and all that it should not have done."""
-
-    def __init__(self, page: Page, address: str) -> None:
-        self.page = page
-        self.address = address
-        self.base = address.partition("/#")[0]
-        self.wrong: list[str] = []
-        page.on("dialog", lambda dialog: (self.wrong.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        page.on("pageerror", lambda error: self.wrong.append(f"error {error}"))
-        page.on("console", lambda said: self.wrong.append(said.text) if said.type == "error" else None)
-        page.on(
-            "request",
-            lambda asked: None if asked.url.startswith((self.base, "data:")) else self.wrong.append(asked.url),
-        )
-
-    def open(self, path: str = "/") -> None:
-        self.page.goto(f"{self.base}{path}#token={TOKEN}")
-        expect(self.page.locator("main h1")).to_be_visible()
-
-
 @pytest.fixture
 def watched(chromium: Browser, source: ResultSource) -> Iterator[Watched]:
     yield from look(chromium, source)
-
-
-def look(chromium: Browser, source: Any, **context: Any) -> Iterator[Watched]:
-    with served(source) as address:
-        opened = chromium.new_context(**context)
-        watched = Watched(opened.new_page(), address)
-        yield watched
-        opened.close()
-    assert watched.wrong == []
 
 
 def test_the_address_opens_runs_and_its_token_leaves_the_address_bar(watched: Watched) -> None:

@@ -1,13 +1,16 @@
 """The HTTP application: /api/1/ on a source, and the static pages. docs/dashboard.md describes the API."""
 
+import asyncio
+import json
 import math
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
@@ -41,6 +44,9 @@ PAGES = (
     "/store",
     "/about",
 )
+
+# How often a stream looks for news, seconds.
+LOOK_S = 0.25
 
 _STATUS: dict[type[Exception], int] = {
     UnknownRun: 404,
@@ -105,10 +111,41 @@ class Api:
         tree_id, number = request.path_params["tree_id"], request.path_params["number"]
         return self._answer({"items": self._source.path(tree_id, number, whole=_flag(request, "whole"))})
 
+    def feed(self, request: Request) -> Response:
+        """Runs with their consumer groups."""
+        return self._answer(self._source.feed())
+
+    def store(self, request: Request) -> Response:
+        """The store itself."""
+        return self._answer(self._source.store())
+
+    def history(self, request: Request) -> Response:
+        """The last quarter of an hour, a value a second."""
+        return self._answer(self._source.history())
+
+    async def live(self, request: Request) -> Response:
+        """The state of every second, as server-sent events: each is whole, so who is slow misses some and no more."""
+        await run_in_threadpool(self._source.live)  # what cannot be followed is refused before the stream begins
+        return StreamingResponse(self._states(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+    async def _states(self) -> AsyncIterator[bytes]:
+        shown = -1
+        while True:
+            number, state = await run_in_threadpool(self._source.live)
+            if number != shown:
+                shown = number
+                text = json.dumps(_finite(state), allow_nan=False, separators=(",", ":"))
+                yield f"id: {number}\nevent: state\ndata: {text}\n\n".encode()
+            await asyncio.sleep(LOOK_S)
+
     def routes(self) -> list[BaseRoute]:
         """All of them."""
-        table: dict[str, Callable[[Request], Response]] = {
+        table: dict[str, Callable[[Request], Any]] = {
             "/about": self.about,
+            "/live": self.live,
+            "/history": self.history,
+            "/feed": self.feed,
+            "/store": self.store,
             "/runs": self.runs,
             "/runs/{run_id}": self.run,
             "/trees": self.trees,

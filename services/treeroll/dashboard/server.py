@@ -20,11 +20,21 @@ def serve(source: Source, host: str, port: int, *, auth: bool = True, ready: Cal
     except ValueError as error:
         listener.close()
         raise InvalidInput(str(error)) from None
-    config = uvicorn.Config(
-        application(source, door), log_level="warning", access_log=False, lifespan="off", server_header=False
-    )
     ready(door.url)
-    asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
+    asyncio.run(server(source, door).serve(sockets=[listener]))
+
+
+def server(source: Source, door: Door) -> uvicorn.Server:
+    """The server, not running."""
+    config = uvicorn.Config(
+        application(source, door),
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=1,  # streams of live pages never end by themselves
+    )
+    return uvicorn.Server(config)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -36,6 +36,22 @@ class Source(Protocol):
         """One with its configuration. UnknownRun."""
         ...
 
+    def live(self) -> tuple[int, Json]:
+        """The state of now, and its number, which is another one when there is news. InvalidInput for results."""
+        ...
+
+    def history(self) -> Json:
+        """Columns of the last quarter of an hour, a value a second. Of results: none."""
+        ...
+
+    def feed(self) -> Json:
+        """Runs with their consumer groups. InvalidInput for results."""
+        ...
+
+    def store(self) -> Json:
+        """What the store says of itself. InvalidInput for results."""
+        ...
+
     def trees(self, query: TreeQuery) -> Json:
         """A page of the trees that match: items, matching, total, cursor."""
         ...

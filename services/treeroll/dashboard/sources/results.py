@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,50 +13,14 @@ from treeroll import __version__
 from treeroll.dashboard.query import TreeQuery
 from treeroll.dashboard.shape import Shape
 from treeroll.dashboard.sources import results_index
-from treeroll.dashboard.sources.base import TEXT_CHARS, Json
-from treeroll.dashboard.sources.node_table import NODE_COLUMNS, shape_of
-from treeroll.errors import InvalidInput, UnknownNode, UnknownRun, UnknownTree
+from treeroll.dashboard.sources.base import Json
+from treeroll.dashboard.sources.tree_tables import Shapes, TreeTables
+from treeroll.errors import InvalidInput, UnknownRun, UnknownTree
 from treeroll.results.directory import ResultDir
 from treeroll.results.reader import ResultReader
 
-# Shapes that are kept: a person goes back and forth between a few trees.
-SHAPES = 8
 # The directory is looked at again after so long.
 LOOK_AGAIN_S = 1.0
-
-_TEXT_COLUMNS = [
-    "node_id",
-    "parent_id",
-    "path",
-    "depth",
-    "sibling_index",
-    "token_start",
-    "token_ids",
-    "logprobs",
-    "entropies",
-    "text",
-    "branch_reason",
-    "decision",
-    "status",
-    "stop_reason",
-    "replica_id",
-    "incarnation",
-    "attempt",
-    "cached_tokens",
-    "recomputed_tokens",
-    "dropped_tokens",
-    "inserted_tokens",
-    "observation_tokens",
-    "model",
-    "temperature",
-    "weight_versions",
-    "started_at",
-    "finished_at",
-    "rewards",
-    "value",
-    "n_leaves",
-]
-_LEAF_COLUMNS = ["sample_id", "reward", "reward_status", "path_weight", "advantages", "min_weight_version"]
 
 
 class ResultSource:
@@ -73,7 +36,7 @@ class ResultSource:
         self._lock = threading.Lock()
         self._contents = results_index.read(self._reader)
         self._looked_at = time.monotonic()
-        self._shapes: OrderedDict[str, Shape] = OrderedDict()
+        self._shapes = Shapes()
 
     def about(self) -> Json:
         """What this is."""
@@ -123,6 +86,22 @@ class ResultSource:
             "failures": summary.get("failures", []),
         }
 
+    def live(self) -> tuple[int, Json]:
+        """Results are told once: what is here has happened."""
+        raise InvalidInput("results of a rollout do not change by the second: give --store of a running service")
+
+    def history(self) -> Json:
+        """None."""
+        return {"at": []}
+
+    def feed(self) -> Json:
+        """Results have no feed."""
+        raise InvalidInput("results of a rollout have no feed: give --store of a running service")
+
+    def store(self) -> Json:
+        """Results are in no store."""
+        raise InvalidInput("results of a rollout are in no store: give --store of a running service")
+
     def trees(self, query: TreeQuery) -> Json:
         """A page of the list."""
         index = self._look().index
@@ -133,68 +112,20 @@ class ResultSource:
 
     def tree(self, tree_id: str) -> Json:
         """The header."""
-        contents = self._look()
-        row = self._row(contents, tree_id)
-        samples = self._rows(contents, "samples", tree_id, ["task_id", "prompt_text", "answer", "reward", "extra"])
-        first = samples.slice(0, 1).to_pylist()[0] if samples is not None and samples.num_rows else {}
-        shape = self.shape(tree_id)
-        rewards = [] if samples is None else [value for value in samples["reward"].to_pylist() if value is not None]
-        prompt = first.get("prompt_text") or ""
-        header = {name: value for name, value in row.items() if name != "epoch"}  # answers have the coordinator's
-        return {
-            **header,
-            "task_epoch": row["epoch"],
-            "prompt": prompt[:TEXT_CHARS],
-            "prompt_chars": len(prompt),
-            "answer": first.get("answer"),
-            "extra": _extra(first.get("extra")),
-            "nodes": shape.nodes,
-            "words": shape.words,
-            "mean_reward": sum(rewards) / len(rewards) if rewards else None,
-            "min_reward": min(rewards, default=None),
-            "max_reward": max(rewards, default=None),
-            "growing": False,
-        }
+        return self._tables(tree_id).header(self.shape(tree_id))
 
     def shape(self, tree_id: str) -> Shape:
         """The columns, kept for the last few trees."""
-        contents = self._look()
-        self._row(contents, tree_id)
-        with self._lock:
-            if tree_id in self._shapes:
-                self._shapes.move_to_end(tree_id)
-                return self._shapes[tree_id]
-        made = self._made_shape(contents, tree_id)
-        with self._lock:
-            self._shapes[tree_id] = made
-            while len(self._shapes) > SHAPES:
-                self._shapes.popitem(last=False)
-        return made
+        tables = self._tables(tree_id)
+        return self._shapes.get((tree_id, self._contents.signature), tables.shape)
 
     def nodes(self, tree_id: str, numbers: Sequence[int], *, whole: bool = False) -> list[Json]:
         """Nodes by number."""
-        contents = self._look()
-        self._row(contents, tree_id)
-        table = self._rows(contents, "nodes", tree_id, _TEXT_COLUMNS)
-        count = table.num_rows if table is not None else 0
-        if (
-            table is None
-            or (wrong := next((number for number in numbers if not 0 <= number < count), None)) is not None
-        ):
-            raise UnknownNode(f"tree {tree_id} has {count} nodes and no number {wrong if table is not None else 0}")
-        leaves = self._leaves(contents, tree_id)
-        rows = table.take(pa.array(numbers, pa.int64())).to_pylist()
-        return [_node(number, row, leaves, whole) for number, row in zip(numbers, rows, strict=True)]
+        return self._tables(tree_id).nodes(numbers, whole=whole)
 
     def path(self, tree_id: str, number: int, *, whole: bool = False) -> list[Json]:
         """The nodes above one, and itself."""
-        parents = self.shape(tree_id).columns["parent"]
-        if not 0 <= number < len(parents):
-            raise UnknownNode(f"tree {tree_id} has {len(parents)} nodes and no number {number}")
-        numbers = [number]
-        while numbers[-1] != 0:
-            numbers.append(int(parents[numbers[-1]]))
-        return self.nodes(tree_id, numbers[::-1], whole=whole)
+        return self._tables(tree_id).path(self.shape(tree_id), number, whole=whole)
 
     def _look(self) -> results_index.Contents:
         """What is there now, read again if files have changed."""
@@ -202,41 +133,19 @@ class ResultSource:
             if time.monotonic() - self._looked_at > LOOK_AGAIN_S:
                 if results_index.signature(self._reader) != self._contents.signature:
                     self._contents = results_index.read(self._reader)
-                    self._shapes.clear()
                 self._looked_at = time.monotonic()
             return self._contents
 
-    def _row(self, contents: results_index.Contents, tree_id: str) -> Json:
+    def _tables(self, tree_id: str) -> TreeTables:
+        contents = self._look()
         if (row := contents.rows.get(tree_id)) is None:
             raise UnknownTree(f"{self._path} has no tree {tree_id}; the list of trees has those that it holds")
-        return row
 
-    def _rows(self, contents: results_index.Contents, kind: str, tree_id: str, columns: list[str]) -> pa.Table | None:
-        spans = contents.spans[kind].get(tree_id)
-        return pa.concat_tables([span.read(columns) for span in spans]) if spans else None
+        def read(kind: str, columns: list[str]) -> pa.Table | None:
+            spans = contents.spans[kind].get(tree_id)
+            return pa.concat_tables([span.read(columns) for span in spans]) if spans else None
 
-    def _made_shape(self, contents: results_index.Contents, tree_id: str) -> Shape:
-        nodes = self._rows(contents, "nodes", tree_id, list(NODE_COLUMNS))
-        if nodes is None:
-            return Shape(shape_of(_no_nodes(self._reader), {}).columns)
-        samples = self._rows(contents, "samples", tree_id, ["sample_id", "advantages"])
-        advantages: dict[str, float] = {}
-        if samples is not None:
-            values = results_index.last_values(samples["advantages"])
-            pairs = zip(samples["sample_id"].to_pylist(), values, strict=True)
-            advantages = {sample_id: value for sample_id, value in pairs if value is not None}
-        try:
-            return shape_of(nodes, advantages)
-        except ValueError as error:
-            raise InvalidInput(f"tree {tree_id}: {error}") from None
-
-    def _leaves(self, contents: results_index.Contents, tree_id: str) -> dict[str, Json]:
-        samples = self._rows(contents, "samples", tree_id, _LEAF_COLUMNS)
-        if samples is None:
-            return {}
-        advantages = results_index.last_values(samples["advantages"])
-        rows = samples.drop_columns(["advantages"]).to_pylist()
-        return {row["sample_id"]: {**row, "advantage": value} for row, value in zip(rows, advantages, strict=True)}
+        return TreeTables(row, read)
 
     def _run_ids(self, contents: results_index.Contents) -> list[str]:
         return list(dict.fromkeys([*self._reader.sessions(), *(row["run_id"] for row in contents.rows.values())]))
@@ -275,20 +184,3 @@ def _listed(row: Json) -> Json:
 
 def _plain(figures: Any) -> Json:
     return {name: getattr(figures, name) for name in figures.__slots__}
-
-
-def _extra(text: Any) -> Any:
-    return json.loads(text) if isinstance(text, str) and text else {}
-
-
-def _no_nodes(reader: ResultReader) -> pa.Table:
-    return next(reader.tables("nodes", NODE_COLUMNS)).slice(0, 0)
-
-
-def _node(number: int, row: Json, leaves: dict[str, Json], whole: bool) -> Json:
-    text = row.pop("text")
-    leaf = leaves.get(row.pop("node_id"))
-    shown = text if whole else text[:TEXT_CHARS]
-    row.pop("parent_id")
-    rewards = [{**reward} for reward in row.pop("rewards") or ()]
-    return {"number": number, **row, "text": shown, "text_chars": len(text), "rewards": rewards, "leaf": leaf}

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from treeroll.dashboard.index import PROMPT_CHARS, TreeIndex
@@ -125,13 +124,3 @@ def _index_row(place: int, row: dict[str, Any], contents: Contents, samples: dic
         "replicas": json.dumps(row["replicas"]),
         "prompt": (samples.get("prompt_text_min") or "")[:PROMPT_CHARS],
     }
-
-
-def last_values(advantages: pa.ChunkedArray) -> list[float | None]:
-    """The last value of every list; None for one that is empty or not there."""
-    array = advantages.combine_chunks()
-    array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
-    ends = array.offsets.to_numpy()[1:]
-    sizes = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
-    values = array.values
-    return [values[int(end) - 1].as_py() if size else None for end, size in zip(ends, sizes, strict=True)]

@@ -9,6 +9,11 @@ import { Runs, Run } from "./runs.js";
 import { Trees } from "./trees.js";
 import { Tree } from "./tree.js";
 import { About } from "./about.js";
+import { Overview } from "./overview.js";
+import { Replicas } from "./replicas.js";
+import { Feed, Store } from "./feed.js";
+import { LiveBar } from "./bar.js";
+import { follow } from "./live.js";
 
 const NAMES = { overview: "Overview", replicas: "Replicas", runs: "Runs", trees: "Trees", feed: "Feed", store: "Store", about: "About" };
 
@@ -19,7 +24,8 @@ function Page({ about }) {
   const key = decodeURIComponent(id ?? "");
   if (name === "runs") return key ? html`<${Run} id=${key} key=${key} />` : html`<${Runs} about=${about} />`;
   if (name === "trees") return key ? html`<${Tree} id=${key} key=${key} />` : html`<${Trees} about=${about} />`;
-  return html`<${About} about=${about} />`;
+  const pages = { overview: Overview, replicas: Replicas, feed: Feed, store: Store };
+  return html`<${pages[name] ?? About} about=${about} />`;
 }
 
 const Nowhere = ({ about, name }) => html`<${Head} title="Nothing here" /><${Empty} title=${
@@ -30,6 +36,7 @@ const Nowhere = ({ about, name }) => html`<${Head} title="Nothing here" /><${Emp
 function Shell({ about }) {
   const section = place.value.path.split("/")[1] || about.pages[0];
   const [help, setHelp] = useState(false);
+  if (about.kind === "live") follow();
   useEffect(() => {
     document.title = `${NAMES[section] ?? "treeroll"} · treeroll`;
   }, [section]);
@@ -53,7 +60,7 @@ function Shell({ about }) {
       <ul>${about.pages.map((name) => html`<li><${Link} href=${`/${name}`} aria-current=${name === section ? "page" : undefined}>${NAMES[name]}<//></li>`)}</ul>
       <div class="rail-foot"><button class="quiet" onClick=${toggleTheme} title="Light or dark">${theme.value === "dark" ? "Light" : "Dark"}</button>
       <button class="quiet" onClick=${() => setHelp(true)} title="Keys">Keys</button></div></nav>
-    <div class="main"><div class="topbar"><span class="source"><span class="muted">${about.kind === "results" ? "results of" : "service"}</span> <bdi title=${plain(about.name)}>${plain(about.name)}</bdi></span></div>
+    <div class="main"><div class="topbar"><span class="source"><span class="muted">${about.kind === "results" ? "results of" : "store"}</span> <bdi title=${plain(about.name)}>${plain(about.name)}</bdi></span>${about.kind === "live" && html`<${LiveBar} />`}</div>
       <main><${Page} about=${about} /></main></div>
     ${help && html`<${Help} close=${() => setHelp(false)} />`}
   </div>`;

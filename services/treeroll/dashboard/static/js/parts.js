@@ -27,7 +27,7 @@ export function Answered({ answer, children, what = "page" }) {
 
 export const Empty = ({ title, children }) => html`<div class="empty"><p><strong>${title}</strong></p>${children}</div>`;
 
-const TONES = { complete: "good", partial: "warn", failed: "bad", filtered: "mute", ended: "mute", ready: "good", dead: "bad", lost: "bad", running: "good" };
+const TONES = { complete: "good", partial: "warn", failed: "bad", filtered: "mute", ended: "mute", ready: "good", dead: "bad", lost: "bad", running: "good", growing: "live", open: "live" };
 
 /** A state in a word; colour only underlines it. */
 export const State = ({ word, tone }) => html`<span class=${`state ${tone ?? TONES[word] ?? "mute"}`}>${plain(word)}</span>`;

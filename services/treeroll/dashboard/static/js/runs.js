@@ -1,6 +1,7 @@
 // Runs, and one run.
 import { html } from "./ui.js";
 import { useAnswer } from "./api.js";
+import { useRefresh } from "./live.js";
 import { Link } from "./router.js";
 import { Answered, Bar, Empty, Facts, Figure, Head, Said, State, Table } from "./parts.js";
 import { counted, fixed, lasting, percent, plain, whole } from "./format.js";
@@ -20,6 +21,7 @@ const COLUMNS = [
 
 export function Runs() {
   const answer = useAnswer("/runs");
+  useRefresh(answer, 3);
   return html`<${Head} title="Runs" /><${Answered} answer=${answer} what="runs">${(data) => data.items.length
     ? html`<section class="panel flush"><${Table} label="runs" columns=${COLUMNS} rows=${data.items} href=${(run) => `/runs/${encodeURIComponent(run.run_id)}`} /></section>`
     : html`<${Empty} title="No run yet."><p class="muted">Submit tasks with <code>treeroll rollout tasks.jsonl --address HOST:PORT</code>, or from Python with <code>treeroll.connect("HOST:PORT")</code>.</p><//>`}<//>`;
@@ -27,27 +29,37 @@ export function Runs() {
 
 export function Run({ id }) {
   const answer = useAnswer(`/runs/${encodeURIComponent(id)}`);
+  useRefresh(answer, 3);
   return html`<${Answered} answer=${answer} what="run">${(run) => html`<${Content} run=${run} />`}<//>`;
 }
 
 function Content({ run }) {
   const s = run.summary ?? {};
+  const live = run.growing !== undefined;
   const trees = (query) => `/trees?run=${encodeURIComponent(run.run_id)}${query}`;
   return html`<${Head} title=${html`<span class="muted">run</span> <${Said} text=${run.run_id} />`}><${State} word=${run.state} />
       <${Link} href=${trees("")} class="button">${counted(run.trees, "tree")}<//><//>
+    ${run.held_up && html`<p class="notice warn"><${Said} text=${run.held_up} /></p>`}
+    ${run.stuck && html`<p class="notice bad"><${Said} text=${run.stuck} /></p>`}
     ${run.stop_detail && html`<p class="notice warn"><${Said} text=${run.stop_detail} /></p>`}
     ${run.engine_error && html`<p class="notice bad">Last error of the engine: <${Said} text=${run.engine_error} /></p>`}
     ${run.policy_error && html`<p class="notice bad">Last failure of the policy: <${Said} text=${run.policy_error} /></p>`}
-    <div class="figures">
+    <div class="figures">${live ? html`
+      <${Figure} name="trees" value=${`${whole(run.trees)} of ${whole(run.submitted)}`} note=${`${whole(run.growing)} grow, ${whole(run.waiting)} wait`} />
+      <${Figure} name="leaves" value=${whole(run.leaves)} note=${`${whole(run.figures.effective_leaves)} effective`} />
+      <${Figure} name="tokens" value=${whole(run.spent)} note=${`generated; ${whole(run.outstanding)} reserved`} />
+      <${Figure} name="waste" value=${percent(run.wasted, run.spent)} note="of tokens, in no sample" />
+      <${Figure} name="no signal" value=${percent(run.no_signal, run.scored, 0)} note=${`of ${counted(run.scored, "scored tree")}`} />
+      <${Figure} name="reward errors" value=${whole(run.reward_errors)} note="leaves whose scorer failed" tone=${run.reward_errors ? "warn" : ""} />` : html`
       <${Figure} name="reward" value=${fixed(run.mean_reward, 3)} note=${run.mean_reward_se ? `± ${fixed(run.mean_reward_se, 3)} standard error` : "mean over scored leaves"} />
       <${Figure} name="unbiased" value=${fixed(s.mean_reward_unbiased, 3)} note=${s.mean_reward_unbiased_se ? `± ${fixed(s.mean_reward_unbiased_se, 3)}, by path weight` : "by path weight"} />
       <${Figure} name="leaves" value=${whole(run.leaves)} note=${`of ${counted(run.trees, "tree")}`} />
       <${Figure} name="tokens" value=${whole(run.spent)} note="generated, waste included" />
       <${Figure} name="sharing" value=${s.sharing_ratio ? `${fixed(s.sharing_ratio)} ×` : "–"} note="delivered / generated tokens" />
-      <${Figure} name="speed" value=${s.tokens_per_s ? `${whole(s.tokens_per_s)} tok/s` : "–"} note=${`in ${lasting(run.wall_s)}`} />
+      <${Figure} name="speed" value=${s.tokens_per_s ? `${whole(s.tokens_per_s)} tok/s` : "–"} note=${`in ${lasting(run.wall_s)}`} />`}
     </div>
     <div class="columns">
-      <section class="panel"><h2>How trees ended</h2><table class="bars">${["complete", "partial", "failed", "filtered"].map((status) => html`<tr>
+      <section class="panel"><h2>How trees ended</h2><table class="bars">${["complete", "partial", "failed", "filtered"].filter((status) => run[status] !== undefined).map((status) => html`<tr>
           <td><${Link} href=${trees(`&status=${status}`)}>${status}<//></td><td class="right">${whole(run[status])}</td><td class="wide"><${Bar} share=${run[status] / run.trees} tone=${{ partial: "warn", failed: "bad" }[status]} /></td><td class="right muted">${percent(run[status], run.trees)}</td></tr>`)}
           <tr><td><${Link} href=${trees("&signal=none")}>no signal<//></td><td class="right">${whole(run.no_signal)}</td><td class="wide"><${Bar} share=${run.no_signal / run.scored} tone="warn" /></td><td class="right muted">${percent(run.no_signal, run.scored)}</td></tr></table>
           <p class="muted">No signal: scored, and all rewards equal; of ${whole(run.scored)} scored trees.</p></section>
@@ -73,7 +85,7 @@ function Config({ run }) {
   const plainSettings = Object.entries(run.config ?? {}).filter(([, value]) => value === null || typeof value !== "object");
   return html`<section class="panel"><h2>Asked for</h2><${Facts} rows=${[
       ["task file", run.tasks_file && html`<${Said} text=${run.tasks_file} />`],
-      ["model", html`<${Said} text=${run.model} />`], ["engine", run.engine],
+      ["model", run.model && html`<${Said} text=${run.model} />`], ["engine", run.engine],
       ...plainSettings.filter(([, value]) => value !== null && value !== "").map(([name, value]) => [name, html`<${Said} text=${said(value)} />`])]} /></section>
     ${policies.length > 0 && html`<section class="panel"><h2>Policies</h2>${policies.map(([kind, policy]) => html`<h3>${plain(kind)} <span class="muted">${plain(policy?.name ?? "")}</span></h3>
       <${Facts} rows=${Object.entries(policy ?? {}).filter(([name, value]) => name !== "name" && value !== null).map(([name, value]) => [plain(name), html`<${Said} text=${said(value)} />`])} />`)}</section>`}`;

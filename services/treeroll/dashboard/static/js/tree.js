@@ -15,6 +15,12 @@ const FIRST_CHUNK = 5000;
 
 export function Tree({ id }) {
   const answer = useAnswer(`/trees/${encodeURIComponent(id)}`);
+  const growing = answer.data?.growing;
+  useEffect(() => {
+    if (!growing) return undefined;
+    const timer = setInterval(answer.retry, 2000);
+    return () => clearInterval(timer);
+  }, [growing, answer.retry]);
   return html`<${Answered} answer=${answer} what="tree">${(header) => html`<${Content} header=${header} key=${header.tree_id} />`}<//>`;
 }
 
@@ -148,7 +154,13 @@ function Lanes({ order, header, selected, select, done, scored }) {
   const modes = useMemo(() => Object.keys(MODES).filter((name) => name === mode || known(order.nodes, name, header.words)), [order, mode]);
   const wanted = MODES[mode] ? mode : "logprob";
   const colours = useMemo(() => paint(order, wanted, theme.value, header.words), [order, wanted, theme.value]);
-  useEffect(() => { setView(wholeView(order)); }, [order]);
+  // A tree that grows stays in view where all of it was, and else where it was.
+  const before = useRef(order);
+  useEffect(() => {
+    const all = wholeView(before.current);
+    setView((old) => (old.x0 <= all.x0 && old.x1 >= all.x1 && old.y0 <= all.y0 && old.y1 >= all.y1 ? wholeView(order) : clamped(old, order)));
+    before.current = order;
+  }, [order]);
   useLayoutEffect(() => {
     picture.current = new Picture(canvas.current);
     const watch = new ResizeObserver(() => setSize((n) => n + 1));

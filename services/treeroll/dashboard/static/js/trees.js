@@ -1,6 +1,7 @@
 // The list of trees: filters, saved searches, order, cursor; all of them in the address.
 import { html, useEffect, useRef, useState } from "./ui.js";
 import { useAnswer } from "./api.js";
+import { useRefresh } from "./live.js";
 import { go, Link, place, withQuery } from "./router.js";
 import { Answered, Empty, Head, Said, State, Table } from "./parts.js";
 import { fixed, lasting, plain, short, whole } from "./format.js";
@@ -30,7 +31,7 @@ const COLUMNS = [
   { label: "nodes", right: true, order: "nodes", cell: (row) => whole(row.nodes) },
   { label: "leaves", right: true, order: "leaves", cell: (row) => whole(row.n_leaves) },
   { label: "tokens", right: true, order: "tokens", title: "generated, waste included", cell: (row) => whole(row.spent) },
-  { label: "waste", right: true, order: "waste", title: "tokens in no sample", cell: (row) => row.wasted_tokens ? whole(row.wasted_tokens) : html`<span class="muted">0</span>` },
+  { label: "waste", right: true, order: "waste", title: "tokens in no sample", cell: (row) => row.wasted_tokens === null ? "–" : row.wasted_tokens ? whole(row.wasted_tokens) : html`<span class="muted">0</span>` },
   { label: "reward", right: true, order: "reward", title: "mean over scored leaves", cell: reward },
   { label: "spread", right: true, order: "spread", title: "highest minus lowest reward", cell: (row) => row.spread === null ? "–" : row.spread === 0 ? html`<span class="warn-text">0</span>` : fixed(row.spread, 2) },
   { label: "time", right: true, order: "seconds", cell: (row) => lasting(row.wall_s) },
@@ -44,6 +45,7 @@ export function Trees() {
   const asked = new URLSearchParams();
   for (const name of ASKED) if (query.get(name)) asked.set(name, query.get(name));
   const answer = useAnswer(`/trees?${asked}`);
+  useRefresh(answer, 5);
   const [row, setRow] = useState(-1);
   const items = answer.data?.items ?? [];
   const keys = useRef(null);
@@ -68,7 +70,7 @@ export function Trees() {
   };
   return html`<${Head} title="Trees" />
     <${Filters} query=${query} filters=${answer.data?.filters} />
-    <${Answered} answer=${answer} what="list">${(data) => html`<${Listed} data=${data} sort=${sort} row=${row} query=${query} loading=${answer.loading} />`}<//>`;
+    <${Answered} answer=${answer} what="list">${(data) => html`<${Listed} data=${data} sort=${sort} row=${row} query=${query} loading=${answer.loading && answer.path !== `/trees?${asked}`} />`}<//>`;
 }
 
 function Listed({ data, sort, row, query, loading }) {
@@ -82,6 +84,7 @@ function Listed({ data, sort, row, query, loading }) {
       href=${(tree) => `/trees/${encodeURIComponent(tree.tree_id)}`} /></section>
     <p class="list-foot"><span>${begun ? `${whole(data.items.length)} more` : cut ? `First ${whole(data.items.length)}` : whole(data.items.length)} of ${whole(data.matching)}${
       data.matching < data.total ? ` that match, of ${whole(data.total)} trees` : " trees"}</span>
+      ${data.behind && html`<span class="warn-text">still reading older trees</span>`}
       ${begun && html`<${Link} href=${withQuery({ cursor: "" })} class="button">Back to the first<//>`}
       ${data.cursor && html`<${Link} href=${withQuery({ cursor: data.cursor })} class="button">Next ${whole(Math.min(data.items.length, data.matching))}<//>`}</p>`;
 }
@@ -107,7 +110,7 @@ function Filters({ query, filters }) {
   return html`<div class="saved" role="group" aria-label="saved searches">${SAVED.map((one) => html`<${Link} href=${withQuery({ ...RESET, run: query.get("run"), ...one[1] })}
       class=${`tab ${saved(one) ? "on" : ""}`} aria-current=${saved(one) ? "true" : undefined}>${one[0]}<//>`)}</div>
     <div class="filters"><label class="field search"><span>id, task or prompt</span><input id="search" ref=${field} type="search" placeholder="search  /" value=${query.get("q") ?? ""} onInput=${typed} /></label>
-      ${choice("status", "status", ["complete", "partial", "failed", "filtered"])}
+      ${choice("status", "status", [...(filters?.status ?? []), "complete", "partial", "failed", "filtered"])}
       ${choice("stop", "stopped by", filters?.stop_reason ?? [])}
       ${(filters?.run_id?.length ?? 0) > 1 && choice("run", "run", filters.run_id)}
       ${(filters?.model?.length ?? 0) > 1 && choice("model", "model", filters.model)}

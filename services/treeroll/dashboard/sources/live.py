@@ -1,0 +1,211 @@
+"""LiveSource: a service's store, of one that runs or has run. The service itself is never asked."""
+
+import json
+import time
+from collections.abc import Sequence
+
+from treeroll import __version__
+from treeroll.dashboard.poller import Poller
+from treeroll.dashboard.query import TreeQuery
+from treeroll.dashboard.shape import Shape
+from treeroll.dashboard.sources.base import Json
+from treeroll.dashboard.sources.live_trees import LiveTrees
+from treeroll.dashboard.sources.plain import plain
+from treeroll.dashboard.sources.state import history, run_line, state
+from treeroll.dashboard.sources.store_reader import StoreReader
+from treeroll.dashboard.sources.tree_tables import Shapes, TreeTables
+from treeroll.errors import UnknownRun
+from treeroll.pb.v1 import rollout_pb2 as pb
+
+# A tree that grows is read again after so long.
+TREE_AGAIN_S = 1.0
+# Trees that are kept whole.
+TREES = 4
+
+_INFO = (
+    "redis_version",
+    "uptime_in_seconds",
+    "used_memory",
+    "maxmemory",
+    "maxmemory_policy",
+    "evicted_keys",
+    "connected_clients",
+    "instantaneous_ops_per_sec",
+    "aof_enabled",
+    "aof_current_size",
+    "aof_rewrite_in_progress",
+    "aof_delayed_fsync",
+    "aof_last_write_status",
+    "rdb_last_bgsave_status",
+    "role",
+)
+
+
+class LiveSource:
+    """Pages are answered from the memory of a poller; trees are read when they are looked at."""
+
+    kind = "live"
+
+    def __init__(self, url: str) -> None:
+        """InvalidInput for a URL that is none. A store that does not answer is told on the pages."""
+        self._reader = StoreReader(url)
+        self._poller = Poller(self._reader)
+        self._trees = LiveTrees(self._poller, self._run_ids)
+        self._shapes = Shapes()
+        self._tables: dict[str, tuple[float, TreeTables]] = {}
+        self._poller.start()
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._poller.stop()
+
+    def about(self) -> Json:
+        """What this is."""
+        look = self._poller.look
+        last = look.latest
+        return {
+            "kind": self.kind,
+            "name": self._reader.address,
+            "pages": ["overview", "replicas", "runs", "trees", "feed", "store", "about"],
+            "version": __version__,
+            "versions": {
+                "service": last.version if last is not None else "",
+                "redis": look.info.get("redis_version", ""),
+            },
+            "trees": None,
+            "record": None,
+            "complete": None,
+            "host": last.host if last is not None else "",
+            "pid": last.pid if last is not None else None,
+            "durability": last.durability if last is not None else "",
+        }
+
+    def as_of(self) -> tuple[float, int | None]:
+        """When the service last said how it was."""
+        last = self._poller.look.latest
+        return (time.time(), None) if last is None else (last.at, last.epoch)
+
+    def live(self) -> tuple[int, Json]:
+        """The state of now."""
+        look = self._poller.look
+        return look.turn, state(look)
+
+    def history(self) -> Json:
+        """The last quarter of an hour."""
+        return history(self._poller.look)
+
+    def runs(self) -> list[Json]:
+        """All runs, the newest last."""
+        records = self._poller.ask(self._reader.runs())
+        runs = sorted((pb.Run.FromString(record) for record in records.values()), key=lambda run: run.created)
+        fresh = {run.run_id: run for run in self._fresh()}
+        return [self._line(fresh.get(run.run_id, run), run) for run in runs]
+
+    def run(self, run_id: str) -> Json:
+        """One with configuration and figures."""
+        raw = self._poller.ask(self._reader.run(run_id))
+        if raw is None:
+            raise UnknownRun(f"the store at {self._reader.address} has no run {run_id}")
+        stored = pb.Run.FromString(raw)
+        run = next((run for run in self._fresh() if run.run_id == run_id), stored)
+        config = json.loads(stored.config_json) if stored.config_json else {}
+        figures = (
+            "cached_tokens",
+            "recomputed_tokens",
+            "fork_recomputed_tokens",
+            "forks",
+            "fork_requests",
+            "regrants",
+            "lost_tokens_max",
+            "late_tokens",
+            "dropped_tokens",
+            "pruned_tokens",
+            "censored_tokens",
+            "effective_leaves",
+            "reward_errors",
+            "engine_errors",
+            "policy_errors",
+        )
+        return {
+            **self._line(run, stored),
+            "config": config,
+            "policies": {},
+            "summary": {},
+            "figures": {name: getattr(run, name) for name in figures},
+            "ledger": plain(run.ledger),
+            "engine_error": run.engine_error,
+            "policy_error": run.policy_error,
+            "quarantined": list(run.quarantined),
+            "failures": [],
+            "created": stored.created,
+        }
+
+    def trees(self, query: TreeQuery) -> Json:
+        """A page of the list."""
+        self._trees.refresh()
+        page = self._trees.index.page(query)
+        page["items"] = [{**row, "replicas": json.loads(row["replicas"])} for row in page["items"]]
+        names = ("status", "stop_reason", "model", "run_id")
+        page["filters"] = {name: self._trees.index.values(name) for name in names}
+        page["behind"] = self._trees.behind
+        return page
+
+    def tree(self, tree_id: str) -> Json:
+        """The header, as of now."""
+        return self._tree(tree_id, again=True).header(self.shape(tree_id))
+
+    def shape(self, tree_id: str) -> Shape:
+        """The nodes as of the header that was asked for last."""
+        tables = self._tree(tree_id)
+        return self._shapes.get(tables, tables.shape)
+
+    def nodes(self, tree_id: str, numbers: Sequence[int], *, whole: bool = False) -> list[Json]:
+        """Nodes by number."""
+        return self._tree(tree_id).nodes(numbers, whole=whole)
+
+    def path(self, tree_id: str, number: int, *, whole: bool = False) -> list[Json]:
+        """The nodes above one, and itself."""
+        return self._tree(tree_id).path(self.shape(tree_id), number, whole=whole)
+
+    def feed(self) -> Json:
+        """The groups of runs."""
+        last = self._poller.look.latest
+        groups = [] if last is None else [plain(group) for group in last.groups]
+        runs = [] if last is None else [run_line(run) for run in last.runs]
+        return {"groups": groups, "runs": runs, "groups_at": None if last is None else last.groups_at}
+
+    def store(self) -> Json:
+        """Figures of Redis, and of commits."""
+        look = self._poller.look
+        info = {name: look.info[name] for name in _INFO if name in look.info}
+        return {"address": self._reader.address, "error": look.error, "info": info, "keys": look.keys}
+
+    def _tree(self, tree_id: str, *, again: bool = False) -> TreeTables:
+        kept = self._tables.get(tree_id)
+        if kept is not None and not (again and time.monotonic() - kept[0] > TREE_AGAIN_S):
+            return kept[1]
+        tables = self._trees.tables(tree_id)
+        self._tables.pop(tree_id, None)
+        self._tables[tree_id] = (time.monotonic(), tables)
+        while len(self._tables) > TREES:
+            self._tables.pop(next(iter(self._tables)), None)
+        return tables
+
+    def _run_ids(self) -> list[str]:
+        return list(self._poller.ask(self._reader.runs()))
+
+    def _fresh(self) -> list[pb.Run]:
+        last = self._poller.look.latest
+        return [] if last is None else list(last.runs)
+
+    def _line(self, run: pb.Run, stored: pb.Run) -> Json:
+        config = json.loads(stored.config_json) if stored.config_json else {}
+        return {
+            **run_line(run),
+            "recipe": config.get("recipe", ""),
+            "model": config.get("model") or "",
+            "engine": "",
+            "mean_reward": None,
+            "mean_reward_se": None,
+            "wall_s": None,
+        }

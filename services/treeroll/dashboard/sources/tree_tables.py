@@ -1,0 +1,171 @@
+"""TreeTables: one tree as rows of records, however they are kept, and the answers that are made of them."""
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from treeroll.client.columns import NODE_SCHEMA
+from treeroll.dashboard.shape import Shape
+from treeroll.dashboard.sources.base import TEXT_CHARS, Json
+from treeroll.dashboard.sources.node_table import NODE_COLUMNS, shape_of
+from treeroll.errors import InvalidInput, UnknownNode
+
+Read = Callable[[str, list[str]], pa.Table | None]
+"""Columns of the tree's "nodes" or "samples"; None where it has none."""
+
+# Shapes that are kept: a person goes back and forth between a few trees.
+SHAPES = 8
+
+_TEXT_COLUMNS = [
+    "node_id",
+    "path",
+    "depth",
+    "sibling_index",
+    "token_start",
+    "token_ids",
+    "logprobs",
+    "entropies",
+    "text",
+    "branch_reason",
+    "decision",
+    "status",
+    "stop_reason",
+    "replica_id",
+    "incarnation",
+    "attempt",
+    "cached_tokens",
+    "recomputed_tokens",
+    "dropped_tokens",
+    "inserted_tokens",
+    "observation_tokens",
+    "model",
+    "temperature",
+    "weight_versions",
+    "started_at",
+    "finished_at",
+    "rewards",
+    "value",
+    "n_leaves",
+]
+_LEAF_COLUMNS = ["sample_id", "reward", "reward_status", "path_weight", "advantages", "min_weight_version"]
+
+
+class Shapes:
+    """The last few shapes, by tree and by what may have changed of it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._kept: OrderedDict[object, Shape] = OrderedDict()
+
+    def get(self, key: object, make: Callable[[], Shape]) -> Shape:
+        """The shape, made if it is not there."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        made = make()
+        with self._lock:
+            self._kept[key] = made
+            while len(self._kept) > SHAPES:
+                self._kept.popitem(last=False)
+        return made
+
+
+class TreeTables:
+    """One tree. `row`: what became of it, as in `TreeRow`; `prompt`: for a tree without a sample."""
+
+    def __init__(self, row: Json, read: Read, *, growing: bool = False, prompt: str = "") -> None:
+        self._row = row
+        self._read = read
+        self._growing = growing
+        self._prompt = prompt
+        self.tree_id: str = row["tree_id"]
+
+    def header(self, shape: Shape) -> Json:
+        """All but its nodes."""
+        samples = self._read("samples", ["prompt_text", "answer", "reward", "extra"])
+        first = samples.slice(0, 1).to_pylist()[0] if samples is not None and samples.num_rows else {}
+        rewards = [] if samples is None else [value for value in samples["reward"].to_pylist() if value is not None]
+        prompt = first.get("prompt_text") or self._prompt
+        row = {name: value for name, value in self._row.items() if name != "epoch"}  # answers have the coordinator's
+        return {
+            **row,
+            "task_epoch": self._row["epoch"],
+            "prompt": prompt[:TEXT_CHARS],
+            "prompt_chars": len(prompt),
+            "answer": first.get("answer"),
+            "extra": json.loads(first.get("extra") or "{}"),
+            "nodes": shape.nodes,
+            "words": shape.words,
+            "mean_reward": sum(rewards) / len(rewards) if rewards else None,
+            "min_reward": min(rewards, default=None),
+            "max_reward": max(rewards, default=None),
+            "growing": self._growing,
+        }
+
+    def shape(self) -> Shape:
+        """Its nodes as columns. InvalidInput for nodes that make no tree."""
+        nodes = self._read("nodes", list(NODE_COLUMNS))
+        if nodes is None:
+            return shape_of(NODE_SCHEMA.empty_table().select(list(NODE_COLUMNS)), {})
+        samples = self._read("samples", ["sample_id", "advantages"])
+        advantages: dict[str, float] = {}
+        if samples is not None:
+            pairs = zip(samples["sample_id"].to_pylist(), last_values(samples["advantages"]), strict=True)
+            advantages = {sample_id: value for sample_id, value in pairs if value is not None}
+        try:
+            return shape_of(nodes, advantages)
+        except ValueError as error:
+            raise InvalidInput(f"tree {self.tree_id}: {error}") from None
+
+    def nodes(self, numbers: Sequence[int], *, whole: bool) -> list[Json]:
+        """Nodes by number, with their texts. UnknownNode."""
+        table = self._read("nodes", _TEXT_COLUMNS)
+        count = table.num_rows if table is not None else 0
+        if wrong := [number for number in numbers if not 0 <= number < count]:
+            raise UnknownNode(f"tree {self.tree_id} has {count} nodes and no number {wrong[0]}")
+        if table is None:
+            return []
+        leaves = self._leaves()
+        rows = table.take(pa.array(numbers, pa.int64())).to_pylist()
+        return [_node(number, row, leaves, whole) for number, row in zip(numbers, rows, strict=True)]
+
+    def path(self, shape: Shape, number: int, *, whole: bool) -> list[Json]:
+        """The nodes from the root down to one. UnknownNode."""
+        if not 0 <= number < shape.nodes:
+            raise UnknownNode(f"tree {self.tree_id} has {shape.nodes} nodes and no number {number}")
+        numbers = [number]
+        while numbers[-1] != 0:
+            numbers.append(int(shape.columns["parent"][numbers[-1]]))
+        return self.nodes(numbers[::-1], whole=whole)
+
+    def _leaves(self) -> dict[str, Json]:
+        samples = self._read("samples", _LEAF_COLUMNS)
+        if samples is None:
+            return {}
+        advantages = last_values(samples["advantages"])
+        rows = samples.drop_columns(["advantages"]).to_pylist()
+        return {row["sample_id"]: {**row, "advantage": value} for row, value in zip(rows, advantages, strict=True)}
+
+
+def last_values(column: pa.ChunkedArray) -> list[float | None]:
+    """The last value of every list; None for one that is empty or not there."""
+    found: list[float | None] = []
+    for array in column.chunks:
+        ends = array.offsets.to_numpy()[1:]
+        sizes = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
+        found += [array.values[int(end) - 1].as_py() if size else None for end, size in zip(ends, sizes, strict=True)]
+    return found
+
+
+def _node(number: int, row: Json, leaves: dict[str, Json], whole: bool) -> Json:
+    text = row.pop("text")
+    leaf: Any = leaves.get(row.pop("node_id"))
+    rewards = [{**reward} for reward in row.pop("rewards") or ()]
+    shown = text if whole else text[:TEXT_CHARS]
+    return {"number": number, **row, "text": shown, "text_chars": len(text), "rewards": rewards, "leaf": leaf}
