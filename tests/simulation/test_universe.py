@@ -18,6 +18,7 @@ from treeroll.simulation.universe.command import main
 from treeroll.simulation.universe.faults import Faults
 from treeroll.simulation.universe.search import Case, Outcome, case_of, simulate
 from treeroll.simulation.universe.universe import Universe
+from treeroll.simulation.universe.virtual_server import VirtualServer
 from treeroll.simulation.universe.work import CLIENTS, Work
 
 SEEDS = range(1_000_000, 1_000_060)  # scripts/simulate begins at 0
@@ -161,6 +162,18 @@ def test_a_reward_of_a_node_that_a_lost_tree_had_is_looked_for_in_none() -> None
     assert found.promise == "NoAckedLoss"
     world.store.lost_at = 1.0
     assert not world.reporter.check(trees)
+
+
+def test_a_simulated_replica_has_staged_what_it_was_told_to_last() -> None:
+    world = Case(1, Faults()).universe()
+    server = VirtualServer(world, "r0")
+    delays = iter([9.0, 1.0])
+    world.random = Mock(expovariate=lambda rate: next(delays))
+    for version in (1, 2, 2):
+        server._weigh(version, flip=False)
+    while world.events.now < 9.0:
+        world.events.run(1)
+    assert server._staged == 2
 
 
 @dataclass

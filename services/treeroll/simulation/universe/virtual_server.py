@@ -160,7 +160,7 @@ class VirtualServer:
         """A process begins."""
         self.alive = True
         self._process += 1
-        self.loaded = self._staged = 0
+        self.loaded = self._staged = self._staging = 0
         self._begin_anew()
         self.connect()
         self._universe.after(BEAT_S, self._beat, self._process)
@@ -282,15 +282,24 @@ class VirtualServer:
             self._weigh(commands.flip_weights.version, flip=True)
 
     def _weigh(self, version: int, *, flip: bool) -> None:
-        """Weights take a while."""
+        """Weights take a while. What is to be staged takes the place of what is on its way, as in `WeightVersions`."""
         universe = self._universe
+        if not flip:
+            if self._staging == version:
+                return  # its answer will come
+            self._staging = version
         universe.after(universe.random.expovariate(2.0), self._weighed, self._process, version, flip)
 
     def _weighed(self, process: int, version: int, flip: bool) -> None:
         if process != self._process or not self.alive:
             return
         universe, state = self._universe, wire.WEIGHTS_STATE_STAGED
-        if universe.happens(universe.faults.refused_weights):
+        replaced = not flip and version != self._staging
+        if not flip and not replaced:
+            self._staging = 0
+        if replaced:
+            state = wire.WEIGHTS_STATE_REFUSED
+        elif universe.happens(universe.faults.refused_weights):
             universe.note(f"{self.name} cannot use weights {version}")
             if flip:
                 self.die()
