@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.support.stored_world import StoredWorld
 
+from treeroll.core.invariants import violations
 from treeroll.core.model.budget import Budget
 from treeroll.core.model.run import Run, TaskSpec
 from treeroll.policies import registry
@@ -37,6 +38,20 @@ def world_of(allocator: str, params: dict[str, Any], **choice: Any) -> Told:
 
     world.spec = replace(world.spec, allocate=allocate, branch_for=branch)
     return world
+
+
+def test_a_tree_has_as_many_leaves_as_it_was_allotted_and_no_more() -> None:
+    world = world_of("uniform", {})
+    six = registry.build("allocate", "uniform", {}, replace(LIMITS, leaves=6))
+    world.spec = replace(world.spec, allocate=six)
+    world.start()
+    while not any(len(live.tree.leaves) > 4 for live in world.state.trees.values()):
+        world.go_on()
+    live = next(live for live in world.state.trees.values() if len(live.tree.leaves) > 4)
+    assert live.task.leaves == 6
+    assert not violations(world.state)
+    live.task = replace(live.task, leaves=4)
+    assert "leaves exceed the policy's cap" in str(violations(world.state))
 
 
 def shares(run: Run) -> list[Any] | None:

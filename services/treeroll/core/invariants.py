@@ -34,7 +34,7 @@ def _of_tree(live: LiveTree) -> Iterator[Finding]:
     active = sum(branch.state in awake for branch in live.branches.values())
     if active != live.active:
         yield Invariant.ONE_OUTCOME_PER_BRANCH, f"tree {name}: {active} branches are active, {live.active} are counted"
-    if len(live.tree.leaves) > live.run.spec.branch.max_leaves:
+    if len(live.tree.leaves) > live.run.spec.growth_of(live.task).max_leaves:  # of as many as it was allotted
         yield Invariant.TREE_WELL_FORMED, f"tree {name}: {len(live.tree.leaves)} leaves exceed the policy's cap"
     for node in live.tree.nodes[1:]:
         parent = live.tree.nodes[node.parent]
