@@ -156,7 +156,7 @@ def test_clients_hear_of_a_loss_from_whoever_they_ask_next() -> None:
 def test_a_reward_of_a_node_that_a_lost_tree_had_is_looked_for_in_none() -> None:
     world = Case(1, Faults(), Work(reports=True)).universe()
     assert not world.simulate()
-    trees = world._trees()
+    trees = world.trees()
     world.reporter._asked[min(trees), "9.9", "teacher", 1] = {0.5}
     (found,) = world.reporter.check(trees)
     assert found.promise == "NoAckedLoss"

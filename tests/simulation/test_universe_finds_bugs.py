@@ -16,9 +16,11 @@ from treeroll.core.model.branch import Branch, BranchState
 from treeroll.core.model.effects import Effect
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.run import Run, RunState
+from treeroll.core.model.state import State
 from treeroll.core.model.token_bucket import MILLION, Bucket
 from treeroll.core.recovery import rebuild as recovery
 from treeroll.core.scheduling import orphans
+from treeroll.core.scheduling.assign import assign
 from treeroll.feed import freshness
 from treeroll.simulation.universe import command
 from treeroll.simulation.universe.faults import Faults
@@ -317,6 +319,18 @@ def test_rewards_that_are_acknowledged_before_they_are_durable(monkeypatch: pyte
     monkeypatch.setattr(Coordinator, "call", hasty)
     slow = Faults(crashes=3, crash_every=60, slow_store=0.3)
     assert first_found(faults=slow, work=Work(reports=True)).broken[0].promise in ("NoAckedLoss", "RewardOnce")
+
+
+def test_trees_that_start_while_the_service_drains(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start_all_the_same(state: State) -> list[Effect]:
+        drains, state.draining = state.draining, False
+        effects = assign(state)
+        state.draining = drains
+        return effects
+
+    monkeypatch.setattr("treeroll.coordinator.loop.assign", start_all_the_same)
+    work = Work(tasks=5, drained_at=1.0, settings={"ahead": 1})
+    assert first_found(faults=Faults(), work=work).broken[0].promise == "Drained"
 
 
 def test_owners_that_take_up_an_emptied_store_under_one_epoch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,19 @@ async def test_an_owner_that_was_held_up_does_not_deny_what_another_may_have_tak
         service.tasks[0] = asyncio.create_task(asyncio.sleep(0))
 
 
+@pytest.mark.parametrize("ask", ["drain", "undrain"])
+async def test_an_owner_that_was_held_up_drains_for_nobody(ask: str) -> None:
+    store = MemoryStore()
+    async with local_service(store) as service:
+        async with await connect_async(service.address, timeout_s=2.0) as client:
+            await store.open()  # another takes over, and this one has not heard of it
+            with pytest.raises(Unavailable):
+                await getattr(client, ask)()
+        with pytest.raises(StaleEpoch):
+            await service.tasks[0]
+        service.tasks[0] = asyncio.create_task(asyncio.sleep(0))
+
+
 async def test_it_is_asked_again_after_pauses_that_double_up_to_half_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     weather = Weather(monkeypatch, *[StoreDown("away")] * 7, "back")
     assert await Outage().ride_out(weather.ask) == "back"

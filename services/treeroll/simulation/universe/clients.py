@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import Message
 
 from treeroll.core.model.run import TaskSpec
-from treeroll.errors import RunClosed, UnknownRun
+from treeroll.errors import Drained, RunClosed, UnknownRun
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.simulation.universe.requests import Request
 from treeroll.simulation.universe.surroundings import Aborted, refused
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from treeroll.simulation.universe.universe import Universe
 
 Step = tuple[str, Message]
+AGAIN_S = 1.0
 
 
 class Submitter:
@@ -58,6 +59,9 @@ class Submitter:
     def _answered(self, got: Any, error: Aborted | None) -> None:
         if error is not None and refused(error, UnknownRun) and self._universe.store.lost_at is not None:
             self._begin()
+            return
+        if error is not None and refused(error, Drained):
+            self._universe.after(AGAIN_S, self._next)
             return
         if error is not None and not refused(error, RunClosed):  # by time, or by a request that was thought lost
             self._universe.found("Answered", f"who submits is told {error}")

@@ -7,20 +7,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from treeroll.config import RunConfig
-from treeroll.coordinator.audit import audit
 from treeroll.coordinator.reports import read_tokens
 from treeroll.coordinator.specs import run_spec
 from treeroll.core.invariants import violations
-from treeroll.core.model.budget import Budget
 from treeroll.core.model.events import SegmentReported
 from treeroll.core.model.live_tree import LiveTree
-from treeroll.core.model.run import TaskSpec
 from treeroll.errors import StaleEpoch, StoreDown, StoreError
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.simulation.event_queue import EventQueue
-from treeroll.simulation.universe import oracles
+from treeroll.simulation.universe import ending
 from treeroll.simulation.universe.clients import Submitter
+from treeroll.simulation.universe.drainer import Drainer
 from treeroll.simulation.universe.faults import ENDS_S, UNTIL_S, Faults
 from treeroll.simulation.universe.faulty_store import FaultyStore
 from treeroll.simulation.universe.life import Crash, Life, Observed
@@ -29,12 +27,12 @@ from treeroll.simulation.universe.publisher import Canceller, Publisher
 from treeroll.simulation.universe.reporter import Reporter
 from treeroll.simulation.universe.surroundings import VOCABULARY
 from treeroll.simulation.universe.trainer import Trainer
+from treeroll.simulation.universe.undisturbed import Undisturbed
 from treeroll.simulation.universe.virtual_loop import VirtualLoop
 from treeroll.simulation.universe.virtual_server import VirtualServer
 from treeroll.simulation.universe.work import Work
-from treeroll.simulation.world import SEGMENT_TOKENS, World, fingerprint
+from treeroll.simulation.world import SEGMENT_TOKENS
 from treeroll.store.base import Lease, StoredTree
-from treeroll.tree.rng import hash64
 
 DAWN = 1.8e9
 HOUR = 3600.0
@@ -45,15 +43,6 @@ LOOK_EVERY = 16
 
 # Where a segment begins: its tree, the seed of its branch, and the tokens before it.
 Place = tuple[str, int, int]
-
-
-class Undisturbed(World):
-    """The same work where nothing goes wrong, by the core alone."""
-
-    def _task(self, number: int, epoch: int, pool: str = "") -> TaskSpec:
-        """Trees have the names that the service gives them."""
-        task = super()._task(number, epoch, pool)
-        return replace(task, tree_id=f"{hash64('tree', self.spec.run_id, task.task_id, epoch):016x}")
 
 
 @dataclass
@@ -153,6 +142,7 @@ class Universe(Undisturbed):
         self.publisher, self.reporter = Publisher(self, self.work.versions), Reporter(self)
         cancelled_at = self.work.cancelled_at
         self.canceller = None if cancelled_at is None else Canceller(self, cancelled_at)
+        self.drainer = None if self.work.drained_at is None else Drainer(self, self.work.drained_at)
         try:
             while not self.broken and (self.steps % LOOK_EVERY or not self._is_over()):
                 if not self.events.run(1) or self.events.now > UNTIL_S + ENDS_S:
@@ -163,7 +153,10 @@ class Universe(Undisturbed):
             for loop in self.loops:
                 loop.bury()
         if not self.broken:
-            self._check_end()
+            if self._last:
+                vars(self.store).update(self._last)
+            for one in ending.check(self):
+                self.found(one.promise, one.what)
         return self.broken
 
     def _plan(self) -> None:
@@ -311,6 +304,8 @@ class Universe(Undisturbed):
             run = coordinator.state.runs.get(self.spec.run_id)
             if self.canceller is not None and self.canceller.told and run is not None and run.state != "cancelled":
                 self.found("NoAckedLoss", f"run {self.spec.run_id} was cancelled, and is {run.state}")
+        if self.drainer is not None:
+            self.drainer.ticked(coordinator.state)
         for what in violations(coordinator.state):
             self.found("Invariants", str(what))
         if coordinator.violations:
@@ -418,6 +413,8 @@ class Universe(Undisturbed):
     def _is_over(self) -> bool:
         if not self.submitter.done or not self.publisher.done or self.untold:
             return False
+        if self.drainer is not None and not self.drainer.done:
+            return False
         if self._last and self.spec.run_id not in self.store._runs:
             return True
         settled, tasks = self._settled(), self.store._tasks.get(self.spec.run_id, {})
@@ -435,46 +432,7 @@ class Universe(Undisturbed):
         fed = len(self.store._feeds.get(self.spec.run_id, []))
         return f"{fed} of {len(self.wanted)} trees have ended, {self._settled()} are acknowledged"
 
-    def _trees(self) -> dict[str, StoredTree]:
+    def trees(self) -> dict[str, StoredTree]:
+        """All that there were, by id, also those that have expired."""
         trees = self.store._trees.items()
         return self.gone | {name: StoredTree(tree.header or b"", tree.nodes, tree.rewards) for name, tree in trees}
-
-    def _check_end(self) -> None:
-        if self._last:
-            vars(self.store).update(self._last)
-        run_id, trees = self.spec.run_id, self._trees()
-        broken = [
-            *self._audit_store(),
-            *oracles.check_feed(run_id, self.store._feeds.get(run_id, []), self.submitter.accepted, {*self.wanted}),
-            *oracles.check_credit(trees, self.spec),
-            *oracles.check_versions(trees if self.store.lost_at is None else {}),
-            *self.reporter.check(trees),
-            *oracles.check_losses(trees, self.lives + sum(server.incarnation for server in self.servers)),
-        ]
-        if self.work.exact and not self.faults.failing_scorers:
-            difference = oracles.first_difference(oracles.rows(trees, "exact"), self._undisturbed())
-            broken += [difference] if difference is not None else []
-        for one in broken:
-            self.found(one.promise, one.what)
-
-    def _audit_store(self) -> list[Broken]:
-        """What `treeroll audit` finds."""
-        self.store.faults, self.store.down_until = Faults(), self.events.now
-        queue = EventQueue()
-        loop = VirtualLoop(queue, 0.0, self.wall)  # type: ignore[abstract]
-        task = loop.start(audit(self.store, VOCABULARY))
-        while not task.done():
-            queue.run(1)
-        return [Broken(invariant, detail) for invariant, detail in task.result().violations]
-
-    def _undisturbed(self) -> list[tuple[object, ...]]:
-        """The same trees in a world in which nothing goes wrong, and nobody is waited for."""
-        world = Undisturbed(
-            seed=self.seed, replicas=self.replicas, slots=self.slots, end_share=self.end_share, recipe=self.recipe,
-            leaves=self.leaves, max_depth=self.max_depth, overrides=self.overrides, tasks=self.tasks,
-            epochs=self.epochs,
-        )  # fmt: skip
-        filters = replace(self.spec.delivery, ahead=None, window=None)
-        world.spec = replace(self.spec, delivery=filters, budget=Budget())
-        world.run()
-        return fingerprint(world)
