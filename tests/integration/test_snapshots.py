@@ -1,12 +1,16 @@
 """What the service says of itself once a second, next to what it answers and what is stored."""
 
 import asyncio
+import time
 
+import pytest
 from tests.support.eventually import eventually
 
 from treeroll.client import AsyncClient, TreeRecord, connect_async
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import StoreDown
+from treeroll.pb.v1.common_pb2 import Tree
+from treeroll.pb.v1.rollout_pb2 import Run
 from treeroll.pb.v1.watch_pb2 import Snapshot
 from treeroll.store.base import Store
 from treeroll.store.memory import MemoryStore
@@ -138,3 +142,20 @@ async def test_trees_grow_while_the_store_takes_no_snapshots() -> None:
             return store.asked > 1
 
         await eventually(again, interval_s=0.1)
+
+
+async def test_a_tree_says_when_it_was_and_what_of_it_was_wasted_as_its_run_does(
+    service: LocalService, client: AsyncClient
+) -> None:
+    before = time.time()
+    trees = await grown(client)
+    stored = await service.store.load_trees([tree.tree_id for tree in trees])
+    headers = [Tree.FromString(tree.header) for tree in stored if tree is not None]
+    assert len(headers) == 4
+    record = Run.FromString(await service.store.load_run("run") or b"")
+    for cause in ("late_tokens", "dropped_tokens", "pruned_tokens", "censored_tokens"):
+        assert sum(getattr(header, cause) for header in headers) == getattr(record, cause)
+    for header, tree in zip(headers, trees, strict=True):
+        assert before <= header.submitted_at <= header.started_at < header.ended_at <= time.time()
+        assert header.ended_at - header.started_at == pytest.approx(header.wall_s, abs=0.01)
+        assert header.n_nodes <= len(tree.nodes)

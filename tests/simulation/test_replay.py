@@ -31,13 +31,14 @@ TOLD_AGAIN = {"tail"}
 OF_TREE = {
     "started", "active", "held", "judging", "status", "weight_version", "sampled_by", "stop_reason", "error",
     "n_censored", "faults", "charge", "recomputed", "promised", "planted_at", "lost_tokens_max", "abstained", "grown",
-    "placed", "admitted", "first_grant", "home", "boundaries", "most_leaves", "timeout_s",
+    "placed", "admitted", "first_grant", "home", "boundaries", "most_leaves", "timeout_s", "late_tokens",
+    "dropped_tokens",
 }  # fmt: skip
 # Left out: the run and the books (below), what serves the tree, what is worked out of the rest or only once it ends,
 # and timers and askers, which come again.
 LEFT_OUT = {
     "run", "accounts", "ledger", "served", "credit", "dropped_by", "ended_at", "growth", "failure", "asked",
-    "times_out_at", "timed", "tree", "task", "branches",
+    "times_out_at", "timed", "tree", "task", "branches", "pruned_tokens", "censored_tokens",
 }  # fmt: skip
 AWAKE = (BranchState.PENDING, BranchState.RUNNING)
 

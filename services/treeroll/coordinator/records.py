@@ -143,6 +143,7 @@ def task_header(run: Run, task: TaskSpec, tokenizer_hash: str, logprobs_mode: st
         model=task.model,
         number=task.number,
         seen=seen(task.view),
+        submitted_at=task.submitted_at,
     )
     if task.answer is not None:
         header.answer = task.answer
@@ -167,7 +168,12 @@ def final_header(live: LiveTree, header: pb.Tree) -> pb.Tree:
     header.status, header.stop_reason, header.error = live.status.value, live.stop_reason, live.error
     header.dropped_by = live.dropped_by
     header.wall_s, header.weight_version = live.ended_at - live.planted_at, live.weight_version
-    header.most_leaves = live.most_leaves
+    if live.boundaries:  # else it never started
+        header.started_at = wall_of(live.planted_at)
+    header.ended_at = wall_of(live.ended_at)
+    header.n_nodes, header.most_leaves = len(live.tree.nodes), live.most_leaves
+    header.late_tokens, header.dropped_tokens = live.late_tokens, live.dropped_tokens
+    header.pruned_tokens, header.censored_tokens = live.pruned_tokens, live.censored_tokens
     header.ledger.CopyFrom(_ledger(live.ledger))
     header.n_censored = live.n_censored
     header.lost_tokens_max = live.lost_tokens_max

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from treeroll import plain_json
+from treeroll import clock, plain_json
 from treeroll.config import RunConfig, check_run_id, parse
 from treeroll.coordinator.allocation import allocator
 from treeroll.coordinator.budgets import run_budget, total_tokens
@@ -205,6 +205,7 @@ def task_spec(run_id: str, epoch: int, task: api.Task, tokenizer: Tokenizer, cha
         digest=digest.hexdigest(),
         answer=answer,
         extra_json=extra_json,
+        submitted_at=clock.wall(),
     )
 
 

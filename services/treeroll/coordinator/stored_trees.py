@@ -39,6 +39,7 @@ def task_of(header: pb.Tree, tree: StoredTree, digest: str) -> TaskSpec:
         leaves=header.allotted_leaves,
         model=header.model,
         number=header.number,
+        submitted_at=header.submitted_at,
     )
     return replace(task, view=view_of(header.seen, task)) if header.HasField("seen") else task
 

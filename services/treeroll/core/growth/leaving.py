@@ -84,9 +84,9 @@ def _filter(state: State, live: LiveTree) -> None:
 def _count(live: LiveTree) -> None:
     """What a tree that has ended adds to its run's figures."""
     counters = live.run.counters
-    unsampled = unsampled_tokens(live)
-    counters.pruned_tokens += unsampled.pruned
-    counters.censored_tokens += unsampled.censored
+    live.pruned_tokens, live.censored_tokens = unsampled_tokens(live)
+    counters.pruned_tokens += live.pruned_tokens
+    counters.censored_tokens += live.censored_tokens
     if any(reward is not None for reward in live.tree.rewards.values()):
         effective = sum(any(credit.advantages) for credit in live.credit)
         counters.scored_trees += 1

@@ -52,7 +52,9 @@ def take_segment(state: State, live: LiveTree, branch: Branch, event: SegmentRep
         _account_prefix(live, branch, event.cached_tokens)
     _settle(live, branch, event)
     if branch.state is STOPPING:
-        live.run.counters.late_tokens += event.n_tokens
+        late = event.n_tokens + event.dropped_tokens
+        live.late_tokens += late
+        live.run.counters.late_tokens += late
         if event.end is not None:
             release_grant(state, live, branch, BranchEvent.END)
         return [_reported(live, branch, event)]
@@ -87,7 +89,9 @@ def _settle(live: LiveTree, branch: Branch, event: SegmentReported) -> None:
     tokens = event.n_tokens
     if event.dropped_tokens:
         tokens += event.dropped_tokens
-        live.run.counters.dropped_tokens += event.dropped_tokens
+        if branch.state is not STOPPING:
+            live.dropped_tokens += event.dropped_tokens
+            live.run.counters.dropped_tokens += event.dropped_tokens
     if tokens > branch.reserved:
         excess = tokens - branch.reserved
         for account in live.accounts:

@@ -87,6 +87,11 @@ class LiveTree:
     planted_at: float = 0.0  # seconds on the clock of `now`
     ended_at: float = 0.0
     lost_tokens_max: int = 0
+    # Its part of its run's counters of the same names; the last two once it has ended.
+    late_tokens: int = 0
+    dropped_tokens: int = 0
+    pruned_tokens: int = 0
+    censored_tokens: int = 0
     abstained: set[int] = field(default_factory=set)  # leaves of which the scorer says nothing
     grown: bool = False  # no branch will start any more
     credit: list[Credit] = field(default_factory=list)  # of its leaves, once it has ended

@@ -127,6 +127,7 @@ class TaskSpec:
     view: TaskView | None = None
     model: str = ""  # the pool that its tree grows in, once it has started
     number: int = 0  # of the run's tasks, from 0 on, in the order in which they came
+    submitted_at: float = 0.0  # seconds since the Unix epoch
 
     @property
     def key(self) -> str:

@@ -184,6 +184,7 @@ class Replay:
         if branch is None:
             live.ledger.exceed(told.tokens)
             live.ledger.settle(told.tokens)
+            live.late_tokens += told.tokens
             return
         self._grant(branch, told.replica_id)
         report = SegmentReported(branch.origin.replica_id, branch.origin.incarnation, branch.grant, 0)

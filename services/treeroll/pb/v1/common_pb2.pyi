@@ -155,7 +155,7 @@ class Ledger(_message.Message):
     def __init__(self, granted: _Optional[int] = ..., spent: _Optional[int] = ..., returned: _Optional[int] = ..., outstanding: _Optional[int] = ..., excess: _Optional[int] = ...) -> None: ...
 
 class Tree(_message.Message):
-    __slots__ = ("tree_id", "run_id", "task_id", "epoch", "prompt_text", "status", "error", "nodes", "leaves", "n_scored", "n_censored", "ledger", "temperature", "top_p", "top_k", "logprobs_mode", "tokenizer_hash", "extra_json", "lost_tokens_max", "answer", "has_cuts", "allotted_leaves", "model", "stop_reason", "wall_s", "most_leaves", "min_p", "repetition_penalty", "min_tokens", "stop", "stop_token_ids", "weight_version", "number", "seen", "dropped_by")
+    __slots__ = ("tree_id", "run_id", "task_id", "epoch", "prompt_text", "status", "error", "nodes", "leaves", "n_scored", "n_censored", "ledger", "temperature", "top_p", "top_k", "logprobs_mode", "tokenizer_hash", "extra_json", "lost_tokens_max", "answer", "has_cuts", "allotted_leaves", "model", "stop_reason", "wall_s", "most_leaves", "min_p", "repetition_penalty", "min_tokens", "stop", "stop_token_ids", "weight_version", "number", "seen", "dropped_by", "submitted_at", "started_at", "ended_at", "n_nodes", "late_tokens", "dropped_tokens", "pruned_tokens", "censored_tokens")
     TREE_ID_FIELD_NUMBER: _ClassVar[int]
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
@@ -191,6 +191,14 @@ class Tree(_message.Message):
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     SEEN_FIELD_NUMBER: _ClassVar[int]
     DROPPED_BY_FIELD_NUMBER: _ClassVar[int]
+    SUBMITTED_AT_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    ENDED_AT_FIELD_NUMBER: _ClassVar[int]
+    N_NODES_FIELD_NUMBER: _ClassVar[int]
+    LATE_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    PRUNED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    CENSORED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     tree_id: str
     run_id: str
     task_id: str
@@ -226,7 +234,15 @@ class Tree(_message.Message):
     number: int
     seen: TaskSeen
     dropped_by: str
-    def __init__(self, tree_id: _Optional[str] = ..., run_id: _Optional[str] = ..., task_id: _Optional[str] = ..., epoch: _Optional[int] = ..., prompt_text: _Optional[str] = ..., status: _Optional[str] = ..., error: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., leaves: _Optional[_Iterable[_Union[LeafCredit, _Mapping]]] = ..., n_scored: _Optional[int] = ..., n_censored: _Optional[int] = ..., ledger: _Optional[_Union[Ledger, _Mapping]] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., logprobs_mode: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ..., extra_json: _Optional[str] = ..., lost_tokens_max: _Optional[int] = ..., answer: _Optional[str] = ..., has_cuts: _Optional[bool] = ..., allotted_leaves: _Optional[int] = ..., model: _Optional[str] = ..., stop_reason: _Optional[str] = ..., wall_s: _Optional[float] = ..., most_leaves: _Optional[int] = ..., min_p: _Optional[float] = ..., repetition_penalty: _Optional[float] = ..., min_tokens: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ..., stop_token_ids: _Optional[_Iterable[int]] = ..., weight_version: _Optional[int] = ..., number: _Optional[int] = ..., seen: _Optional[_Union[TaskSeen, _Mapping]] = ..., dropped_by: _Optional[str] = ...) -> None: ...
+    submitted_at: float
+    started_at: float
+    ended_at: float
+    n_nodes: int
+    late_tokens: int
+    dropped_tokens: int
+    pruned_tokens: int
+    censored_tokens: int
+    def __init__(self, tree_id: _Optional[str] = ..., run_id: _Optional[str] = ..., task_id: _Optional[str] = ..., epoch: _Optional[int] = ..., prompt_text: _Optional[str] = ..., status: _Optional[str] = ..., error: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., leaves: _Optional[_Iterable[_Union[LeafCredit, _Mapping]]] = ..., n_scored: _Optional[int] = ..., n_censored: _Optional[int] = ..., ledger: _Optional[_Union[Ledger, _Mapping]] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., logprobs_mode: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ..., extra_json: _Optional[str] = ..., lost_tokens_max: _Optional[int] = ..., answer: _Optional[str] = ..., has_cuts: _Optional[bool] = ..., allotted_leaves: _Optional[int] = ..., model: _Optional[str] = ..., stop_reason: _Optional[str] = ..., wall_s: _Optional[float] = ..., most_leaves: _Optional[int] = ..., min_p: _Optional[float] = ..., repetition_penalty: _Optional[float] = ..., min_tokens: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ..., stop_token_ids: _Optional[_Iterable[int]] = ..., weight_version: _Optional[int] = ..., number: _Optional[int] = ..., seen: _Optional[_Union[TaskSeen, _Mapping]] = ..., dropped_by: _Optional[str] = ..., submitted_at: _Optional[float] = ..., started_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., n_nodes: _Optional[int] = ..., late_tokens: _Optional[int] = ..., dropped_tokens: _Optional[int] = ..., pruned_tokens: _Optional[int] = ..., censored_tokens: _Optional[int] = ...) -> None: ...
 
 class TaskSeen(_message.Message):
     __slots__ = ("successes", "scored", "tokens")
