@@ -61,8 +61,11 @@ def screen(view: "View") -> "Group":
 
     found: list[Finding | None] = [*verdict(view)]
     parts: list[Any] = [head(view), *map(_line, found or [None])]
-    if view.latest is not None:
-        parts += [work(view), pools(view.latest), replicas(view.latest), runs(view.latest), groups(view.latest)]
+    if (last := view.latest) is not None:
+        parts += [work(view), pools(last)]
+        parts += [replicas(last)] if last.replicas else []
+        parts += [runs(last)] if last.runs else []
+        parts += [groups(last)] if last.groups else []
     return Group(*parts)
 
 

@@ -33,13 +33,11 @@ def work(view: View) -> Table:
     last, growth = view.latest, view.since(OVER_S)
     rows = []
     if last is not None and growth is not None and growth.seconds:
-        spent, kept = growth.of("spent"), growth.of("spent") - growth.of("wasted_tokens")
-        per_1k = 1000 * growth.of("effective_leaves") / spent if spent else 0.0
-        rows.append((
-            "made",
-            f"{spent / growth.seconds:,.0f} tokens/s, {kept / spent if spent else 0:.0%} in samples; "
-            f"{growth.of('leaves') / growth.seconds:,.1f} leaves/s, {per_1k:.2f} effective per 1k tokens",
-        ))  # fmt: skip
+        spent, wasted, effective = growth.of("spent"), growth.of("wasted_tokens"), growth.of("effective_leaves")
+        made = f"{spent / growth.seconds:,.0f} tokens/s"
+        if spent:
+            made += f", {1 - wasted / spent:.0%} in samples, {1000 * effective / spent:.2f} effective leaves per 1k"
+        rows.append(("made", f"{made}; {growth.of('leaves') / growth.seconds:,.1f} leaves/s"))
     if last is not None:
         rows.append(("work", f"{last.growing_trees:,} trees grow, {last.waiting_tasks:,} tasks wait"))
         loop = last.loop
