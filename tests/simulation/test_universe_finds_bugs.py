@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from treeroll import lives
+from treeroll import lives, ranges
 from treeroll.coordinator import records
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.replica_session import ReplicaSession
@@ -29,7 +29,7 @@ from treeroll.simulation.universe.life import Observed
 from treeroll.simulation.universe.search import Case, Outcome, case_of, shrink, simulate
 from treeroll.simulation.universe.universe import Universe
 from treeroll.simulation.universe.work import Work
-from treeroll.store.base import Commit
+from treeroll.store.base import Commit, GroupPosition, Move
 from treeroll.store.commit_args import consecutive
 from treeroll.tree.tree import path_name
 
@@ -331,6 +331,25 @@ def test_trees_that_start_while_the_service_drains(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("treeroll.coordinator.loop.assign", start_all_the_same)
     work = Work(tasks=5, drained_at=1.0, settings={"ahead": 1})
     assert first_found(faults=Faults(), work=work).broken[0].promise == "Drained"
+
+
+class StaysWhereItIs(FaultyStore):
+    """Moves groups, and goes on with what these had acknowledged before."""
+
+    async def move_group(self, run_id: str, group: str, move: Move) -> GroupPosition:
+        known = self._group(run_id, group)
+        done = [*move.acknowledged, *known.acknowledged()]
+        return await super().move_group(run_id, group, replace(move, acknowledged=ranges.merged(done)))
+
+
+@dataclass
+class NeverBack(Universe):
+    store_class: type[FaultyStore] = StaysWhereItIs
+
+
+def test_trees_that_a_group_which_was_moved_back_never_gets_again() -> None:
+    found = first_found(NeverBack, Faults(requests_lost=0.1), Work(tasks=5, sought_at=8.0))
+    assert found.broken[0].promise == "NoAckedLoss"
 
 
 def test_owners_that_take_up_an_emptied_store_under_one_epoch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ def check(world: "Universe") -> list[Broken]:
         *oracles.check_credit(trees, world.spec),
         *oracles.check_versions(trees if store.lost_at is None else {}),
         *world.reporter.check(trees),
+        *(world.rewinder.check(store._feeds.get(run_id, []), world.deliveries.lent_again) if world.rewinder else ()),
         *oracles.check_losses(trees, world.lives + sum(server.incarnation for server in world.servers)),
     ]
     if world.work.exact and not world.faults.failing_scorers:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from treeroll.errors import LostWork, StoreDown
 from treeroll.simulation.universe.faults import UNTIL_S, Faults
-from treeroll.store.base import Commit, Lease
+from treeroll.store.base import Commit, GroupPosition, Lease, Move
 from treeroll.store.memory import MemoryStore
 
 # Seconds that an owner without an answer to its commits may go on counting: as in `store.redis_calls`.
@@ -46,6 +46,9 @@ class Watcher(Protocol):
 
     def released(self, group: str, lease_id: str) -> None:
         """An entry is given back."""
+
+    def moved(self, group: str, position: GroupPosition) -> None:
+        """A group has another past."""
 
     def renewed(self, group: str, lease_id: str, lease_s: float) -> None:
         """A lease begins anew."""
@@ -181,6 +184,15 @@ class FaultyStore(MemoryStore):
         self._check_answered()
         return lost
 
+    async def move_group(self, run_id: str, group: str, move: Move) -> GroupPosition:
+        self._check_up()
+        before = self._group(run_id, group).epoch
+        position = await super().move_group(run_id, group, move)
+        if position.epoch != before:
+            self._watcher.moved(group, position)
+        self._check_answered()
+        return position
+
     async def ack(self, run_id: str, group: str, lease_ids: list[str]) -> list[str]:
         self._check_up()
         lost = await super().ack(run_id, group, lease_ids)
@@ -216,7 +228,7 @@ def _asked(name: str) -> Callable[..., Any]:
 for _name in (
     "load_run", "load_runs", "load_tasks", "load_history", "load_memory", "load_weights", "load_trees", "load_journals",
     "load_nodes",
-    "feed_entries", "open_group", "move_group", "group_state", "unacknowledged", "settled",
+    "feed_entries", "open_group", "group_state", "unacknowledged", "settled",
     "expired", "all_expired", "ended_s", "group_names", "run_ids",
 ):  # fmt: skip
     setattr(FaultyStore, _name, _asked(_name))

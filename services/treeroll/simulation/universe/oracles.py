@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from treeroll import ranges
 from treeroll.coordinator.records import recredit
 from treeroll.coordinator.stored_trees import header_of
 from treeroll.core.model.run import RunSpec
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.records.assemble import assemble
 from treeroll.store import lease_id
-from treeroll.store.base import Lease, StoredTree
+from treeroll.store.base import GroupPosition, Lease, StoredTree
 from treeroll.tree.node import NodeStatus
 from treeroll.tree.tree import SPLIT
 
@@ -32,10 +33,16 @@ class Deliveries:
     held_until: dict[tuple[str, int], float] = field(default_factory=dict)
     acknowledged: dict[tuple[str, int], float] = field(default_factory=dict)
     """When a consumer had the answer to it."""
+    epochs: dict[str, int] = field(default_factory=dict)
+    """How often groups were moved."""
+    lent_again: set[int] = field(default_factory=set)
+    """Entries that were lent after such a move."""
 
     def lent(self, group: str, lease: Lease, now: float, lease_s: float) -> Broken | None:
         """An entry is lent: nobody else may hold it, and nobody have acknowledged it."""
         key = group, lease.seq
+        if self.epochs.get(group):
+            self.lent_again.add(lease.seq)
         if key in self.acknowledged:
             told = f"{lease.tree_id} was acknowledged at {self.acknowledged[key]:.2f} s, and is lent again"
             return Broken("DeliveredOnceAcked", told)
@@ -56,12 +63,24 @@ class Deliveries:
             self.held_until.pop((group, name.seq), None)
 
     def acked(self, group: str, text: str, now: float) -> None:
-        """A consumer was told that it is done with it."""
-        if (name := lease_id.parse(text.rpartition("/")[2])) is not None:
+        """A consumer was told that it is done with it; perhaps late, after the group was moved."""
+        name = lease_id.parse(text.rpartition("/")[2])
+        if name is not None and name.epoch == self.epochs.get(group, 0):
             self.acknowledged[group, name.seq] = now
+
+    def moved(self, group: str, position: GroupPosition) -> None:
+        """A group has another past: what that has not acknowledged comes again, whoever holds it."""
+        self.epochs[group] = position.epoch
+        self.held_until = {key: until for key, until in self.held_until.items() if key[0] != group}
+        self.acknowledged = {
+            key: at
+            for key, at in self.acknowledged.items()
+            if key[0] != group or ranges.has(position.acknowledged, key[1])
+        }
 
     def forget(self) -> None:
         """The store went back in time: what it had answered for is gone."""
+        self.epochs.clear()
         self.held_until.clear()
         self.acknowledged.clear()
 

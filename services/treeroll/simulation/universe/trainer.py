@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
 
-from treeroll.errors import Drained, UnknownRun
+from treeroll.errors import Drained, GroupMoved, UnknownRun
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.simulation.universe.requests import Answered, Request
 from treeroll.simulation.universe.surroundings import Aborted, refused
@@ -84,8 +84,8 @@ class Trainer:
             self._lease(self.lives)
 
     def _is_trouble(self, error: Aborted | None) -> bool:
-        """A run that is not there yet, or not any more, is none, and neither is a service that drains."""
-        if error is None or refused(error, UnknownRun, Drained):
+        """A run that is not there yet, or not any more, is none, nor is a service that drains or a group that moved."""
+        if error is None or refused(error, UnknownRun, Drained, GroupMoved):
             return False
         self._universe.found("Answered", f"{self.name} is told {error}")
         return True

@@ -25,6 +25,7 @@ from treeroll.simulation.universe.life import Crash, Life, Observed
 from treeroll.simulation.universe.oracles import Broken, Deliveries
 from treeroll.simulation.universe.publisher import Canceller, Publisher
 from treeroll.simulation.universe.reporter import Reporter
+from treeroll.simulation.universe.rewinder import Rewinder
 from treeroll.simulation.universe.surroundings import VOCABULARY
 from treeroll.simulation.universe.trainer import Trainer
 from treeroll.simulation.universe.undisturbed import Undisturbed
@@ -32,7 +33,7 @@ from treeroll.simulation.universe.virtual_loop import VirtualLoop
 from treeroll.simulation.universe.virtual_server import VirtualServer
 from treeroll.simulation.universe.work import Work
 from treeroll.simulation.world import SEGMENT_TOKENS
-from treeroll.store.base import Lease, StoredTree
+from treeroll.store.base import GroupPosition, Lease, StoredTree
 
 DAWN = 1.8e9
 HOUR = 3600.0
@@ -142,6 +143,7 @@ class Universe(Undisturbed):
         self.publisher, self.reporter = Publisher(self, self.work.versions), Reporter(self)
         cancelled_at = self.work.cancelled_at
         self.canceller = None if cancelled_at is None else Canceller(self, cancelled_at)
+        self.rewinder = None if self.work.sought_at is None else Rewinder(self, self.work.sought_at)
         self.drainer = None if self.work.drained_at is None else Drainer(self, self.work.drained_at)
         try:
             while not self.broken and (self.steps % LOOK_EVERY or not self._is_over()):
@@ -357,6 +359,13 @@ class Universe(Undisturbed):
         self.note(f"{lease_id} is given back")
         self.deliveries.released(group, lease_id)
 
+    def moved(self, group: str, position: GroupPosition) -> None:
+        """A group has another past."""
+        self.note(f"group {group} goes to epoch {position.epoch}")
+        self.deliveries.moved(group, position)
+        for trainer in self.trainers:
+            trainer.wake()
+
     def renewed(self, group: str, lease_id: str, lease_s: float) -> None:
         """A lease begins anew."""
         self.deliveries.renewed(group, lease_id, self.events.now, lease_s)
@@ -369,8 +378,9 @@ class Universe(Undisturbed):
         self.publisher.forget()
         self.reporter.forget()
         self._last = {}
-        if self.canceller is not None:
-            self.canceller.forget()
+        for actor in (self.canceller, self.rewinder):
+            if actor is not None:
+                actor.forget()
         for trainer in self.trainers:
             trainer.wake()
         self.untold = True
@@ -408,12 +418,17 @@ class Universe(Undisturbed):
         """What the run's scorer says of a leaf."""
         return self._reward(live, node)
 
+    @property
+    def deleted(self) -> bool:
+        """Whether the run is on its way out of the store."""
+        return bool(self._last)
+
     # The end:
 
     def _is_over(self) -> bool:
         if not self.submitter.done or not self.publisher.done or self.untold:
             return False
-        if self.drainer is not None and not self.drainer.done:
+        if not all(actor.done for actor in (self.drainer, self.rewinder) if actor is not None):
             return False
         if self._last and self.spec.run_id not in self.store._runs:
             return True

@@ -38,7 +38,7 @@ IMPATIENT: tuple[Recipe, ...] = (
 # Leaves of these follow `leaves`, so that they can be shared out.
 SHAREABLE = ("treepo", "flat")
 # What clients do beside submitting and training, and how long the service keeps what they leave.
-CLIENTS = ("versions", "reports", "cancelled_at", "drained_at", "keep_acknowledged_s", "keep_finished_s")
+CLIENTS = ("versions", "reports", "cancelled_at", "drained_at", "sought_at", "keep_acknowledged_s", "keep_finished_s")
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,8 @@ class Work:
     """Rewards are reported for trees that were delivered."""
     cancelled_at: float | None = None
     drained_at: float | None = None
+    sought_at: float | None = None
+    """When a trainer saves where its group stands, to which it goes back later."""
     keep_acknowledged_s: float | None = None
     keep_finished_s: float | None = None
 
@@ -102,6 +104,7 @@ def drawn(chance: random.Random) -> Work:
         keep_acknowledged_s=2.0 if chance.random() < 0.1 else None,
         keep_finished_s=15.0 if chance.random() < 0.1 else None,
         drained_at=chance.uniform(0.0, 20.0) if chance.random() < 0.15 else None,
+        sought_at=chance.uniform(0.0, 20.0) if chance.random() < 0.15 else None,
     )
 
 
