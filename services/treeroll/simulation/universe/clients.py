@@ -61,7 +61,7 @@ class Submitter:
             self._begin()
             return
         if error is not None and refused(error, Drained):
-            self._universe.after(AGAIN_S, self._next)
+            self._universe.after(AGAIN_S, self._repeat, self._request)
             return
         if error is not None and not refused(error, RunClosed):  # by time, or by a request that was thought lost
             self._universe.found("Answered", f"who submits is told {error}")
@@ -70,6 +70,10 @@ class Submitter:
         if error is None and isinstance(message, api.SubmitTasksRequest):
             self.accepted |= set(got.tree_ids)
         self._next()
+
+    def _repeat(self, refused: Request) -> None:
+        if self._request is refused:  # or everything is submitted again
+            self._next()
 
 
 def _row(task: TaskSpec) -> api.Task:
