@@ -59,7 +59,7 @@ async def settle() -> None:
 async def test_of_many_that_wait_one_looks_and_those_that_there_is_something_for_get_it(now: list[float]) -> None:
     store = CountingStore()
     await store.open()
-    outlook = Outlook(total=None, ended=0, waiting=0, drained=False, stuck="")
+    outlook = Outlook(total=None, ended=3, waiting=0, drained=False, stuck="")
     feed = Feed(store, lambda _: outlook, lambda _: DeliveryTerms({"": 0}, None), 1)
     waiting = [asyncio.create_task(feed.lease(request(consumer))) for consumer in range(CONSUMERS)]
     await settle()

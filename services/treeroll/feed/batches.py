@@ -13,6 +13,7 @@ from treeroll.core.model.run import Outlook
 from treeroll.errors import UnknownRun
 from treeroll.feed.dead_letters import dead_letter, why_too_large, why_unreadable
 from treeroll.feed.freshness import Freshness, delivered
+from treeroll.feed.position import check_known
 from treeroll.feed.reply import REPLY_BYTES, Reply
 from treeroll.feed.shares import Member, TreeSize, divided, from_record, member, size_of, to_record
 from treeroll.feed.waiting import News, drained
@@ -135,6 +136,7 @@ class GlobalBatches:
 
     async def _share(self, request: api.LeaseBatchRequest, step: Step) -> bytes:
         trees = await asyncio.to_thread(from_record, step.record)
+        check_known(request.run_id, max((tree.seq for tree in trees), default=0), self._outlook(request.run_id))
         share = [tree for tree in trees if tree.rank == request.rank]
         terms = self._freshness.terms(request.run_id)
         reply, first = Reply(stored=True, epoch=self._epoch), request.first

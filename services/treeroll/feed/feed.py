@@ -22,7 +22,7 @@ from treeroll.feed.reply import REPLY_BYTES, Reply
 from treeroll.feed.seals import Seals
 from treeroll.feed.waiting import Crowds, News, drained
 from treeroll.pb.v1 import rollout_pb2 as api
-from treeroll.store.base import Lease, Store, StoredTree
+from treeroll.store.base import GroupPosition, Lease, Store, StoredTree
 
 
 class Feed:
@@ -56,13 +56,17 @@ class Feed:
     async def open_group(self, request: api.OpenGroupRequest, run_created: float) -> api.GroupPosition:
         """Where a group stands; made on first use. InvalidInput if it would begin with trees that have expired."""
         found = await self._store.open_group(request.run_id, request.group, latest=request.latest)
-        return position.message(found, run_created, self.epoch)
+        return self._message(request.run_id, found, run_created)
 
     async def seek(self, request: api.SeekGroupRequest, run_created: float) -> api.GroupPosition:
         """Move a group to a saved state. InvalidInput says why a state cannot be taken."""
         move = position.move_of(request, run_created)
         found = await self._store.move_group(request.run_id, request.group, move)
         self.notify(request.run_id)
+        return self._message(request.run_id, found, run_created)
+
+    def _message(self, run_id: str, found: GroupPosition, run_created: float) -> api.GroupPosition:
+        position.check_known(run_id, max((last for _, last in found.acknowledged), default=0), self._outlook(run_id))
         return position.message(found, run_created, self.epoch)
 
     def _withheld(self, run_id: str, tree_ids: list[str]) -> None:
@@ -113,6 +117,7 @@ class Feed:
             raise
 
     async def _deliver(self, request: api.LeaseTreesRequest, leases: list[Lease]) -> bytes:
+        position.check_known(request.run_id, max(lease.seq for lease in leases), self._outlook(request.run_id))
         stored = await self._store.load_trees([lease.tree_id for lease in leases])
         trees = []
         for lease, tree in zip(leases, stored, strict=True):

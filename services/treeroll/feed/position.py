@@ -1,7 +1,8 @@
 """Positions of groups, as they travel."""
 
 from treeroll import ranges
-from treeroll.errors import InvalidInput
+from treeroll.core.model.run import Outlook
+from treeroll.errors import InvalidInput, Unavailable
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.store.base import GroupPosition, Move
 
@@ -10,6 +11,18 @@ MAX_LEFT_OUT = 100_000
 MAX_MOVE_ID = 64
 # Coordinators that a state may name: each is a start of the service since its run began.
 MAX_SEEN = 10_000
+
+
+def check_known(run_id: str, last: int, outlook: Outlook) -> None:
+    """Unavailable if the store's feed goes on to a tree that its owner would know of: another has taken over.
+
+    Whatever came under that one would be marked as of this one, and states with it be refused as if it had been lost.
+    """
+    if last > outlook.ended:
+        raise Unavailable(
+            f"another coordinator has taken over: run '{run_id}' has a tree {last}, and this one knows of "
+            f"{outlook.ended}; ask again"
+        )
 
 
 def message(position: GroupPosition, run_created: float, owner_epoch: int) -> api.GroupPosition:
