@@ -117,5 +117,22 @@ def test_branches_that_outlive_a_process_owe_a_bucket_nothing_twice() -> None:
     assert made.room == 100
 
 
+def test_what_was_reserved_in_a_time_that_a_clock_has_lost_is_owed_by_nobody() -> None:
+    """Grants are not stored: a branch that goes on may have been granted after the level was."""
+    made = bucket()
+    made.restore(30 * MILLION, 3605.0, 0, 5.0)
+    made.reserve(80)
+    assert made.allows(80, 5.0)
+    assert not made.allows(81, 5.0)
+    made.refill(6.0)
+    assert made.room == 10
+    made.restore(30 * MILLION, 5.0, 0, 10.0)  # of a clock that goes on the time is known
+    made.reserve(80)
+    made.refill(10.0)
+    assert made.room == 0
+    assert made.allows(80, 10.0)
+    assert not made.allows(81, 10.0)
+
+
 def test_a_run_without_a_rate_has_no_bucket() -> None:
     assert Bucket.full(Budget(tokens=5), 0.0) is None

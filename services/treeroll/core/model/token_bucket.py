@@ -22,6 +22,7 @@ class Bucket:
     level: int  # in millionths of a token
     first_level: int  # the level at `since`
     before: int = 0  # tokens that had been used by then
+    put_back: bool = False  # the clock was, before `since`: nobody knows how much time had filled it until then
 
     @classmethod
     def full(cls, budget: Budget, now: float) -> "Bucket | None":
@@ -38,6 +39,7 @@ class Bucket:
         The level has in it what was reserved, and may be above `burst`: branches that go on reserve it again before the
         next refill, which takes away the rest.
         """
+        self.put_back = now < at
         self.since = self.at = min(int(at * MILLION), int(now * MILLION))
         self.level = self.first_level = level
         self.before = used
@@ -65,8 +67,11 @@ class Bucket:
         return (self.at + wait + 1) / MILLION
 
     def reserve(self, amount: int) -> None:
-        """Take room for a branch."""
+        """Take room for a branch: what fits, or what an earlier process had reserved."""
         self.level -= amount * MILLION
+        if self.level < 0 and self.put_back:  # in the time that nobody knows of it was filled at least so far
+            self.first_level -= self.level
+            self.level = 0
 
     def exceed(self, amount: int) -> None:
         """An engine decoded more than was set aside: room is owed."""
