@@ -22,6 +22,7 @@ from treeroll.core.recovery import rebuild as recovery
 from treeroll.core.scheduling import orphans
 from treeroll.core.scheduling.assign import assign
 from treeroll.feed import freshness
+from treeroll.feed.shares import from_record, to_record
 from treeroll.simulation.universe import command
 from treeroll.simulation.universe.faults import Faults
 from treeroll.simulation.universe.faulty_store import FaultyStore
@@ -29,7 +30,7 @@ from treeroll.simulation.universe.life import Observed
 from treeroll.simulation.universe.search import Case, Outcome, case_of, shrink, simulate
 from treeroll.simulation.universe.universe import Universe
 from treeroll.simulation.universe.work import Work
-from treeroll.store.base import Commit, GroupPosition, Move
+from treeroll.store.base import Commit, GroupPosition, Move, Step
 from treeroll.store.commit_args import consecutive
 from treeroll.tree.tree import path_name
 
@@ -350,6 +351,27 @@ class NeverBack(Universe):
 def test_trees_that_a_group_which_was_moved_back_never_gets_again() -> None:
     found = first_found(NeverBack, Faults(requests_lost=0.1), Work(tasks=5, sought_at=8.0))
     assert found.broken[0].promise == "NoAckedLoss"
+
+
+class TakesWithoutALook(FaultyStore):
+    """A batch is whatever the last rank that asked for it took."""
+
+    async def find_step(self, run_id: str, group: str, number: int, rank: int, world: int, epoch: int) -> Step:
+        found = await super().find_step(run_id, group, number, rank, world, epoch)
+        if found.world and rank == 1:
+            record = from_record(found.record)
+            return replace(found, record=to_record([tree._replace(rank=1) for tree in record]))
+        return found
+
+
+@dataclass
+class SharedTwice(Universe):
+    store_class: type[FaultyStore] = TakesWithoutALook
+
+
+def test_trees_that_two_ranks_get() -> None:
+    found = first_found(SharedTwice, Faults(), Work(tasks=4, ranks=True))
+    assert found.broken[0].promise == "DeliveredOnceAcked"
 
 
 def test_owners_that_take_up_an_emptied_store_under_one_epoch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 def check(world: "Universe") -> list[Broken]:
     """Every promise that was not kept."""
     run_id, trees, store = world.spec.run_id, world.trees(), world.store
+    feed = store._feeds.get(run_id, [])
     broken = [
         *_audited(world),
-        *oracles.check_feed(run_id, store._feeds.get(run_id, []), world.submitter.accepted, {*world.wanted}),
+        *oracles.check_feed(run_id, feed, world.submitter.accepted, {*world.wanted}),
         *oracles.check_credit(trees, world.spec),
         *oracles.check_versions(trees if store.lost_at is None else {}),
         *world.reporter.check(trees),
-        *(world.rewinder.check(store._feeds.get(run_id, []), world.deliveries.lent_again) if world.rewinder else ()),
+        *(world.rewinder.check(feed, world.deliveries.lent_again) if world.rewinder else ()),
         *oracles.check_losses(trees, world.lives + sum(server.incarnation for server in world.servers)),
+        *(world.ranks.check(len(feed)) if world.ranks else ()),
     ]
     if world.work.exact and not world.faults.failing_scorers:
         difference = oracles.first_difference(oracles.rows(trees, "exact"), _undisturbed(world))

@@ -24,6 +24,7 @@ from treeroll.simulation.universe.faulty_store import FaultyStore
 from treeroll.simulation.universe.life import Crash, Life, Observed
 from treeroll.simulation.universe.oracles import Broken, Deliveries
 from treeroll.simulation.universe.publisher import Canceller, Publisher
+from treeroll.simulation.universe.ranks import Ranks
 from treeroll.simulation.universe.reporter import Reporter
 from treeroll.simulation.universe.rewinder import Rewinder
 from treeroll.simulation.universe.surroundings import VOCABULARY
@@ -143,6 +144,7 @@ class Universe(Undisturbed):
         self.publisher, self.reporter = Publisher(self, self.work.versions), Reporter(self)
         cancelled_at = self.work.cancelled_at
         self.canceller = None if cancelled_at is None else Canceller(self, cancelled_at)
+        self.ranks = Ranks(self) if self.work.ranks else None
         self.rewinder = None if self.work.sought_at is None else Rewinder(self, self.work.sought_at)
         self.drainer = None if self.work.drained_at is None else Drainer(self, self.work.drained_at)
         try:
@@ -378,7 +380,7 @@ class Universe(Undisturbed):
         self.publisher.forget()
         self.reporter.forget()
         self._last = {}
-        for actor in (self.canceller, self.rewinder):
+        for actor in (self.canceller, self.rewinder, self.ranks):
             if actor is not None:
                 actor.forget()
         for trainer in self.trainers:

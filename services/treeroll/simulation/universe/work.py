@@ -38,7 +38,16 @@ IMPATIENT: tuple[Recipe, ...] = (
 # Leaves of these follow `leaves`, so that they can be shared out.
 SHAREABLE = ("treepo", "flat")
 # What clients do beside submitting and training, and how long the service keeps what they leave.
-CLIENTS = ("versions", "reports", "cancelled_at", "drained_at", "sought_at", "keep_acknowledged_s", "keep_finished_s")
+CLIENTS = (
+    "versions",
+    "reports",
+    "ranks",
+    "cancelled_at",
+    "drained_at",
+    "sought_at",
+    "keep_acknowledged_s",
+    "keep_finished_s",
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,8 @@ class Work:
     """Rewards are reported for trees that were delivered."""
     cancelled_at: float | None = None
     drained_at: float | None = None
+    ranks: bool = False
+    """Two ranks share global batches, beside the trainers."""
     sought_at: float | None = None
     """When a trainer saves where its group stands, to which it goes back later."""
     keep_acknowledged_s: float | None = None
@@ -95,7 +106,7 @@ def drawn(chance: random.Random) -> Work:
     versions = chance.choice((1, 2, 3)) if chance.random() < 0.2 else 0
     if versions:
         settings |= _weights(chance)
-    return replace(
+    work = replace(
         shape,
         settings=settings,
         versions=versions,
@@ -106,6 +117,8 @@ def drawn(chance: random.Random) -> Work:
         drained_at=chance.uniform(0.0, 20.0) if chance.random() < 0.15 else None,
         sought_at=chance.uniform(0.0, 20.0) if chance.random() < 0.15 else None,
     )
+    kept = work.keep_acknowledged_s is None and work.keep_finished_s is None  # a group that begins late needs all trees
+    return replace(work, ranks=kept and chance.random() < 0.15)
 
 
 def _weights(chance: random.Random) -> dict[str, Any]:
