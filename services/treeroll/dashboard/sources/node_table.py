@@ -16,7 +16,6 @@ NODE_COLUMNS = (
     "parent_id",
     "path",
     "token_start",
-    "token_ids",
     "logprobs",
     "entropies",
     "weight_versions",
@@ -33,8 +32,12 @@ NODE_COLUMNS = (
 )
 
 
-def shape_of(nodes: pa.Table, advantages: dict[str, float]) -> Shape:
-    """Nodes in depth-first order; `advantages` by node id of scored leaves. ValueError if a parent is missing."""
+def shape_of(nodes: pa.Table, advantages: dict[str, float], prompt_tokens: int = 0) -> Shape:
+    """Nodes of which parents come before their children; `advantages` by node id of scored leaves.
+
+    A node has as many tokens as logprobs, but for the root, the `prompt_tokens`, behind which its children begin: ids
+    of tokens are half of what is stored, and are not read for a picture. ValueError if a parent is missing.
+    """
     nodes = nodes.combine_chunks()
     parents = _parents(nodes)
     ids = {node_id: number for number, node_id in enumerate(nodes["node_id"].to_pylist())}
@@ -46,7 +49,7 @@ def shape_of(nodes: pa.Table, advantages: dict[str, float]) -> Shape:
     columns: dict[str, NDArray[Any]] = {
         "parent": np.where(parents < 0, NO_PARENT, parents).astype("<u4"),
         "token_start": _numbers(nodes["token_start"]),
-        "tokens": _sizes(nodes["token_ids"]),
+        "tokens": _tokens(nodes, prompt_tokens),
         "leaves": _numbers(nodes["n_leaves"]),
         "lp_sum": _folded(nodes["logprobs"], np.add),
         "lp_min": _folded(nodes["logprobs"], np.minimum),
@@ -89,15 +92,22 @@ def _sizes(column: pa.ChunkedArray) -> NDArray[np.int64]:
     return _numbers(pc.list_value_length(column)).astype(np.int64)
 
 
+def _tokens(nodes: pa.Table, prompt_tokens: int) -> NDArray[np.int64]:
+    sizes = _sizes(nodes["logprobs"]).copy()
+    if len(sizes):
+        sizes[0] = nodes["token_start"][1].as_py() if len(sizes) > 1 else prompt_tokens
+    return sizes
+
+
 def _folded(column: pa.ChunkedArray, how: np.ufunc) -> NDArray[np.float64]:
     """Per node the sum or the minimum of its per-token values; NaN where it has none."""
     sizes = _sizes(column)
     found = np.full(len(sizes), np.nan)
     some = sizes > 0
     if some.any():
-        flat = pc.list_flatten(column).to_numpy().astype(np.float64)
+        flat = pc.list_flatten(column).to_numpy()
         firsts = (np.cumsum(sizes) - sizes)[some]
-        found[some] = how.reduceat(flat, firsts)
+        found[some] = how.reduceat(flat, firsts, dtype=np.float64)
     return found
 
 

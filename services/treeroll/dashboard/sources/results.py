@@ -37,6 +37,7 @@ class ResultSource:
         self._contents = results_index.read(self._reader)
         self._looked_at = time.monotonic()
         self._shapes = Shapes()
+        self._tree: tuple[object, TreeTables] | None = None  # the one that was asked for last
 
     def about(self) -> Json:
         """What this is."""
@@ -117,7 +118,7 @@ class ResultSource:
     def shape(self, tree_id: str) -> Shape:
         """The columns, kept for the last few trees."""
         tables = self._tables(tree_id)
-        return self._shapes.get((tree_id, self._contents.signature), tables.shape)
+        return self._shapes.get(tables, tables.shape)
 
     def nodes(self, tree_id: str, numbers: Sequence[int], *, whole: bool = False) -> list[Json]:
         """Nodes by number."""
@@ -138,6 +139,9 @@ class ResultSource:
 
     def _tables(self, tree_id: str) -> TreeTables:
         contents = self._look()
+        kept, key = self._tree, (tree_id, contents.signature)
+        if kept is not None and kept[0] == key:
+            return kept[1]
         if (row := contents.rows.get(tree_id)) is None:
             raise UnknownTree(f"{self._path} has no tree {tree_id}; the list of trees has those that it holds")
 
@@ -145,7 +149,9 @@ class ResultSource:
             spans = contents.spans[kind].get(tree_id)
             return pa.concat_tables([span.read(columns) for span in spans]) if spans else None
 
-        return TreeTables(row, read)
+        tables = TreeTables(row, read)
+        self._tree = key, tables
+        return tables
 
     def _run_ids(self, contents: results_index.Contents) -> list[str]:
         return list(dict.fromkeys([*self._reader.sessions(), *(row["run_id"] for row in contents.rows.values())]))

@@ -18,6 +18,8 @@ from treeroll.errors import InvalidInput, UnknownNode
 Read = Callable[[str, list[str]], pa.Table | None]
 """Columns of the tree's "nodes" or "samples"; None where it has none."""
 
+# Rows of one tree that stay in memory.
+KEPT_BYTES = 256 << 20
 # Shapes that are kept: a person goes back and forth between a few trees.
 SHAPES = 8
 
@@ -84,6 +86,7 @@ class TreeTables:
         self._read = read
         self._growing = growing
         self._prompt = prompt
+        self._kept: dict[str, pa.Table | None] = {}
         self.tree_id: str = row["tree_id"]
 
     def header(self, shape: Shape) -> Json:
@@ -118,21 +121,24 @@ class TreeTables:
         if samples is not None:
             pairs = zip(samples["sample_id"].to_pylist(), last_values(samples["advantages"]), strict=True)
             advantages = {sample_id: value for sample_id, value in pairs if value is not None}
+        prompt = self._read("nodes", ["token_ids"]) if nodes.num_rows == 1 else None
+        prompt_tokens = len(prompt["token_ids"][0]) if prompt is not None else 0
         try:
-            return shape_of(nodes, advantages)
+            return shape_of(nodes, advantages, prompt_tokens)
         except ValueError as error:
             raise InvalidInput(f"tree {self.tree_id}: {error}") from None
 
     def nodes(self, numbers: Sequence[int], *, whole: bool) -> list[Json]:
         """Nodes by number, with their texts. UnknownNode."""
-        table = self._read("nodes", _TEXT_COLUMNS)
+        table = self._once("nodes", _TEXT_COLUMNS)
         count = table.num_rows if table is not None else 0
         if wrong := [number for number in numbers if not 0 <= number < count]:
             raise UnknownNode(f"tree {self.tree_id} has {count} nodes and no number {wrong[0]}")
         if table is None:
             return []
-        leaves = self._leaves()
-        rows = table.take(pa.array(numbers, pa.int64())).to_pylist()
+        found = table.take(pa.array(numbers, pa.int64()))
+        leaves = self._leaves(found["node_id"])
+        rows = found.to_pylist()
         return [_node(number, row, leaves, whole) for number, row in zip(numbers, rows, strict=True)]
 
     def path(self, shape: Shape, number: int, *, whole: bool) -> list[Json]:
@@ -144,13 +150,24 @@ class TreeTables:
             numbers.append(int(shape.columns["parent"][numbers[-1]]))
         return self.nodes(numbers[::-1], whole=whole)
 
-    def _leaves(self) -> dict[str, Json]:
-        samples = self._read("samples", _LEAF_COLUMNS)
+    def _leaves(self, node_ids: pa.ChunkedArray) -> dict[str, Json]:
+        """What those of the nodes that are leaves came to, by node id."""
+        samples = self._once("samples", _LEAF_COLUMNS)
         if samples is None:
             return {}
+        samples = samples.filter(pc.is_in(samples["sample_id"], value_set=node_ids))
         advantages = last_values(samples["advantages"])
         rows = samples.drop_columns(["advantages"]).to_pylist()
         return {row["sample_id"]: {**row, "advantage": value} for row, value in zip(rows, advantages, strict=True)}
+
+    def _once(self, kind: str, columns: list[str]) -> pa.Table | None:
+        """Rows that are asked for again and again while a person reads a tree; too many are read each time."""
+        if kind in self._kept:
+            return self._kept[kind]
+        table = self._read(kind, columns)
+        if table is None or table.nbytes <= KEPT_BYTES:
+            self._kept[kind] = table
+        return table
 
 
 def last_values(column: pa.ChunkedArray) -> list[float | None]:

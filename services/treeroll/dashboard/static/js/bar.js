@@ -42,15 +42,15 @@ export function Unknown() {
   return null;
 }
 
-/** Why values are greyed. */
-export function Greyed() {
+/** Why values are greyed; `brief` where the verdict says it beside. */
+export function Greyed({ brief = false }) {
   const now = phase();
   const message = state.value;
   if (now === "live" || !message?.snapshot) return null;
   const s = message.snapshot;
   const why = now === "lost" ? "The dashboard's process does not answer." : now === "away" ? message.error
     : `No news from the coordinator for ${lasting(message.age_s)}; last epoch ${s.epoch}, pid ${s.pid} on ${s.host}.`;
-  return html`<p class="notice warn"><${Said} text=${why} /> Figures are as of ${new Date(s.at * 1000).toISOString().slice(11, 19)} UTC.</p>`;
+  return html`<p class="notice warn">${!brief && html`<${Said} text=${why} /> `}Figures are as of ${new Date(s.at * 1000).toISOString().slice(11, 19)} UTC.</p>`;
 }
 
 export const greyed = () => (phase() === "live" ? "" : "greyed");

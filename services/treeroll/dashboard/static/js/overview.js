@@ -23,8 +23,8 @@ export function Overview() {
   const busy = s.pools.reduce((sum, pool) => sum + pool.running + pool.waiting_kv + pool.stopping, 0);
   const waiting = Object.values(m.waiting).reduce((a, b) => a + b, 0);
   return html`<${Head} title="Overview"><span class="muted">serving for ${lasting(s.at - s.since)}</span>${s.draining && html`<span class="state warn">draining</span>`}<//>
-    <${Greyed} />
     <${Verdict} findings=${m.verdict} />
+    <${Greyed} brief=${m.verdict.length > 0} />
     <div class=${greyed()}><div class="figures">
       <${Figure} name="speed" value=${m.work.tokens_per_s === null ? "–" : `${short(m.work.tokens_per_s)} tok/s`} note=${m.work.leaves_per_s === null ? "last 15 s" : `${fixed(m.work.leaves_per_s, 1)} leaves/s, last 15 s`} />
       <${Figure} name="worth" value=${fixed(m.work.effective_per_1k)} note="effective leaves per 1,000 tok" />
@@ -86,6 +86,6 @@ function Groups({ groups }) {
 
 function Scorers({ scorers }) {
   if (!scorers.length) return null;
-  return html`<section class="panel"><h2>Scorers</h2><table class="bars">${scorers.map((one) => html`<tr><td><${Said} text=${one.scorer} /></td><td class="right">${whole(one.scored)} scored</td><td class=${`right ${one.failed ? "warn-text" : "muted"}`}>${whole(one.failed)} failed</td><td class="right muted">${one.mean_s === null ? "" : `${short(one.mean_s * 1000)} ms mean`}</td></tr>
+  return html`<section class="panel"><h2>Scorers</h2><table class="bars">${scorers.map((one) => html`<tr><td><${Said} text=${one.scorer} /></td><td class="right">${whole(one.scored)} scored</td><td class=${`right ${one.failed ? "warn-text" : "muted"}`}>${whole(one.failed)} failed</td><td class="right muted" title="mean of a batch">${one.mean_s === null ? "" : `${short(one.mean_s * 1000)} ms`}</td></tr>
     ${one.error && html`<tr><td class="said muted" colspan="4"><${Said} text=${one.error} /></td></tr>`}`)}</table></section>`;
 }
