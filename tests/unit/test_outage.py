@@ -82,6 +82,20 @@ async def test_an_owner_that_was_held_up_drains_for_nobody(ask: str) -> None:
         service.tasks[0] = asyncio.create_task(asyncio.sleep(0))
 
 
+async def test_an_owner_that_was_held_up_says_of_nothing_that_it_is_done_already() -> None:
+    """Its store may have been emptied since, and another have begun."""
+    store = MemoryStore()
+    async with local_service(store) as service:
+        async with await connect_async(service.address, timeout_s=2.0) as client:
+            await client.create_run("r", **RUN)
+            await store.open()
+            with pytest.raises(Unavailable):
+                await client.create_run("r", **RUN)
+        with pytest.raises(StaleEpoch):
+            await service.tasks[0]
+        service.tasks[0] = asyncio.create_task(asyncio.sleep(0))
+
+
 async def test_it_is_asked_again_after_pauses_that_double_up_to_half_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     weather = Weather(monkeypatch, *[StoreDown("away")] * 7, "back")
     assert await Outage().ride_out(weather.ask) == "back"

@@ -51,8 +51,7 @@ class Refusing:
         self.events: list[ReplicaJoined] = []
         self.answers: list[asyncio.Future[None]] = []
 
-    async def call(self, event: ReplicaJoined, mark: Mark | None, beat: bool) -> None:
-        assert beat  # whoever is no owner any more must not welcome anybody
+    async def call(self, event: ReplicaJoined, mark: Mark | None) -> None:
         self.events.append(event)
         answer = asyncio.get_running_loop().create_future()
         self.answers.append(answer)

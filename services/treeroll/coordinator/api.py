@@ -314,14 +314,14 @@ class RolloutsApi(DeliveryCalls):
 
     @typed
     async def Drain(self, request: api.DrainRequest, context: Any) -> api.ServiceStatus:
-        await self._coordinator.call(Drained(), beat=True)  # or one that has taken over goes on
+        await self._coordinator.call(Drained())
         for run_id in self._coordinator.state.runs:
             self._feed.notify(run_id)
         return self._service()
 
     @typed
     async def Undrain(self, request: api.UndrainRequest, context: Any) -> api.ServiceStatus:
-        await self._coordinator.call(Undrained(), beat=True)
+        await self._coordinator.call(Undrained())
         return self._service()
 
     @typed

@@ -166,6 +166,8 @@ class Coordinator:
     ) -> None:
         """Apply an event and return once it is durable; raises what the core raised.
 
+        Also what changes nothing is answered by the store's owner alone: another one knows what was, not what is.
+
         StoreDown while the store is away: then it has not been applied, or is part of the commit that is on its way.
         """
         if self.outage.since is not None:
@@ -180,7 +182,9 @@ class Coordinator:
             else:
                 future.set_exception(error)
 
-        item = self._calls[future] = Item([event] if event else [], done, extra, beat=beat, mark=mark)
+        item = self._calls[future] = Item(
+            [event] if event else [], done, extra, beat=beat or event is not None, mark=mark
+        )
         try:
             await self.post(item)
             await future

@@ -157,8 +157,7 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
         key = hello.replica_id, hello.incarnation
         self._coordinator.sessions[key] = session
         try:
-            # Also where nothing is to be written: who is welcomed takes us for the store's owner.
-            await self._coordinator.call(join, mark=None if same else Mark.of(hello, seq), beat=True)
+            await self._coordinator.call(join, mark=None if same else Mark.of(hello, seq))
         except TreerollError as error:
             if not same:
                 if self._coordinator.sessions.get(key) is session:  # or a newer call of it waits to join, too
