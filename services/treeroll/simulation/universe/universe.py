@@ -24,7 +24,7 @@ from treeroll.simulation.universe.faulty_store import FaultyStore
 from treeroll.simulation.universe.life import Crash, Life, Observed
 from treeroll.simulation.universe.oracles import Broken, Deliveries
 from treeroll.simulation.universe.publisher import Canceller, Publisher
-from treeroll.simulation.universe.ranks import Ranks
+from treeroll.simulation.universe.ranks import GROUP, Ranks
 from treeroll.simulation.universe.reporter import Reporter
 from treeroll.simulation.universe.rewinder import Rewinder
 from treeroll.simulation.universe.surroundings import VOCABULARY
@@ -434,6 +434,8 @@ class Universe(Undisturbed):
             return False
         if self._last and self.spec.run_id not in self.store._runs:
             return True
+        if self.ranks is not None and GROUP not in self.store._groups.get(self.spec.run_id, {}):
+            return False
         settled, tasks = self._settled(), self.store._tasks.get(self.spec.run_id, {})
         if self.work.keep_finished_s is not None or settled < len(tasks):
             return False
