@@ -11,7 +11,7 @@ from treeroll.store.base import Lease, StoredTree
 
 
 def written(*trees: StoredTree, as_stored: bool) -> tuple[Reply, api.LeaseTreesReply]:
-    reply = Reply(stored=as_stored)
+    reply = Reply(stored=as_stored, epoch=3)
     for seq, tree in enumerate(trees, 1):
         samples = len(pb.Tree.FromString(tree.header).leaves)
         delivered = Delivered(tree, samples, weight_version=7, behind=0, withheld=False)
@@ -23,6 +23,7 @@ def test_deliveries_read_as_they_were_added() -> None:
     _, read = written(stored(), stored(), as_stored=True)
     tree = pb.Tree.FromString(joined(stored()))
     head = {"deadline": 1.5, "times_delivered": 2, "samples": 3, "weight_version": 7, "tree": tree}
+    head["owner_epoch"] = 3
     expected = [
         api.Delivery(lease_id=f"lease-{seq}", tree_id=f"tree-{seq}", delivery_seq=seq, **head) for seq in (1, 2)
     ]
@@ -47,4 +48,4 @@ def test_the_size_of_a_reply_is_that_of_its_trees() -> None:
 
 
 def test_nothing_leased_is_an_empty_reply() -> None:
-    assert Reply(stored=True).serialised() == api.LeaseTreesReply().SerializeToString()
+    assert Reply(stored=True, epoch=3).serialised() == api.LeaseTreesReply().SerializeToString()

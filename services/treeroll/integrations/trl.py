@@ -171,10 +171,7 @@ class TreerollGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is not type
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """With which trees its weights were trained on; these are acknowledged once it is written."""
-        folder = Path(self._get_output_dir(trial=trial), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
-        folder.mkdir(parents=True, exist_ok=True)
-        state = self._batches.state_dict(through=self._trained[-1] if self._trained else None)
-        (folder / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
+        write_state(self, trial, self._batches, through=self._trained[-1] if self._trained else None)
         super()._save_checkpoint(model, trial)
         self._acknowledge()
 
@@ -182,11 +179,24 @@ class TreerollGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is not type
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
-        path = Path(checkpoint, STATE_FILE)
-        if not path.exists():
-            raise InvalidInput(f"{checkpoint} does not say which trees it was trained on: it has no {STATE_FILE}")
-        self._batches.load_state_dict(json.loads(path.read_text(encoding="utf-8")))
+        self._batches.load_state_dict(read_state(checkpoint))
         self._next, self._trained = None, []  # batches handed out before are over
+
+
+def write_state(trainer: Any, trial: Any, batches: Batches, through: Batch | None) -> None:
+    """Say in the checkpoint that is to be saved now which trees its weights were trained on: those acknowledged, and
+    the batches up to this one."""
+    folder = Path(trainer._get_output_dir(trial=trial), f"{PREFIX_CHECKPOINT_DIR}-{trainer.state.global_step}")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / STATE_FILE).write_text(json.dumps(batches.state_dict(through=through)), encoding="utf-8")
+
+
+def read_state(checkpoint: str) -> Any:
+    """For `Batches.load_state_dict`. InvalidInput if the checkpoint has none."""
+    path = Path(checkpoint, STATE_FILE)
+    if not path.exists():
+        raise InvalidInput(f"{checkpoint} does not say which trees it was trained on: it has no {STATE_FILE}")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def last_checkpoint(folder: str | Path) -> str | None:

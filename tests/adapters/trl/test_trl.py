@@ -121,7 +121,7 @@ def trainer(address: str, name: str, tasks: int, trees: int = 2, **settings: Any
 
 
 def test_the_page_trains_publishes_and_resumes(address: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (program,) = blocks(PAGE)
+    program, _ = blocks(PAGE)
     replaced = {'"MODEL"': repr(str(MODEL_DIR)), '"arith"': repr(SCORER)}
     replaced |= {"report_to=[],": "report_to=[], use_cpu=True, bf16=False,"}
     with running_service(slots=64) as other:  # whose weights are its own
