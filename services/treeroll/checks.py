@@ -1,5 +1,8 @@
 """Checks of values as users write them, in the words of a JSON author."""
 
+import math
+from collections.abc import Iterable, Mapping
+from numbers import Real
 from operator import index
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -20,14 +23,43 @@ def check_text(name: str, value: Any, *, may_be_empty: bool = False) -> None:
         raise InvalidInput(f"'{name}' holds half a surrogate pair, which is no valid Unicode text") from None
 
 
+def is_number(value: Any) -> bool:
+    """Whether it is a number, of Python or numpy: true and false are none."""
+    return isinstance(value, Real) and type(value).__name__ not in _TRUTH
+
+
+def whole(value: Any) -> int | None:
+    """A whole number, of Python or numpy; None for what is none."""
+    try:
+        return None if type(value).__name__ in _TRUTH else index(value)
+    except TypeError:
+        return None
+
+
 def check_whole(name: str, value: Any, least: int) -> None:
     """InvalidInput unless the value is a whole number, of Python or numpy, that is not below `least`."""
-    try:
-        number = None if type(value).__name__ in _TRUTH else index(value)
-    except TypeError:
-        number = None
+    number = whole(value)
     if number is None or number < least:
         raise InvalidInput(f"{name} must be a whole number of {least} or more, got {value!r}")
+
+
+def check_number(name: str, value: Any, least: float, most: float = math.inf) -> None:
+    """InvalidInput unless the value is a number from `least` to `most`."""
+    if not is_number(value) or not least <= value <= most:
+        bounds = f"of {least:g} or more" if most == math.inf else f"from {least:g} to {most:g}"
+        raise InvalidInput(f"{name} must be a number {bounds}, got {value!r}")
+
+
+def check_path(name: str, value: Any) -> None:
+    """InvalidInput unless the value names a file or directory."""
+    if not isinstance(value, str) and not hasattr(value, "__fspath__"):
+        raise InvalidInput(f"{name} must be a path, got {kind(value)}")
+
+
+def check_several(name: str, value: Any, what: str) -> None:
+    """InvalidInput unless the value can be gone through, and is no text or object, of which no part is `what`."""
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes | Mapping):
+        raise InvalidInput(f"{name} must be several {what}, such as a list of them, got {kind(value)}")
 
 
 def check_flag(name: str, value: Any) -> None:

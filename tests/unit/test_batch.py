@@ -143,9 +143,9 @@ def test_parquet_holds_the_samples_and_no_unfinished_file_stays(tmp_path: Path) 
     ("options", "sentence"),
     [
         ({"trees": 0}, "trees must be a whole number of 1 or more"),
-        ({"lease_s": 0.5}, "lease_s must be 1 to 3600"),
-        ({"lease_s": math.nan}, "lease_s must be 1 to 3600"),
-        ({"max_wait_s": -1.0}, "max_wait_s must be 0 or more"),
+        ({"lease_s": 0.5}, "lease_s must be a number from 1 to 3600"),
+        ({"lease_s": math.nan}, "lease_s must be a number from 1 to 3600"),
+        ({"max_wait_s": -1.0}, "max_wait_s must be a number of 0 or more"),
         ({"group": ""}, "must have a name"),
     ],
 )

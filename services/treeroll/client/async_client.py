@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+from treeroll.checks import check_path, check_text
 from treeroll.client import publication
 from treeroll.client.async_run import AsyncRun
 from treeroll.client.channel import PATIENCE_S, Channel, Tls
@@ -70,6 +71,7 @@ class AsyncClient:
 
     async def run(self, run_id: str) -> AsyncRun:
         """Attach to a run. Raises UnknownRun."""
+        check_text("run_id", run_id)
         return AsyncRun(self._channel, await self._get_run(run_id), self._streams)
 
     async def runs(self) -> list[RunStatus]:
@@ -83,6 +85,7 @@ class AsyncClient:
 
     async def check_tokenizer(self, path: str | Path) -> None:
         """Check that the trainer's tokenizer is the service's; see `Client.check_tokenizer`."""
+        check_path("path", path)
         request = rollout_pb2.GetServiceRequest()
         service = await self._channel.call("GetService", request, rollout_pb2.ServiceStatus)
         await asyncio.to_thread(check_same, path, service.tokenizer.hash, self.address)
@@ -97,6 +100,7 @@ class AsyncClient:
 
     async def get_tree(self, tree_id: str) -> TreeRecord:
         """One tree as it is now, finished or growing, with rewards and advantages in force. Raises UnknownTree."""
+        check_text("tree_id", tree_id)
         return TreeRecord.from_proto(await fetch_tree(self._channel, tree_id))
 
     async def audit(self) -> AuditReport:
@@ -106,6 +110,7 @@ class AsyncClient:
 
     async def delete_run(self, run_id: str) -> int:
         """Remove a run with all that is stored of it; see `Client.delete_run`."""
+        check_text("run_id", run_id)
         request = rollout_pb2.DeleteRunRequest(run_id=run_id)
         return int((await self._channel.call("DeleteRun", request, rollout_pb2.DeleteRunReply)).tasks)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-from treeroll.client.batch import AsyncBatch, meant
+from treeroll.checks import check_text, kind
+from treeroll.client.batch import AsyncBatch, BatchData, meant
 from treeroll.client.channel import Channel
 from treeroll.client.collect import CollectedTrees, collect
 from treeroll.client.credit import NodeReward, RewardCounts, RewardReports
@@ -114,12 +115,15 @@ class AsyncRun:
 
     async def ack(self, batch: DetachedBatch) -> None:
         """Acknowledge a detached batch; see `Run.ack`."""
+        if not isinstance(batch, BatchData):
+            raise InvalidInput(f"batch must be a batch, got {kind(batch)}")
         done = await acknowledge(self._channel, batch)
         if done.lost:
             raise LeaseLost(done.lost)
 
     async def get_tree(self, tree_id: str) -> TreeRecord:
         """One tree as it is now. Raises UnknownTree."""
+        check_text("tree_id", tree_id)
         return TreeRecord.from_proto(await fetch_tree(self._channel, tree_id))
 
     async def report_rewards(

@@ -8,6 +8,7 @@ from inspect import isawaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from treeroll.checks import kind
 from treeroll.client.credit import (
     NodeReward,
     RewardCounts,
@@ -316,4 +317,8 @@ class AsyncBatch(BatchData):
 
 def meant(batch: BatchData | int) -> "Meant":
     """What an iterator knows a batch by: its trees, or the delivery_seq of one of them."""
-    return batch if isinstance(batch, int) else batch._leased
+    if isinstance(batch, int):
+        return batch
+    if not isinstance(batch, BatchData):
+        raise InvalidInput(f"a batch or a delivery_seq was expected, got {kind(batch)}")
+    return batch._leased

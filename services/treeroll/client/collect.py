@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from treeroll.checks import check_several, check_text
 from treeroll.client.channel import Channel
 from treeroll.client.credit import RewardReports
 from treeroll.client.patience import Patience, check_timeout
@@ -55,6 +56,9 @@ async def collect(
     check_timeout(timeout_s)
     if isinstance(tree_ids, str):
         raise InvalidInput("tree_ids must be a list of ids; put a single one in a list")
+    check_several("tree_ids", tree_ids, "ids of trees")
+    for tree_id in tree_ids:
+        check_text("tree_id", tree_id)
     if len(set(tree_ids)) < len(tree_ids):
         raise InvalidInput("tree_ids has an id twice; ask for each tree once")
     found: dict[str, rollout_pb2.Delivery] = {}

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 
+from treeroll.checks import is_number
 from treeroll.client.status import RunStatus
 from treeroll.errors import InvalidInput, Stalled
 
@@ -75,5 +76,5 @@ def standing(status: RunStatus) -> str:
 
 def check_timeout(timeout_s: float | None) -> None:
     """InvalidInput for a time that is none."""
-    if timeout_s is not None and not timeout_s > 0:
+    if timeout_s is not None and not (is_number(timeout_s) and timeout_s > 0):
         raise InvalidInput(f"timeout_s must be greater than 0, got {timeout_s}")

@@ -5,7 +5,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from treeroll.checks import check_path, whole
 from treeroll.client.channel import Channel
+from treeroll.client.patience import check_timeout
 from treeroll.errors import InvalidInput, Unavailable, WeightsRefused
 from treeroll.pb.v1 import rollout_pb2
 
@@ -118,10 +120,10 @@ async def publish_weights(
     channel: Channel, pool: str, path: str | Path, version: int, digest: str | None, wait: bool, timeout_s: float
 ) -> WeightsStatus:
     """Publish weights, and wait until the pool's ready replicas have loaded them; see `Client.publish_weights`."""
-    if not 1 <= version <= MAX_VERSION:
+    check_path("path", path)
+    if not 1 <= (whole(version) or 0) <= MAX_VERSION:
         raise InvalidInput(f"a version of weights is a whole number from 1 to 2^63 - 1, got {version}")
-    if not timeout_s > 0:
-        raise InvalidInput(f"timeout_s must be greater than 0, got {timeout_s}")
+    check_timeout(timeout_s)
     request = rollout_pb2.PublishWeightsRequest(pool=pool, version=version, path=_absolute(path), digest=digest or "")
     told = await channel.call("PublishWeights", request, rollout_pb2.WeightsStatus)
     status = WeightsStatus.from_proto(told)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+from treeroll.checks import check_several
 from treeroll.client.async_run import AsyncRun
 from treeroll.client.batch import Batch, meant
 from treeroll.client.credit import NodeReward, RewardCounts
@@ -140,6 +141,7 @@ class Run:
         Raises InvalidInput naming the node of a value that is not finite, RewardConflict if the node has another value
         of this scorer and version, UnknownTree, UnknownNode.
         """
+        check_several("rewards", rewards, "rewards")
         return self._loop.run(self._run.report_rewards(list(rewards), scorer, version))
 
     def publish_weights(

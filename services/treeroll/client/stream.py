@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from treeroll import ranges
-from treeroll.checks import check_whole
+from treeroll.checks import check_number, check_whole
 from treeroll.client.channel import Channel
 from treeroll.client.collect import CollectedTrees
 from treeroll.client.credit import RewardReports
@@ -76,10 +76,9 @@ class BatchOptions:
 
     def __post_init__(self) -> None:
         check_whole("trees", self.trees, 1)
-        if not 1.0 <= self.lease_s <= 3600.0:
-            raise InvalidInput(f"lease_s must be 1 to 3600 seconds, got {self.lease_s}")
-        if self.max_wait_s is not None and not self.max_wait_s >= 0:
-            raise InvalidInput(f"max_wait_s must be 0 or more, got {self.max_wait_s}")
+        check_number("lease_s", self.lease_s, 1.0, 3600.0)
+        if self.max_wait_s is not None:
+            check_number("max_wait_s", self.max_wait_s, 0.0)
         check_timeout(self.timeout_s)
         if not self.group or self.consumer == "":
             raise InvalidInput("group and consumer must have a name")

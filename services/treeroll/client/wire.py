@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from treeroll.checks import check_text, check_whole
+from treeroll.checks import check_several, check_text, check_whole
 from treeroll.config import RunConfig, check_run_id, parse
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import rollout_pb2
@@ -46,6 +46,7 @@ def submit_requests(
         raise InvalidInput("tasks must be an iterable of tasks; put a single one in a list")
     if hasattr(tasks, "columns"):  # iterating over a table gives its columns
         raise InvalidInput("tasks must be an iterable of tasks; of a table give its rows, as frame.to_dict('records')")
+    check_several("tasks", tasks, "tasks")
     check_whole("epoch", epoch, 0)
     chunk: list[rollout_pb2.Task] = []
     size = 0
@@ -110,6 +111,7 @@ def reward_reports(
     rewards: Iterable[tuple[str, str, float]], scorer: str, version: int
 ) -> list[rollout_pb2.RewardReport]:
     """(tree id, path or node id, value) as messages. InvalidInput names the node of a value that is not finite."""
+    check_several("rewards", rewards, "rewards")
     check_text("scorer", scorer)
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version < 2**32:
         raise InvalidInput(f"the version of a reward must be a whole number of 1 or more, got {version!r}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from treeroll.checks import kind
+from treeroll.checks import check_path, kind
 from treeroll.errors import InvalidInput
 from treeroll.plain_json import unique
 from treeroll.rows.values import WrittenFloat
@@ -52,7 +52,9 @@ class Row:
 
 def task_files(source: OneOrMore) -> list[Path]:
     """The files that a path, a folder, a glob, or several of these mean. InvalidInput if one means none."""
-    sources = [source] if isinstance(source, str | Path) else source
+    sources = source if isinstance(source, list | tuple) else [source]
+    for one in sources:
+        check_path("path", one)
     found = [path for one in sources for path in _files_of(str(one))]
     if not found:
         raise InvalidInput("no task file was given")
