@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# Each says to Ray how to behave, before it imports Ray.
+PRIVATE, JOINED = "treeroll.generator.ray_local", "treeroll.generator.ray_cluster"
 # How long a start that is given up may take to notice it.
 GIVE_UP_S = 2.0
 # How often an embedded Redis is looked after, and started again if that does not work, seconds.
@@ -85,8 +88,9 @@ async def running_ray(
     used for fails, its logs are kept, and the error says where.
     """
     ray.check(os.environ)
-    # Takes seconds, in which the loop must hear signals.
-    found: LocalRay | RayCluster = await in_thread(lambda _: _ray(config, ray, place))
+    # Takes seconds, in which the loop must hear signals; what has files is made when nobody can give it up any more.
+    await in_thread(lambda _: import_module(PRIVATE if ray.private else JOINED))
+    found = _ray(config, ray, place)
     try:
         await in_thread(lambda cancelled: found.start(config.start_timeout_s, cancelled))
         yield found
@@ -101,7 +105,7 @@ async def running_ray(
 
 
 def _ray(config: GeneratorConfig, ray: RayConfig, place: Path | None) -> "LocalRay | RayCluster":
-    """One that is not started. What is imported here says to Ray how to behave, before Ray is imported."""
+    """One that is not started."""
     if not ray.private:
         from treeroll.generator.ray_cluster import RayCluster
 

@@ -94,3 +94,28 @@ async def test_nothing_stays_of_a_start_that_was_given_up(tmp_path: Path) -> Non
         async with running_ray(GeneratorConfig(), RayConfig(), tmp_path):
             raise asyncio.CancelledError
     assert os.listdir(tmp_path) == []
+
+
+async def test_a_start_that_is_given_up_while_ray_is_imported_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, release = threading.Event(), threading.Event()
+
+    def slow(name: str) -> None:
+        begun.set()
+        release.wait(30)
+
+    monkeypatch.setattr(foundation, "import_module", slow)
+    monkeypatch.setattr(foundation, "GIVE_UP_S", 0.01)
+
+    async def start() -> None:
+        async with running_ray(GeneratorConfig(), RayConfig(), tmp_path):
+            pass
+
+    task = asyncio.create_task(start())
+    await asyncio.to_thread(begun.wait)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    release.set()
+    assert os.listdir(tmp_path) == []
