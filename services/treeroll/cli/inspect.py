@@ -30,7 +30,8 @@ def inspect(
         bool, typer.Option("--list", help="With --from: a line per task, how its tree ended and what it cost.")
     ] = False,
     sort: Annotated[
-        Order | None, typer.Option(help="Order of --list, most first.", show_default="as trees ended")
+        Order | None,
+        typer.Option(help="Order of --list, most first; spent is its column tokens.", show_default="as trees ended"),
     ] = None,
     svg: Annotated[
         Path | None,
