@@ -41,6 +41,7 @@ class FeedService(Service):
             size += sum(len(record) for rows in commit.nodes.values() for _, record in rows)
             size += sum(map(len, commit.trees.values()))
             await coordinator.store.commit(commit, coordinator.epoch)
+            coordinator.state.runs[RUN_ID].fed += len(commit.feed)  # an owner hands on no tree that it does not know of
         port = self._start_bare(url, count, per_message)
         return {"bytes": size, "bare_address": f"127.0.0.1:{port}"}
 
