@@ -225,6 +225,9 @@ class TasksConfig(Config):
     """Field with the prompt: text, chat messages or token ids; None: `prompt`, `messages` or `prompt_ids`."""
     answer: str | None = Field(default=None, min_length=1)
     """Field with the reference answer, such as `solution` or `reward_model.ground_truth`; None: `answer`."""
+    id: str | None = Field(default=None, min_length=1)
+    """Field with the task's id, such as `extra_info.index`, which every row must have; None: `id`, and a row without it
+    is called by its line."""
 
 
 class CoordinatorConfig(Config):

@@ -108,17 +108,19 @@ def _check_json(extra: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Where a row has its prompt and its answer; dots lead into objects, as in `reward_model.ground_truth`."""
+    """Where a row has what a task needs; dots lead into objects, as in `reward_model.ground_truth`."""
 
     prompt: str | None = None
     """None: `prompt`, `messages` or `prompt_ids`. Text, chat messages or token ids, by what is there."""
     answer: str | None = None
     """None: `answer`."""
+    id: str | None = None
+    """None: `id`, and a row without it is called by its place; one that is named every row must have."""
 
     def taken(self) -> frozenset[str]:
         """Fields of a row that do not travel along as extra."""
         prompts = (self.prompt,) if self.prompt else PROMPT_FORMS
-        return frozenset({"id", *prompts, self.answer or "answer", "chat_template_kwargs"})
+        return frozenset({self.id or "id", *prompts, self.answer or "answer", "chat_template_kwargs"})
 
 
 USUAL = Fields()
@@ -128,22 +130,29 @@ def task_from(row: Mapping[str, Any], default_id: str, fields: Fields = USUAL, t
     """A task from a mapping as users write it.
 
     A number is accepted for `id` and `answer` and kept as its shortest decimal: 5.0 is "5". `default_id` is used when
-    `id` is absent. `told` hears of values that change their kind; None: logged as warnings. Raises InvalidInput naming
-    the field.
+    `id` is absent and `fields` names no other. `told` hears of values that change their kind; None: logged
+    as warnings. Raises InvalidInput naming the field.
     """
     if not isinstance(row, Mapping):
         raise InvalidInput(f"a task must be an object with fields, got {kind(row)}")
     told = told or Told(log.warning)
     try:
         return Task(
-            id=default_id if is_missing(row.get("id")) else _text("id", row["id"], told),
-            answer=_answer(row, fields.answer or "answer", told),
+            id=_id(row, default_id, fields, told),
+            answer=_text_at(row, fields.answer or "answer", told),
             extra={key: json_value(row[key], key, told) for key in row if key not in fields.taken()},
             chat_template_kwargs=_kwargs(row, told),
             **_prompt(row, fields, told),
         )
     except RecursionError:
         raise InvalidInput("a field is nested too deeply") from None
+
+
+def _id(row: Mapping[str, Any], default_id: str, fields: Fields, told: Told) -> str:
+    found = _text_at(row, fields.id or "id", told)
+    if found is None and fields.id:  # a name by its place would make it another task as soon as rows move
+        raise InvalidInput(f"no id: field '{fields.id}' is absent or null")
+    return default_id if found is None else found
 
 
 def _prompt(row: Mapping[str, Any], fields: Fields, told: Told) -> dict[str, Any]:
@@ -183,7 +192,8 @@ def _kwargs(row: Mapping[str, Any], told: Told) -> Any:
     return {key: plain[key] for key in plain if plain[key] is not None} if isinstance(plain, dict) else plain
 
 
-def _answer(row: Mapping[str, Any], name: str, told: Told) -> str | None:
+def _text_at(row: Mapping[str, Any], name: str, told: Told) -> str | None:
+    """An id or answer; None if there is none."""
     text = _text(name, look_up(row, name), told)
     if text is not None and not isinstance(text, str):
         raise InvalidInput(f"'{name}' must be text or a number, got {kind(text)}")
@@ -224,16 +234,17 @@ def read_tasks(
     on_skip: OnSkip | None = None,
     prompt_field: str | None = None,
     answer_field: str | None = None,
+    id_field: str | None = None,
 ) -> list[Task]:
     """All tasks of a file, a folder or a glob of files, or a list of them, checked before any is returned.
 
     A row without `id` gets "task-<line number>" (Parquet: row number), counted from 1, and on through the files. With
     `skip_invalid` a bad row is left out and handed to `on_skip` as the InvalidInput it would have raised; without
-    `on_skip` it is logged as a warning. `limit` stops after that many good tasks. `prompt_field` and `answer_field` are
-    as in `Fields`. Raises InvalidInput for a file that cannot be read, a bad row, an id seen twice, a field that no row
-    has, or files without any (valid) task.
+    `on_skip` it is logged as a warning. `limit` stops after that many good tasks. `prompt_field`, `answer_field` and
+    `id_field` are as in `Fields`. Raises InvalidInput for a file that cannot be read, a bad row, an id seen twice, a
+    field that no row has, or files without any (valid) task.
     """
-    fields = Fields(prompt_field, answer_field)
+    fields = Fields(prompt_field, answer_field, id_field)
     return list(iter_tasks(path, skip_invalid=skip_invalid, limit=limit, on_skip=on_skip, fields=fields))
 
 

@@ -172,6 +172,7 @@ def test_all_tasks_are_listed_those_that_wasted_most_first(endings: str, capsys:
     assert tasks() == [grown_trees()[0].task_id, "lost", "cut"]
     assert tasks("--sort", "wasted")[0] == "lost"
     assert tasks("--sort", "seconds")[0] == "cut"
+    assert tasks("--sort", "tokens")[0] == grown_trees()[0].task_id
 
 
 @pytest.mark.parametrize(

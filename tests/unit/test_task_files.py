@@ -195,6 +195,12 @@ def test_a_folder_of_two_kinds_is_refused(tmp_path: Path) -> None:
         ({"question": "1+1?", "answer": "2"}, Fields(prompt="question"), Task("t", prompt="1+1?", answer="2")),
         ({"chat": CHAT, "prompt": "x"}, Fields(prompt="chat"), Task("t", messages=CHAT, extra={"prompt": "x"})),
         ({"prompt": [1, 2]}, Fields(), Task("t", prompt_ids=[1, 2])),
+        ({"prompt": "x", "uid": 5.0, "id": 9}, Fields(id="uid"), Task("5", prompt="x", extra={"id": 9})),
+        (
+            {"prompt": "x", "extra_info": {"index": 7}},
+            Fields(id="extra_info.index"),
+            Task("7", prompt="x", extra={"extra_info": {"index": 7}}),
+        ),
         (
             {"a.b": "dots", "a": {"b": "deep"}},
             Fields(prompt="a.b"),
@@ -218,6 +224,9 @@ def test_prompt_and_answer_are_found_where_they_are(row: dict[str, Any], fields:
         ({"question": "x"}, Fields(prompt="problem"), "field 'problem' is absent or null; this row has 'question'"),
         ({"prompt": "x", "a": {"b": ["5"]}}, Fields(answer="a.b"), "'a.b' must be text or a number, got a list"),
         ({"prompt": ["x"]}, Fields(), "'prompt' must be text, got a list"),
+        ({"prompt": "x", "id": "a"}, Fields(id="uid"), "no id: field 'uid' is absent or null"),
+        ({"prompt": "x", "uid": None}, Fields(id="uid"), "no id: field 'uid' is absent or null"),
+        ({"prompt": "x", "uid": ["a"]}, Fields(id="uid"), "'uid' must be text or a number, got a list"),
     ],
 )
 def test_a_field_that_is_not_what_it_should_be_is_named(row: dict[str, Any], fields: Fields, message: str) -> None:
@@ -266,7 +275,7 @@ def test_a_rollout_reads_shards_and_fields_twice_alike(tmp_path: Path) -> None:
         skip_invalid=False,
         check_prompt=None,
         on_skip=lambda error: None,
-        fields=Fields(settings.prompt, settings.answer),
+        fields=Fields(**settings.model_dump()),
         on_note=notes.append,
     )
     assert notes == ["field 'rate': NaN and other values that mean 'none' count as null"]

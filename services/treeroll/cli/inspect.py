@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from treeroll.cli.trees import TreeView
     from treeroll.results.reader import ResultReader
 
-Order = Literal["wasted", "spent", "seconds", "leaves"]
+LIST_OF = (
+    "--list is of all trees in a directory: give --from and no tree; "
+    "the trees of a service are listed by `treeroll dashboard --address HOST:PORT`"
+)
+
+Order = Literal["wasted", "tokens", "seconds", "leaves"]
 
 
 def inspect(
@@ -31,7 +36,7 @@ def inspect(
     ] = False,
     sort: Annotated[
         Order | None,
-        typer.Option(help="Order of --list, most first; spent is its column tokens.", show_default="as trees ended"),
+        typer.Option(help="Order of --list by one of its columns, most first.", show_default="as trees ended"),
     ] = None,
     svg: Annotated[
         Path | None,
@@ -64,7 +69,7 @@ def inspect(
     if sort is not None and not listed:
         raise InvalidInput("--sort is the order of --list; give that too")
     if listed and (directory is None or tree_id is not None):
-        raise InvalidInput("--list is of all trees in a directory: give --from and no tree")
+        raise InvalidInput(LIST_OF)
     if listed and svg is not None:
         raise InvalidInput("--svg is a picture of one tree, and --list is of all: give one of them")
     if svg is not None and not svg.parent.is_dir():

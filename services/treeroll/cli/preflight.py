@@ -69,7 +69,7 @@ def make_plan(request: Request) -> Plan:
         skip_invalid=request.skip_invalid,
         check_prompt=check_prompt,
         on_skip=lambda error: note(f"skipped: {error}"),
-        fields=Fields(request.settings.tasks.prompt, request.settings.tasks.answer),
+        fields=Fields(**request.settings.tasks.model_dump()),
         on_note=lambda sentence: note(f"note: {sentence}"),
         needs=needs,
     )

@@ -101,6 +101,15 @@ def rollout(
             show_default="answer",
         ),
     ] = None,
+    id_field: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Field with the task's id, e.g. extra_info.index.",
+            rich_help_panel=OUTPUT,
+            show_default="id, else the line",
+        ),
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option(metavar="N", help="Only the first N good tasks.", rich_help_panel=OUTPUT, show_default=False),
@@ -171,7 +180,7 @@ def rollout(
         "budget_tokens": budget_tokens,
     }
     generator = {"model": str(model) if model else None, "engine": engine, "replicas": replicas}
-    fields = {"prompt": prompt_field, "answer": answer_field}
+    fields = {"prompt": prompt_field, "answer": answer_field, "id": id_field}
     settings = rollout_settings(config, sets or [], {"run": run, "generator": generator, "tasks": fields})
     request = Request(
         tasks=tasks[0] if len(tasks) == 1 else tasks,

@@ -150,7 +150,7 @@ def listed(reader: ResultReader, order: str | None) -> list[TreeRow]:
     """What became of every task, most of `order` first; as trees ended without one."""
     keys: dict[str, Callable[[TreeRow], float]] = {
         "wasted": lambda row: row.wasted_tokens,
-        "spent": lambda row: row.spent,
+        "tokens": lambda row: row.spent,
         "seconds": lambda row: row.wall_s,
         "leaves": lambda row: row.n_leaves,
     }

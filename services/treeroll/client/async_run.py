@@ -51,20 +51,21 @@ class AsyncRun:
         *,
         prompt_field: str | None = None,
         answer_field: str | None = None,
+        id_field: str | None = None,
         on_note: Say | None = None,
     ) -> list[str]:
         """Add tasks; returns the tree ids they will become, in order. They are durable when this returns.
 
         Tasks travel in chunks of at most 256, each accepted whole or not at all. Repeating a submission has no effect.
-        A mapping without `id` is called "task-<position>"; `prompt_field` and `answer_field` say where mappings have
-        their prompt and answer, as in `treeroll.tasks.Fields`. What they hold that JSON cannot is taken as
-        `treeroll.rows.values` says. `on_note` hears of that, once per column, and of tasks that the run's scorer can
-        make nothing of; None: logged as warnings. Raises InvalidInput naming the task, or if the scorer can make
-        nothing of all tasks of a run's first chunk, TaskConflict if the id exists in this epoch with other content,
-        RunClosed, Drained.
+        A mapping without `id` is called "task-<position>"; `prompt_field`, `answer_field` and `id_field` say where
+        mappings have their prompt, answer and id, as in `treeroll.tasks.Fields`. What they hold that JSON cannot is
+        taken as `treeroll.rows.values` says. `on_note` hears of that, once per column, and of tasks that the run's
+        scorer can make nothing of; None: logged as warnings. Raises InvalidInput naming the task, or if the scorer can
+        make nothing of all tasks of a run's first chunk, TaskConflict if the id exists in this epoch with other
+        content, RunClosed, Drained.
         """
         tree_ids: list[str] = []
-        fields, say, unfit = Fields(prompt_field, answer_field), on_note or log.warning, UnfitCounts()
+        fields, say, unfit = Fields(prompt_field, answer_field, id_field), on_note or log.warning, UnfitCounts()
         for request in submit_requests(self.run_id, tasks, epoch, fields, say):
             reply = await self._submit(request)
             tree_ids += reply.tree_ids
@@ -105,12 +106,12 @@ class AsyncRun:
         *,
         prompt_field: str | None = None,
         answer_field: str | None = None,
+        id_field: str | None = None,
         on_note: Say | None = None,
     ) -> AsyncBatch:
         """The trees of these tasks, in their order; see `Run.generate`."""
-        tree_ids = await self.submit(
-            tasks, epoch, prompt_field=prompt_field, answer_field=answer_field, on_note=on_note
-        )
+        names = {"prompt_field": prompt_field, "answer_field": answer_field, "id_field": id_field}
+        tree_ids = await self.submit(tasks, epoch, **names, on_note=on_note)
         return await self.collect(tree_ids, timeout_s)
 
     async def ack(self, batch: DetachedBatch) -> None:

@@ -56,20 +56,21 @@ class Run:
         *,
         prompt_field: str | None = None,
         answer_field: str | None = None,
+        id_field: str | None = None,
         on_note: Say | None = None,
     ) -> list[str]:
         """Add tasks; returns the tree ids they will become, in order. They are durable when this returns.
 
         Tasks travel in chunks of at most 256, each accepted whole or not at all. Repeating a submission has no effect.
-        A mapping without `id` is called "task-<position>"; `prompt_field` and `answer_field` say where mappings have
-        their prompt and answer, as in `treeroll.tasks.Fields`. What they hold that JSON cannot is taken as
-        `treeroll.rows.values` says. `on_note` hears of that, once per column, and of tasks that the run's scorer can
-        make nothing of; None: logged as warnings. Raises InvalidInput naming the task, or if the scorer can make
-        nothing of all tasks of a run's first chunk, TaskConflict if the id exists in this epoch with other content,
-        RunClosed, Drained.
+        A mapping without `id` is called "task-<position>"; `prompt_field`, `answer_field` and `id_field` say where
+        mappings have their prompt, answer and id, as in `treeroll.tasks.Fields`. What they hold that JSON cannot is
+        taken as `treeroll.rows.values` says. `on_note` hears of that, once per column, and of tasks that the run's
+        scorer can make nothing of; None: logged as warnings. Raises InvalidInput naming the task, or if the scorer can
+        make nothing of all tasks of a run's first chunk, TaskConflict if the id exists in this epoch with other
+        content, RunClosed, Drained.
         """
         tree_ids: list[str] = []
-        fields, say, unfit = Fields(prompt_field, answer_field), on_note or log.warning, UnfitCounts()
+        fields, say, unfit = Fields(prompt_field, answer_field, id_field), on_note or log.warning, UnfitCounts()
         # Read in this thread: the iterable is the caller's.
         for request in submit_requests(self.run_id, tasks, epoch, fields, say):
             reply = self._loop.run(self._run._submit(request))
@@ -112,6 +113,7 @@ class Run:
         *,
         prompt_field: str | None = None,
         answer_field: str | None = None,
+        id_field: str | None = None,
         on_note: Say | None = None,
     ) -> Batch:
         """The trees of these tasks, in their order: `submit` and `collect`, which have the parameters and errors.
@@ -119,7 +121,8 @@ class Run:
         A task is the same tree each time it is submitted in an epoch: for new samples of the same prompts give another
         `epoch` (such as the training step), or other ids. So a trainer that is restarted gets what has grown already.
         """
-        tree_ids = self.submit(tasks, epoch, prompt_field=prompt_field, answer_field=answer_field, on_note=on_note)
+        names = {"prompt_field": prompt_field, "answer_field": answer_field, "id_field": id_field}
+        tree_ids = self.submit(tasks, epoch, **names, on_note=on_note)
         return self.collect(tree_ids, timeout_s)
 
     def ack(self, batch: DetachedBatch) -> None:
