@@ -81,7 +81,7 @@ def test_parquet_and_json_lines_give_the_same_tasks(tmp_path: Path) -> None:
         ({"prompt_ids": [2**31]}, "'prompt_ids[0]' must be a token id (0 or more), got 2147483648"),
         ({"prompt": "x", "id": ""}, "'id' is empty"),
         ({"prompt": "x", "id": "y" * 257}, "'id' has 257 characters, at most 256 are allowed"),
-        ({"prompt": "x", "id": [1]}, "'id' must be text, got a list"),
+        ({"prompt": "x", "id": [1]}, "'id' must be text or a number, got a list"),
         ({"prompt": "x", "answer": ["5"]}, "'answer' must be text or a number, got a list"),
         ({"prompt": "x", "answer": True}, "'answer' must be text or a number, got a boolean"),
         (
