@@ -352,7 +352,7 @@ def describe(error: ValidationError, model: type[BaseModel] | None = None) -> st
     """The first problem of a pydantic error as a sentence."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"]) or "value"
-    if first["type"] == "extra_forbidden":
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = f"; known keys are {', '.join(sorted(model.model_fields))}" if model and len(first["loc"]) == 1 else ""
         return f"unknown key '{key}'{known}"
     if first["type"] == "missing":

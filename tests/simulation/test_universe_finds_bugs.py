@@ -1,8 +1,10 @@
 """Bugs that were made once, or nearly: simulation finds each within a few worlds, or it is no use."""
 
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +28,9 @@ from treeroll.feed.shares import from_record, to_record
 from treeroll.simulation.universe import command
 from treeroll.simulation.universe.faults import Faults
 from treeroll.simulation.universe.faulty_store import FaultyStore
+from treeroll.simulation.universe.kept import keep
 from treeroll.simulation.universe.life import Observed
+from treeroll.simulation.universe.oracles import Broken
 from treeroll.simulation.universe.search import Case, Outcome, case_of, shrink, simulate
 from treeroll.simulation.universe.universe import Universe
 from treeroll.simulation.universe.work import Work
@@ -389,13 +393,54 @@ def test_a_failure_is_shrunk_to_the_faults_that_it_needs() -> None:
     assert smallest.broken[0].promise == found.broken[0].promise
 
 
-def test_a_failure_is_told_with_all_that_is_needed_to_see_it_again(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_failure_is_kept_whole_and_seen_again_from_its_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(command, "simulate", lambda case: simulate(case, LeasesByWallClock))
-    seed = first_found(LeasesByWallClock).case.seed
-    assert command.main(["--seed", str(seed)]) == 1
+    found = first_found(LeasesByWallClock)
+    seed = found.case.seed
+    assert command.main(["--first-seed", str(seed), "--seeds", "1", "--jobs", "1", "--keep", str(tmp_path)]) == 1
     told = capsys.readouterr().out
+    path = tmp_path / f"{seed}.json"
     assert f"seed {seed} breaks a promise at event" in told
-    assert f"again: scripts/simulate --seed {seed}" in told
+    assert f"again: scripts/simulate --case {path}" in told
     assert "commit " in told
+    monkeypatch.setattr(command, "case_of", None)  # what a seed stands for matters no more
+    assert command.main(["--case", str(path), "--keep", str(tmp_path)]) == 1
+    told = capsys.readouterr().out
+    assert "\n".join(found.trace) in told
+    assert "with the code of commit" not in told
+    monkeypatch.setattr(command, "simulate", simulate)
+    assert command.main(["--case", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert "every promise was kept" in told
+    assert f"it was trace {found.digest}, and broke {found.broken[0]}" in told
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"case": {"faults": {"floods": 1}}}, "unknown key 'case.faults.floods'"),
+        ({"case": {"seed": "one"}}, "case.seed"),
+        ({"digest": None}, "digest"),
+    ],
+)
+def test_a_file_that_is_no_world_is_refused(
+    changes: dict[str, Any], told: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """One of a version whose worlds have other faults would be another world, which breaks nothing."""
+    path = tmp_path / "1.json"
+    keep(replace(simulate(Case(1, Faults())), broken=(Broken("Progress", "none"),)), "v", path)
+    stored = json.loads(path.read_text())
+    for key, value in changes.items():
+        if key == "case":
+            for part, inner in value.items():
+                stored[key][part] = stored[key][part] | inner if isinstance(inner, dict) else inner
+        else:
+            stored[key] = value
+    path.write_text(json.dumps(stored))
+    assert command.main(["--case", str(path)]) == 2
+    assert told in capsys.readouterr().err
+    path.write_text("{")
+    assert command.main(["--case", str(path)]) == 2
+    assert command.main(["--case", str(tmp_path / "none.json")]) == 2

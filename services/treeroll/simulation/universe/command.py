@@ -7,24 +7,36 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from multiprocessing import get_context
+from pathlib import Path
 
 from treeroll import clock
-from treeroll.simulation.universe.search import Outcome, case_of, shrink, simulate
+from treeroll.errors import InvalidInput
+from treeroll.simulation.universe.kept import keep, read
+from treeroll.simulation.universe.search import Case, Outcome, case_of, shrink, simulate
 
+KEPT = Path("runs/simulate")
 TRACE_LINES = 40
 MOST_SHOWN = 3
 NOTED_EVERY_S = 5.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 if every promise was kept, 1 if one was broken, 130 after Ctrl-C."""
+    """0 if every promise was kept, 1 if one was broken, 2 for a file that is no world, 130 after Ctrl-C."""
     logging.disable(logging.CRITICAL)  # coordinators warn of every fault
     options = _options(arguments)
-    if options.seed is not None:
-        return _one(options.seed, options.shrink)
-    return _many(range(options.first_seed, options.first_seed + options.seeds), options.jobs, options.shrink)
+    shown = Shown(options.keep, options.shrink)
+    if options.seed is None and options.case is None:
+        return _many(range(options.first_seed, options.first_seed + options.seeds), options.jobs, shown)
+    try:
+        outcome = _again(options.case, shown) if options.case else _one(case_of(options.seed), shown)
+    except InvalidInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 1 if outcome.broken else 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -33,23 +45,35 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--first-seed", type=int, default=0, help="where to begin, or to go on (default: 0)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one for each core)")
     parser.add_argument("--seed", type=int, help="one world: what happens in it, line by line")
+    parser.add_argument("--case", type=Path, metavar="FILE", help="one world that was kept, in the same way")
+    parser.add_argument(
+        "--keep", type=Path, default=KEPT, metavar="DIR", help=f"where broken worlds are kept (default: {KEPT})"
+    )
     parser.add_argument("--shrink", action="store_true", help="look for a smaller world with the same broken promise")
     return parser.parse_args(arguments)
 
 
-def _one(seed: int, wanted: bool) -> int:
-    outcome = simulate(case_of(seed))
+def _one(case: Case, shown: "Shown", kept_at: Path | None = None) -> Outcome:
+    outcome = simulate(case)
     print("\n".join(outcome.trace))
-    print(f"seed {seed}: {outcome.case.told}")
+    print(f"seed {case.seed}: {case.told}")
     print(f"{outcome.steps:,} events, {outcome.lives} coordinators, trace {outcome.digest}")
-    if not outcome.broken:
+    if outcome.broken:
+        shown.show(outcome, kept_at)
+    else:
         print("every promise was kept")
-        return 0
-    _show(outcome, wanted)
-    return 1
+    return outcome
 
 
-def _many(seeds: range, jobs: int, wanted: bool) -> int:
+def _again(path: Path, shown: "Shown") -> Outcome:
+    kept = read(path)
+    outcome = _one(kept.case, shown, path)
+    if outcome.digest != kept.digest:
+        print(f"with the code of commit {kept.commit} it was trace {kept.digest}, and broke {kept.broken}")
+    return outcome
+
+
+def _many(seeds: range, jobs: int, shown: "Shown") -> int:
     began, done, events, broken = clock.monotonic(), 0, 0, list[int]()
     noted_at = began
     try:
@@ -57,8 +81,7 @@ def _many(seeds: range, jobs: int, wanted: bool) -> int:
             done, events = done + 1, events + steps
             if not kept:
                 broken.append(seed)
-                if len(broken) <= MOST_SHOWN:
-                    _show(simulate(case_of(seed)), wanted)
+                shown.show(simulate(case_of(seed)), briefly=len(broken) > MOST_SHOWN)
             if (now := clock.monotonic()) > noted_at + NOTED_EVERY_S:
                 noted_at = now
                 print(_progress(done, len(seeds), len(broken), now - began), file=sys.stderr, flush=True)
@@ -102,19 +125,34 @@ def _simulated(seed: int) -> tuple[int, int, bool]:
     return seed, outcome.steps, not outcome.broken
 
 
-def _show(outcome: Outcome, wanted: bool) -> None:
-    """All that is needed to see it again."""
-    seed = outcome.case.seed
-    print(f"\nseed {seed} breaks a promise at event {outcome.steps:,}: {outcome.broken[0]}")
-    print(f"  {outcome.case.told}")
-    if wanted:
-        for smaller in shrink(outcome):
-            outcome = smaller
-            print(f"  smaller: {outcome.case.told}: {outcome.steps:,} events", flush=True)
-    print("\n".join(f"  {line}" for line in outcome.trace[-TRACE_LINES:]))
-    print(f"  commit {_commit()}; again: scripts/simulate --seed {seed}; the smallest such world: --shrink")
+@dataclass(frozen=True)
+class Shown:
+    """How broken worlds are shown, with all that is needed to see them again."""
+
+    keep: Path
+    shrink: bool
+
+    def show(self, outcome: Outcome, kept_at: Path | None = None, *, briefly: bool = False) -> None:
+        """Print how it ended, and keep it, unless it is kept; `briefly`: without its trace, and none smaller."""
+        seed = outcome.case.seed
+        print(f"\nseed {seed} breaks a promise at event {outcome.steps:,}: {outcome.broken[0]}")
+        print(f"  {outcome.case.told}")
+        path = kept_at or self._kept(outcome, f"{seed}.json")
+        if self.shrink and not briefly:
+            for smaller in shrink(outcome):
+                outcome, path = smaller, self._kept(smaller, f"{seed}-small.json")
+                print(f"  smaller: {outcome.case.told}: {outcome.steps:,} events", flush=True)
+        if not briefly:
+            print("\n".join(f"  {line}" for line in outcome.trace[-TRACE_LINES:]))
+        print(f"  commit {_commit()}; again: scripts/simulate --case {path}; the smallest such world: --shrink")
+
+    def _kept(self, outcome: Outcome, name: str) -> Path:
+        path = self.keep / name
+        keep(outcome, _commit(), path)
+        return path
 
 
+@cache
 def _commit() -> str:
     try:
         found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)  # noqa: S607

@@ -2,6 +2,9 @@
 
 import random
 from dataclasses import dataclass, fields, replace
+from typing import ClassVar
+
+from pydantic import ConfigDict
 
 # Faults come up to this moment, seconds; what comes after it must end within `ENDS_S`.
 UNTIL_S = 25.0
@@ -11,6 +14,8 @@ ENDS_S = 240.0
 @dataclass(frozen=True, slots=True)
 class Faults:
     """Rates are chances at each occasion; 0 is never. Without arguments there are none."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
     crashes: int = 0
     """Deaths of coordinators, each before or after an effect, about `crash_every` effects apart."""

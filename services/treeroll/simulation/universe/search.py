@@ -5,7 +5,9 @@ import random
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict
 
 from treeroll.simulation.universe import faults, work
 from treeroll.simulation.universe.faults import Faults
@@ -17,6 +19,8 @@ from treeroll.simulation.universe.work import CLIENTS, Work
 @dataclass(frozen=True)
 class Case:
     """A world to be simulated."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
     seed: int
     faults: Faults

@@ -3,7 +3,9 @@
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict
 
 # What grows: recipe, overrides of its policies, and numbers of leaves that these can make.
 Recipe = tuple[str, Mapping[str, Any], tuple[int, ...]]
@@ -53,6 +55,8 @@ CLIENTS = (
 @dataclass(frozen=True)
 class Work:
     """A run and its tasks. `settings` are those of its configuration beside recipe, shape and seed."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
     recipe: str = "treepo"
     leaves: int = 4

@@ -1,0 +1,97 @@
+"""What clients of worlds do when calls are refused: a client that is wrong breaks promises that the service keeps."""
+
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+
+from treeroll.errors import Drained, UnknownRun
+from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.simulation.universe import clients, rewinder
+from treeroll.simulation.universe.clients import Submitter
+from treeroll.simulation.universe.faults import Faults
+from treeroll.simulation.universe.ranks import Rank
+from treeroll.simulation.universe.rewinder import Rewinder
+from treeroll.simulation.universe.search import Case, simulate
+from treeroll.simulation.universe.surroundings import Aborted
+from treeroll.simulation.universe.universe import Universe
+from treeroll.simulation.universe.work import Work
+
+
+class Asked:
+    """A call that nobody answers but the test."""
+
+    def __init__(self, universe: Universe, method: str, message: Message, answered: Any) -> None:
+        self.over = False
+        self.method, self.answered = method, answered
+        universe.asked.append(self)  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Universe:
+    """A world whose clients ask `world.asked`."""
+    for module in (clients, rewinder):
+        monkeypatch.setattr(module, "Request", Asked)
+    world = Case(1, Faults()).universe()
+    world.asked = []  # type: ignore[attr-defined]
+    return world
+
+
+def pass_time(world: Universe) -> None:
+    while world.events.run(1):
+        pass
+
+
+def refusal(kind: type[Exception]) -> Aborted:
+    return Aborted(grpc.StatusCode.FAILED_PRECONDITION, "no", kind)  # type: ignore[arg-type]
+
+
+def test_a_submitter_that_a_drain_refused_does_not_go_on_twice_where_everything_is_submitted_again(
+    world: Universe,
+) -> None:
+    submitter = Submitter(world, "{}", list(world.wanted.values()))
+    asked: list[Asked] = world.asked  # type: ignore[attr-defined]
+    asked[0].answered(api.Run(), None)
+    asked[1].answered(None, refusal(Drained))  # it waits, to ask again
+    submitter.again()
+    pass_time(world)
+    assert [one.method for one in asked] == ["CreateRun", "SubmitTasks", "CreateRun"]
+
+
+def test_a_submitter_that_a_drain_refused_asks_again(world: Universe) -> None:
+    Submitter(world, "{}", list(world.wanted.values()))
+    asked: list[Asked] = world.asked  # type: ignore[attr-defined]
+    asked[0].answered(api.Run(), None)
+    asked[1].answered(None, refusal(Drained))
+    pass_time(world)
+    assert [one.method for one in asked] == ["CreateRun", "SubmitTasks", "SubmitTasks"]
+
+
+def test_a_group_is_saved_anew_where_its_run_was_not_durable(world: Universe) -> None:
+    """It died with its coordinator, before anybody was told of it, and the one who submits creates it once more."""
+    trainer = Rewinder(world, 0.0)
+    asked: list[Asked] = world.asked  # type: ignore[attr-defined]
+    pass_time(world)
+    asked[0].answered(api.GroupPosition(), None)
+    pass_time(world)
+    asked[1].answered(None, refusal(UnknownRun))
+    pass_time(world)
+    assert [one.method for one in asked] == ["OpenGroup", "SeekGroup", "OpenGroup"]
+    assert not trainer.done
+
+
+def test_a_world_is_not_over_before_its_ranks_have_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = Rank._lease
+    begun: list[Rank] = []
+
+    def begin_late(rank: Rank) -> None:
+        if rank in begun:
+            lease(rank)
+        else:
+            begun.append(rank)
+            rank._universe.after(60.0, lease, rank)
+
+    monkeypatch.setattr(Rank, "_lease", begin_late)
+    outcome = simulate(Case(1, Faults(), Work(ranks=True)))
+    assert not outcome.broken, str(outcome.broken[0])
