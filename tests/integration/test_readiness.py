@@ -16,6 +16,7 @@ from tests.support.ports import free_port
 from treeroll import service as service_module
 from treeroll.addresses import join
 from treeroll.channels import open_channel
+from treeroll.cli.main import app
 from treeroll.client import connect_async
 from treeroll.config import CoordinatorConfig, StoreConfig
 from treeroll.coordinator.door import open_door
@@ -158,6 +159,27 @@ async def test_a_port_of_their_own_answers_probes_without_tls_and_answers_nothin
                 await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
     finally:
         await door.close(0)
+
+
+async def test_a_command_probes_for_those_who_can_only_run_one(capsys: pytest.CaptureFixture[str]) -> None:
+    async def says(*words: str) -> tuple[int, str]:
+        code = await asyncio.to_thread(app.run, ["health", *words])
+        out, error = capsys.readouterr()
+        return code, out + error
+
+    async with local_service() as service:
+        await becomes(service, SERVING, AVAILABLE)
+        assert await says("--address", service.address) == (0, "available\n")
+        assert await says("--address", service.address, "--ready") == (
+            1,
+            f"error: the service at {service.address} is not ready\n",
+        )
+        service.start_replica("r0")
+        await becomes(service, SERVING)
+        assert await says("--address", service.address, "--ready") == (0, "ready\n")
+    code, said = await says("--address", service.address)
+    assert (code, said.startswith(f"error: no health check is answered at {service.address}: ")) == (1, True)
+    assert (await says("--address", "nowhere"))[0] == 2
 
 
 async def test_a_taken_port_for_probes_is_named() -> None:

@@ -22,6 +22,7 @@ from treeroll.cli import (
     delete,
     drain,
     fleet,
+    health,
     inspect,
     policies,
     replica,
@@ -145,6 +146,7 @@ app.command("serve", rich_help_panel=SERVICE)(serve.serve)
 app.command("fleet", rich_help_panel=SERVICE)(fleet.fleet)
 app.command("replica", rich_help_panel=SERVICE)(replica.replica)
 app.command("status", rich_help_panel=SERVICE)(status.status)
+app.command("health", rich_help_panel=SERVICE)(health.health)
 app.command("top", rich_help_panel=SERVICE)(top.top)
 app.command("drain", rich_help_panel=SERVICE)(drain.drain)
 app.command("undrain", rich_help_panel=SERVICE)(drain.undrain)
