@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from google.protobuf.message import DecodeError
 
+from treeroll import __version__
 from treeroll.client import connect_async
 from treeroll.demo import MODEL_DIR, TASKS_FILE
 from treeroll.generator.config import SimulatedLatency
@@ -23,7 +24,11 @@ HUGE = 2**32 - 1
 def hello(incarnation: int) -> wire.Hello:
     engine = pb.EngineInfo(engine="simulated", model="simulated", block_size=32, max_model_len=1024, slots=4)
     return wire.Hello(
-        replica_id="hostile", incarnation=incarnation, engine=engine, tokenizer_hash=load_facts(MODEL_DIR).hash
+        replica_id="hostile",
+        incarnation=incarnation,
+        engine=engine,
+        tokenizer_hash=load_facts(MODEL_DIR).hash,
+        origin=pb.Origin(version=__version__),
     )
 
 

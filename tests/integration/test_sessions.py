@@ -1,6 +1,9 @@
 """Replica sessions that go wrong: lost leases, nonsense, old lives, slow stores. The work goes on."""
 
 import asyncio
+import platform
+import re
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,6 +11,7 @@ import grpc
 import pytest
 from tests.support.eventually import eventually
 
+from treeroll import __version__
 from treeroll.client import connect_async
 from treeroll.config import CoordinatorConfig
 from treeroll.demo import MODEL_DIR, TASKS_FILE
@@ -19,6 +23,7 @@ from treeroll.generator.simulated_engine import SimulatedEngine
 from treeroll.model.facts import load_facts
 from treeroll.pb.v1 import common_pb2, replica_pb2_grpc
 from treeroll.pb.v1 import replica_pb2 as wire
+from treeroll.pb.v1.watch_pb2 import Snapshot
 from treeroll.store.base import Commit
 from treeroll.store.memory import MemoryStore
 from treeroll.tasks import read_tasks
@@ -29,13 +34,20 @@ ENGINE = common_pb2.EngineInfo(engine="simulated", model="simulated", block_size
 
 
 def hello(
-    incarnation: int = 1, pool: str = "", tokenizer_hash: str | None = None, **changes: Any
+    incarnation: int = 1,
+    pool: str = "",
+    tokenizer_hash: str | None = None,
+    version: str = __version__,
+    digest: str = "",
+    **changes: Any,
 ) -> wire.ReplicaMessage:
     engine = common_pb2.EngineInfo()
     engine.CopyFrom(ENGINE)
     for name, value in changes.items():
         setattr(engine, name, value)
     said = wire.Hello(replica_id="r0", incarnation=incarnation, engine=engine, pool=pool)
+    said.origin.version, said.origin.host = version, "gpu-7"
+    said.origin.model_digest = digest
     said.tokenizer_hash = load_facts(MODEL_DIR).hash if tokenizer_hash is None else tokenizer_hash
     return wire.ReplicaMessage(hello=said)
 
@@ -98,6 +110,8 @@ async def test_a_report_says_how_full_the_kv_cache_is() -> None:
         ({"slots": 0}, "no slots"),
         ({"max_model_len": 100}, "context of 100 tokens"),
         ({"tokenizer_hash": "0"}, "replica r0 serves simulated with tokenizer 0, but the service has"),
+        ({"version": "0.2.0"}, f"replica r0 on gpu-7 has treeroll 0.2.0, the service has {__version__}: install"),
+        ({"version": ""}, "has treeroll of an older version, the service has"),
         ({"pool": "large"}, "replica r0 is of pool 'large', but the service serves one model without a name"),
     ],
 )
@@ -106,6 +120,99 @@ async def test_a_replica_that_cannot_serve_is_refused_with_the_reason(changes: d
         code, details = await say(service, hello(**changes))
         assert code is grpc.StatusCode.INVALID_ARGUMENT
         assert complaint in details
+
+
+async def test_another_model_than_the_pools_is_refused_whatever_its_path_and_the_same_is_taken_from_any() -> None:
+    async with local_service() as service:
+        first = asyncio.create_task(say(service, hello(digest="d1", model="/models/qwen")))
+
+        async def joined() -> bool:
+            return "r0" in service.coordinator.state.replicas
+
+        await eventually(joined)
+        other = hello(digest="d2", model="/models/qwen")
+        other.hello.replica_id, other.hello.origin.host = "r1", "gpu-8"
+        code, details = await say(service, other)
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert details == (
+            "replica r1 on gpu-8 serves /models/qwen with digest d2, but the fleet has /models/qwen with digest d1, as "
+            "replica r0 on gpu-7: copy the same model to both, or start the service anew for another one"
+        )
+        same = hello(digest="d1", model="/mnt/qwen")
+        same.hello.replica_id = "r1"
+        same.hello.weight_version = 0
+        second = asyncio.create_task(say(service, same))
+
+        async def both() -> bool:
+            return set(service.coordinator.state.replicas) == {"r0", "r1"}
+
+        await eventually(both)
+        for task in (first, second):
+            task.cancel()
+        await asyncio.gather(first, second, return_exceptions=True)
+
+
+async def test_a_model_that_could_not_join_is_not_its_pools() -> None:
+    async with local_service() as service:
+        code, _ = await say(service, hello(digest="d1", slots=0))
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        speaking = asyncio.create_task(say(service, hello(digest="d2")))
+
+        async def joined() -> bool:
+            return "r0" in service.coordinator.state.replicas
+
+        await eventually(joined)
+        speaking.cancel()
+        await asyncio.gather(speaking, return_exceptions=True)
+
+
+async def test_a_lost_lease_is_logged_with_cause_silence_and_node(caplog: pytest.LogCaptureFixture) -> None:
+    async with local_service(coordinator=CoordinatorConfig(port=0, heartbeat_s=0.1, lease_s=0.4)) as service:
+        code, details = await say(service, hello())  # and then it is silent
+        assert code is grpc.StatusCode.ABORTED
+        assert "it was silent for" in details
+        lost = [record.getMessage() for record in caplog.records if "lost its lease" in record.getMessage()]
+        assert len(lost) == 1
+        said = r"replica r0 incarnation 1 on gpu-7 lost its lease, \d\.\d s after it was heard last: "
+        assert re.fullmatch(said + r"it was silent for \d\.\d s", lost[0])
+        assert "broke" not in caplog.text
+
+
+async def test_a_replica_that_was_lost_long_ago_is_told_of_no_more_and_stays_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("treeroll.coordinator.snapshots.EVERY_S", 0.1)
+    async with local_service(coordinator=CoordinatorConfig(port=0, heartbeat_s=0.1, lease_s=0.4)) as service:
+        await say(service, hello())
+        service.start_replica("r1")
+        await service.joined()
+        client = await connect_async(service.address)
+        assert [one.replica_id for one in (await client.status()).replicas] == ["r0", "r1"]
+        monkeypatch.setattr("treeroll.coordinator.replica_server.FORGOTTEN_S", 0.0)
+
+        async def forgotten() -> bool:
+            return [one.replica_id for one in (await client.status()).replicas] == ["r1"]
+
+        await eventually(forgotten)
+        snapshot = Snapshot.FromString((await service.life.snapshots.take())[0])
+        assert [one.replica_id for one in snapshot.replicas] == ["r1"]
+        assert [pool.forgotten_losses for pool in snapshot.pools] == [1]
+        code, details = await say(service, hello())
+        assert code is grpc.StatusCode.ABORTED  # it is fenced as before
+        assert "lost its lease" in details
+
+
+async def test_status_and_snapshot_say_what_a_replica_is_made_of() -> None:
+    async with local_service() as service:
+        service.start_replica("r0")
+        await service.joined()
+        client = await connect_async(service.address)
+        [replica] = (await client.status()).replicas
+        assert replica.origin.version == __version__
+        assert replica.origin.host == socket.gethostname()
+        assert replica.origin.software["python"] == platform.python_version()
+        snapshot = Snapshot.FromString((await service.life.snapshots.take())[0])
+        assert snapshot.replicas[0].origin.host == replica.origin.host
 
 
 async def test_an_older_life_is_refused_and_takes_no_orders_from_the_newer_one() -> None:

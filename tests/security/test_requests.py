@@ -11,11 +11,12 @@ import grpc
 import pytest
 from tests.support.access import Credentials, bearer
 
+from treeroll import __version__
 from treeroll.access.requests import LARGEST, LARGEST_OF
 from treeroll.channels import open_channel
 from treeroll.client import connect_async
+from treeroll.coordinator.admission import MOST_NAMED
 from treeroll.coordinator.audit import AuditReport
-from treeroll.coordinator.replica_server import MOST_NAMED
 from treeroll.core.model.fleet import QUARANTINED
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import InvalidInput, TooManyCalls
@@ -65,7 +66,12 @@ async def test_bytes_that_are_no_message_are_invalid_to_every_method(
 def hello(**other: Any) -> wire.ReplicaMessage:
     engine = pb.EngineInfo(engine="simulated", model="simulated", block_size=32, max_model_len=1024, slots=4)
     known = wire.Hello(
-        replica_id="r0", incarnation=1, engine=engine, tokenizer_hash=load_facts(MODEL_DIR).hash, process=1
+        replica_id="r0",
+        incarnation=1,
+        engine=engine,
+        tokenizer_hash=load_facts(MODEL_DIR).hash,
+        process=1,
+        origin=pb.Origin(version=__version__),
     )
     known.MergeFrom(wire.Hello(**other))
     return wire.ReplicaMessage(hello=known)

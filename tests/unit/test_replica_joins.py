@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from treeroll import __version__
 from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.replica_session import ReplicaSession
 from treeroll.coordinator.session_marks import Mark, lost_record, marks_of, records
@@ -62,7 +63,7 @@ async def test_a_join_that_fails_leaves_a_later_one_of_the_same_replica_where_it
     coordinator: Any = Refusing()
     tokenizer: Any = SimpleNamespace(hash="h", max_model_len=0)
     plane = ReplicaPlane(coordinator, 1.0, tokenizer)
-    hello = wire.Hello(replica_id="r0", incarnation=1, tokenizer_hash="h", engine=pb.EngineInfo(slots=1))
+    hello = said(incarnation=1, process=0, acked_seq=0)
     early, late = (asyncio.create_task(plane._join(hello)) for _ in range(2))
     await asyncio.sleep(0)
     first, second = coordinator.answers
@@ -82,6 +83,7 @@ def said(incarnation: int = 3, process: int = 7, acked_seq: int = 5) -> wire.Hel
         acked_seq=acked_seq,
         tokenizer_hash="h",
         engine=engine,
+        origin=pb.Origin(version=__version__),
     )
 
 

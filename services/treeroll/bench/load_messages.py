@@ -8,6 +8,7 @@ import random
 
 import numpy as np
 
+from treeroll import __version__
 from treeroll.demo import MODEL_DIR
 from treeroll.model.facts import load_facts
 from treeroll.pb.v1 import common_pb2 as pb
@@ -90,7 +91,10 @@ def hello(replica_id: str, slots: int, block_size: int, max_model_len: int) -> b
         engine="simulated", model="bench", block_size=block_size, max_model_len=max_model_len, slots=slots,
         kv_tokens=slots * max_model_len, logprobs_mode="processed",
     )  # fmt: skip
-    said = wire.Hello(replica_id=replica_id, incarnation=1, engine=engine, tokenizer_hash=load_facts(MODEL_DIR).hash)
+    said = wire.Hello(
+        replica_id=replica_id, incarnation=1, engine=engine, tokenizer_hash=load_facts(MODEL_DIR).hash,
+        origin=pb.Origin(version=__version__),
+    )  # fmt: skip
     return wire.ReplicaMessage(hello=said).SerializeToString()
 
 

@@ -15,6 +15,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from treeroll import __version__
 from treeroll.config import RunConfig
 from treeroll.demo import MODEL_DIR
 from treeroll.model.facts import load_facts
@@ -130,8 +131,9 @@ def hello(replica_id: str, incarnation: int) -> wire.Hello:
     """How an honest replica begins."""
     engine = pb.EngineInfo(engine="simulated", model="simulated", block_size=32, max_model_len=1024, slots=4)
     return wire.Hello(
-        replica_id=replica_id, incarnation=incarnation, engine=engine, tokenizer_hash=load_facts(MODEL_DIR).hash
-    )
+        replica_id=replica_id, incarnation=incarnation, engine=engine, tokenizer_hash=load_facts(MODEL_DIR).hash,
+        origin=pb.Origin(version=__version__),
+    )  # fmt: skip
 
 
 def hello_bytes(seed: int, number: int, replica_id: str, incarnation: int) -> bytes:

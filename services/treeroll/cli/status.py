@@ -100,6 +100,7 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]", weigh
     facts = [
         ("service", f"{address}, treeroll {service.version}, epoch {service.epoch}"),
         ("engine", model),
+        *[("made of", made) for made in _made_of(service.replicas)],
         *[("stop ids", _stop_ids(pool)) for pool in service.pools],
         *[("weights", said) for pool in weights if (said := _weights(pool))],
         ("store", f"{service.store}, durability {service.durability}{_room(service)}"),
@@ -119,6 +120,7 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]", weigh
             number(r.generated_tokens),
             f"{r.silent_s:.1f}",
             str(r.restarts),
+            _place(r),
         )
         for r in service.replicas
     ]
@@ -146,7 +148,7 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]", weigh
         )
         for r in runs
     ]
-    columns = ("replica", "state", ">branches", ">KV", ">tokens", ">silent s", ">restarts")
+    columns = ("replica", "state", ">branches", ">KV", ">tokens", ">silent s", ">restarts", "node")
     console = out()
     console.print(table("", ("", ""), facts))
     if len(service.pools) > 1:
@@ -203,6 +205,28 @@ def _lost(service: "ServiceStatus") -> str:
         f"the store went back in time {service.store_losses}x, with {counted(service.lost_tasks, 'task')}, "
         f"{counted(service.lost_trees, 'ended tree')} and {number(service.lost_tokens)} tokens"
     )
+
+
+def _place(replica: "ReplicaStatus") -> str:
+    """Its host, and the ids of its GPUs there."""
+    gpus = ",".join(gpu.partition(" ")[0] for gpu in replica.origin.gpus)
+    return f"{replica.origin.host} GPU {gpus}" if gpus else replica.origin.host
+
+
+def _made_of(replicas: "list[ReplicaStatus]") -> list[str]:
+    """What living replicas are made of: a line for each kind of them, which names its replicas if there are several."""
+    kinds: dict[str, list[str]] = {}
+    for one in replicas:
+        if one.state == "lost":
+            continue
+        origin = one.origin
+        names = sorted({gpu.partition(" ")[2] or gpu for gpu in origin.gpus})
+        parts = [f"treeroll {origin.version}", *(f"{name} {said}" for name, said in sorted(origin.software.items()))]
+        said = ", ".join([*parts, *names, *([f"model digest {origin.model_digest}"] if origin.model_digest else [])])
+        kinds.setdefault(said, []).append(one.replica_id)
+    if len(kinds) == 1:
+        return list(kinds)
+    return [f"{', '.join(of[:3])}{' ...' if len(of) > 3 else ''}: {said}" for said, of in kinds.items()]
 
 
 def _trouble(replica: "ReplicaStatus") -> str:

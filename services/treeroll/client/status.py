@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from treeroll.client.records import Ledger
-from treeroll.pb.v1 import rollout_pb2
+from treeroll.pb.v1 import common_pb2, rollout_pb2
 
 
 @dataclass(slots=True)
@@ -24,6 +24,21 @@ class EngineStatus:
     slots: int
     kv_tokens: int
     logprobs_mode: str
+
+
+@dataclass(slots=True)
+class Origin:
+    """What a replica is made of."""
+
+    version: str
+    """Of treeroll."""
+    host: str
+    model_digest: str
+    """Of the model as it was started with, 16 hex digits; "" for an engine without a model's directory."""
+    software: dict[str, str]
+    """Versions of "python", and of "torch", "vllm" and "ray" where they are installed."""
+    gpus: list[str]
+    """Of its engine, each by its id on the host and its name."""
 
 
 @dataclass(slots=True)
@@ -47,6 +62,7 @@ class ReplicaStatus:
     """Why it is suspect, quarantined or lost, as a sentence."""
     retry_s: float
     """Seconds until one that is quarantined is tried again."""
+    origin: Origin
 
 
 @dataclass(slots=True)
@@ -134,7 +150,10 @@ class ServiceStatus:
                 )
                 for pool in status.pools
             ],
-            "replicas": [ReplicaStatus(**_scalars(ReplicaStatus, replica)) for replica in status.replicas],
+            "replicas": [
+                ReplicaStatus(origin=_origin(replica.origin), **_scalars(ReplicaStatus, replica, {"origin": None}))
+                for replica in status.replicas
+            ],
             "run_ids": list(status.run_ids),
             "violations": dict(status.violations),
             "lost_runs": dict(status.lost_runs),
@@ -303,6 +322,11 @@ class AuditReport:
 
 def _engine(status: rollout_pb2.ServiceStatus | rollout_pb2.PoolStatus) -> EngineStatus | None:
     return EngineStatus(**_scalars(EngineStatus, status.engine)) if status.HasField("engine") else None
+
+
+def _origin(origin: common_pb2.Origin) -> Origin:
+    own: dict[str, Any] = {"software": dict(origin.software), "gpus": list(origin.gpus)}
+    return Origin(**own, **_scalars(Origin, origin, own))
 
 
 def _scalars(kind: Any, message: Message, known: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Figures of a coordinator's loop: plain integers, counted once a tick, a loss or a broken promise."""
 
 from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from treeroll import clock
@@ -74,6 +74,8 @@ class LoopFigures:
     decision_s: Histogram = field(default_factory=lambda: Histogram(DECISION_S))
     losses: dict[str, Losses] = field(default_factory=dict)
     """By replica."""
+    forgotten_losses: Counter[str] = field(default_factory=Counter)
+    """By pool: of replicas that are not told of any more."""
     broken: dict[str, Broken] = field(default_factory=dict)
     """By invariant."""
     unsaid: int = 0
@@ -91,6 +93,11 @@ class LoopFigures:
         losses.times += 1
         losses.at.append(clock.monotonic())
         losses.wall, losses.cause = clock.wall(), cause
+
+    def forget(self, replica_id: str, pool: str) -> None:
+        """A replica of this pool is not told of any more."""
+        if (losses := self.losses.pop(replica_id, None)) is not None:
+            self.forgotten_losses[pool] += losses.times
 
     def broke(self, invariant: str, detail: str) -> None:
         """A promise was seen broken."""

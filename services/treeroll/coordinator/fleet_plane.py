@@ -9,8 +9,9 @@ import grpc
 
 from treeroll import clock
 from treeroll.access.identity import check_may_be
+from treeroll.coordinator.admission import REPLICA_ID
 from treeroll.coordinator.loop import Coordinator, Item
-from treeroll.coordinator.replica_server import REPLICA_ID, ReplicaPlane, first_incarnation
+from treeroll.coordinator.replica_server import ReplicaPlane, first_incarnation
 from treeroll.core.model.events import ReplicaLost
 from treeroll.errors import InvalidInput, TreerollError, grpc_code
 from treeroll.pb.v1 import fleet_pb2 as wire

@@ -382,6 +382,9 @@ class Coordinator:
                     self.figures.lost(effect.replica_id, effect.cause)
                     if (sink := self.sessions.pop((effect.replica_id, effect.incarnation), None)) is not None:
                         sink.drop(effect.cause, effect.superseded)
+                    else:
+                        name, incarnation = effect.replica_id, effect.incarnation
+                        log.warning("replica %s incarnation %d lost its lease: %s", name, incarnation, effect.cause)
                 case ReplicaJudged(replica_id=name, standing=standing, reason=reason):
                     log.warning("replica %s is %s: %s", name, standing, reason or "its branches end well")
                 case ScoreLeaf(live=live, node=node) | JudgePath(live=live, node=node):

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import random
-import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import grpc
 
 from treeroll import clock
 from treeroll.access.identity import check_may_be
+from treeroll.coordinator.admission import check_hello, node_of
 from treeroll.coordinator.claims import claims_of
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.replica_session import ReplicaSession
@@ -22,14 +22,12 @@ from treeroll.errors import (
     BadReport,
     BrokenInvariant,
     Fenced,
-    InvalidInput,
     StoreDown,
     TreerollError,
     Unavailable,
     grpc_code,
 )
 from treeroll.failpoints import reach
-from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import replica_pb2_grpc
 from treeroll.sparing_log import Sparing
@@ -40,10 +38,8 @@ log.addFilter(Sparing())
 
 # How long a call may take to say whose it is, seconds; up to twice that, so that thousands do not end at once.
 HELLO_S = 10.0
-MOST_SLOTS, MOST_NAMED = 65_536, 100_000
-"""Branches that a replica may say to decode at once; grants and trees that it may name when it joins."""
-# It stands in logs and in tables.
-REPLICA_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# A lost replica is told of for so long after it was heard last, seconds: names come and go with the nodes.
+FORGOTTEN_S = 3600.0
 
 # Engine seeds may come from incarnations, so those of one life of the service are none of another's: replicas of a
 # service that starts again on its store must not sample the same noise.
@@ -68,8 +64,8 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
         self._heartbeat_s = heartbeat_s
         self._tokenizer = tokenizer
         self.sessions: dict[str, ReplicaSession] = {}
-        # Of each pool that has had a replica, by its name.
-        self.engines: dict[str, pb.EngineInfo] = {}
+        self.models: dict[str, wire.Hello] = {}
+        """Of each pool that has had a replica, by its name: what the latest one said, or the first that joins."""
 
     async def Session(
         self, request_iterator: AsyncIterator[wire.ReplicaMessage | None], context: Any
@@ -114,7 +110,7 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
         finally:
             reader.cancel()
             [ended] = await asyncio.gather(reader, return_exceptions=True)
-            if isinstance(ended, Exception):
+            if isinstance(ended, Exception) and not session.lost:  # or it was told so, and why
                 log.warning("the session of replica %s broke: %s", session.hello.replica_id, ended)
 
     def end(self) -> None:
@@ -124,7 +120,16 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             session.wake.set()
 
     async def _join(self, hello: wire.Hello) -> ReplicaSession:
-        self._check(hello)
+        check_hello(hello, self._tokenizer, self.models.get(hello.pool))
+        self.models.setdefault(hello.pool, hello)  # others that join meanwhile are held against it
+        try:
+            return await self._join_checked(hello)
+        except TreerollError:
+            if self.models.get(hello.pool) is hello:
+                del self.models[hello.pool]
+            raise
+
+    async def _join_checked(self, hello: wire.Hello) -> ReplicaSession:
         mark = self._coordinator.marks.get(hello.replica_id)
         if mark is not None and not mark.is_of(hello):
             mark = None
@@ -166,8 +171,11 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
                 self._coordinator.post_nowait(Item([ReplicaHeard(*key, session.heartbeat.kv_usage)]))
             raise
         self.sessions[hello.replica_id] = session
-        self.engines[hello.pool] = engine
-        log.info("replica %s incarnation %d joined with %d slots", hello.replica_id, hello.incarnation, engine.slots)
+        self.models[hello.pool] = hello
+        log.info(
+            "replica %s incarnation %d joined with %d slots, on %s",
+            hello.replica_id, hello.incarnation, engine.slots, node_of(hello),
+        )  # fmt: skip
         if claims:
             self._tell_adopted(hello)
         return session
@@ -197,29 +205,13 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
         self._coordinator.recovered.adopted += adopted
         log.info("replica %s goes on with %d of %d branches", hello.replica_id, adopted, len(hello.branches))
 
-    def _check(self, hello: wire.Hello) -> None:
-        """InvalidInput for a model that is not its pool's, or that cannot go on with what others wrote."""
-        name, engine, context = hello.replica_id, hello.engine, self._tokenizer.max_model_len
-        if not REPLICA_ID.fullmatch(name):
-            raise InvalidInput(f"replica id {name[:200]!r} must be 1 to 64 of letters, digits, '.', '_' and '-'")
-        other = self.engines.get(hello.pool)
-        if other is not None and engine.model != other.model:
-            pool = f"its pool '{hello.pool}'" if hello.pool else "the fleet"
-            raise InvalidInput(f"replica {name} serves {engine.model}, {pool} serves {other.model}")
-        if hello.tokenizer_hash != self._tokenizer.hash:
-            raise InvalidInput(
-                f"replica {name} serves {engine.model} with tokenizer {hello.tokenizer_hash or 'unknown'}, but the "
-                f"service has {self._tokenizer.hash}: its ids would mean something else"
-            )
-        if engine.slots > MOST_SLOTS:
-            raise InvalidInput(f"replica {name} says to have {engine.slots} slots; it may have up to {MOST_SLOTS}")
-        if max(len(hello.live_grants), len(hello.kept_trees)) > MOST_NAMED:
-            raise InvalidInput(f"replica {name} names more than {MOST_NAMED} grants or trees")
-        if engine.max_model_len < context:
-            raise InvalidInput(
-                f"replica {name} has a context of {engine.max_model_len} tokens, but prompts may have up to {context}; "
-                "set generator.max_model_len"
-            )
+    def forget(self) -> None:
+        """Tell no more of replicas that were lost long ago; how often they were stays counted."""
+        oldest = clock.monotonic() - FORGOTTEN_S
+        for name, session in list(self.sessions.items()):
+            if session.lost and session.last_heard < oldest:
+                del self.sessions[name]
+                self._coordinator.figures.forget(name, session.hello.pool)
 
     def _welcome(self, session: ReplicaSession) -> wire.CoordinatorMessage:
         welcome = wire.Welcome(

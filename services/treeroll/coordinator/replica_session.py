@@ -1,12 +1,18 @@
 """One replica incarnation as the coordinator sees it: what it has reported, and what it must be told."""
 
 import asyncio
+import logging
 from dataclasses import asdict, dataclass, field
 
 from treeroll import clock
+from treeroll.coordinator.admission import node_of
 from treeroll.core.model.effects import Command, FlipWeights, ForgetTree, StageWeights, StartBranch, StopBranch
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.sampling import Sampling
+from treeroll.sparing_log import Sparing
+
+log = logging.getLogger(__name__)
+log.addFilter(Sparing())
 
 # Prefixes in one message; far below the limit of a message, so that the last one always fits.
 MESSAGE_BYTES = 4 << 20
@@ -61,6 +67,11 @@ class ReplicaSession:
     def drop(self, cause: str, superseded: bool = False) -> None:
         """It lost its lease: its call must end."""
         self.lost, self.superseded = cause, superseded
+        log.warning(
+            "replica %s incarnation %d on %s lost its lease, %.1f s after it was heard last: %s",
+            self.hello.replica_id, self.hello.incarnation, node_of(self.hello), clock.monotonic() - self.last_heard,
+            cause,
+        )  # fmt: skip
         self.wake.set()
 
     def acknowledge(self, seq: int) -> None:

@@ -67,11 +67,17 @@ class Snapshots:
         """Say it until cancelled."""
         while True:
             try:
+                self._forget()
                 await self._say()
             except Exception:  # trees grow on, whatever is wrong with what is said of them
                 self._coordinator.figures.unsaid += 1
                 log.exception("nobody was told how the service is")
             await self._pause()
+
+    def _forget(self) -> None:
+        self._replicas.forget()
+        for name in self._speeds.keys() - self._replicas.sessions.keys():
+            del self._speeds[name]
 
     async def _say(self) -> None:
         snapshot, point = await self.take()
@@ -180,12 +186,12 @@ class Snapshots:
         """All but what `_pools` counts. `waiting_kv` is as engines last said."""
         members, sessions = pool.members, self._replicas.sessions
         beats = [sessions[one.replica_id].heartbeat for one in members if one.replica_id in sessions]
-        engine = self._replicas.engines.get(pool.name)
+        model = self._replicas.models.get(pool.name)
         queues = [pool.anywhere, *(cell.queue for cell in pool.quarantine.cells)]
         queues += [replica.queue for replica in members]
         return watch.PoolFigures(
             name=pool.name,
-            model=engine.model if engine is not None else "",
+            model=model.engine.model if model is not None else "",
             replicas=len(members),
             ready_replicas=sum(not replica.rests for replica in members),
             kept_replicas=self._kept(pool.name),
@@ -202,6 +208,7 @@ class Snapshots:
             lost_grants=pool.outcomes[Outcome.LOST],
             credit_grants=pool.outcomes[Outcome.CREDIT],
             held_grants=pool.outcomes[Outcome.HELD],
+            forgotten_losses=self._coordinator.figures.forgotten_losses[pool.name],
         )
 
     def _replica(self, name: str) -> watch.ReplicaFigures:
@@ -227,6 +234,7 @@ class Snapshots:
             silent_s=clock.monotonic() - session.last_heard,
             restarts=self._restarts.get(name, 0),
             weight_version=replica.weights.loaded.version if replica else 0,
+            origin=session.hello.origin,
         )
         if losses is not None:
             figures.losses, figures.recent_losses = losses.times, losses.since(clock.monotonic() - RECENT_S)

@@ -85,9 +85,9 @@ class Status:
             store_used=self._coordinator.store_used,
             store_full=state.store_full,
         )
-        engines = [self._replicas.engines[pool.name] for pool in status.pools if pool.name in self._replicas.engines]
-        if engines:
-            status.engine.CopyFrom(engines[0])
+        models = self._replicas.models
+        if served := [pool.name for pool in status.pools if pool.name in models]:
+            status.engine.CopyFrom(models[served[0]].engine)
         return status
 
     def tokenizer_facts(self, models: Iterable[str]) -> api.TokenizerFacts:
@@ -101,7 +101,7 @@ class Status:
         )
 
     def _pool(self, pool: Pool) -> api.PoolStatus:
-        replicas = pool.members
+        replicas, model = pool.members, self._replicas.models.get(pool.name)
         queues = [
             pool.anywhere,
             *(replica.queue for replica in replicas),
@@ -109,7 +109,7 @@ class Status:
         ]
         return api.PoolStatus(
             name=pool.name,
-            engine=self._replicas.engines.get(pool.name),
+            engine=model.engine if model is not None else None,
             replicas=len(replicas),
             slots=sum(replica.slots for replica in replicas),
             branches=sum(len(replica.grants) for replica in replicas),
@@ -134,4 +134,5 @@ class Status:
             silent_s=clock.monotonic() - session.last_heard,
             restarts=self._restarts.get(name, 0),
             pool=session.hello.pool,
+            origin=session.hello.origin,
         )

@@ -11,6 +11,7 @@ from treeroll.channels import Pass
 from treeroll.errors import EngineError, TreerollError
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.engine import Engine
+from treeroll.generator.origin import origin_of
 from treeroll.generator.outbox import Outbox
 from treeroll.generator.request import BranchRequest, Tally, failed, why_failed
 from treeroll.generator.sequence import Sequences
@@ -58,6 +59,7 @@ class Replica:
         self._weights = WeightOrders(engine, self._spawn, self._outbox.wake)
         self._branches: dict[int, BranchRequest] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}  # of these
+        self._origin = common_pb2.Origin()
         self._process = secrets.randbits(63) if process is None else process
         self._sequences = Sequences(detokenizer)
         self._group: asyncio.TaskGroup | None = None
@@ -70,6 +72,7 @@ class Replica:
         """Serve until drained. Raises EngineError (the process should go) or SessionRefused."""
         try:
             await self._engine.start()
+            self._origin = await asyncio.to_thread(origin_of, self._engine.info)
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 watch = group.create_task(self._watch_engine(), name="engine-watch")
@@ -141,6 +144,7 @@ class Replica:
             pool=self.pool,
             tokenizer_hash=self._detokenizer.hash,
             process=self._process,
+            origin=self._origin,
         )
 
     async def welcome(self, welcome: wire.Welcome) -> bool:

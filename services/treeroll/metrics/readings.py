@@ -85,7 +85,8 @@ def replicas(seen: Seen) -> Iterator[Sample]:
 def losses(seen: Seen) -> Iterator[Sample]:
     """Losses of replicas."""
     for pool in seen.snapshot.pools:
-        yield (pool.name,), sum(one.losses for one in seen.snapshot.replicas if one.pool == pool.name)
+        known = sum(one.losses for one in seen.snapshot.replicas if one.pool == pool.name)
+        yield (pool.name,), known + pool.forgotten_losses
 
 
 def budgets(seen: Seen) -> Iterator[Sample]:

@@ -43,10 +43,8 @@ def stored_in(directory: Path) -> list[StoredTensor]:
 
     Raises BadWeights for a tensor that is there twice, or not where the index has it.
     """
-    files = sorted(path for path in directory.glob("*.safetensors") if not path.name.startswith((".", "consolidated")))
     placed = _index(directory)
-    if placed is not None:
-        files = [file for file in files if file.name in placed.values()]
+    files = _files(directory, placed)
     if not files:
         raise BadWeights(f"weights {directory}: there is no safetensors file")
     tensors: dict[str, StoredTensor] = {}
@@ -60,6 +58,17 @@ def stored_in(directory: Path) -> list[StoredTensor]:
         if name not in tensors:
             raise bad(directory / file, f"is missing, which {INDEX} names", name)
     return list(tensors.values())
+
+
+def weight_files(directory: Path) -> list[Path]:
+    """The safetensors files that have a directory's tensors, as `stored_in` takes them, by name. BadWeights for an
+    index that cannot be read."""
+    return _files(directory, _index(directory))
+
+
+def _files(directory: Path, placed: Mapping[str, str] | None) -> list[Path]:
+    files = sorted(path for path in directory.glob("*.safetensors") if not path.name.startswith((".", "consolidated")))
+    return files if placed is None else [file for file in files if file.name in placed.values()]
 
 
 def _index(directory: Path) -> dict[str, str] | None:

@@ -26,6 +26,27 @@ class EngineInfo(_message.Message):
     logprobs_mode: str
     def __init__(self, engine: _Optional[str] = ..., engine_version: _Optional[str] = ..., model: _Optional[str] = ..., block_size: _Optional[int] = ..., max_model_len: _Optional[int] = ..., slots: _Optional[int] = ..., kv_tokens: _Optional[int] = ..., logprobs_mode: _Optional[str] = ...) -> None: ...
 
+class Origin(_message.Message):
+    __slots__ = ("version", "host", "model_digest", "software", "gpus")
+    class SoftwareEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    SOFTWARE_FIELD_NUMBER: _ClassVar[int]
+    GPUS_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    host: str
+    model_digest: str
+    software: _containers.ScalarMap[str, str]
+    gpus: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, version: _Optional[str] = ..., host: _Optional[str] = ..., model_digest: _Optional[str] = ..., software: _Optional[_Mapping[str, str]] = ..., gpus: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class WeightSpan(_message.Message):
     __slots__ = ("version", "tokens")
     VERSION_FIELD_NUMBER: _ClassVar[int]

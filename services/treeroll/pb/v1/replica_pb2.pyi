@@ -57,7 +57,7 @@ class Goodbye(_message.Message):
     def __init__(self) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("replica_id", "incarnation", "engine", "weight_version", "last_seq", "live_grants", "kept_trees", "pool", "tokenizer_hash", "weight_digest", "process", "branches", "acked_seq")
+    __slots__ = ("replica_id", "incarnation", "engine", "weight_version", "last_seq", "live_grants", "kept_trees", "pool", "tokenizer_hash", "weight_digest", "process", "branches", "acked_seq", "origin")
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +71,7 @@ class Hello(_message.Message):
     PROCESS_FIELD_NUMBER: _ClassVar[int]
     BRANCHES_FIELD_NUMBER: _ClassVar[int]
     ACKED_SEQ_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
     replica_id: str
     incarnation: int
     engine: _common_pb2.EngineInfo
@@ -84,7 +85,8 @@ class Hello(_message.Message):
     process: int
     branches: _containers.RepeatedCompositeFieldContainer[LiveBranch]
     acked_seq: int
-    def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., weight_version: _Optional[int] = ..., last_seq: _Optional[int] = ..., live_grants: _Optional[_Iterable[int]] = ..., kept_trees: _Optional[_Iterable[str]] = ..., pool: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ..., weight_digest: _Optional[str] = ..., process: _Optional[int] = ..., branches: _Optional[_Iterable[_Union[LiveBranch, _Mapping]]] = ..., acked_seq: _Optional[int] = ...) -> None: ...
+    origin: _common_pb2.Origin
+    def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., weight_version: _Optional[int] = ..., last_seq: _Optional[int] = ..., live_grants: _Optional[_Iterable[int]] = ..., kept_trees: _Optional[_Iterable[str]] = ..., pool: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ..., weight_digest: _Optional[str] = ..., process: _Optional[int] = ..., branches: _Optional[_Iterable[_Union[LiveBranch, _Mapping]]] = ..., acked_seq: _Optional[int] = ..., origin: _Optional[_Union[_common_pb2.Origin, _Mapping]] = ...) -> None: ...
 
 class LiveBranch(_message.Message):
     __slots__ = ("grant", "tree_id", "branch", "attempt", "prefix_tokens", "prefix_digest", "stopped")

@@ -12,7 +12,7 @@ class GetServiceRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ReplicaStatus(_message.Message):
-    __slots__ = ("replica_id", "incarnation", "state", "branches", "slots", "generated_tokens", "kv_usage", "silent_s", "restarts", "pool", "reason", "retry_s")
+    __slots__ = ("replica_id", "incarnation", "state", "branches", "slots", "generated_tokens", "kv_usage", "silent_s", "restarts", "pool", "reason", "retry_s", "origin")
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +25,7 @@ class ReplicaStatus(_message.Message):
     POOL_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     RETRY_S_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
     replica_id: str
     incarnation: int
     state: str
@@ -37,7 +38,8 @@ class ReplicaStatus(_message.Message):
     pool: str
     reason: str
     retry_s: float
-    def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., state: _Optional[str] = ..., branches: _Optional[int] = ..., slots: _Optional[int] = ..., generated_tokens: _Optional[int] = ..., kv_usage: _Optional[float] = ..., silent_s: _Optional[float] = ..., restarts: _Optional[int] = ..., pool: _Optional[str] = ..., reason: _Optional[str] = ..., retry_s: _Optional[float] = ...) -> None: ...
+    origin: _common_pb2.Origin
+    def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., state: _Optional[str] = ..., branches: _Optional[int] = ..., slots: _Optional[int] = ..., generated_tokens: _Optional[int] = ..., kv_usage: _Optional[float] = ..., silent_s: _Optional[float] = ..., restarts: _Optional[int] = ..., pool: _Optional[str] = ..., reason: _Optional[str] = ..., retry_s: _Optional[float] = ..., origin: _Optional[_Union[_common_pb2.Origin, _Mapping]] = ...) -> None: ...
 
 class PoolStatus(_message.Message):
     __slots__ = ("name", "engine", "replicas", "slots", "branches", "waiting_branches", "live_trees", "stop_token_ids")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from treeroll import __version__
 from treeroll.coordinator.reports import END_KINDS
 from treeroll.core.model.events import SegmentReported
 from treeroll.errors import InvalidInput
@@ -227,6 +228,7 @@ class VirtualServer:
             tokenizer_hash=Tokens.hash,
             process=self._process,
             weight_version=self.loaded,
+            origin=pb.Origin(version=__version__),
         )
 
     def receive(self, call: Connection, message: wire.CoordinatorMessage | tuple[grpc.StatusCode, str]) -> None:
