@@ -20,6 +20,7 @@ from treeroll.errors import EngineError
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.ray_local import LocalRay
 from treeroll.generator.supervisor import Supervisor
+from treeroll.pb.v1 import replica_pb2 as wire
 
 PROMPT = [40, 84, 82]
 BOUNDARIES = [33, 65]
@@ -136,7 +137,7 @@ async def test_run_returns_when_all_replicas_are_drained() -> None:
         supervisor = Supervisor(GeneratorConfig(engine="simulated"), coordinator.address, lost)
         task = asyncio.create_task(supervisor.run())
         await asyncio.wait_for(supervisor.wait_ready(), 60)
-        await supervisor.actors["r0"].drain.remote()
+        coordinator.send("r0", wire.Commands(draining=wire.Draining(within_s=60, cause="the pool shrinks")))
         await asyncio.wait_for(task, 30)
     assert lost == []
 

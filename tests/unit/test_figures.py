@@ -5,6 +5,7 @@ import pytest
 from treeroll import clock
 from treeroll.coordinator.figures import Histogram, LoopFigures
 from treeroll.coordinator.replica_speed import Speed
+from treeroll.core.model.events import LossKind
 
 
 def test_a_histogram_counts_what_falls_between_its_bounds_and_forgets_only_its_maximum() -> None:
@@ -23,7 +24,8 @@ def test_losses_of_a_replica_are_counted_and_the_recent_ones_told_apart(monkeypa
     monkeypatch.setattr(clock, "monotonic", lambda: now)
     monkeypatch.setattr(clock, "wall", lambda: 1000.0 + now)
     for now in (0.0, 500.0, 900.0):
-        figures.lost("r1", f"cause at {now:g}")
+        figures.lost("r1", f"cause at {now:g}", LossKind.DIED)
+        figures.lost("r1", "its pool shrinks", LossKind.DRAINED)
     losses = figures.losses["r1"]
     assert (losses.times, losses.since(300.0), losses.wall, losses.cause) == (3, 2, 1900.0, "cause at 900")
 

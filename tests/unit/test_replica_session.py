@@ -332,7 +332,7 @@ async def test_a_drained_replica_finishes_its_work_and_returns() -> None:
         task = asyncio.create_task(replica.run())
         await coordinator.hello("r0")
         grant = coordinator.start("r0", PROMPT, AHEAD, ignore_eos=True)
-        coordinator.send("r0", wire.Commands(drain=True))
+        coordinator.send("r0", wire.Commands(draining=wire.Draining(within_s=60, cause="the pool shrinks")))
         async with asyncio.timeout(10):
             await task
         [told] = await coordinator.ended(grant)

@@ -59,7 +59,7 @@ class ReplicaStatus:
     pool: str
     """The pool that it is of; "" in a service of one model without a name."""
     reason: str
-    """Why it is suspect, quarantined or lost, as a sentence."""
+    """Why it is suspect, quarantined, to end or lost, as a sentence."""
     retry_s: float
     """Seconds until one that is quarantined is tried again."""
     origin: Origin

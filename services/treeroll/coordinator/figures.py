@@ -5,11 +5,13 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from treeroll import clock
+from treeroll.core.model.events import LossKind
 from treeroll.pb.v1 import watch_pb2 as watch
 
 COMMIT_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
 DECISION_S = COMMIT_S
 TICK_RECORDS = (1, 4, 16, 64, 256, 1024, 4096, 16384)
+COUNTS_AGAINST = (LossKind.DIED, LossKind.FAULTY)
 # Losses of a replica that are remembered with their times.
 REMEMBERED = 64
 
@@ -73,7 +75,7 @@ class LoopFigures:
     tick_records: Histogram = field(default_factory=lambda: Histogram(TICK_RECORDS))
     decision_s: Histogram = field(default_factory=lambda: Histogram(DECISION_S))
     losses: dict[str, Losses] = field(default_factory=dict)
-    """By replica."""
+    """By replica, of those that died or lied."""
     forgotten_losses: Counter[str] = field(default_factory=Counter)
     """By pool: of replicas that are not told of any more."""
     broken: dict[str, Broken] = field(default_factory=dict)
@@ -87,8 +89,10 @@ class LoopFigures:
         self.tick_records.add(records)
         self.decision_s.add(decision_s)
 
-    def lost(self, replica_id: str, cause: str) -> None:
+    def lost(self, replica_id: str, cause: str, kind: LossKind) -> None:
         """A replica lost its lease."""
+        if kind not in COUNTS_AGAINST:
+            return
         losses = self.losses.setdefault(replica_id, Losses())
         losses.times += 1
         losses.at.append(clock.monotonic())

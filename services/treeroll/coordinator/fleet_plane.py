@@ -11,8 +11,9 @@ from treeroll import clock
 from treeroll.access.identity import check_may_be
 from treeroll.coordinator.admission import REPLICA_ID
 from treeroll.coordinator.loop import Coordinator, Item
-from treeroll.coordinator.replica_server import ReplicaPlane, first_incarnation
-from treeroll.core.model.events import ReplicaLost
+from treeroll.coordinator.replica_server import ReplicaPlane, drain_of, first_incarnation
+from treeroll.coordinator.replica_session import ReplicaSession
+from treeroll.core.model.events import ReplicaDraining, ReplicaLost
 from treeroll.errors import InvalidInput, TreerollError, grpc_code
 from treeroll.pb.v1 import fleet_pb2 as wire
 from treeroll.pb.v1 import fleet_pb2_grpc
@@ -71,26 +72,34 @@ class FleetPlane(fleet_pb2_grpc.FleetPlaneServicer):
         """InvalidInput for a report that is none, NotAllowed for replicas that are not the caller's."""
         if report.fleet and not REPLICA_ID.fullmatch(report.fleet):
             raise InvalidInput("the name of a fleet must be up to 64 of letters, digits, '.', '_' and '-'")
-        if max(len(report.restarts), len(report.lost), len(report.kept)) > MOST_REPLICAS:
+        if max(map(len, (report.restarts, report.lost, report.kept, report.draining))) > MOST_REPLICAS:
             raise InvalidInput(f"fleet '{report.fleet}' says to have more than {MOST_REPLICAS} replicas")
-        for name in (*report.restarts, *(one.replica_id for one in report.lost)):
+        lost, draining = (one.replica_id for one in report.lost), (one.replica_id for one in report.draining)
+        for name in (*report.restarts, *lost, *draining):
             check_may_be(name)
 
     def _take(self, report: wire.FleetReport) -> None:
         if report.fleet not in self._told and len(self._told) < MOST_FLEETS:
             log.info("fleet '%s' keeps %d replicas alive", report.fleet, sum(report.kept.values()))
         for one in report.lost:
-            session = self._replicas.sessions.get(one.replica_id)
-            # Of that very process: what comes late says nothing of the one that has its place.
-            if session is not None and session.hello.process == one.process and not session.lost:
+            if (session := self._session(one)) is not None:
                 lost = ReplicaLost(one.replica_id, session.hello.incarnation, one.cause)
                 self._coordinator.post_nowait(Item([lost]))
+        for draining in report.draining:
+            if (session := self._session(draining)) is not None:
+                drain = ReplicaDraining(draining.replica_id, session.hello.incarnation, drain_of(draining.draining))
+                self._coordinator.post_nowait(Item([drain]))
         if report.kept:
             if report.fleet in self._told or len(self._told) < MOST_FLEETS:
                 self._told[report.fleet] = _Told(report, clock.monotonic())
                 self.restarts |= report.restarts
         elif self._told.pop(report.fleet, None) is not None:
             log.info("fleet '%s' has ended", report.fleet)
+
+    def _session(self, said: wire.LostReplica | wire.DrainingReplica) -> ReplicaSession | None:
+        """Of that very process: what comes late says nothing of the one that has its place."""
+        session = self._replicas.sessions.get(said.replica_id)
+        return session if session is not None and session.hello.process == said.process and not session.lost else None
 
     def _fresh(self) -> Iterator[wire.FleetReport]:
         """What was said lately."""

@@ -379,7 +379,7 @@ class Coordinator:
                     if (sink := self.sessions.get((effect.replica_id, effect.incarnation))) is not None:
                         sink.send(effect)
                 case DropReplica():
-                    self.figures.lost(effect.replica_id, effect.cause)
+                    self.figures.lost(effect.replica_id, effect.cause, effect.kind)
                     if (sink := self.sessions.pop((effect.replica_id, effect.incarnation), None)) is not None:
                         sink.drop(effect.cause, effect.superseded)
                     else:

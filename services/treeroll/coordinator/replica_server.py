@@ -16,7 +16,16 @@ from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.replica_session import ReplicaSession
 from treeroll.coordinator.reports import segments_of
 from treeroll.coordinator.session_marks import Mark
-from treeroll.core.model.events import Event, ReplicaFaulted, ReplicaHeard, ReplicaJoined, ReplicaLost, WeightsReported
+from treeroll.core.model.events import (
+    Event,
+    LossKind,
+    ReplicaFaulted,
+    ReplicaHeard,
+    ReplicaJoined,
+    ReplicaLost,
+    WeightsReported,
+)
+from treeroll.core.model.fleet import Drain
 from treeroll.core.model.weights import WeightsAnswer
 from treeroll.errors import (
     BadReport,
@@ -40,6 +49,9 @@ log.addFilter(Sparing())
 HELLO_S = 10.0
 # A lost replica is told of for so long after it was heard last, seconds: names come and go with the nodes.
 FORGOTTEN_S = 3600.0
+# A drain that says another time, or none that can be, ends then.
+LONGEST_DRAIN_S = 7 * 24 * 3600.0
+MOST_CHARS = 1000
 
 # Engine seeds may come from incarnations, so those of one life of the service are none of another's: replicas of a
 # service that starts again on its store must not sample the same noise.
@@ -158,6 +170,7 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             hello.weight_digest,
             returns,
             claims,
+            drain_of(hello.draining) if hello.HasField("draining") else None,
         )
         key = hello.replica_id, hello.incarnation
         self._coordinator.sessions[key] = session
@@ -242,7 +255,7 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
                 await self._coordinator.post(Item([_weights_answer(session.hello, message.weights)]))
             elif message.HasField("goodbye"):
                 hello = session.hello
-                left = ReplicaLost(hello.replica_id, hello.incarnation, "it said goodbye", left=True)
+                left = ReplicaLost(hello.replica_id, hello.incarnation, "it said goodbye", LossKind.LEFT)
                 await self._coordinator.post(Item([left]))
 
     async def _take_report(self, session: ReplicaSession, report: wire.Report) -> None:
@@ -274,6 +287,12 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             session.faulted = True
             fault = ReplicaFaulted(session.hello.replica_id, session.hello.incarnation, why, grant)
             self._coordinator.post_nowait(Item([fault]))
+
+
+def drain_of(said: wire.Draining) -> Drain:
+    """What a replica, or its fleet, says of its end."""
+    within_s = said.within_s if 0.0 <= said.within_s <= LONGEST_DRAIN_S else LONGEST_DRAIN_S
+    return Drain(clock.monotonic() + within_s, said.cause[:MOST_CHARS])
 
 
 def first_incarnation(epoch: int) -> int:

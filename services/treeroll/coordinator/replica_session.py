@@ -6,7 +6,16 @@ from dataclasses import asdict, dataclass, field
 
 from treeroll import clock
 from treeroll.coordinator.admission import node_of
-from treeroll.core.model.effects import Command, FlipWeights, ForgetTree, StageWeights, StartBranch, StopBranch
+from treeroll.core.model.effects import (
+    Command,
+    DrainReplica,
+    FlipWeights,
+    ForgetTree,
+    StageWeights,
+    StartBranch,
+    StopBranch,
+)
+from treeroll.core.model.fleet import Drain
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.sampling import Sampling
 from treeroll.sparing_log import Sparing
@@ -35,6 +44,7 @@ class ReplicaSession:
     forgets: dict[str, None] = field(default_factory=dict)
     forgets_first: list[str] = field(default_factory=list)
     weights: list[StageWeights | FlipWeights] = field(default_factory=list)
+    drain: Drain | None = None
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     faulted: bool = False  # it reported what cannot be: nothing more is taken from it
     lost: str = ""  # why it lost its lease
@@ -57,11 +67,14 @@ class ReplicaSession:
             self.forgets[command.tree_id] = None
         elif isinstance(command, StageWeights | FlipWeights):
             self.weights.append(command)
+        elif isinstance(command, DrainReplica):
+            self.drain = command.drain
         self.wake.set()
 
     def restart(self) -> None:
         """A new call: what was queued for the broken one is made anew from what the replica says it has."""
         self.starts, self.stops, self.forgets, self.forgets_first, self.weights = [], [], {}, [], []
+        self.drain = None
         self.heard()
 
     def drop(self, cause: str, superseded: bool = False) -> None:
@@ -104,6 +117,9 @@ class ReplicaSession:
             self.forgets = {}
         if self.weights and not self.stops:  # branches that must end do so before their weights change
             _add_weights(commands, self.weights.pop(0))
+        if self.drain is not None and not self.starts:  # it would be gone before they came
+            commands.draining.CopyFrom(_draining(self.drain))
+            self.drain = None
         if self.starts or self.stops or self.weights:
             self.wake.set()
         return commands
@@ -115,6 +131,10 @@ class ReplicaSession:
             taken += 1
         commands.starts.extend(self.starts[:taken])
         del self.starts[:taken]
+
+
+def _draining(drain: Drain) -> wire.Draining:
+    return wire.Draining(within_s=max(0.0, drain.deadline - clock.monotonic()), cause=drain.cause)
 
 
 def _add_weights(commands: wire.Commands, order: StageWeights | FlipWeights) -> None:

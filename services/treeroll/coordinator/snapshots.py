@@ -18,9 +18,10 @@ from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.replica_speed import Speed
 from treeroll.coordinator.run_totals import RunTotals
 from treeroll.coordinator.scoring import Scoring
-from treeroll.coordinator.status import replica_state, rest_s
+from treeroll.coordinator.status import reason, replica_state, rest_s
 from treeroll.coordinator.watched_groups import WatchedGroups
 from treeroll.core.model.branch import BranchState, Outcome
+from treeroll.core.model.events import LossKind
 from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import Run
 from treeroll.errors import StoreError
@@ -209,6 +210,10 @@ class Snapshots:
             credit_grants=pool.outcomes[Outcome.CREDIT],
             held_grants=pool.outcomes[Outcome.HELD],
             forgotten_losses=self._coordinator.figures.forgotten_losses[pool.name],
+            drained_grants=pool.outcomes[Outcome.DRAINED],
+            left_replicas=pool.ends[LossKind.LEFT],
+            drained_replicas=pool.ends[LossKind.DRAINED],
+            preempted_replicas=pool.ends[LossKind.PREEMPTED],
         )
 
     def _replica(self, name: str) -> watch.ReplicaFigures:
@@ -220,7 +225,7 @@ class Snapshots:
             incarnation=session.hello.incarnation,
             pool=session.hello.pool,
             state=replica_state(replica, coordinator.state.draining),
-            reason=replica.health.reason if replica else session.lost,
+            reason=reason(replica) if replica else session.lost,
             retry_s=rest_s(replica.health) if replica else 0.0,
             branches=len(replica.grants) if replica else 0,
             slots=session.hello.engine.slots,

@@ -20,11 +20,18 @@ def replica_state(replica: Replica | None, draining: bool) -> str:
         return "lost"
     if replica.health.standing is QUARANTINED:
         return "quarantined"
+    if replica.drain is not None:
+        return "draining"
     if replica.lags:
         return "joining"
     if draining and replica.grants:
         return "draining"
     return replica.health.standing.value
+
+
+def reason(replica: Replica) -> str:
+    """Why it does not get its share of the work; "" if nothing speaks against it."""
+    return f"it is to end: {replica.drain.cause}" if replica.drain is not None else replica.health.reason
 
 
 def rest_s(health: Health) -> float:
@@ -125,7 +132,7 @@ class Status:
             replica_id=name,
             incarnation=session.hello.incarnation,
             state=replica_state(replica, self._coordinator.state.draining),
-            reason=replica.health.reason if replica else session.lost,
+            reason=reason(replica) if replica else session.lost,
             retry_s=rest_s(replica.health) if replica else 0.0,
             branches=len(replica.grants) if replica else 0,
             slots=session.hello.engine.slots,

@@ -142,6 +142,8 @@ def _of_pool(state: State, pool: Pool) -> Iterator[Finding]:
         if replica.lags is (loaded == current) or (replica.replica_id in pool.resting and len(replica.queue)):
             detail = f"replica {replica.replica_id} has weights {loaded}, {current} are in force"
             yield Invariant.STALENESS_BOUND, detail
+        if replica.drain is not None and (replica.replica_id not in pool.resting or replica is pool.quarantine.ward):
+            yield Invariant.BOUNDED, f"replica {replica.replica_id} drains, and may get work"
     for replica in replicas:
         waiting = any(entry[-1].state is BranchState.PENDING for entry in replica.queue.heap)
         if waiting and replica.free > 0 and replica.replica_id not in pool.served_next:

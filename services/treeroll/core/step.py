@@ -9,6 +9,7 @@ from treeroll.core.model.events import (
     GroupHeard,
     LeafScored,
     PathJudged,
+    ReplicaDraining,
     ReplicaFaulted,
     ReplicaHeard,
     ReplicaJoined,
@@ -28,7 +29,7 @@ from treeroll.core.model.events import (
     WeightsReported,
 )
 from treeroll.core.model.state import State
-from treeroll.core.scheduling import consumers, publication, replicas, runs
+from treeroll.core.scheduling import consumers, drains, publication, replicas, runs
 from treeroll.core.scheduling.assign import assign
 from treeroll.errors import BrokenInvariant
 
@@ -68,7 +69,9 @@ def apply(state: State, event: Event, now: float) -> list[Effect]:  # noqa: C901
         case ReplicaJoined():
             return replicas.join(state, event, now)
         case ReplicaLost():
-            return replicas.lose(state, event, may_be_of_tree=not event.left)
+            return replicas.lose(state, event)
+        case ReplicaDraining():
+            return drains.drain(state, event)
         case ReplicaFaulted():
             return replicas.fault(state, event)
         case WeightsPublished():
@@ -96,7 +99,7 @@ def apply(state: State, event: Event, now: float) -> list[Effect]:  # noqa: C901
             consumers.note_withheld(state, event)
             return []
         case AlarmRang():
-            return []
+            return replicas.end_drains(state)
         case Drained():
             state.draining = True
             return []
@@ -116,6 +119,8 @@ def alarm(state: State) -> float | None:
     times = [bucket.ready_at(waiting[0][0]) for bucket, waiting in state.throttled.items()]
     if state.rests:
         times.append(state.rests[0][0])
+    if state.drains:
+        times.append(state.drains[0][0])
     if state.ends:
         times.append(state.ends[0][0])
     if state.timeouts:

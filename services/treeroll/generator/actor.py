@@ -109,10 +109,6 @@ class GeneratorReplica:
         """Go on decoding."""
         await self._serving().resume()
 
-    async def drain(self) -> None:
-        """Finish what runs; serve() then returns."""
-        self._serving().drain()
-
     def _serving(self) -> Replica:
         if self._replica is None:
             raise EngineError(f"replica {self._post.replica_id} does not serve yet")

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import grpc
 
@@ -37,6 +37,8 @@ class FleetLink:
         """Replicas of each pool that are kept alive."""
         self.restarts: Callable[[], Mapping[str, int]] = dict
         """How often each replica has been started again; all of them have an entry."""
+        self.draining: Callable[[], Iterable[wire.DrainingReplica]] = list
+        """Processes that are to end, and are there still."""
         self.heard = asyncio.Event()
         """Set with the first answer."""
 
@@ -82,7 +84,9 @@ class FleetLink:
     async def _report(self) -> str:
         """One call. Returns why it had no answer; "" if it had one."""
         lost = list(self._lost)
-        report = wire.FleetReport(fleet=self._name, kept=self.kept(), restarts=self.restarts(), lost=lost)
+        report = wire.FleetReport(
+            fleet=self._name, kept=self.kept(), restarts=self.restarts(), lost=lost, draining=self.draining()
+        )
         try:
             async with self._shown.open(self._address) as channel:
                 stub = fleet_pb2_grpc.FleetPlaneStub(channel)

@@ -65,7 +65,7 @@ class Replica:
         self._group: asyncio.TaskGroup | None = None
         self._epoch = self._life = 0  # of the coordinator that gave what is here
         self._run_ahead = 1
-        self._draining = False
+        self._drain: tuple[float, str] | None = None  # until when, on the clock, and why
         self._leaving = False
 
     async def run(self) -> None:
@@ -83,9 +83,9 @@ class Replica:
         finally:
             await self._engine.shutdown()
 
-    def drain(self) -> None:
-        """Take no more work, finish what runs, then let run() return."""
-        self._draining = True
+    def drain(self, within_s: float, cause: str) -> None:
+        """Finish what runs, then let run() return. Whoever gives work knows of it, and for how long that may take."""
+        self._drain = clock.monotonic() + within_s, cause
         self._outbox.wake.set()
 
     def leave(self) -> None:
@@ -115,7 +115,7 @@ class Replica:
 
     def is_done(self) -> bool:
         """It leaves; or nothing runs, everything reported is durable, and no work will come."""
-        return self._leaving or (self._draining and not self._branches and not len(self._outbox))
+        return self._leaving or (self._drain is not None and not self._branches and not len(self._outbox))
 
     def hello(self) -> wire.Hello:
         """Introduces this incarnation with everything it still has."""
@@ -145,6 +145,7 @@ class Replica:
             tokenizer_hash=self._detokenizer.hash,
             process=self._process,
             origin=self._origin,
+            draining=self._draining(),
         )
 
     async def welcome(self, welcome: wire.Welcome) -> bool:
@@ -171,8 +172,8 @@ class Replica:
             self._weights.flip(commands.flip_weights)
         if commands.HasField("paused"):
             await (self.pause() if commands.paused else self.resume())
-        if commands.drain:
-            self.drain()
+        if commands.HasField("draining"):
+            self.drain(commands.draining.within_s, commands.draining.cause)
 
     async def begin_anew(self) -> None:
         """Drop every branch and sequence; the engine, with its weights and its KV cache, goes on."""
@@ -218,8 +219,14 @@ class Replica:
         for grant, segments in self._outbox.acknowledge(seq).items():
             if (branch := self._branches.get(grant)) is not None:
                 branch.acknowledge(segments, self._run_ahead)
-        if self._draining:
+        if self._drain is not None:
             self._outbox.wake.set()
+
+    def _draining(self) -> wire.Draining | None:
+        if self._drain is None:
+            return None
+        until, cause = self._drain
+        return wire.Draining(within_s=max(0.0, until - clock.monotonic()), cause=cause)
 
     async def _stop(self, grants: list[int]) -> None:
         """Unknown grants have ended by themselves: their end is on its way."""

@@ -6,7 +6,7 @@ with each epoch of its coordinator, those of a run are of its whole life.
 
 from treeroll.metrics import readings
 from treeroll.metrics.metric import Kind, Metric
-from treeroll.metrics.readings import BRANCHES, MOST_GROUPS, MOST_RUNS, MOST_SCORERS, REPLICA_STATES, WASTE
+from treeroll.metrics.readings import BRANCHES, ENDS, MOST_GROUPS, MOST_RUNS, MOST_SCORERS, REPLICA_STATES, WASTE
 
 POOL = "pool of replicas, as configured"
 RUN = f"the {MOST_RUNS} newest runs that take tasks or grow trees, then others"
@@ -105,7 +105,7 @@ CATALOGUE = (
         _C,
         "Grants of branches that ended.",
         readings.grants,
-        {"pool": POOL, "outcome": "finished, stopped, lost, credit (no answer came in time), held"},
+        {"pool": POOL, "outcome": "finished, stopped, lost, credit (no answer came in time), held, drained"},
     ),
     Metric(
         "slots",
@@ -124,6 +124,13 @@ CATALOGUE = (
         "the service starts its replicas, or a fleet does",
     ),
     Metric("replica_losses_total", _C, "Times that replicas were lost.", readings.losses, {"pool": POOL}),
+    Metric(
+        "replica_ends_total",
+        _C,
+        "Times that replicas went, and were not lost.",
+        readings.ends,
+        {"pool": POOL, "how": ", ".join(ENDS)},
+    ),
     Metric(
         "kv_usage_max_ratio",
         _G,

@@ -19,7 +19,8 @@ BRANCHES = {
     "judge": "waiting_judge",
     "stopping": "stopping",
 }
-OUTCOMES = ("finished", "stopped", "lost", "credit", "held")
+OUTCOMES = ("finished", "stopped", "lost", "credit", "held", "drained")
+ENDS = ("left", "drained", "preempted")
 WASTE = {
     "late": "late_tokens",
     "past_boundary": "dropped_tokens",
@@ -87,6 +88,13 @@ def losses(seen: Seen) -> Iterator[Sample]:
     for pool in seen.snapshot.pools:
         known = sum(one.losses for one in seen.snapshot.replicas if one.pool == pool.name)
         yield (pool.name,), known + pool.forgotten_losses
+
+
+def ends(seen: Seen) -> Iterator[Sample]:
+    """Ends of replicas that were no losses."""
+    for pool in seen.snapshot.pools:
+        for how in ENDS:
+            yield (pool.name, how), getattr(pool, f"{how}_replicas")
 
 
 def budgets(seen: Seen) -> Iterator[Sample]:

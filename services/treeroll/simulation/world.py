@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from treeroll.core.invariants import violations
 from treeroll.core.model.budget import STOP_LAG_TOKENS, Budget
 from treeroll.core.model.effects import (
+    DrainReplica,
     DropReplica,
     Effect,
     EmitTree,
@@ -30,7 +31,9 @@ from treeroll.core.model.events import (
     EndKind,
     Event,
     LeafScored,
+    LossKind,
     PathJudged,
+    ReplicaDraining,
     ReplicaJoined,
     ReplicaLost,
     RunClosed,
@@ -41,6 +44,7 @@ from treeroll.core.model.events import (
     WeightsPublished,
     WeightsReported,
 )
+from treeroll.core.model.fleet import Drain
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.run import RunSpec, StalenessBound, TaskSpec
 from treeroll.core.model.state import CoreSettings, State
@@ -87,7 +91,8 @@ class World:
     token beyond that depth, and none up to it; only where segments end by length. Where `overruns`, engines that are
     told to stop decode on for as long as they may. `pools` has the number of replicas of each model that has a name, in
     place of `replicas`; there is then a run for each of them, or with a `route` one run for all. Models that the branch
-    policy names have `replicas` each. Replicas take published weights after a while; the tokens stay the same.
+    policy names have `replicas` each. Replicas take published weights after a while; the tokens stay the same. One that
+    drains has up to `drain_s` seconds, and its successor comes that long after it has gone.
     """
 
     seed: int = 0
@@ -102,6 +107,8 @@ class World:
     budget: Budget | None = None
     placement: str = "parent_affinity"
     kill_share: float = 0.0
+    drain_share: float = 0.0
+    drain_s: float = 4.0
     max_losses: int = 1000
     tasks: int = 5
     epochs: int = 1
@@ -139,6 +146,7 @@ class World:
         self.kept: dict[Incarnation, dict[str, dict[int, int]]] = {}
         self.weights = VirtualWeights(self.random, self.later)
         self.dropped: list[str] = []  # replicas that the core has given up, to be started anew
+        self.drained: set[Incarnation] = set()  # told to end
         self.spec = RunSpec(
             "run", "{}", 7, limits.max_tokens, Sampling(), policies.segment, policies.branch, policies.prune,
             policies.advantage, scorer="exact", budget=self.budget or Budget(self.budget_tokens),
@@ -155,6 +163,8 @@ class World:
         while self.go_on():
             if self.kill_share and self.random.random() < self.kill_share:
                 self.kill(self.random.choice(sorted(self.incarnation)))
+            if self.drain_share and self.random.random() < self.drain_share:
+                self.drain(self.random.choice(sorted(self.incarnation)), self.random.uniform(0.0, self.drain_s))
         self._feed(Ticked())
         return self.finished
 
@@ -209,6 +219,11 @@ class World:
         self._feed(ReplicaLost(name, old, "killed"))
         self._join(name)
 
+    def drain(self, name: str, within_s: float) -> None:
+        """A replica is to end."""
+        drain = Drain(self.now + within_s, "its node goes")
+        self._feed(ReplicaDraining(name, self.incarnation[name], drain))
+
     def publish(self, version: int, pool: str = "") -> None:
         """A trainer has new weights."""
         self._feed(WeightsPublished(pool, version, f"/weights/{version}"))
@@ -244,10 +259,17 @@ class World:
                 self.later(LeafScored(live.tree_id, node, self._reward(live, node)), self.random.expovariate(10.0))
             case JudgePath(live=live, node=node):
                 self.later(PathJudged(live.tree_id, node, self.value(live, node)), self.random.expovariate(10.0))
-            case DropReplica():
-                if self.serving.pop((effect.replica_id, effect.incarnation), None) is not None:
-                    self.kept.pop((effect.replica_id, effect.incarnation))
-                    self.dropped.append(effect.replica_id)
+            case DropReplica(replica_id=name, incarnation=incarnation):
+                if self.serving.pop((name, incarnation), None) is not None:
+                    self.kept.pop((name, incarnation))
+                    if (name, incarnation) in self.drained:
+                        comes = ReplicaJoined(name, 0, self.slots, BLOCK, MODEL_LEN)
+                        self.later(comes, self.random.uniform(0.0, self.drain_s))
+                    else:
+                        self.dropped.append(name)
+            case DrainReplica(replica_id=name, incarnation=incarnation):
+                self.drained.add((name, incarnation))
+                self._leave_if_done((name, incarnation))
             case StageWeights() | FlipWeights():
                 self.weights.order(effect)
             case PersistNode(live=live, node=added):
@@ -304,6 +326,10 @@ class World:
 
     def _happen(self, what: Event | Due) -> None:
         if not isinstance(what, tuple):
+            if isinstance(what, ReplicaJoined):  # unless it was killed meanwhile, which starts it, too
+                if what.replica_id not in self.state.replicas:
+                    self._join(what.replica_id)
+                return
             if isinstance(what, WeightsReported):
                 self.weights.happens(what)
             self._feed(what)
@@ -312,6 +338,12 @@ class World:
         serving = self.serving.get(key, {}).get(grant)
         if serving is not None:
             self._feed(self.segment(key, serving))
+            self._leave_if_done(key)
+
+    def _leave_if_done(self, key: Incarnation) -> None:
+        """One that drains says goodbye when nothing runs on it."""
+        if key in self.drained and self.serving.get(key) == {}:
+            self.later(ReplicaLost(*key, "it said goodbye", LossKind.LEFT), 0.01)
 
     def segment(self, key: Incarnation, serving: Serving) -> SegmentReported:
         """Decode to the next boundary, or be stopped on the way there."""

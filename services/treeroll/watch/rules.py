@@ -24,7 +24,7 @@ NO_SIGNAL_OF, NO_SIGNAL = 100, 0.5
 BUDGET = 0.95
 KV_FULL, PREEMPTIONS_PER_S = 0.9, 0.1
 FEW_GRANTS, CREDIT_STOPS = 100, 0.01
-GRANTS = ("finished_grants", "stopped_grants", "lost_grants", "credit_grants", "held_grants")
+GRANTS = ("finished_grants", "stopped_grants", "lost_grants", "credit_grants", "held_grants", "drained_grants")
 IDLE_S, IDLE_SLOTS = 30.0, 0.25
 
 CAUSES = {

@@ -221,14 +221,14 @@ def release_grant(state: State, live: LiveTree, branch: Branch, event: BranchEve
         state.refunded.append(live)
 
 
-def lose_grant(state: State, live: LiveTree, branch: Branch) -> None:
-    """A replica died or the engine refused: bound what was lost, and grant again from the last durable node."""
+def lose_grant(state: State, live: LiveTree, branch: Branch, event: BranchEvent = BranchEvent.LOST) -> None:
+    """Its replica is gone or the engine refused: bound what was lost, and grant again from the last durable node."""
     ahead = branch.boundaries[min(branch.depth + state.settings.run_ahead, len(branch.boundaries)) - 1]
     unreported = min(branch.reserved, ahead - branch.position + STOP_LAG_TOKENS)
     live.lost_tokens_max += unreported
     live.run.counters.lost_tokens_max += unreported
     branch.failures += 1
-    release_grant(state, live, branch, BranchEvent.LOST)
+    release_grant(state, live, branch, event)
     if branch.state is not BranchState.DONE:
         live.run.counters.regrants += 1
         state.wanted.append((live, branch))

@@ -2,9 +2,9 @@
 
 A branch is the right to one chain of nodes, and at most one engine request (a grant) at a time serves it:
 
-    PENDING --grant--> RUNNING --finish--> DONE
-       ^                 |  |---stop-----> STOPPING --end/lost--> DONE
-       |---credit, lost--|  |---hold-----> HELD --resume--> PENDING, --close--> DONE
+    PENDING --grant--> RUNNING ---finish-> DONE
+       ^                    |---stop-----> STOPPING --end/lost/move--> DONE
+       |-credit, lost, move-|--hold------> HELD --resume--> PENDING, --close--> DONE
 
 OneOutcomePerBranch: every grant ends in exactly one outcome; `BRANCH_TABLE` is the only place where states change.
 """
@@ -37,6 +37,7 @@ class BranchEvent(Kind):
     END = "end"
     CREDIT = "credit"
     LOST = "lost"
+    MOVE = "move"
     HOLD = "hold"
     RESUME = "resume"
     CUT = "cut"
@@ -50,6 +51,7 @@ class Outcome(Kind):
     CREDIT = "credit"  # ended at a boundary that it may not decode past, for no answer had come: we are too slow
     HELD = "held"  # ended at a boundary, to wait for a decision there
     LOST = "lost"  # its replica died or refused it
+    DRAINED = "drained"  # its replica had to end before it did
 
 
 S, E = BranchState, BranchEvent
@@ -60,9 +62,11 @@ BRANCH_TABLE: dict[tuple[BranchState, BranchEvent], tuple[BranchState, Outcome |
     (S.RUNNING, E.STOP): (S.STOPPING, None),
     (S.RUNNING, E.CREDIT): (S.PENDING, Outcome.CREDIT),
     (S.RUNNING, E.LOST): (S.PENDING, Outcome.LOST),
+    (S.RUNNING, E.MOVE): (S.PENDING, Outcome.DRAINED),
     (S.RUNNING, E.HOLD): (S.HELD, Outcome.HELD),
     (S.STOPPING, E.END): (S.DONE, Outcome.STOPPED),
     (S.STOPPING, E.LOST): (S.DONE, Outcome.LOST),
+    (S.STOPPING, E.MOVE): (S.DONE, Outcome.DRAINED),
     (S.HELD, E.RESUME): (S.PENDING, None),
     (S.HELD, E.CUT): (S.DONE, None),
 }

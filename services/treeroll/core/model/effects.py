@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from treeroll.core.model.events import SegmentReported
+from treeroll.core.model.events import LossKind, SegmentReported
+from treeroll.core.model.fleet import Drain
 from treeroll.core.model.health import Standing
 from treeroll.core.model.journal import Carried, Entry
 from treeroll.core.model.live_tree import LiveTree
@@ -188,6 +189,13 @@ class FlipWeights(Command):
 
 
 @dataclass(slots=True)
+class DrainReplica(Command):
+    """End what runs, take nothing more, and leave."""
+
+    drain: Drain
+
+
+@dataclass(slots=True)
 class DropReplica:
     """The replica lost its lease: end its session, so that it learns and comes back as a new incarnation.
 
@@ -197,6 +205,7 @@ class DropReplica:
     replica_id: str
     incarnation: int
     cause: str
+    kind: LossKind = LossKind.DIED
     superseded: bool = False
 
 

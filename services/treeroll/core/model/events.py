@@ -5,9 +5,20 @@ from typing import Any
 
 from msgspec import Struct
 
+from treeroll.core.model.fleet import Drain
 from treeroll.core.model.run import RunSpec, TaskSpec
 from treeroll.core.model.weights import WeightsAnswer
 from treeroll.tree.node import Kind
+
+
+class LossKind(Kind):
+    """How a replica went. Only deaths count against it, or against what grew on it."""
+
+    DIED = "died"  # or fell silent, or could not do what it must
+    FAULTY = "faulty"  # it reported what cannot be
+    LEFT = "left"  # it said goodbye
+    DRAINED = "drained"  # it was told to end, and has ended; or its time for that was over
+    PREEMPTED = "preempted"  # its machine was taken away
 
 
 class EndKind(Kind):
@@ -109,7 +120,7 @@ class ReplicaJoined:
     `live_grants` are the grants it is still serving or has unacknowledged reports of (after a reconnect), `kept_trees`
     the trees whose sequences it keeps. `model` names its pool. `weight_version` is what it has loaded, 0
     the model as it was started with. `returns`: it is the session that the last coordinator had, and `claims` are what
-    its live grants are for.
+    its live grants are for. `drain`: an earlier coordinator has told it to end.
     """
 
     replica_id: str
@@ -124,6 +135,7 @@ class ReplicaJoined:
     weight_digest: str = ""
     returns: bool = False
     claims: tuple[Claim, ...] = ()
+    drain: Drain | None = None
 
 
 @dataclass(slots=True)
@@ -143,8 +155,16 @@ class ReplicaLost:
     replica_id: str
     incarnation: int
     cause: str
-    left: bool = False
-    """It was ended in order: nothing that it did is to blame."""
+    kind: LossKind = LossKind.DIED
+
+
+@dataclass(slots=True)
+class ReplicaDraining:
+    """A replica is to end, and may end before that what it runs. Said again, an earlier deadline counts."""
+
+    replica_id: str
+    incarnation: int
+    drain: Drain
 
 
 @dataclass(slots=True)
@@ -270,6 +290,7 @@ Event = (
     | ReplicaJoined
     | ReplicaHeard
     | ReplicaLost
+    | ReplicaDraining
     | ReplicaFaulted
     | WeightsPublished
     | WeightsReported

@@ -11,6 +11,14 @@ from treeroll.core.model.work_queue import WorkQueue
 SUSPECT, QUARANTINED = Standing.SUSPECT, Standing.QUARANTINED
 
 
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """A replica is to end: why, and until when what it runs may end there, in seconds on the clock of `now`."""
+
+    deadline: float
+    cause: str
+
+
 @dataclass(slots=True)
 class Replica:
     """A replica as the core sees it. `queue` holds branches that should run here, for their prefix is here."""
@@ -28,6 +36,7 @@ class Replica:
     in_long_queues: bool = False
     weights: Holding = field(default_factory=Holding)
     lags: bool = False  # it has not loaded the weights in force, and gets no work before that
+    drain: Drain | None = None  # it is to end
     health: Health = field(default_factory=Health)
     generated: int = 0  # tokens, as it says itself
     moved_at: float = 0.0  # when it last made a token, or had its first branch to make one for
@@ -40,7 +49,7 @@ class Replica:
     @property
     def rests(self) -> bool:
         """Whether it is to take no work."""
-        return self.lags or self.health.standing is QUARANTINED
+        return self.lags or self.drain is not None or self.health.standing is QUARANTINED
 
     @property
     def load(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from treeroll.core.model.events import LossKind
 from treeroll.core.model.fleet import QUARANTINED, SUSPECT, FreeSlots, LongQueues, Replica
 from treeroll.core.model.quarantine import Quarantine
 from treeroll.core.model.weights import PoolWeights
@@ -17,7 +18,7 @@ class Pool:
     """The replicas of one model that take work, and the branches that wait for one of them.
 
     Apart from those are the ward of its quarantine, suspects, and replicas that rest: for they lag behind the weights
-    in force, or are quarantined.
+    in force, drain, or are quarantined.
 
     A branch never leaves its pool: another model's replicas neither have its prefix nor sample from its distribution.
     """
@@ -39,6 +40,7 @@ class Pool:
     placements: int = 0  # placements so far
     trees: int = 0  # that grow here
     outcomes: Counter[str] = field(default_factory=Counter)  # grants that ended, by outcome
+    ends: Counter[LossKind] = field(default_factory=Counter)  # replicas that went
 
     @property
     def members(self) -> list[Replica]:
@@ -48,9 +50,10 @@ class Pool:
         return [*self.replicas.values(), *apart]
 
     def has_others(self, refused: tuple[str, ...]) -> bool:
-        """Whether a replica may serve a branch that these have refused, now or soon: neither ward nor quarantined."""
+        """Whether a replica may serve a branch that these have refused, now or soon: not one that is the ward, drains
+        or is quarantined."""
         return any(
-            replica.replica_id not in refused and replica.health.standing is not QUARANTINED
+            replica.replica_id not in refused and replica.drain is None and replica.health.standing is not QUARANTINED
             for replica in (*self.replicas.values(), *self.suspects.values(), *self.resting.values())
         )
 

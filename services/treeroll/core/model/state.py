@@ -97,6 +97,8 @@ class State:
     incarnations: dict[str, int] = field(default_factory=dict)  # highest seen, also of lost replicas
     health: dict[str, Health] = field(default_factory=dict)  # of replicas, also of lost ones
     rests: list[tuple[float, str]] = field(default_factory=list)  # (until, replica), a heap
+    # (deadline, replica, incarnation) of replicas that drain, a heap.
+    drains: list[tuple[float, str, int]] = field(default_factory=list)
     now: float = 0.0  # the latest that any event came with, seconds
     order: int = 0
     draining: bool = False

@@ -109,7 +109,7 @@ def excuses(replica: Replica) -> bool:
 
 
 def gone(state: State, pool: Pool) -> list[Effect]:
-    """A replica was lost: nothing waits for it."""
+    """A replica was lost, or is to end: nothing waits for it."""
     return _go_on(state, pool)
 
 
@@ -358,7 +358,7 @@ def _overdue_phase(state: State, pool: Pool) -> list[Effect]:
     if publication is None:
         return []
     waited_s = state.now - publication.since
-    if publication.phase is Phase.STAGING and waited_s > settings.stage_s and all(r.lags for r in pool.members):
+    if publication.phase is Phase.STAGING and waited_s > settings.stage_s and all(r.rests for r in pool.members):
         return _refuse(state, pool, f"no replica was ready to stage it within {settings.stage_s:g} s")
     if publication.phase is Phase.WAITING and waited_s > settings.finish_s:
         publication.awaited.clear()

@@ -6,6 +6,7 @@ from treeroll.core.model.branch import BranchEvent, BranchState
 from treeroll.core.model.effects import DropReplica, Effect, ForgetTree, PersistEntry, ReplicaJudged, StopBranch
 from treeroll.core.model.events import (
     EndKind,
+    LossKind,
     ReplicaFaulted,
     ReplicaHeard,
     ReplicaJoined,
@@ -19,7 +20,7 @@ from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.pool import names
 from treeroll.core.model.state import State
 from treeroll.core.model.weights import Weights
-from treeroll.core.scheduling import orphans, publication
+from treeroll.core.scheduling import drains, orphans, publication
 from treeroll.core.scheduling.queues import requeue
 from treeroll.core.scheduling.standing import find_mute, take
 from treeroll.errors import Fenced, InvalidInput, StaleEpoch
@@ -35,7 +36,8 @@ def join(state: State, event: ReplicaJoined, now: float) -> list[Effect]:
     loaded = Weights(event.weight_version, "", event.weight_digest)
     if known is not None and known.incarnation == event.incarnation:
         known.heard_at = now
-        return _reconcile(state, known, event) + publication.joined(state, known, loaded)
+        effects = _reconcile(state, known, event) + publication.joined(state, known, loaded)
+        return effects + drains.say_again(state, known, event.drain)
     if known is None and event.incarnation == state.incarnations.get(name):
         raise StaleEpoch(f"replica {name} incarnation {event.incarnation} lost its lease")
     effects = lose(state, ReplicaLost(name, known.incarnation, "it was restarted")) if known else []
@@ -51,6 +53,7 @@ def join(state: State, event: ReplicaJoined, now: float) -> list[Effect]:
     replica.lags = loaded.version != pool.weights.current.version
     state.replicas[name] = replica
     pool.add(replica)
+    effects += drains.say_again(state, replica, event.drain)
     return effects + _take_up(state, replica, event) + publication.joined(state, replica, loaded)
 
 
@@ -122,10 +125,10 @@ def heard(state: State, event: ReplicaHeard, now: float) -> None:
         replica.generated, replica.moved_at = event.generated, now
 
 
-def lose(state: State, event: ReplicaLost, may_be_of_tree: bool = True) -> list[Effect]:
+def lose(state: State, event: ReplicaLost) -> list[Effect]:
     """Take back everything the replica held. StaleFenced: an older incarnation's loss changes nothing.
 
-    `may_be_of_tree`: it is not known why, and a tree that grew there may be the cause.
+    Of one that died it is not known why: a tree that grew there may be the cause.
     """
     replica = state.replicas.get(event.replica_id)
     if replica is None or replica.incarnation != event.incarnation:
@@ -134,16 +137,18 @@ def lose(state: State, event: ReplicaLost, may_be_of_tree: bool = True) -> list[
     pool = state.pools[replica.model]
     if replica is not pool.quarantine.ward:
         pool.remove(replica)
-    effects: list[Effect] = [DropReplica(replica.replica_id, replica.incarnation, event.cause)]
+    kind = LossKind.DRAINED if replica.drain is not None and event.kind is LossKind.LEFT else event.kind
+    pool.ends[kind] += 1
+    effects: list[Effect] = [DropReplica(replica.replica_id, replica.incarnation, event.cause, kind)]
     lost = [state.grants[grant] for grant in sorted(replica.grants)]
-    of_tree = may_be_of_tree and not publication.excuses(replica)
+    of_tree = kind is LossKind.DIED and not publication.excuses(replica)
     trees = list({live.tree_id: live for live, _ in lost}.values()) if of_tree else []
     others = any(member is not replica for member in pool.members)
     guilty = pool.quarantine.lost(replica, trees, others, state.settings.max_losses)
     if pool.quarantine.of:
         pool.quarantine.gather([pool.anywhere, *(member.queue for member in pool.members)])
     for live, branch in lost:
-        lose_grant(state, live, branch)
+        lose_grant(state, live, branch, BranchEvent.MOVE if kind is LossKind.DRAINED else BranchEvent.LOST)
         effects.append(PersistEntry.of(live, Lost(branch.number)))
         effects += settle_tree(state, live)
     if guilty is not None and guilty.tree_id in state.trees:
@@ -172,8 +177,7 @@ def fault(state: State, event: ReplicaFaulted) -> list[Effect]:
     if replica is None or replica.incarnation != event.incarnation:
         return []
     live, _ = state.grants.get(event.grant, (None, None)) if event.grant in replica.grants else (None, None)
-    lost = ReplicaLost(name, event.incarnation, f"it is quarantined: {event.cause}")
-    effects = lose(state, lost, may_be_of_tree=False)
+    effects = lose(state, ReplicaLost(name, event.incarnation, f"it is quarantined: {event.cause}", LossKind.FAULTY))
     take(state, replica.health, name, Sign.FAULT, event.cause)
     if live is not None and live.tree_id in state.trees:
         live.faults += 1
@@ -190,6 +194,14 @@ def _condemn(state: State, live: LiveTree, cause: str) -> list[Effect]:
     return end_tree(state, live, "lost", f"task '{task_id}' is quarantined: {cause}")
 
 
+def end_drains(state: State) -> list[Effect]:
+    """Replicas that drain and are out of time: what they run is moved."""
+    effects: list[Effect] = []
+    for name, incarnation, cause in drains.overdue(state):
+        effects += lose(state, ReplicaLost(name, incarnation, cause, LossKind.DRAINED))
+    return effects
+
+
 def expire(state: State, now: float, anew: bool) -> list[Effect]:
     """Lose the replicas that were silent for longer than their lease, or do not come to the weights in force.
 
@@ -199,7 +211,7 @@ def expire(state: State, now: float, anew: bool) -> list[Effect]:
         for replica in state.replicas.values():
             replica.moved_at = now
     effects, losses = publication.overdue(state)
-    effects += orphans.expire(state)
+    effects += orphans.expire(state) + end_drains(state)
     for replica, cause in losses:
         effects += lose(state, ReplicaLost(replica.replica_id, replica.incarnation, cause))
     for replica in list(state.replicas.values()):

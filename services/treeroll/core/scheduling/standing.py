@@ -90,4 +90,8 @@ def _take_back(state: State, replica: Replica) -> list[Effect]:
 def _others(pool: Pool, replica: Replica) -> bool:
     """Whether another replica of the pool is ready, or will be when it has loaded the weights in force."""
     ward = pool.quarantine.ward
-    return any(one.health.standing is READY for one in pool.members if one is not replica and one is not ward)
+    return any(
+        one.health.standing is READY and one.drain is None
+        for one in pool.members
+        if one is not replica and one is not ward
+    )

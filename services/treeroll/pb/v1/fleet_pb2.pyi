@@ -1,3 +1,4 @@
+from treeroll.pb.v1 import replica_pb2 as _replica_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -7,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class FleetReport(_message.Message):
-    __slots__ = ("fleet", "kept", "restarts", "lost")
+    __slots__ = ("fleet", "kept", "restarts", "lost", "draining")
     class KeptEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -26,11 +27,23 @@ class FleetReport(_message.Message):
     KEPT_FIELD_NUMBER: _ClassVar[int]
     RESTARTS_FIELD_NUMBER: _ClassVar[int]
     LOST_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
     fleet: str
     kept: _containers.ScalarMap[str, int]
     restarts: _containers.ScalarMap[str, int]
     lost: _containers.RepeatedCompositeFieldContainer[LostReplica]
-    def __init__(self, fleet: _Optional[str] = ..., kept: _Optional[_Mapping[str, int]] = ..., restarts: _Optional[_Mapping[str, int]] = ..., lost: _Optional[_Iterable[_Union[LostReplica, _Mapping]]] = ...) -> None: ...
+    draining: _containers.RepeatedCompositeFieldContainer[DrainingReplica]
+    def __init__(self, fleet: _Optional[str] = ..., kept: _Optional[_Mapping[str, int]] = ..., restarts: _Optional[_Mapping[str, int]] = ..., lost: _Optional[_Iterable[_Union[LostReplica, _Mapping]]] = ..., draining: _Optional[_Iterable[_Union[DrainingReplica, _Mapping]]] = ...) -> None: ...
+
+class DrainingReplica(_message.Message):
+    __slots__ = ("replica_id", "process", "draining")
+    REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    replica_id: str
+    process: int
+    draining: _replica_pb2.Draining
+    def __init__(self, replica_id: _Optional[str] = ..., process: _Optional[int] = ..., draining: _Optional[_Union[_replica_pb2.Draining, _Mapping]] = ...) -> None: ...
 
 class LostReplica(_message.Message):
     __slots__ = ("replica_id", "process", "cause")

@@ -57,7 +57,7 @@ class Goodbye(_message.Message):
     def __init__(self) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("replica_id", "incarnation", "engine", "weight_version", "last_seq", "live_grants", "kept_trees", "pool", "tokenizer_hash", "weight_digest", "process", "branches", "acked_seq", "origin")
+    __slots__ = ("replica_id", "incarnation", "engine", "weight_version", "last_seq", "live_grants", "kept_trees", "pool", "tokenizer_hash", "weight_digest", "process", "branches", "acked_seq", "origin", "draining")
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +72,7 @@ class Hello(_message.Message):
     BRANCHES_FIELD_NUMBER: _ClassVar[int]
     ACKED_SEQ_FIELD_NUMBER: _ClassVar[int]
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
     replica_id: str
     incarnation: int
     engine: _common_pb2.EngineInfo
@@ -86,7 +87,8 @@ class Hello(_message.Message):
     branches: _containers.RepeatedCompositeFieldContainer[LiveBranch]
     acked_seq: int
     origin: _common_pb2.Origin
-    def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., weight_version: _Optional[int] = ..., last_seq: _Optional[int] = ..., live_grants: _Optional[_Iterable[int]] = ..., kept_trees: _Optional[_Iterable[str]] = ..., pool: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ..., weight_digest: _Optional[str] = ..., process: _Optional[int] = ..., branches: _Optional[_Iterable[_Union[LiveBranch, _Mapping]]] = ..., acked_seq: _Optional[int] = ..., origin: _Optional[_Union[_common_pb2.Origin, _Mapping]] = ...) -> None: ...
+    draining: Draining
+    def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., weight_version: _Optional[int] = ..., last_seq: _Optional[int] = ..., live_grants: _Optional[_Iterable[int]] = ..., kept_trees: _Optional[_Iterable[str]] = ..., pool: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ..., weight_digest: _Optional[str] = ..., process: _Optional[int] = ..., branches: _Optional[_Iterable[_Union[LiveBranch, _Mapping]]] = ..., acked_seq: _Optional[int] = ..., origin: _Optional[_Union[_common_pb2.Origin, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ...) -> None: ...
 
 class LiveBranch(_message.Message):
     __slots__ = ("grant", "tree_id", "branch", "attempt", "prefix_tokens", "prefix_digest", "stopped")
@@ -206,25 +208,33 @@ class Welcome(_message.Message):
     life: int
     def __init__(self, epoch: _Optional[int] = ..., acked_seq: _Optional[int] = ..., heartbeat_s: _Optional[float] = ..., run_ahead: _Optional[int] = ..., incarnation: _Optional[int] = ..., life: _Optional[int] = ...) -> None: ...
 
+class Draining(_message.Message):
+    __slots__ = ("within_s", "cause")
+    WITHIN_S_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    within_s: float
+    cause: str
+    def __init__(self, within_s: _Optional[float] = ..., cause: _Optional[str] = ...) -> None: ...
+
 class Commands(_message.Message):
-    __slots__ = ("acked_seq", "stops", "starts", "paused", "drain", "forget_trees", "stage_weights", "flip_weights")
+    __slots__ = ("acked_seq", "stops", "starts", "paused", "forget_trees", "stage_weights", "flip_weights", "draining")
     ACKED_SEQ_FIELD_NUMBER: _ClassVar[int]
     STOPS_FIELD_NUMBER: _ClassVar[int]
     STARTS_FIELD_NUMBER: _ClassVar[int]
     PAUSED_FIELD_NUMBER: _ClassVar[int]
-    DRAIN_FIELD_NUMBER: _ClassVar[int]
     FORGET_TREES_FIELD_NUMBER: _ClassVar[int]
     STAGE_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     FLIP_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
     acked_seq: int
     stops: _containers.RepeatedCompositeFieldContainer[StopBranch]
     starts: _containers.RepeatedCompositeFieldContainer[StartBranch]
     paused: bool
-    drain: bool
     forget_trees: _containers.RepeatedScalarFieldContainer[str]
     stage_weights: StageWeights
     flip_weights: FlipWeights
-    def __init__(self, acked_seq: _Optional[int] = ..., stops: _Optional[_Iterable[_Union[StopBranch, _Mapping]]] = ..., starts: _Optional[_Iterable[_Union[StartBranch, _Mapping]]] = ..., paused: _Optional[bool] = ..., drain: _Optional[bool] = ..., forget_trees: _Optional[_Iterable[str]] = ..., stage_weights: _Optional[_Union[StageWeights, _Mapping]] = ..., flip_weights: _Optional[_Union[FlipWeights, _Mapping]] = ...) -> None: ...
+    draining: Draining
+    def __init__(self, acked_seq: _Optional[int] = ..., stops: _Optional[_Iterable[_Union[StopBranch, _Mapping]]] = ..., starts: _Optional[_Iterable[_Union[StartBranch, _Mapping]]] = ..., paused: _Optional[bool] = ..., forget_trees: _Optional[_Iterable[str]] = ..., stage_weights: _Optional[_Union[StageWeights, _Mapping]] = ..., flip_weights: _Optional[_Union[FlipWeights, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ...) -> None: ...
 
 class StageWeights(_message.Message):
     __slots__ = ("version", "path", "digest")

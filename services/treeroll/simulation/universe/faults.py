@@ -44,6 +44,8 @@ class Faults:
     """A request arrives after its caller gave it up, and asked again."""
     replica_deaths: int = 0
     trainer_deaths: int = 0
+    replica_drains: int = 0
+    """Replicas are told to end, some of them in less time than they need."""
     wall_jumps: int = 0
     """The machines' clocks are put an hour forward or back."""
     refused_weights: float = 0.0
@@ -96,4 +98,5 @@ def drawn(chance: random.Random) -> Faults:
         slow_scorers=maybe(0.1, 0.3),
         failing_scorers=maybe(0.05, 0.1),
         drift=maybe(0.05, 0.3),
+        replica_drains=chance.choice((0, 0, 1, 3)),
     )

@@ -84,6 +84,7 @@ class Life:
         self._world, self._settings = world, settings
         self.coordinator: Observed
         self.plane: ReplicaPlane
+        self.fleets: FleetPlane
         self.api: RolloutsApi
         loop.start(self._begin())
 
@@ -123,7 +124,7 @@ class Life:
         self, rollouts: RolloutsApi, replicas: ReplicaPlane, fleets: FleetPlane, coordinator: Coordinator
     ) -> None:
         """From here on these answer: the process' own door."""
-        self.api, self.plane, self.serves = rollouts, replicas, True
+        self.api, self.plane, self.fleets, self.serves = rollouts, replicas, fleets, True
         self._world.recovered(self)
 
     def ask(self, work: Callable[[], Coroutine[Any, Any, Any]], answer: Callable[[Any, Aborted | None], None]) -> None:

@@ -22,6 +22,7 @@ from treeroll.simulation.universe.drainer import Drainer
 from treeroll.simulation.universe.faults import ENDS_S, UNTIL_S, Faults
 from treeroll.simulation.universe.faulty_store import FaultyStore
 from treeroll.simulation.universe.life import Crash, Life, Observed
+from treeroll.simulation.universe.notices import Notices
 from treeroll.simulation.universe.oracles import Broken, Deliveries
 from treeroll.simulation.universe.publisher import Canceller, Publisher
 from treeroll.simulation.universe.ranks import GROUP, Ranks
@@ -139,6 +140,7 @@ class Universe(Undisturbed):
         self._start_life()
         self.servers = [VirtualServer(self, name) for name in self.incarnation]
         tasks = list(self.wanted.values())
+        self.notices = Notices(self)
         self.submitter = Submitter(self, self.config.model_dump_json(), tasks)
         self.trainers = [Trainer(self, f"trainer{number}", self.spec.run_id) for number in range(2)]
         self.publisher, self.reporter = Publisher(self, self.work.versions), Reporter(self)
@@ -173,6 +175,8 @@ class Universe(Undisturbed):
             self.after(chance.uniform(0, UNTIL_S), self._kill_server)
         for _ in range(faults.trainer_deaths):
             self.after(chance.uniform(0, UNTIL_S), self._kill_trainer)
+        for _ in range(faults.replica_drains):
+            self.after(chance.uniform(0, UNTIL_S), self._drain_server)
         for _ in range(faults.wall_jumps):
             self.after(chance.uniform(0, UNTIL_S), self._jump_by, chance.choice((-HOUR, HOUR)))
 
@@ -185,6 +189,9 @@ class Universe(Undisturbed):
         if server.alive:
             self.note(f"{server.name} dies")
             server.die()
+
+    def _drain_server(self) -> None:
+        self.notices.give(self.random.choice(self.servers), self.random.choice((0.5, 5.0, 60.0)))
 
     def _kill_trainer(self) -> None:
         trainer = self.random.choice(self.trainers)
@@ -306,6 +313,7 @@ class Universe(Undisturbed):
         if life is self.life:
             self.in_force = coordinator.state.pools[""].weights.current.version
             run = coordinator.state.runs.get(self.spec.run_id)
+            self.notices.ticked(coordinator.state)
             if self.canceller is not None and self.canceller.told and run is not None and run.state != "cancelled":
                 self.found("NoAckedLoss", f"run {self.spec.run_id} was cancelled, and is {run.state}")
         if self.drainer is not None:

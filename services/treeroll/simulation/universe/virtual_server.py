@@ -148,7 +148,9 @@ class VirtualServer:
         self.name, self.incarnation = name, 0
         self._universe = universe
         self._call: Connection | None = None
-        self._process = 0
+        self.process = 0
+        self.drain: tuple[float, str] | None = None
+        """Until when it is to have ended, and why."""
         self._epoch = self._life = 0
         self.start()
 
@@ -160,11 +162,12 @@ class VirtualServer:
     def start(self) -> None:
         """A process begins."""
         self.alive = True
-        self._process += 1
+        self.process += 1
+        self.drain, self._said_goodbye = None, False
         self.loaded = self._staged = self._staging = 0
         self._begin_anew()
         self.connect()
-        self._universe.after(BEAT_S, self._beat, self._process)
+        self._universe.after(BEAT_S, self._beat, self.process)
 
     def die(self) -> None:
         """With all that it has."""
@@ -226,9 +229,10 @@ class VirtualServer:
             branches=self._sequences.branches(live),
             kept_trees=sorted(self._sequences.trees),
             tokenizer_hash=Tokens.hash,
-            process=self._process,
+            process=self.process,
             weight_version=self.loaded,
             origin=pb.Origin(version=__version__),
+            draining=self._draining(),
         )
 
     def receive(self, call: Connection, message: wire.CoordinatorMessage | tuple[grpc.StatusCode, str]) -> None:
@@ -247,6 +251,9 @@ class VirtualServer:
         self._universe.note(f"{self.name} is told {code.name}: {details}")
         if code is grpc.StatusCode.ABORTED:
             self._begin_anew()
+            if self.drain is not None:
+                self.die()
+                return
         elif code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION):
             if self._universe.store.lost_at is None or not self.loaded:
                 self._universe.found("RefusedReplica", f"{self.name} is refused: {details}")
@@ -282,6 +289,14 @@ class VirtualServer:
             self._weigh(commands.stage_weights.version, flip=False)
         if commands.HasField("flip_weights"):
             self._weigh(commands.flip_weights.version, flip=True)
+        if commands.HasField("draining"):
+            self.drain = self._universe.events.now + commands.draining.within_s, commands.draining.cause
+
+    def _draining(self) -> wire.Draining | None:
+        if self.drain is None:
+            return None
+        until, cause = self.drain
+        return wire.Draining(within_s=max(0.0, until - self._universe.events.now), cause=cause)
 
     def _weigh(self, version: int, *, flip: bool) -> None:
         """Weights take a while. What is to be staged takes the place of what is on its way, as in `WeightVersions`."""
@@ -290,10 +305,10 @@ class VirtualServer:
             if self._staging == version:
                 return  # its answer will come
             self._staging = version
-        universe.after(universe.random.expovariate(2.0), self._weighed, self._process, version, flip)
+        universe.after(universe.random.expovariate(2.0), self._weighed, self.process, version, flip)
 
     def _weighed(self, process: int, version: int, flip: bool) -> None:
-        if process != self._process or not self.alive:
+        if process != self.process or not self.alive:
             return
         universe, state = self._universe, wire.WEIGHTS_STATE_STAGED
         replaced = not flip and version != self._staging
@@ -373,7 +388,7 @@ class VirtualServer:
         return segment
 
     def _beat(self, process: int) -> None:
-        if process != self._process or not self.alive:
+        if process != self.process or not self.alive:
             return
         if self._call is not None and self._call.welcomed:
             self._call.send(heartbeat=wire.Heartbeat(generated_tokens=0))
@@ -383,3 +398,12 @@ class VirtualServer:
         call = self._call
         while call is not None and call.welcomed and not call.is_cut and (report := self._outbox.next_report()):
             call.send(report=report)
+        done = self.drain is not None and not self._universe.serving.get(self.key) and not len(self._outbox)
+        if done and call is not None and call.welcomed and not call.is_cut and not self._said_goodbye:
+            self._said_goodbye = True
+            call.send(goodbye=wire.Goodbye())
+            self._universe.after(0.1, self._go, self.process)
+
+    def _go(self, process: int) -> None:
+        if process == self.process and self.alive:
+            self.die()
