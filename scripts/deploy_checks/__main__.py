@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from . import DEPLOY, pod_security, programs, reach, schemas, settings
+from . import DEPLOY, images, pod_security, programs, reach, schemas, settings
 from .network import Place
 
 CI = sorted((programs.CHART / "ci").glob("*.yaml"))
@@ -38,6 +38,9 @@ def main() -> int:
     report("chart: helm lint --strict", (each for values in CI for each in programs.lint_chart(values)))
     for values in CI:
         _check_values(report, values)
+    for file in images.DOCKERFILES:
+        report(f"docker/{file.name}: hadolint", programs.lint_dockerfiles([file]))
+        report(f"docker/{file.name}: user, tools, health, what it copies", images.check(file))
     report("YAML: yamllint", programs.lint_yaml(_plain_yaml()))
     return int(report.failed)
 

@@ -84,7 +84,7 @@ def unknown_options(objects: list[Object]) -> Iterator[str]:
     for where, container in containers(objects):
         words = [*container.get("command", []), *container.get("args", [])]
         for command in [words] if container.get("args") and not container.get("command") else _commands(words):
-            if complaint := _refused([word.strip("'\"") for word in command]):
+            if complaint := refused([word.strip("'\"") for word in command]):
                 yield f"{where}: `treeroll {' '.join(command)}`: {complaint}"
         for variable in container.get("env", []):
             if variable["name"].startswith("TREEROLL_") and variable["name"] not in VARIABLES:
@@ -98,7 +98,7 @@ def _commands(words: list[str]) -> Iterator[list[str]]:
         yield found[1].split()
 
 
-def _refused(words: list[str]) -> str | None:
+def refused(words: list[str]) -> str | None:
     """Why the command line does not take these words; None: it does. Nothing is run."""
     command: Any = typer.main.get_command(main.app)
     try:

@@ -275,6 +275,35 @@ def test_a_pool_without_replicas_is_refused() -> None:
         programs.render(programs.CHART / "ci" / "two-models.yaml", sets=["settings.generator.pools.third={}"])
 
 
+# Dockerfiles.
+
+WRONG = {
+    "does not run as": ("USER 10001:10001", "USER root"),
+    "cannot be chosen": ("ARG BASE=docker.io/library/debian:bookworm-slim", "ARG BASIS=debian:12"),
+    "tools to build with": ("ca-certificates libnuma1", "ca-certificates build-essential libnuma1"),
+    "says nothing of its health": ("HEALTHCHECK", "# HEALTHCHECK"),
+    "No such option": ('CMD ["treeroll", "health"]', 'CMD ["treeroll", "health", "--redy"]'),
+    "there is no command 'srve'": ('CMD ["--help"]', 'CMD ["srve"]'),
+    "copies tests": ("COPY services", "COPY tests"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_an_image_that_would_not_be_what_is_promised_is_found(what: str, tmp_path: Path) -> None:
+    from deploy_checks import images
+
+    file = next(file for file in images.DOCKERFILES if file.stem == "cpu")
+    copy = tmp_path / file.name
+    copy.with_name(f"{file.name}.dockerignore").write_text(file.with_name(f"{file.name}.dockerignore").read_text())
+    copy.write_text(file.read_text())
+    assert list(images.check(copy)) == []
+    old, new = WRONG[what]
+    assert old in file.read_text()
+    copy.write_text(file.read_text().replace(old, new))
+    found = list(images.check(copy))
+    assert any(what in complaint for complaint in found), found
+
+
 # Other programs' opinions.
 
 
