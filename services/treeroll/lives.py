@@ -114,7 +114,7 @@ async def begin(ground: Ground, epoch: int, lost: Losses) -> Life:
     coordinator.recovered.lost = lost
     await restore(coordinator)
     await recover(coordinator, Means(ground.tokenizer, ground.scorers, ground.rules), timeouts)
-    plane = ReplicaPlane(coordinator, ground.heartbeat_s, ground.tokenizer, ground.chance.getrandbits(63))
+    plane = ReplicaPlane(coordinator, ground.heartbeat_s, ground.tokenizer, ground.chance)
     fleets = FleetPlane(coordinator, plane, ground.heartbeat_s)
     kept, restarts = partial(_kept, ground, fleets), ChainMap(fleets.restarts, ground.restarts)
     prospects = Prospects(coordinator.state, kept, coordinator.outage)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,11 +82,11 @@ def test_a_coordinator_may_die_between_any_two_things_that_it_does(recipe: str) 
         world = case.universe()
         world.crash_at = frozenset({at})
         assert not world.simulate(), f"dead at point {at}: {world.broken[0]}"
-        assert world.lives == 2
+        assert world.succession.lives == 2
         assert not world.regenerated, f"dead at point {at}"
         (run,) = world.state.runs.values()
         assert run.ledger.spent == world.generated, f"dead at point {at}"
-        adopted += world.adopted
+        adopted += world.succession.adopted
     assert adopted > points / 4
 
 
@@ -112,6 +113,18 @@ def test_one_seed_decides_everything() -> None:
     assert here.trace == simulate(case_of(seed)).trace
     assert here.digest == digest_elsewhere(seed, "1") == digest_elsewhere(seed, "2")
     assert here.digest != simulate(replace(case_of(seed), seed=seed + 1)).digest
+
+
+def test_nothing_in_a_world_draws_from_the_chance_of_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A world in which a hello was held for long was another one each time: the coordinator drew how long it waits."""
+
+    def refused(*args: object) -> float:
+        raise AssertionError("a world asked for chance that its seed does not decide")
+
+    for name in ("random", "uniform", "choice", "randint", "randrange", "expovariate", "sample", "shuffle"):
+        monkeypatch.setattr(random, name, refused)
+    outcome = simulate(Case(1, Faults(holds=0.04, crashes=1, trainer_deaths=1)))
+    assert not outcome.broken, str(outcome.broken[0])
 
 
 def test_the_command_tells_what_it_saw(capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,14 +156,15 @@ def test_clients_hear_of_a_loss_from_whoever_they_ask_next() -> None:
     held_up, after_it = Mock(), Mock()
     for life in (held_up, after_it):
         life.coordinator.recovered.suspended = life.coordinator.recovered.damaged = {}
-    world.life, world.untold = after_it, True
-    world.recovered(held_up)
+    succession = world.succession
+    succession.life, succession.untold = after_it, True
+    succession.recovered(held_up)
     assert not told
-    world.life, world.heir = None, held_up
-    world._start_life()
-    assert world.life is held_up
+    succession.life, succession._heir = None, held_up
+    succession.start()
+    assert succession.life is held_up
     assert told == ["lost"]
-    assert not world.untold
+    assert not succession.untold
 
 
 def test_a_reward_of_a_node_that_a_lost_tree_had_is_looked_for_in_none() -> None:
@@ -182,7 +196,7 @@ class GoesWithItsStore(Universe):
 
     def forgot(self) -> None:
         super().forgot()
-        self._crashes_left, self._crash_next = 1, self.points + 1
+        self.succession.die_next()
 
 
 def test_replicas_serve_a_coordinator_whose_store_has_forgotten_the_one_before_it() -> None:
@@ -196,7 +210,7 @@ def test_replicas_serve_a_coordinator_whose_store_has_forgotten_the_one_before_i
 
 def test_without_their_lives_coordinators_of_one_epoch_mix_their_grants(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or the test above would see nothing."""
-    monkeypatch.setattr(lives, "ReplicaPlane", lambda *args: ReplicaPlane(*args[:3]))
+    monkeypatch.setattr(lives, "ReplicaPlane", lambda *args: ReplicaPlane(*args[:3], random.Random(1)))
     case = Case(1, Faults(emptied=True), Work(tasks=5))
     broken = [simulate(replace(case, seed=seed), GoesWithItsStore).broken for seed in range(12)]
     assert any(broken)

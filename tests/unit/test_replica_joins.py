@@ -1,6 +1,7 @@
 """What the coordinator's end of a replica's session makes of joins that overlap, and of trees that are begun anew."""
 
 import asyncio
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
@@ -62,7 +63,7 @@ class Refusing:
 async def test_a_join_that_fails_leaves_a_later_one_of_the_same_replica_where_it_is() -> None:
     coordinator: Any = Refusing()
     tokenizer: Any = SimpleNamespace(hash="h", max_model_len=0)
-    plane = ReplicaPlane(coordinator, 1.0, tokenizer)
+    plane = ReplicaPlane(coordinator, 1.0, tokenizer, Random(1))
     hello = said(incarnation=1, process=0, acked_seq=0)
     early, late = (asyncio.create_task(plane._join(hello)) for _ in range(2))
     await asyncio.sleep(0)
@@ -103,7 +104,7 @@ async def test_a_session_goes_on_behind_its_last_durable_report_if_it_is_the_one
     coordinator: Any = Refusing()
     coordinator.marks = {"r0": Mark("r0", 3, 7, 5)}
     coordinator.state = SimpleNamespace(orphans=None)
-    plane = ReplicaPlane(coordinator, 1.0, SimpleNamespace(hash="h", max_model_len=0))  # type: ignore[arg-type]
+    plane = ReplicaPlane(coordinator, 1.0, SimpleNamespace(hash="h", max_model_len=0), Random(1))  # type: ignore[arg-type]
     joining = asyncio.create_task(plane._join(hello))
     await asyncio.sleep(0)
     coordinator.answers[0].set_result(None)

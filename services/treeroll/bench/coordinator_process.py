@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import uvloop
@@ -43,7 +44,7 @@ class TimedPlane(ReplicaPlane):
     """The replica plane behind a stop watch."""
 
     def __init__(self, coordinator: Coordinator, heartbeat_s: float, tokenizer: Tokenizer) -> None:
-        super().__init__(coordinator, heartbeat_s, tokenizer)
+        super().__init__(coordinator, heartbeat_s, tokenizer, Random(1))  # noqa: S311 - no secret
         self.latencies = Latencies()
         self.segments = 0
         """Acknowledged so far."""

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncIterator
+from random import Random
 from typing import Any
 
 import grpc
@@ -69,10 +69,10 @@ ANSWERS = {
 class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
     """Serves all replica sessions of one coordinator."""
 
-    def __init__(self, coordinator: Coordinator, heartbeat_s: float, tokenizer: Tokenizer, life: int = 0) -> None:
-        """`life`: drawn by chance, tells coordinators of one epoch apart, which there are when a store was emptied."""
+    def __init__(self, coordinator: Coordinator, heartbeat_s: float, tokenizer: Tokenizer, chance: Random) -> None:
+        """What is drawn first tells coordinators of one epoch apart, which there are when a store was emptied."""
         self._coordinator = coordinator
-        self._life = life
+        self._life, self._chance = chance.getrandbits(63), chance
         self._heartbeat_s = heartbeat_s
         self._tokenizer = tokenizer
         self.sessions: dict[str, ReplicaSession] = {}
@@ -85,7 +85,7 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
         """One call of one replica; a reconnect is another call on the same ReplicaSession. None: bytes that are no
         message."""
         try:
-            async with asyncio.timeout(HELLO_S * random.uniform(1.0, 2.0)):  # noqa: S311 - no secret
+            async with asyncio.timeout(HELLO_S * self._chance.uniform(1.0, 2.0)):
                 first = await anext(aiter(request_iterator), None)
         except TimeoutError:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "no hello came, which is how a session begins")

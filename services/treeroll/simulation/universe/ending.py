@@ -29,7 +29,7 @@ def check(world: "Universe") -> list[Broken]:
         *oracles.check_versions(trees if store.lost_at is None else {}),
         *world.reporter.check(trees),
         *(world.rewinder.check(feed, world.deliveries.lent_again) if world.rewinder else ()),
-        *oracles.check_losses(trees, world.lives + sum(server.incarnation for server in world.servers)),
+        *oracles.check_losses(trees, world.succession.lives + sum(server.incarnation for server in world.servers)),
         *(world.ranks.check(len(feed)) if world.ranks else ()),
     ]
     if world.work.exact and not world.faults.failing_scorers:

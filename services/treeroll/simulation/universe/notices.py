@@ -45,7 +45,7 @@ class Notices:
         for (name, process), until in self._until.items():
             told = replica_pb2.Draining(within_s=max(0.0, until - now), cause="its node goes")
             report.draining.add(replica_id=name, process=process, draining=told)
-        life = universe.called()
+        life = universe.succession.called()
         if life is not None and life.serves and not universe.happens(universe.faults.requests_lost):
             life.ask(lambda: life.fleets.Report(report, Call()), lambda got, error: None)
         universe.after(EVERY_S, self._say)

@@ -94,7 +94,7 @@ class Canceller:
         Request(self._universe, "CancelRun", api.CancelRunRequest(run_id=self._universe.spec.run_id), self._answered)
 
     def _answered(self, got: object, error: Aborted | None) -> None:
-        if error is None and not self._universe.untold:
+        if error is None and not self._universe.succession.untold:
             self.told = True
             self._universe.note("the run is cancelled")
         elif error is None or refused(error, UnknownRun):  # by one who does not know yet what its store forgot

@@ -46,7 +46,7 @@ class Request:
         lost_at = self._universe.store.lost_at
         if lost_at is not None and sent_at < lost_at:
             return  # clients begin anew when they are told: nobody could tell what is from before from what is not
-        life = self._universe.called()
+        life = self._universe.succession.called()
         if life is not None and life.serves:
             handler = getattr(life.api, self._method)
             life.ask(lambda: handler(self._message, Call()), self._reply)

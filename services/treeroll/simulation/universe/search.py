@@ -78,7 +78,9 @@ def simulate(case: Case, kind: type[Universe] = Universe) -> Outcome:
     except Exception as error:
         world.trace += traceback.format_exc().splitlines()
         broken = [Broken("NoException", f"{type(error).__name__}: {error}")]
-    return Outcome(case, tuple(broken), world.steps, world.points, world.lives, tuple(world.trace))
+    return Outcome(
+        case, tuple(broken), world.steps, world.succession.points, world.succession.lives, tuple(world.trace)
+    )
 
 
 def shrink(failing: Outcome, kind: type[Universe] = Universe) -> Iterator[Outcome]:

@@ -1,6 +1,5 @@
 """A world in which everything that can fail does: the actors, what disturbs them, and what must hold all the same."""
 
-import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,8 +11,6 @@ from treeroll.coordinator.specs import run_spec
 from treeroll.core.invariants import violations
 from treeroll.core.model.events import SegmentReported
 from treeroll.core.model.live_tree import LiveTree
-from treeroll.errors import StaleEpoch, StoreDown, StoreError
-from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.simulation.event_queue import EventQueue
 from treeroll.simulation.universe import ending
@@ -21,17 +18,17 @@ from treeroll.simulation.universe.clients import Submitter
 from treeroll.simulation.universe.drainer import Drainer
 from treeroll.simulation.universe.faults import ENDS_S, UNTIL_S, Faults
 from treeroll.simulation.universe.faulty_store import FaultyStore
-from treeroll.simulation.universe.life import Crash, Life, Observed
+from treeroll.simulation.universe.life import Life, Observed
 from treeroll.simulation.universe.notices import Notices
 from treeroll.simulation.universe.oracles import Broken, Deliveries
 from treeroll.simulation.universe.publisher import Canceller, Publisher
 from treeroll.simulation.universe.ranks import GROUP, Ranks
 from treeroll.simulation.universe.reporter import Reporter
 from treeroll.simulation.universe.rewinder import Rewinder
+from treeroll.simulation.universe.succession import Succession
 from treeroll.simulation.universe.surroundings import VOCABULARY
 from treeroll.simulation.universe.trainer import Trainer
 from treeroll.simulation.universe.undisturbed import Undisturbed
-from treeroll.simulation.universe.virtual_loop import VirtualLoop
 from treeroll.simulation.universe.virtual_server import VirtualServer
 from treeroll.simulation.universe.work import Work
 from treeroll.simulation.world import SEGMENT_TOKENS
@@ -39,8 +36,6 @@ from treeroll.store.base import GroupPosition, Lease, StoredTree
 
 DAWN = 1.8e9
 HOUR = 3600.0
-# A coordinator that another has taken over from knows it by then: heartbeats, and commits that it sends again.
-STALE_S = 30.0
 # Events between two looks at whether all is done.
 LOOK_EVERY = 16
 
@@ -73,12 +68,6 @@ class Universe(Undisturbed):
         self.broken: list[Broken] = []
         self.deliveries = Deliveries()
         self.steps = 0
-        self.points = 0
-        self.lives = 0
-        self.life: Life | None = None
-        self.loops: list[VirtualLoop] = []
-        self.stopped: list[Life] = []
-        self.heir: Life | None = None
         self.published = self.in_force = 0
         self.gone: dict[str, StoredTree] = {}
         """Trees that have expired."""
@@ -87,11 +76,7 @@ class Universe(Undisturbed):
         """Tokens that engines made, and those of them that one had made, and reported, before."""
         self._made: set[Place] = set()
         self._jump = 0.0
-        self._crashes_left = self.faults.crashes
-        self._crash_next = self.random.randint(1, self.faults.crash_every)
-        self._damaged = ""
-        self.untold = False  # clients do not know yet that the store forgot
-        self.knows: Life | None = None  # who took up what a store that forgot has left
+        self.succession = Succession(self)
         self.store = self.store_class(lambda: self.events.now, self.random, self.faults, self)
         tasks = [self._task(number, epoch) for epoch in range(self.epochs) for number in range(self.tasks)]
         self.wanted = {task.tree_id: task for task in tasks}
@@ -137,7 +122,7 @@ class Universe(Undisturbed):
     def simulate(self) -> list[Broken]:
         """To its end, or to the first broken promise."""
         self._plan()
-        self._start_life()
+        self.succession.start()
         self.servers = [VirtualServer(self, name) for name in self.incarnation]
         tasks = list(self.wanted.values())
         self.notices = Notices(self)
@@ -154,10 +139,9 @@ class Universe(Undisturbed):
                 if not self.events.run(1) or self.events.now > UNTIL_S + ENDS_S:
                     self.found("Progress", f"after {self.events.now:.0f} s the work has not ended: {self._left()}")
                 self.steps += 1
-                self._look_after_life()
+                self.succession.look()
         finally:
-            for loop in self.loops:
-                loop.bury()
+            self.succession.bury()
         if not self.broken:
             if self._last:
                 vars(self.store).update(self._last)
@@ -170,7 +154,7 @@ class Universe(Undisturbed):
         for _ in range(faults.outages):
             self.after(chance.uniform(0, UNTIL_S), self._outage, chance.choice((1.0, 5.0, 15.0)))
         for _ in range(faults.pauses):
-            self.after(chance.uniform(0, UNTIL_S), self._pause)
+            self.after(chance.uniform(0, UNTIL_S), self.succession.pause)
         for _ in range(faults.replica_deaths):
             self.after(chance.uniform(0, UNTIL_S), self._kill_server)
         for _ in range(faults.trainer_deaths):
@@ -202,115 +186,27 @@ class Universe(Undisturbed):
         self.note(f"the wall clock jumps by {seconds:g} s")
         self._jump += seconds
 
-    # Coordinators:
+    def decoded(self, place: Place, made: SegmentReported) -> None:
+        """An engine has come to the end of a segment, or was stopped before."""
+        self.generated += made.n_tokens + made.dropped_tokens
+        if made.n_tokens:
+            self.regenerated += made.n_tokens if place in self._made else 0
+            self._made.add(place)
 
-    def _start_life(self) -> None:
-        if self.heir is not None:
-            self.life, self.heir = self.heir, None
-            self._tell_of_loss()
-            return
-        self.lives += 1
-        self.note(f"coordinator {self.lives} starts")
-        offset, drift = self.random.uniform(0, 1e5), self.faults.drift * self.random.uniform(-1, 1)
-        loop = VirtualLoop(self.events, offset, self.wall, 1 + drift)  # type: ignore[abstract]
-        self.loops.append(loop)
-        self.life = Life(self, self.core, loop)
+    # What happens in coordinators, in the store, and at clients:
 
     def point(self, where: str) -> None:
-        """A coordinator is between two things that it does: here it may die."""
-        if self.life is None or asyncio.get_running_loop() is not self.life.loop:
-            return
-        self.points += 1
-        dies = self.points in self.crash_at
-        if self._crashes_left and self.points >= self._crash_next and self.events.now < UNTIL_S:
-            self._crashes_left -= 1
-            self._crash_next = self.points + self.random.randint(1, self.faults.crash_every)
-            dies = True
-        if dies:
-            self._dies(f"dies at point {self.points}, {where}")
-            raise Crash
-
-    def _dies(self, how: str) -> None:
-        life, self.life = self.life, None
-        if life is None:
-            return
-        self.note(f"coordinator {self.lives} {how}")
-        life.loop.die()
-        if self.faults.damage and not self._damaged:
-            self._damage()
-        for server in self.servers:
-            server.bereft(life)
-        self.after(self.random.uniform(0.1, 3.0), self._start_life)
-
-    def _pause(self) -> None:
-        """The coordinator stands still, so another one takes over; then it goes on."""
-        life = self.life
-        if life is None or not life.serves:
-            return
-        self.note(f"coordinator {self.lives} stands still")
-        self.life = None
-        life.loop.stands_until = self.events.now + self.random.uniform(0.5, 12.0)
-        self.stopped.append(life)
-        for server in self.servers:
-            self.after(self.random.uniform(0.0, 3.0), server.bereft, life)
-        self.after(self.random.uniform(0.1, 3.0), self._start_life)
-
-    def _look_after_stopped(self) -> None:
-        """One that goes on writes nothing, finds out, and ends."""
-        for life in self.stopped:
-            if life.ended_by is None:
-                if (
-                    self.events.now > life.loop.stands_until + STALE_S
-                    and self.events.now > self.store.down_until + STALE_S
-                ):
-                    self.found("StaleFenced", f"coordinator of epoch {life.epoch} goes on beside another one")
-            elif isinstance(life.ended_by, StoreError):
-                self.note(f"coordinator of epoch {life.epoch} ends: {life.ended_by}")
-                life.loop.die()
-                self.stopped.remove(life)
-                return
-            else:
-                self.found("ServiceLives", f"the coordinator ended: {type(life.ended_by).__name__}: {life.ended_by}")
-
-    def _look_after_life(self) -> None:
-        if self.stopped:
-            self._look_after_stopped()
-        if self.life is None or self.life.ended_by is None:
-            return
-        error = self.life.ended_by
-        heir = self.stopped[0] if self.stopped else None
-        if isinstance(error, StaleEpoch) and heir is not None and self.store.lost_at is not None:
-            # One that was held up found the store empty, and took it up before this one found out.
-            self._dies("ends: another one has taken up what is left")
-            self.stopped.remove(heir)
-            self.heir = heir
-        elif isinstance(error, StoreDown) and not self.life.serves:
-            self._dies("finds no store that it could go on with")
-        else:
-            self.found("ServiceLives", f"the coordinator ended: {type(error).__name__}: {error}")
+        """A coordinator is between two things that it does."""
+        self.succession.point(where)
 
     def recovered(self, life: Life) -> None:
         """A coordinator has taken up what it found."""
-        self.state, found = life.coordinator.state, life.coordinator.recovered
-        if self.untold:
-            self.knows = life
-            self._tell_of_loss()
-        self.note(f"coordinator {self.lives} goes on with {found.trees} trees of {found.nodes} nodes")
-        for run_id, why in found.suspended.items():
-            self.found("Recovery", f"run {run_id} is suspended: {why}")
-        for tree_id, why in found.damaged.items():
-            if tree_id != self._damaged:
-                self.found("Recovery", why)
-
-    def _tell_of_loss(self) -> None:
-        """It found out, or its operator did, and says so: as soon as clients ask it, and none that does not know."""
-        if self.untold and self.life is self.knows:
-            self.untold = False
-            self.submitter.again()
+        self.state = life.coordinator.state
+        self.succession.recovered(life)
 
     def ticked(self, life: Life, coordinator: Observed) -> None:
         """A tick is durable."""
-        if life is self.life:
+        if life is self.succession.life:
             self.in_force = coordinator.state.pools[""].weights.current.version
             run = coordinator.state.runs.get(self.spec.run_id)
             self.notices.ticked(coordinator.state)
@@ -324,39 +220,6 @@ class Universe(Undisturbed):
             self.found("Invariants", f"the coordinator counts {coordinator.violations}")
         if coordinator.figures.unsaid:
             self.found("ServiceLives", "the coordinator could not say how it is")
-
-    def called(self) -> Life | None:
-        """Whom a client reaches: now and then one that another has taken over from, as long as there is one."""
-        if self.stopped and self.random.random() < 0.3:
-            return self.stopped[0]
-        return self.life
-
-    def _damage(self) -> None:
-        """Something that nobody knows of changed a stored node."""
-        trees = self.store._trees
-        for name in sorted(trees):
-            tree = trees[name]
-            if len(tree.nodes) > 1 and tree.journal and not tree.fed:
-                record = pb.Node.FromString(tree.nodes[1])
-                record.depth += 1
-                tree.nodes[1] = record.SerializeToString()
-                self._damaged = name
-                self.note(f"a node of {name} is damaged")
-                return
-
-    @property
-    def adopted(self) -> int:
-        """Branches that went on with the last coordinator as its predecessor had begun them."""
-        return self.life.coordinator.recovered.adopted if self.life is not None else 0
-
-    def decoded(self, place: Place, made: SegmentReported) -> None:
-        """An engine has come to the end of a segment, or was stopped before."""
-        self.generated += made.n_tokens + made.dropped_tokens
-        if made.n_tokens:
-            self.regenerated += made.n_tokens if place in self._made else 0
-            self._made.add(place)
-
-    # What happens in the store and at clients:
 
     def lent(self, group: str, lease: Lease, lease_s: float) -> None:
         """An entry is lent."""
@@ -393,7 +256,7 @@ class Universe(Undisturbed):
                 actor.forget()
         for trainer in self.trainers:
             trainer.wake()
-        self.untold = True
+        self.succession.forgot()
 
     def acked(self, group: str, lease_id: str, tree_id: str) -> None:
         """A trainer was told that it is done with a tree."""
@@ -436,7 +299,7 @@ class Universe(Undisturbed):
     # The end:
 
     def _is_over(self) -> bool:
-        if not self.submitter.done or not self.publisher.done or self.untold:
+        if not self.submitter.done or not self.publisher.done or self.succession.untold:
             return False
         if not all(actor.done for actor in (self.drainer, self.rewinder) if actor is not None):
             return False
@@ -449,7 +312,8 @@ class Universe(Undisturbed):
             return False
         if self.canceller is not None and not self.canceller.told:
             return False
-        return self.life is not None and self.life.serves and self.life.epoch == self.store._epoch
+        life = self.succession.life
+        return life is not None and life.serves and life.epoch == self.store._epoch
 
     def _settled(self) -> int:
         groups = self.store._groups.get(self.spec.run_id, {})

@@ -195,7 +195,7 @@ class VirtualServer:
         """Until somebody serves."""
         if not self.alive or self._call is not None:
             return
-        life = self._universe.life
+        life = self._universe.succession.life
         if life is None or not life.serves:
             self._universe.after(RECONNECT_S, self.connect)
             return
