@@ -17,7 +17,6 @@ FAST = ("--engine", "simulated", "--segment-tokens", "32", "--leaves", "8", "--s
 # A decode step takes long enough to press Ctrl-C in the middle.
 SLOW = (*FAST, "--replicas", "1", "--set", "generator.slots=8", "--set", "generator.simulated.step_s=0.01")
 # Ray and Redis start within this even when other tests keep the machine busy.
-START_S = 600.0
 
 SUMMARY_KEYS = (
     *("trees", "samples", "prompt_tokens", "generated_tokens", "delivered_tokens", "cached_tokens"),
@@ -34,7 +33,7 @@ def rollout(out: Path, *args: str) -> Command:
 
 def run(*args: str, log: Path) -> tuple[int, str]:
     with Command(args, log) as command:
-        return command.wait(60), command.output()
+        return command.wait(), command.output()
 
 
 def summary(out: Path) -> dict[str, Any]:
@@ -55,10 +54,10 @@ def test_a_rollout_with_one_of_two_models(tmp_path: Path) -> None:
     pools = {"small": {"model": str(TOOL_MODEL_DIR)}, "large": {"model": str(MODEL_DIR), "replicas": 2}}
     named = ("--set", f"generator.pools={json.dumps(pools)}")
     with rollout(out, *FAST, *named, "--limit", "10") as command:
-        assert command.wait(60) == 2
+        assert command.wait() == 2
         assert "this service serves 'small' and 'large'; set model to the one" in command.output()
     with rollout(out, *FAST, *named, "--limit", "10", "--set", "run.model=large") as command:
-        assert command.wait(START_S + 60) == 0, command.output()
+        assert command.wait() == 0, command.output()
         command.assert_gone()
         assert "starting Redis, Ray and 3 simulated replicas ..." in command.output()
     assert summary(out)["model"] == f"small={TOOL_MODEL_DIR}, large={MODEL_DIR}"
@@ -70,7 +69,7 @@ def test_a_rollout_with_one_of_two_models(tmp_path: Path) -> None:
 def test_a_rollout_from_start_to_end(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with rollout(out, *FAST, "--replicas", "2", "--limit", "30") as command:
-        code = command.wait(START_S + 60)
+        code = command.wait()
         assert code == 0, command.output()
         command.assert_gone()
         said = command.output()
@@ -99,10 +98,10 @@ def test_a_rollout_from_start_to_end(tmp_path: Path) -> None:
 def test_ctrl_c_once_keeps_what_is_complete(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with rollout(out, *SLOW) as command:
-        command.until(lambda: has_parts(out), START_S)
+        command.until(lambda: has_parts(out))
         assert len(command.family()) > 5  # the mark reaches Ray's and Redis's processes
         command.interrupt()
-        assert command.wait(60) == 130, command.output()
+        assert command.wait() == 130, command.output()
         command.assert_gone()
         assert "stopped by Ctrl-C" in command.output()
     figures = summary(out)
@@ -115,11 +114,11 @@ def test_ctrl_c_once_keeps_what_is_complete(tmp_path: Path) -> None:
 def test_ctrl_c_twice_ends_at_once(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with rollout(out, *SLOW) as command:
-        command.until(lambda: has_parts(out), START_S)
+        command.until(lambda: has_parts(out))
         command.interrupt()
-        command.until(lambda: "stopping: keeping what is complete" in command.output(), 30)
+        command.until(lambda: "stopping: keeping what is complete" in command.output())
         command.interrupt()
-        assert command.wait(30) == 130, command.output()
+        assert command.wait() == 130, command.output()
         command.assert_gone()
     assert readable_parts(out) > 0 or (out / "samples.parquet").exists()
 
@@ -127,9 +126,9 @@ def test_ctrl_c_twice_ends_at_once(tmp_path: Path) -> None:
 def test_kill_9_leaves_readable_parts_and_no_process_and_resume_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with rollout(out, *SLOW, "--limit", "40") as command:
-        command.until(lambda: has_parts(out), START_S)
+        command.until(lambda: has_parts(out))
         command.process.kill()
-        command.wait(10)
+        command.wait()
         command.assert_gone()
     kept = readable_parts(out)
     assert kept > 0
@@ -137,7 +136,7 @@ def test_kill_9_leaves_readable_parts_and_no_process_and_resume_goes_on(tmp_path
     code, said = run("rollout", str(TASKS_FILE), "--out", str(out), *SLOW, "--limit", "40", log=tmp_path / "x.log")
     assert (code, "holds results; give --resume" in said) == (2, True)
     with rollout(out, *SLOW, "--limit", "40", "--resume") as command:
-        assert command.wait(START_S + 120) == 0, command.output()
+        assert command.wait() == 0, command.output()
         command.assert_gone()
     figures = summary(out)
     assert (figures["trees"], figures["complete"], len(figures["runs"])) == (40, True, 2)
@@ -147,9 +146,9 @@ def test_kill_9_leaves_readable_parts_and_no_process_and_resume_goes_on(tmp_path
 def test_ctrl_c_during_the_start_leaves_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with rollout(out, *FAST) as command:
-        command.until(lambda: any("raylet" in line for line in command.family().values()), START_S)
+        command.until(lambda: any("raylet" in line for line in command.family().values()))
         command.interrupt()
-        assert command.wait(60) == 130, command.output()
+        assert command.wait() == 130, command.output()
         command.assert_gone()
     assert not (out / "run.json").exists()
 

@@ -47,13 +47,13 @@ def test_no_engine_outlives_a_rollout_that_ends_abruptly(tmp_path: Path, end: st
     with Command(args, tmp_path / "said.log") as command:
         command.until(lambda: list(out.glob("parts/samples-*.parquet")), 400)
         # Waited for: a process can be unreadable at the moment of a look.
-        command.until(lambda: any(map(is_engine, command.family().values())), 60)
+        command.until(lambda: any(map(is_engine, command.family().values())))
         if end == "kill -9":
             command.process.kill()
         else:
             command.interrupt()
-            command.until(lambda: "stopping: keeping what is complete" in command.output(), 30)
+            command.until(lambda: "stopping: keeping what is complete" in command.output())
             command.interrupt()
-        command.wait(30)
+        command.wait()
         command.assert_gone()
     assert len(pq.read_table(sorted(out.glob("**/samples*.parquet"))[0])) > 0

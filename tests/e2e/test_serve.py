@@ -16,7 +16,6 @@ from treeroll.scratch import Scratch
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-START_S = 600.0
 # What Kubernetes allows before it kills.
 GRACE_S = 30.0
 
@@ -46,7 +45,7 @@ def test_a_signal_ends_the_start_in_every_phase_and_nothing_is_left(
     tmp_path: Path, place: Path, phase: str, number: signal.Signals
 ) -> None:
     with serve(place, tmp_path / "log") as command:
-        command.until(lambda: below(command, phase), START_S)
+        command.until(lambda: below(command, phase))
         family = set(descendants(command.process.pid))
         command.process.send_signal(number)
         assert command.wait(GRACE_S) == 0, command.output()
@@ -59,7 +58,7 @@ def test_a_signal_ends_the_start_in_every_phase_and_nothing_is_left(
 
 def test_sigterm_ends_with_exit_code_0_however_long_the_stop_takes(tmp_path: Path, place: Path) -> None:
     with serve(place, tmp_path / "log") as command:
-        command.until(lambda: "treeroll serves at" in command.output(), START_S)
+        command.until(lambda: "treeroll serves at" in command.output())
         port = int(command.output().rpartition("treeroll serves at ")[2].split()[0].rpartition(":")[2])
         refuses_a_taken_port(place, tmp_path / "second.log", port)
         family = set(descendants(command.process.pid))
@@ -67,7 +66,7 @@ def test_sigterm_ends_with_exit_code_0_however_long_the_stop_takes(tmp_path: Pat
         os.kill(redis, signal.SIGSTOP)  # the service waits for it to write out its data
         command.process.terminate()
         with pytest.raises(subprocess.TimeoutExpired):
-            command.wait(10)
+            command.wait()
         os.kill(redis, signal.SIGCONT)
         assert command.wait(GRACE_S) == 0, command.output()
         assert command.output().splitlines()[-1] == "stopping, after SIGTERM; once more stops at once"
@@ -78,7 +77,7 @@ def test_sigterm_ends_with_exit_code_0_however_long_the_stop_takes(tmp_path: Pat
 def refuses_a_taken_port(place: Path, log: Path, port: int) -> None:
     """A second service on the port of the first says so before it has started anything."""
     with serve(place, log, port) as second:
-        assert second.wait(60) == 1
+        assert second.wait() == 1
         said = second.output().splitlines()
         assert said[-1] == f"error: port {port} on 127.0.0.1 is taken; choose another with --port, or 0 for any"
         assert not [line for line in said if "treeroll." in line]  # it has not come to Ray
@@ -86,10 +85,10 @@ def refuses_a_taken_port(place: Path, log: Path, port: int) -> None:
 
 def test_what_kill_9_leaves_the_next_start_removes(tmp_path: Path, place: Path) -> None:
     with serve(place, tmp_path / "log") as command:
-        command.until(lambda: below(command, "gcs_server"), START_S)
+        command.until(lambda: below(command, "gcs_server"))
         family = set(descendants(command.process.pid))
         command.process.kill()
-        command.wait(10)
+        command.wait()
         command.assert_gone()
         eventually_sync(lambda: alive(family) == {})  # Redis writes out its data
     assert len(os.listdir(place)) == 2  # of Redis and of Ray

@@ -17,7 +17,6 @@ from treeroll.tasks import read_tasks
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-START_S = 600.0
 TASKS = 12
 RUN: dict[str, Any] = {"recipe": "flat", "leaves": 4, "segment_tokens": 8, "max_depth": 10, "scorer": "arith"}
 
@@ -52,7 +51,7 @@ async def test_a_service_without_ray_grows_by_replicas_that_die_and_follow_it_to
         first = stack.enter_context(serve(ports[0]))
         a, b = (stack.enter_context(replica(name, f"{name}.log")) for name in ("a", "b"))
         for one in (a, b):
-            await asyncio.to_thread(one.until, lambda one=one: joined(one), START_S)
+            await asyncio.to_thread(one.until, lambda one=one: joined(one))
         assert all((tmp_path / f"{name}.ready").exists() for name in "ab")
         assert not any("raylet" in command or "gcs_server" in command for command in first.family().values())
         async with await connect_async(addresses) as client:
@@ -63,12 +62,12 @@ async def test_a_service_without_ray_grows_by_replicas_that_die_and_follow_it_to
             got = [(await anext(batches)).trees[0].task_id]
             a.process.kill()
             a = stack.enter_context(replica("a", "a-again.log"))
-            await asyncio.to_thread(a.until, lambda: joined(a) or not (tmp_path / "a.ready").exists(), START_S)
+            await asyncio.to_thread(a.until, lambda: joined(a) or not (tmp_path / "a.ready").exists())
             first.process.kill()
             stack.enter_context(serve(ports[1]))
             got += [tree.task_id async for batch in batches for tree in batch.trees]
             assert sorted(got) == sorted(task.id for task in tasks)
-            await asyncio.to_thread(a.until, lambda: joined(a), START_S)
+            await asyncio.to_thread(a.until, lambda: joined(a))
             replicas = (await client.status()).replicas
             assert {replica.replica_id: replica.state for replica in replicas} == {"a": "ready", "b": "ready"}
             assert (await client.audit()).violations == []

@@ -17,7 +17,6 @@ from treeroll.tasks import read_tasks
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-START_S = 600.0
 TASKS = 8
 RUN: dict[str, Any] = {"recipe": "flat", "leaves": 4, "segment_tokens": 8, "max_depth": 10, "scorer": "arith"}
 
@@ -45,7 +44,7 @@ async def test_a_trainer_that_consumes_submits_and_closes_goes_on_and_has_every_
         return Command(["serve", "--engine", "simulated", *where], place / log)
 
     with serve("first.log") as first:
-        await asyncio.to_thread(first.until, lambda: "treeroll serves at" in first.output(), START_S)
+        await asyncio.to_thread(first.until, lambda: "treeroll serves at" in first.output())
         async with await connect_async(f"127.0.0.1:{port}") as client:
             run = await client.create_run("run", **RUN)
             await run.submit(tasks[: TASKS // 2])

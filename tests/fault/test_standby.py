@@ -26,7 +26,6 @@ from treeroll.store.embedded import EmbeddedRedis
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-START_S = 600.0
 RUN = {"recipe": "flat", "leaves": 2}
 
 
@@ -76,7 +75,7 @@ def serves(command: Command) -> bool:
 
 
 async def until(command: Command, check: Callable[[], bool]) -> None:
-    await asyncio.to_thread(command.until, check, START_S)
+    await asyncio.to_thread(command.until, check)
 
 
 async def health(address: str, name: str) -> int:

@@ -16,7 +16,6 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
 SECTION = re.split(r"^## ", PAGE.partition("## Serve beyond loopback in five minutes\n")[2], flags=re.M)[0]
 (MAKE, ASK), SETTINGS = (re.findall(rf"^```{kind}\n(.*?)^```", SECTION, re.M | re.S) for kind in ("sh", "yaml"))
-START_S = 600.0
 
 
 def follow(commands: str, place: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
@@ -39,13 +38,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str
     words = serve.split()
     assert words[0] == "treeroll"
     with Command(words[1:], place / "log", cwd=place) as command:
-        command.until(lambda: "treeroll serves at 0.0.0.0:" in command.output(), START_S)
+        command.until(lambda: "treeroll serves at 0.0.0.0:" in command.output())
         (port,) = re.findall(r"treeroll serves at 0\.0\.0\.0:(\d+)", command.output())
         said = follow(ASK.replace("rollouts.example.org:7070", f"localhost:{port}"), place)
         assert said.returncode == 0, said.stdout
         yield place, port, said.stdout
         command.process.terminate()
-        assert command.wait(60) == 0
+        assert command.wait() == 0
 
 
 def test_an_operator_sees_the_service(served: tuple[Path, str, str]) -> None:
