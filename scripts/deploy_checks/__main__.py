@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from . import DEPLOY, images, pod_security, programs, reach, schemas, settings
+from . import DEPLOY, compose, images, pod_security, programs, reach, schemas, settings
 from .network import Place
 
 CI = sorted((programs.CHART / "ci").glob("*.yaml"))
@@ -41,6 +41,8 @@ def main() -> int:
     for file in images.DOCKERFILES:
         report(f"docker/{file.name}: hadolint", programs.lint_dockerfiles([file]))
         report(f"docker/{file.name}: user, tools, health, what it copies", images.check(file))
+    report("compose: its schema", programs.check_compose(compose.FILES))
+    report("compose: restricted, and as the program knows it", compose.check(compose.FOLDER / "compose.yaml"))
     report("YAML: yamllint", programs.lint_yaml(_plain_yaml()))
     return int(report.failed)
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import typer
@@ -83,12 +83,24 @@ def unknown_options(objects: list[Object]) -> Iterator[str]:
     """Arguments of containers, read as the program reads them; and variables that are to be its own."""
     for where, container in containers(objects):
         words = [*container.get("command", []), *container.get("args", [])]
-        for command in [words] if container.get("args") and not container.get("command") else _commands(words):
-            if complaint := refused([word.strip("'\"") for word in command]):
-                yield f"{where}: `treeroll {' '.join(command)}`: {complaint}"
-        for variable in container.get("env", []):
-            if variable["name"].startswith("TREEROLL_") and variable["name"] not in VARIABLES:
-                yield f"{where}: the program reads no variable {variable['name']}"
+        alone = bool(container.get("args")) and not container.get("command")
+        yield from (f"{where}: {what}" for what in unknown_command(words, alone=alone))
+        names = [variable["name"] for variable in container.get("env", [])]
+        yield from (f"{where}: {what}" for what in unknown_variables(names))
+
+
+def unknown_command(words: list[str], *, alone: bool) -> Iterator[str]:
+    """`words` are what the image's entry point is given (`alone`), or a command line with treeroll somewhere in it."""
+    for command in [words] if alone else _commands(words):
+        if complaint := refused([word.strip("'\"") for word in command]):
+            yield f"`treeroll {' '.join(command)}`: {complaint}"
+
+
+def unknown_variables(names: Iterable[str]) -> Iterator[str]:
+    """Of those that begin as the program's own."""
+    for variable in names:
+        if variable.startswith("TREEROLL_") and variable not in VARIABLES:
+            yield f"the program reads no variable {variable}"
 
 
 def _commands(words: list[str]) -> Iterator[list[str]]:

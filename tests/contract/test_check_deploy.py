@@ -304,6 +304,36 @@ def test_an_image_that_would_not_be_what_is_promised_is_found(what: str, tmp_pat
     assert any(what in complaint for complaint in found), found
 
 
+# Compose.
+
+LOOSE = {
+    "serve: read_only": ("read_only: true", "read_only: false"),
+    "serve: cap_drop": ("cap_drop: [ALL]", "cap_drop: []"),
+    "serve: runs as root": ('user: "10001:10001"', 'user: "0:0"'),
+    "serve: has no limit of memory": ("mem_limit: 8g\n    stop_grace", "stop_grace"),
+    "serve: secrets has no certificate": ("server.key, tokens]", "server.key, tokens, certificate]"),
+    "serve: `treeroll serve --engine nobody": ("--engine, none", "--engine, nobody"),
+    "replica: `treeroll replica --adress": ("replica --address", "replica --adress"),
+    "replica: the program reads no variable": ("TREEROLL_TOKEN_FILE:", "TREEROLL_TOKENS_FILE:"),
+    "access.tokens is": ("server.key, tokens]", "server.key]"),
+}
+
+
+@pytest.mark.parametrize("what", LOOSE)
+def test_a_compose_file_that_would_not_do_what_it_says_is_found(what: str, tmp_path: Path) -> None:
+    from deploy_checks import compose
+
+    text = (compose.FOLDER / "compose.yaml").read_text()
+    copy = tmp_path / "compose.yaml"
+    copy.write_text(text)
+    assert list(compose.check(copy)) == []
+    old, new = LOOSE[what]
+    assert old in text
+    copy.write_text(text.replace(old, new))
+    found = list(compose.check(copy))
+    assert any(what in complaint for complaint in found), found
+
+
 # Other programs' opinions.
 
 
