@@ -72,6 +72,19 @@ need_chromium() {
   fi
 }
 
+# What tests/cluster makes hosts with, which needs root in any case.
+need_iproute2() {
+  if command -v ip >/dev/null; then return; fi
+  if ((EUID)) || ! command -v apt-get >/dev/null; then
+    _say "there is no program ip, so the tests of several hosts will be skipped: install iproute2."
+    return
+  fi
+  _say "installing iproute2 for the tests of several hosts"
+  if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends iproute2; } >/dev/null; then
+    _say "iproute2 could not be installed, so the tests of several hosts will be skipped."
+  fi
+}
+
 # Prometheus' checker, which tests hold metrics against. PROMTOOL names another. The package would start a server as well: only this
 # program of it is taken, which needs no root.
 need_promtool() {

@@ -15,6 +15,9 @@ from treeroll.addresses import join
 from treeroll.errors import ERROR_METADATA_KEY, InvalidInput, Unavailable, grpc_code
 
 MESSAGE_BYTES = 64 << 20
+# Who has taken nothing that was sent, or not said that it lives, for so long is gone, milliseconds: its network, or its
+# process that stands still. A busy one answers, since gRPC's own threads do. All there is to lose is a connection.
+SILENT_MS = 5_000
 Options = list[tuple[str, Any]]
 
 _MESSAGES: Options = [

@@ -1,16 +1,11 @@
-"""A service over `rediss://`: its Redis is known by its certificate, or not spoken to.
+"""A service over `rediss://`: its Redis is known by its certificate, or not spoken to."""
 
-The bundled server has no TLS; here a proxy has it, as stunnel or a cloud's load balancer would.
-"""
-
-import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import pytest
+from tests.support.tls_redis import tls_in_front_of
 
 from treeroll.access.certificates import make_certificates
 from treeroll.client import connect_async
@@ -24,41 +19,11 @@ HOST = "127.0.0.2"
 
 
 @asynccontextmanager
-async def tls_in_front_of(server: EmbeddedRedis, certs: Path) -> AsyncIterator[int]:
-    """The port of a proxy that takes TLS off."""
-    shown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    shown.load_cert_chain(certs / "server.pem", certs / "server.key")
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner, outer = await asyncio.open_unix_connection(unquote(urlsplit(server.url).path))
-        passing = [asyncio.create_task(one) for one in (passed(reader, outer), passed(inner, writer))]
-        tasks.update(passing)
-        await asyncio.wait(passing, return_when=asyncio.FIRST_COMPLETED)
-        for end in (outer, writer):
-            end.close()
-
-    async def passed(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        while data := await source.read(1 << 16):
-            target.write(data)
-            await target.drain()
-
-    listening = await asyncio.start_server(serve, HOST, 0, ssl=shown)
-    try:
-        yield listening.sockets[0].getsockname()[1]
-    finally:
-        listening.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-@asynccontextmanager
 async def redis_of(name: str, directory: Path) -> AsyncIterator[str]:
     """HOST:PORT of a Redis whose certificate is for this name, and for those of loopback that all have."""
     make_certificates(directory / "certs", [name])
     with EmbeddedRedis(directory / "redis") as server:
-        async with tls_in_front_of(server, directory / "certs") as port:
+        async with tls_in_front_of(server, directory / "certs", HOST) as port:
             yield f"{HOST}:{port}"
 
 

@@ -26,7 +26,8 @@ class Command:
         within: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
     ) -> None:
-        """`within`: a program that runs it, such as one that enters another host."""
+        """`within`: a program that runs it, such as one that enters another host, and ends as it does."""
+        self._within = within
         self.mark = uuid.uuid4().hex
         self.log = log
         environment = {**os.environ, MARK: self.mark, "PYTHONUNBUFFERED": "1", **(env or {})}
@@ -39,6 +40,15 @@ class Command:
                 env=environment,
                 cwd=cwd,
             )
+
+    @property
+    def pid(self) -> int:
+        """The number of its process. ValueError if it has ended."""
+        if not self._within:
+            return self.process.pid
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        [pid] = map(int, children.read_text().split())
+        return pid
 
     def output(self) -> str:
         """What it has said so far."""
@@ -60,7 +70,7 @@ class Command:
 
     def interrupt(self) -> None:
         """Ctrl-C."""
-        self.process.send_signal(signal.SIGINT)
+        os.kill(self.pid, signal.SIGINT)
 
     def family(self) -> dict[int, str]:
         """Processes with our mark: pid to command line. Ended ones that nobody has waited for do not count."""

@@ -1,35 +1,42 @@
-"""Hosts as namespaces of this machine: each has network, process ids, name, /tmp and /dev/shm of its own."""
+"""Hosts of one network, as namespaces of this machine: each has address, processes, name, /tmp and /dev/shm of its own.
 
-import itertools
+A host is there as long as its first process, and that as long as the test: whatever way either ends, the kernel ends
+what runs on the host, and takes its mounts and its cable away.
+"""
+
 import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tests.support.command import Command
+from tests.support.eventually import eventually_sync
+
+from treeroll.guarded_process import spawn
 
 ROOT = Path(__file__).parents[2]
+# Nobody else is on this network: its switch is in a namespace of its own, too.
 NETWORK = "10.77.7"
-_numbers = itertools.count()
+TMP = "/tmp"  # noqa: S108
+UP = "up"
 
-# Run as the first process of a host: what is below /tmp and must be seen there goes on being seen.
+# The first process of a host. What is below /tmp and must be seen there is carried over into the host's own.
 _INIT = r"""
 set -e
-hostname "$1"; shift
-mount --make-rprivate /
-mount --bind "$1" /etc/hosts; shift
-mount -t tmpfs tmpfs /mnt
-n=0
-for path; do n=$((n + 1)); mkdir "/mnt/$n"; mount --bind "$path" "/mnt/$n"; done
-mount -t tmpfs tmpfs /tmp
-chmod 1777 /tmp
+hostname "$1"; mount --bind "$2" /etc/hosts; own=$3; shift 3
+mount -t tmpfs tmpfs "$own"
+chmod 1777 "$own"
+for path; do mkdir -p "$own/${path#/tmp/}"; mount --bind "$path" "$own/${path#/tmp/}"; done
+mount --move "$own" /tmp
 mount -t tmpfs tmpfs /dev/shm
-n=0
-for path; do n=$((n + 1)); mkdir -p "$path"; mount --bind "/mnt/$n" "$path"; done
 mount -t proc proc /proc
+trap '' CHLD  # processes that were left behind are no zombies when they end
 echo up
 exec sleep infinity
 """
@@ -43,103 +50,129 @@ def why_no_hosts() -> str:
     if os.geteuid() != 0:
         return "only root may make network namespaces"
     try:
-        with hosts("probe", shared=Path("/")):
+        with tempfile.TemporaryDirectory() as place, hosts("probe", shared=Path(place)):
             return ""
-    except subprocess.CalledProcessError as error:
-        return f"namespaces are refused here: {' '.join(str(error.stderr or error).split())}"
+    except (AssertionError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", None) or str(error)
+        return f"namespaces are refused here: {' '.join(said.split())}"
 
 
 class Host:
     """One host."""
 
-    def __init__(self, name: str, address: str, namespace: str, holder: subprocess.Popen[str]) -> None:
+    def __init__(self, name: str, address: str, first: "_First", switch: "_First", cable: str) -> None:
+        """`first` and `switch`: first processes of the host and of the switch, where its `cable` ends."""
         self.name, self.address = name, address
-        self._namespace = namespace
-        self._holder = holder
+        self._first = first
+        self._switch = switch
+        self._cable = cable
 
-    def command(
-        self, args: Sequence[str], log: Path, module: str = "treeroll.cli.main", env: Mapping[str, str] | None = None
-    ) -> Command:
-        """`treeroll ARGS` on this host; as a context it is ended there."""
-        return Command(args, log, module=module, within=self._prefix, env=env)
+    def within(self, cwd: Path) -> list[str]:
+        """What runs the program behind it on this host, in a directory."""
+        enter = ["nsenter", "-t", str(self._first.pid), "-m", "-p", "-u", "-n", "--"]
+        return [*enter, "sh", "-c", 'cd "$0"; exec "$@"', str(cwd)]
 
-    def run(self, *command: str, timeout_s: float = 120.0) -> "subprocess.CompletedProcess[str]":
+    def command(self, args: Sequence[str], log: Path, cwd: Path, module: str, env: Mapping[str, str]) -> Command:
+        """A Python program on this host; as a context it is ended there."""
+        return Command(args, log, module=module, within=self.within(cwd), env=env)
+
+    def run(
+        self, *command: str, cwd: Path, env: Mapping[str, str], timeout_s: float = 120.0
+    ) -> "subprocess.CompletedProcess[str]":
         """Run a program on this host to its end."""
         return subprocess.run(
-            [*self._prefix, *command], capture_output=True, text=True, timeout=timeout_s, check=False, cwd=ROOT
+            [*self.within(cwd), *command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+            env={**os.environ, **env},
         )
 
     def unplug(self) -> None:
-        """Cut its cable."""
-        _ip("-n", f"{self._namespace}", "link", "set", "eth0", "down")
+        """Pull its cable: what it sends goes nowhere, and nobody tells it."""
+        self._switch.ip(f"link set {self._cable} down")
 
     def plug_in(self) -> None:
-        """Join its cable again."""
-        _ip("-n", f"{self._namespace}", "link", "set", "eth0", "up")
+        """Put its cable back."""
+        self._switch.ip(f"link set {self._cable} up")
 
     def switch_off(self) -> None:
-        """Kill all of its processes at once."""
-        self._holder.kill()
-        self._holder.wait()
-
-    @property
-    def _prefix(self) -> list[str]:
-        return ["nsenter", "-t", str(_first_process(self._holder.pid)), "-m", "-p", "-u", "-n", "--"]
+        """End all of its processes at once, as a power failure does; nobody is told."""
+        self._first.end()
 
 
 @contextmanager
 def hosts(*names: str, shared: Path) -> Iterator[list[Host]]:
     """Hosts of one network that know each other by name. All see the directory `shared`, and the same programs."""
-    run = f"tr{os.getpid()}-{next(_numbers)}"
-    switch = f"{run}-switch"
-    made: list[Host] = []
-    table = shared / f"hosts-{run}" if shared != Path("/") else Path(f"/tmp/hosts-{run}")  # noqa: S108
     addresses = {name: f"{NETWORK}.{number}" for number, name in enumerate(names, 10)}
+    table = shared / "hosts"
     table.write_text("127.0.0.1 localhost\n" + "".join(f"{ip} {name}\n" for name, ip in addresses.items()))
-    try:
-        _ip("netns", "add", switch)
-        _ip("-n", switch, "link", "add", "switch", "type", "bridge")
-        _ip("-n", switch, "link", "set", "switch", "up")
+    with ExitStack() as stack:
+        switch = stack.enter_context(_first(["--net"], f"echo {UP}; exec sleep infinity", [], shared / "switch.log"))
+        switch.ip("link add switch type bridge", "link set switch up")
+        made = []
         for number, (name, address) in enumerate(addresses.items()):
-            namespace = f"{run}-{name}"
-            _ip("netns", "add", namespace)
-            _ip("-n", namespace, "link", "set", "lo", "up")
-            _ip("-n", namespace, "link", "add", "eth0", "type", "veth", "peer", "name", f"p{number}", "netns", switch)
-            _ip("-n", switch, "link", "set", f"p{number}", "master", "switch", "up")
-            _ip("-n", namespace, "addr", "add", f"{address}/24", "dev", "eth0")
-            _ip("-n", namespace, "link", "set", "eth0", "up")
-            made.append(Host(name, address, namespace, _holder(namespace, name, table, shared)))
+            first = stack.enter_context(_first_of_host(name, table, shared))
+            cable = f"p{number}"
+            switch.ip(
+                f"link add {cable} type veth peer name eth0 netns {first.pid}",
+                f"link set {cable} master switch up",
+            )
+            first.ip("link set lo up", f"addr add {address}/24 dev eth0", "link set eth0 up")
+            made.append(Host(name, address, first, switch, cable))
         yield made
-    finally:
-        for host in made:
-            host.switch_off()
-        for name in (switch, *(f"{run}-{name}" for name in names)):
-            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
-        table.unlink(missing_ok=True)
 
 
-def _holder(namespace: str, name: str, table: Path, shared: Path) -> "subprocess.Popen[str]":
+class _First:
+    """The first process of namespaces, by this machine's number. The kernel ends all others of them with it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._descriptor = os.pidfd_open(pid)
+
+    def ip(self, *commands: str) -> None:
+        """Run commands of `ip` in its network."""
+        enter = ["nsenter", "-t", str(self.pid), "-n", "--", "ip", "-batch", "-"]
+        subprocess.run(enter, input="\n".join(commands), capture_output=True, text=True, check=True)
+
+    def end(self) -> None:
+        """Kill it, and wait until nobody is left. Again is a no-op."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+        select.select([self._descriptor], [], [])
+
+    def close(self) -> None:
+        """Forget it."""
+        os.close(self._descriptor)
+
+
+@contextmanager
+def _first_of_host(name: str, table: Path, shared: Path) -> Iterator[_First]:
     seen = {path.resolve() for path in (shared, ROOT, Path(sys.prefix), Path(sys.base_prefix))}
-    below_tmp = sorted(str(path) for path in seen if path.is_relative_to("/tmp"))  # noqa: S108
-    own = ["unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child", "sh", "-c", _INIT, "host"]
-    process = subprocess.Popen(
-        ["ip", "netns", "exec", namespace, *own, name, str(table), *below_tmp],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    if process.stdout.readline() != "up\n":
-        raise subprocess.CalledProcessError(process.wait(), "unshare", stderr=process.stderr.read())
-    return process
+    below_tmp = sorted(str(path) for path in seen if path.is_relative_to(TMP))
+    with tempfile.TemporaryDirectory(dir=TMP) as own:
+        args = [name, str(table), own, *below_tmp]
+        with _first(["--net", "--mount", "--uts"], _INIT, args, shared / f"{name}.log") as first:
+            yield first
 
 
-def _first_process(holder: int) -> int:
-    """The process of a host that its `unshare` started, as this machine numbers it."""
-    return int(Path(f"/proc/{holder}/task/{holder}/children").read_text().split()[0])
-
-
-def _ip(*args: str) -> None:
-    subprocess.run(["ip", *args], capture_output=True, text=True, check=True)
+@contextmanager
+def _first(namespaces: list[str], script: str, args: list[str], log: Path) -> Iterator[_First]:
+    """Make namespaces. They end with the context, or with this process."""
+    unshare = [str(shutil.which("unshare")), *namespaces, "--pid", "--fork", "--kill-child"]
+    holder = spawn([*unshare, "sh", "-c", script, "host", *args], log, (), at_our_end=signal.SIGKILL)
+    try:
+        eventually_sync(lambda: UP in log.read_text() or holder.poll() is not None)
+        assert holder.poll() is None, log.read_text()
+        [pid] = map(int, Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split())
+        first = _First(pid)
+        try:
+            yield first
+        finally:
+            first.end()
+            first.close()
+    finally:
+        holder.kill()
+        holder.wait()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from treeroll.addresses import check_addresses
 from treeroll.client import AsyncClient, Client, connect, connect_async
 from treeroll.client.channel import CONNECT_S
 from treeroll.errors import InvalidInput, StandsBy, Unavailable
@@ -15,7 +16,7 @@ TIMEOUT_S = 30.0
 def reach(address: str) -> Iterator[Client]:
     """A client of the service, closed at the end. InvalidInput if nobody answers, StandsBy if it does not serve yet."""
     try:
-        client = connect(address, timeout_s=TIMEOUT_S, connect_s=CONNECT_S)
+        client = connect(address, timeout_s=TIMEOUT_S, connect_s=_connect_s(address))
     except StandsBy:
         raise
     except Unavailable as error:
@@ -27,6 +28,11 @@ def reach(address: str) -> Iterator[Client]:
 async def reach_async(address: str) -> AsyncClient:
     """Connect as `reach` does, for asynchronous code; the caller closes it."""
     try:
-        return await connect_async(address, connect_s=CONNECT_S)
+        return await connect_async(address, connect_s=_connect_s(address))
     except Unavailable as error:
         raise InvalidInput(str(error)) from None
+
+
+def _connect_s(address: str) -> float:
+    """How long to look for who serves: a host that is cut off lets those that ask it wait, and others may answer."""
+    return CONNECT_S * len(check_addresses(address))

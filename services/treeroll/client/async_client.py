@@ -19,6 +19,9 @@ from treeroll.client.wire import create_run_request
 from treeroll.errors import InvalidInput, UnknownRun
 from treeroll.pb.v1 import rollout_pb2
 
+# How long the service may read its whole store, seconds.
+AUDIT_S = 3600.0
+
 
 async def connect_async(
     address: str,
@@ -106,7 +109,8 @@ class AsyncClient:
     async def audit(self) -> AuditReport:
         """Check the named invariants on the live store."""
         request = rollout_pb2.AuditRequest()
-        return AuditReport.from_proto(await self._channel.call("Audit", request, rollout_pb2.AuditReply))
+        reply = await self._channel.call("Audit", request, rollout_pb2.AuditReply, extra_s=AUDIT_S)
+        return AuditReport.from_proto(reply)
 
     async def delete_run(self, run_id: str) -> int:
         """Remove a run with all that is stored of it; see `Client.delete_run`."""

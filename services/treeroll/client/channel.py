@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 
 from treeroll import errors
 from treeroll.addresses import check_addresses, is_local
-from treeroll.channels import Options, Pass, open_channel, read_roots
+from treeroll.channels import SILENT_MS, Options, Pass, open_channel, read_roots
 from treeroll.client import fork
 from treeroll.client.absence import Absence
 from treeroll.forks import generation
@@ -67,7 +67,7 @@ _REPEATED = frozenset(
 # asked whether it lives. Network threads answer, so that a busy event loop is no death.
 _KEEPALIVE: Options = [
     ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", SILENT_MS),
     ("grpc.http2.max_pings_without_data", 0),
 ]
 

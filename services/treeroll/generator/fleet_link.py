@@ -53,19 +53,21 @@ class FleetLink:
 
     async def run(self) -> None:
         """Report until cancelled. Raises SessionRefused where the coordinator does not want this fleet."""
-        backoff_s, said = FIRST_BACKOFF_S, ""
+        backoff_s = FIRST_BACKOFF_S
+        said: dict[str, str] = {}  # of each address, since one has answered
         while True:
             self._wake.clear()
             trouble = await self._report()
             if not trouble:
-                backoff_s, said = FIRST_BACKOFF_S, ""
+                backoff_s = FIRST_BACKOFF_S
+                said.clear()
                 self.heard.set()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), self._answer.report_s or 1.0)
                 continue
-            if trouble != said:
-                log.warning("coordinator %s: %s; asking again", self._address, trouble)
-            said = trouble
+            if said.get(self._address) != trouble:
+                said[self._address] = trouble
+                log.warning("coordinator %s: %s; asking again until it answers", self._address, trouble)
             self._tries += 1
             await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads fleets
             backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)

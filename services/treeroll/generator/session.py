@@ -9,17 +9,17 @@ from typing import Any, Protocol
 import grpc
 
 from treeroll.addresses import check_addresses
-from treeroll.channels import Options, Pass
+from treeroll.channels import SILENT_MS, Options, Pass
 from treeroll.errors import InvalidInput, Unavailable
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import replica_pb2_grpc
 
 log = logging.getLogger(__name__)
 
-# A coordinator that is gone without a word is noticed.
+# A coordinator that is gone without a word is noticed, sooner than another takes over and has all its replicas back.
 KEEPALIVE: Options = [
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", SILENT_MS),
     ("grpc.min_reconnect_backoff_ms", 1_000),
 ]
 # Answers that another try will not change.
@@ -92,6 +92,7 @@ class Session:
         """Whether it was ever run, so that whatever had to come before is done."""
         self.trouble = ""
         """Why the last call ended, or none came about; empty before that."""
+        self._said: dict[str, str] = {}  # what was logged of each address since a coordinator has welcomed us
 
     async def run(self) -> None:
         """Until the replica is done. Raises SessionRefused; everything else is tried again."""
@@ -105,7 +106,9 @@ class Session:
             if self._peer.is_done():
                 return
             self.trouble = cause
-            log.warning("coordinator %s: %s; connecting again in %.1f s", self._address, cause, self._backoff_s)
+            if self._said.get(self._address) != cause:  # one that is away is asked every second, for hours
+                self._said[self._address] = cause
+                log.warning("coordinator %s: %s; connecting again until it answers", self._address, cause)
             self._tries += 1
             await asyncio.sleep(self._backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads a fleet's reconnects
             self._backoff_s = min(2 * self._backoff_s, MAX_BACKOFF_S)
@@ -137,6 +140,8 @@ class Session:
                 raise LostLease("its store has forgotten the coordinator that we served; what we decoded is dropped")
             self._heartbeat_s = first.welcome.heartbeat_s or 1.0
             self._backoff_s = FIRST_BACKOFF_S
+            self._said.clear()
+            log.info("coordinator %s (epoch %d) has welcomed this replica", self._address, first.welcome.epoch)
             self.connected.set()
             await self._exchange(call)
             return self._judge(await call.code(), await call.details())

@@ -1,0 +1,97 @@
+"""A service on hosts of its own, set up by the commands that deploy/README.md gives for them."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import yaml
+from tests.support.command import Command
+from tests.support.hosts import ROOT, Host, hosts
+
+from treeroll.demo import TASKS_FILE
+
+PAGE = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
+SECTION = re.split(r"^## ", PAGE.partition("## Hosts of your own\n")[2], flags=re.M)[0]
+MAKE, SERVE, REPLICA, ROLLOUT = re.findall(r"^```sh\n(.*?)^```", SECTION, re.M | re.S)
+[SETTINGS] = re.findall(r"^```yaml\n(.*?)^```", SECTION, re.M | re.S)
+NAMES = ("store", "first", "second", "gpu1", "gpu2", "desk")
+MODULES = {"treeroll": "treeroll.cli.main", "ray": "ray.scripts.scripts"}
+PASSWORD = "of-a-test"
+START_S = 600.0
+
+Sections = Mapping[str, Mapping[str, Any]]
+
+
+class Deployed:
+    """The hosts, and what runs on them."""
+
+    def __init__(self, place: Path, made: Sequence[Host], stack: ExitStack) -> None:
+        self.place = place
+        self.hosts = {host.name: host for host in made}
+        self._stack = stack
+        self._started = 0
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        self._env = {"PATH": path, "PYTHONPATH": f"{ROOT / 'services'}:{ROOT}"}
+
+    def make(self, settings: Sections) -> None:
+        """Certificates, tokens and settings as the page has them, but for a simulated engine and these `settings`."""
+        (self.place / "redis.password").write_text(PASSWORD)
+        make = ["bash", "-euo", "pipefail", "-c", MAKE]
+        subprocess.run(make, cwd=self.place, env={**os.environ, **self._env}, check=True, capture_output=True)
+        chosen = yaml.safe_load(SETTINGS)
+        chosen["generator"] = {"engine": "simulated"}
+        for section, values in settings.items():
+            chosen.setdefault(section, {}).update(values)
+        (self.place / "service.yaml").write_text(yaml.safe_dump(chosen))
+        (self.place / "tasks.jsonl").write_bytes(TASKS_FILE.read_bytes())
+
+    def redis(self) -> Command:
+        """Start the store."""
+        args = (self.hosts["store"].address, "6379", PASSWORD, "certs", "redis")
+        server = self._start("store", "tests.support.tls_redis", args, {})
+        server.until(lambda: "listens at" in server.output(), START_S)
+        return server
+
+    def follow(self, commands: str, host: str, *options: str) -> Command:
+        """Start the command that a block of the page ends with, and more options, with what the block exports."""
+        *exports, (program, *args) = map(shlex.split, commands.strip().replace("\\\n", " ").splitlines())
+        values = [value for word, *values in exports for value in values]
+        return self._start(host, MODULES[program], [*args, *options], dict(value.split("=", 1) for value in values))
+
+    def _start(self, host: str, module: str, args: Sequence[str], env: Mapping[str, str]) -> Command:
+        self._started += 1
+        log = self.place / f"{self._started}-{host}.log"
+        return self._stack.enter_context(self.hosts[host].command(args, log, self.place, module, self._env | env))
+
+    def ask(self, *command: str) -> str:
+        """What `treeroll` says to an operator at the desk."""
+        env = self._env | {"TREEROLL_TOKEN_FILE": "ops.token", "TREEROLL_CA": "certs/ca.pem"}
+        address = ("--address", "first:7070,second:7070")
+        asked = self.hosts["desk"].run("treeroll", *command, *address, cwd=self.place, env=env)
+        assert asked.returncode == 0, asked.stdout
+        return asked.stdout
+
+    def rows(self, kind: str, out: str) -> list[dict[str, Any]]:
+        """What a rollout wrote."""
+        return pq.read_table(self.place / out / f"{kind}.parquet").to_pylist()  # type: ignore[no-any-return]
+
+    def has_trees(self, out: str) -> bool:
+        """Whether a rollout has written any."""
+        return any((self.place / out / "parts").glob("trees-*.parquet"))
+
+
+@contextmanager
+def deployed(place: Path, settings: Sections) -> Iterator[Deployed]:
+    """The hosts, with certificates, tokens, settings and a Redis, and no other process."""
+    with hosts(*NAMES, shared=place) as made, ExitStack() as stack:
+        service = Deployed(place, made, stack)
+        service.make(settings)
+        service.redis()
+        yield service
