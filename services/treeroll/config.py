@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from treeroll.addresses import has_port, split, within
+from treeroll.addresses import has_port, join, split, within
 from treeroll.chat.variables import plain_kwargs
 from treeroll.checks import no_truth_for_numbers
 from treeroll.errors import InvalidInput
@@ -289,6 +289,12 @@ class CoordinatorConfig(Config):
         if within(host) != host:
             raise ValueError(f"is {advertise}, which means all addresses of a host and leads nowhere: name one of them")
         return advertise if has_port(advertise) else host
+
+    def reached_at(self, port: int) -> str:
+        """The address by which replicas are to reach a service that listens on this port."""
+        if self.advertise is None:
+            return join(within(self.host), port)
+        return self.advertise if has_port(self.advertise) else join(self.advertise, port)
 
     @model_validator(mode="after")
     def _heard_before_it_is_lost(self) -> "CoordinatorConfig":

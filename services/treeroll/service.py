@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import Field
 
 from treeroll.access.config import AccessConfig, check_host
-from treeroll.addresses import has_port, join, within
+from treeroll.addresses import join
 from treeroll.chat.template import ChatTemplate
 from treeroll.config import Config, CoordinatorConfig, ScorersConfig, StoreConfig
 from treeroll.coordinator.door import Door, door_when_free, first_door
@@ -36,7 +36,7 @@ from treeroll.coordinator.prospects import nobody_knows
 from treeroll.coordinator.replica_server import first_incarnation
 from treeroll.coordinator.reports import read_tokens
 from treeroll.coordinator.scoring import Scoring
-from treeroll.coordinator.standby import Standby
+from treeroll.coordinator.standby import Standby, check_silent
 from treeroll.coordinator.start_messages import StartOrders
 from treeroll.coordinator.tool_runner import ToolRunner
 from treeroll.core.model.events import ReplicaLost
@@ -46,7 +46,7 @@ from treeroll.foundation import in_thread, running_ray, running_store, shared
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.fleet import fleet_tokenizer, say_stop_ids, stop_ids, with_common_context
 from treeroll.generator.ray_config import RayConfig
-from treeroll.generator.ray_fleet import check_reachable
+from treeroll.generator.ray_fleet import check_cluster, check_reachable
 from treeroll.lives import Ground, Life, begin, live
 from treeroll.policies import registry
 from treeroll.policy.base import Limits
@@ -95,7 +95,7 @@ async def serve(config: ServiceConfig, on_ready: Callable[[str], None], stop: as
             base = await _unless(stop, _start_base(stack, config))
             if base is not None and config.coordinator.standby:
                 base, door = await _unless(stop, _take_over(stack, base, door)) or (None, None)
-            if base is not None and door is not None:
+            if base is not None and door is not None and await _unless(stop, _is_checked(base, door)):
                 await _serve_on(base, door, on_ready, stop)
     except* TreerollError as failures:
         raise cause_of(failures) from None
@@ -124,7 +124,7 @@ async def _start_base(stack: AsyncExitStack, config: ServiceConfig) -> _Base:
     config = config.model_copy(update={"generator": with_common_context(config.generator, tokenizer)})
     store = await stack.enter_async_context(running_store(config.store, place))
     stack.push_async_callback(store.close)
-    epoch = 0 if config.coordinator.standby else await store.open()
+    epoch = 0 if config.coordinator.standby else await _opened(store, config.store)
     by_us = _starts_replicas(config)
     starting = running_ray(config.generator, config.ray, place) if by_us else nullcontext()
     ray, _ = await asyncio.gather(stack.enter_async_context(starting), in_thread(lambda _: _load_chat(tokenizer.chat)))
@@ -132,6 +132,13 @@ async def _start_base(stack: AsyncExitStack, config: ServiceConfig) -> _Base:
     stack.push_async_callback(pool.stop)
     await pool.start()
     return _Base(config, tokenizer, store, epoch, pool, ray.logs if ray else None)
+
+
+async def _opened(store: Store, config: StoreConfig) -> int:
+    """The epoch of a store that is ours from here on; see `check_silent`."""
+    if shared(config):
+        await check_silent(store)
+    return await store.open()
 
 
 async def _take_over(stack: AsyncExitStack, base: _Base, door: Door | None) -> tuple[_Base, Door]:
@@ -208,6 +215,17 @@ async def _serve_on(base: _Base, door: Door, on_ready: Callable[[str], None], st
             task.cancel()
 
 
+async def _is_checked(base: _Base, door: Door) -> bool:
+    """True; InvalidInput if the Ray that is to run our replicas cannot, found out at the first start on a store."""
+    config = base.config
+    if _starts_replicas(config):
+        reached = config.coordinator.reached_at(door.port)
+        check_reachable(reached, config.ray)
+        if base.epoch == 1:
+            await check_cluster(config.generator, config.ray, reached, door.replicas_know)
+    return True
+
+
 def _starts_replicas(config: ServiceConfig) -> bool:
     return config.generator.engine != "none"
 
@@ -224,17 +242,9 @@ def _supervisor(base: _Base, door: Door, now: list[Life], restarts: Counter[str]
     def newest(replica_id: str) -> int:
         return now[0].coordinator.state.incarnations.get(replica_id, 0)
 
-    generator, reached = base.config.generator, _reached(base.config.coordinator, door.port)
-    check_reachable(reached, base.config.ray)
+    generator, reached = base.config.generator, base.config.coordinator.reached_at(door.port)
     first = first_incarnation(base.epoch)
     return Supervisor(generator, reached, on_lost, first, newest, base.replica_logs, admit=door.admit)
-
-
-def _reached(config: CoordinatorConfig, port: int) -> str:
-    """The address by which our replicas are to reach us."""
-    if config.advertise is None:
-        return join(within(config.host), port)
-    return config.advertise if has_port(config.advertise) else join(config.advertise, port)
 
 
 async def _announce(supervisor: "Supervisor", on_ready: Callable[[str], None], address: str) -> None:

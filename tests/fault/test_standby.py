@@ -41,11 +41,11 @@ class Services:
     def __init__(self, server: EmbeddedRedis, place: Path, stack: ExitStack) -> None:
         self.store, self._place, self._stack = server.url, place, stack
 
-    def start(self, name: str, port: int) -> Command:
+    def start(self, name: str, port: int, *, standby: bool = True) -> Command:
         settings = ("generator.engine=none", f"coordinator.temp_dir={self._place}")
         chosen = [part for setting in settings for part in ("--set", setting)]
         command = Command(
-            ["serve", "--standby", "--store", self.store, "--port", str(port), *chosen],
+            ["serve", *(["--standby"] if standby else []), "--store", self.store, "--port", str(port), *chosen],
             self._place / f"{name}.log",
         )
         return self._stack.enter_context(command)
@@ -102,6 +102,21 @@ async def test_one_that_stands_by_is_alive_and_not_ready_and_says_for_whom(
         assert "(epoch 1) and was heard " in json.loads(capsys.readouterr().out)["standby"]
         other.process.terminate()
         assert await asyncio.to_thread(other.wait, 60) == 0
+
+
+async def test_a_second_service_that_is_not_to_stand_by_is_refused_while_the_first_lives(services: Services) -> None:
+    first = services.start("first", free_port(), standby=False)
+    await until(first, lambda: serves(first))
+    second = services.start("second", free_port(), standby=False)
+    assert await asyncio.to_thread(second.wait, START_S) == 2
+    said = second.output().splitlines()[-1]
+    assert said.startswith(f"error: {services.store} has an owner that lives, process {first.process.pid} on ")
+    assert "Traceback" not in second.output()
+    assert first.process.poll() is None
+    first.process.kill()
+    third = services.start("third", free_port(), standby=False)
+    await until(third, lambda: serves(third))
+    assert f"process {first.process.pid} on " in third.output()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])

@@ -21,7 +21,7 @@ from treeroll.store.base import Commit
 from treeroll.store.memory import MemoryStore
 from treeroll.testing.service import running_service
 
-COMMANDS = ("rollout", "serve", "status", "inspect", "policies", "audit", "drain", "delete", "health")
+COMMANDS = ("rollout", "serve", "status", "inspect", "policies", "audit", "drain", "delete", "doctor", "health")
 HEAVY = ("ray", "torch", "vllm", "grpc", "pyarrow", "pydantic", "transformers", "redis", "numpy")
 
 

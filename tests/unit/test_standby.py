@@ -8,8 +8,8 @@ import pytest
 
 from treeroll import clock
 from treeroll.coordinator import standby as standbys
-from treeroll.coordinator.standby import LOOK_S, SILENCE_S, SPREAD_S, Standby
-from treeroll.errors import StandsBy, StoreDown, StoreError
+from treeroll.coordinator.standby import LISTEN_S, LOOK_S, SILENCE_S, SPREAD_S, Standby, check_silent
+from treeroll.errors import InvalidInput, StandsBy, StoreDown, StoreError
 from treeroll.store.base import Commit, Heartbeat
 from treeroll.store.memory import MemoryStore
 
@@ -126,3 +126,26 @@ async def test_a_store_that_cannot_be_used_ends_it(stage: Stage) -> None:
     stage.store.full = StoreError("its settings would lose data")
     with pytest.raises(StoreError, match="its settings would lose data"):
         await stage.take_over()
+
+
+async def test_a_second_service_refuses_a_store_whose_owner_is_heard_and_names_it(stage: Stage) -> None:
+    epoch, began = await stage.store.open(), stage.now
+
+    def works() -> None:
+        if stage.now - began > 0.9:
+            asyncio.get_running_loop().create_task(stage.store.commit(Commit(), epoch))
+
+    stage.act = works
+    with pytest.raises(InvalidInput, match=r"memory has an owner that lives, this process \(epoch 1\): stop that"):
+        await check_silent(stage.store)
+    assert stage.now - began < LISTEN_S
+    assert (await stage.store.heartbeat() or Heartbeat(0, 0, "")).epoch == 1
+
+
+async def test_a_second_service_goes_on_in_the_place_of_an_owner_that_is_silent(stage: Stage) -> None:
+    began = stage.now
+    await check_silent(stage.store)
+    assert stage.now == began  # nobody had it
+    await stage.store.open()
+    await check_silent(stage.store)
+    assert LISTEN_S <= stage.now - began < LISTEN_S + 2 * LOOK_S

@@ -11,8 +11,9 @@ import grpc
 from cryptography import x509
 
 from treeroll.access.config import AccessConfig
+from treeroll.addresses import join
 from treeroll.channels import Pass, read_roots
-from treeroll.errors import InvalidInput
+from treeroll.errors import InvalidInput, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +38,11 @@ class Certificate:
 
     def server_name(self) -> str:
         """A name that it has: those on this machine, who reach the server as loopback, know it by that."""
-        leaf = _leaf_of(self._files[0], _bytes(self._files[0]))
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        hosts = [name.replace("*", "treeroll") for name in names.get_values_for_type(x509.DNSName)]
-        return next(iter([*hosts, *map(str, names.get_values_for_type(x509.IPAddress))]), "")
+        return next((name.replace("*", "treeroll") for name in names_of(self.leaf())), "")
+
+    def leaf(self) -> x509.Certificate:
+        """The server's own, as it is in the file now."""
+        return _leaf_of(self._files[0], _bytes(self._files[0]))
 
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
         """The new certificate; None while it is the old one, or no other can be used."""
@@ -93,6 +95,24 @@ def check_chain(file: Path, chain: bytes, *, named: bool = True) -> None:
             raise InvalidInput(
                 f"certificate {file} has no subject alternative name: no client would accept it"
             ) from None
+
+
+def names_of(leaf: x509.Certificate) -> list[str]:
+    """Hosts, then addresses, that it is for; none without that extension."""
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+
+
+def certificate_at(host: str, port: int, timeout_s: float) -> x509.Certificate:
+    """The one that is shown there, whoever signed it. Blocks. Unavailable if none is."""
+    try:
+        pem = ssl.get_server_certificate((host, port), timeout=timeout_s)
+    except OSError as error:
+        raise Unavailable(f"{join(host, port)} shows no certificate: {error.strerror or error}") from None
+    return _leaf(pem.encode())
 
 
 def _leaf_of(file: Path, chain: bytes) -> x509.Certificate:

@@ -20,6 +20,7 @@ from treeroll.cli import (
     certs,
     dashboard,
     delete,
+    doctor,
     drain,
     fleet,
     health,
@@ -147,6 +148,7 @@ app.command("fleet", rich_help_panel=SERVICE)(fleet.fleet)
 app.command("replica", rich_help_panel=SERVICE)(replica.replica)
 app.command("status", rich_help_panel=SERVICE)(status.status)
 app.command("health", rich_help_panel=SERVICE)(health.health)
+app.command("doctor", rich_help_panel=SERVICE)(doctor.doctor)
 app.command("top", rich_help_panel=SERVICE)(top.top)
 app.command("drain", rich_help_panel=SERVICE)(drain.drain)
 app.command("undrain", rich_help_panel=SERVICE)(drain.undrain)

@@ -136,6 +136,10 @@ class ServiceStatus:
     """Runs that it cannot go on with, each with the reason. `client.delete_run` removes them."""
     damaged_trees: dict[str, str] = field(default_factory=dict)
     """Trees that could not be grown again from what is stored of them, each with the reason: they grow anew."""
+    caller: str = ""
+    """The name of the token that asked; "" in a service without tokens."""
+    role: str = ""
+    """What it is for: "client", "viewer" or "operator"; "" in a service without tokens."""
 
     @classmethod
     def from_proto(cls, status: rollout_pb2.ServiceStatus) -> "ServiceStatus":

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 
 from treeroll import clock
-from treeroll.errors import StandsBy, StoreDown
+from treeroll.errors import InvalidInput, StandsBy, StoreDown
 from treeroll.store.base import Heartbeat, Store
 
 log = logging.getLogger(__name__)
@@ -18,10 +18,30 @@ log = logging.getLogger(__name__)
 # An owner commits once a second, if only to say that it is there. One that has not for so long, while its store
 # answers, is taken for dead, seconds.
 SILENCE_S = 5.0
+# How long an owner is listened to by who is not to stand by for it: for several of its commits.
+LISTEN_S = 3.0
 # How often it is listened for.
 LOOK_S = 0.25
 # Services of a new store are started together, and each would take it from the other: one waits longer, seconds.
 SPREAD_S = 1.0
+
+
+async def check_silent(store: Store) -> None:
+    """Return if the store has no owner, or one that says nothing while it is listened to.
+
+    Raises InvalidInput naming an owner that lives: who starts a second service on one store has mistyped something.
+    """
+    before, began = await store.heartbeat(), clock.monotonic()
+    if before is None:
+        return
+    while clock.monotonic() - began < LISTEN_S:
+        await asyncio.sleep(LOOK_S)
+        if (beat := await store.heartbeat()) not in (before, None):
+            raise InvalidInput(
+                f"{store.address} has an owner that lives, {beat.name} (epoch {beat.epoch}): stop that service, give "
+                "this one another store (store.url), or start it with --standby to take over when the other is silent"
+            )
+    log.warning("%s, the last owner of %s, is silent: this service goes on in its place", before.name, store.address)
 
 
 class Standby:

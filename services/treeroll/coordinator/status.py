@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 
 from treeroll import __version__, clock
+from treeroll.access.identity import caller
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.retention import Retention
@@ -60,7 +61,7 @@ class Status:
     def message(self) -> api.ServiceStatus:
         """The service as it is now."""
         state, store, outage = self._coordinator.state, self._coordinator.store, self._coordinator.outage
-        recovered = self._coordinator.recovered
+        recovered, who = self._coordinator.recovered, caller()
         status = api.ServiceStatus(
             epoch=self._coordinator.epoch,
             version=__version__,
@@ -91,6 +92,8 @@ class Status:
             store_outage_since=outage.since,
             store_used=self._coordinator.store_used,
             store_full=state.store_full,
+            caller=who.name,
+            role=who.role if who.name else "",
         )
         models = self._replicas.models
         if served := [pool.name for pool in status.pools if pool.name in models]:

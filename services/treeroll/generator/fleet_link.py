@@ -42,6 +42,11 @@ class FleetLink:
         self.heard = asyncio.Event()
         """Set with the first answer."""
 
+    @property
+    def seen(self) -> bool:
+        """Whether the coordinator has seen replicas of this fleet before."""
+        return bool(self._answer.incarnations)
+
     def newest(self, replica_id: str) -> int:
         """The highest incarnation that a replica may not have any more."""
         return max(self._answer.incarnations.get(replica_id, 0), self._answer.first_incarnation - 1)

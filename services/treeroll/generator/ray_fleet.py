@@ -52,7 +52,7 @@ async def run_fleet(
     try:
         async with running_ray(config, ray, place.temp_dir) as started:
             check_reachable(place.addresses, ray)
-            await _run(config, place, started.logs, on_ready, stop)
+            await _run(config, ray, place, started.logs, on_ready, stop)
     except* TreerollError as failures:
         raise cause_of(failures) from None
 
@@ -71,8 +71,28 @@ def check_reachable(addresses: str, ray: RayConfig) -> None:
         )
 
 
+async def check_cluster(config: GeneratorConfig, ray: RayConfig, addresses: str, shown: Pass) -> None:
+    """InvalidInput if no node has room for a replica, or if one on which replicas may come could not run them.
+
+    For a first start: what has worked goes on with the nodes that are left. A cluster that grows has
+    `generator.start_timeout_s` to get a node with room. Of a private Ray, which is this machine, nothing but its room
+    is asked.
+    """
+    from treeroll.generator.ray_preflight import check_nodes, check_room
+
+    wait_s = 0.0 if ray.private else config.start_timeout_s
+    await in_thread(lambda cancelled: check_room(config, wait_s, cancelled))
+    if not ray.private:
+        await in_thread(lambda _: check_nodes(config, addresses, shown))
+
+
 async def _run(
-    config: GeneratorConfig, place: FleetPlace, logs: Path | None, on_ready: Callable[[], None], stop: asyncio.Event
+    config: GeneratorConfig,
+    ray: RayConfig,
+    place: FleetPlace,
+    logs: Path | None,
+    on_ready: Callable[[], None],
+    stop: asyncio.Event,
 ) -> None:
     from treeroll.generator.supervisor import Supervisor
 
@@ -86,9 +106,17 @@ async def _run(
     )
     link.kept = lambda: {pool: supervisor.kept(pool) for pool in config.fleet()}
     link.restarts = lambda: supervisor.restarts
+
+    async def work() -> None:
+        """From the coordinator's first word on: before that nobody would take replicas, and names may be in use."""
+        await link.heard.wait()
+        if not link.seen:
+            await check_cluster(config, ray, place.addresses, place.shown)
+        await _work(supervisor, on_ready)
+
     async with asyncio.TaskGroup() as group:
         linked = group.create_task(link.run(), name="link")
-        working = group.create_task(_work(supervisor, link, on_ready), name="supervisor")
+        working = group.create_task(work(), name="supervisor")
         stopping = group.create_task(stop.wait(), name="stopping")
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
         await supervisor.stop()
@@ -99,9 +127,7 @@ async def _run(
     await link.say_goodbye()
 
 
-async def _work(supervisor: "Supervisor", link: FleetLink, on_ready: Callable[[], None]) -> None:
-    """From the coordinator's first word on: before that nobody would take replicas, and names may be in use."""
-    await link.heard.wait()
+async def _work(supervisor: "Supervisor", on_ready: Callable[[], None]) -> None:
     async with asyncio.TaskGroup() as group:
         running = group.create_task(supervisor.run(), name="replicas")
         announcing = group.create_task(_announce(supervisor, on_ready), name="announce")

@@ -20,6 +20,7 @@ from treeroll.generator.affinity import asked_threads
 from treeroll.generator.cause import Cause, as_cause, cause_of_end
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.last_words import SHOWN_LINES, tail
+from treeroll.generator.ray_room import needs_of
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,6 @@ KILL_TIMEOUT_S = 10.0
 # A Ray actor runs this many of its methods at once; ours are few and short, except for serve().
 MAX_CONCURRENCY = 16
 TROUBLE_TIMEOUT_S = 5.0
-SIMULATED_CPUS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,15 +220,15 @@ class Supervisor:
 
     def _create(self, seat: _Seat, incarnation: int) -> _Life:
         config, replica_id = seat.config, seat.replica_id
-        on_gpu = config.engine == "vllm" and ray.cluster_resources().get("GPU", 0) > 0
+        needs = needs_of(config, ray.cluster_resources())
         options = {
-            "num_cpus": 1 if config.engine == "vllm" else SIMULATED_CPUS,
-            "num_gpus": config.tensor_parallel if on_gpu else 0,
+            "num_cpus": needs.cpus,
+            "num_gpus": needs.gpus,
             "max_restarts": 0,  # we restart, with a new incarnation
             "max_task_retries": 0,
             "max_concurrency": MAX_CONCURRENCY,
         }
-        on_cpu = config.engine == "vllm" and not on_gpu
+        on_cpu = config.engine == "vllm" and not needs.gpus
         share = (seat.number, len(self._seats), asked_threads(os.environ)) if on_cpu else None
         log_file = self.logs / f"{replica_id}-{incarnation}.log" if self.logs else None
         process = self.processes[replica_id] = secrets.randbits(63)

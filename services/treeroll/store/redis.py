@@ -63,6 +63,11 @@ class RedisStore(RedisSteps):
             self._sent = self._acked = 0
             return self._epoch
 
+    async def check(self) -> str:
+        """The server's version. StoreError if it would lose data, as `open` says; but nothing is written."""
+        with store_errors(self.address):
+            return await check_server(self._redis, self.durability, self.address)
+
     async def line(self) -> int:
         return int(await self._call("HGET", keys.OWNER, "line") or 0)
 

@@ -13,6 +13,7 @@ log = logging.getLogger(__name__)
 OLDEST = (6, 2)
 # The patch of each version from which on it is mended: CVE-2025-49844.
 MENDED = {(6, 2): 20, (7, 2): 11, (7, 4): 6, (8, 0): 4, (8, 2): 2}
+MENDED_IN = ", ".join(f"{major}.{minor}.{patch}" for (major, minor), patch in MENDED.items())
 
 # Durability -> values of appendfsync that keep at least this much.
 _FSYNC = {"everysec": ("everysec", "always"), "always": ("always",)}
@@ -25,17 +26,17 @@ def check_durability(durability: str) -> str:
     return durability
 
 
-async def check_server(redis: Redis, durability: str, address: str) -> None:
-    """StoreError naming the setting to change, if the server would lose data."""
+async def check_server(redis: Redis, durability: str, address: str) -> str:
+    """The server's version. StoreError naming the setting to change, if the server would lose data."""
     info = await _info(redis)
     version = str(info.get("redis_version", "0"))
     _check_version(version, address)
     if known_hole(version) and not address.startswith("unix:"):  # whoever reaches the embedded one is the service
         log.warning(
-            "%s is Redis %s, in which whoever may run scripts may run code (CVE-2025-49844): "
-            "take 6.2.20, 7.2.11, 7.4.6, 8.0.4, 8.2.2 or later",
+            "%s is Redis %s, in which whoever may run scripts may run code (CVE-2025-49844): take %s or later",
             address,
             version,
+            MENDED_IN,
         )
     settings = await _settings(redis)
     policy = settings.get("maxmemory-policy", info.get("maxmemory_policy"))
@@ -49,6 +50,7 @@ async def check_server(redis: Redis, durability: str, address: str) -> None:
         raise StoreError(
             f"{address} has appendfsync {fsync}, too weak for durability {durability}: set `appendfsync {durability}`"
         )
+    return version
 
 
 def known_hole(version: str) -> bool:

@@ -62,7 +62,7 @@ class PoolStatus(_message.Message):
     def __init__(self, name: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., replicas: _Optional[int] = ..., slots: _Optional[int] = ..., branches: _Optional[int] = ..., waiting_branches: _Optional[int] = ..., live_trees: _Optional[int] = ..., stop_token_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ServiceStatus(_message.Message):
-    __slots__ = ("epoch", "version", "engine", "tokenizer_hash", "replicas", "run_ids", "durability", "store", "violations", "live_trees", "waiting_tasks", "draining", "pools", "expired_trees", "deleted_runs", "tokenizer", "store_outage", "store_outage_since", "store_used", "store_full", "recovered_trees", "recovered_nodes", "recovery_s", "suspended_runs", "damaged_trees", "store_losses", "lost_runs", "lost_tasks", "lost_trees", "lost_tokens")
+    __slots__ = ("epoch", "version", "engine", "tokenizer_hash", "replicas", "run_ids", "durability", "store", "violations", "live_trees", "waiting_tasks", "draining", "pools", "expired_trees", "deleted_runs", "tokenizer", "store_outage", "store_outage_since", "store_used", "store_full", "recovered_trees", "recovered_nodes", "recovery_s", "suspended_runs", "damaged_trees", "store_losses", "lost_runs", "lost_tasks", "lost_trees", "lost_tokens", "caller", "role")
     class ViolationsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -121,6 +121,8 @@ class ServiceStatus(_message.Message):
     LOST_TASKS_FIELD_NUMBER: _ClassVar[int]
     LOST_TREES_FIELD_NUMBER: _ClassVar[int]
     LOST_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    CALLER_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     version: str
     engine: _common_pb2.EngineInfo
@@ -151,7 +153,9 @@ class ServiceStatus(_message.Message):
     lost_tasks: int
     lost_trees: int
     lost_tokens: int
-    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., tokenizer_hash: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ..., run_ids: _Optional[_Iterable[str]] = ..., durability: _Optional[str] = ..., store: _Optional[str] = ..., violations: _Optional[_Mapping[str, int]] = ..., live_trees: _Optional[int] = ..., waiting_tasks: _Optional[int] = ..., draining: _Optional[bool] = ..., pools: _Optional[_Iterable[_Union[PoolStatus, _Mapping]]] = ..., expired_trees: _Optional[int] = ..., deleted_runs: _Optional[int] = ..., tokenizer: _Optional[_Union[TokenizerFacts, _Mapping]] = ..., store_outage: _Optional[str] = ..., store_outage_since: _Optional[float] = ..., store_used: _Optional[float] = ..., store_full: _Optional[bool] = ..., recovered_trees: _Optional[int] = ..., recovered_nodes: _Optional[int] = ..., recovery_s: _Optional[float] = ..., suspended_runs: _Optional[_Mapping[str, str]] = ..., damaged_trees: _Optional[_Mapping[str, str]] = ..., store_losses: _Optional[int] = ..., lost_runs: _Optional[_Mapping[str, str]] = ..., lost_tasks: _Optional[int] = ..., lost_trees: _Optional[int] = ..., lost_tokens: _Optional[int] = ...) -> None: ...
+    caller: str
+    role: str
+    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., tokenizer_hash: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ..., run_ids: _Optional[_Iterable[str]] = ..., durability: _Optional[str] = ..., store: _Optional[str] = ..., violations: _Optional[_Mapping[str, int]] = ..., live_trees: _Optional[int] = ..., waiting_tasks: _Optional[int] = ..., draining: _Optional[bool] = ..., pools: _Optional[_Iterable[_Union[PoolStatus, _Mapping]]] = ..., expired_trees: _Optional[int] = ..., deleted_runs: _Optional[int] = ..., tokenizer: _Optional[_Union[TokenizerFacts, _Mapping]] = ..., store_outage: _Optional[str] = ..., store_outage_since: _Optional[float] = ..., store_used: _Optional[float] = ..., store_full: _Optional[bool] = ..., recovered_trees: _Optional[int] = ..., recovered_nodes: _Optional[int] = ..., recovery_s: _Optional[float] = ..., suspended_runs: _Optional[_Mapping[str, str]] = ..., damaged_trees: _Optional[_Mapping[str, str]] = ..., store_losses: _Optional[int] = ..., lost_runs: _Optional[_Mapping[str, str]] = ..., lost_tasks: _Optional[int] = ..., lost_trees: _Optional[int] = ..., lost_tokens: _Optional[int] = ..., caller: _Optional[str] = ..., role: _Optional[str] = ...) -> None: ...
 
 class CreateRunRequest(_message.Message):
     __slots__ = ("run_id", "config_json")

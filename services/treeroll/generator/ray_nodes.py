@@ -1,0 +1,95 @@
+"""The nodes of the Ray cluster that this process has joined: what each of them has, asked by a task on it."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from treeroll import __version__
+from treeroll.generator import node_facts
+from treeroll.generator.node_facts import Answer, NodeFacts, Question
+from treeroll.versions import work_together
+
+# A worker process of Ray takes seconds to start, on a busy node many.
+ANSWER_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A living node of the cluster."""
+
+    id: str
+    name: str
+    resources: Mapping[str, float]
+    """All that it has, by Ray's names: "CPU", "GPU", "memory" in bytes ..."""
+
+
+def living_nodes() -> list[Node]:
+    """By name."""
+    found = [
+        Node(node["NodeID"], node["NodeManagerHostname"], node["Resources"]) for node in ray.nodes() if node["Alive"]
+    ]
+    return sorted(found, key=lambda node: (node.name, node.id))
+
+
+def ask_nodes(
+    nodes: Iterable[Node], question: Question, timeout_s: float = ANSWER_S
+) -> tuple[list[NodeFacts], dict[str, str]]:
+    """Blocks. What the nodes answered, and why others did not, by the names of these."""
+    nodes = list(nodes)
+    # By value: a node with another treeroll, or with none, must be able to say so.
+    ray.cloudpickle.register_pickle_by_value(node_facts)
+    try:
+        bare = ray.remote(node_facts.bare)
+        found, silent = _on_each(nodes, bare, (), timeout_s)
+    finally:
+        ray.cloudpickle.unregister_pickle_by_value(node_facts)
+    alike = [node for node in nodes if node.id in found and work_together(found[node.id]["treeroll"], __version__)]
+    more, stuck = _on_each(alike, ray.remote(node_facts.of_treeroll), (question,), timeout_s)
+    names = {node.id: node.name for node in nodes}
+    answers = [
+        NodeFacts(names[name], **{**answer, **more.get(name, {})})
+        for name, answer in found.items()
+        if name not in stuck
+    ]
+    return sorted(answers, key=lambda answer: answer.node), {names[name]: why for name, why in (silent | stuck).items()}
+
+
+def _on_each(
+    nodes: list[Node], task: Any, args: tuple[object, ...], timeout_s: float
+) -> tuple[dict[str, Answer], dict[str, str]]:
+    """Answers, and why there is none, by the nodes' ids."""
+    running = {}
+    for node in nodes:
+        there = NodeAffinitySchedulingStrategy(node_id=node.id, soft=False)
+        options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": there}
+        running[task.options(**options).remote(*args)] = node.id
+    found: dict[str, Answer] = {}
+    silent: dict[str, str] = {}
+    deadline = time.monotonic() + timeout_s
+    waiting = list(running)
+    while waiting:
+        done, waiting = ray.wait(waiting, timeout=max(0.0, deadline - time.monotonic()))
+        if not done:
+            break
+        try:
+            answer = ray.get(done[0])
+        except ray.exceptions.RayError as error:
+            silent[running[done[0]]] = _sentence(error)
+            continue
+        if "now" in answer:
+            answer["ahead_s"] = answer.pop("now") - time.time()
+        found[running[done[0]]] = answer
+    for late in waiting:
+        silent[running[late]] = f"a task on it has not ended within {timeout_s:g} s"
+        ray.cancel(late, force=True)
+    return found, silent
+
+
+def _sentence(error: BaseException) -> str:
+    """What went wrong, without Ray's traceback."""
+    said = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+    return " ".join(str(said).split()) or type(said).__name__
