@@ -108,7 +108,7 @@ async def test_a_second_service_that_is_not_to_stand_by_is_refused_while_the_fir
     first = services.start("first", free_port(), standby=False)
     await until(first, lambda: serves(first))
     second = services.start("second", free_port(), standby=False)
-    assert await asyncio.to_thread(second.wait, START_S) == 2
+    assert await asyncio.to_thread(second.wait) == 2
     said = second.output().splitlines()[-1]
     assert said.startswith(f"error: {services.store} has an owner that lives, process {first.process.pid} on ")
     assert "Traceback" not in second.output()

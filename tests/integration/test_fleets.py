@@ -10,11 +10,13 @@ import pytest
 from tests.support.access import Credentials
 from tests.support.eventually import eventually
 
+from treeroll import __version__
 from treeroll.channels import Pass
 from treeroll.client import AsyncClient, connect_async
 from treeroll.coordinator import fleet_plane
+from treeroll.errors import InvalidInput
 from treeroll.generator.fleet_link import FleetLink
-from treeroll.generator.session import SessionRefused
+from treeroll.generator.session import SessionRefused, Unfit
 from treeroll.pb.v1 import fleet_pb2 as wire
 from treeroll.pb.v1 import fleet_pb2_grpc
 from treeroll.testing.service import LocalService, local_service
@@ -113,10 +115,23 @@ async def test_a_fleet_with_a_token_that_is_not_for_its_replicas_is_refused(cred
             await asyncio.wait_for(link.run(), 30)
 
 
+async def test_a_fleet_of_another_minor_version_is_refused_and_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("treeroll.generator.fleet_link.__version__", "0.9.0")
+    async with local_service() as service:
+        link = FleetLink(service.address, Pass(), "east")
+        said = rf"fleet 'east' has treeroll 0.9.0, the service has {__version__}: install"
+        with pytest.raises(Unfit, match=said) as refused:
+            await asyncio.wait_for(link.run(), 30)
+        assert isinstance(refused.value, InvalidInput)  # bad input, by its exit code
+
+
 async def test_nonsense_is_refused() -> None:
     async with local_service() as service:
         link = FleetLink(service.address, Pass(), "no name\n")
         with pytest.raises(SessionRefused, match="the name of a fleet"):
             await asyncio.wait_for(link.run(), 30)
         async with Pass().open(service.address) as channel:
-            await fleet_pb2_grpc.FleetPlaneStub(channel).Report(wire.FleetReport(kept={"no pool": 2**31}))
+            report = wire.FleetReport(kept={"no pool": 2**31}, version=__version__)
+            await fleet_pb2_grpc.FleetPlaneStub(channel).Report(report)

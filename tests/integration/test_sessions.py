@@ -15,11 +15,13 @@ from treeroll import __version__
 from treeroll.client import connect_async
 from treeroll.config import CoordinatorConfig
 from treeroll.demo import MODEL_DIR, TASKS_FILE
-from treeroll.generator.config import SimulatedLatency
+from treeroll.errors import InvalidInput
+from treeroll.generator.config import GeneratorConfig, SimulatedLatency
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.replica import Replica
 from treeroll.generator.session import SessionRefused
 from treeroll.generator.simulated_engine import SimulatedEngine
+from treeroll.generator.standalone import Place, run_replica
 from treeroll.model.facts import load_facts
 from treeroll.pb.v1 import common_pb2, replica_pb2_grpc
 from treeroll.pb.v1 import replica_pb2 as wire
@@ -213,6 +215,15 @@ async def test_status_and_snapshot_say_what_a_replica_is_made_of() -> None:
         assert replica.origin.software["python"] == platform.python_version()
         snapshot = Snapshot.FromString((await service.life.snapshots.take())[0])
         assert snapshot.replicas[0].origin.host == replica.origin.host
+
+
+async def test_a_plain_replica_of_another_version_ends_as_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("treeroll.generator.origin.__version__", "0.9.0")
+    async with local_service() as service:
+        place = Place("r0", service.address)
+        config = GeneratorConfig(engine="simulated", max_model_len=1024)
+        with pytest.raises(InvalidInput, match=f"replica r0 on .* has treeroll 0.9.0, the service has {__version__}: "):
+            await asyncio.wait_for(run_replica(config, place, lambda incarnation: None, asyncio.Event()), 60)
 
 
 async def test_an_older_life_is_refused_and_takes_no_orders_from_the_newer_one() -> None:

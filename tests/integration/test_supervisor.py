@@ -16,7 +16,7 @@ import pytest
 from tests.support.eventually import eventually
 from tests.support.fake_coordinator import FakeCoordinator
 
-from treeroll.errors import EngineError
+from treeroll.errors import EngineError, InvalidInput
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.ray_local import LocalRay
 from treeroll.generator.supervisor import Supervisor
@@ -103,7 +103,7 @@ async def test_a_replica_that_does_not_answer_is_replaced() -> None:
 async def test_a_replica_that_cannot_start_is_given_up_at_once_with_the_cause(tmp_path: Path) -> None:
     lost = Lost()
     supervisor = Supervisor(GeneratorConfig(engine="simulated", model=tmp_path), "127.0.0.1:1", lost, logs=tmp_path)
-    with pytest.raises(EngineError, match=r"^replica r0 cannot start: model path .* has no config.json$"):
+    with pytest.raises(InvalidInput, match=r"^replica r0 cannot start: model path .* has no config.json$"):
         await supervisor.run()
     assert supervisor.failure is not None
     assert "Traceback" not in str(supervisor.failure)
@@ -121,13 +121,17 @@ async def test_a_replica_that_cannot_connect_says_so_within_one_start_timeout() 
     assert lost == [("r0", 1)]
 
 
-async def test_a_replica_that_the_coordinator_refuses_is_given_up() -> None:
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [(grpc.StatusCode.INVALID_ARGUMENT, InvalidInput), (grpc.StatusCode.FAILED_PRECONDITION, EngineError)],
+)
+async def test_a_replica_that_the_coordinator_refuses_is_given_up(code: grpc.StatusCode, kind: type[Exception]) -> None:
     async with FakeCoordinator() as coordinator:
-        coordinator.refuse = (grpc.StatusCode.FAILED_PRECONDITION, "the fleet serves another model")
+        coordinator.refuse = (code, "the fleet serves another model")
         supervisor = Supervisor(GeneratorConfig(engine="simulated"), coordinator.address, Lost())
-        with pytest.raises(EngineError, match="the fleet serves another model"):
+        with pytest.raises(kind, match="the fleet serves another model"):
             await supervisor.run()
-        with pytest.raises(EngineError, match="another model"):
+        with pytest.raises(kind, match="another model"):
             await supervisor.wait_ready()
 
 

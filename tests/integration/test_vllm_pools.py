@@ -18,6 +18,7 @@ from treeroll.policies import registry
 from treeroll.policy.needs import Needs
 from treeroll.tasks import read_tasks
 from treeroll.testing.service import LocalService, local_service
+from treeroll.weights.model_digest import model_digest
 
 pytestmark = [pytest.mark.vllm, pytest.mark.asyncio(loop_scope="module")]
 
@@ -54,6 +55,12 @@ async def test_each_run_is_grown_by_the_model_that_it_names(service: LocalServic
         assert (calls > 0.2) if name == "calls" else (calls < 0.02)
     assert [(pool.name, pool.replicas) for pool in status.pools] == [("calls", 1), ("writes", 1)]
     assert len({pool.engine.model for pool in status.pools if pool.engine}) == 2
+    origins = {replica.pool: replica.origin for replica in status.replicas}
+    assert {name: origin.model_digest for name, origin in origins.items()} == {
+        "calls": model_digest(TOOL_MODEL_DIR),
+        "writes": model_digest(MODEL_DIR),
+    }
+    assert all({"torch", "vllm"} <= origin.software.keys() for origin in origins.values())
 
 
 async def test_a_branch_of_the_other_model_goes_on_behind_what_the_first_one_wrote(

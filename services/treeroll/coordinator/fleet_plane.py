@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from treeroll import clock
+from treeroll import __version__, clock
 from treeroll.access.identity import check_may_be
 from treeroll.coordinator.admission import REPLICA_ID
 from treeroll.coordinator.loop import Coordinator, Item
@@ -17,6 +17,7 @@ from treeroll.core.model.events import ReplicaDraining, ReplicaLost
 from treeroll.errors import InvalidInput, TreerollError, grpc_code
 from treeroll.pb.v1 import fleet_pb2 as wire
 from treeroll.pb.v1 import fleet_pb2_grpc
+from treeroll.versions import work_together
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,11 @@ class FleetPlane(fleet_pb2_grpc.FleetPlaneServicer):
         """InvalidInput for a report that is none, NotAllowed for replicas that are not the caller's."""
         if report.fleet and not REPLICA_ID.fullmatch(report.fleet):
             raise InvalidInput("the name of a fleet must be up to 64 of letters, digits, '.', '_' and '-'")
+        if not work_together(report.version, __version__):
+            raise InvalidInput(
+                f"fleet '{report.fleet}' has treeroll {report.version[:64] or 'of an older version'}, the service has "
+                f"{__version__}: install {__version__} where the fleet runs, and on its nodes"
+            )
         if max(map(len, (report.restarts, report.lost, report.kept, report.draining))) > MOST_REPLICAS:
             raise InvalidInput(f"fleet '{report.fleet}' says to have more than {MOST_REPLICAS} replicas")
         lost, draining = (one.replica_id for one in report.lost), (one.replica_id for one in report.draining)

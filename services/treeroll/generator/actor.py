@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from treeroll.channels import Pass
-from treeroll.errors import EngineError, TreerollError
+from treeroll.errors import EngineError, InvalidInput, TreerollError
 from treeroll.generator.affinity import claim_cores
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.detokenizer import Detokenizer
@@ -37,6 +37,10 @@ class Post:
 
 class StartFailed(EngineError):
     """The replica could not begin its work, and would not be able to another time."""
+
+
+class BadStart(StartFailed):
+    """The same for what somebody has set, installed or put there, and can mend."""
 
 
 class GeneratorReplica:
@@ -77,6 +81,8 @@ class GeneratorReplica:
             # Its class and message only: the chain behind it may hold what cannot be sent.
             engine_failed = self._replica is None or not self._replica.session.begun
             kind = StartFailed if engine_failed or isinstance(error, SessionRefused) else EngineError
+            if kind is StartFailed and isinstance(error, InvalidInput):
+                kind = BadStart
             raise kind(_sentence(error)) from None
 
     async def _make(self) -> Replica:

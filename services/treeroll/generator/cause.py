@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import ray
 
-from treeroll.generator.actor import StartFailed
+from treeroll.generator.actor import BadStart, StartFailed
 from treeroll.generator.last_words import cause_in
 
 _EXIT_DETAIL = re.compile(r"exit detail: ([^.]*)")
@@ -19,6 +19,8 @@ class Cause:
     sentence: str
     lasting: bool = False
     """Whether a first start that failed of it would fail again."""
+    bad_input: bool = False
+    """Whether it is for a person to mend: settings, versions, models."""
     log_end: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -36,7 +38,8 @@ def cause_of_end(serving: "asyncio.Future[None]") -> Cause | None:
 def as_cause(error: BaseException) -> Cause:
     """What Ray reported of a call."""
     raised = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
-    return Cause(_sentence(error), isinstance(raised, StartFailed | ray.exceptions.OutOfMemoryError))
+    lasting = isinstance(raised, StartFailed | ray.exceptions.OutOfMemoryError)
+    return Cause(_sentence(error), lasting, isinstance(raised, BadStart))
 
 
 def _sentence(error: BaseException) -> str:

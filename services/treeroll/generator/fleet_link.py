@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 import grpc
 
+from treeroll import __version__
 from treeroll.addresses import check_addresses
 from treeroll.channels import Pass
 from treeroll.errors import InvalidInput
-from treeroll.generator.session import REFUSALS, SessionRefused
+from treeroll.generator.session import REFUSALS, SessionRefused, refusal
 from treeroll.pb.v1 import fleet_pb2 as wire
 from treeroll.pb.v1 import fleet_pb2_grpc
 
@@ -92,8 +93,9 @@ class FleetLink:
         """One call. Returns why it had no answer; "" if it had one."""
         lost = list(self._lost)
         report = wire.FleetReport(
-            fleet=self._name, kept=self.kept(), restarts=self.restarts(), lost=lost, draining=self.draining()
-        )
+            fleet=self._name, kept=self.kept(), restarts=self.restarts(), lost=lost, draining=self.draining(),
+            version=__version__,
+        )  # fmt: skip
         try:
             async with self._shown.open(self._address) as channel:
                 stub = fleet_pb2_grpc.FleetPlaneStub(channel)
@@ -102,7 +104,9 @@ class FleetLink:
             return str(error)
         except grpc.aio.AioRpcError as error:
             if error.code() in REFUSALS:
-                raise SessionRefused(f"coordinator {self._address} refuses this fleet: {error.details()}") from None
+                raise refusal(
+                    error.code(), f"coordinator {self._address} refuses this fleet: {error.details()}"
+                ) from None
             return f"{error.code().name} {error.details() or ''}".strip()
         self._answer = answer
         del self._lost[: len(lost)]

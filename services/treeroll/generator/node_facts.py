@@ -45,7 +45,7 @@ class NodeFacts:
     disk_free: int = 0
     """Bytes that are free where temporary files lie."""
     ahead_s: float = 0.0
-    """How far its clock is ahead of ours, but for the way that its answer took."""
+    """How far its clock is ahead of ours, at least: by how much more than the time that its answer took."""
     models: dict[str, str] = field(default_factory=dict)
     """Digest of each model."""
     missing: dict[str, str] = field(default_factory=dict)

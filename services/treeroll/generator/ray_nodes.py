@@ -45,6 +45,8 @@ def ask_nodes(
     try:
         bare = ray.remote(node_facts.bare)
         found, silent = _on_each(nodes, bare, (), timeout_s)
+        # Once more: a worker that has started answers soon, so that the clocks can be compared.
+        found |= _on_each([node for node in nodes if node.id in found], bare, (), timeout_s)[0]
     finally:
         ray.cloudpickle.unregister_pickle_by_value(node_facts)
     alike = [node for node in nodes if node.id in found and work_together(found[node.id]["treeroll"], __version__)]
@@ -62,8 +64,9 @@ def _on_each(
     nodes: list[Node], task: Any, args: tuple[object, ...], timeout_s: float
 ) -> tuple[dict[str, Answer], dict[str, str]]:
     """Answers, and why there is none, by the nodes' ids."""
-    running = {}
+    running, sent = {}, {}
     for node in nodes:
+        sent[node.id] = time.time()
         there = NodeAffinitySchedulingStrategy(node_id=node.id, soft=False)
         options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": there}
         running[task.options(**options).remote(*args)] = node.id
@@ -75,18 +78,25 @@ def _on_each(
         done, waiting = ray.wait(waiting, timeout=max(0.0, deadline - time.monotonic()))
         if not done:
             break
+        node_id = running[done[0]]
         try:
             answer = ray.get(done[0])
         except ray.exceptions.RayError as error:
-            silent[running[done[0]]] = _sentence(error)
+            silent[node_id] = _sentence(error)
             continue
         if "now" in answer:
-            answer["ahead_s"] = answer.pop("now") - time.time()
-        found[running[done[0]]] = answer
+            answer["ahead_s"] = ahead_s(answer.pop("now"), sent[node_id], time.time())
+        found[node_id] = answer
     for late in waiting:
         silent[running[late]] = f"a task on it has not ended within {timeout_s:g} s"
         ray.cancel(late, force=True)
     return found, silent
+
+
+def ahead_s(there: float, sent: float, received: float) -> float:
+    """How far the clock that showed `there` is ahead of the one by which it was asked and had answered, at least; below
+    0 it is behind. Seconds; 0 if it lies between."""
+    return max(there - received, min(0.0, there - sent))
 
 
 def _sentence(error: BaseException) -> str:

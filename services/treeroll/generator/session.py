@@ -39,6 +39,15 @@ class SessionRefused(Unavailable):
     """The coordinator does not want this replica; its message says why."""
 
 
+class Unfit(SessionRefused, InvalidInput):
+    """It cannot take this replica, or this fleet, as it is: another version or model, or a name that is none."""
+
+
+def refusal(code: grpc.StatusCode, sentence: str) -> SessionRefused:
+    """The error for one of REFUSALS."""
+    return Unfit(sentence) if code is grpc.StatusCode.INVALID_ARGUMENT else SessionRefused(sentence)
+
+
 class LostLease(Unavailable):
     """What this replica was doing is others' now, but it is wanted still; the message says why."""
 
@@ -157,7 +166,7 @@ class Session:
 
     def _judge(self, code: grpc.StatusCode, details: str | None) -> str:
         if code in REFUSALS:
-            raise SessionRefused(f"coordinator {self._address} refuses this replica: {details}")
+            raise refusal(code, f"coordinator {self._address} refuses this replica: {details}")
         if code is grpc.StatusCode.ABORTED:
             raise LostLease(f"{details}; what it decoded is dropped")
         return f"{code.name} {details or ''}".strip()

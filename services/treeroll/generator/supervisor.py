@@ -14,7 +14,7 @@ from typing import Any
 import ray
 
 from treeroll.channels import Pass
-from treeroll.errors import EngineError
+from treeroll.errors import EngineError, InvalidInput
 from treeroll.generator.actor import GeneratorReplica, Post
 from treeroll.generator.affinity import asked_threads
 from treeroll.generator.cause import Cause, as_cause, cause_of_end
@@ -101,7 +101,7 @@ class Supervisor:
     """With what a new process may be this replica."""
     name: str = ""
     """What the replicas' names begin with, where a service has several fleets."""
-    failure: EngineError | None = None
+    failure: EngineError | InvalidInput | None = None
     """Why a replica was given up, with the first cause; others may still work."""
     restarts: dict[str, int] = field(default_factory=dict)
     """How often each replica has been started again."""
@@ -137,20 +137,21 @@ class Supervisor:
     async def run(self) -> None:
         """Keep the replicas alive. Returns after stop(), or when all are drained.
 
-        Raises EngineError when a replica cannot be started in the first place, or when all have been given up.
+        Raises EngineError when a replica cannot be started in the first place, or when all have been given up;
+        InvalidInput when what somebody has set, installed or put there is the cause.
         """
         self._running.set()
         try:
             async with asyncio.TaskGroup() as group:
                 for seat in self._seats:
                     group.create_task(self._keep(seat), name=f"keep-{seat.replica_id}")
-        except* EngineError as failures:
+        except* (EngineError, InvalidInput) as failures:
             raise self.failure or EngineError(str(failures)) from None
         finally:
             self._done.set()
 
     async def wait_ready(self) -> None:
-        """Until every replica has been welcomed. Raises EngineError if one was given up before."""
+        """Until every replica has been welcomed. Raises as `run` if one was given up before."""
         waits = [asyncio.create_task(event.wait()) for event in (self.ready, self._done)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -187,16 +188,15 @@ class Supervisor:
             self.on_lost(life.seat.replica_id, incarnation, cause.sentence)
             ever_ready = ever_ready or life.ready_at is not None
             if cause.lasting and not ever_ready:
-                self._give_up(f"replica {life.seat.replica_id} cannot start: {cause}")
+                kind = InvalidInput if cause.bad_input else EngineError
+                self._give_up(kind(f"replica {life.seat.replica_id} cannot start: {cause}"))
                 return
             if life.ready_at is not None and time.monotonic() - life.ready_at > SHORT_LIFE_S:
                 failures = _Failures()
             failures.add(str(cause), started=life.ready_at is not None)
             if failures.too_many:
-                self._give_up(
-                    f"replica {life.seat.replica_id} failed {failures.count} times in a row and is given up; the first "
-                    f"cause was: {failures.first_cause}"
-                )
+                why = f"failed {failures.count} times in a row and is given up; the first cause was:"
+                self._give_up(EngineError(f"replica {life.seat.replica_id} {why} {failures.first_cause}"))
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), failures.backoff_s)
@@ -211,9 +211,9 @@ class Supervisor:
             for line in cause.log_end[-SHOWN_LINES:]:
                 log.warning("%s", line)
 
-    def _give_up(self, why: str) -> None:
+    def _give_up(self, why: EngineError | InvalidInput) -> None:
         self._given_up += 1
-        self.failure = self.failure or EngineError(why)
+        self.failure = self.failure or why
         log.error("%s", self.failure)
         if not self.ready.is_set() or self._given_up == len(self._seats):
             raise self.failure

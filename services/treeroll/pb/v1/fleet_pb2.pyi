@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class FleetReport(_message.Message):
-    __slots__ = ("fleet", "kept", "restarts", "lost", "draining")
+    __slots__ = ("fleet", "kept", "restarts", "lost", "draining", "version")
     class KeptEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -28,12 +28,14 @@ class FleetReport(_message.Message):
     RESTARTS_FIELD_NUMBER: _ClassVar[int]
     LOST_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     fleet: str
     kept: _containers.ScalarMap[str, int]
     restarts: _containers.ScalarMap[str, int]
     lost: _containers.RepeatedCompositeFieldContainer[LostReplica]
     draining: _containers.RepeatedCompositeFieldContainer[DrainingReplica]
-    def __init__(self, fleet: _Optional[str] = ..., kept: _Optional[_Mapping[str, int]] = ..., restarts: _Optional[_Mapping[str, int]] = ..., lost: _Optional[_Iterable[_Union[LostReplica, _Mapping]]] = ..., draining: _Optional[_Iterable[_Union[DrainingReplica, _Mapping]]] = ...) -> None: ...
+    version: str
+    def __init__(self, fleet: _Optional[str] = ..., kept: _Optional[_Mapping[str, int]] = ..., restarts: _Optional[_Mapping[str, int]] = ..., lost: _Optional[_Iterable[_Union[LostReplica, _Mapping]]] = ..., draining: _Optional[_Iterable[_Union[DrainingReplica, _Mapping]]] = ..., version: _Optional[str] = ...) -> None: ...
 
 class DrainingReplica(_message.Message):
     __slots__ = ("replica_id", "process", "draining")

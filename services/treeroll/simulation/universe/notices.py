@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from treeroll import __version__
 from treeroll.pb.v1 import fleet_pb2 as wire
 from treeroll.pb.v1 import replica_pb2
 from treeroll.simulation.universe.surroundings import Call
@@ -41,7 +42,7 @@ class Notices:
         self._until = {key: until for key, until in self._until.items() if key in there}
         if not self._until:
             return
-        report = wire.FleetReport(kept={"": len(universe.servers)})
+        report = wire.FleetReport(kept={"": len(universe.servers)}, version=__version__)
         for (name, process), until in self._until.items():
             told = replica_pb2.Draining(within_s=max(0.0, until - now), cause="its node goes")
             report.draining.add(replica_id=name, process=process, draining=told)
