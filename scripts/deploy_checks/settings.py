@@ -25,6 +25,7 @@ CHARTS = {
     "coordinator": ("host", "port", "health_port", "standby", "temp_dir"),
     "store": ("url", "dir"),
     "access": ("tokens", "certificate", "key", "ca"),
+    "dashboard": ("host", "port"),
 }
 VARIABLES = {value for key, value in vars(channel).items() if key.endswith("_VARIABLE")}
 

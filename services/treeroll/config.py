@@ -323,6 +323,25 @@ class StoreConfig(Config):
     then all of it is deleted, also what no group acknowledged. 0 or None: for ever."""
 
 
+class DashboardConfig(Config):
+    """The dashboard: beside a service a process of its own, which reads the store."""
+
+    host: str = "127.0.0.1"
+    """Where it listens. Beyond loopback only with TLS and tokens, which are those of section access."""
+    port: int | Literal["off"] | None = None
+    """1 to 65535; 0: any free port. `off`: none is started beside the service. None: 7071, or any free one if that is
+    taken; for a rollout, 0 where a person watches it at a terminal, and else `off`."""
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _is_a_port_or_off(cls, value: Any) -> Any:
+        if value is False or value == "off":  # YAML takes the word for a truth
+            return "off"
+        if value is not None and not (isinstance(value, int) and 0 <= value <= 65535):
+            raise ValueError("must be 'off' or a port from 0 to 65535")
+        return value
+
+
 class ScorersConfig(Config):
     """The scorer pool."""
 

@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,22 @@ COMMAND = (sys.executable, "-m", "treeroll.cli.main", "serve", "--port", "0", "-
 class LocalService:
     """A service on this machine, for one rollout."""
 
-    def __init__(self, config: Mapping[str, Any], log: Path, command: Sequence[str] = COMMAND) -> None:
-        """`config` has the sections that `treeroll serve` reads."""
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        log: Path,
+        command: Sequence[str] = COMMAND,
+        on_dashboard: Callable[[str], None] = lambda url: None,
+    ) -> None:
+        """`config` has the sections that `treeroll serve` reads; `on_dashboard` gets the address of its dashboard, if
+        there is one, again whenever that was started again."""
         # Its one client is this process, which has no token and knows no certificate.
         self._config = {section: content for section, content in config.items() if section != "access"}
         self._log = log
         self._command = command
+        self._on_dashboard = on_dashboard
         self._process: asyncio.subprocess.Process | None = None
+        self._listening: asyncio.Task[None] | None = None
         self._log_start = 0  # a log that is there is continued
 
     async def start(self) -> str:
@@ -44,7 +53,7 @@ class LocalService:
             file = scratch.path / "service.json"
             file.write_text(json.dumps(self._config))
             self._process = await self._spawn([*self._command, "--config", str(file)])
-            address = await self._ready(self._process)
+            address = await self._hear(self._process)
         if address is None:
             raise await self._failure("did not start")
         return address
@@ -68,6 +77,8 @@ class LocalService:
             self.kill()
             await self._process.wait()
         self.kill()  # what the service may have left behind in its group
+        if self._listening is not None:
+            self._listening.cancel()
 
     def kill(self) -> None:
         """Kill the service with all that is below it: Ray's processes are other sessions, and would outlive it."""
@@ -96,14 +107,25 @@ class LocalService:
                 env=_environment(),
             )
 
-    async def _ready(self, process: asyncio.subprocess.Process) -> str | None:
-        """The address from the line of JSON that says so; None if the service ends before."""
-        if process.stdout is None:
-            return None
-        async for line in process.stdout:
-            with contextlib.suppress(ValueError, TypeError, KeyError):
-                return str(json.loads(line)["address"])
-        return None
+    async def _hear(self, process: asyncio.subprocess.Process) -> str | None:
+        """The address, once it is said; None if the service ends before. What is said later is heard, too."""
+        address: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._listening = asyncio.create_task(self._listen(process, address))
+        return await address
+
+    async def _listen(self, process: asyncio.subprocess.Process, address: "asyncio.Future[str | None]") -> None:
+        """Lines of JSON, and what others print there."""
+        while process.stdout is not None and (line := await process.stdout.readline()):
+            with contextlib.suppress(ValueError):
+                said = json.loads(line)
+                if not isinstance(said, dict):
+                    continue
+                if "address" in said and not address.done():
+                    address.set_result(str(said["address"]))
+                if "dashboard" in said:
+                    self._on_dashboard(str(said["dashboard"]))
+        if not address.done():
+            address.set_result(None)
 
     async def _failure(self, what: str) -> Exception:
         code = await self._process.wait() if self._process is not None else 0

@@ -25,7 +25,7 @@ from pydantic import Field
 from treeroll.access.config import AccessConfig, check_host
 from treeroll.addresses import join
 from treeroll.chat.template import ChatTemplate
-from treeroll.config import Config, CoordinatorConfig, ScorersConfig, StoreConfig
+from treeroll.config import Config, CoordinatorConfig, DashboardConfig, ScorersConfig, StoreConfig
 from treeroll.coordinator.door import Door, door_when_free, first_door
 from treeroll.coordinator.gc_tuning import tune_gc
 from treeroll.coordinator.loop import Coordinator, Item
@@ -73,15 +73,23 @@ class ServiceConfig(Config):
     store: StoreConfig = Field(default_factory=StoreConfig)
     scorers: ScorersConfig = Field(default_factory=ScorersConfig)
     access: AccessConfig = Field(default_factory=AccessConfig)
+    dashboard: DashboardConfig = Field(default_factory=DashboardConfig)
 
 
-async def serve(config: ServiceConfig, on_ready: Callable[[str], None], stop: asyncio.Event) -> None:
+async def serve(
+    config: ServiceConfig,
+    on_ready: Callable[[str], None],
+    stop: asyncio.Event,
+    on_owned: Callable[[str | None], None] = lambda url: None,
+) -> None:
     """Run the service until `stop` is set, at whatever point of its start that may be, then take everything down.
 
-    `on_ready` gets "HOST:PORT" once all replicas are ready. Raises InvalidInput for a configuration that cannot work,
-    and Unavailable, StoreError or EngineError when a part gives up for good.
+    `on_ready` gets "HOST:PORT" once all replicas are ready; `on_owned`, before that, the URL of the store that this
+    service is the owner of now, None of one that nobody else can open. Raises InvalidInput for a configuration that
+    cannot work, and Unavailable, StoreError or EngineError when a part gives up for good.
     """
     check_host(config.coordinator.host, config.access)
+    check_host(config.dashboard.host, config.access, "dashboard.host")
     if _starts_replicas(config):
         config.ray.check(os.environ)
     if config.coordinator.standby and not shared(config.store):
@@ -96,6 +104,7 @@ async def serve(config: ServiceConfig, on_ready: Callable[[str], None], stop: as
             if base is not None and config.coordinator.standby:
                 base, door = await _unless(stop, _take_over(stack, base, door)) or (None, None)
             if base is not None and door is not None and await _unless(stop, _is_checked(base, door)):
+                on_owned(base.store.url)
                 await _serve_on(base, door, on_ready, stop)
     except* TreerollError as failures:
         raise cause_of(failures) from None

@@ -77,10 +77,11 @@ def chromium() -> Iterator[Any]:
 
     Of one module, since Playwright's event loop runs for as long, and asynchronous tests have loops of their own.
     """
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     place = os.environ.get("CHROMIUM", "/usr/bin/chromium")
     assert Path(place).exists(), f"there is no browser at {place}: apt-get install chromium, or name one with CHROMIUM"
+    expect.set_options(timeout=60_000)  # it ends a test that hangs, and says nothing of how fast pages are
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=place, args=["--no-sandbox"])
         yield browser

@@ -62,6 +62,7 @@ def test_the_largest_waste_is_two_clicks_from_the_list(watched: Watched) -> None
 
 def test_searches_are_in_the_address_and_say_what_they_left_out(watched: Watched) -> None:
     watched.open("/trees")
+    expect(watched.page.locator("tbody tr")).to_have_count(len(grown_trees()))  # keys are heard from then on
     watched.page.keyboard.press("/")
     watched.page.keyboard.type("arith-003")
     expect(watched.page.locator("tbody tr")).to_have_count(1)

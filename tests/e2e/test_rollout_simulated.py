@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pyarrow.parquet as pq
 import pytest
@@ -47,6 +48,15 @@ def readable_parts(out: Path) -> int:
 
 def has_parts(out: Path, count: int = 1) -> bool:
     return len(list((out / "parts").glob("samples-*.parquet"))) >= count
+
+
+def first_state(address: str) -> dict[str, Any]:
+    """What a dashboard says first of the service that it shows."""
+    base, _, token = address.partition("/#token=")
+    asked = Request(f"{base}/api/1/live", headers={"authorization": f"Bearer {token}"})  # noqa: S310 - ours
+    with urlopen(asked) as stream:  # noqa: S310
+        line = next(line for line in stream if line.startswith(b"data: "))
+    return dict(json.loads(line.removeprefix(b"data: ")))
 
 
 def test_a_rollout_with_one_of_two_models(tmp_path: Path) -> None:
@@ -97,9 +107,12 @@ def test_a_rollout_from_start_to_end(tmp_path: Path) -> None:
 
 def test_ctrl_c_once_keeps_what_is_complete(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with rollout(out, *SLOW) as command:
+    with rollout(out, *SLOW, "--set", "dashboard.port=0") as command:
         command.until(lambda: has_parts(out))
         assert len(command.family()) > 5  # the mark reaches Ray's and Redis's processes
+        command.until(lambda: "dashboard: http" in command.output())
+        seen = first_state(command.output().rpartition("dashboard: ")[2].split()[0])
+        assert seen["snapshot"]["growing_trees"] > 0
         command.interrupt()
         assert command.wait() == 130, command.output()
         command.assert_gone()

@@ -35,7 +35,7 @@ async def test_a_service_without_ray_grows_by_replicas_that_die_and_follow_it_to
     tasks = list(read_tasks(TASKS_FILE, limit=TASKS))
 
     def serve(port: int) -> Command:
-        where = ("--engine", "none", "--store", server.url, "--port", str(port))
+        where = ("--engine", "none", "--store", server.url, "--port", str(port), "--set", "dashboard.port=off")
         return Command(["serve", *where], tmp_path / f"serve-{port}.log")
 
     def replica(name: str, log: str) -> Command:

@@ -41,7 +41,7 @@ async def test_a_trainer_that_consumes_submits_and_closes_goes_on_and_has_every_
     where = ("--store", server.url, "--port", str(port), "--set", f"coordinator.temp_dir={place}")
 
     def serve(log: str) -> Command:
-        return Command(["serve", "--engine", "simulated", *where], place / log)
+        return Command(["serve", "--engine", "simulated", "--set", "dashboard.port=off", *where], place / log)
 
     with serve("first.log") as first:
         await asyncio.to_thread(first.until, lambda: "treeroll serves at" in first.output())

@@ -42,7 +42,7 @@ class Services:
         self.store, self._place, self._stack = server.url, place, stack
 
     def start(self, name: str, port: int, *, standby: bool = True) -> Command:
-        settings = ("generator.engine=none", f"coordinator.temp_dir={self._place}")
+        settings = ("generator.engine=none", "dashboard.port=off", f"coordinator.temp_dir={self._place}")
         chosen = [part for setting in settings for part in ("--set", setting)]
         command = Command(
             ["serve", *(["--standby"] if standby else []), "--store", self.store, "--port", str(port), *chosen],

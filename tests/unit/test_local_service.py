@@ -36,6 +36,20 @@ async def test_the_address_comes_when_the_service_is_ready_and_it_ends_with_its_
     await local.stop()
 
 
+async def test_the_address_of_its_dashboard_is_told_whenever_it_comes(tmp_path: Path) -> None:
+    says = "print(json.dumps({'dashboard': 'http://%s/'}), flush=True);"
+    script = f"import json;{says % 'first'}\n{READY}\n{says % 'second'} sys.stdin.read()"
+    told: list[str] = []
+    local = LocalService({"coordinator": {"port": 7171}}, tmp_path / "log", [sys.executable, "-c", script], told.append)
+    assert await local.start() == "127.0.0.1:7171"
+
+    async def both() -> bool:
+        return told == ["http://first/", "http://second/"]
+
+    await eventually(both)
+    await local.stop()
+
+
 @pytest.mark.parametrize(("code", "kind"), [(1, Unavailable), (2, InvalidInput), (-9, Unavailable)])
 async def test_a_service_that_dies_during_its_start_is_an_error_with_its_cause(
     tmp_path: Path, code: int, kind: type[Exception]
@@ -109,18 +123,22 @@ def test_the_last_error_of_a_log_is_its_cause(tmp_path: Path) -> None:
 SERVE = """
 import asyncio, sys, types
 service = types.ModuleType("treeroll.service")
-from treeroll.config import Config, CoordinatorConfig, StoreConfig
+from treeroll.access.config import AccessConfig
+from treeroll.config import Config, CoordinatorConfig, DashboardConfig, StoreConfig
 from treeroll.errors import EngineError
 
 class ServiceConfig(Config):
     coordinator: CoordinatorConfig = CoordinatorConfig()
     store: StoreConfig = StoreConfig()
+    access: AccessConfig = AccessConfig()
+    dashboard: DashboardConfig = DashboardConfig()
 
-async def serve(config, on_ready, stop):
+async def serve(config, on_ready, stop, on_owned):
     print("Ray prints on stdout")
     if config.coordinator.port == 1:
         async with asyncio.TaskGroup() as group:
             group.create_task(fail())
+    on_owned(None)  # a store in memory: nobody else can look
     on_ready(f"127.0.0.1:{config.coordinator.port}")
     await stop.wait()
     print("torn down", file=sys.stderr, flush=True)
@@ -149,6 +167,7 @@ def test_serve_stops_when_its_lifeline_ends() -> None:
     _, err = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "torn down" in err
+    assert "no dashboard is started: the store is in memory" in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -35,14 +35,14 @@ class AccessConfig(Config):
         return self
 
 
-def check_host(host: str, access: AccessConfig) -> None:
-    """InvalidInput for an address beyond loopback without TLS and tokens."""
+def check_host(host: str, access: AccessConfig, setting: str = "coordinator.host") -> None:
+    """InvalidInput for an address beyond loopback without TLS and tokens, which was given as `setting`."""
     missing = [
         what for what, there in (("TLS", access.certificate), ("tokens", access.tokens)) if there is None
     ]  # fmt: skip
     if missing and not is_loopback(host):
         raise InvalidInput(
-            f"coordinator.host is {host}, and without {' and '.join(missing)} treeroll serves loopback only; make "
+            f"{setting} is {host}, and without {' and '.join(missing)} treeroll serves loopback only; make "
             "certificates with `treeroll certs` and tokens with `treeroll token make`, and set access.certificate, "
             "access.key, access.ca and access.tokens to them"
         )

@@ -59,6 +59,10 @@ class Certificate:
             log.info("the certificate %s changed and is used from here on", self._files[0])
             return found
 
+    def changed(self) -> bool:
+        """Whether another certificate is to be shown since this was asked last."""
+        return self._changed() is not None
+
     def _stamp(self) -> Stamp:
         return tuple(_stamp(file) for file in self._files)
 
@@ -139,6 +143,29 @@ def _stamp(file: Path) -> tuple[int, int, int]:
     except OSError:
         return 0, 0, 0  # reading says why
     return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def web_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """What a web server listens with; the files are read again for a connection that comes after either of them
+    changed. InvalidInput if they cannot be used."""
+    files = Certificate(certificate, key)
+    context = _loaded(certificate, key)
+
+    def look(connection: ssl.SSLObject, name: str | None, listening: ssl.SSLContext) -> None:
+        nonlocal context
+        if files.changed():
+            context = _loaded(certificate, key)
+        connection.context = context
+
+    context.sni_callback = look
+    return context
+
+
+def _loaded(certificate: Path, key: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key, password=_no_password)
+    return context
 
 
 def replica_pass(certificate: Certificate | None, ca: Path | None) -> Pass:

@@ -1,5 +1,6 @@
 """`treeroll dashboard`: pages on a service or on a rollout's results."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -15,18 +16,47 @@ def dashboard(
     ] = None,
     store: StoreUrl = None,
     address: Address = None,
-    host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = 7071,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="Interface to listen on; beyond loopback with TLS and tokens (access.*).", show_default="127.0.0.1"
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Port to listen on; 0: any free one.", show_default="7071, or any if that is taken"
+        ),
+    ] = None,
     no_auth: Annotated[
         bool, typer.Option("--no-auth", help="Ask for no token: whoever is on this machine may read.")
+    ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="The service's settings; store.url and sections dashboard and access are read.",
+            show_default=False,
+        ),
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="A.B=C", help="One setting, e.g. dashboard.port=0.", show_default=False),
+    ] = None,
+    lifeline: Annotated[
+        bool, typer.Option("--lifeline", help="Stop when standard input ends; print the address as JSON.")
     ] = False,
 ) -> None:
     """Show a service, or a rollout's results, in a browser, until Ctrl-C.
 
     Prints the address to open; the token in it is new at every start. It
-    only reads, and listens on this machine alone. Of a service it reads the
-    store, where it stays what it was after a crash; [bold]--address[/bold] asks the service
-    once where that is.
+    only reads. Of a service it reads the store, where it stays what it was
+    after a crash; [bold]--address[/bold] asks the service once where that is. [bold]treeroll
+    serve[/bold] starts one by itself.
+
+    Beyond loopback it wants the TLS and the tokens of section access, as a
+    service does: roles viewer and operator may read.
 
     [bold]Examples[/bold]
 
@@ -34,26 +64,42 @@ def dashboard(
 
       treeroll dashboard --store redis://127.0.0.1:6379/0
 
-      treeroll dashboard --from runs/one
+      treeroll dashboard --from runs/demo
+
+      treeroll dashboard --config service.yaml --host 0.0.0.0
     """
+    from treeroll.access.config import AccessConfig, check_host
+    from treeroll.cli.settings import layered
+    from treeroll.config import DashboardConfig, StoreConfig, parse
     from treeroll.dashboard.server import serve
     from treeroll.dashboard.sources.live import LiveSource
     from treeroll.dashboard.sources.results import ResultSource
     from treeroll.errors import InvalidInput
 
+    sections = layered(config, sets or [], {"dashboard": {"host": host, "port": port}})
+    if directory is None and address is None and store is None:
+        store = parse(StoreConfig, sections.get("store", {}), "section 'store'").url
     if sum(place is not None for place in (directory, store, address)) != 1:
         raise InvalidInput("say what to show: one of --from DIR, --store URL and --address HOST:PORT")
+    place = parse(DashboardConfig, sections.get("dashboard", {}), "section 'dashboard'")
+    access = parse(AccessConfig, sections.get("access", {}), "section 'access'")
+    check_host(place.host, access, "dashboard.host")
+    ready = _say_as_json if lifeline else _say
     if directory is not None:
-        serve(ResultSource(directory), host, port, auth=not no_auth, ready=_say)
+        serve(ResultSource(directory), place, access, auth=not no_auth, lifeline=lifeline, ready=ready)
         return
     from treeroll.cli.watching import store_url
 
     source = LiveSource(store_url(address or "", store))
     try:
-        serve(source, host, port, auth=not no_auth, ready=_say)
+        serve(source, place, access, auth=not no_auth, lifeline=lifeline, ready=ready)
     finally:
         source.close()
 
 
 def _say(url: str) -> None:
     print(f"dashboard: {url}", flush=True)
+
+
+def _say_as_json(url: str) -> None:
+    print(json.dumps({"address": url}), flush=True)

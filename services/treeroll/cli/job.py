@@ -129,7 +129,11 @@ class Job:
         service = self._plan.service
         if service is None:
             raise TreerollError("the plan names neither an address nor a service")
-        self._service = LocalService(service.model_dump(mode="json"), self._plan.directory.log)
+        self._service = LocalService(
+            service.model_dump(mode="json"),
+            self._plan.directory.log,
+            on_dashboard=lambda url: self._display.say(f"dashboard: {url}"),
+        )
         generator = service.generator
         store = "Redis, " if service.store.url is None else ""
         replicas = sum(pool.replicas for pool in generator.fleet().values())

@@ -89,6 +89,8 @@ def _local(settings: Settings) -> "tuple[ServiceConfig, str, PromptCheck]":
     sections = {**settings.service}
     # One seed for the whole rollout: policies, and engines that sample from a seed of their own.
     sections["generator"] = {"seed": settings.run.seed, **sections.get("generator", {})}
+    watched = 0 if sys.stderr.isatty() else "off"
+    sections["dashboard"] = {"port": watched, **sections.get("dashboard", {})}
     service = parse(ServiceConfig, sections, "service configuration")
     tokenizer, pools = fleet_tokenizer(service.generator), tuple(service.generator.fleet())
     run = settings.run

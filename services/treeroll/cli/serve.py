@@ -12,7 +12,7 @@ def serve(
         typer.Option(
             "--config",
             metavar="FILE",
-            help="YAML, TOML or JSON with sections generator, ray, coordinator, store, scorers, access.",
+            help="YAML, TOML or JSON with sections generator, ray, coordinator, store, scorers, access, dashboard.",
             show_default=False,
         ),
     ] = None,
@@ -66,6 +66,8 @@ def serve(
 
     It runs until Ctrl-C or SIGTERM and then takes everything down. Trainers
     connect with treeroll.connect("127.0.0.1:7070"), rollouts with --address.
+    A dashboard runs beside it, as a process of its own; its address is
+    printed. --set dashboard.port=off leaves it out.
 
     [bold]Examples[/bold]
 
@@ -75,7 +77,7 @@ def serve(
 
       treeroll serve --engine simulated --port 0
 
-      treeroll serve --config service.yaml --port 7071 --standby
+      treeroll serve --config service.yaml --port 7170 --standby
 
       treeroll serve --engine none      # and `treeroll replica` elsewhere
     """

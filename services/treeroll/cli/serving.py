@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from copy import copy
+from functools import partial
 from typing import Any, NoReturn, TextIO
 
 from pydantic import ValidationError
@@ -50,15 +51,20 @@ def run_service(sections: Sections, *, lifeline: bool) -> None:
 
 
 async def _run(config: Any, say: TextIO, lifeline: bool) -> None:
+    from treeroll.cli.beside import Beside
     from treeroll.service import serve
 
-    def on_ready(address: str) -> None:
-        print(json.dumps({"address": address}) if lifeline else f"treeroll serves at {address}", file=say, flush=True)
+    def tell(what: str, sentence: str, value: str) -> None:
+        print(json.dumps({what: value}) if lifeline else f"{sentence} {value}", file=say, flush=True)
 
+    beside = Beside(config, partial(tell, "dashboard", "dashboard:"))
     with Interrupts(die, on_first=say_stopping) as interrupts:
         if lifeline:
             await _watch_stdin(interrupts.asked)
-        await serve(config, on_ready, interrupts.asked)
+        try:
+            await serve(config, partial(tell, "address", "treeroll serves at"), interrupts.asked, beside.start)
+        finally:
+            await beside.stop()
 
 
 def _check_place(sections: Sections) -> None:

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -117,6 +118,8 @@ def _named(annotation: Any) -> str:
         return f"list of {_named(get_args(parts[0])[0] if hasattr(parts[0], '__metadata__') else parts[0])}"
     if len(parts) == 1 and hasattr(parts[0], "__metadata__"):  # Annotated[int, ...] | None
         return _named(get_args(parts[0])[0])
+    if len(parts) > 1 and get_origin(annotation) in (Union, UnionType):
+        return " or ".join(map(_named, parts))
     text = re.sub(r"typing\.|pathlib\.|datetime\.(?=date)", "", str(annotation))
     text = re.sub(r"<class '([\w.]*\.)?(\w+)'>", r"\2", text)
     text = re.sub(r"Literal\[(.*?)\]", lambda found: " or ".join(found[1].replace("'", "`").split(", ")), text)

@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from treeroll.access.config import AccessConfig, check_host
+from treeroll.access.identity import Role
+from treeroll.access.tokens import Tokens
 from treeroll.addresses import is_loopback, join
+from treeroll.errors import InvalidInput, NotAuthenticated
 
 POLICY = "; ".join(
     (
@@ -47,42 +51,79 @@ class Door:
     """Where the server listens."""
     port: int
     token: str | None
-    """None: whoever reaches the loopback address may read."""
+    """Of this start alone; None: whoever reaches the address may read, or `tokens` say who."""
+    tokens: Tokens | None = None
+    """Those of a service: who may look at all its runs may look here."""
+    tls: bool = False
 
     @classmethod
-    def new(cls, host: str, port: int, *, auth: bool = True) -> "Door":
-        """With a token of its own. ValueError beyond loopback: there is neither TLS nor a role there."""
-        if not is_loopback(host):
-            raise ValueError(f"the dashboard listens on loopback only, and {host} is not")
-        return cls(host, port, secrets.token_urlsafe(24) if auth else None)
+    def new(cls, host: str, port: int, access: AccessConfig | None = None, *, auth: bool = True) -> "Door":
+        """On loopback with a token of its own, or with none at all; with the tokens of a service where it has such.
+        InvalidInput beyond loopback without TLS and tokens."""
+        access = access or AccessConfig()
+        check_host(host, access, "dashboard.host")
+        tls = access.certificate is not None
+        if not auth:
+            if not is_loopback(host):
+                raise InvalidInput(f"--no-auth is for loopback, and the dashboard is to listen at {host}")
+            return cls(host, port, None, tls=tls)
+        if access.tokens is not None:
+            return cls(host, port, None, Tokens(access.tokens), tls)
+        return cls(host, port, secrets.token_urlsafe(24), tls=tls)
 
     @property
     def url(self) -> str:
         """What a person opens: the token is in the fragment, which no browser sends or logs."""
-        return f"http://{join(self.host, self.port)}/{f'#token={self.token}' if self.token else ''}"
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://{join(self.host, self.port)}/{f'#token={self.token}' if self.token else ''}"
 
-    @property
-    def hosts(self) -> frozenset[str]:
-        """Values of Host that mean us; another is a foreign name that was made to lead here."""
+    def is_us(self, host: str) -> bool:
+        """Whether a value of Host means us. On loopback another is a foreign name that was made to lead here; beyond,
+        where a server has names that it does not know, the certificate says that to browsers."""
+        if not is_loopback(self.host):
+            return True
         names = {join(self.host, self.port), *(f"{name}:{self.port}" for name in ("127.0.0.1", "localhost", "[::1]"))}
-        return frozenset(names)
+        return host in names
 
     def refusal(self, path: str, raw_path: bytes, headers: Mapping[str, str]) -> tuple[int, str] | None:
         """Status and sentence for a request that is not let in; None for one that is."""
-        if headers.get("host", "") not in self.hosts:
+        host = headers.get("host", "")
+        if not self.is_us(host):
             return 403, f"the dashboard is not at this host; open {self.url.partition('#')[0]}"
         origin = headers.get("origin")
-        if origin is not None and origin.partition("://")[2] not in self.hosts:
+        if origin is not None and not (origin.partition("://")[2] == host or self._is_here(origin)):
             return 403, "pages of another site may not ask the dashboard"
         if b"%2e" in raw_path.lower() or b"%2f" in raw_path.lower() or b"%5c" in raw_path.lower() or "\\" in path:
             return 404, "there is no such page"
-        if path.startswith(API) and self.token is not None and not self._knows(headers.get("authorization", "")):
-            return 401, "the token is missing or of an earlier start: open the address that the dashboard printed"
-        return None
+        return self._unknown(headers.get("authorization", "")) if path.startswith(API) else None
 
-    def _knows(self, authorization: str) -> bool:
+    def _is_here(self, origin: str) -> bool:
+        return is_loopback(self.host) and self.is_us(origin.partition("://")[2])
+
+    def _unknown(self, authorization: str) -> tuple[int, str] | None:
+        """Why who brings this may not read."""
+        if self.tokens is not None:
+            return refused_by(self.tokens, authorization)
         kind, _, given = authorization.partition(" ")
-        return kind.lower() == "bearer" and secrets.compare_digest(given.encode(), (self.token or "").encode())
+        if self.token is None or (
+            kind.lower() == "bearer" and secrets.compare_digest(given.encode(), self.token.encode())
+        ):
+            return None
+        return 401, "the token is missing or of an earlier start: open the address that the dashboard printed"
+
+
+def refused_by(tokens: Tokens, authorization: str) -> tuple[int, str] | None:
+    """Status and sentence for a caller whom a service would not let look at all its runs."""
+    try:
+        who = tokens.who(authorization or None).identity
+    except NotAuthenticated as error:
+        return 401, str(error) if authorization else "this dashboard wants a token of its service, role viewer"
+    if who.role not in (Role.VIEWER, Role.OPERATOR) or who.runs:
+        return 403, (
+            f"the token of '{who.name}' is not for looking at all runs; `treeroll token make viewer NAME` makes one "
+            "that is"
+        )
+    return None
 
 
 class Guard:

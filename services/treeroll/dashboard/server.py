@@ -1,31 +1,59 @@
-"""Serving the dashboard until a signal."""
+"""Serving the dashboard until a signal, or until the process that started it is gone."""
 
 import asyncio
+import os
 import socket
+import ssl
+import sys
+import threading
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 
+from treeroll.access.config import AccessConfig
+from treeroll.access.tls import web_context
+from treeroll.config import DashboardConfig
 from treeroll.dashboard.app import application
 from treeroll.dashboard.guard import Door
 from treeroll.dashboard.sources.base import Source
 from treeroll.errors import InvalidInput
 
+PORT = 7071
+# How long one whose owner is gone may take to end.
+ORPHAN_S = 5.0
 
-def serve(source: Source, host: str, port: int, *, auth: bool = True, ready: Callable[[str], None]) -> None:
-    """Listen, tell `ready` the address to open, and serve until SIGINT or SIGTERM. InvalidInput if that cannot be."""
-    listener = listen(host, port)
+
+def serve(
+    source: Source,
+    place: DashboardConfig,
+    access: AccessConfig,
+    *,
+    auth: bool = True,
+    lifeline: bool = False,
+    ready: Callable[[str], None],
+) -> None:
+    """Listen, tell `ready` the address to open, and serve until SIGINT, SIGTERM or, with `lifeline`, the end of
+    standard input. InvalidInput if that cannot be."""
+    # What is off beside a service was asked for by hand here.
+    listener = listen(place.host, None if place.port == "off" else place.port)
     try:
-        door = Door.new(host, listener.getsockname()[1], auth=auth)
-    except ValueError as error:
+        door = Door.new(place.host, listener.getsockname()[1], access, auth=auth)
+        tls = web_context(access.certificate, access.key) if access.certificate and access.key else None
+    except InvalidInput:
         listener.close()
-        raise InvalidInput(str(error)) from None
+        raise
+    running = server(source, door, tls)
+    if lifeline:
+        threading.Thread(target=_end_with_stdin, args=(running,), daemon=True).start()
     ready(door.url)
-    asyncio.run(server(source, door).serve(sockets=[listener]))
+    asyncio.run(running.serve(sockets=[listener]))
 
 
-def server(source: Source, door: Door) -> uvicorn.Server:
+def server(source: Source, door: Door, tls: ssl.SSLContext | None = None) -> uvicorn.Server:
     """The server, not running."""
+    # Its own way to TLS, which would read the files but once.
+    secured: dict[str, Any] = {"ssl_context_factory": lambda config, default: tls} if tls is not None else {}
     config = uvicorn.Config(
         application(source, door),
         log_level="warning",
@@ -33,21 +61,33 @@ def server(source: Source, door: Door) -> uvicorn.Server:
         lifespan="off",
         server_header=False,
         timeout_graceful_shutdown=1,  # streams of live pages never end by themselves
+        **secured,
     )
     return uvicorn.Server(config)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. InvalidInput if the address cannot be had."""
+def listen(host: str, port: int | None) -> socket.socket:
+    """A listening socket. Port 0 takes a free one; None 7071, or a free one if that is taken. InvalidInput if the
+    address cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        raise InvalidInput(
-            f"the dashboard cannot listen at {host}:{port} ({error.strerror}); give another --port"
-        ) from None
-    return listener
+    for wanted in (PORT, 0) if port is None else (port,):
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, wanted))
+            listener.listen(128)
+        except OSError as error:
+            listener.close()
+            why = error.strerror
+        else:
+            return listener
+    raise InvalidInput(f"the dashboard cannot listen at {host}:{wanted} ({why}); give another --port")
+
+
+def _end_with_stdin(running: uvicorn.Server) -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    running.should_exit = True
+    timer = threading.Timer(ORPHAN_S, os._exit, (1,))
+    timer.daemon = True
+    timer.start()

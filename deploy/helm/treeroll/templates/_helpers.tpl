@@ -63,6 +63,7 @@ capabilities: {drop: [ALL]}
 {{- $own := dict
   "coordinator" (dict "host" "0.0.0.0" "port" 7070 "health_port" 7071 "temp_dir" "/tmp" "standby" true)
   "store" (dict "url" "file:/etc/treeroll/secrets/store-url")
+  "dashboard" (dict "port" "off")
   "access" (dict "tokens" "/etc/treeroll/secrets/tokens" "certificate" "/etc/treeroll/secrets/tls.crt" "key" "/etc/treeroll/secrets/tls.key")
 -}}
 {{- toYaml (mergeOverwrite (deepCopy .Values.settings) $own) -}}

@@ -8,7 +8,6 @@ from typing import Any
 from treeroll.dashboard.poller import Look
 from treeroll.dashboard.sources.plain import plain
 from treeroll.pb.v1.watch_pb2 import Histogram, PoolFigures, ReplicaFigures, Snapshot
-from treeroll.watch.rules import STALE_S
 from treeroll.watch.verdict import verdict
 from treeroll.watch.view import View
 
@@ -16,6 +15,9 @@ Json = dict[str, Any]
 
 # Speeds are of so many seconds, what became of tokens of so many.
 SPEED_S, WASTE_S = 15.0, 300.0
+# News come once a second, and are looked for once a second: after so long without any the figures are greyed, which a
+# page then does within 5 s of the last of them, before anybody is called.
+STALE_S = 3.5
 WAITING = ("waiting_slot", "waiting_kv", "waiting_budget", "waiting_rate", "waiting_judge", "held")
 CAUSES = {
     "pruned": "pruned_tokens",

@@ -12,6 +12,12 @@ export function takeToken() {
   }
 }
 
+/** Go on with another token, as if it had come in the address. */
+export function useToken(token) {
+  localStorage.setItem(KEY, token.trim());
+  location.reload();
+}
+
 /** A refusal: a sentence for people, and the status. */
 export class Refused extends Error {
   /** @param {string} sentence @param {number} code */

@@ -33,7 +33,7 @@ export function Sentence({ one }) {
 /** What is to be said instead of figures; null where they may be shown. */
 export function Unknown() {
   const now = phase();
-  if (connection.value === "refused") return html`<p class="waiting">The token is of an earlier start; open the address that the dashboard printed.</p>`;
+  if (connection.value === "refused") return html`<p class="waiting">The token is not in force any more; load the page again.</p>`;
   if (now === "connecting") return html`<p class="waiting" aria-busy="true">connecting …</p>`;
   if (!state.value?.snapshot) {
     return html`<div class="empty"><p><strong>${now === "away" ? "The store does not answer." : "No service has said anything here yet."}</strong></p>

@@ -1,5 +1,6 @@
 // Small parts of pages: texts, panels and their states, tables, chips.
-import { html } from "./ui.js";
+import { html, useRef } from "./ui.js";
+import { useToken } from "./api.js";
 import { plain } from "./format.js";
 import { Link, go } from "./router.js";
 
@@ -8,14 +9,22 @@ export const Said = ({ text, lines = false, cls }) => html`<bdi class=${cls}>${p
 
 /** What went wrong as a sentence, with what to do. */
 export function Trouble({ error, retry }) {
-  const advice = error.code === 401 ? "The token in that address is new at every start."
-    : error.code === 404 ? "It may have expired or been deleted, or the address is mistyped."
+  if (error.code === 401) return html`<${Locked} error=${error} />`;
+  const advice = error.code === 404 ? "It may have expired or been deleted, or the address is mistyped."
     : error.code === 0 ? "Start it again and open the address that it prints." : "";
   return html`<div class="trouble" role="alert">
     <p><strong>${error.code === 404 ? "Not here" : "Not to be had"}</strong> <${Said} text=${error.message} /></p>
     ${advice && html`<p class="muted">${advice}</p>`}
-    ${retry && error.code !== 401 && html`<p><button onClick=${retry}>Try again</button></p>`}
+    ${retry && html`<p><button onClick=${retry}>Try again</button></p>`}
   </div>`;
+}
+
+/** Who is let in with another token only. */
+function Locked({ error }) {
+  const field = useRef(null);
+  const open = (event) => { event.preventDefault(); useToken(field.current.value); };
+  return html`<div class="trouble" role="alert"><p><strong>Locked</strong> <${Said} text=${error.message} /></p>
+    <form class="filters" onSubmit=${open}><label class="field"><span>token</span><input ref=${field} type="password" autocomplete="current-password" /></label><button>Open</button></form></div>`;
 }
 
 /** A panel's content once there is an answer, and what there is to say until then. */
