@@ -105,7 +105,7 @@ def test_texts_of_nodes_and_of_a_path_are_those_of_its_rows(client: TestClient) 
 
 
 def test_pages_of_a_list_have_every_tree_once(client: TestClient) -> None:
-    for order in ("arrival", "waste", "reward", "spread", "task"):
+    for order in ("arrival", "wasted", "tokens", "reward", "spread", "task"):
         for direction in ("asc", "desc"):
             seen: list[str] = []
             cursor = ""

@@ -18,7 +18,6 @@ from treeroll.config import DashboardConfig
 from treeroll.dashboard.sources.live import LiveSource
 from treeroll.store.embedded import EmbeddedRedis
 
-START_S = 600.0
 WORD = "dashboard --lifeline"
 
 # When the badge changed, by the page's own clock, milliseconds.
@@ -59,15 +58,15 @@ def child(command: Command) -> int:
 def beside(empty_redis: EmbeddedRedis, tmp_path: Path) -> Iterator[Command]:
     """A service with its dashboard."""
     with served(empty_redis.url, tmp_path / "serve.log", "--set", "dashboard.port=0") as command:
-        command.until(lambda: addresses(command), START_S)
+        command.until(lambda: addresses(command))
         yield command
 
 
 def test_it_shows_the_service_is_started_again_when_it_dies_and_ends_with_it(beside: Command) -> None:
-    beside.until(lambda: said(addresses(beside)[0])["phase"] == "live", START_S)
+    beside.until(lambda: said(addresses(beside)[0])["phase"] == "live")
     assert said(addresses(beside)[0])["snapshot"]["pid"] == beside.process.pid  # another process than its own
     os.kill(child(beside), signal.SIGKILL)
-    beside.until(lambda: len(addresses(beside)) == 2, START_S)
+    beside.until(lambda: len(addresses(beside)) == 2)
     assert "the dashboard died; another is started" in beside.output()
     assert said(addresses(beside)[1])["phase"] == "live"
     family = {child(beside)}
@@ -87,7 +86,7 @@ def test_a_service_that_is_killed_is_stale_within_5_s_and_live_again_without_a_r
             watched.open("/overview")
             badge = watched.page.locator(".topbar .age")
             with served(empty_redis.url, tmp_path / "first.log", "--set", "dashboard.port=off") as first:
-                first.until(lambda: "treeroll serves at" in first.output(), START_S)
+                first.until(lambda: "treeroll serves at" in first.output())
                 expect(badge).to_contain_text("live", timeout=30_000)
                 assert WORD not in str(descendants(first.process.pid))
                 watched.page.evaluate(NOTE_CHANGES)
@@ -98,7 +97,7 @@ def test_a_service_that_is_killed_is_stale_within_5_s_and_live_again_without_a_r
                 changed = dict(watched.page.evaluate("window.changes"))
                 assert changed["age stale"] - killed <= 5000
             with served(empty_redis.url, tmp_path / "second.log", "--set", "dashboard.port=off") as second:
-                second.until(lambda: "treeroll serves at" in second.output(), START_S)
+                second.until(lambda: "treeroll serves at" in second.output())
                 expect(badge).to_contain_text("live", timeout=30_000)
                 expect(watched.page.locator("main .greyed")).to_have_count(0)
     finally:

@@ -35,7 +35,7 @@ class Service:
 
     def says(self, **more: Any) -> None:
         now = time.time()
-        pool = PoolFigures(replicas=3, ready_replicas=2, slots=64, running=40, waiting_slot=7, waiting_kv=3)
+        pool = PoolFigures(replicas=3, ready_replicas=2, slots=64, running=40, waiting_slot=7, waiting_engine=3)
         replicas = [
             ReplicaFigures(replica_id=f"gpu-{i}", incarnation=1, state=state, slots=32, branches=20, tokens_per_s=speed)
             for i, (state, speed) in enumerate((("ready", 900.0), ("ready", 880.0), ("quarantined", 0.0)))

@@ -159,3 +159,4 @@ async def test_a_tree_says_when_it_was_and_what_of_it_was_wasted_as_its_run_does
         assert before <= header.submitted_at <= header.started_at < header.ended_at <= time.time()
         assert header.ended_at - header.started_at == pytest.approx(header.wall_s, abs=0.01)
         assert header.n_nodes <= len(tree.nodes)
+        assert list(header.replicas) == sorted({node.replica_id for node in tree.nodes if node.replica_id})

@@ -1,12 +1,19 @@
 """`treeroll dashboard`: pages on a service or on a rollout's results."""
 
 import json
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from treeroll.cli.options import Address, StoreUrl
+
+if TYPE_CHECKING:
+    from treeroll.dashboard.sources.live import LiveSource
+    from treeroll.dashboard.sources.results import ResultSource
 
 
 def dashboard(
@@ -16,6 +23,16 @@ def dashboard(
     ] = None,
     store: StoreUrl = None,
     address: Address = None,
+    simulate: Annotated[
+        str | None,
+        typer.Option(
+            "--simulate",
+            metavar="NAME",
+            help="A service with a known fault, started here: steady, lagging-replica, crash-loop, redis-down, "
+            "budget-end, feed-blocked, stale-weights.",
+            show_default=False,
+        ),
+    ] = None,
     host: Annotated[
         str | None,
         typer.Option(
@@ -66,35 +83,52 @@ def dashboard(
 
       treeroll dashboard --from runs/demo
 
+      treeroll dashboard --simulate lagging-replica     # to learn it
+
       treeroll dashboard --config service.yaml --host 0.0.0.0
     """
     from treeroll.access.config import AccessConfig, check_host
     from treeroll.cli.settings import layered
     from treeroll.config import DashboardConfig, StoreConfig, parse
     from treeroll.dashboard.server import serve
-    from treeroll.dashboard.sources.live import LiveSource
-    from treeroll.dashboard.sources.results import ResultSource
     from treeroll.errors import InvalidInput
 
     sections = layered(config, sets or [], {"dashboard": {"host": host, "port": port}})
-    if directory is None and address is None and store is None:
+    if directory is None and address is None and store is None and simulate is None:
         store = parse(StoreConfig, sections.get("store", {}), "section 'store'").url
-    if sum(place is not None for place in (directory, store, address)) != 1:
-        raise InvalidInput("say what to show: one of --from DIR, --store URL and --address HOST:PORT")
+    if sum(shown is not None for shown in (directory, store, address, simulate)) != 1:
+        raise InvalidInput("say what to show: one of --from DIR, --store URL, --address HOST:PORT and --simulate NAME")
     place = parse(DashboardConfig, sections.get("dashboard", {}), "section 'dashboard'")
     access = parse(AccessConfig, sections.get("access", {}), "section 'access'")
     check_host(place.host, access, "dashboard.host")
-    ready = _say_as_json if lifeline else _say
-    if directory is not None:
-        serve(ResultSource(directory), place, access, auth=not no_auth, lifeline=lifeline, ready=ready)
-        return
-    from treeroll.cli.watching import store_url
-
-    source = LiveSource(store_url(address or "", store))
-    try:
+    with _source(directory, store, address, simulate) as source:
+        ready = _say_as_json if lifeline else _say
         serve(source, place, access, auth=not no_auth, lifeline=lifeline, ready=ready)
-    finally:
-        source.close()
+
+
+@contextmanager
+def _source(
+    directory: Path | None, store: str | None, address: str | None, simulate: str | None
+) -> "Iterator[ResultSource | LiveSource]":
+    """What is to be shown."""
+    from treeroll.cli.watching import store_url
+    from treeroll.dashboard.sources.live import LiveSource
+    from treeroll.dashboard.sources.results import ResultSource
+
+    if directory is not None:
+        yield ResultSource(directory)
+        return
+    with ExitStack() as stack:
+        if simulate is None:
+            source = LiveSource(store_url(address or "", store))
+        else:
+            from treeroll.scenarios.running import named, running_scenario
+
+            logging.disable(logging.WARNING)  # what the play says of its own trouble is on the pages
+            scenario = named(simulate)
+            source = LiveSource(stack.enter_context(running_scenario(scenario)), f"{scenario.name}: {scenario.lesson}")
+        stack.callback(source.close)
+        yield source
 
 
 def _say(url: str) -> None:

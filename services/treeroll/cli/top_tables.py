@@ -51,7 +51,7 @@ def work(view: View) -> Table:
 
 def pools(last: Snapshot) -> Table:
     """What branches do, or wait for."""
-    columns = ("pool", ">ready", ">slots", ">run", ">slot", ">KV", ">budget", ">rate", ">held", ">judge", ">stop")
+    columns = ("pool", ">ready", ">slots", ">run", ">slot", ">engine", ">budget", ">rate", ">held", ">judge", ">stop")
     rows = [
         (
             clip(pool.name or "-", NAME),
@@ -59,7 +59,7 @@ def pools(last: Snapshot) -> Table:
             *(
                 number(value)
                 for value in (
-                    pool.slots, pool.running, pool.waiting_slot, pool.waiting_kv, pool.waiting_budget,
+                    pool.slots, pool.running, pool.waiting_slot, pool.waiting_engine, pool.waiting_budget,
                     pool.waiting_rate, pool.held, pool.waiting_judge, pool.stopping,
                 )
             ),

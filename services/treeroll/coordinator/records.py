@@ -174,6 +174,7 @@ def final_header(live: LiveTree, header: pb.Tree) -> pb.Tree:
     header.n_nodes, header.most_leaves = len(live.tree.nodes), live.most_leaves
     header.late_tokens, header.dropped_tokens = live.late_tokens, live.dropped_tokens
     header.pruned_tokens, header.censored_tokens = live.pruned_tokens, live.censored_tokens
+    header.replicas.extend(sorted({node.replica_id for node in live.tree.nodes} - {""}))
     header.ledger.CopyFrom(_ledger(live.ledger))
     header.n_censored = live.n_censored
     header.lost_tokens_max = live.lost_tokens_max

@@ -179,12 +179,12 @@ class Snapshots:
                 found[live.task.model].held += len(live.held) - judging
                 found[live.task.model].waiting_judge += judging
         for pool in found.values():
-            pool.waiting_kv = min(pool.waiting_kv, pool.running)
-            pool.running -= pool.waiting_kv
+            pool.waiting_engine = min(pool.waiting_engine, pool.running)
+            pool.running -= pool.waiting_engine
         return list(found.values())
 
     def _pool(self, pool: Pool) -> watch.PoolFigures:
-        """All but what `_pools` counts. `waiting_kv` is as engines last said."""
+        """All but what `_pools` counts. `waiting_engine` is as engines last said."""
         members, sessions = pool.members, self._replicas.sessions
         beats = [sessions[one.replica_id].heartbeat for one in members if one.replica_id in sessions]
         model = self._replicas.models.get(pool.name)
@@ -198,7 +198,7 @@ class Snapshots:
             kept_replicas=self._kept(pool.name),
             slots=sum(replica.slots for replica in members),
             trees=pool.trees,
-            waiting_kv=sum(beat.waiting for beat in beats),
+            waiting_engine=sum(beat.waiting for beat in beats),
             waiting_slot=sum(entry[-1].state is BranchState.PENDING for queue in queues for entry in queue.heap),
             weight_version=pool.weights.current.version,
             kv_usage_max=max((beat.kv_usage for beat in beats), default=0.0),

@@ -115,6 +115,10 @@ class Api:
         """Runs with their consumer groups."""
         return self._answer(self._source.feed())
 
+    def group(self, request: Request) -> Response:
+        """What a group has not acknowledged."""
+        return self._answer(self._source.group(request.path_params["run_id"], request.path_params["group"]))
+
     def store(self, request: Request) -> Response:
         """The store itself."""
         return self._answer(self._source.store())
@@ -145,6 +149,7 @@ class Api:
             "/live": self.live,
             "/history": self.history,
             "/feed": self.feed,
+            "/feed/{run_id}/{group}": self.group,
             "/store": self.store,
             "/runs": self.runs,
             "/runs/{run_id}": self.run,

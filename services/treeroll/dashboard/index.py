@@ -24,6 +24,10 @@ ROW = {
     "n_censored": "integer",
     "spent": "integer",
     "wasted_tokens": "integer",
+    "late_tokens": "integer",
+    "dropped_tokens": "integer",
+    "pruned_tokens": "integer",
+    "censored_tokens": "integer",
     "wall_s": "real",
     "mean_reward": "real",
     "min_reward": "real",
@@ -34,6 +38,8 @@ ROW = {
     "replicas": "text",
     "prompt": "text",
 }
+# What wasted tokens are, by cause; of results only the sum is known.
+CAUSES = ("late_tokens", "dropped_tokens", "pruned_tokens", "censored_tokens")
 # Characters of a prompt that are kept for searches and lists.
 PROMPT_CHARS = 2000
 SHOWN_CHARS = 160

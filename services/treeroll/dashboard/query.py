@@ -10,7 +10,7 @@ from treeroll.errors import InvalidInput
 # What a list may be ordered by -> the expression. Figures that are not there come last when the most come first.
 ORDERS = {
     "arrival": "place",
-    "waste": "coalesce(wasted_tokens, -1)",
+    "wasted": "coalesce(wasted_tokens, -1)",
     "tokens": "spent",
     "seconds": "wall_s",
     "leaves": "n_leaves",

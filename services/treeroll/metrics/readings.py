@@ -12,7 +12,7 @@ REPLICA_STATES = ("joining", "ready", "suspect", "quarantined", "draining", "los
 BRANCHES = {
     "running": "running",
     "slot": "waiting_slot",
-    "kv": "waiting_kv",
+    "engine": "waiting_engine",
     "budget": "waiting_budget",
     "rate": "waiting_rate",
     "held": "held",

@@ -309,6 +309,7 @@ NOT_SHOWN = {
     "Tree.dropped_tokens": "the same",
     "Tree.pruned_tokens": "the same",
     "Tree.censored_tokens": "the same",
+    "Tree.replicas": "the same; nodes say it each for itself",
     "Tree.dropped_by": "for a coordinator that starts again; `error` says it",
     "Tree.nodes": "rows of their own",
     "Tree.ledger": "columns of its own",

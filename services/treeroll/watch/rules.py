@@ -296,7 +296,7 @@ def idle_slots(view: View) -> Iterator[Found]:
 
 
 def _free_share(pool: PoolFigures) -> float:
-    busy = pool.running + pool.waiting_kv + pool.stopping
+    busy = pool.running + pool.waiting_engine + pool.stopping
     return 1.0 - busy / pool.slots if pool.slots else 0.0
 
 

@@ -48,6 +48,11 @@ class Source(Protocol):
         """Runs with their consumer groups. InvalidInput for results."""
         ...
 
+    def group(self, run_id: str, group: str) -> Json:
+        """The trees that a consumer group has not acknowledged, the oldest first. UnknownRun; InvalidInput for
+        results."""
+        ...
+
     def store(self) -> Json:
         """What the store says of itself. InvalidInput for results."""
         ...

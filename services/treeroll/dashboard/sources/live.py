@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from treeroll import __version__
 from treeroll.dashboard.poller import Poller
@@ -12,13 +13,15 @@ from treeroll.dashboard.sources.base import Json
 from treeroll.dashboard.sources.live_trees import LiveTrees
 from treeroll.dashboard.sources.plain import plain
 from treeroll.dashboard.sources.state import history, run_line, state
-from treeroll.dashboard.sources.store_reader import StoreReader
+from treeroll.dashboard.sources.store_reader import StoreReader, Unacknowledged
 from treeroll.dashboard.sources.tree_tables import Shapes, TreeTables
 from treeroll.errors import UnknownRun
 from treeroll.pb.v1 import rollout_pb2 as pb
 
 # A tree that grows is read again after so long.
 TREE_AGAIN_S = 1.0
+# Unacknowledged trees of a group that are told of.
+UNACKNOWLEDGED = 50
 # Trees that are kept whole.
 TREES = 4
 
@@ -46,8 +49,10 @@ class LiveSource:
 
     kind = "live"
 
-    def __init__(self, url: str) -> None:
-        """InvalidInput for a URL that is none. A store that does not answer is told on the pages."""
+    def __init__(self, url: str, scenario: str = "") -> None:
+        """`scenario`: what is played in it, if that is no service of people's. InvalidInput for a URL that is none. A
+        store that does not answer is told on the pages."""
+        self._scenario = scenario
         self._reader = StoreReader(url)
         self._poller = Poller(self._reader)
         self._trees = LiveTrees(self._poller, self._run_ids)
@@ -65,7 +70,8 @@ class LiveSource:
         last = look.latest
         return {
             "kind": self.kind,
-            "name": self._reader.address,
+            "name": self._scenario or self._reader.address,
+            "scenario": bool(self._scenario),
             "pages": ["overview", "replicas", "runs", "trees", "feed", "store", "about"],
             "version": __version__,
             "versions": {
@@ -174,6 +180,13 @@ class LiveSource:
         runs = [] if last is None else [run_line(run) for run in last.runs]
         return {"groups": groups, "runs": runs, "groups_at": None if last is None else last.groups_at}
 
+    def group(self, run_id: str, group: str) -> Json:
+        """What trees wait for that a group has not acknowledged, the oldest first."""
+        found = self._poller.ask(self._reader.unacknowledged(run_id, group, UNACKNOWLEDGED))
+        if found is None:
+            raise UnknownRun(f"the store at {self._reader.address} has no group {group} of a run {run_id}")
+        return {"items": [{**asdict(one), "waits_for": _waits_for(one)} for one in found]}
+
     def store(self) -> Json:
         """Figures of Redis, and of commits."""
         look = self._poller.look
@@ -209,3 +222,15 @@ class LiveSource:
             "mean_reward_se": None,
             "wall_s": None,
         }
+
+
+def _waits_for(one: Unacknowledged) -> str:
+    if not one.deliveries:
+        return "for the group to ask for it"
+    if one.left_s is None:
+        return f"for {one.consumer} to acknowledge it"
+    if one.left_s == float("inf"):
+        return "for all ranks to acknowledge its global batch"
+    if one.left_s > 0:
+        return f"for {one.consumer} to acknowledge it"
+    return "for the group to ask again: its lease has ended, or it was given back"

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from treeroll.client.columns import nodes_table, samples_table
 from treeroll.client.records import TreeRecord
-from treeroll.dashboard.index import PROMPT_CHARS, TreeIndex
+from treeroll.dashboard.index import CAUSES, PROMPT_CHARS, TreeIndex
 from treeroll.dashboard.poller import Poller
 from treeroll.dashboard.sources.tree_tables import TreeTables
 from treeroll.errors import UnknownTree
@@ -115,6 +115,7 @@ class LiveTrees:
 
 def _row(tree: pb.Tree, place: int, nodes: int) -> dict[str, Any]:
     rewards = [leaf.reward for leaf in tree.leaves if leaf.HasField("reward")]
+    ended = tree.status in _ENDED
     going_on = "growing" if nodes > 1 else "waiting"  # the prompt is stored when its task is submitted
     return {
         "place": place,
@@ -122,7 +123,7 @@ def _row(tree: pb.Tree, place: int, nodes: int) -> dict[str, Any]:
         "run_id": tree.run_id,
         "task_id": tree.task_id,
         "epoch": tree.epoch,
-        "status": tree.status if tree.status in _ENDED else going_on,
+        "status": tree.status if ended else going_on,
         "stop_reason": tree.stop_reason,
         "error": tree.error,
         "model": tree.model,
@@ -131,7 +132,8 @@ def _row(tree: pb.Tree, place: int, nodes: int) -> dict[str, Any]:
         "n_scored": tree.n_scored,
         "n_censored": tree.n_censored,
         "spent": tree.ledger.spent,
-        "wasted_tokens": None,  # takes its nodes, which its page reads
+        **{name: getattr(tree, name) if ended else None for name in CAUSES},
+        "wasted_tokens": sum(getattr(tree, name) for name in CAUSES) if ended else None,
         "wall_s": tree.wall_s,
         "mean_reward": sum(rewards) / len(rewards) if rewards else None,
         "min_reward": min(rewards, default=None),
@@ -139,6 +141,6 @@ def _row(tree: pb.Tree, place: int, nodes: int) -> dict[str, Any]:
         "spread": max(rewards) - min(rewards) if rewards else None,
         "min_version": tree.weight_version,
         "max_version": None,
-        "replicas": json.dumps([]),
+        "replicas": json.dumps(list(tree.replicas)),
         "prompt": tree.prompt_text[:PROMPT_CHARS],
     }

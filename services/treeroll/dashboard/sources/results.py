@@ -99,6 +99,10 @@ class ResultSource:
         """Results have no feed."""
         raise InvalidInput("results of a rollout have no feed: give --store of a running service")
 
+    def group(self, run_id: str, group: str) -> Json:
+        """Results have no groups."""
+        raise InvalidInput("results of a rollout have no feed: give --store of a running service")
+
     def store(self) -> Json:
         """Results are in no store."""
         raise InvalidInput("results of a rollout are in no store: give --store of a running service")

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from treeroll.dashboard.index import PROMPT_CHARS, TreeIndex
+from treeroll.dashboard.index import CAUSES, PROMPT_CHARS, TreeIndex
 from treeroll.results.reader import ResultReader
 
 _SAMPLE_COLUMNS = ("tree_id", "reward", "prompt_text", "min_weight_version", "max_weight_version")
@@ -114,6 +114,7 @@ def _index_row(place: int, row: dict[str, Any], contents: Contents, samples: dic
     return {
         "place": place,
         **{name: row[name] for name in (*same, *figures)},
+        **dict.fromkeys(CAUSES),
         "nodes": nodes,
         "mean_reward": samples.get("reward_mean"),
         "min_reward": low,

@@ -18,7 +18,7 @@ SPEED_S, WASTE_S = 15.0, 300.0
 # News come once a second, and are looked for once a second: after so long without any the figures are greyed, which a
 # page then does within 5 s of the last of them, before anybody is called.
 STALE_S = 3.5
-WAITING = ("waiting_slot", "waiting_kv", "waiting_budget", "waiting_rate", "waiting_judge", "held")
+WAITING = ("waiting_slot", "waiting_engine", "waiting_budget", "waiting_rate", "waiting_judge", "held")
 CAUSES = {
     "pruned": "pruned_tokens",
     "late": "late_tokens",

@@ -1,6 +1,7 @@
 """StoreReader: what a service's Redis holds, by reads alone, so that a user without any other right may do it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from treeroll.store import keys
@@ -12,6 +13,21 @@ from treeroll.store.redis_url import public_address
 CHUNK = 256
 # Headers, or places of a feed, of one answer.
 MANY = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Unacknowledged:
+    """A tree of a feed, as it stands with a group that has not acknowledged it."""
+
+    place: int
+    tree_id: str
+    consumer: str = ""
+    """Who was handed it last; "" if nobody was."""
+    since_s: float | None = None
+    """How long ago."""
+    deliveries: int = 0
+    left_s: float | None = None
+    """Until its lease ends, by the coordinator's clock; negative: it has ended. inf: in a global batch of ranks."""
 
 
 class StoreReader:
@@ -98,6 +114,49 @@ class StoreReader:
         known = {key.decode(): value for key, value in pairs if int(key.partition(b":")[0]) < len(nodes)}
         return StoredTree(header, nodes, known)
 
+    async def unacknowledged(self, run_id: str, group: str, count: int) -> list[Unacknowledged] | None:
+        """The first trees of a run's feed that a group has not acknowledged; None for a group that is none."""
+        feed = keys.feed(run_id)
+        last = await self._last_delivered(feed, group)
+        if last is None:
+            return None
+        pending, tick = await self._ask(("XPENDING", feed, group, "-", "+", count), ("HGET", keys.OWNER, "tick"))
+        found = []
+        for entry_id, consumer, idle_ms, deliveries in pending:
+            entry, deadline = await self._ask(
+                ("XRANGE", feed, entry_id, entry_id), ("ZSCORE", keys.leases(run_id, group), f"{_seq(entry_id):016d}")
+            )
+            if entry:  # else it has expired
+                name, left_s = consumer.decode(errors="replace"), _left_s(deadline, tick)
+                found.append(Unacknowledged(*_entry(entry[0]), name, idle_ms / 1000, deliveries, left_s))
+        if len(found) < count:
+            (behind,) = await self._ask(("XRANGE", feed, f"({last}", "+", "COUNT", count - len(found)))
+            found += [Unacknowledged(*_entry(entry)) for entry in behind]
+        return sorted(found, key=lambda one: one.place)
+
+    async def _last_delivered(self, feed: str, group: str) -> str | None:
+        """Entry that the group was handed last; None for a group that is none."""
+        if not (await self._ask(("EXISTS", feed)))[0]:
+            return None
+        (groups,) = await self._ask(("XINFO", "GROUPS", feed))
+        facts = [dict(zip(found[::2], found[1::2], strict=True)) for found in groups]
+        return next((fact[b"last-delivered-id"].decode() for fact in facts if fact[b"name"] == group.encode()), None)
+
     async def _ask(self, *commands: Command) -> list[Any]:
         with store_errors(self.address):
             return await ask(self._redis, commands)
+
+
+def _seq(entry_id: bytes) -> int:
+    return int(entry_id.partition(b"-")[0])
+
+
+def _entry(entry: tuple[bytes, list[bytes]]) -> tuple[int, str]:
+    """Its place, and its tree."""
+    return _seq(entry[0]), entry[1][1].decode()
+
+
+def _left_s(deadline: bytes | None, tick: bytes | None) -> float | None:
+    if deadline is None or tick is None:
+        return None
+    return (float(deadline) - int(tick)) / 1e6

@@ -8,7 +8,7 @@ export function About({ about }) {
   const versions = Object.entries(about.versions ?? {});
   return html`<${Head} title="About" />
     <section class="panel"><h2>Source</h2><${Facts} rows=${[
-      ["kind", about.kind === "results" ? "results of a rollout" : "a service's store"],
+      ["kind", about.kind === "results" ? "results of a rollout" : about.scenario ? "a scenario, with simulated engines" : "a service's store"],
       ["place", html`<${Said} text=${about.name} />`],
       ["trees", whole(about.trees)],
       ["complete", about.complete === null || about.complete === undefined ? "still being written, or cut short" : about.complete ? "every task came to its end" : "cut short by a signal"],

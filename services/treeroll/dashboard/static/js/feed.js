@@ -1,8 +1,8 @@
 // Feed: what waits for whom. And Store: what Redis says of itself.
 import { html, useEffect } from "./ui.js";
 import { useAnswer } from "./api.js";
-import { state } from "./live.js";
-import { Link } from "./router.js";
+import { state, useRefresh } from "./live.js";
+import { Link, place, withQuery } from "./router.js";
 import { Answered, Bar, Empty, Facts, Figure, Head, Said, Table } from "./parts.js";
 import { Greyed, Unknown, greyed } from "./bar.js";
 import { Chart, keep } from "./chart.js";
@@ -10,7 +10,7 @@ import { counted, lasting, percent, plain, short, whole } from "./format.js";
 
 const COLUMNS = [
   { label: "run", cell: (g) => html`<${Link} href=${`/runs/${encodeURIComponent(g.run_id)}`}><${Said} text=${g.run_id} /><//>` },
-  { label: "group", cell: (g) => html`<${Said} text=${g.group} />` },
+  { label: "group", cell: (g) => html`<${Link} href=${withQuery({ run: g.run_id, group: g.group })}><${Said} text=${g.group} /><//>` },
   { label: "acknowledged", right: true, cell: (g) => whole(g.acknowledged) },
   { label: "leased", right: true, title: "handed out, and not yet acknowledged", cell: (g) => whole(g.leased) },
   { label: "waiting", right: true, title: "ended, and not yet handed out", cell: (g) => whole(g.waiting) },
@@ -22,12 +22,34 @@ export function Feed() {
   const unknown = Unknown();
   if (unknown) return html`<${Head} title="Feed" />${unknown}`;
   const s = state.value.snapshot;
+  const query = place.value.query;
   const held = s.runs.filter((run) => run.waits_for_group || run.held_up || run.stuck);
   return html`<${Head} title="Feed" /><${Greyed} /><div class=${greyed()}>
     ${held.map((run) => html`<p class="notice warn">Run <${Link} href=${`/runs/${encodeURIComponent(run.run_id)}`}><${Said} text=${run.run_id} /><//>: <${Said} text=${run.stuck || run.held_up} />${run.waits_for_group && html` (group <${Said} text=${run.waits_for_group} />)`}</p>`)}
-    ${s.groups.length ? html`<section class="panel flush"><${Table} label="groups" columns=${COLUMNS} rows=${s.groups.map((g) => ({ ...g, key: `${g.run_id}/${g.group}` }))} /></section>
+    ${s.groups.length ? html`<section class="panel flush"><${Table} label="groups" columns=${COLUMNS} rows=${s.groups.map((g) => ({ ...g, key: `${g.run_id}/${g.group}` }))} href=${(g) => withQuery({ run: g.run_id, group: g.group })}
+        selected=${s.groups.findIndex((g) => g.run_id === query.get("run") && g.group === query.get("group"))} /></section>
       <p class="muted">Trees of each run's feed by where they stand with each group. A group comes to be when it first asks for trees.</p>`
-    : html`<${Empty} title="No group has asked for trees."><p class="muted">Trees wait in the feed until one does: <code>for batch in run.batches(group="trainer-0")</code>.</p><//>`}</div>`;
+    : html`<${Empty} title="No group has asked for trees."><p class="muted">Trees wait in the feed until one does: <code>for batch in run.batches(group="trainer-0")</code>.</p><//>`}</div>
+    ${query.get("group") && html`<${Unacknowledged} key=${`${query.get("run")}/${query.get("group")}`} run=${query.get("run")} group=${query.get("group")} />`}`;
+}
+
+const WAITING = [
+  { label: "place", right: true, title: "in the run's feed", cell: (one) => whole(one.place) },
+  { label: "tree", cell: (one) => html`<${Link} href=${`/trees/${encodeURIComponent(one.tree_id)}`} class="mono">${plain(one.tree_id.slice(0, 8))}<//>` },
+  { label: "waits", cls: "grow", cell: (one) => html`<${Said} text=${one.waits_for} />` },
+  { label: "consumer", cell: (one) => (one.consumer ? html`<${Said} text=${one.consumer} />` : "–") },
+  { label: "handed out", right: true, title: "last, ago", cell: (one) => lasting(one.since_s) },
+  { label: "times", right: true, title: "that it was handed out", cell: (one) => html`<span class=${one.deliveries > 1 ? "warn-text" : ""}>${whole(one.deliveries)}</span>` },
+  { label: "lease ends in", right: true, cell: (one) => (one.left_s === null ? "–" : one.left_s < 0 ? html`<span class="warn-text">ended</span>` : lasting(one.left_s)) },
+];
+
+/** The trees that a group has not acknowledged, and what each waits for. */
+function Unacknowledged({ run, group }) {
+  const answer = useAnswer(`/feed/${encodeURIComponent(run)}/${encodeURIComponent(group)}`);
+  useRefresh(answer, 3);
+  return html`<section class="panel flush"><div class="details-head padded"><h2>What <${Said} text=${group} /> has not acknowledged, the oldest first</h2><${Link} href=${withQuery({ run: "", group: "" })} class="button">Close<//></div>
+    <${Answered} answer=${answer} what="group">${(data) => data.items.length ? html`<${Table} label="unacknowledged trees" columns=${WAITING} rows=${data.items.map((one) => ({ ...one, key: one.place }))} href=${(one) => `/trees/${encodeURIComponent(one.tree_id)}`} />`
+      : html`<p class="muted padded">Nothing: it has acknowledged every tree that there is.</p>`}<//></section>`;
 }
 
 export function Store() {

@@ -60,7 +60,7 @@ function Shell({ about }) {
       <ul>${about.pages.map((name) => html`<li><${Link} href=${`/${name}`} aria-current=${name === section ? "page" : undefined}>${NAMES[name]}<//></li>`)}</ul>
       <div class="rail-foot"><button class="quiet" onClick=${toggleTheme} title="Light or dark">${theme.value === "dark" ? "Light" : "Dark"}</button>
       <button class="quiet" onClick=${() => setHelp(true)} title="Keys">Keys</button></div></nav>
-    <div class="main"><div class="topbar"><span class="source"><span class="muted">${about.kind === "results" ? "results of" : "store"}</span> <bdi title=${plain(about.name)}>${plain(about.name)}</bdi></span>${about.kind === "live" && html`<${LiveBar} />`}</div>
+    <div class="main"><div class="topbar"><span class="source"><span class="muted">${about.kind === "results" ? "results of" : about.scenario ? "scenario" : "store"}</span> <bdi title=${plain(about.name)}>${plain(about.name)}</bdi></span>${about.kind === "live" && html`<${LiveBar} />`}</div>
       <main><${Page} about=${about} /></main></div>
     ${help && html`<${Help} close=${() => setHelp(false)} />`}
   </div>`;
@@ -78,7 +78,7 @@ const Help = ({ close }) => html`<div class="veil" onClick=${close}><div class="
 
 function App() {
   const about = useAnswer("/about");
-  return html`<${Answered} answer=${about} what="source">${(data) => html`<${Shell} about=${data} />`}<//>`;
+  return html`<${Answered} answer=${about} what="source" title="treeroll">${(data) => html`<${Shell} about=${data} />`}<//>`;
 }
 
 takeToken();

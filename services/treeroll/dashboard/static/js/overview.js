@@ -8,7 +8,7 @@ import { Chart, keep } from "./chart.js";
 import { counted, fixed, lasting, percent, plain, short, whole } from "./format.js";
 
 const WAITS = {
-  slot: ["a slot", "no replica has a free slot"], kv: ["KV room", "granted, and wait in an engine for room in its KV cache"],
+  slot: ["a slot", "no replica has a free slot"], engine: ["an engine", "granted, and queue in an engine: for room in its KV cache, or behind other prompts"],
   budget: ["budget", "for others to return some of it"], rate: ["rate", "for time, by tokens_per_second"],
   held: ["their policy", "held for a decision"], judge: ["the judge", "paths to be judged"], scorer: ["a scorer", "paths that no scorer has yet"],
 };
@@ -20,7 +20,7 @@ export function Overview() {
   const m = state.value;
   const s = m.snapshot;
   const slots = s.pools.reduce((sum, pool) => sum + pool.slots, 0);
-  const busy = s.pools.reduce((sum, pool) => sum + pool.running + pool.waiting_kv + pool.stopping, 0);
+  const busy = s.pools.reduce((sum, pool) => sum + pool.running + pool.waiting_engine + pool.stopping, 0);
   const waiting = Object.values(m.waiting).reduce((a, b) => a + b, 0);
   return html`<${Head} title="Overview"><span class="muted">serving for ${lasting(s.at - s.since)}</span>${s.draining && html`<span class="state warn">draining</span>`}<//>
     <${Verdict} findings=${m.verdict} />
@@ -80,7 +80,7 @@ function Runs({ runs, known }) {
 
 function Groups({ groups }) {
   const stuck = groups.filter((one) => one.waiting || one.leased).sort((a, b) => b.stuck_s - a.stuck_s).slice(0, 6);
-  return html`<section class="panel"><h2><${Link} href="/feed">Feed<//></h2>${stuck.length ? html`<table class="bars">${stuck.map((one) => html`<tr><td><${Said} text=${one.group} /></td><td class="right">${whole(one.waiting)} wait</td><td class="right">${whole(one.leased)} leased</td>
+  return html`<section class="panel"><h2><${Link} href="/feed">Feed<//></h2>${stuck.length ? html`<table class="bars">${stuck.map((one) => html`<tr><td><${Link} href=${`/feed?run=${encodeURIComponent(one.run_id)}&group=${encodeURIComponent(one.group)}`}><${Said} text=${one.group} /><//></td><td class="right">${whole(one.waiting)} wait</td><td class="right">${whole(one.leased)} leased</td>
     <td class=${`right ${one.stuck_s > 300 ? "warn-text" : "muted"}`}>${one.stuck_s ? `no ack for ${lasting(one.stuck_s)}` : "moving"}</td></tr>`)}</table>` : html`<p class="muted">No tree waits for a consumer.</p>`}</section>`;
 }
 

@@ -27,10 +27,11 @@ function Locked({ error }) {
     <form class="filters" onSubmit=${open}><label class="field"><span>token</span><input ref=${field} type="password" autocomplete="current-password" /></label><button>Open</button></form></div>`;
 }
 
-/** A panel's content once there is an answer, and what there is to say until then. */
-export function Answered({ answer, children, what = "page" }) {
-  if (answer.error) return html`<${Trouble} error=${answer.error} retry=${answer.retry} />`;
-  if (!answer.data) return html`<p class="waiting" aria-busy="true">reading the ${what} …</p>`;
+/** A panel's content once there is an answer, and what there is to say until then; with `title`, the heading of a page. */
+export function Answered({ answer, children, what = "page", title }) {
+  const head = title && html`<${Head} title=${html`<${Said} text=${title} />`} />`;
+  if (answer.error) return html`${head}<${Trouble} error=${answer.error} retry=${answer.retry} />`;
+  if (!answer.data) return html`${head}<p class="waiting" aria-busy="true">reading the ${what} …</p>`;
   return children(answer.data);
 }
 

@@ -30,7 +30,7 @@ export function Runs() {
 export function Run({ id }) {
   const answer = useAnswer(`/runs/${encodeURIComponent(id)}`);
   useRefresh(answer, 3);
-  return html`<${Answered} answer=${answer} what="run">${(run) => html`<${Content} run=${run} />`}<//>`;
+  return html`<${Answered} answer=${answer} what="run" title=${`run ${id}`}>${(run) => html`<${Content} run=${run} />`}<//>`;
 }
 
 function Content({ run }) {
@@ -65,7 +65,7 @@ function Content({ run }) {
           <p class="muted">No signal: scored, and all rewards equal; of ${whole(run.scored)} scored trees.</p></section>
       <section class="panel"><h2>What tokens bought</h2><table class="bars">
           <tr><td>in samples</td><td class="right">${whole(run.spent - run.wasted)}</td><td class="wide"><${Bar} share=${(run.spent - run.wasted) / run.spent} /></td><td class="right muted">${percent(run.spent - run.wasted, run.spent)}</td></tr>
-          <tr><td><${Link} href=${trees("&order=waste")}>in no sample<//></td><td class="right">${whole(run.wasted)}</td><td class="wide"><${Bar} share=${run.wasted / run.spent} tone="warn" /></td><td class="right muted">${percent(run.wasted, run.spent)}</td></tr></table>
+          <tr><td><${Link} href=${trees("&order=wasted")}>in no sample<//></td><td class="right">${whole(run.wasted)}</td><td class="wide"><${Bar} share=${run.wasted / run.spent} tone="warn" /></td><td class="right muted">${percent(run.wasted, run.spent)}</td></tr></table>
         <${Caps} caps=${run.caps} /></section>
       <section class="panel"><h2>Figures of the service</h2><${Facts} rows=${Object.entries(run.figures ?? {}).map(([name, value]) => [name.replaceAll("_", " "), whole(value)])} /></section>
       <${Config} run=${run} />

@@ -21,7 +21,7 @@ export function Tree({ id }) {
     const timer = setInterval(answer.retry, 2000);
     return () => clearInterval(timer);
   }, [growing, answer.retry]);
-  return html`<${Answered} answer=${answer} what="tree">${(header) => html`<${Content} header=${header} key=${header.tree_id} />`}<//>`;
+  return html`<${Answered} answer=${answer} what="tree" title=${`tree ${id.slice(0, 8)}`}>${(header) => html`<${Content} header=${header} key=${header.tree_id} />`}<//>`;
 }
 
 /** Nodes as they come: {order, error, done}. */

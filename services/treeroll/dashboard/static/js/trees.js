@@ -8,7 +8,7 @@ import { fixed, lasting, plain, short, whole } from "./format.js";
 
 const SAVED = [
   ["All", {}],
-  ["Largest waste", { order: "waste" }],
+  ["Largest waste", { order: "wasted" }],
   ["Slowest", { order: "seconds" }],
   ["Failed", { status: "failed" }],
   ["Cut by budget", { stop: "budget" }],
@@ -22,7 +22,18 @@ const RESET = Object.fromEntries(ASKED.map((name) => [name, ""]));
 const reward = (row) => row.mean_reward === null ? html`<span class="muted">unscored</span>`
   : html`<span class="spread" title=${`rewards from ${fixed(row.min_reward, 3)} to ${fixed(row.max_reward, 3)}`}>${fixed(row.mean_reward, 2)}</span>`;
 
-const versions = (row) => row.min_version === null ? "–" : row.min_version === row.max_version ? whole(row.min_version) : `${whole(row.min_version)}–${whole(row.max_version)}`;
+const CAUSES = { late_tokens: "late", dropped_tokens: "past a boundary", pruned_tokens: "pruned", censored_tokens: "cut" };
+
+/** Waste, with what most of it is. */
+function waste(row) {
+  if (row.wasted_tokens === null) return "–";
+  if (!row.wasted_tokens) return html`<span class="muted">0</span>`;
+  const causes = Object.entries(CAUSES).filter(([name]) => row[name]).sort((a, b) => row[b[0]] - row[a[0]]);
+  if (!causes.length) return whole(row.wasted_tokens);
+  return html`<span title=${causes.map(([name, word]) => `${word}: ${whole(row[name])}`).join(", ")}><span class="muted">${causes[0][1]}${causes.length > 1 ? " +" : ""}</span> ${whole(row.wasted_tokens)}</span>`;
+}
+
+const versions = (row) => row.min_version === null ? "–" : row.max_version === null ? `≥ ${whole(row.min_version)}` : row.min_version === row.max_version ? whole(row.min_version) : `${whole(row.min_version)}–${whole(row.max_version)}`;
 
 const COLUMNS = [
   { label: "tree", cell: (row) => html`<${Link} href=${`/trees/${encodeURIComponent(row.tree_id)}`} class="mono">${plain(row.tree_id.slice(0, 8))}<//>` },
@@ -31,7 +42,7 @@ const COLUMNS = [
   { label: "nodes", right: true, order: "nodes", cell: (row) => whole(row.nodes) },
   { label: "leaves", right: true, order: "leaves", cell: (row) => whole(row.n_leaves) },
   { label: "tokens", right: true, order: "tokens", title: "generated, waste included", cell: (row) => whole(row.spent) },
-  { label: "waste", right: true, order: "waste", title: "tokens in no sample", cell: (row) => row.wasted_tokens === null ? "–" : row.wasted_tokens ? whole(row.wasted_tokens) : html`<span class="muted">0</span>` },
+  { label: "waste", right: true, order: "wasted", cls: "waste", title: "tokens in no sample", cell: waste },
   { label: "reward", right: true, order: "reward", title: "mean over scored leaves", cell: reward },
   { label: "spread", right: true, order: "spread", title: "highest minus lowest reward", cell: (row) => row.spread === null ? "–" : row.spread === 0 ? html`<span class="warn-text">0</span>` : fixed(row.spread, 2) },
   { label: "time", right: true, order: "seconds", cell: (row) => lasting(row.wall_s) },
@@ -62,7 +73,10 @@ export function Trees() {
     addEventListener("keydown", onKey);
     return () => removeEventListener("keydown", onKey);
   }, []);
-  useEffect(() => { document.querySelector("tr.selected")?.scrollIntoView({ block: "nearest" }); }, [row]);
+  useEffect(() => { // its link has the focus: Enter opens it, wherever the focus was before
+    document.querySelector("tr.selected a")?.focus({ preventScroll: true });
+    document.querySelector("tr.selected")?.scrollIntoView({ block: "nearest" });
+  }, [row]);
   const sort = {
     order: query.get("order") || "arrival",
     direction: query.get("direction") || "desc",
