@@ -1,6 +1,9 @@
 """Replicas as processes of their own, without Ray: they find their coordinator, die, come back, and it moves."""
 
 import asyncio
+import json
+import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,9 +14,11 @@ from tests.support.command import Command
 from tests.support.ports import free_port
 
 from treeroll.client import connect_async
-from treeroll.demo import TASKS_FILE
+from treeroll.demo import MODEL_DIR, TASKS_FILE
 from treeroll.store.embedded import EmbeddedRedis
 from treeroll.tasks import read_tasks
+from treeroll.testing.service import local_service
+from treeroll.weights.model_digest import model_digest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -75,3 +80,28 @@ async def test_a_service_without_ray_grows_by_replicas_that_die_and_follow_it_to
         for one in (a, b):
             one.interrupt()
             assert await asyncio.to_thread(one.wait, 30) == 0
+
+
+async def test_a_replica_with_another_model_ends_as_bad_input_and_one_with_a_copy_works(tmp_path: Path) -> None:
+    copy = shutil.copytree(MODEL_DIR, tmp_path / "copy")
+    other = shutil.copytree(MODEL_DIR, tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "rope_theta": 1.0}))
+    with ExitStack() as stack:
+        async with local_service() as service:
+
+            def replica(name: str, model: Path) -> Command:
+                asked = ("--address", service.address, "--name", name, "--engine", "simulated", "--model", str(model))
+                return stack.enter_context(Command(["replica", *asked], tmp_path / f"{name}.log"))
+
+            for name, model in (("a", MODEL_DIR), ("b", copy)):
+                one = replica(name, model)
+                await asyncio.to_thread(one.until, lambda one=one: "works for" in one.output())
+            odd = replica("c", other)
+            assert await asyncio.to_thread(odd.wait) == 2
+            said, host = odd.output().splitlines()[-1], socket.gethostname()
+            assert (
+                f"replica c on {host} serves {other} with digest {model_digest(other)}, but the fleet has {copy} with "
+                f"digest {model_digest(MODEL_DIR)}, as replica b on {host}: copy the same model to both"
+            ) in said
+            assert "Traceback" not in odd.output()
