@@ -299,6 +299,7 @@ async def welcomed(service: LocalService, process: int) -> tuple[wire.Welcome, a
     async def speak() -> None:
         async def messages() -> AsyncIterator[wire.ReplicaMessage]:
             yield said
+            await asyncio.shield(heard)  # what is written while a call is being refused fails in gRPC's own words
             while True:
                 yield wire.ReplicaMessage(heartbeat=wire.Heartbeat())
                 await asyncio.sleep(0.05)
