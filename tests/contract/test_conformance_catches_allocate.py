@@ -6,6 +6,7 @@ import pytest
 from tests.support.conformance import caught
 
 from treeroll.policies.allocate.knapsack import Knapsack, KnapsackAllocation
+from treeroll.why import because
 
 CALLS = itertools.count()
 
@@ -122,6 +123,9 @@ def test_memories_that_do_not_outlast_a_restart_are_caught():
         def restore(self, parts):
             pass
 
+        def explain(self, task, budget, leaves):
+            return self.memory.explain(task, budget, leaves)
+
     for memory in (Forgets, NoJson, Half):
 
         class Opens(Knapsack):
@@ -129,3 +133,20 @@ def test_memories_that_do_not_outlast_a_restart_are_caught():
                 return memory(self)
 
         assert caught("allocate", Opens, {"predictor": "prompt"}) == "Lasts"
+
+
+def test_allocations_of_a_class_with_sentences_that_do_not_say_why_are_caught():
+    class Silent(KnapsackAllocation):
+        explain = None
+
+    class Elsewhere(KnapsackAllocation):
+        def explain(self, task, budget, leaves):
+            return because("knapsack.whim", leaves=leaves)
+
+    for memory in (Silent, Elsewhere):
+
+        class Opens(Knapsack):
+            def open(self, seed, memory=memory):
+                return memory(self)
+
+        assert caught("allocate", Opens) == "Explains"

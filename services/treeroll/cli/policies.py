@@ -143,6 +143,9 @@ def _policy(row: "PolicyRow") -> Iterator[Any]:
     yield _heading(f"{row.kind} policy {row.name}")
     yield from map(_paragraph, row.rule)
     yield _parameters(row.parameters) if row.parameters else _paragraph("It has no parameters.")
+    if row.explains:
+        yield _paragraph("What its decisions say of themselves, with their terms in braces:")
+        yield _paragraph("\n".join(f"- {rule}: {said}" for rule, said in row.explains.items()))
     yield _paragraph(f"Source: {row.paper}\nCode: {row.code}")
 
 

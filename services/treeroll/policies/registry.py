@@ -71,6 +71,7 @@ from treeroll.policies.segment.fixed import FixedTokens
 from treeroll.policies.segment.full_rollout import FullRollout
 from treeroll.policies.segment.per_depth import PerDepth
 from treeroll.policy.base import Limits
+from treeroll.policy.why import EXPLAINS
 
 # A policy class has ClassVars name, summary and paper, a parameter model Params, and takes (params, limits).
 PolicyClass = type[Any]
@@ -156,6 +157,8 @@ class PolicyRow:
     paper: str
     code: str
     parameters: tuple[ParameterRow, ...]
+    explains: Mapping[str, str]
+    """Sentences of its rules, as in `treeroll.policy.why`."""
 
 
 def find(kind: str, name: str) -> PolicyClass:
@@ -198,7 +201,17 @@ def _row(kind: str, policy: PolicyClass) -> PolicyRow:
     paragraphs = inspect.cleandoc(policy.__doc__ or policy.summary).split("\n\n")
     rule = tuple(" ".join(paragraph.split()) for paragraph in paragraphs)
     code = f"{policy.__module__}.{policy.__qualname__}"
-    return PolicyRow(kind, policy.name, policy.summary, rule, policy.paper, code, tuple(_parameters(policy)))
+    parameters, explains = tuple(_parameters(policy)), getattr(policy, "explains", {})
+    return PolicyRow(kind, policy.name, policy.summary, rule, policy.paper, code, parameters, explains)
+
+
+def sentences() -> Mapping[str, str]:
+    """Of all rules of all policies that are here, and of the core, how to say why they fired."""
+    found = dict(EXPLAINS)
+    for kind in POLICIES:
+        for policy in (*POLICIES[kind], *(find(kind, name) for name in plugins.names(kind))):
+            found |= getattr(policy, "explains", {})
+    return found
 
 
 def echo(value: object) -> str:

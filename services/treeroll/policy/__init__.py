@@ -25,6 +25,7 @@ from treeroll.policy.base import (
 )
 from treeroll.policy.needs import Needs
 from treeroll.policy.route import ModelView, RoutePolicy, Routing
+from treeroll.policy.why import Why, because
 from treeroll.policy.width import LeafCount, within_leaves
 
 __all__ = [
@@ -55,5 +56,7 @@ __all__ = [
     "SegmentPolicy",
     "TaskView",
     "Verdict",
+    "Why",
+    "because",
     "within_leaves",
 ]

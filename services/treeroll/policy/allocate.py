@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
+
+from treeroll.policy.why import Why
 
 Need = Literal["tokens", "seconds"]
 
@@ -61,6 +63,15 @@ class Allocation(Protocol):
 
     def learn(self, task: TaskView, outcome: Outcome) -> None:
         """A tree ended. `task` is as it was when it was asked about."""
+        ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """An allocation that says why."""
+
+    def explain(self, task: TaskView, budget: BudgetView, leaves: int) -> Why:
+        """Why it has just given the task so many. For people: it changes nothing."""
         ...
 
 

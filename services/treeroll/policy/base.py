@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from treeroll.checks import no_truth_for_numbers
 from treeroll.errors import InvalidInput
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import Why
 from treeroll.tools.base import Tool
 from treeroll.tree.node import BranchReason, Decision, Kind, Node, NodeStatus, StopReason, Tokens
 from treeroll.tree.tree import Tree
@@ -64,6 +65,9 @@ class Expansion:
     the tree's: put others only into runs that were told of them, see `Needs.models`. Forks inherit none of these. With
     any of them branches are no sample of the run's policy, so their leaves have path weight 0, and they count as no
     children.
+
+    `why` is for people: the rule that fired, with its terms, of forks and of held paths that are let end (no forks and
+    no `resume`). It changes nothing.
     """
 
     node: int
@@ -77,6 +81,7 @@ class Expansion:
     max_tokens: int | None = None
     insert: str = ""
     model: str = ""
+    why: Why | None = field(default=None, compare=False)
 
 
 class Growth(Protocol):
@@ -218,6 +223,7 @@ class Verdict:
 
     status: NodeStatus  # LEAF or PRUNED
     reason: StopReason
+    why: Why | None = field(default=None, compare=False)  # the test that held, with its terms; for people
 
 
 class PrunePolicy(Protocol):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, Final
 
-from treeroll.policy.allocate import BudgetView, Outcome, TaskView
+from treeroll.policy.allocate import BudgetView, Explains, Outcome, TaskView
 from treeroll.policy.base import Limits
 from treeroll.testing.case import LIMITS, Case
 from treeroll.testing.memories import check_lasting, restored
@@ -93,6 +93,8 @@ def _asked(case: Case, used: Any, memory: Any, tasks: Sequence[TaskView], budget
         fits = type(leaves) is int and used.least <= leaves <= used.most
         known = f"{task.successes:g} of {task.scored:g}"
         case.require(fits, "Bounds", f"gives {leaves!r} leaves to a task of {known}, with {budget}")
+        why = memory.explain(task, budget, leaves) if isinstance(memory, Explains) else None
+        case.check_why(why, f"gives {leaves} leaves to a task of {known}")
     if used.asked == "submission":
         total = case.limits.leaves * len(tasks)
         case.require(sum(given) == total, "Total", f"gives {sum(given)} leaves to {len(tasks)} tasks, not {total}")

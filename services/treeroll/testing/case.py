@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -10,6 +11,7 @@ from treeroll.errors import TreerollError
 from treeroll.policy.base import Limits
 from treeroll.policy.needs import Needs
 from treeroll.policy.shape import class_flaws, object_flaws
+from treeroll.policy.why import MOST_TERMS, Why, terms_of
 
 LIMITS: Final = Limits(leaves=16, segment_tokens=32, max_depth=4, max_tokens=128)
 """The run that policies are tried in, unless a check is given another."""
@@ -49,6 +51,20 @@ class Case:
             return self.policy(self.policy.Params.model_validate(dict(self.params)), self.limits)
         except (ValidationError, TreerollError) as error:
             raise self.broken("Shape", f"refuses {dict(self.params)} with {self.limits}: {error}") from error
+
+    def check_why(self, why: Why | None, what: str) -> None:
+        """A class with `explains` gives a rule of those with its decisions, and every term that its sentence has."""
+        explains = getattr(self.policy, "explains", None)
+        if explains is None:
+            return
+        self.require(why is not None, "Explains", f"{what} and does not say why, though it has `explains`")
+        if why is None:
+            return
+        self.require(why.rule in explains, "Explains", f"{what} by rule {why.rule!r}, which is not in `explains`")
+        given, wanted = [name for name, _ in why.terms], terms_of(explains[why.rule])
+        whole = set(given) >= set(wanted) and len(given) <= MOST_TERMS
+        finite = all(isfinite(value) for _, value in why.terms)
+        self.require(whole and finite, "Explains", f"{what} by {why}; the rule's sentence has the terms {wanted}")
 
     def broken(self, promise: str, how: str) -> NotConformant:
         """The error to raise."""

@@ -94,3 +94,4 @@ def _check(case: Case, shown: Shown, verdict: Verdict | None) -> None:
     case.require(ends, "Verdict", f"judges {shown} as {verdict}, which does not end the path")
     reasoned = isinstance(verdict.reason, StopReason) and verdict.reason is not StopReason.NONE
     case.require(reasoned, "Verdict", f"judges {shown} as {verdict}, which gives no reason")
+    case.check_why(verdict.why, f"judges {shown} as {verdict}")

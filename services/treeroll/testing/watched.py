@@ -9,7 +9,7 @@ from treeroll.policy.base import Expansion, Growth
 from treeroll.policy.needs import Needs
 from treeroll.testing.case import Case, declares
 from treeroll.testing.observed import ObservedPolicy
-from treeroll.tree.node import Node
+from treeroll.tree.node import BranchReason, Node
 from treeroll.tree.tree import Tree
 
 # A tree that starts this many branches for each leaf it may have replaces discarded paths for ever.
@@ -63,6 +63,8 @@ class WatchedGrowth:
                 raise self.case.broken("Needs", flaw)
             if flaw := flaw_of(tree, expansion):
                 raise self.case.broken("Expansions", flaw)
+            if expansion.forks and expansion.reason is not BranchReason.INITIAL:
+                self.case.check_why(expansion.why, f"starts {expansion.forks} branches at node {expansion.node}")
             self.branches_left -= expansion.forks
         kept = self.branches_left >= 0
         self.case.require(kept, "Ends", f"starts more than {BRANCHES_PER_LEAF} branches for each leaf a tree may have")

@@ -1,7 +1,7 @@
 """Dual mirror descent: a price per token decides how many leaves each task is worth, as it comes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final, Literal
 
 from pydantic import Field
@@ -12,6 +12,7 @@ from treeroll.policies.allocate.value import leaves_above, log_gain
 from treeroll.policy.allocate import Allocation, BudgetView, Need, TaskView
 from treeroll.policy.base import Limits
 from treeroll.policy.memory import Parts
+from treeroll.policy.why import Why, because
 
 # Rates of the tasks that the first price is for.
 USUAL: Final = tuple(percent / 100 for percent in range(5, 100, 5))
@@ -42,6 +43,11 @@ class DualDescent(RatedAllocator):
         "leaves as long as the next one gains more than its tokens cost, at a price that keeps pace"
     )
     paper: ClassVar[str] = "Dual Mirror Descent for Online Allocation, arXiv 2011.10124"
+    explains: ClassVar[Mapping[str, str]] = {
+        "dual_descent.price": "with a success rate of {rate}, {leaves} leaves gain more than they cost at {cost} "
+        "tokens each; the price of a token is {price} behind it, and {left} tokens are left",
+        "dual_descent.unknown": "it has no rate, so it gets {leaves} leaves as without an allocator",
+    }
     asked: ClassVar[Literal["submission", "start"]] = "start"
     needs: ClassVar[tuple[Need, ...]] = ("tokens",)
 
@@ -89,6 +95,14 @@ class DualDescentAllocation(RatedAllocation):
             left -= given[-1] * cost
         self._log_price = log_price
         return given
+
+    def explain(self, task: TaskView, budget: BudgetView, leaves: int) -> Why:
+        """By its rate, and the price that is in force behind it."""
+        rate = self._predictor.of(task)
+        if rate is None or budget.tokens_left is None or self._log_price is None:
+            return because("dual_descent.unknown", leaves=leaves)
+        terms = {"rate": rate, "price": math.exp(self._log_price), "cost": budget.tokens_per_leaf}
+        return because("dual_descent.price", **terms, left=budget.tokens_left, leaves=leaves)
 
     def changes(self) -> Parts:
         """The price with its step, and what the predictor has learnt."""

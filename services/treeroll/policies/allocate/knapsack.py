@@ -1,16 +1,17 @@
 """Knapsack RL: leaves go to the tasks that the trainer learns most from."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from treeroll.policies.allocate.greedy import EDGE, filled
 from treeroll.policies.allocate.rated import RatedAllocation, RatedAllocator, RatedParams
-from treeroll.policies.allocate.value import enough
+from treeroll.policies.allocate.value import enough, gain
 from treeroll.policy.allocate import Allocation, BudgetView, Need, TaskView
 from treeroll.policy.base import Limits
+from treeroll.policy.why import Why, because
 from treeroll.tree.apportion import apportion
 
 
@@ -39,6 +40,13 @@ class Knapsack(RatedAllocator):
     name: ClassVar[str] = "knapsack"
     summary: ClassVar[str] = "leaves go where a task's outcomes are likeliest to differ and to teach most"
     paper: ClassVar[str] = "Knapsack RL, arXiv 2509.25849"
+    explains: ClassVar[Mapping[str, str]] = {
+        "knapsack.gain": "with a success rate of {rate} one more than {leaves} leaves would gain {gain}, less than "
+        "leaves of others do ({least} to {most} a task)",
+        "knapsack.one_way": "its success rate is {rate}, so leaves teach nothing yet: {leaves}, which is {least} "
+        "and what others do not need",
+        "knapsack.unknown": "it has no rate, so it gets {leaves} leaves as without an allocator",
+    }
     asked: ClassVar[Literal["submission", "start"]] = "submission"
     needs: ClassVar[tuple[Need, ...]] = ()
 
@@ -73,6 +81,16 @@ class KnapsackAllocation(RatedAllocation):
         for place, leaves in zip(places, self._shared([rates[place] for place in places]), strict=True):
             given[place] = leaves
         return given
+
+    def explain(self, task: TaskView, budget: BudgetView, leaves: int) -> Why:
+        """By its rate."""
+        rate, policy = self._predictor.of(task), self._policy
+        if rate is None:
+            return because("knapsack.unknown", leaves=leaves)
+        if not EDGE < rate < 1 - EDGE:
+            return because("knapsack.one_way", rate=rate, leaves=leaves, least=policy.least)
+        bounds = {"least": policy.least, "most": policy.most}
+        return because("knapsack.gain", rate=rate, leaves=leaves, gain=gain(leaves, rate), **bounds)
 
     def _shared(self, rates: Sequence[float]) -> list[int]:
         policy = self._policy

@@ -1,7 +1,7 @@
 """MCPP: a budget and a deadline are planned for by simulating what is left of the run."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Final, Literal
 
 from pydantic import Field, field_validator
@@ -13,6 +13,7 @@ from treeroll.policy import base
 from treeroll.policy.allocate import Allocation, BudgetView, Need, Outcome, TaskView
 from treeroll.policy.base import Limits
 from treeroll.policy.memory import Parts
+from treeroll.policy.why import Why, because
 from treeroll.tree.rng import hash64
 
 # Later tasks drawn per simulation; each stands for as many as it takes to make up all that are left.
@@ -47,6 +48,15 @@ class MCPP:
     name: ClassVar[str] = "mcpp"
     summary: ClassVar[str] = "leaves by simulating what can still be solved within budget and deadline"
     paper: ClassVar[str] = "On Time, Within Budget (MCPP), arXiv 2605.06110"
+    explains: ClassVar[Mapping[str, str]] = {
+        "mcpp.plan_tokens": "of the plans for {tasks} tasks, simulated with {trees} trees that ended, the one that "
+        "solves most has {leaves} leaves for this one, with {tokens} tokens left",
+        "mcpp.plan_seconds": "of the plans for {tasks} tasks, simulated with {trees} trees that ended, the one that "
+        "solves most has {leaves} leaves for this one, with {seconds} s left",
+        "mcpp.plan_tokens_seconds": "of the plans for {tasks} tasks, simulated with {trees} trees that ended, the "
+        "one that solves most has {leaves} leaves for this one, with {tokens} tokens and {seconds} s left",
+        "mcpp.first": "no tree has ended yet to plan with, so it gets {leaves} leaves, the most",
+    }
     asked: ClassVar[Literal["submission", "start"]] = "start"
     needs: ClassVar[tuple[Need, ...]] = ("tokens", "seconds")
 
@@ -88,6 +98,15 @@ class MCPPAllocation:
     def allocate(self, tasks: Sequence[TaskView], budget: BudgetView) -> list[int]:
         """A count for each task, planned as if it were the only one that starts now."""
         return [self._planned(task, budget) for task in tasks]
+
+    def explain(self, task: TaskView, budget: BudgetView, leaves: int) -> Why:
+        """By what is left."""
+        if not self._ended or (budget.tokens_left is None and budget.seconds_left is None):
+            return because("mcpp.first", leaves=leaves)
+        limits = {"tokens": budget.tokens_left, "seconds": budget.seconds_left}
+        known = {name: left for name, left in limits.items() if left is not None}
+        rule = "mcpp.plan_" + "_".join(known)
+        return because(rule, leaves=leaves, trees=self._draws.items, tasks=budget.tasks_left, **known)
 
     def learn(self, task: TaskView, outcome: Outcome) -> None:
         """Remember a tree that somebody scored, in place of the oldest."""

@@ -1,11 +1,12 @@
 """Leaves for the tasks whose groups are likeliest to be mixed: outcomes that do not differ teach nothing."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from treeroll.policies.allocate.rated import HistoryAllocator, HistoryParams
 from treeroll.policy.allocate import Allocation, BudgetView, Need, Outcome, TaskView
+from treeroll.policy.why import Why, because
 from treeroll.tree.apportion import apportion
 
 
@@ -27,6 +28,11 @@ class Mixed(HistoryAllocator):
     name: ClassVar[str] = "mixed"
     summary: ClassVar[str] = "leaves in proportion to the chance that a task's outcomes differ"
     paper: ClassVar[str] = "ours"
+    explains: ClassVar[Mapping[str, str]] = {
+        "mixed.chance": "with {successes} of {scored} leaves that succeeded, the chance that its leaves differ is "
+        "{chance}: {leaves} leaves, of {least} to {most}",
+        "mixed.unknown": "it has no history, so it gets {leaves} leaves as without an allocator",
+    }
     asked: ClassVar[Literal["submission", "start"]] = "submission"
     needs: ClassVar[tuple[Need, ...]] = ()
 
@@ -46,6 +52,13 @@ class Mixed(HistoryAllocator):
         for (_, place), leaves in zip(known, apportion(total, chances, self.least, caps), strict=True):
             given[place] = leaves
         return given
+
+    def explain(self, task: TaskView, budget: BudgetView, leaves: int) -> Why:
+        """By its history."""
+        if task.scored <= 0:
+            return because("mixed.unknown", leaves=leaves)
+        chance, history = self._chance(task), {"successes": task.successes, "scored": task.scored}
+        return because("mixed.chance", **history, chance=chance, leaves=leaves, least=self.least, most=self.most)
 
     def learn(self, task: TaskView, outcome: Outcome) -> None:
         """What leaves did is in the history of their task."""

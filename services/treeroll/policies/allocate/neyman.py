@@ -1,13 +1,14 @@
 """Leaves by Neyman's rule: more where outcomes spread, fewer where samples are long."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from treeroll.policies.allocate.rated import HistoryAllocator, HistoryParams
 from treeroll.policy.allocate import Allocation, BudgetView, Need, Outcome, TaskView
+from treeroll.policy.why import Why, because
 from treeroll.tree.apportion import apportion
 
 
@@ -32,6 +33,11 @@ class Neyman(HistoryAllocator):
     name: ClassVar[str] = "neyman"
     summary: ClassVar[str] = "leaves in proportion to the deviation of a task's outcomes, over the root of their length"
     paper: ClassVar[str] = "Neyman 1934; as VIP, arXiv 2602.01601"
+    explains: ClassVar[Mapping[str, str]] = {
+        "neyman.share": "with a success rate of {rate} and {tokens} tokens a leaf its share is {leaves} leaves, of "
+        "{least} to {most}",
+        "neyman.unknown": "it has no history, so it gets {leaves} leaves as without an allocator",
+    }
     asked: ClassVar[Literal["submission", "start"]] = "submission"
     needs: ClassVar[tuple[Need, ...]] = ()
 
@@ -56,16 +62,27 @@ class Neyman(HistoryAllocator):
             given[place] = leaves
         return given
 
+    def explain(self, task: TaskView, budget: BudgetView, leaves: int) -> Why:
+        """By its history."""
+        if task.scored <= 0:
+            return because("neyman.unknown", leaves=leaves)
+        tokens = task.tokens / task.scored
+        bounds = {"least": self.least, "most": self.most}
+        return because("neyman.share", rate=self._rate(task), tokens=tokens, leaves=leaves, **bounds)
+
     def learn(self, task: TaskView, outcome: Outcome) -> None:
         """What leaves did is in the history of their task."""
+
+    def _rate(self, task: TaskView) -> float:
+        # Decayed counts are rounded, each for itself.
+        return (min(task.successes, task.scored) + self.prior) / (task.scored + 2 * self.prior)
 
     def _weights(self, tasks: Sequence[TaskView]) -> list[float]:
         lengths = [task.tokens / task.scored for task in tasks if task.tokens > 0]
         usual = math.fsum(lengths) / len(lengths) if lengths else 1.0
         weights = []
         for task in tasks:
-            # Decayed counts are rounded, each for itself.
-            rate = (min(task.successes, task.scored) + self.prior) / (task.scored + 2 * self.prior)
+            rate = self._rate(task)
             length = task.tokens / task.scored if task.tokens > 0 else usual
             weights.append(math.sqrt(rate * (1 - rate) / length))
         return weights

@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field
@@ -9,6 +10,7 @@ from pydantic import Field
 from treeroll.policies.branch.step_entropy import StepEntropyParams, entropy_change, step_entropy
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import Why, because
 from treeroll.policy.width import MAX_FANOUT
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -37,6 +39,13 @@ class AEPO:
     name: ClassVar[str] = "aepo"
     summary: ClassVar[str] = "rollouts that branch where the model became less sure, but not everywhere in a row"
     paper: ClassVar[str] = "AEPO, arXiv 2510.14545"
+    explains: ClassVar[Mapping[str, str]] = {
+        "aepo.value": "its value of {value} is above tau {tau} (entropy changed by {change}, {row} branches in a "
+        "row before), and {left} rollouts are left",
+        "aepo.share": "{count} of the {left} rollouts that are left begin at the prompt, by the entropies of the "
+        "first one",
+        "aepo.rest": "no branch took {count} of the {left} rollouts that are left",
+    }
     needs: ClassVar[Needs] = Needs(hold=True, tokens=True, entropy=0.0)
 
     class Params(StepEntropyParams):
@@ -109,21 +118,33 @@ class AEPOGrowth:
         return self._at_prompt(tree, self._left, BranchReason.FALLBACK) if self._left else []
 
     def _at_prompt(self, tree: Tree, count: int, reason: BranchReason) -> list[Expansion]:
+        rule = "aepo.share" if reason is BranchReason.INITIAL else "aepo.rest"
+        why = because(rule, count=count, left=self._left)
         self._left -= count
-        return [Expansion(tree.root.number, count, reason, Decision.RETROSPECTIVE, resume=False)]
+        return [Expansion(tree.root.number, count, reason, Decision.RETROSPECTIVE, resume=False, why=why)]
 
     def _round(self, tree: Tree, nodes: list[Node]) -> list[Expansion]:
         """Branches behind the steps of highest value; every path that waits goes on."""
         values = {node.number: self._value(tree, node) for node in nodes}
         in_order = tree.in_path_order(list(values))
         forks = dict.fromkeys(in_order, 0)
+        whys: dict[int, Why] = {}
         for number in sorted(in_order, key=lambda number: -values[number]):
             if values[number] > self._params.tau and self._left:
                 forks[number] = min(self._params.forks, self._left)
+                row = self._row.get(tree.nodes[number].parent, 0)
+                whys[number] = because(
+                    "aepo.value",
+                    change=entropy_change(self._params, tree, tree.nodes[number]),
+                    value=values[number],
+                    tau=self._params.tau,
+                    row=row,
+                    left=self._left,
+                )
                 self._left -= forks[number]
-                self._row[number] = self._row.get(tree.nodes[number].parent, 0) + 1
+                self._row[number] = row + 1
         return [
-            Expansion(number, forks[number], BranchReason.FORK, Decision.RETROSPECTIVE)
+            Expansion(number, forks[number], BranchReason.FORK, Decision.RETROSPECTIVE, why=whys.get(number))
             for number in in_order
             # The first rollout, whose decision is no retrospective one, has ended already.
             if forks[number] or tree.nodes[number].decision is Decision.RETROSPECTIVE

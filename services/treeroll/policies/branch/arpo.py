@@ -1,5 +1,6 @@
 """ARPO: rollouts of an agent that branch by chance, likelier where a tool's answer came to an unsure model."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field
@@ -7,6 +8,7 @@ from pydantic import Field
 from treeroll.policies.branch.step_entropy import StepEntropyParams, entropy_change
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import because
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree import rng
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
@@ -38,6 +40,11 @@ class ARPO:
     name: ClassVar[str] = "arpo"
     summary: ClassVar[str] = "rollouts that branch behind a step, likelier where the model became less sure"
     paper: ClassVar[str] = "ARPO, arXiv 2507.19849"
+    explains: ClassVar[Mapping[str, str]] = {
+        "arpo.chance": "the draw of {draw} is below its chance of {chance} (the entropy of the step changed by "
+        "{change}), and {left} slots are left",
+        "arpo.rest": "no path lives, and {left} slots are left",
+    }
     needs: ClassVar[Needs] = Needs(hold=True, tokens=True, entropy=0.0)
 
     class Params(StepEntropyParams):
@@ -87,15 +94,15 @@ class ARPOGrowth:
             return [self._behind(tree, tree.nodes[number]) for number in waiting]
         if not self._left:
             return []
+        why = because("arpo.rest", left=self._left)
         self._left -= 1
-        return [Expansion(tree.root.number, 1, BranchReason.FALLBACK, Decision.RETROSPECTIVE, resume=False)]
+        return [Expansion(tree.root.number, 1, BranchReason.FALLBACK, Decision.RETROSPECTIVE, resume=False, why=why)]
 
     def _behind(self, tree: Tree, node: Node) -> Expansion:
         """The path goes on, alone or with copies, which have read as much as it has."""
-        copies = min(self._params.beam - 1, self._left) if self._branches(tree, node) else 0
+        params, change = self._params, entropy_change(self._params, tree, node)
+        chance, draw = params.base + params.weight * change, rng.uniform(tree.seed, "arpo", *tree.path(node.number))
+        copies = min(params.beam - 1, self._left) if draw < chance else 0
+        why = because("arpo.chance", change=change, chance=chance, draw=draw, left=self._left) if copies else None
         self._left -= copies
-        return Expansion(node.number, copies, BranchReason.FORK, node.decision)
-
-    def _branches(self, tree: Tree, node: Node) -> bool:
-        chance = self._params.base + self._params.weight * entropy_change(self._params, tree, node)
-        return rng.uniform(tree.seed, "arpo", *tree.path(node.number)) < chance
+        return Expansion(node.number, copies, BranchReason.FORK, node.decision, why=why)

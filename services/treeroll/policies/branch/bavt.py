@@ -1,7 +1,7 @@
 """BAVT: paths are drawn by value, the more greedily the less of the budget is left."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final, Self
 
 from pydantic import Field, model_validator
@@ -10,6 +10,7 @@ from treeroll.policies.branch.frontier_value import scores
 from treeroll.policies.branch.incumbent import Incumbent
 from treeroll.policies.branch.rounds import RoundGrowth, RoundParams, RoundPolicy
 from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.why import Why, because
 from treeroll.tree.node import Decision, Node
 from treeroll.tree.rng import gumbel
 from treeroll.tree.tree import Tree, path_name
@@ -41,6 +42,12 @@ class BAVT(RoundPolicy):
     name: ClassVar[str] = "bavt"
     summary: ClassVar[str] = "paths are drawn by value, the more greedily the less of the budget is left"
     paper: ClassVar[str] = "BAVT, arXiv 2603.12634"
+    explains: ClassVar[Mapping[str, str]] = {
+        "bavt.draw": "drawn as number {rank} of {waiting} waiting paths: its value is {value}, its key {key} with "
+        "{left} of the budget left",
+        "bavt.widen": "the step behind gained {gain}, less than {widen_below}, so its forks begin before it (value "
+        "{value})",
+    }
 
     class Params(RoundParams):
         """What the gain of a path's last step decides."""
@@ -84,6 +91,7 @@ class Drawn:
         self._parallel = params.parallel
         self.values = params.model()
         self._round = 0
+        self._whys: dict[int, Why] = {}
 
     def choose(self, tree: Tree, waiting: Sequence[Node], left: float) -> list[Node]:
         """The nodes in the order in which they are drawn."""
@@ -91,8 +99,18 @@ class Drawn:
         self._round += 1
         known = scores(self.values, waiting) or [1.0] * len(waiting)
         keys = [self._key(tree, node, value, left) for node, value in zip(waiting, known, strict=True)]
-        ranked = sorted(range(len(waiting)), key=lambda place: -keys[place])
-        return [waiting[place] for place in ranked[: self._parallel]]
+        ranked = sorted(range(len(waiting)), key=lambda place: -keys[place])[: self._parallel]
+        self._whys = {
+            waiting[place].number: because(
+                "bavt.draw", value=known[place], left=left, key=keys[place], rank=rank, waiting=len(waiting)
+            )
+            for rank, place in enumerate(ranked, 1)
+        }
+        return [waiting[place] for place in ranked]
+
+    def why(self, node: Node) -> Why:
+        """By its last draw."""
+        return self._whys[node.number]
 
     def _key(self, tree: Tree, node: Node, value: float, left: float) -> float:
         if left < GREEDY_BELOW:
@@ -121,8 +139,14 @@ class BAVTGrowth(RoundGrowth):
     def go_on(self, tree: Tree, node: Node, forks: int) -> list[Expansion]:
         """Deepen, or widen."""
         if forks and self._gained_less(tree, node, self._widen_below):
-            return [Expansion(node.parent, forks, resume=False, decision=Decision.RETROSPECTIVE)]
+            return [
+                Expansion(node.parent, forks, resume=False, decision=Decision.RETROSPECTIVE, why=self._wide(tree, node))
+            ]
         return super().go_on(tree, node, forks)
+
+    def _wide(self, tree: Tree, node: Node) -> Why:
+        after, before = self._values.of(node) or 0.0, self._values.of(tree.nodes[node.parent]) or 0.0
+        return because("bavt.widen", gain=after - before, widen_below=self._widen_below or 0.0, value=after)
 
     def _gained_less(self, tree: Tree, node: Node, bound: float | None) -> bool:
         if bound is None or node.depth == 1:

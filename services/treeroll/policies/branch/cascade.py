@@ -1,5 +1,6 @@
 """Segments that one model was unsure of are grown again by a larger one."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field
@@ -7,6 +8,7 @@ from pydantic import Field
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Limits
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import because
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
 
@@ -29,6 +31,12 @@ class Cascade:
     name: ClassVar[str] = "cascade"
     summary: ClassVar[str] = "independent samples; segments that the model is unsure of are grown again by a larger one"
     paper: ClassVar[str] = "ours, after Budget-aware agentic routing, arXiv 2602.21227"
+    explains: ClassVar[Mapping[str, str]] = {
+        "cascade.again": "a segment's mean surprisal of {surprisal} is above {bound} nats, so the large model grows "
+        "it again (it has made {calls} of at most {most} on the path)",
+        "cascade.back": "the large model has made its segment, number {calls} of at most {most}, and the tree's own "
+        "goes on",
+    }
 
     class Params(base.Params):
         """Who helps, when, and how often."""
@@ -68,9 +76,10 @@ class CascadeGrowth:
         if node.status is not NodeStatus.INNER:
             return []
         if _helped(node):
-            return [Expansion(node.number, 1, resume=False)]
+            why = because("cascade.back", calls=self._calls(tree, node) + 1, most=self._params.calls)
+            return [Expansion(node.number, 1, resume=False, why=why)]
         if self._went_badly(node) and self._calls(tree, node) < self._params.calls:
-            return [self._again(node)]
+            return [self._again(node, self._calls(tree, node))]
         return [Expansion(node.number, 0)]
 
     def on_idle(self, tree: Tree) -> list[Expansion]:
@@ -83,10 +92,18 @@ class CascadeGrowth:
     def _calls(self, tree: Tree, node: Node) -> int:
         return sum(map(_helped, tree.lineage(node.parent)))
 
-    def _again(self, node: Node) -> Expansion:
+    def _again(self, node: Node, calls: int) -> Expansion:
         """It has read what came behind the place where it begins."""
+        surprisal = -node.logprob_sum / max(node.sampled, 1)
+        bounds = {"surprisal": surprisal, "bound": self._params.surprisal, "calls": calls, "most": self._params.calls}
         return Expansion(
-            node.parent, 1, BranchReason.FALLBACK, Decision.RETROSPECTIVE, resume=False, model=self._params.large
+            node.parent,
+            1,
+            BranchReason.FALLBACK,
+            Decision.RETROSPECTIVE,
+            resume=False,
+            model=self._params.large,
+            why=because("cascade.again", **bounds),
         )
 
 

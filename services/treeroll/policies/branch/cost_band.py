@@ -1,12 +1,13 @@
 """Cost bands: all paths of the cheapest band go on together, then those of the next."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from pydantic import Field
 
 from treeroll.policies.branch.rounds import Choice, RoundParams, RoundPolicy
 from treeroll.policy.base import Limits
+from treeroll.policy.why import Why, because
 from treeroll.tree.node import Node
 from treeroll.tree.tree import Tree
 
@@ -30,6 +31,9 @@ class CostBand(RoundPolicy):
     name: ClassVar[str] = "cost_band"
     summary: ClassVar[str] = "all paths of the cheapest band of costs go on together, then those of the next"
     paper: ClassVar[str] = "Group Marching Tree, arXiv 1705.02403"
+    explains: ClassVar[Mapping[str, str]] = {
+        "cost_band.band": "its cost of {cost} lies in the cheapest band that waits, number {band} of those {wide} wide",
+    }
 
     class Params(RoundParams):
         """How wide bands are."""
@@ -66,3 +70,7 @@ class Bands:
                 self._bands[node.number] = max(self._current + 1, int(cost / self._band))
         self._current = min(self._bands[node.number] for node in waiting)
         return [node for node in waiting if self._bands[node.number] == self._current]
+
+    def why(self, node: Node) -> Why:
+        """By its band."""
+        return because("cost_band.band", cost=self._costs[node.number], band=self._current, wide=self._band)

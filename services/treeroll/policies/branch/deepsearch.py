@@ -1,6 +1,7 @@
 """DeepSearch: Monte-Carlo tree search that dives from a chosen node and jumps where the whole frontier looks best."""
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -9,6 +10,7 @@ from treeroll.policies.branch.settled import Settled, SettledParams
 from treeroll.policies.branch.success import SuccessRates
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import Why, because
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus, StopReason
 from treeroll.tree.tree import Tree
@@ -40,6 +42,12 @@ class DeepSearch:
     name: ClassVar[str] = "deepsearch"
     summary: ClassVar[str] = "tree search: dive by UCT, back up an ending, jump to the best of the frontier"
     paper: ClassVar[str] = "DeepSearch, arXiv 2509.25454"
+    explains: ClassVar[Mapping[str, str]] = {
+        "deepsearch.dive": "the search goes down to it: its score of {score}, with Q {q}, is the best of {open} "
+        "children that go on",
+        "deepsearch.jump": "after a back-up, its score of {score} at depth {depth} is the best of the {open} nodes "
+        "of the frontier",
+    }
     needs: ClassVar[Needs] = Needs(hold=True, rewards=True)
 
     class Params(SettledParams):
@@ -109,12 +117,19 @@ class DeepSearchGrowth:
             self._back_up(tree, min(ended, key=lambda leaf: self._rank(tree, leaf)))
             if self._backed_up == self._params.terminals:
                 return []
-        chosen = max(open_, key=self._uct) if open_ and not ended else self._best_of_frontier(tree)
-        return self._expand(chosen) if chosen is not None else []
+        if open_ and not ended:
+            chosen = max(open_, key=self._uct)
+            terms = {"score": self._uct(chosen), "q": self._q(chosen.number), "open": len(open_)}
+            return self._expand(chosen, because("deepsearch.dive", **terms))
+        best = self._best_of_frontier(tree)
+        if best is None:
+            return []
+        terms = {"score": self._frontier_score(best), "depth": best.depth, "open": len(self._frontier)}
+        return self._expand(best, because("deepsearch.jump", **terms))
 
-    def _expand(self, node: Node) -> list[Expansion]:
+    def _expand(self, node: Node, why: Why) -> list[Expansion]:
         self._frontier.remove(node.number)
-        return [Expansion(node.number, self._params.width - 1, BranchReason.FORK, Decision.RETROSPECTIVE)]
+        return [Expansion(node.number, self._params.width - 1, BranchReason.FORK, Decision.RETROSPECTIVE, why=why)]
 
     def _q(self, number: int) -> float:
         """Q of a node; 0 before it has been visited."""

@@ -1,10 +1,11 @@
 """Depth first: the deepest paths go on, so that few are open at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from treeroll.policies.branch.rounds import Choice, RoundParams, RoundPolicy
 from treeroll.policy.base import Limits
+from treeroll.policy.why import Why, because
 from treeroll.tree.node import Node
 from treeroll.tree.tree import Tree
 
@@ -22,6 +23,9 @@ class DepthFirst(RoundPolicy):
     name: ClassVar[str] = "depth_first"
     summary: ClassVar[str] = "the deepest paths go on first, whatever they are worth"
     paper: ClassVar[str] = "none; the baseline of searches by value"
+    explains: ClassVar[Mapping[str, str]] = {
+        "depth_first.deepest": "at depth {depth} it is one of the {parallel} deepest that wait",
+    }
 
     class Params(RoundParams):
         """Nothing of its own."""
@@ -44,3 +48,7 @@ class Deepest:
     def choose(self, tree: Tree, waiting: Sequence[Node], left: float) -> list[Node]:
         """Deepest first."""
         return sorted(waiting, key=lambda node: -node.depth)[: self._parallel]
+
+    def why(self, node: Node) -> Why:
+        """By its depth."""
+        return because("depth_first.deepest", depth=node.depth, parallel=self._parallel)

@@ -1,5 +1,6 @@
 """ECHO: whole answers, then more from where each was first unsure (arXiv 2602.02150, by its release)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import ClassVar
@@ -11,6 +12,7 @@ from treeroll.policies import signals
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import because
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus, Tokens
 from treeroll.tree.tree import Tree
@@ -46,6 +48,11 @@ class ECHO:
     name: ClassVar[str] = "echo"
     summary: ClassVar[str] = "whole answers, then more from where each was first unsure"
     paper: ClassVar[str] = "ECHO, arXiv 2602.02150"
+    explains: ClassVar[Mapping[str, str]] = {
+        "echo.place": "the first token with an entropy of {entropy}, {least} or more, and a confidence of "
+        "{confidence}, {most} or less: {width} answers go on from before it",
+        "echo.fresh": "cuts have left {missing} of {leaves} leaves, which begin at the prompt",
+    }
 
     class Params(base.Params):
         """How many answers, where they are cut, and how wide."""
@@ -102,6 +109,8 @@ class Place:
     node: int
     position: int
     width: int
+    entropy: float
+    confidence: float
 
 
 class ECHOGrowth:
@@ -131,7 +140,10 @@ class ECHOGrowth:
         self._cut = True
         expansions = [self._at(tree, place) for _, place in sorted(self._places.items()) if place.width > 1]
         missing = self._leaves - len(tree.leaves) - sum(expansion.forks for expansion in expansions)
-        fresh = Expansion(tree.root.number, missing, BranchReason.FALLBACK, Decision.RETROSPECTIVE, resume=False)
+        why = because("echo.fresh", missing=missing, leaves=self._leaves)
+        fresh = Expansion(
+            tree.root.number, missing, BranchReason.FALLBACK, Decision.RETROSPECTIVE, resume=False, why=why
+        )
         return [*expansions, fresh]
 
     def _at(self, tree: Tree, place: Place) -> Expansion:
@@ -139,7 +151,17 @@ class ECHOGrowth:
         node = tree.nodes[place.node]
         number, split_at = (node.number, place.position) if place.position else (node.parent, None)
         forks = place.width - 1
-        return Expansion(number, forks, BranchReason.FORK, Decision.RETROSPECTIVE, resume=False, split_at=split_at)
+        why = because(
+            "echo.place",
+            entropy=place.entropy,
+            least=self._params.entropy,
+            confidence=place.confidence,
+            most=self._params.confidence,
+            width=place.width,
+        )
+        return Expansion(
+            number, forks, BranchReason.FORK, Decision.RETROSPECTIVE, resume=False, split_at=split_at, why=why
+        )
 
     def _look(self, tree: Tree, node: Node) -> None:
         answer = tree.path(node.number)[0]
@@ -152,8 +174,8 @@ class ECHOGrowth:
             if place is not None:
                 self._places[answer] = Place(node.number, *place)
 
-    def _first_place(self, before: Tokens, own: Tokens, positions: range) -> tuple[int, int] | None:
-        """Position and width of the first place among these positions of a node."""
+    def _first_place(self, before: Tokens, own: Tokens, positions: range) -> tuple[int, int, float, float] | None:
+        """Position, width, entropy and confidence of the first place among these positions of a node."""
         first, params = len(before.ids), self._params
         entropies = [*before.entropies, *own.entropies]
         if len(entropies) < first + len(own.ids):  # an engine that sends none
@@ -164,7 +186,7 @@ class ECHOGrowth:
             entropy, confidence = entropies[first + position], sure[first + position]
             unsure = entropy >= params.entropy and confidence <= params.confidence
             if unsure and rises[first + position] >= params.entropy_rise:
-                return position, width(params, entropy, confidence)
+                return position, width(params, entropy, confidence), entropy, confidence
         return None
 
 

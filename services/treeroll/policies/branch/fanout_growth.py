@@ -1,6 +1,6 @@
 """Growth with a fixed number of children per depth: nothing is counted, compared or waited for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -8,6 +8,7 @@ from pydantic import Field
 from treeroll.errors import InvalidInput
 from treeroll.policy.base import MAX_TEMPERATURE_SCALE, Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import because
 from treeroll.policy.width import LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -30,6 +31,9 @@ class FanoutPolicy:
 
     name: ClassVar[str]
     needs: ClassVar[Needs] = Needs()
+    explains: ClassVar[Mapping[str, str]] = {
+        "fanout.depth": "every node at depth {depth} that goes on has {children} children",
+    }
 
     def __init__(self, fanouts: Sequence[int], count: LeafCount, limits: Limits, temperature_step: float) -> None:
         self.leaf_count = count
@@ -81,7 +85,8 @@ class FanoutGrowth:
             return []
         children = self._fanouts[node.depth] if node.depth < len(self._fanouts) else 1
         scale = _temperature_scale(self._temperature_step, node.depth)
-        return [Expansion(node.number, children - 1, temperature_scale=scale)]
+        why = because("fanout.depth", depth=node.depth, children=children) if children > 1 else None
+        return [Expansion(node.number, children - 1, temperature_scale=scale, why=why)]
 
     def on_idle(self, tree: Tree) -> list[Expansion]:
         """Nothing is made up for: a path that ended early is a leaf."""

@@ -11,6 +11,7 @@ from treeroll.policies.branch.success import ExpectedSuccess
 from treeroll.policies.branch.value import Confidence, Judged, PathConfidence, ValueModel
 from treeroll.policy import base
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import Why, because
 from treeroll.tree.node import Node
 from treeroll.tree.tree import Tree
 
@@ -46,6 +47,10 @@ class Gate:
         if passing or tree.leaves:
             return passing
         return [waiting[known.index(max(known))]]
+
+    def why_shut(self, node: Node) -> Why:
+        """Of a node that did not pass."""
+        return because("gate.shut", score=self._values.of(node) or 0.0, gate=self._least)
 
 
 class ValueParams(base.Params):

@@ -1,5 +1,6 @@
 """HBPO: samples in sub-groups, each of which is told its token budget first (arXiv 2507.15844)."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, ClassVar, Final
 
@@ -9,6 +10,7 @@ from treeroll.errors import InvalidInput
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import because
 from treeroll.tree.apportion import even
 from treeroll.tree.node import BranchReason
 from treeroll.tree.tree import Tree
@@ -35,6 +37,9 @@ class HBPO:
     name: ClassVar[str] = "hbpo"
     summary: ClassVar[str] = "independent samples in sub-groups, each told its token budget, no forks"
     paper: ClassVar[str] = "HBPO, arXiv 2507.15844"
+    explains: ClassVar[Mapping[str, str]] = {
+        "hbpo.budget": "{samples} of {leaves} samples have the budget of {budget} tokens",
+    }
 
     class Params(base.Params):
         """The budgets, and what samples are told of them."""
@@ -101,6 +106,7 @@ class HBPOGrowth(base.Growth):
                 resume=False,
                 max_tokens=budget if self._params.capped else None,
                 insert=self._params.announce(budget),
+                why=because("hbpo.budget", samples=samples, leaves=self._leaves, budget=budget),
             )
             for budget, samples in zip(budgets, even(self._leaves, len(budgets)), strict=True)
             if samples

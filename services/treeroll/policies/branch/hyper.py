@@ -1,6 +1,7 @@
 """HyPER: a pool of paths that is reduced and expanded at every interval."""
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -9,6 +10,7 @@ from treeroll.policies.branch.value import Confidence
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import Why, because
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -37,6 +39,11 @@ class HyPER:
     name: ClassVar[str] = "hyper"
     summary: ClassVar[str] = "a pool of paths: at each interval unsure ones end, and others fork while all are unsure"
     paper: ClassVar[str] = "HyPER, arXiv 2602.06527"
+    explains: ClassVar[Mapping[str, str]] = {
+        "hyper.expand": "the pool's mean surprisal of {surprisal} is above that of the first interval, {first}, and "
+        "it is number {rank} of the {forks} surest that fork",
+        "hyper.reduce": "its confidence of {confidence} is below the threshold of {threshold}",
+    }
     needs: ClassVar[Needs] = Needs(hold=True)
 
     class Params(base.Params):
@@ -95,7 +102,24 @@ class HyPERGrowth:
             self._first_surprisal = surprisal
         going = [node for node in waiting if self._confidence.of(node) >= self._threshold] or waiting[:1]
         forks = self._room(tree, len(going)) if surprisal > self._first_surprisal else 0
-        return [Expansion(node.number, int(place < forks)) for place, node in enumerate(going)]
+        pool = {"surprisal": surprisal, "first": self._first_surprisal}
+        kept = {node.number for node in going}
+        reduced = [node for node in waiting if node.number not in kept]
+        return [
+            *(
+                Expansion(
+                    node.number,
+                    int(place < forks),
+                    why=because("hyper.expand", **pool, rank=place + 1, forks=forks) if place < forks else None,
+                )
+                for place, node in enumerate(going)
+            ),
+            *(Expansion(node.number, 0, resume=False, why=self._reduced(node)) for node in reduced),
+        ]
+
+    def _reduced(self, node: Node) -> Why:
+        threshold = self._threshold or 0.0
+        return because("hyper.reduce", confidence=self._confidence.of(node), threshold=threshold)
 
     def _room(self, tree: Tree, going: int) -> int:
         return min(self._params.pool, self._leaves - len(tree.leaves)) - going

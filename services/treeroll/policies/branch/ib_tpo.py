@@ -4,6 +4,7 @@ import heapq
 import itertools
 import math
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from pydantic import Field
@@ -13,6 +14,7 @@ from treeroll.policies.branch.success import SuccessRates
 from treeroll.policies.branch.value import Confidence
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import Why, because
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node
 from treeroll.tree.tree import Tree
@@ -39,6 +41,10 @@ class IBTPO:
     name: ClassVar[str] = "ib_tpo"
     summary: ClassVar[str] = "rollouts, then rounds of new ones where confidence and success go together"
     paper: ClassVar[str] = "IB-TPO, arXiv 2605.28109"
+    explains: ClassVar[Mapping[str, str]] = {
+        "ib_tpo.score": "its score J of {score} is number {rank} of {scored} scored nodes in round {round}",
+        "ib_tpo.prompt": "no node has a score, so round {round} begins at the prompt",
+    }
     needs: ClassVar[Needs] = Needs(rewards=True)
 
     class Params(SettledParams):
@@ -96,9 +102,17 @@ class IBTPOGrowth:
             if number in self._children:
                 self._scores[number] = -self._score(tree.nodes[number]), tree.path(number)
         return [
-            Expansion(number, self._params.forks, BranchReason.FORK, Decision.RETROSPECTIVE, resume=False)
-            for number in self._best(tree)
+            Expansion(number, self._params.forks, BranchReason.FORK, Decision.RETROSPECTIVE, resume=False, why=why)
+            for number, why in self._reasoned(self._best(tree))
         ]
+
+    def _reasoned(self, best: list[int]) -> Iterator[tuple[int, Why]]:
+        for rank, number in enumerate(best, 1):
+            if number in self._scores:
+                score, scored = -self._scores[number][0], len(self._scores)
+                yield number, because("ib_tpo.score", round=self._round, score=score, rank=rank, scored=scored)
+            else:
+                yield number, because("ib_tpo.prompt", round=self._round)
 
     def _best(self, tree: Tree) -> list[int]:
         """The nodes to start from, best first; the prompt while no node has been scored."""

@@ -1,14 +1,15 @@
 """Growth by levels: the paths of a level wait for each other, and then share out the width that is left."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 from pydantic import Field, model_validator
 
 from treeroll.policies.branch.frontier_value import ValueParams, scores
 from treeroll.policy.base import Expansion, Growth, Limits
+from treeroll.policy.why import Why, because
 from treeroll.tree.apportion import even
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -61,6 +62,13 @@ class Allocation(Protocol):
 
 class LevelPolicy:
     """What policies of levels share: the run's `leaves` are the width."""
+
+    explains: ClassVar[Mapping[str, str]] = {
+        "level.share": "with a score of {score} (the best is {best}) it becomes {share} of the {width} paths that "
+        "{waiting} waiting ones share out",
+        "gate.shut": "its score of {score} is below the gate of {gate}",
+        "level.even": "no score is known, so {waiting} waiting paths share out {width} evenly, and it becomes {share}",
+    }
 
     def __init__(
         self, params: LevelParams, limits: Limits, allocation: Callable[[], Allocation], reads_text: bool = False
@@ -121,18 +129,40 @@ class LevelGrowth:
     def _decide(self, tree: Tree) -> list[Expansion]:
         waiting = [tree.nodes[number] for number in tree.in_path_order(self._waiting)]
         self._waiting, self._arrived = [], 0
+        ended: list[Expansion] = []
         if self._gate is not None and waiting:
-            waiting = self._gate.open_to(tree, waiting)
+            every, waiting = waiting, self._gate.open_to(tree, waiting)
+            passing = {node.number for node in waiting}
+            ended = [_let_end(node, self._gate.why_shut(node)) for node in every if node.number not in passing]
         if not waiting:
-            return []
+            return ended
         self._values.update(tree)
         width = self._width - self._awaited
         known = scores(self._values, waiting)
         shares = even(width, len(waiting)) if known is None else self._allocation.shares(tree, waiting, known, width)
+        whys = _whys(known, shares, width)
         self._allocation.decided([node.number for node, share in zip(waiting, shares, strict=True) if share])
         self._awaited += width
-        return [
-            Expansion(node.number, share - 1, decision=self._decision)
-            for node, share in zip(waiting, shares, strict=True)
-            if share
+        return ended + [
+            Expansion(node.number, share - 1, decision=self._decision, why=why) if share else _let_end(node, why)
+            for node, share, why in zip(waiting, shares, whys, strict=True)
         ]
+
+
+def _let_end(node: Node, why: Why | None) -> Expansion:
+    """Nothing goes on at the node, and this is why."""
+    return Expansion(node.number, 0, resume=False, why=why)
+
+
+def _whys(known: Sequence[float] | None, shares: Sequence[int], width: int) -> list[Why | None]:
+    """Of paths that fork, and of those that are let end."""
+    if known is None:
+        terms = {"width": width, "waiting": len(shares)}
+        return [None if share == 1 else because("level.even", **terms, share=share) for share in shares]
+    best = max(known)
+    return [
+        None
+        if share == 1
+        else because("level.share", score=score, best=best, width=width, waiting=len(shares), share=share)
+        for score, share in zip(known, shares, strict=True)
+    ]

@@ -1,6 +1,7 @@
 """MARS2: Thompson sampling says where in the tree the next answer begins, and which of several models gives it."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field, field_validator
@@ -9,6 +10,7 @@ from treeroll.policies.branch.mean_posterior import MeanPosterior
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import Why, because
 from treeroll.policy.width import MAX_FANOUT
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -38,6 +40,11 @@ class MARS2:
     name: ClassVar[str] = "mars2"
     summary: ClassVar[str] = "tree search: Thompson sampling of where the next answer begins and which model gives it"
     paper: ClassVar[str] = "MARS2, arXiv 2604.14564"
+    explains: ClassVar[Mapping[str, str]] = {
+        "mars2.new": "answer {answer} begins here, at depth {depth}: the mean drawn for a new one, {new}, is not "
+        "below that for going further down, {below}",
+        "mars2.end": "answer {answer} begins here, at depth {depth}: there is nothing to go further down to",
+    }
 
     class Params(base.Params):
         """Who answers, and how many answers are on their way at once."""
@@ -125,9 +132,16 @@ class MARS2Growth:
         group = place + 1 if len(models) > 1 else 0
         if len(tree.nodes) == 1:
             return Expansion(0, 1, BranchReason.INITIAL, group=group, resume=False, model=models[place])
-        node = self._descend(tree, turn).number
+        node, why = self._descend(tree, turn)
         return Expansion(
-            node, 1, BranchReason.FORK, Decision.RETROSPECTIVE, group=group, resume=False, model=models[place]
+            node.number,
+            1,
+            BranchReason.FORK,
+            Decision.RETROSPECTIVE,
+            group=group,
+            resume=False,
+            model=models[place],
+            why=why,
         )
 
     def _model(self, tree: Tree, turn: int) -> int:
@@ -135,17 +149,18 @@ class MARS2Growth:
         places = range(len(self._given))
         return max(places, key=lambda place: self._given[place].draw(tree.seed, "mars2", turn, "model", place))
 
-    def _descend(self, tree: Tree, turn: int) -> Node:
+    def _descend(self, tree: Tree, turn: int) -> tuple[Node, Why]:
         """Where the answer begins."""
         node = tree.root
         while children := self._children.get(node.number):
             key = ("mars2", turn, node.depth)
             new = self._new[node.number].draw(tree.seed, *key, "new")
-            if new >= self._below[node.number].draw(tree.seed, *key, "below"):
-                break
+            below = self._below[node.number].draw(tree.seed, *key, "below")
+            if new >= below:
+                return node, because("mars2.new", answer=turn + 1, depth=node.depth, new=new, below=below)
             draws = {
                 child.sibling_index: self._through[child.number].draw(tree.seed, *key, child.sibling_index)
                 for child in children
             }
             node = max(children, key=lambda child: (draws[child.sibling_index], -child.sibling_index))
-        return node
+        return node, because("mars2.end", answer=turn + 1, depth=node.depth)

@@ -1,6 +1,7 @@
 """PETS: one sample after another, until the majority of their answers is settled."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field
@@ -9,6 +10,7 @@ from treeroll.policies.allocate.majority import leader_gain
 from treeroll.policies.branch.answers import AnswerParams
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import Why, because
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -35,6 +37,11 @@ class PETS:
     name: ClassVar[str] = "pets"
     summary: ClassVar[str] = "samples one by one, until one more could do little for the majority of answers"
     paper: ClassVar[str] = "PETS, arXiv 2602.16745"
+    explains: ClassVar[Mapping[str, str]] = {
+        "pets.gain": "one more sample may raise the majority's chance by {rise}, more than {gain}: {first} votes "
+        "against {second}, and {left} samples are left",
+        "pets.unknown": "no sample has an answer yet, and {left} are left",
+    }
     needs: ClassVar[Needs] = Needs(text=True)
 
     class Params(AnswerParams):
@@ -78,14 +85,21 @@ class PETSGrowth:
 
     def on_idle(self, tree: Tree) -> list[Expansion]:
         """More samples, or the end."""
-        if self._left == 0 or self._settled():
+        if self._left == 0:
+            return []
+        why = self._open() if self._votes else because("pets.unknown", left=self._left)
+        if why is None:
             return []
         asked = min(self._params.batch, self._left)
         self._left -= asked
-        return [Expansion(tree.root.number, asked, BranchReason.FORK, Decision.RETROSPECTIVE)]
+        return [Expansion(tree.root.number, asked, BranchReason.FORK, Decision.RETROSPECTIVE, why=why)]
 
-    def _settled(self) -> bool:
-        if not self._votes:
-            return False
+    def _open(self) -> Why | None:
+        """Why one more sample promises something; None if it does not."""
         first, second, *_ = (*sorted(self._votes.values(), reverse=True), 0)
-        return first - second > self._left or leader_gain(list(self._votes.values())) <= self._params.gain
+        if first - second > self._left:
+            return None
+        rise = leader_gain(list(self._votes.values()))
+        if rise <= self._params.gain:
+            return None
+        return because("pets.gain", rise=rise, gain=self._params.gain, first=first, second=second, left=self._left)

@@ -1,6 +1,7 @@
 """PETS online: how much the first four answers agree says how many samples there will be."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
@@ -8,6 +9,7 @@ from pydantic import Field
 from treeroll.policies.branch.answers import AnswerParams
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import because
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -35,6 +37,10 @@ class PETSOnline:
     name: ClassVar[str] = "pets_online"
     summary: ClassVar[str] = "four samples, then as many more as their agreement has a budget for"
     paper: ClassVar[str] = "PETS, arXiv 2602.16745"
+    explains: ClassVar[Mapping[str, str]] = {
+        "pets_online.pattern": "of the first four samples {alike} agree, with {answers} different answers: the "
+        "budget for that is {budget} samples, {more} more",
+    }
     needs: ClassVar[Needs] = Needs(text=True)
 
     class Params(AnswerParams):
@@ -85,4 +91,5 @@ class PETSOnlineGrowth:
         alone = [1] * (FIRST - self._answers.total())
         pattern = tuple(sorted((*self._answers.values(), *alone), reverse=True))
         more = self._params.budgets[PATTERNS.index(pattern)] - FIRST
-        return [Expansion(tree.root.number, more, BranchReason.FORK, Decision.RETROSPECTIVE)] if more else []
+        why = because("pets_online.pattern", alike=pattern[0], answers=len(pattern), budget=more + FIRST, more=more)
+        return [Expansion(tree.root.number, more, BranchReason.FORK, Decision.RETROSPECTIVE, why=why)] if more else []

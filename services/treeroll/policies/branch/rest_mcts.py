@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -11,6 +12,7 @@ from treeroll.policies.branch.success import SuccessRates
 from treeroll.policies.branch.value import Confidence, PathConfidence, ValueModel
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import because
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -46,6 +48,10 @@ class RestMCTS:
     name: ClassVar[str] = "rest_mcts"
     summary: ClassVar[str] = "tree search: expand the best node by UCB, roll its best child forward, back up the value"
     paper: ClassVar[str] = "ReST-MCTS*, arXiv 2406.03816"
+    explains: ClassVar[Mapping[str, str]] = {
+        "rest_mcts.select": "expansion {iteration} of {iterations}: down the tree by UCB, which is {score} here "
+        "(value {value}, {visits} visits)",
+    }
     needs: ClassVar[Needs] = Needs(hold=True, rewards=True)
 
     class Params(SettledParams):
@@ -198,8 +204,17 @@ class RestMCTSGrowth:
             open_ = [tip.number for tip in self._tips if tip.number not in self._children]
             return [_onward(tree.nodes[number]) for number in tree.in_path_order(open_)]
         self._iterations += 1
-        self._expanded = self._select().number
-        return [Expansion(self._expanded, params.width - 1, BranchReason.FORK, Decision.RETROSPECTIVE)]
+        chosen = self._select()
+        self._expanded = chosen.number
+        why = because(
+            "rest_mcts.select",
+            iteration=self._iterations,
+            iterations=params.iterations,
+            score=self._uct(chosen),
+            value=self._value(chosen),
+            visits=self._visits[chosen.number],
+        )
+        return [Expansion(self._expanded, params.width - 1, BranchReason.FORK, Decision.RETROSPECTIVE, why=why)]
 
     def _select(self) -> Node:
         """Down from the prompt to the first node that has not all of its children."""

@@ -10,6 +10,7 @@ from treeroll.policies.branch.frontier_value import ValueParams
 from treeroll.policies.branch.incumbent import Incumbent
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import Why
 from treeroll.policy.width import MAX_FANOUT
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -49,6 +50,10 @@ class Choice(Protocol):
 
         `left` is the part of the tree's budget that is left, 0..1: of leaves, or of tokens if that is less.
         """
+        ...
+
+    def why(self, node: Node) -> Why:
+        """Why it was chosen last."""
         ...
 
 
@@ -130,7 +135,8 @@ class RoundGrowth:
     def go_on(self, tree: Tree, node: Node, forks: int) -> list[Expansion]:
         """A chosen path goes on, with so many forks."""
         self._waiting.remove(node.number)
-        return [Expansion(node.number, forks, decision=Decision.RETROSPECTIVE)]
+        why = self._choice.why(node) if forks else None
+        return [Expansion(node.number, forks, decision=Decision.RETROSPECTIVE, why=why)]
 
     def _left(self) -> float:
         """Part of the budget that is left."""

@@ -1,6 +1,7 @@
 """Tree-GRPO: chains first, then rounds of new chains from uniformly drawn nodes (AMAP, arXiv 2509.21240)."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field
@@ -8,6 +9,7 @@ from pydantic import Field
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import because
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree import rng
 from treeroll.tree.node import BranchReason, Decision, NodeStatus
@@ -34,6 +36,9 @@ class TreeGRPO:
     name: ClassVar[str] = "tree_grpo"
     summary: ClassVar[str] = "chains from the prompt, then rounds of chains from randomly drawn nodes"
     paper: ClassVar[str] = "Tree-GRPO, arXiv 2509.21240"
+    explains: ClassVar[Mapping[str, str]] = {
+        "tree_grpo.draw": "round {round} drew it {draws} times with {picks} draws among the nodes of chain {chain}",
+    }
     needs: ClassVar[Needs] = Needs()
 
     class Params(base.Params):
@@ -80,9 +85,13 @@ class TreeGRPOGrowth(base.Growth):
                 at = rng.randint(0, len(inner), tree.seed, "tree_grpo", self._round, group, pick)
                 forks[inner[at - 1] if at else tree.root.number, group] += 1
         return [
-            Expansion(number, count, BranchReason.FORK, Decision.RETROSPECTIVE, group, resume=False)
+            self._drawn(number, group, count)
             for (number, group), count in sorted(forks.items(), key=lambda drawn: (tree.path(drawn[0][0]), drawn[0][1]))
         ]
+
+    def _drawn(self, number: int, group: int, count: int) -> Expansion:
+        why = because("tree_grpo.draw", round=self._round, draws=count, picks=self._params.picks, chain=group)
+        return Expansion(number, count, BranchReason.FORK, Decision.RETROSPECTIVE, group, resume=False, why=why)
 
     def _inner_nodes(self, tree: Tree) -> dict[int, list[int]]:
         """Inner nodes of each tree, in path order; the prompt, which all share, is left out."""

@@ -1,7 +1,8 @@
 """A token trie of whole answers, and new ones from where it branches."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from heapq import nsmallest
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ from pydantic import Field
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import because
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision
 from treeroll.tree.tree import Tree
@@ -39,6 +41,10 @@ class TreePlanner:
     name: ClassVar[str] = "tree_planner"
     summary: ClassVar[str] = "whole answers, then new ones from where those with equal beginnings part"
     paper: ClassVar[str] = "ours, after Tree-Planner, arXiv 2310.08582"
+    explains: ClassVar[Mapping[str, str]] = {
+        "tree_planner.parting": "{answers} answers share their first {shared} tokens and part here, which is place "
+        "{rank} by the tokens that are saved",
+    }
     needs: ClassVar[Needs] = Needs(tokens=True)
 
     class Params(base.Params):
@@ -80,12 +86,16 @@ class TreePlannerGrowth(base.Growth):
         self._merged = True
         leaves = tree.in_path_order(tree.leaves)
         answers = [_token_bytes(tree, leaf) for leaf in leaves]
-        places = []
+        places: list[tuple[int, int, int, int, Expansion]] = []
         for shared, members in partings(answers):
             onward = min(member for member in members if len(answers[member]) > shared * ID_BYTES)
             if expansion := self._at(tree, leaves[onward], tree.root.total + shared):
-                places.append((-shared * (len(members) - 1), onward, shared, expansion))
-        return [place[-1] for place in nsmallest(self._params.places, places, key=lambda place: place[:3])]
+                places.append((-shared * (len(members) - 1), onward, shared, len(members), expansion))
+        best = nsmallest(self._params.places, places, key=lambda place: place[:3])
+        return [
+            replace(expansion, why=because("tree_planner.parting", answers=members, shared=shared, rank=rank))
+            for rank, (_, _, shared, members, expansion) in enumerate(best, 1)
+        ]
 
     def _at(self, tree: Tree, leaf: int, total: int) -> Expansion | None:
         """New answers behind the first `total` tokens of a longer path; None within a tool's answer."""

@@ -1,5 +1,6 @@
 """TreePO: segment-wise tree growth to a fixed width, with fallback (ByteDance Seed / M-A-P, arXiv 2508.17445)."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from treeroll.errors import InvalidInput
@@ -35,6 +36,13 @@ class TreePO:
     paper: ClassVar[str] = "TreePO, arXiv 2508.17445"
     needs: ClassVar[Needs] = Needs()
     Params: ClassVar[type[TreePOParams]] = TreePOParams
+    explains: ClassVar[Mapping[str, str]] = {
+        "treepo.step": "at step {step}, {live} live paths and {ended} that ended share out {total} paths (b {b}), "
+        "and this one becomes {share}",
+        "treepo.path": "its quota of {quota} leaves goes to {children} paths, of at most b {b}",
+        "treepo.fallback": "round {round} of fallback: {missing} leaves are missing beside {leaves}, and {forks} "
+        "branches (b {b} a cut) begin here",
+    }
 
     def __init__(self, params: TreePOParams, limits: Limits) -> None:
         for setting in ("min_width", "initial_min"):

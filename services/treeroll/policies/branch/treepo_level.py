@@ -15,6 +15,7 @@ from treeroll.policies.branch.treepo_params import TreePOParams
 from treeroll.policies.branch.treepo_rounds import Rounds, ended_as_sample, starts_fallback
 from treeroll.policies.branch.treepo_split import PathStats, split, temperature
 from treeroll.policy.base import Expansion, Limits
+from treeroll.policy.why import Why, because
 from treeroll.tree.node import INNER, BranchReason, Node
 from treeroll.tree.tree import Tree
 
@@ -73,8 +74,15 @@ class LevelGrowth:
         upper = self._upper(lambda: sum(node.total - prompt for node in active) / len(active))
         self._expected = budget.total_div(upper, self._use.finished, len(ended), b, len(active))
         shares = self._shares(active, prompt)
+
+        def why(share: int) -> Why | None:
+            if share == 1:
+                return None
+            counts = {"live": len(active), "ended": len(ended), "b": b, "total": self._expected}
+            return because("treepo.step", step=self._step, **counts, share=share)
+
         # Paths without a fork are named too: in hold mode that lets them go on, else it confirms the boundary.
-        return [Expansion(node.number, share - 1) for node, share in zip(active, shares, strict=True)]
+        return [Expansion(node.number, share - 1, why=why(share)) for node, share in zip(active, shares, strict=True)]
 
     def _shares(self, active: list[Node], prompt_tokens: int) -> list[int]:
         """How many paths each live path becomes. Most steps of a grown tree add none."""

@@ -10,6 +10,7 @@ from treeroll.policies.branch import treepo_budget as budget
 from treeroll.policies.branch.treepo_params import TreePOParams
 from treeroll.policies.branch.treepo_rounds import Rounds
 from treeroll.policy.base import Expansion, Limits
+from treeroll.policy.why import because
 from treeroll.tree.apportion import even
 from treeroll.tree.node import BranchReason, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -38,7 +39,8 @@ class PathGrowth:
         b = budget.branching(self._params, tree.seed, "path", *tree.path(node.number))
         children = min(b, quota)
         self._quotas[node.number] = even(quota, children)
-        return [Expansion(node.number, children - 1)]
+        why = because("treepo.path", quota=quota, b=b, children=children) if children > 1 else None
+        return [Expansion(node.number, children - 1, why=why)]
 
     def on_idle(self, tree: Tree) -> list[Expansion]:
         """The next fallback round, if the width is not reached."""

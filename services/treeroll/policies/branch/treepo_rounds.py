@@ -4,6 +4,7 @@ from treeroll.policies.branch import treepo_budget as budget
 from treeroll.policies.branch.treepo_fallback import Leaf, Restart, SegmentStats, plan_round
 from treeroll.policies.branch.treepo_params import TreePOParams
 from treeroll.policy.base import Expansion, Limits
+from treeroll.policy.why import because
 from treeroll.tree.node import LEAF, BranchReason, Decision, Node
 from treeroll.tree.tree import Tree, path_name
 
@@ -33,7 +34,16 @@ class Rounds:
             at = _node(tree, numbers, restart)
             forks[at] = forks.get(at, 0) + restart.forks
         return [
-            Expansion(at, forks[at], FALLBACK, Decision.RETROSPECTIVE, resume=False)
+            Expansion(
+                at,
+                forks[at],
+                FALLBACK,
+                Decision.RETROSPECTIVE,
+                resume=False,
+                why=because(
+                    "treepo.fallback", round=self.done, missing=missing, leaves=len(leaves), b=b, forks=forks[at]
+                ),
+            )
             for at in tree.in_path_order(list(forks))
         ]
 

@@ -1,6 +1,7 @@
 """TreePS-RAG: every call of a tool branches, but for those that were told the same as a sibling (arXiv 2601.06922)."""
 
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from operator import attrgetter
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ from pydantic import Field
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import Why, because
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.similarity import registry as embedders
 from treeroll.similarity.embedder import Embedder, Features, cosine
@@ -34,6 +36,12 @@ class TreePSRAG:
     name: ClassVar[str] = "treeps_rag"
     summary: ClassVar[str] = "the same number of children behind every call, without those that were told the same"
     paper: ClassVar[str] = "TreePS-RAG, arXiv 2601.06922"
+    explains: ClassVar[Mapping[str, str]] = {
+        "treeps_rag.distinct": "of {siblings} siblings no earlier one was told as much the same as {similarity}: "
+        "the likeness is {alike} at most",
+        "treeps_rag.redundant": "one of its {siblings} siblings was told the same: the likeness of {alike} is not "
+        "below {similarity}",
+    }
     needs: ClassVar[Needs] = Needs(hold=True)
 
     class Params(base.Params):
@@ -80,25 +88,28 @@ class TreePSRAGGrowth:
             return []
         del self._siblings[node.parent]
         return [
-            Expansion(number, self._params.fanout - 1, BranchReason.FORK, Decision.RETROSPECTIVE)
-            for number in self._distinct(sorted(siblings, key=attrgetter("sibling_index")))
+            Expansion(number, forks, BranchReason.FORK, Decision.RETROSPECTIVE, resume=distinct, why=why)
+            for number, distinct, forks, why in self._judged(sorted(siblings, key=attrgetter("sibling_index")))
         ]
 
     def on_idle(self, tree: Tree) -> list[Expansion]:
         """Nothing is made up for."""
         return []
 
-    def _distinct(self, siblings: list[Node]) -> list[int]:
-        """Those that go on."""
-        kept: list[int] = []
+    def _judged(self, siblings: list[Node]) -> Iterator[tuple[int, bool, int, Why]]:
+        """Node, whether it goes on, its forks, and why."""
         told: list[Features] = []
         for node in siblings:
             if node.status is not NodeStatus.INNER:
                 continue
+            alike = 0.0
             if node.observation is not None:
                 answer = self._embedder.embed(node.observation.text)
-                if any(cosine(answer, other) >= self._params.similarity for other in told):
-                    continue
-                told.append(answer)
-            kept.append(node.number)
-        return kept
+                alike = max((cosine(answer, other) for other in told), default=0.0)
+                if alike < self._params.similarity:
+                    told.append(answer)
+            terms = {"alike": alike, "similarity": self._params.similarity, "siblings": len(siblings)}
+            if alike < self._params.similarity:
+                yield node.number, True, self._params.fanout - 1, because("treeps_rag.distinct", **terms)
+            else:
+                yield node.number, False, 0, because("treeps_rag.redundant", **terms)

@@ -1,7 +1,7 @@
 """TreeRL's EPTree: whole answers, then new ones from before their most surprising tokens (arXiv 2506.11902)."""
 
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from heapq import nsmallest
 from typing import ClassVar
 
@@ -10,6 +10,7 @@ from pydantic import Field
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import Why, because
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
@@ -40,6 +41,10 @@ class TreeRL:
     name: ClassVar[str] = "treerl"
     summary: ClassVar[str] = "whole answers, then new ones from before their most surprising tokens"
     paper: ClassVar[str] = "TreeRL, arXiv 2506.11902"
+    explains: ClassVar[Mapping[str, str]] = {
+        "treerl.token": "round {round} begins before a token of log probability {logprob}, number {rank} of the "
+        "{places} most surprising of its tree",
+    }
     needs: ClassVar[Needs] = Needs(tokens=True)
 
     class Params(base.Params):
@@ -98,12 +103,13 @@ class TreeRLGrowth:
         self._round += 1
         expansions = []
         for _, best in sorted(self._best.items()):
-            for _, _, position, number in best[: self._params.places]:
-                expansions.append(self._at(tree.nodes[number], position))
+            for rank, (logprob, _, position, number) in enumerate(best[: self._params.places], 1):
+                terms = {"round": self._round, "logprob": logprob, "rank": rank, "places": self._params.places}
+                expansions.append(self._at(tree.nodes[number], position, because("treerl.token", **terms)))
             del best[: self._params.places]
         return expansions
 
-    def _at(self, node: Node, position: int) -> Expansion:
+    def _at(self, node: Node, position: int, why: Why) -> Expansion:
         """New answers from before a token; the first token of a node follows its whole parent."""
         number, split_at = (node.number, position) if position else (node.parent, None)
         return Expansion(
@@ -114,6 +120,7 @@ class TreeRLGrowth:
             node.group,
             resume=False,
             split_at=split_at,
+            why=why,
         )
 
     def _surprising(self, tree: Tree, node: Node) -> Iterator[tuple[float, int]]:

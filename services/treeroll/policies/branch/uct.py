@@ -2,13 +2,14 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from pydantic import Field
 
 from treeroll.policies.branch.rounds import Choice, RoundParams, RoundPolicy
 from treeroll.policy.base import Limits
+from treeroll.policy.why import Why, because
 from treeroll.tree.node import Node
 from treeroll.tree.tree import Tree
 
@@ -31,6 +32,10 @@ class UCT(RoundPolicy):
     name: ClassVar[str] = "uct"
     summary: ClassVar[str] = "paths are chosen by upper confidence bounds on the values of what is below"
     paper: ClassVar[str] = "bound as in ReST-MCTS*, arXiv 2406.03816"
+    explains: ClassVar[Mapping[str, str]] = {
+        "uct.bound": "down the tree by upper confidence bounds, here {bound} as the best of {siblings} (mean value "
+        "{mean}, {visits} visits)",
+    }
 
     class Params(RoundParams):
         """How much to explore."""
@@ -52,6 +57,7 @@ class Search:
     def __init__(self, params: UCT.Params) -> None:
         self._params = params
         self._values = params.model()
+        self._whys: dict[int, Why] = {}
 
     def choose(self, tree: Tree, waiting: Sequence[Node], left: float) -> list[Node]:
         """One descent each."""
@@ -77,21 +83,26 @@ class Search:
                 if step.number not in seen:
                     seen.add(step.number)
                     open_.setdefault(step.parent, []).append(step)
+        self._whys.clear()
         return [self._descend(tree, open_, visits, means) for _ in range(min(self._params.parallel, len(waiting)))]
 
+    def why(self, node: Node) -> Why:
+        """By its last descent."""
+        return self._whys[node.number]
+
     def _descend(self, tree: Tree, open_: dict[int, list[Node]], visits: Counter[int], means: dict[int, float]) -> Node:
-        node = tree.root
+        node, bound, siblings = tree.root, 0.0, 0
         visits[0] += 1
         while children := open_.get(node.number):
             above = 2 * math.log(visits[node.number])
-            node = max(
-                children,
-                key=lambda child: (
-                    means[child.number] + self._params.exploration * math.sqrt(above / visits[child.number])
-                ),
-            )
+            weight = self._params.exploration
+            bounds = [means[child.number] + weight * math.sqrt(above / visits[child.number]) for child in children]
+            bound, siblings = max(bounds), len(children)
+            node = children[bounds.index(bound)]
             visits[node.number] += 1
         chosen = node
+        terms = {"bound": bound, "mean": means[node.number], "visits": visits[node.number], "siblings": siblings}
+        self._whys[chosen.number] = because("uct.bound", **terms)
         # It waits no longer, and what led to nothing else is closed.
         while node.number and not open_.get(node.number):
             open_[node.parent].remove(node)

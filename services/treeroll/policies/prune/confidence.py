@@ -1,5 +1,6 @@
 """ECHO's prune tests: a path ends where the model has lost its confidence (arXiv 2602.02150, by its release)."""
 
+from collections.abc import Mapping
 from itertools import chain
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ from treeroll.policies import signals
 from treeroll.policies.prune.finish_tests import FinishTests
 from treeroll.policy.base import Limits, Segment, Verdict
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import Why, because
 from treeroll.tree.node import NodeStatus, StopReason
 
 UNSURE = (StopReason.LOW_CONFIDENCE, StopReason.TAIL_DECLINE, StopReason.ENTROPY_SPIKE)
@@ -38,6 +40,14 @@ class Confidence(FinishTests):
     name: ClassVar[str] = "confidence"
     summary: ClassVar[str] = "finish_tests, and an end to paths where the model is unsure"
     paper: ClassVar[str] = "ECHO, arXiv 2602.02150, its release"
+    explains: ClassVar[Mapping[str, str]] = {
+        **FinishTests.explains,
+        "confidence.low": "the mean confidence of {window} tokens fell to {confidence}, below {least}",
+        "confidence.decline": "the tail's confidence fell with each of {streak} tokens ({steps} are enough), to "
+        "{confidence}, {most} or less",
+        "confidence.spike": "entropies were above those before at {streak} tokens in a row ({steps} are enough), "
+        "the last by {rise}, more than {spike}",
+    }
 
     class Params(FinishTests.Params):
         """Which tests run, and their thresholds."""
@@ -81,44 +91,54 @@ class Confidence(FinishTests):
 
     def judge(self, segment: Segment) -> Verdict | None:
         """None: the path goes on."""
-        verdict = super().judge(segment)
-        if verdict is not None and verdict.reason in UNSURE and not self._tests.keep_as_leaf:
-            return Verdict(NodeStatus.PRUNED, verdict.reason)
+        unsure = self._unsure(segment)
+        if unsure is None:
+            return super().judge(segment)
+        verdict = self._ended(segment, *unsure)
+        if verdict.reason in UNSURE and not self._tests.keep_as_leaf:
+            return Verdict(NodeStatus.PRUNED, verdict.reason, verdict.why)
         return verdict
 
-    def _reason(self, segment: Segment) -> StopReason | None:
-        return self._unsure(segment) or super()._reason(segment)
-
-    def _unsure(self, segment: Segment) -> StopReason | None:
+    def _unsure(self, segment: Segment) -> tuple[StopReason, Why] | None:
+        """The first test that holds, with its numbers at the first token where it does."""
         own = segment.tokens
         if own is None or segment.recent is None:
             return None
         before = segment.recent(self._context)
         first = len(before.ids)
         sure = signals.confidences(chain(before.logprobs, own.logprobs))
-        if self._low(sure, first):
-            return StopReason.LOW_CONFIDENCE
-        if self._declines(sure, first):
-            return StopReason.TAIL_DECLINE
-        if self._spikes([*before.entropies, *own.entropies], first):
-            return StopReason.ENTROPY_SPIKE
+        if (why := self._low(sure, first)) is not None:
+            return StopReason.LOW_CONFIDENCE, why
+        if (why := self._declines(sure, first)) is not None:
+            return StopReason.TAIL_DECLINE, why
+        if (why := self._spikes([*before.entropies, *own.entropies], first)) is not None:
+            return StopReason.ENTROPY_SPIKE, why
         return None
 
-    def _low(self, sure: list[float], first: int) -> bool:
-        least = self._tests.min_confidence
-        return least is not None and any(mean < least for mean in signals.means(sure, self._tests.group_window)[first:])
+    def _low(self, sure: list[float], first: int) -> Why | None:
+        least, window = self._tests.min_confidence, self._tests.group_window
+        if least is None:
+            return None
+        low = next((mean for mean in signals.means(sure, window)[first:] if mean < least), None)
+        return None if low is None else because("confidence.low", confidence=low, least=least, window=window)
 
-    def _declines(self, sure: list[float], first: int) -> bool:
+    def _declines(self, sure: list[float], first: int) -> Why | None:
         most, window, steps = self._tests.decline_confidence, self._tests.tail_window, self._tests.decline_steps
         if most is None:
-            return False
+            return None
         fallen = zip(signals.streaks(signals.falls(sure, window)), signals.means(sure, window), strict=True)
-        return any(streak >= steps and mean <= most for streak, mean in list(fallen)[first:])
+        for streak, mean in list(fallen)[first:]:
+            if streak >= steps and mean <= most:
+                return because("confidence.decline", confidence=mean, most=most, streak=streak, steps=steps)
+        return None
 
-    def _spikes(self, entropies: list[float], first: int) -> bool:
+    def _spikes(self, entropies: list[float], first: int) -> Why | None:
         least, steps = self._tests.spike, self._tests.spike_steps
         if least is None:
-            return False
+            return None
         rises = signals.rises(entropies, self._tests.entropy_window)
         risen = zip(signals.streaks(rise > 0 for rise in rises), rises, strict=True)
-        return any(streak >= steps and rise > least for streak, rise in list(risen)[first:])
+        for streak, rise in list(risen)[first:]:
+            if streak >= steps and rise > least:
+                return because("confidence.spike", rise=rise, spike=least, streak=streak, steps=steps)
+        return None

@@ -1,6 +1,7 @@
 """TreePO's tests for the end of a path: answer, end of sequence, limits, repetition (release rules)."""
 
 import re
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -10,6 +11,7 @@ from treeroll.policies.prune.repetition import repeats
 from treeroll.policy import base
 from treeroll.policy.base import Ended, Limits, Segment, Verdict
 from treeroll.policy.needs import Needs
+from treeroll.policy.why import Why, because
 from treeroll.tree.node import NodeStatus, StopReason
 
 # Looked up for every segment, see node.LEAF.
@@ -37,6 +39,14 @@ class FinishTests:
     name: ClassVar[str] = "finish_tests"
     summary: ClassVar[str] = "answer, EOS, limits and repetition, in TreePO's order"
     paper: ClassVar[str] = "TreePO, arXiv 2508.17445, section 2.2 and its release"
+    explains: ClassVar[Mapping[str, str]] = {
+        "finish.answer": "its answer is there after {tokens} tokens",
+        "finish.eos": "the model ended the text after {tokens} tokens",
+        "finish.length": "it has {tokens} tokens of at most {most}, or the context has no more room, at depth {depth}",
+        "finish.depth": "it has {depth} segments of at most {most}, and {tokens} tokens",
+        "finish.repetition": "{chars} characters come {count} times or more in its last segment, after {tokens} tokens",
+        "finish.short": "it ended after {tokens} tokens, and paths of fewer than {min_tokens} are discarded",
+    }
     needs: Needs = Needs()
 
     class Params(base.Params):
@@ -67,11 +77,26 @@ class FinishTests:
     def judge(self, segment: Segment) -> Verdict | None:
         """None: the path goes on."""
         reason = self._reason(segment)
-        if reason is None:
-            return None
+        return None if reason is None else self._ended(segment, reason, self._why(reason, segment))
+
+    def _ended(self, segment: Segment, reason: StopReason, why: Why) -> Verdict:
+        """A test holds: short paths are discarded."""
         if segment.completion_tokens < self._params.min_tokens:
-            return Verdict(NodeStatus.PRUNED, StopReason.MIN_LENGTH)
-        return Verdict(NodeStatus.LEAF, reason)
+            why = because("finish.short", tokens=segment.completion_tokens, min_tokens=self._params.min_tokens)
+            return Verdict(NodeStatus.PRUNED, StopReason.MIN_LENGTH, why)
+        return Verdict(NodeStatus.LEAF, reason, why)
+
+    def _why(self, reason: StopReason, segment: Segment) -> Why:
+        tokens = segment.completion_tokens
+        if reason is StopReason.LENGTH:
+            most = segment.max_tokens or self._limits.max_tokens
+            return because("finish.length", tokens=tokens, most=most, depth=segment.depth)
+        if reason is StopReason.DEPTH:
+            return because("finish.depth", depth=segment.depth, most=self._limits.max_depth, tokens=tokens)
+        if reason is StopReason.REPETITION:
+            chars, count = self._params.repetition_chars, self._params.repetition_count
+            return because("finish.repetition", chars=chars, count=count, tokens=tokens)
+        return because("finish.answer" if reason is StopReason.ANSWER else "finish.eos", tokens=tokens)
 
     def _reason(self, segment: Segment) -> StopReason | None:
         if self._params.repetition == "first" and self._repeats(segment):
