@@ -7,12 +7,12 @@ from tests.contract.test_policy_conformance import CASES, SETTINGS
 
 from treeroll.policies import registry
 from treeroll.policies.recipes import RECIPES
-from treeroll.policy.why import EXPLAINS, MOST_TERMS, Why, because, sentence, terms_of
 from treeroll.testing import LIMITS, branch
 from treeroll.testing.case import Case
 from treeroll.testing.prune import _paths
 from treeroll.testing.watched import WatchedPolicy
 from treeroll.tree.node import BranchReason
+from treeroll.why import EXPLAINS, MOST_TERMS, Why, because, sentence, terms_of
 
 # Rules that compare two numbers: how those stand to each other in every decision by the rule.
 COMPARED = {

@@ -45,6 +45,8 @@ POLICY = [
     "SegmentPolicy",
     "TaskView",
     "Verdict",
+    "Why",
+    "because",
     "within_leaves",
 ]
 

@@ -23,6 +23,7 @@ from treeroll.records.fields import (
     TreeRow,
 )
 from treeroll.records.page import page
+from treeroll.why import Why
 
 DOC = Path(__file__).parents[2] / "docs" / "records.md"
 MESSAGES = {"Node": pb.Node, "Tree": pb.Tree, "LeafCredit": pb.LeafCredit, "Ledger": pb.Ledger}
@@ -58,6 +59,7 @@ def test_types_in_python_are_those_of_the_table(record: type) -> None:
         DType.SPANS: list[WeightSpan],
         DType.REWARDS: list[Reward],
         DType.SCORES: dict[str, float | None],
+        DType.WHY: Why,
     }
     hints = get_type_hints(record)
     for column in TABLES[record]:

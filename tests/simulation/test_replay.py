@@ -25,14 +25,16 @@ from treeroll.tree.node import Node
 from treeroll.tree.tree import Tree
 
 # A replica has it or not; where it runs and waits; for whom it is reserved; what nobody needs after a crash.
-OF_PLACE = {"grant", "origin", "home", "state", "reserved", "overrun", "claims"}
+OF_PLACE = {
+    "grant", "origin", "home", "state", "reserved", "overrun", "claims", "wanted_at", "waited_s", "masked_by",
+}  # fmt: skip
 # The store says of a branch's text what its replica would say when it starts again.
 TOLD_AGAIN = {"tail"}
 OF_TREE = {
     "started", "active", "held", "judging", "status", "weight_version", "sampled_by", "stop_reason", "error",
     "n_censored", "faults", "charge", "recomputed", "promised", "planted_at", "lost_tokens_max", "abstained", "grown",
     "placed", "admitted", "first_grant", "home", "boundaries", "most_leaves", "timeout_s", "late_tokens",
-    "dropped_tokens",
+    "dropped_tokens", "path_ends",
 }  # fmt: skip
 # Left out: the run and the books (below), what serves the tree, what is worked out of the rest or only once it ends,
 # and timers and askers, which come again.

@@ -5,7 +5,7 @@ runs branches, adds nodes, asks the policy and starts what it is told, and check
 chooses which running branch reports next, so a test can let any branch run ahead of any other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -196,3 +196,8 @@ def round_robin() -> Pick:
 def newest_first() -> Pick:
     """The branch that reported last reports next: one path runs to its end before any other moves."""
     return lambda n: n - 1
+
+
+def goes_on(expansions: Sequence[Expansion]) -> list[Expansion]:
+    """Those that start or resume something; others say why a held path ends."""
+    return [expansion for expansion in expansions if expansion.forks or expansion.resume]

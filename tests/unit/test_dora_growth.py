@@ -5,7 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.grow import Driver, Outcome, leaf
+from tests.support.grow import Driver, Outcome, goes_on, leaf
 
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
@@ -33,7 +33,7 @@ def shares(texts, leaves, logprobs=None, **params):
         return Outcome(text=texts[path[0]], logprob_sum=-1.0 if logprobs is None else logprobs[path[0]])
 
     grown = Driver(build(leaves, **params), world, hold=True).run()
-    decided = {step.node: step.forks + 1 for step in grown.batches[leaves + 1]}
+    decided = {step.node: step.forks + 1 for step in goes_on(grown.batches[leaves + 1])}
     return [decided.get(number, 0) for number in range(1, len(texts) + 1)]
 
 

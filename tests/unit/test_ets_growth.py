@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from tests.support.grow import Driver, Outcome, leaf
+from tests.support.grow import Driver, Outcome, goes_on, leaf
 
 from treeroll.policies import registry
 from treeroll.policies.branch.ets_program import IntegerProgram
@@ -28,7 +28,7 @@ def world(texts):
 def kept(texts, **params):
     """Paths that the first decision lets go on, with how many each becomes."""
     grown = Driver(build(**params), world(texts), hold=True).run()
-    return {grown.tree.path(step.node)[0]: step.forks + 1 for step in grown.batches[5]}
+    return {grown.tree.path(step.node)[0]: step.forks + 1 for step in goes_on(grown.batches[5])}
 
 
 def test_like_steps_are_ended_and_their_width_goes_to_the_kept():
@@ -49,7 +49,7 @@ def test_rounding_may_be_the_sources_and_is_rebases_where_nothing_is_priced():
     def shares(name, **params):
         policy = registry.build("branch", name, params, Limits(4, 10, 4, 1000))
         grown = Driver(policy, confidence, hold=True).run()
-        return [(grown.tree.path(step.node), step.forks) for step in grown.batches[5]]
+        return [(grown.tree.path(step.node), step.forks) for step in goes_on(grown.batches[5])]
 
     free = {"price": 0.0, "coverage": 0.0}
     assert shares("ets", **free, rounding="source") == [((0,), 2), ((1,), 0)]
@@ -78,7 +78,7 @@ def test_long_nodes_cost_more_by_tokens():
 
     for cost, first in (("nodes", 0), ("tokens", 1)):
         grown = Driver(build(cost=cost, price=50, coverage=0), segment, hold=True).run()
-        assert [grown.tree.path(step.node) for step in grown.batches[5]] == [(first,)]
+        assert [grown.tree.path(step.node) for step in goes_on(grown.batches[5])] == [(first,)]
 
 
 def test_a_search_given_up_is_replaced_by_the_greedy_choice(monkeypatch):

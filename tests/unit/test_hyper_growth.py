@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from tests.support.grow import Driver, Outcome, discarded, leaf
+from tests.support.grow import Driver, Outcome, discarded, goes_on, leaf
 
 from treeroll.errors import InvalidInput
 from treeroll.policies import registry
@@ -30,7 +30,7 @@ def sure(*levels):
 def intervals(grown):
     """At each boundary: paths that go on, and forks there."""
     tree = grown.tree
-    decided = [[(tree.path(step.node), step.forks) for step in batch] for batch in grown.batches if batch]
+    decided = [[(tree.path(step.node), step.forks) for step in goes_on(batch)] for batch in grown.batches if batch]
     return decided[1:]
 
 

@@ -3,6 +3,7 @@
 from itertools import permutations
 
 import pytest
+from tests.support.grow import goes_on
 from tests.support.tokens import add_step, planted
 
 from treeroll.errors import InvalidInput
@@ -20,7 +21,7 @@ def growth_of(tree, **params):
 
 
 def forks(expansions):
-    return [(expansion.node, expansion.forks) for expansion in expansions]
+    return [(expansion.node, expansion.forks) for expansion in goes_on(expansions)]
 
 
 def told(tree, growth, *observations, parent=0, order=(0, 1, 2)):
@@ -35,7 +36,7 @@ def told(tree, growth, *observations, parent=0, order=(0, 1, 2)):
 
 
 def siblings(tree, expansions):
-    return [tree.nodes[expansion.node].sibling_index for expansion in expansions]
+    return [tree.nodes[expansion.node].sibling_index for expansion in goes_on(expansions)]
 
 
 def test_steps_that_were_told_different_things_all_branch():

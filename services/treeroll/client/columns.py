@@ -14,6 +14,7 @@ import pyarrow as pa
 from treeroll.client.records import SCHEMA_VERSION, Node, Sample, TreeRow
 from treeroll.records.column import Column, DType
 from treeroll.records.fields import NODE_COLUMNS, SAMPLE_COLUMNS, TREE_COLUMNS
+from treeroll.why import Why
 
 _REWARD = {"scorer": pa.string(), "version": pa.int32(), "value": pa.float64(), "error": pa.string()}
 _TYPES: Mapping[DType, pa.DataType] = {
@@ -30,14 +31,23 @@ _TYPES: Mapping[DType, pa.DataType] = {
     DType.FLOAT32S: pa.list_(pa.float32()),
     DType.SPANS: pa.list_(pa.struct({"version": pa.int64(), "tokens": pa.int32()})),
     DType.REWARDS: pa.list_(pa.struct(_REWARD)),
+    DType.WHY: pa.struct(
+        {"rule": pa.string(), "terms": pa.list_(pa.struct({"name": pa.string(), "value": pa.float64()}))}
+    ),
     DType.SCORES: pa.list_(pa.struct({"scorer": pa.string(), "value": pa.float64()})),
 }
+
+
+def _why(why: Why | None) -> Any:
+    return None if why is None else {"rule": why.rule, "terms": [{"name": n, "value": v} for n, v in why.terms]}
+
 
 # Values that Arrow cannot take as they are.
 _CONVERSIONS: Mapping[DType, Callable[[Any], Any]] = {
     DType.JSON: json.dumps,
     DType.SPANS: lambda spans: [span._asdict() for span in spans],
     DType.REWARDS: lambda rewards: [reward._asdict() for reward in rewards],
+    DType.WHY: _why,
     DType.SCORES: lambda scores: [{"scorer": scorer, "value": value} for scorer, value in scores.items()],
 }
 

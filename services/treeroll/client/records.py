@@ -12,6 +12,8 @@ from treeroll.client.sample import samples_of
 from treeroll.pb.v1 import common_pb2, rollout_pb2
 from treeroll.records.assemble import complete
 from treeroll.records.fields import SCHEMA_VERSION, TREE_COLUMNS, Node, Reward, Sample, TreeRow, WeightSpan
+from treeroll.records.why import why_of
+from treeroll.why import Why
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -86,6 +88,8 @@ class TreeRecord:
     tokenizer_hash: str
     allotted_leaves: int
     """Leaves that the run's allocator gave the task; 0: as many as the run asks for."""
+    allotted_by: Why | None
+    """Why it gave so many, if it says so."""
     model: str
     """Which of the service's models grew it; "" if there is only one, without a name."""
     answer: str | None
@@ -131,6 +135,7 @@ class TreeRecord:
             logprobs_mode=tree.logprobs_mode,
             tokenizer_hash=tree.tokenizer_hash,
             allotted_leaves=tree.allotted_leaves,
+            allotted_by=why_of(tree.allotted_by) if tree.HasField("allotted_by") else None,
             model=tree.model,
             answer=tree.answer if tree.HasField("answer") else None,
             extra=json.loads(tree.extra_json) if tree.extra_json else {},

@@ -23,6 +23,7 @@ from treeroll.core.model.run import TaskSpec
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import store_pb2 as stored
 from treeroll.policy.allocate import TaskView
+from treeroll.records.why import why_of, why_record
 
 FLAGS: dict[str, Callable[[], Entry]] = {"asked": Asked, "timed_out": TimedOut, "faulted": Faulted}
 
@@ -48,8 +49,9 @@ def entry_record(entry: Entry, nodes: int) -> bytes:  # noqa: C901  # one case a
             record.reported.CopyFrom(told)
         case Lost(branch, refused):
             record.lost.CopyFrom(stored.JournalEntry.Lost(branch=branch, refused=refused))
-        case Cut(branch, reason, error):
-            record.cut.CopyFrom(stored.JournalEntry.Cut(branch=branch, reason=reason, error=error))
+        case Cut(branch, reason, error, why):
+            cut = stored.JournalEntry.Cut(branch=branch, reason=reason, error=error, why=why_record(why))
+            record.cut.CopyFrom(cut)
         case Ended(reason, error, waiting):
             record.ended.CopyFrom(stored.JournalEntry.Ended(reason=reason, error=error, waiting=waiting))
         case Judged(node, value):
@@ -85,6 +87,7 @@ def _planted(planted: Planted) -> stored.JournalEntry.Planted:
         leaves=planted.leaves,
         seen=seen(planted.view),
         first_grant=planted.first_grant,
+        allotted_by=why_record(planted.allotted_by),
     )
 
 
@@ -110,7 +113,8 @@ def entry_of(record: stored.JournalEntry, task: TaskSpec) -> Entry:  # one case 
         case "lost":
             return Lost(record.lost.branch, record.lost.refused)
         case "cut":
-            return Cut(record.cut.branch, record.cut.reason, record.cut.error)
+            cut = record.cut
+            return Cut(cut.branch, cut.reason, cut.error, why_of(cut.why) if cut.HasField("why") else None)
         case "ended":
             return Ended(record.ended.reason, record.ended.error, tuple(record.ended.waiting))
         case "judged":
@@ -144,4 +148,5 @@ def _planted_of(told: stored.JournalEntry.Planted, task: TaskSpec) -> Planted:
         told.leaves,
         view_of(told.seen, task) if told.HasField("seen") else None,
         told.first_grant,
+        why_of(told.allotted_by) if told.HasField("allotted_by") else None,
     )

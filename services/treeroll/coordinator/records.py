@@ -15,7 +15,7 @@ import numpy as np
 from treeroll.coordinator.journal_records import seen, wall_of
 from treeroll.core.growth.credit import TreeShape, credit_leaves, rewards_of
 from treeroll.core.model.effects import PersistNode
-from treeroll.core.model.events import EndKind, SegmentReported
+from treeroll.core.model.events import EndKind
 from treeroll.core.model.ledger import Ledger
 from treeroll.core.model.live_tree import Credit, LiveTree, TreeStatus
 from treeroll.core.model.run import Run, TaskSpec
@@ -25,9 +25,10 @@ from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.pb.v1 import store_pb2 as stored
 from treeroll.policy.base import AdvantageEstimator
 from treeroll.records.assemble import write_values
+from treeroll.records.why import node_ended_by, node_why, why_record
 from treeroll.records.wire import encode_node
 from treeroll.sampling import Sampling
-from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus, Observation, Origin, StopReason
+from treeroll.tree.node import BranchReason, Decision, NodeStatus, Observation, Origin, StopReason
 
 CLIENT_SCORER = "client"
 # Fields of a run's Sampling that are in the header of its trees.
@@ -144,6 +145,7 @@ def task_header(run: Run, task: TaskSpec, tokenizer_hash: str, logprobs_mode: st
         number=task.number,
         seen=seen(task.view),
         submitted_at=task.submitted_at,
+        allotted_by=why_record(task.allotted_by),
     )
     if task.answer is not None:
         header.answer = task.answer
@@ -177,6 +179,7 @@ def final_header(live: LiveTree, header: pb.Tree) -> pb.Tree:
     header.replicas.extend(sorted({node.replica_id for node in live.tree.nodes} - {""}))
     header.ledger.CopyFrom(_ledger(live.ledger))
     header.n_censored = live.n_censored
+    header.path_ends.extend(pb.PathEnd(node=end.node, why=why_record(end.why)) for end in live.path_ends)
     header.lost_tokens_max = live.lost_tokens_max
     header.has_cuts = bool(live.tree.splits)
     errors = {leaf for leaf, value in live.tree.rewards.items() if value is None} - live.abstained
@@ -223,7 +226,11 @@ def node_record(effect: PersistNode) -> bytes:
         common,
     )
     if report.cached_tokens is not None or report.dropped_tokens:
-        record += _rare(node, report)
+        record += _rare(effect)
+    if effect.why is not None:
+        record += node_why(effect.why)
+    if effect.ended_by is not None:
+        record += node_ended_by(effect.ended_by)
     return record
 
 
@@ -239,12 +246,14 @@ def _surrounded(text: str, payload: bytes, before: Observation, behind: Observat
     return before.text + text + behind.text, record.SerializeToString()
 
 
-def _rare(node: Node, report: SegmentReported) -> bytes:
+def _rare(effect: PersistNode) -> bytes:
     """The part of a node's record that most nodes do not have."""
+    node, report = effect.node, effect.report
     record = pb.Node(dropped_tokens=report.dropped_tokens)
     if report.cached_tokens is not None:
         record.cached_tokens = report.cached_tokens
         record.recomputed_tokens = node.token_start + node.own.start - report.cached_tokens
+        record.waited_s, record.masked_by = effect.waited_s, effect.masked_by
     return record.SerializeToString()
 
 

@@ -12,6 +12,7 @@ from treeroll.core.model.run import Run, TaskSpec
 from treeroll.core.recovery.remains import Damaged, NodeRemains, TreeRemains
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import store_pb2 as stored
+from treeroll.records.why import why_of
 from treeroll.store.base import StoredTree
 from treeroll.tree.node import NodeStatus, StopReason
 from treeroll.tree.tree import Tree
@@ -40,6 +41,7 @@ def task_of(header: pb.Tree, tree: StoredTree, digest: str) -> TaskSpec:
         model=header.model,
         number=header.number,
         submitted_at=header.submitted_at,
+        allotted_by=why_of(header.allotted_by) if header.HasField("allotted_by") else None,
     )
     return replace(task, view=view_of(header.seen, task)) if header.HasField("seen") else task
 

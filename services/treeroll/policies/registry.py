@@ -71,7 +71,7 @@ from treeroll.policies.segment.fixed import FixedTokens
 from treeroll.policies.segment.full_rollout import FullRollout
 from treeroll.policies.segment.per_depth import PerDepth
 from treeroll.policy.base import Limits
-from treeroll.policy.why import EXPLAINS
+from treeroll.why import EXPLAINS
 
 # A policy class has ClassVars name, summary and paper, a parameter model Params, and takes (params, limits).
 PolicyClass = type[Any]
@@ -158,7 +158,7 @@ class PolicyRow:
     code: str
     parameters: tuple[ParameterRow, ...]
     explains: Mapping[str, str]
-    """Sentences of its rules, as in `treeroll.policy.why`."""
+    """Sentences of its rules, as in `treeroll.why`."""
 
 
 def find(kind: str, name: str) -> PolicyClass:

@@ -25,8 +25,8 @@ from treeroll.policy.base import (
 )
 from treeroll.policy.needs import Needs
 from treeroll.policy.route import ModelView, RoutePolicy, Routing
-from treeroll.policy.why import Why, because
 from treeroll.policy.width import LeafCount, within_leaves
+from treeroll.why import Why, because
 
 __all__ = [
     "MAX_TEMPERATURE_SCALE",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-from treeroll.policy.why import Why
+from treeroll.why import Why
 
 Need = Literal["tokens", "seconds"]
 

@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from treeroll.checks import no_truth_for_numbers
 from treeroll.errors import InvalidInput
 from treeroll.policy.needs import Needs
-from treeroll.policy.why import Why
 from treeroll.tools.base import Tool
 from treeroll.tree.node import BranchReason, Decision, Kind, Node, NodeStatus, StopReason, Tokens
 from treeroll.tree.tree import Tree
+from treeroll.why import Why
 
 # Sampling far from the run's distribution is noise: ten times its temperature is all that an expansion may ask for.
 MAX_TEMPERATURE_SCALE: Final = 10.0

@@ -72,6 +72,9 @@ def complete(tree: pb.Tree) -> pb.Tree:
     for node in nodes:
         if node.number and node.status == "inner" and not children[node.number]:
             node.status = "open"
+    for end in tree.path_ends:
+        if end.node < len(nodes):
+            nodes[end.node].ended_by.CopyFrom(end.why)
     if nodes:
         _number_depth_first(nodes[0], children)
         tree.nodes.sort(key=_tin)

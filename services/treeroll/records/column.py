@@ -23,6 +23,7 @@ class DType(StrEnum):
     FLOAT32S = "list of float32"
     SPANS = "list of {version: int64, tokens: int32}"
     REWARDS = "list of {scorer: string, version: int32, value: float64, error: string}"
+    WHY = "{rule: string, terms: list of {name: string, value: float64}}"
     SCORES = "list of {scorer: string, value: float64}"  # a mapping in Python
 
 

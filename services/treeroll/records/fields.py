@@ -21,6 +21,7 @@ from treeroll.records.column import (
     of_tree,
     record,
 )
+from treeroll.why import Why
 
 SCHEMA_VERSION = 1
 
@@ -30,6 +31,7 @@ Float32 = NDArray[np.float32]
 BOOL, INT32, INT64, FLOAT32, FLOAT64 = DType.BOOL, DType.INT32, DType.INT64, DType.FLOAT32, DType.FLOAT64
 STRING, TEXT, JSON, STRINGS = DType.STRING, DType.TEXT, DType.JSON, DType.STRINGS
 INT32S, FLOAT32S, SPANS, REWARDS, SCORES = DType.INT32S, DType.FLOAT32S, DType.SPANS, DType.REWARDS, DType.SCORES
+WHY = DType.WHY
 
 
 class WeightSpan(NamedTuple):
@@ -110,8 +112,24 @@ class Node:
     group: int = of_node(
         INT32, "Label that growth gave the branch, from 1, for credit to compare leaves by; 0 is none."
     )
+    why: Why | None = of_node(
+        WHY,
+        "The rule by which its branch was started, with the numbers that it compared; null but for the first node of a "
+        "branch, and where its policy gives none.",
+    )
+    waited_s: float | None = of_node(
+        FLOAT64, "That its branch waited for a replica; null but for the first node of an engine request.", unit="s"
+    )
+    masked_by: str = of_node(
+        STRING, 'The account that had too little room for its branch meanwhile: "tokens", "leaves", ...; else empty.'
+    )
     status: str = of_node(STRING, '"inner", "leaf", "pruned" or "open".')
     stop_reason: str = of_node(STRING, 'Of leaves: "eos", "stop", "answer", "length", "depth", ...; else empty.')
+    ended_by: Why | None = of_node(
+        WHY,
+        "The rule that ended a path here, with its numbers: a test, a policy that let a held path end, or an account "
+        "without room for a branch; null where nothing ended, and where nobody says.",
+    )
     replica_id: str = of_node(STRING, "The replica that made it.")
     incarnation: int = of_node(INT64, "Start number of that replica.")
     attempt: int = of_node(INT32, "1 for the branch's first try, +1 for each re-grant after a loss.")
@@ -285,6 +303,9 @@ class TreeRow:
     allotted_leaves: int = of_tree(
         INT32, "Leaves that the run's allocator gave the task; 0: as many as the run asks for."
     )
+    allotted_by: Why | None = of_tree(
+        WHY, "Why the allocator gave it so many, with its numbers; null where it was not asked, or does not say."
+    )
 
 
 NODE_COLUMNS = columns_of(Node)
@@ -310,6 +331,7 @@ NOT_SHOWN = {
     "Tree.pruned_tokens": "the same",
     "Tree.censored_tokens": "the same",
     "Tree.replicas": "the same; nodes say it each for itself",
+    "Tree.path_ends": "in `ended_by` of the nodes that they name",
     "Tree.dropped_by": "for a coordinator that starts again; `error` says it",
     "Tree.nodes": "rows of their own",
     "Tree.ledger": "columns of its own",

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.records.column import Column, DType
 from treeroll.records.fields import Float32, Int32, Reward, WeightSpan
+from treeroll.records.why import why_of
 
 _INT32, _FLOAT32 = np.dtype("<i4"), np.dtype("<f4")
 _MESSAGES: Mapping[str, type[Message]] = {"Node": pb.Node, "Tree": pb.Tree, "LeafCredit": pb.LeafCredit}
@@ -50,6 +51,7 @@ _DECODE: Mapping[DType, Callable[[Any], Any]] = {
     DType.SPANS: spans,
     DType.REWARDS: rewards,
     DType.SCORES: lambda messages: newest(rewards(messages)),
+    DType.WHY: why_of,
     DType.JSON: lambda text: json.loads(text) if text else {},
 }
 
@@ -66,11 +68,15 @@ def reader(column: Column) -> Read:
     """
     name = column.proto_field
     get: Callable[[Any], Any] = attrgetter(name)
+    decode = _DECODE.get(column.dtype)
     if _has_presence(column):
+        if column.nullable and decode is not None:
+            read = decode
+            return lambda message, _: read(get(message)) if message.HasField(name) else None
         if column.nullable:
             return lambda message, _: get(message) if message.HasField(name) else None
         return lambda message, tree: get(message if message.HasField(name) else tree)
-    if (decode := _DECODE.get(column.dtype)) is not None:
+    if decode is not None:
         return lambda message, _: decode(get(message))
     return lambda message, _: get(message)
 

@@ -57,6 +57,7 @@ def _head(node: pb.Node, number: int, head: Head, text: str) -> pb.Node:
     part.status, part.stop_reason, part.text = "inner", "", text
     part.dropped_tokens = part.observation_tokens = part.observation_chars = 0
     part.end = ""
+    part.ClearField("ended_by")
     del part.rewards[:]
     _keep_tokens(part, head.start, head.end)
     if head.start:
@@ -76,7 +77,15 @@ def _leave_tails(nodes: list[pb.Node], done: Split, chars: dict[tuple[int, int],
 def _continues(part: pb.Node) -> None:
     """The part of a node behind a split: the request that made it did not begin there."""
     part.sibling_index = 0
-    for field in ("cached_tokens", "recomputed_tokens", "parent_chars", "inserted_tokens"):
+    for field in (
+        "cached_tokens",
+        "recomputed_tokens",
+        "parent_chars",
+        "inserted_tokens",
+        "why",
+        "waited_s",
+        "masked_by",
+    ):
         part.ClearField(field)
 
 

@@ -11,7 +11,7 @@ from treeroll.errors import TreerollError
 from treeroll.policy.base import Limits
 from treeroll.policy.needs import Needs
 from treeroll.policy.shape import class_flaws, object_flaws
-from treeroll.policy.why import MOST_TERMS, Why, terms_of
+from treeroll.why import MOST_TERMS, Why, terms_of
 
 LIMITS: Final = Limits(leaves=16, segment_tokens=32, max_depth=4, max_tokens=128)
 """The run that policies are tried in, unless a check is given another."""

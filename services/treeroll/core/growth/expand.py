@@ -4,15 +4,17 @@ from collections.abc import Sequence
 
 from treeroll.core.guard import calls
 from treeroll.core.model.branch import Branch, BranchEvent
-from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.live_tree import LiveTree, PathEnd
 from treeroll.core.model.state import State
 from treeroll.policy.base import Expansion
-from treeroll.tree.node import Decision, Node
+from treeroll.tree.node import BranchReason, Decision, Node
 from treeroll.tree.rng import hash64
 from treeroll.tree.tree import SPLIT, path_name
+from treeroll.why import START, Why, because
 
 # Looked up for every expansion, see node.LEAF.
 RETROSPECTIVE = Decision.RETROSPECTIVE
+INITIAL = BranchReason.INITIAL
 
 
 def expand(state: State, live: LiveTree, expansions: Sequence[Expansion]) -> None:
@@ -24,6 +26,8 @@ def expand(state: State, live: LiveTree, expansions: Sequence[Expansion]) -> Non
             if expansion.decision is RETROSPECTIVE:
                 branch.decision = RETROSPECTIVE
         if not expansion.forks:
+            if expansion.why is not None and not expansion.resume:
+                live.note_end(PathEnd(expansion.node, expansion.why))
             continue
         node, model = tree.nodes[expansion.node], expansion.model or own
         if model != own:
@@ -31,6 +35,7 @@ def expand(state: State, live: LiveTree, expansions: Sequence[Expansion]) -> Non
         inserted = calls.encode(state, live, expansion.insert) if expansion.insert else None
         if expansion.insert and inserted is None:
             return
+        why = expansion.why or (_start(expansion) if expansion.reason is INITIAL else None)
         for _ in range(expansion.forks):
             branch = (
                 _fork(live, node, expansion)
@@ -39,6 +44,7 @@ def expand(state: State, live: LiveTree, expansions: Sequence[Expansion]) -> Non
             )
             if inserted is not None:
                 branch.insert(inserted)
+            branch.why = why
             _vary(live, branch, expansion, model)
             if len(branch.boundaries) <= branch.depth:  # no room for a token
                 live.n_censored += 1
@@ -47,6 +53,11 @@ def expand(state: State, live: LiveTree, expansions: Sequence[Expansion]) -> Non
             live.started += 1
             live.active += 1
             state.wanted.append((live, branch))
+
+
+def _start(expansion: Expansion) -> Why:
+    """Of first branches, where the policy says no more."""
+    return because(START, branches=expansion.forks)
 
 
 def resume(state: State, live: LiveTree, node: int) -> Branch:

@@ -21,11 +21,12 @@ from treeroll.core.model.effects import (
 from treeroll.core.model.events import EndKind, LeafScored, PathJudged, SegmentReported
 from treeroll.core.model.health import Sign
 from treeroll.core.model.journal import Abstained, Asked, Cut, Ended, Judged, Reported
-from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.live_tree import LiveTree, PathEnd
 from treeroll.core.model.state import State
 from treeroll.errors import BrokenInvariant
 from treeroll.invariants import Invariant
 from treeroll.tree.node import INNER, LEAF, Node, Origin
+from treeroll.why import REFUSED, Why, because
 
 # Looked up for every segment, see node.LEAF.
 STOPPING = BranchState.STOPPING
@@ -63,8 +64,10 @@ def take_segment(state: State, live: LiveTree, branch: Branch, event: SegmentRep
     if not event.n_tokens:
         effects.append(_reported(live, branch, event))
     else:
-        node = add_node(state, live, branch, event, tokens)
-        effects.append(PersistNode(live, node, event))
+        why = None if branch.started else branch.why
+        node, verdict = add_node(state, live, branch, event, tokens)
+        ended_by = None if verdict is None else verdict.why
+        effects.append(PersistNode(live, node, event, branch.waited_s, branch.masked_by, why, ended_by))
         if branch.claims:
             branch.spend_claims(node)
     if event.end is not None or (node is not None and node.status is not INNER):
@@ -143,7 +146,8 @@ def _end_branch(
         lose_grant(state, live, branch)
         if branch.state is BranchState.PENDING and _is_hopeless(state, branch):
             why = f"{branch.refusals} requests of a branch failed, the last because {error}"
-            return [cut_branch(live, branch, "lost", why)]
+            rule = because(REFUSED, refusals=branch.refusals, replicas=len(branch.refused))
+            return [cut_branch(live, branch, "lost", why, rule)]
     elif event.end is not None:
         release_grant(state, live, branch, BranchEvent.CREDIT)
         state.wanted.append((live, branch))
@@ -234,12 +238,14 @@ def lose_grant(state: State, live: LiveTree, branch: Branch, event: BranchEvent 
         state.wanted.append((live, branch))
 
 
-def cut_branch(live: LiveTree, branch: Branch, reason: str, error: str) -> Effect:
+def cut_branch(live: LiveTree, branch: Branch, reason: str, error: str, why: Why | None = None) -> Effect:
     """End a branch that is not running. From here on the policy is not asked again: the tree is partial."""
     _cut(live, branch)
     live.stop_reason = live.stop_reason or reason
     live.error = live.error or error
-    return PersistEntry.of(live, Cut(branch.number, reason, error))
+    if why is not None:
+        live.note_end(PathEnd(branch.tip, why))
+    return PersistEntry.of(live, Cut(branch.number, reason, error, why))
 
 
 def _cut(live: LiveTree, branch: Branch) -> None:

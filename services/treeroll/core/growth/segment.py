@@ -11,7 +11,7 @@ from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.state import State
 from treeroll.errors import BrokenInvariant
 from treeroll.invariants import Invariant
-from treeroll.policy.base import Ended, Segment
+from treeroll.policy.base import Ended, Segment, Verdict
 from treeroll.tree.node import INNER, NOTHING, BranchReason, Content, Node, Observation, StopReason, Tokens
 from treeroll.tree.tree import TAIL_CHARS, path_name
 
@@ -78,8 +78,13 @@ def read_tokens(state: State, live: LiveTree, event: SegmentReported) -> Tokens 
     return tokens
 
 
-def add_node(state: State, live: LiveTree, branch: Branch, event: SegmentReported, tokens: Tokens | None) -> Node:
-    """Judge the segment, have its call answered if it ends with one, and make it the branch's new tip."""
+def add_node(
+    state: State, live: LiveTree, branch: Branch, event: SegmentReported, tokens: Tokens | None
+) -> tuple[Node, Verdict | None]:
+    """Judge the segment, have its call answered if it ends with one, and make it the branch's new tip.
+
+    The verdict is that on its path, if it ends here.
+    """
     tree, depth, start = live.tree, branch.depth + 1, branch.total
     text, n_tokens, inserted = event.text, event.n_tokens, branch.inserted
     if inserted is not None:
@@ -135,7 +140,7 @@ def add_node(state: State, live: LiveTree, branch: Branch, event: SegmentReporte
     branch.started, branch.tip, branch.total = True, node.number, start + n_tokens
     branch.depth, branch.logprob_sum = depth, logprob_sum
     branch.tail = text[-TAIL_CHARS:] if len(text) >= TAIL_CHARS else (tail + text)[-TAIL_CHARS:]
-    return node
+    return node, verdict
 
 
 def _surround(tokens: Tokens, before: Observation | None, behind: Observation | None) -> None:

@@ -18,7 +18,7 @@ from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import Run, TaskSpec
 from treeroll.core.model.state import State
 from treeroll.errors import PolicyFailed
-from treeroll.policy.allocate import BudgetAllocator, BudgetView, Outcome, TaskView
+from treeroll.policy.allocate import BudgetAllocator, BudgetView, Explains, Outcome, TaskView
 from treeroll.policy.base import (
     AdvantageEstimator,
     CreditTree,
@@ -30,6 +30,7 @@ from treeroll.policy.base import (
 )
 from treeroll.policy.route import ModelView
 from treeroll.tree.node import LEAF, PRUNED, Node, Observation, StopReason
+from treeroll.why import Why
 
 # Looked up for every segment, see node.LEAF.
 NOT_ENDED = Ended.NO
@@ -178,8 +179,8 @@ def advantages(estimator: AdvantageEstimator, tree: CreditTree) -> dict[int, tup
 
 def allotted(
     state: State, run: Run, allocator: BudgetAllocator, tasks: Sequence[TaskView], budget: BudgetView
-) -> list[int]:
-    """Leaves for each of the tasks. PolicyFailed if the allocator has none for them."""
+) -> list[tuple[int, Why | None]]:
+    """Leaves for each of the tasks, and why if it says so. PolicyFailed if the allocator has none for them."""
     try:
         if run.allocation is None:
             run.allocation = memories.opened(allocator, run.spec.seed, "allocate")
@@ -189,9 +190,15 @@ def allotted(
         if len(leaves) != len(tasks) or not all(least <= n <= most for n in leaves):
             raise Impossible(f"gives {len(tasks)} tasks {leaves[:8]} leaves, each should have {least} to {most}")
         memories.note(state, run, memories.ALLOCATE, run.allocation)
+        explain = run.allocation.explain if isinstance(run.allocation, Explains) else _no_reason
+        return [(n, explain(task, budget, n)) for task, n in zip(tasks, leaves, strict=True)]
     except Exception as error:
         raise _failed(state, run, "allocate", allocator, error) from error
-    return leaves
+
+
+def _no_reason(task: TaskView, budget: BudgetView, leaves: int) -> Why | None:
+    """Of an allocator that does not say why."""
+    return None
 
 
 def routed(state: State, run: Run, task: TaskView, budget: BudgetView, models: Mapping[str, ModelView]) -> str:

@@ -16,6 +16,7 @@ from treeroll.errors import BrokenInvariant
 from treeroll.invariants import Invariant
 from treeroll.tree.node import LEAF, OF_PROMPT, BranchReason, Decision, Kind, Node, Observation, Origin
 from treeroll.tree.tree import TAIL_CHARS
+from treeroll.why import Why
 
 
 class BranchState(Kind):
@@ -113,6 +114,12 @@ class Branch(Struct, gc=False):
     refusals: int = 0  # those that the engine refused
     refused: tuple[str, ...] = ()  # the replicas that refused it or were mute, the latest last
     tail: str | None = None
+    why: Why | None = None  # the decision that started it
+    # Since when it waits for a replica, on the clock of `now`; how long it did for its last grant, in seconds, and the
+    # account that had too little room for it meanwhile.
+    wanted_at: float | None = None
+    waited_s: float = 0.0
+    masked_by: str = ""
 
     @property
     def position(self) -> int:

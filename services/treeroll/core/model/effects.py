@@ -14,6 +14,7 @@ from treeroll.core.model.run import Run, TaskSpec
 from treeroll.core.model.weights import Weights
 from treeroll.policy.base import Delimiter
 from treeroll.tree.node import Node, Observation
+from treeroll.why import Why
 
 
 @dataclass(slots=True)
@@ -32,11 +33,19 @@ class PersistTasks:
 
 
 class PersistNode(Struct, gc=False):
-    """A node is final; `report` brought it. A Struct as SegmentReported is."""
+    """A node is final; `report` brought it. A Struct as SegmentReported is.
+
+    `waited_s` and `masked_by` are those of its branch when that was granted. `why` the branch was started, if this is
+    its first node; `ended_by` is the test that ended its path.
+    """
 
     live: LiveTree
     node: Node
     report: SegmentReported
+    waited_s: float = 0.0
+    masked_by: str = ""
+    why: Why | None = None
+    ended_by: Why | None = None
 
 
 @dataclass(slots=True)

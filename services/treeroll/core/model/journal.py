@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from treeroll.core.model.events import EndKind
 from treeroll.policy.allocate import TaskView
+from treeroll.why import Why
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,7 @@ class Planted:
     """The tree started. It is what its run and the pool of its model gave it then.
 
     `block_size` and `max_model_len` are of the replicas there: with them boundaries are found. `at` is in seconds on
-    the clock of `now`. The others are as in `LiveTree`, and `leaves` and `view` as in its task.
+    the clock of `now`. The others are as in `LiveTree`, and `leaves`, `view` and `allotted_by` as in its task.
     """
 
     admitted: int
@@ -32,6 +33,7 @@ class Planted:
     leaves: int = 0
     view: TaskView | None = None
     first_grant: int = 0
+    allotted_by: Why | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Cut:
     branch: int
     reason: str
     error: str
+    why: Why | None = None
 
 
 @dataclass(frozen=True, slots=True)

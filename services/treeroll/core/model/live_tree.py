@@ -10,6 +10,7 @@ from treeroll.core.model.token_bucket import Bucket
 from treeroll.errors import PolicyFailed
 from treeroll.policy.base import Expansion, Growth
 from treeroll.tree.tree import Tree
+from treeroll.why import Why
 
 
 class TreeStatus(StrEnum):
@@ -41,6 +42,18 @@ class Credit:
     leaf: int
     path_weight: float
     advantages: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PathEnd:
+    """Nothing goes on at a node that is no leaf: its policy let it end, or its branch was cut."""
+
+    node: int
+    why: Why
+
+
+# Of one tree are kept; the first say enough.
+MOST_PATH_ENDS = 256
 
 
 @dataclass(slots=True)
@@ -104,6 +117,12 @@ class LiveTree:
     timeout_s: float | None = None
     times_out_at: float | None = None
     timed: bool = False
+    path_ends: list[PathEnd] = field(default_factory=list)
+
+    def note_end(self, end: PathEnd) -> None:
+        """For people."""
+        if len(self.path_ends) < MOST_PATH_ENDS:
+            self.path_ends.append(end)
 
     @property
     def tree_id(self) -> str:

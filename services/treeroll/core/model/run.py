@@ -20,6 +20,7 @@ from treeroll.policy.allocate import Allocation, BudgetAllocator, TaskView
 from treeroll.policy.base import AdvantageEstimator, BranchPolicy, PrunePolicy, SegmentPolicy
 from treeroll.policy.route import RoutePolicy, Routing
 from treeroll.sampling import Sampling
+from treeroll.why import Why
 
 
 class RunState(StrEnum):
@@ -128,6 +129,7 @@ class TaskSpec:
     model: str = ""  # the pool that its tree grows in, once it has started
     number: int = 0  # of the run's tasks, from 0 on, in the order in which they came
     submitted_at: float = 0.0  # seconds since the Unix epoch
+    allotted_by: Why | None = None  # why it has so many leaves
 
     @property
     def key(self) -> str:

@@ -149,8 +149,8 @@ class Replay:
                     if refused:
                         branch.refuse(refused)
                     lose_grant(state, live, branch)
-            case Cut(number, reason, error):
-                cut_branch(live, self._known(number), reason, error)
+            case Cut(number, reason, error, why):
+                cut_branch(live, self._known(number), reason, error, why)
             case Ended(reason, error, waiting):
                 for branch in live.branches.values():
                     if branch.number not in waiting:
@@ -228,7 +228,13 @@ def replay(settings: CoreSettings, run: Run, remains: TreeRemains) -> Replay:
 
 def _plant(state: State, run: Run, remains: TreeRemains) -> LiveTree:
     planted = remains.planted
-    task = replace(remains.task, model=planted.model, leaves=planted.leaves, view=planted.view)
+    task = replace(
+        remains.task,
+        model=planted.model,
+        leaves=planted.leaves,
+        view=planted.view,
+        allotted_by=planted.allotted_by,
+    )
     live = seedling(state, run, task, planted.block_size, planted.max_model_len)
     live.admitted, live.home, live.planted_at = planted.admitted, planted.home, planted.at
     live.weight_version, live.charge, live.promised = planted.weight_version, planted.charge, planted.promised

@@ -107,6 +107,7 @@ def _planted(live: LiveTree, replica: Replica) -> Planted:
         live.task.leaves,
         live.task.view,
         live.first_grant,
+        live.task.allotted_by,
     )
 
 

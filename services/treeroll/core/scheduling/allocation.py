@@ -51,8 +51,11 @@ def record_outcome(state: State, live: LiveTree) -> tuple[str, str] | None:
 def _asked(state: State, run: Run, allocator: BudgetAllocator, tasks: Sequence[TaskSpec], fresh: int) -> list[TaskSpec]:
     """`fresh` of the tasks are not among the waiting ones."""
     views = [task_view(state, run, task) for task in tasks]
-    leaves = calls.allotted(state, run, allocator, views, budget_view(state, run, fresh))
-    return [replace(task, leaves=n, view=view) for task, n, view in zip(tasks, leaves, views, strict=True)]
+    given = calls.allotted(state, run, allocator, views, budget_view(state, run, fresh))
+    return [
+        replace(task, leaves=leaves, view=view, allotted_by=why)
+        for task, (leaves, why), view in zip(tasks, given, views, strict=True)
+    ]
 
 
 def task_view(state: State, run: Run, task: TaskSpec) -> TaskView:

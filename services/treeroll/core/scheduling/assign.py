@@ -8,6 +8,7 @@ from treeroll.core.growth.timeouts import end_waits
 from treeroll.core.model.branch import Branch, BranchEvent, BranchState
 from treeroll.core.model.effects import Effect
 from treeroll.core.model.fleet import Replica
+from treeroll.core.model.ledger import Ledger
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import RunState
@@ -20,6 +21,7 @@ from treeroll.core.scheduling.runs import end_stopped
 from treeroll.core.scheduling.settle import settle, to_store
 from treeroll.core.scheduling.standing import end_rests, take_signs
 from treeroll.tree.node import Origin, shared_origin
+from treeroll.why import MASKED, because
 
 # Effects of endings in one call.
 END_LIMIT = 2000
@@ -187,6 +189,7 @@ def _grant_or_mask(state: State, replica: Replica, live: LiveTree, branch: Branc
         account = short_account(state, live, need, claimed)
         if account is not None:
             block(state, account, 1 if account in claimed else need, live, branch)
+            branch.masked_by = account.key if isinstance(account, Ledger) else "tokens_per_second"
             return []
         for ledger in claimed:
             ledger.reserve(1)
@@ -211,6 +214,8 @@ def serve(state: State, replica: Replica, live: LiveTree, branch: Branch, grant:
     branch.grant, branch.origin = grant, _origin(replica, live, branch)
     state.grants[grant] = (live, branch)
     live.served.setdefault((replica.replica_id, replica.incarnation), grant)
+    branch.waited_s = 0.0 if branch.wanted_at is None else state.now - branch.wanted_at
+    branch.wanted_at = None
     state.take_slot(replica, branch)
 
 
@@ -236,4 +241,5 @@ def _cut_for_budget(state: State) -> list[Effect]:
     why = refusal(ledger, need)
     if ledger.key not in ("tree_tokens", "task_tokens"):
         live.run.stopped_by("budget", why)
-    return [cut_branch(live, branch, "budget", why), *settle_tree(state, live)]
+    rule = because(f"{MASKED}{ledger.key}", need=need, room=max(0, ledger.room or 0), cap=ledger.cap or 0)
+    return [cut_branch(live, branch, "budget", why, rule), *settle_tree(state, live)]

@@ -16,6 +16,8 @@ def queue_wanted(state: State) -> None:
     wanted, state.wanted = state.wanted, []
     for live, branch in wanted:
         if branch.state is PENDING:
+            if branch.wanted_at is None:
+                branch.wanted_at, branch.masked_by = state.now, ""
             _enqueue(state, live, branch)
 
 

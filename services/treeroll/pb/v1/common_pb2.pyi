@@ -68,7 +68,7 @@ class Reward(_message.Message):
     def __init__(self, scorer: _Optional[str] = ..., version: _Optional[int] = ..., value: _Optional[float] = ..., error: _Optional[str] = ...) -> None: ...
 
 class Node(_message.Message):
-    __slots__ = ("number", "parent", "path", "depth", "sibling_index", "token_start", "token_ids", "logprobs", "text", "weight_versions", "branch_reason", "decision", "status", "stop_reason", "replica_id", "incarnation", "attempt", "cached_tokens", "recomputed_tokens", "started_at", "finished_at", "dropped_tokens", "rewards", "value", "n_leaves", "tin", "tout", "entropies", "group", "parent_chars", "temperature", "observation_tokens", "inserted_tokens", "max_tokens", "model", "kv_mixed", "end", "observation_chars")
+    __slots__ = ("number", "parent", "path", "depth", "sibling_index", "token_start", "token_ids", "logprobs", "text", "weight_versions", "branch_reason", "decision", "status", "stop_reason", "replica_id", "incarnation", "attempt", "cached_tokens", "recomputed_tokens", "started_at", "finished_at", "dropped_tokens", "rewards", "value", "n_leaves", "tin", "tout", "entropies", "group", "parent_chars", "temperature", "observation_tokens", "inserted_tokens", "max_tokens", "model", "kv_mixed", "end", "observation_chars", "why", "ended_by", "waited_s", "masked_by")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     PARENT_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
@@ -107,6 +107,10 @@ class Node(_message.Message):
     KV_MIXED_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     OBSERVATION_CHARS_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    ENDED_BY_FIELD_NUMBER: _ClassVar[int]
+    WAITED_S_FIELD_NUMBER: _ClassVar[int]
+    MASKED_BY_FIELD_NUMBER: _ClassVar[int]
     number: int
     parent: int
     path: str
@@ -145,7 +149,35 @@ class Node(_message.Message):
     kv_mixed: bool
     end: str
     observation_chars: int
-    def __init__(self, number: _Optional[int] = ..., parent: _Optional[int] = ..., path: _Optional[str] = ..., depth: _Optional[int] = ..., sibling_index: _Optional[int] = ..., token_start: _Optional[int] = ..., token_ids: _Optional[bytes] = ..., logprobs: _Optional[bytes] = ..., text: _Optional[str] = ..., weight_versions: _Optional[_Iterable[_Union[WeightSpan, _Mapping]]] = ..., branch_reason: _Optional[str] = ..., decision: _Optional[str] = ..., status: _Optional[str] = ..., stop_reason: _Optional[str] = ..., replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., attempt: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., started_at: _Optional[float] = ..., finished_at: _Optional[float] = ..., dropped_tokens: _Optional[int] = ..., rewards: _Optional[_Iterable[_Union[Reward, _Mapping]]] = ..., value: _Optional[float] = ..., n_leaves: _Optional[int] = ..., tin: _Optional[int] = ..., tout: _Optional[int] = ..., entropies: _Optional[bytes] = ..., group: _Optional[int] = ..., parent_chars: _Optional[int] = ..., temperature: _Optional[float] = ..., observation_tokens: _Optional[int] = ..., inserted_tokens: _Optional[int] = ..., max_tokens: _Optional[int] = ..., model: _Optional[str] = ..., kv_mixed: _Optional[bool] = ..., end: _Optional[str] = ..., observation_chars: _Optional[int] = ...) -> None: ...
+    why: Why
+    ended_by: Why
+    waited_s: float
+    masked_by: str
+    def __init__(self, number: _Optional[int] = ..., parent: _Optional[int] = ..., path: _Optional[str] = ..., depth: _Optional[int] = ..., sibling_index: _Optional[int] = ..., token_start: _Optional[int] = ..., token_ids: _Optional[bytes] = ..., logprobs: _Optional[bytes] = ..., text: _Optional[str] = ..., weight_versions: _Optional[_Iterable[_Union[WeightSpan, _Mapping]]] = ..., branch_reason: _Optional[str] = ..., decision: _Optional[str] = ..., status: _Optional[str] = ..., stop_reason: _Optional[str] = ..., replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., attempt: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., started_at: _Optional[float] = ..., finished_at: _Optional[float] = ..., dropped_tokens: _Optional[int] = ..., rewards: _Optional[_Iterable[_Union[Reward, _Mapping]]] = ..., value: _Optional[float] = ..., n_leaves: _Optional[int] = ..., tin: _Optional[int] = ..., tout: _Optional[int] = ..., entropies: _Optional[bytes] = ..., group: _Optional[int] = ..., parent_chars: _Optional[int] = ..., temperature: _Optional[float] = ..., observation_tokens: _Optional[int] = ..., inserted_tokens: _Optional[int] = ..., max_tokens: _Optional[int] = ..., model: _Optional[str] = ..., kv_mixed: _Optional[bool] = ..., end: _Optional[str] = ..., observation_chars: _Optional[int] = ..., why: _Optional[_Union[Why, _Mapping]] = ..., ended_by: _Optional[_Union[Why, _Mapping]] = ..., waited_s: _Optional[float] = ..., masked_by: _Optional[str] = ...) -> None: ...
+
+class Why(_message.Message):
+    __slots__ = ("rule", "terms")
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    TERMS_FIELD_NUMBER: _ClassVar[int]
+    rule: str
+    terms: _containers.RepeatedCompositeFieldContainer[Term]
+    def __init__(self, rule: _Optional[str] = ..., terms: _Optional[_Iterable[_Union[Term, _Mapping]]] = ...) -> None: ...
+
+class Term(_message.Message):
+    __slots__ = ("name", "value")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: float
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+
+class PathEnd(_message.Message):
+    __slots__ = ("node", "why")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    node: int
+    why: Why
+    def __init__(self, node: _Optional[int] = ..., why: _Optional[_Union[Why, _Mapping]] = ...) -> None: ...
 
 class LeafCredit(_message.Message):
     __slots__ = ("leaf", "path_weight", "advantages", "reward_status", "reward")
@@ -176,7 +208,7 @@ class Ledger(_message.Message):
     def __init__(self, granted: _Optional[int] = ..., spent: _Optional[int] = ..., returned: _Optional[int] = ..., outstanding: _Optional[int] = ..., excess: _Optional[int] = ...) -> None: ...
 
 class Tree(_message.Message):
-    __slots__ = ("tree_id", "run_id", "task_id", "epoch", "prompt_text", "status", "error", "nodes", "leaves", "n_scored", "n_censored", "ledger", "temperature", "top_p", "top_k", "logprobs_mode", "tokenizer_hash", "extra_json", "lost_tokens_max", "answer", "has_cuts", "allotted_leaves", "model", "stop_reason", "wall_s", "most_leaves", "min_p", "repetition_penalty", "min_tokens", "stop", "stop_token_ids", "weight_version", "number", "seen", "dropped_by", "submitted_at", "started_at", "ended_at", "n_nodes", "late_tokens", "dropped_tokens", "pruned_tokens", "censored_tokens", "replicas")
+    __slots__ = ("tree_id", "run_id", "task_id", "epoch", "prompt_text", "status", "error", "nodes", "leaves", "n_scored", "n_censored", "ledger", "temperature", "top_p", "top_k", "logprobs_mode", "tokenizer_hash", "extra_json", "lost_tokens_max", "answer", "has_cuts", "allotted_leaves", "model", "stop_reason", "wall_s", "most_leaves", "min_p", "repetition_penalty", "min_tokens", "stop", "stop_token_ids", "weight_version", "number", "seen", "dropped_by", "submitted_at", "started_at", "ended_at", "n_nodes", "late_tokens", "dropped_tokens", "pruned_tokens", "censored_tokens", "replicas", "allotted_by", "path_ends")
     TREE_ID_FIELD_NUMBER: _ClassVar[int]
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
@@ -221,6 +253,8 @@ class Tree(_message.Message):
     PRUNED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     CENSORED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    ALLOTTED_BY_FIELD_NUMBER: _ClassVar[int]
+    PATH_ENDS_FIELD_NUMBER: _ClassVar[int]
     tree_id: str
     run_id: str
     task_id: str
@@ -265,7 +299,9 @@ class Tree(_message.Message):
     pruned_tokens: int
     censored_tokens: int
     replicas: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, tree_id: _Optional[str] = ..., run_id: _Optional[str] = ..., task_id: _Optional[str] = ..., epoch: _Optional[int] = ..., prompt_text: _Optional[str] = ..., status: _Optional[str] = ..., error: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., leaves: _Optional[_Iterable[_Union[LeafCredit, _Mapping]]] = ..., n_scored: _Optional[int] = ..., n_censored: _Optional[int] = ..., ledger: _Optional[_Union[Ledger, _Mapping]] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., logprobs_mode: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ..., extra_json: _Optional[str] = ..., lost_tokens_max: _Optional[int] = ..., answer: _Optional[str] = ..., has_cuts: _Optional[bool] = ..., allotted_leaves: _Optional[int] = ..., model: _Optional[str] = ..., stop_reason: _Optional[str] = ..., wall_s: _Optional[float] = ..., most_leaves: _Optional[int] = ..., min_p: _Optional[float] = ..., repetition_penalty: _Optional[float] = ..., min_tokens: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ..., stop_token_ids: _Optional[_Iterable[int]] = ..., weight_version: _Optional[int] = ..., number: _Optional[int] = ..., seen: _Optional[_Union[TaskSeen, _Mapping]] = ..., dropped_by: _Optional[str] = ..., submitted_at: _Optional[float] = ..., started_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., n_nodes: _Optional[int] = ..., late_tokens: _Optional[int] = ..., dropped_tokens: _Optional[int] = ..., pruned_tokens: _Optional[int] = ..., censored_tokens: _Optional[int] = ..., replicas: _Optional[_Iterable[str]] = ...) -> None: ...
+    allotted_by: Why
+    path_ends: _containers.RepeatedCompositeFieldContainer[PathEnd]
+    def __init__(self, tree_id: _Optional[str] = ..., run_id: _Optional[str] = ..., task_id: _Optional[str] = ..., epoch: _Optional[int] = ..., prompt_text: _Optional[str] = ..., status: _Optional[str] = ..., error: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., leaves: _Optional[_Iterable[_Union[LeafCredit, _Mapping]]] = ..., n_scored: _Optional[int] = ..., n_censored: _Optional[int] = ..., ledger: _Optional[_Union[Ledger, _Mapping]] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., logprobs_mode: _Optional[str] = ..., tokenizer_hash: _Optional[str] = ..., extra_json: _Optional[str] = ..., lost_tokens_max: _Optional[int] = ..., answer: _Optional[str] = ..., has_cuts: _Optional[bool] = ..., allotted_leaves: _Optional[int] = ..., model: _Optional[str] = ..., stop_reason: _Optional[str] = ..., wall_s: _Optional[float] = ..., most_leaves: _Optional[int] = ..., min_p: _Optional[float] = ..., repetition_penalty: _Optional[float] = ..., min_tokens: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ..., stop_token_ids: _Optional[_Iterable[int]] = ..., weight_version: _Optional[int] = ..., number: _Optional[int] = ..., seen: _Optional[_Union[TaskSeen, _Mapping]] = ..., dropped_by: _Optional[str] = ..., submitted_at: _Optional[float] = ..., started_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., n_nodes: _Optional[int] = ..., late_tokens: _Optional[int] = ..., dropped_tokens: _Optional[int] = ..., pruned_tokens: _Optional[int] = ..., censored_tokens: _Optional[int] = ..., replicas: _Optional[_Iterable[str]] = ..., allotted_by: _Optional[_Union[Why, _Mapping]] = ..., path_ends: _Optional[_Iterable[_Union[PathEnd, _Mapping]]] = ...) -> None: ...
 
 class TaskSeen(_message.Message):
     __slots__ = ("successes", "scored", "tokens")

@@ -16,7 +16,7 @@ class TreeOwner(_message.Message):
 class JournalEntry(_message.Message):
     __slots__ = ("nodes", "planted", "reported", "lost", "cut", "ended", "asked", "timed_out", "judged", "abstained", "faulted", "overtaken", "carried")
     class Planted(_message.Message):
-        __slots__ = ("admitted", "home", "model", "block_size", "max_model_len", "at", "weight_version", "charge", "promised", "placed", "asked", "leaves", "seen", "first_grant")
+        __slots__ = ("admitted", "home", "model", "block_size", "max_model_len", "at", "weight_version", "charge", "promised", "placed", "asked", "leaves", "seen", "first_grant", "allotted_by")
         ADMITTED_FIELD_NUMBER: _ClassVar[int]
         HOME_FIELD_NUMBER: _ClassVar[int]
         MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +31,7 @@ class JournalEntry(_message.Message):
         LEAVES_FIELD_NUMBER: _ClassVar[int]
         SEEN_FIELD_NUMBER: _ClassVar[int]
         FIRST_GRANT_FIELD_NUMBER: _ClassVar[int]
+        ALLOTTED_BY_FIELD_NUMBER: _ClassVar[int]
         admitted: int
         home: str
         model: str
@@ -45,7 +46,8 @@ class JournalEntry(_message.Message):
         leaves: int
         seen: _common_pb2.TaskSeen
         first_grant: int
-        def __init__(self, admitted: _Optional[int] = ..., home: _Optional[str] = ..., model: _Optional[str] = ..., block_size: _Optional[int] = ..., max_model_len: _Optional[int] = ..., at: _Optional[float] = ..., weight_version: _Optional[int] = ..., charge: _Optional[float] = ..., promised: _Optional[float] = ..., placed: _Optional[bool] = ..., asked: _Optional[bool] = ..., leaves: _Optional[int] = ..., seen: _Optional[_Union[_common_pb2.TaskSeen, _Mapping]] = ..., first_grant: _Optional[int] = ...) -> None: ...
+        allotted_by: _common_pb2.Why
+        def __init__(self, admitted: _Optional[int] = ..., home: _Optional[str] = ..., model: _Optional[str] = ..., block_size: _Optional[int] = ..., max_model_len: _Optional[int] = ..., at: _Optional[float] = ..., weight_version: _Optional[int] = ..., charge: _Optional[float] = ..., promised: _Optional[float] = ..., placed: _Optional[bool] = ..., asked: _Optional[bool] = ..., leaves: _Optional[int] = ..., seen: _Optional[_Union[_common_pb2.TaskSeen, _Mapping]] = ..., first_grant: _Optional[int] = ..., allotted_by: _Optional[_Union[_common_pb2.Why, _Mapping]] = ...) -> None: ...
     class Reported(_message.Message):
         __slots__ = ("branch", "tokens", "end", "replica_id")
         BRANCH_FIELD_NUMBER: _ClassVar[int]
@@ -65,14 +67,16 @@ class JournalEntry(_message.Message):
         refused: str
         def __init__(self, branch: _Optional[int] = ..., refused: _Optional[str] = ...) -> None: ...
     class Cut(_message.Message):
-        __slots__ = ("branch", "reason", "error")
+        __slots__ = ("branch", "reason", "error", "why")
         BRANCH_FIELD_NUMBER: _ClassVar[int]
         REASON_FIELD_NUMBER: _ClassVar[int]
         ERROR_FIELD_NUMBER: _ClassVar[int]
+        WHY_FIELD_NUMBER: _ClassVar[int]
         branch: int
         reason: str
         error: str
-        def __init__(self, branch: _Optional[int] = ..., reason: _Optional[str] = ..., error: _Optional[str] = ...) -> None: ...
+        why: _common_pb2.Why
+        def __init__(self, branch: _Optional[int] = ..., reason: _Optional[str] = ..., error: _Optional[str] = ..., why: _Optional[_Union[_common_pb2.Why, _Mapping]] = ...) -> None: ...
     class Ended(_message.Message):
         __slots__ = ("reason", "error", "waiting")
         REASON_FIELD_NUMBER: _ClassVar[int]

@@ -12,7 +12,7 @@ from treeroll.policies.allocate.value import leaves_above, log_gain
 from treeroll.policy.allocate import Allocation, BudgetView, Need, TaskView
 from treeroll.policy.base import Limits
 from treeroll.policy.memory import Parts
-from treeroll.policy.why import Why, because
+from treeroll.why import Why, because
 
 # Rates of the tasks that the first price is for.
 USUAL: Final = tuple(percent / 100 for percent in range(5, 100, 5))

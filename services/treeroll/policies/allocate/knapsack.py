@@ -11,8 +11,8 @@ from treeroll.policies.allocate.rated import RatedAllocation, RatedAllocator, Ra
 from treeroll.policies.allocate.value import enough, gain
 from treeroll.policy.allocate import Allocation, BudgetView, Need, TaskView
 from treeroll.policy.base import Limits
-from treeroll.policy.why import Why, because
 from treeroll.tree.apportion import apportion
+from treeroll.why import Why, because
 
 
 class Knapsack(RatedAllocator):

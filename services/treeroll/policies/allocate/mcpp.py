@@ -13,8 +13,8 @@ from treeroll.policy import base
 from treeroll.policy.allocate import Allocation, BudgetView, Need, Outcome, TaskView
 from treeroll.policy.base import Limits
 from treeroll.policy.memory import Parts
-from treeroll.policy.why import Why, because
 from treeroll.tree.rng import hash64
+from treeroll.why import Why, because
 
 # Later tasks drawn per simulation; each stands for as many as it takes to make up all that are left.
 DRAWN: Final = 16

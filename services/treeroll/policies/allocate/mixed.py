@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from treeroll.policies.allocate.rated import HistoryAllocator, HistoryParams
 from treeroll.policy.allocate import Allocation, BudgetView, Need, Outcome, TaskView
-from treeroll.policy.why import Why, because
 from treeroll.tree.apportion import apportion
+from treeroll.why import Why, because
 
 
 class Mixed(HistoryAllocator):

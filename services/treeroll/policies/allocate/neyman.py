@@ -8,8 +8,8 @@ from pydantic import Field
 
 from treeroll.policies.allocate.rated import HistoryAllocator, HistoryParams
 from treeroll.policy.allocate import Allocation, BudgetView, Need, Outcome, TaskView
-from treeroll.policy.why import Why, because
 from treeroll.tree.apportion import apportion
+from treeroll.why import Why, because
 
 
 class Neyman(HistoryAllocator):

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from treeroll.policy import base
 from treeroll.policy.allocate import Allocation, BudgetView, Need, Outcome, TaskView
 from treeroll.policy.base import Limits
-from treeroll.policy.why import Why, because
+from treeroll.why import Why, because
 
 
 class Uniform:

@@ -10,10 +10,10 @@ from pydantic import Field
 from treeroll.policies.branch.step_entropy import StepEntropyParams, entropy_change, step_entropy
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
-from treeroll.policy.why import Why, because
 from treeroll.policy.width import MAX_FANOUT
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
+from treeroll.why import Why, because
 
 
 class AEPO:

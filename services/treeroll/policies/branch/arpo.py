@@ -8,11 +8,11 @@ from pydantic import Field
 from treeroll.policies.branch.step_entropy import StepEntropyParams, entropy_change
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
-from treeroll.policy.why import because
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree import rng
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
+from treeroll.why import because
 
 
 class ARPO:

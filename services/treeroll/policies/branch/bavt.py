@@ -10,10 +10,10 @@ from treeroll.policies.branch.frontier_value import scores
 from treeroll.policies.branch.incumbent import Incumbent
 from treeroll.policies.branch.rounds import RoundGrowth, RoundParams, RoundPolicy
 from treeroll.policy.base import Expansion, Growth, Limits
-from treeroll.policy.why import Why, because
 from treeroll.tree.node import Decision, Node
 from treeroll.tree.rng import gumbel
 from treeroll.tree.tree import Tree, path_name
+from treeroll.why import Why, because
 
 LEAST_VALUE: Final = 1e-3  # so that what is worth nothing can be drawn at all
 GREEDY_BELOW: Final = 0.02  # part of the budget with which nothing is drawn any more

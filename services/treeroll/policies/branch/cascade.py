@@ -8,9 +8,9 @@ from pydantic import Field
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Limits
 from treeroll.policy.needs import Needs
-from treeroll.policy.why import because
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
+from treeroll.why import because
 
 
 class Cascade:

@@ -10,10 +10,10 @@ from treeroll.policies.branch.settled import Settled, SettledParams
 from treeroll.policies.branch.success import SuccessRates
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
-from treeroll.policy.why import Why, because
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus, StopReason
 from treeroll.tree.tree import Tree
+from treeroll.why import Why, because
 
 # A path that was cut off has no answer to be confident of.
 UNFINISHED = (StopReason.LENGTH, StopReason.DEPTH)

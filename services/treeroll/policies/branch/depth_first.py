@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from treeroll.policies.branch.rounds import Choice, RoundParams, RoundPolicy
 from treeroll.policy.base import Limits
-from treeroll.policy.why import Why, because
 from treeroll.tree.node import Node
 from treeroll.tree.tree import Tree
+from treeroll.why import Why, because
 
 
 class DepthFirst(RoundPolicy):

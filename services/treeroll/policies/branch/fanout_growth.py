@@ -8,10 +8,10 @@ from pydantic import Field
 from treeroll.errors import InvalidInput
 from treeroll.policy.base import MAX_TEMPERATURE_SCALE, Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
-from treeroll.policy.why import because
 from treeroll.policy.width import LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Node, NodeStatus
 from treeroll.tree.tree import Tree
+from treeroll.why import because
 
 TemperatureStep = Annotated[
     float,

@@ -11,9 +11,9 @@ from treeroll.policies.branch.success import ExpectedSuccess
 from treeroll.policies.branch.value import Confidence, Judged, PathConfidence, ValueModel
 from treeroll.policy import base
 from treeroll.policy.needs import Needs
-from treeroll.policy.why import Why, because
 from treeroll.tree.node import Node
 from treeroll.tree.tree import Tree
+from treeroll.why import Why, because
 
 
 def scores(model: ValueModel, nodes: Sequence[Node]) -> list[float] | None:

@@ -10,10 +10,10 @@ from treeroll.errors import InvalidInput
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
-from treeroll.policy.why import because
 from treeroll.tree.apportion import even
 from treeroll.tree.node import BranchReason
 from treeroll.tree.tree import Tree
+from treeroll.why import because
 
 FIELD: Final = "{budget}"
 # Far above any context in use.

@@ -14,10 +14,10 @@ from treeroll.policies.branch.success import SuccessRates
 from treeroll.policies.branch.value import Confidence
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
-from treeroll.policy.why import Why, because
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node
 from treeroll.tree.tree import Tree
+from treeroll.why import Why, because
 
 
 class IBTPO:

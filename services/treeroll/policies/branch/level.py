@@ -9,10 +9,10 @@ from pydantic import Field, model_validator
 
 from treeroll.policies.branch.frontier_value import ValueParams, scores
 from treeroll.policy.base import Expansion, Growth, Limits
-from treeroll.policy.why import Why, because
 from treeroll.tree.apportion import even
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
+from treeroll.why import Why, because
 
 
 class LevelParams(ValueParams):

@@ -10,10 +10,10 @@ from treeroll.policies.branch.mean_posterior import MeanPosterior
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
-from treeroll.policy.why import Why, because
 from treeroll.policy.width import MAX_FANOUT
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
+from treeroll.why import Why, because
 
 
 class MARS2:

@@ -10,10 +10,10 @@ from treeroll.policies.allocate.majority import leader_gain
 from treeroll.policies.branch.answers import AnswerParams
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
-from treeroll.policy.why import Why, because
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
+from treeroll.why import Why, because
 
 
 class PETS:

@@ -9,10 +9,10 @@ from pydantic import Field
 from treeroll.policies.branch.answers import AnswerParams
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
-from treeroll.policy.why import because
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
+from treeroll.why import because
 
 # How often each answer occurs among the first samples: all alike, three, two and two, two, none.
 PATTERNS: Final = ((4,), (3, 1), (2, 2), (2, 1, 1), (1, 1, 1, 1))

@@ -12,10 +12,10 @@ from treeroll.policies.branch.success import SuccessRates
 from treeroll.policies.branch.value import Confidence, PathConfidence, ValueModel
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
-from treeroll.policy.why import because
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
+from treeroll.why import because
 
 # Added to the value of a child that nothing was backed up through.
 UNVISITED_BONUS = 1.0

@@ -10,10 +10,10 @@ from treeroll.policies.branch.frontier_value import ValueParams
 from treeroll.policies.branch.incumbent import Incumbent
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
-from treeroll.policy.why import Why
 from treeroll.policy.width import MAX_FANOUT
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
+from treeroll.why import Why
 
 
 class RoundParams(ValueParams):

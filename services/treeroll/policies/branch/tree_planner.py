@@ -11,10 +11,10 @@ from pydantic import Field
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
-from treeroll.policy.why import because
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision
 from treeroll.tree.tree import Tree
+from treeroll.why import because
 
 ID_BYTES = 4
 

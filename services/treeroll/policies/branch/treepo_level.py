@@ -15,9 +15,9 @@ from treeroll.policies.branch.treepo_params import TreePOParams
 from treeroll.policies.branch.treepo_rounds import Rounds, ended_as_sample, starts_fallback
 from treeroll.policies.branch.treepo_split import PathStats, split, temperature
 from treeroll.policy.base import Expansion, Limits
-from treeroll.policy.why import Why, because
 from treeroll.tree.node import INNER, BranchReason, Node
 from treeroll.tree.tree import Tree
+from treeroll.why import Why, because
 
 
 class LevelGrowth:

@@ -10,10 +10,10 @@ from treeroll.policies.branch import treepo_budget as budget
 from treeroll.policies.branch.treepo_params import TreePOParams
 from treeroll.policies.branch.treepo_rounds import Rounds
 from treeroll.policy.base import Expansion, Limits
-from treeroll.policy.why import because
 from treeroll.tree.apportion import even
 from treeroll.tree.node import BranchReason, Node, NodeStatus
 from treeroll.tree.tree import Tree
+from treeroll.why import because
 
 
 class PathGrowth:

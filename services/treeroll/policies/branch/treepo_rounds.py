@@ -4,9 +4,9 @@ from treeroll.policies.branch import treepo_budget as budget
 from treeroll.policies.branch.treepo_fallback import Leaf, Restart, SegmentStats, plan_round
 from treeroll.policies.branch.treepo_params import TreePOParams
 from treeroll.policy.base import Expansion, Limits
-from treeroll.policy.why import because
 from treeroll.tree.node import LEAF, BranchReason, Decision, Node
 from treeroll.tree.tree import Tree, path_name
+from treeroll.why import because
 
 # Looked up for every segment, see node.LEAF.
 FALLBACK = BranchReason.FALLBACK

@@ -10,12 +10,12 @@ from pydantic import Field
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
-from treeroll.policy.why import Why, because
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.similarity import registry as embedders
 from treeroll.similarity.embedder import Embedder, Features, cosine
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
+from treeroll.why import Why, because
 
 
 class TreePSRAG:

@@ -10,10 +10,10 @@ from pydantic import Field
 from treeroll.policy import base
 from treeroll.policy.base import Expansion, Growth, Limits
 from treeroll.policy.needs import Needs
-from treeroll.policy.why import Why, because
 from treeroll.policy.width import MAX_FANOUT, LeafCount, within_leaves
 from treeroll.tree.node import BranchReason, Decision, Node, NodeStatus
 from treeroll.tree.tree import Tree
+from treeroll.why import Why, because
 
 # A token by (log probability, path of its node, position in it, node): the smallest is the most surprising.
 Candidate = tuple[float, tuple[int, ...], int, int]

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from treeroll.policies.branch.rounds import Choice, RoundParams, RoundPolicy
 from treeroll.policy.base import Limits
-from treeroll.policy.why import Why, because
 from treeroll.tree.node import Node
 from treeroll.tree.tree import Tree
+from treeroll.why import Why, because
 
 
 class UCT(RoundPolicy):

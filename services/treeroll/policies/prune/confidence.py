@@ -11,8 +11,8 @@ from treeroll.policies import signals
 from treeroll.policies.prune.finish_tests import FinishTests
 from treeroll.policy.base import Limits, Segment, Verdict
 from treeroll.policy.needs import Needs
-from treeroll.policy.why import Why, because
 from treeroll.tree.node import NodeStatus, StopReason
+from treeroll.why import Why, because
 
 UNSURE = (StopReason.LOW_CONFIDENCE, StopReason.TAIL_DECLINE, StopReason.ENTROPY_SPIKE)
 

@@ -11,8 +11,8 @@ from treeroll.policies.prune.repetition import repeats
 from treeroll.policy import base
 from treeroll.policy.base import Ended, Limits, Segment, Verdict
 from treeroll.policy.needs import Needs
-from treeroll.policy.why import Why, because
 from treeroll.tree.node import NodeStatus, StopReason
+from treeroll.why import Why, because
 
 # Looked up for every segment, see node.LEAF.
 EOS, LIMIT = Ended.EOS, Ended.LIMIT

@@ -26,8 +26,18 @@ def because(rule: str, /, **terms: float) -> Why:
 
 # Of decisions that the core takes by itself, or where a policy gives no reason of its own.
 START: Final = "start"
+REFUSED: Final = "engine.refused"
+MASKED: Final = "budget."  # and the name of the account that has too little room
 EXPLAINS: Final[Mapping[str, str]] = {
-    START: "{branches} branches are what its policy begins a tree with",
+    START: "its policy begins a tree with {branches} branches",
+    REFUSED: "{refusals} engine requests of the branch failed, on {replicas} replicas",
+    f"{MASKED}tokens": "{need} tokens may be needed, and the run's budget has {room} of {cap} left",
+    f"{MASKED}task_tokens": "{need} tokens may be needed, and the task's budget has {room} of {cap} left",
+    f"{MASKED}tree_tokens": "{need} tokens may be needed, and the tree's budget has {room} of {cap} left",
+    f"{MASKED}tokens_per_second": "{need} tokens may be needed, and the run's rate has {room} of {cap} free now",
+    f"{MASKED}leaves": "the run's budget has {room} of {cap} leaves left, and {need} may be needed",
+    f"{MASKED}expansions": "the run's budget has {room} of {cap} expansions left, and {need} is needed",
+    f"{MASKED}tool_calls": "the run's budget has {room} of {cap} tool calls left, and {need} may be needed",
 }
 
 
