@@ -38,6 +38,7 @@ from treeroll.coordinator.reports import read_tokens
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.standby import Standby, check_silent
 from treeroll.coordinator.start_messages import StartOrders
+from treeroll.coordinator.tick_log import TickLog
 from treeroll.coordinator.tool_runner import ToolRunner
 from treeroll.core.model.events import ReplicaLost
 from treeroll.core.model.state import CoreSettings, State
@@ -284,8 +285,10 @@ def make_coordinator(
         read_tokens=read_tokens,
         observe=tools,
         encode=tools.encode,
+        tells=config.store.events_mb > 0,
     )
     state = State(core, next_grant=(epoch << 40) + 1)
     builder = CommitBuilder(tokenizer.prompt_hash, config.generator.logprobs_mode)
     orders = StartOrders(store, stop_ids(config.generator))
-    return Coordinator(state, store, epoch, builder, orders, scoring.add)
+    log = TickLog(epoch, config.store.events_mb)
+    return Coordinator(state, store, epoch, builder, orders, scoring.add, log=log)

@@ -237,6 +237,26 @@ async def test_points_of_about_the_last_hour_are_kept(owner: Owner) -> None:
     assert points[-1] == KEPT_POINTS + 299
 
 
+async def test_logs_are_read_on_by_place(owner: Owner) -> None:
+    store = owner.store
+    await owner.commit(ticks=b"abc", ticks_kept=1 << 20, happenings=b"x")
+    await owner.commit(ticks=b"de", ticks_kept=1 << 20)
+    assert await store.load_log("ticks", 0, 10) == [(3, b"abc"), (5, b"de")]
+    assert await store.load_log("ticks", 3, 10) == [(5, b"de")]
+    assert await store.load_log("ticks", 0, 1) == [(3, b"abc")]
+    assert await store.load_log("ticks", 5, 10) == []
+    assert await store.load_log("happenings", 0, 10) == [(1, b"x")]
+
+
+async def test_of_a_log_about_so_many_bytes_are_kept(owner: Owner) -> None:
+    entry, kept = bytes(5000), 100_000
+    for _ in range(200):
+        await owner.commit(ticks=entry, ticks_kept=kept)
+    entries = await owner.store.load_log("ticks", 0, 1000)
+    assert entries[-1][0] == 200 * len(entry)
+    assert kept <= sum(len(blob) for _, blob in entries) <= 3 * kept
+
+
 async def test_who_is_not_the_owner_says_nothing_of_the_service(make_store: MakeStore, owner: Owner) -> None:
     await owner.store.save_snapshot(b"mine", b"", owner.epoch)
     other = make_store()

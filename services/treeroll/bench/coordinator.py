@@ -71,6 +71,8 @@ class Workload:
     """One more window during a rewrite of the append-only file."""
     secured: bool = False
     """With TLS and tokens."""
+    events_mb: int = 64
+    """Of decisions that the store keeps; 0: none are written."""
 
     @property
     def widths(self) -> list[int]:
@@ -114,6 +116,7 @@ class Bench:
                 cores=sorted(measured),
                 access=access.config.model_dump(mode="json"),
                 live_trees=self._trees,
+                events_mb=self._work.events_mb,
             )
             address, by, work = started["address"], access.shown_by(CLIENT), self._work
             connecting = connect_async(address, token=by.token, tls=by.roots or False)

@@ -18,7 +18,7 @@ import uvloop
 from treeroll.access.config import AccessConfig
 from treeroll.bench.child import answer_commands
 from treeroll.bench.latency import Latencies, Track
-from treeroll.config import CoordinatorConfig
+from treeroll.config import CoordinatorConfig, StoreConfig
 from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.door import open_door
 from treeroll.coordinator.fleet_plane import FleetPlane
@@ -112,11 +112,13 @@ class Service:
         durability: str,
         cores: Sequence[int] = (),
         access: dict[str, Any] | None = None,
+        events_mb: int = 64,
         **settings: Any,
     ) -> dict[str, Any]:
         if cores:
             os.sched_setaffinity(0, cores)
-        config = ServiceConfig(coordinator=CoordinatorConfig(port=0, **settings))
+        store_config = StoreConfig(events_mb=events_mb)
+        config = ServiceConfig(coordinator=CoordinatorConfig(port=0, **settings), store=store_config)
         tokenizer = Tokenizer.load(MODEL_DIR)
         tune_gc()
         tune_malloc()

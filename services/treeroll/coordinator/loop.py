@@ -21,6 +21,7 @@ from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.recovered import Recovered
 from treeroll.coordinator.session_marks import Mark, records
 from treeroll.coordinator.start_messages import StartOrders
+from treeroll.coordinator.tick_log import TickLog
 from treeroll.core.model.effects import (
     Command,
     DropReplica,
@@ -40,6 +41,7 @@ from treeroll.errors import BrokenInvariant, CallerError, StaleEpoch, StoreDown,
 from treeroll.failpoints import reach
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.records.events import Event as Happening
 from treeroll.store.base import Commit, Store
 
 log = logging.getLogger(__name__)
@@ -113,6 +115,8 @@ class Coordinator:
     outage: Outage = field(default_factory=Outage)
     store_used: float | None = None
     """Share of the store's memory; None: not known, or without a limit."""
+    log: TickLog | None = None
+    """None: nothing is said of what was decided and happened."""
     recovered: Recovered = field(default_factory=Recovered)
     ended: EndedRuns = field(default_factory=EndedRuns)
     marks: dict[str, Mark] = field(default_factory=dict)
@@ -130,6 +134,7 @@ class Coordinator:
 
     def __post_init__(self) -> None:
         self.outage.on_change.append(self._refuse_calls)
+        self.outage.on_over.append(self._note_pause)
 
     async def post(self, item: Item) -> None:
         """Queue events; waits while the inbox is full."""
@@ -235,10 +240,24 @@ class Coordinator:
                 item.withdrawn = True
                 future.set_exception(self.outage.refusal())
 
+    def note(self, event: Happening) -> None:
+        """Something happened that an operator may want to know: it is said with the next commit."""
+        if self.log is not None:
+            self.log.note(event)
+
+    def _note_pause(self, seconds: float, reason: str) -> None:
+        self.note(Happening("store_paused", seconds=seconds, detail=reason))
+
+    def _build(self, effects: list[Effect]) -> Commit:
+        commit = self.builder.build(effects)
+        if self.log is not None:
+            self.log.write(commit, effects, self.state.runs)
+        return commit
+
     async def take_up(self, effects: list[Effect]) -> None:
         """Before it runs: make durable and carry out what follows from going on where another one ended."""
         effects = effects + assign(self.state)
-        if commit := self.builder.build(effects):
+        if commit := self._build(effects):
             await self._commit(commit)
         await self._perform(effects)
 
@@ -316,7 +335,7 @@ class Coordinator:
             if item.extra is not None and error is None:
                 extras.append(item.extra)
         effects += assign(self.state)
-        commit = self.builder.build(effects)
+        commit = self._build(effects)
         for extra in extras:
             commit.trees.update(extra.trees)
             for tree_id, rewards in extra.rewards.items():
@@ -357,10 +376,13 @@ class Coordinator:
         for event in item.events:
             try:
                 effects += apply(self.state, event, item.at)
+                if self.log is not None:
+                    self.log.heard(event)
             except (CallerError, StaleEpoch) as error:
                 return error
             except BrokenInvariant as error:
                 self.figures.broke(error.invariant, str(error))
+                self.note(Happening("broken", reason=str(error.invariant), detail=str(error)))
                 log.error("%s", error)
                 return error
         return None

@@ -30,6 +30,8 @@ class Outage:
         """It is out of memory: writes come to it in vain until it has room."""
         self.on_change: list[Callable[[], None]] = []
         """Called when it begins and when it ends."""
+        self.on_over: list[Callable[[float, str], None]] = []
+        """Called when it has ended, with how long it took, seconds, and why."""
         self.over = False
         """It went back in time: who waits for it here waits in vain, but it is taken up again from what it has."""
         self._waiting = 0
@@ -82,9 +84,12 @@ class Outage:
     def _end(self) -> None:
         self._waiting -= 1
         if not self._waiting and not self.over:
-            log.warning("the service has waited %.1f s for its store", clock.monotonic() - self._began)
+            lasted_s, reason = clock.monotonic() - self._began, self.reason
+            log.warning("the service has waited %.1f s for its store", lasted_s)
             self.since, self.reason, self.full = None, "", False
             self._tell()
+            for told in self.on_over:
+                told(lasted_s, reason)
 
     def _tell(self) -> None:
         for told in self.on_change:

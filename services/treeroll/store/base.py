@@ -10,7 +10,7 @@ Blobs are opaque here: serialised protobuf messages that `coordinator/records.py
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from treeroll.ranges import Range
 
@@ -41,6 +41,11 @@ class Commit:
     weights: dict[str, bytes] = field(default_factory=dict)
     # replica -> record of its latest session; an entry replaces an older one.
     sessions: dict[str, bytes] = field(default_factory=dict)
+    # What the tick decided, and what happened to the fleet and the runs, for people: each appends one entry to its log.
+    ticks: bytes = b""
+    happenings: bytes = b""
+    # Bytes of ticks that are kept, about.
+    ticks_kept: int = 0
     # (run_id, tree_id) of trees that ended, in order; each appends one entry to the run's feed.
     feed: list[tuple[str, str]] = field(default_factory=list)
     # Given by the store when it is first sent, so that it is the same commit when it is sent again; 0 before.
@@ -49,7 +54,15 @@ class Commit:
     def __bool__(self) -> bool:
         of_trees = self.trees or self.nodes or self.rewards or self.feed or self.journal or self.anew
         of_runs = self.runs or self.tasks or self.history or self.memory
-        return bool(of_trees or of_runs or self.weights or self.sessions)
+        return bool(of_trees or of_runs or self.weights or self.sessions or self.ticks or self.happenings)
+
+
+Log = Literal["ticks", "happenings"]
+
+
+LogEntry = tuple[int, bytes]
+"""An entry of a log, and its place: how many bytes the log has ever had with it. With nothing lost between, that is the
+place of the one before and its own length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,4 +432,8 @@ class Store(Protocol):
 
     async def group_names(self, run_id: str) -> list[str]:
         """Groups of a run."""
+        ...
+
+    async def load_log(self, log: Log, after: int, most: int) -> list[LogEntry]:
+        """Up to `most` entries behind a place, the oldest first. What is too old is gone."""
         ...

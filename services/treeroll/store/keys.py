@@ -9,7 +9,8 @@ are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids 
     owner                      hash    epoch: of the coordinator that may write; name: its process, for people; commit:
                                        number of its last commit; tick: its time then, or at the last lease if that
                                        was later, in microseconds. It goes on from owner to owner and stands still
-                                       without one; line: the epoch since which nothing was lost, if anything was;
+                                       without one; ticks, happenings: bytes that these streams have ever had; line: the
+                                       epoch since which nothing was lost, if anything was;
                                        schema: the number above; version: of treeroll, for people
     secret                     hash    key: random bytes in hexadecimal, by which a service with tokens knows the leases
                                        that it gave
@@ -25,6 +26,10 @@ are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids 
     status                     string  the owner's latest snapshot, about a second old while there is one
     points                     stream  what that said before, without its tables: one entry a second, of about the last
                                        hour; field p: a snapshot
+    ticks                      stream  what the owner decided of trees, one entry a tick: id "<place>-0", the bytes that
+                                       it has ever had with this entry; field e: `treeroll.records.events`. The newest,
+                                       of store.events_mb
+    happenings                 stream  the same of what happened to the fleet and the runs; the newest, of 4 MB
     tasks:<run>                hash    "<epoch>:<task id>" -> "<content digest> <tree id>"
     history:<run>              hash    task id -> "<successes> <scored leaves> <epoch> <tokens> <weights>", decayed
     memory:<run>               hash    what its policies and books remember, by part, as JSON
@@ -68,9 +73,14 @@ WEIGHTS = f"{PREFIX}weights"
 SESSIONS = f"{PREFIX}sessions"
 STATUS = f"{PREFIX}status"
 POINTS = f"{PREFIX}points"
+TICKS = f"{PREFIX}ticks"
+HAPPENINGS = f"{PREFIX}happenings"
+LOGS = {"ticks": TICKS, "happenings": HAPPENINGS}
 
 # Points that are kept, about: of an hour.
 KEPT_POINTS = 3600
+# Bytes of happenings that are kept, about.
+KEPT_HAPPENINGS = 4 << 20
 
 # Fields of `owner`, `tree:<tree>` and of a feed entry.
 EPOCH = "epoch"

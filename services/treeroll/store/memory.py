@@ -20,6 +20,8 @@ from treeroll.store.base import (
     GroupState,
     Heartbeat,
     Lease,
+    Log,
+    LogEntry,
     Move,
     Step,
     StoredTree,
@@ -28,8 +30,9 @@ from treeroll.store.base import (
     marked,
 )
 from treeroll.store.commit_args import changed, consecutive, hole
-from treeroll.store.keys import KEPT_POINTS
+from treeroll.store.keys import KEPT_HAPPENINGS, KEPT_POINTS
 from treeroll.store.memory_group import MemoryGroup
+from treeroll.store.memory_log import MemoryLog
 from treeroll.store.refusals import (
     beyond_feed,
     expired_state,
@@ -80,6 +83,7 @@ class MemoryStore:
         self._snapshot: bytes | None = None
         self._points: deque[tuple[str, bytes]] = deque(maxlen=KEPT_POINTS)
         self._last_point = 0
+        self._logs = {"ticks": MemoryLog(), "happenings": MemoryLog()}
 
     async def open(self, after: int = 0) -> int:
         self._epoch, self._commits = max(self._epoch, after) + 1, 0
@@ -126,8 +130,13 @@ class MemoryStore:
             self._tree(tree_id).journal += entries
         for tree_id, rewards in commit.rewards.items():
             self._tree(tree_id).rewards |= rewards
+        self._logs["ticks"].add(commit.ticks, commit.ticks_kept)
+        self._logs["happenings"].add(commit.happenings, KEPT_HAPPENINGS)
         for run_id, tree_id in commit.feed:
             self._append(run_id, tree_id)
+
+    async def load_log(self, log: Log, after: int, most: int) -> list[LogEntry]:
+        return self._logs[log].behind(after, most)
 
     def _check_epoch(self, epoch: int) -> None:
         if self._epoch == 0:

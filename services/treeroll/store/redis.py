@@ -11,7 +11,7 @@ from typing import Any
 from treeroll import __version__, clock
 from treeroll.errors import LostWork, StaleEpoch, StoreError
 from treeroll.store import keys
-from treeroll.store.base import Commit, Heartbeat, StoredTree
+from treeroll.store.base import Commit, Heartbeat, Log, LogEntry, StoredTree
 from treeroll.store.commit_args import changed, commit_args, hole
 from treeroll.store.redis_connection import Arg, Command, store_errors
 from treeroll.store.redis_groups import group_keys
@@ -145,6 +145,10 @@ class RedisStore(RedisSteps):
         first = f"({after}" if after else "-"
         found = await self._call("XRANGE", keys.POINTS, first, "+", "COUNT", most)
         return [(name.decode(), point) for name, (_, point) in found]
+
+    async def load_log(self, log: Log, after: int, most: int) -> list[LogEntry]:
+        found = await self._call("XRANGE", keys.LOGS[log], f"({after}-0", "+", "COUNT", most)
+        return [(int(name.partition(b"-")[0]), fields[1]) for name, fields in found]
 
     # Reads
 

@@ -18,6 +18,9 @@ def coordinator(
     report_segments: Annotated[int, typer.Option(min=1, help="Most segments in one report, at saturation.")] = 128,
     rate: Annotated[float | None, typer.Option(help="Segments/s when paced; default: half of saturation.")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of one window.")] = 4.0,
+    events_mb: Annotated[
+        int, typer.Option(min=0, help="Megabytes of decisions that the store keeps; 0: none are written.")
+    ] = 64,
     rounds: RoundsOption = 5,
     json_file: JsonOption = None,
 ) -> None:
@@ -51,5 +54,6 @@ def coordinator(
         rate=rate,
         rewrite=rewrite,
         secured=secured,
+        events_mb=events_mb,
     )
     show(asyncio.run(measure(points(nodes, replicas, durability), work, rounds, note)), json_file)

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from treeroll.core.growth.start_order import grant_name
 from treeroll.core.guard import calls
 from treeroll.core.model.branch import Branch, BranchEvent
+from treeroll.core.model.effects import Told
 from treeroll.core.model.live_tree import LiveTree, PathEnd
 from treeroll.core.model.state import State
 from treeroll.policy.base import Expansion
@@ -27,7 +29,7 @@ def expand(state: State, live: LiveTree, expansions: Sequence[Expansion]) -> Non
                 branch.decision = RETROSPECTIVE
         if not expansion.forks:
             if expansion.why is not None and not expansion.resume:
-                live.note_end(PathEnd(expansion.node, expansion.why))
+                _let_end(state, live, expansion.node, expansion.why)
             continue
         node, model = tree.nodes[expansion.node], expansion.model or own
         if model != own:
@@ -52,7 +54,20 @@ def expand(state: State, live: LiveTree, expansions: Sequence[Expansion]) -> Non
             live.branches[branch.number] = branch
             live.started += 1
             live.active += 1
-            state.wanted.append((live, branch))
+            _want(state, live, branch)
+
+
+def _want(state: State, live: LiveTree, branch: Branch) -> None:
+    """A new branch waits for a replica."""
+    state.wanted.append((live, branch))
+    if state.settings.tells:
+        state.told.append(Told("forked", live, grant_name(live, branch), branch.why, branch.reason))
+
+
+def _let_end(state: State, live: LiveTree, node: int, why: Why) -> None:
+    live.note_end(PathEnd(node, why))
+    if state.settings.tells:
+        state.told.append(Told("let_end", live, path_name(live.tree.path(node)), why))
 
 
 def _start(expansion: Expansion) -> Why:

@@ -42,6 +42,8 @@ def start_effect(live: LiveTree, branch: Branch) -> StartBranch:
         model=branch.model,
         branch=grant_name(live, branch),
         attempt=origin.attempt,
+        waited_s=branch.waited_s,
+        masked_by=branch.masked_by,
     )
 
 

@@ -134,6 +134,7 @@ class StartBranch:
     `cut_from` is where the segment that the prefix ends inside of begins, 0 if it ends with a whole one. `temperature`
     is the branch's own; None: the run's. `model` is the replica's pool. `branch` is the path of the first node that
     the grant makes, the name of the branch for coordinators to come, and `attempt` which attempt at it this is.
+    `waited_s` and `masked_by` say how long it had waited, and for which account, see Branch.
     """
 
     replica_id: str
@@ -158,6 +159,8 @@ class StartBranch:
     model: str = ""
     branch: str = ""
     attempt: int = 1
+    waited_s: float = 0.0
+    masked_by: str = ""
 
 
 @dataclass(slots=True)
@@ -243,6 +246,19 @@ class JudgePath:
     node: int
 
 
+class Told(Struct, gc=False):
+    """Something was decided of a tree that no other effect says, for people: only where `CoreSettings.tells`.
+
+    `what` is "forked", "masked" or "let_end"; `path` that of the branch's next node, or of the node.
+    """
+
+    what: str
+    live: LiveTree
+    path: str
+    why: Why | None
+    reason: str = ""
+
+
 Effect = (
     PersistRun
     | PersistTasks
@@ -261,4 +277,5 @@ Effect = (
     | ReplicaJudged
     | ScoreLeaf
     | JudgePath
+    | Told
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from treeroll.core.model.branch import Branch
+from treeroll.core.model.effects import Told
 from treeroll.core.model.fleet import Replica
 from treeroll.core.model.health import Health, Sign
 from treeroll.core.model.ledger import Ledger
@@ -68,6 +69,7 @@ class CoreSettings:
     read_tokens: Callable[[Any], Tokens] = no_tokens
     observe: Callable[[Tool, str, str], Observation] = no_tools
     encode: Callable[[str], Observation] = no_texts
+    tells: bool = False  # what is decided, also where nothing has to be done: see Told
 
 
 @dataclass(slots=True)
@@ -115,6 +117,7 @@ class State:
     failed: dict[str, Run] = field(default_factory=dict)  # runs with policies that have failed: to be stored
     learnt: list[tuple[Run, str, str]] = field(default_factory=list)  # history to be stored: run, task id, record
     memories: list[tuple[Run, str, str]] = field(default_factory=list)  # of runs, to be stored: run, part, as JSON
+    told: list[Told] = field(default_factory=list)  # to be said with the next effects
     fenced: int = 0  # reports of stale grants or incarnations, dropped
 
     def __post_init__(self) -> None:
@@ -141,6 +144,11 @@ class State:
         pool.free_slots.changed(replica, 1)
         if len(replica.queue):
             pool.served_next[replica.replica_id] = None
+
+    def take_told(self) -> list[Told]:
+        """What was decided since this was last asked."""
+        told, self.told = self.told, []
+        return told
 
     @property
     def waiting_tasks(self) -> int:

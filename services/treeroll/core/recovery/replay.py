@@ -59,7 +59,7 @@ class Replay:
 
     def __init__(self, settings: CoreSettings, run: Run, remains: TreeRemains) -> None:
         """The tree as it was planted."""
-        self.state = State(replace(settings, max_attempts=ENDLESS))
+        self.state = State(replace(settings, max_attempts=ENDLESS, tells=False))
         alone = Run(replace(run.spec, budget=NO_BUDGET), boundaries=run.boundaries, counters=Counters())
         self.live = _plant(self.state, alone, remains)
         self._rewards = remains.rewards

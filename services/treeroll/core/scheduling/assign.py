@@ -3,16 +3,17 @@
 from treeroll.core.budget.accounts import claims
 from treeroll.core.budget.blocked import block, next_doomed, refusal, release_throttled, short_account
 from treeroll.core.growth.lifecycle import cut_branch, end_broken, settle_tree
-from treeroll.core.growth.start_order import start_effect
+from treeroll.core.growth.start_order import grant_name, start_effect
 from treeroll.core.growth.timeouts import end_waits
 from treeroll.core.model.branch import Branch, BranchEvent, BranchState
-from treeroll.core.model.effects import Effect
+from treeroll.core.model.effects import Effect, Told
 from treeroll.core.model.fleet import Replica
 from treeroll.core.model.ledger import Ledger
 from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import RunState
 from treeroll.core.model.state import State
+from treeroll.core.model.token_bucket import Bucket
 from treeroll.core.scheduling.admit import admit_tree
 from treeroll.core.scheduling.consumers import note_idle
 from treeroll.core.scheduling.publication import go_on_waiting
@@ -51,6 +52,8 @@ def assign(state: State) -> list[Effect]:
         while state.doomed and len(effects) < END_LIMIT:
             effects += _cut_for_budget(state)
         effects += _fill(state)
+    if state.told:
+        effects += state.take_told()
     if state.learnt or state.memories or state.failed:
         effects += to_store(state)
     return effects
@@ -82,6 +85,8 @@ def _fill_pool(state: State, pool: Pool, effects: list[Effect]) -> None:
             effects += end_broken(state)
         if state.ended or state.refunded:
             settle(state)
+        if state.told:
+            effects += state.take_told()
         if state.wanted:
             queue_wanted(state)
         _serve_queues(state, pool, effects)
@@ -190,7 +195,7 @@ def _grant_or_mask(state: State, replica: Replica, live: LiveTree, branch: Branc
         if account is not None:
             block(state, account, 1 if account in claimed else need, live, branch)
             branch.masked_by = account.key if isinstance(account, Ledger) else "tokens_per_second"
-            return []
+            return [_masked(live, branch, account, 1 if account in claimed else need)] if state.settings.tells else []
         for ledger in claimed:
             ledger.reserve(1)
         branch.claims = claimed
@@ -198,6 +203,15 @@ def _grant_or_mask(state: State, replica: Replica, live: LiveTree, branch: Branc
     serve(state, replica, live, branch, state.next_grant)
     state.next_grant += 1
     return [start_effect(live, branch)]
+
+
+def _masked(live: LiveTree, branch: Branch, account: Ledger | Bucket, need: int) -> Told:
+    if isinstance(account, Ledger):
+        room, cap = max(0, account.room or 0), account.cap or 0
+    else:
+        room, cap = account.room, account.burst
+    why = because(f"{MASKED}{branch.masked_by}", need=need, room=room, cap=cap)
+    return Told("masked", live, grant_name(live, branch), why, branch.masked_by)
 
 
 def reserve(live: LiveTree, branch: Branch) -> None:

@@ -1,0 +1,27 @@
+"""A log of the memory store, bounded in bytes as that of Redis is."""
+
+from collections import deque
+from itertools import islice
+
+from treeroll.store.base import LogEntry
+
+
+class MemoryLog:
+    """Entries with their places, see LogEntry."""
+
+    def __init__(self) -> None:
+        self._entries: deque[LogEntry] = deque()
+        self._place = 0
+
+    def add(self, blob: bytes, kept: int) -> None:
+        """One more; an empty one is none. Entries that are more than so many bytes back go."""
+        if not blob:
+            return
+        self._place += len(blob)
+        self._entries.append((self._place, blob))
+        while self._entries[0][0] < self._place - kept:
+            self._entries.popleft()
+
+    def behind(self, after: int, most: int) -> list[LogEntry]:
+        """The first so many behind a place."""
+        return list(islice((entry for entry in self._entries if entry[0] > after), most))
