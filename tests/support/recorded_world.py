@@ -25,7 +25,12 @@ class RecordedWorld(World):
         if isinstance(effect, PersistNode):
             live, made = effect.live, effect.report.payload
             logprobs = np.array([logprob_of(token) for token in made.tokens], "<f4").tobytes()
-            payload = pb.Node(token_ids=np.array(made.tokens, "<i4").tobytes(), logprobs=logprobs, text=made.text)
+            payload = pb.Node(
+                token_ids=np.array(made.tokens, "<i4").tobytes(),
+                logprobs=logprobs,
+                text=made.text,
+                weight_versions=[pb.WeightSpan(version=1, tokens=len(made.tokens))],
+            )
             report = structs.replace(effect.report, payload=payload.SerializeToString())
             nodes = self.nodes.setdefault(live.tree_id, [records.root_record(live.task)])
             nodes.append(records.node_record(structs.replace(effect, report=report)))

@@ -8,7 +8,10 @@ from rich.tree import Tree
 
 from treeroll.cli.console import clip, clip_start, number, plain, table
 from treeroll.cli.trees import LeafView, NodeView, TreeView
-from treeroll.records.fields import TreeRow
+from treeroll.errors import InvalidInput
+from treeroll.policies.registry import sentences
+from treeroll.records.fields import TREE_COLUMNS, TreeRow
+from treeroll.results import explain
 
 SNIPPET_CHARS = 56
 LEAF_SNIPPET_CHARS = 28
@@ -139,6 +142,25 @@ def without_sample(row: TreeRow) -> RenderableType:
         ("totals", f"no sample; {row.wall_s:.1f} s on {replicas}"),
     ]
     return Group(*_facts(lines))
+
+
+def why(view: TreeView, path: str) -> RenderableType:
+    """The decisions about one node. InvalidInput if the tree has none of this path."""
+    steps = explain.lineage(view.records, path.strip("."))
+    if not steps:
+        raise InvalidInput(
+            f"tree {view.tree_id} has no node {path}; a path is the indices from the prompt down, joined by dots"
+        )
+    tree = {} if view.row is None else {column.name: getattr(view.row, column.name) for column in TREE_COLUMNS}
+    explains = sentences()
+    said = [
+        ("node", f"{path or 'prompt'} of tree {view.tree_id}"),
+        ("begun", explain.begun(steps, explains)),
+        ("waited", explain.waited(steps[-1])),
+        ("ended", explain.ended(steps[-1], tree, explains)),
+        ("leaves", explain.allotted(tree, explains)),
+    ]
+    return Group(*_facts([(name, plain(text)) for name, text in said if text is not None]))
 
 
 def listing(rows: Sequence[TreeRow]) -> RenderableType:

@@ -38,6 +38,15 @@ def inspect(
         Order | None,
         typer.Option(help="Order of --list by one of its columns, most first.", show_default="as trees ended"),
     ] = None,
+    why: Annotated[
+        str | None,
+        typer.Option(
+            "--why",
+            metavar="PATH",
+            help="Say why the node of this path, as it is drawn from the prompt down, is there, and why it ended.",
+            show_default=False,
+        ),
+    ] = None,
     svg: Annotated[
         Path | None,
         typer.Option("--svg", metavar="FILE", help="Write a picture of the tree instead.", show_default=False),
@@ -53,6 +62,8 @@ def inspect(
       treeroll inspect --from runs/one
 
       treeroll inspect arith-017 --from runs/one --full
+
+      treeroll inspect arith-017 --from runs/one --why 0.1.0
 
       treeroll inspect --list --sort wasted --from runs/one
 
@@ -72,18 +83,26 @@ def inspect(
         raise InvalidInput(LIST_OF)
     if listed and svg is not None:
         raise InvalidInput("--svg is a picture of one tree, and --list is of all: give one of them")
+    if why is not None and (listed or svg is not None):
+        raise InvalidInput("--why is about one node of one tree: leave out --list and --svg")
     if svg is not None and not svg.parent.is_dir():
         raise InvalidInput(f"--svg {svg}: there is no directory {svg.parent}")
     if directory is not None:
-        _show(ResultReader.existing(directory), tree_id, full, listed, sort, svg)
+        _show(ResultReader.existing(directory), tree_id, full, listed, sort, svg, why)
     elif address is not None and tree_id is not None:
-        _draw(trees.from_service(address, tree_id), full, svg)
+        _draw(trees.from_service(address, tree_id), full, svg, why)
     else:
         raise InvalidInput("name a tree: with --address that is the tree_id of its samples and of batch.trees")
 
 
 def _show(
-    reader: "ResultReader", wanted: str | None, full: bool, listed: bool, sort: Order | None, svg: Path | None
+    reader: "ResultReader",
+    wanted: str | None,
+    full: bool,
+    listed: bool,
+    sort: Order | None,
+    svg: Path | None,
+    why: str | None,
 ) -> None:
     from treeroll.cli import drawing, trees
     from treeroll.cli.console import out
@@ -93,16 +112,19 @@ def _show(
         return
     row = trees.find(reader, wanted)
     if row.n_leaves:
-        _draw(trees.from_results(reader, row.tree_id), full, svg)
+        _draw(trees.from_results(reader, row.tree_id), full, svg, why)
     else:
         out().print(drawing.without_sample(row))
 
 
-def _draw(view: "TreeView", full: bool, svg: Path | None) -> None:
+def _draw(view: "TreeView", full: bool, svg: Path | None, why: str | None) -> None:
     from treeroll.cli import drawing, picture
     from treeroll.cli.console import note, out
     from treeroll.whole_file import whole_file
 
+    if why is not None:
+        out().print(drawing.why(view, why))
+        return
     if svg is None:
         out().print(drawing.draw(view, full=full))
         return

@@ -1,13 +1,13 @@
 """TreeView: one tree as `inspect` shows it, from a live service or from a result directory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from types import SimpleNamespace
 from typing import Any
 
 from treeroll.errors import InvalidInput
-from treeroll.records.fields import TreeRow
+from treeroll.records.fields import TREE_COLUMNS, TreeRow
 from treeroll.results.reader import ResultReader
 
 
@@ -56,6 +56,8 @@ class TreeView:
     rewards: Sequence[float | None]
     row: TreeRow | None = None
     """What became of it."""
+    records: Sequence[Mapping[str, Any]] = ()
+    """Its nodes as they are recorded."""
 
 
 def build(nodes: Sequence[Any], samples: Sequence[Any], row: TreeRow | None = None) -> TreeView:
@@ -81,7 +83,13 @@ def build(nodes: Sequence[Any], samples: Sequence[Any], row: TreeRow | None = No
         sample_tokens=[len(sample.completion_ids) for sample in samples],
         rewards=[sample.reward for sample in samples],
         row=row,
+        records=[vars(node) if hasattr(node, "__dict__") else _columns(node) for node in nodes],
     )
+
+
+def _columns(node: Any) -> dict[str, Any]:
+    """The columns of a node's record, as they are."""
+    return {name: getattr(node, name) for name in node.__slots__}
 
 
 def _node(node: Any, leaf: LeafView | None) -> NodeView:
@@ -159,7 +167,10 @@ def listed(reader: ResultReader, order: str | None) -> list[TreeRow]:
 
 
 def _rows(reader: ResultReader) -> list[TreeRow]:
-    return [TreeRow(**row) for row in reader.rows("trees")]
+    missing: dict[str, Any] = dict.fromkeys(
+        column.name for column in TREE_COLUMNS
+    )  # of results that are older than a column
+    return [TreeRow(**{**missing, **row}) for row in reader.rows("trees")]
 
 
 def _interesting(reader: ResultReader) -> str:

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 from pydantic import ValidationError
@@ -205,6 +206,7 @@ def _row(kind: str, policy: PolicyClass) -> PolicyRow:
     return PolicyRow(kind, policy.name, policy.summary, rule, policy.paper, code, parameters, explains)
 
 
+@lru_cache(maxsize=1)
 def sentences() -> Mapping[str, str]:
     """Of all rules of all policies that are here, and of the core, how to say why they fired."""
     found = dict(EXPLAINS)

@@ -8,7 +8,7 @@ from typing import Any
 
 from treeroll.errors import InvalidInput
 
-VERSION = 2
+VERSION = 3
 # Settings that say how long to go on or wait, not what a row means: a resumption may have others.
 FREE = frozenset({"budget", "budget_tokens", "scorer_timeout_s"})
 

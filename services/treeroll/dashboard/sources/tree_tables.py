@@ -14,6 +14,8 @@ from treeroll.dashboard.shape import Shape
 from treeroll.dashboard.sources.base import TEXT_CHARS, Json
 from treeroll.dashboard.sources.node_table import NODE_COLUMNS, shape_of
 from treeroll.errors import InvalidInput, UnknownNode
+from treeroll.policies.registry import sentences
+from treeroll.results import explain
 
 Read = Callable[[str, list[str]], pa.Table | None]
 """Columns of the tree's "nodes" or "samples"; None where it has none."""
@@ -35,8 +37,12 @@ _TEXT_COLUMNS = [
     "text",
     "branch_reason",
     "decision",
+    "why",
+    "waited_s",
+    "masked_by",
     "status",
     "stop_reason",
+    "ended_by",
     "replica_id",
     "incarnation",
     "attempt",
@@ -54,6 +60,8 @@ _TEXT_COLUMNS = [
     "value",
     "n_leaves",
 ]
+# Of the nodes above one, what says why it is there.
+_DECIDED = ("path", "depth", "sibling_index", "branch_reason", "decision", "why")
 _LEAF_COLUMNS = ["sample_id", "reward", "reward_status", "path_weight", "advantages", "min_weight_version"]
 
 
@@ -109,6 +117,7 @@ class TreeTables:
             "min_reward": min(rewards, default=None),
             "max_reward": max(rewards, default=None),
             "growing": self._growing,
+            "why_allotted": explain.allotted(self._row, sentences()),
         }
 
     def shape(self) -> Shape:
@@ -139,7 +148,23 @@ class TreeTables:
         found = table.take(pa.array(numbers, pa.int64()))
         leaves = self._leaves(found["node_id"])
         rows = found.to_pylist()
-        return [_node(number, row, leaves, whole) for number, row in zip(numbers, rows, strict=True)]
+        return [
+            {**self._explained(table, row), **_node(number, row, leaves, whole)}
+            for number, row in zip(numbers, rows, strict=True)
+        ]
+
+    def _explained(self, table: pa.Table, row: Json) -> Json:
+        """What was decided about the node, as sentences."""
+        names = [path for path in _above(row["path"]) if path != row["path"]]
+        steps = table.filter(pc.is_in(table["path"], value_set=pa.array(names, pa.string())))
+        kept = [name for name in _DECIDED if name in steps.column_names]
+        above = sorted(steps.select(kept).to_pylist(), key=lambda step: step["depth"])
+        tree = {**self._row, "growing": self._growing}
+        return {
+            "why_begun": explain.begun([*above, row], sentences()),
+            "why_waited": explain.waited(row),
+            "why_ended": explain.ended(row, tree, sentences()),
+        }
 
     def path(self, shape: Shape, number: int, *, whole: bool) -> list[Json]:
         """The nodes from the root down to one. UnknownNode."""
@@ -178,6 +203,12 @@ def last_values(column: pa.ChunkedArray) -> list[float | None]:
         sizes = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
         found += [array.values[int(end) - 1].as_py() if size else None for end, size in zip(ends, sizes, strict=True)]
     return found
+
+
+def _above(path: str) -> list[str]:
+    """Paths from the prompt's down to this one."""
+    steps = path.split(".") if path else []
+    return [".".join(steps[:length]) for length in range(len(steps) + 1)]
 
 
 def _node(number: int, row: Json, leaves: dict[str, Json], whole: bool) -> Json:

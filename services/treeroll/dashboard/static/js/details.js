@@ -28,7 +28,9 @@ function Node({ id, node, order, place }) {
   const sum = node.logprobs.reduce((a, b) => a + b, 0);
   const leaf = node.leaf;
   return html`<${Facts} rows=${[
-      ["why", node.branch_reason === "prompt" ? "the prompt" : `${node.branch_reason}, decided by ${node.decision === "boundary" ? "what was known at its boundary" : "what came later"}`],
+      ["why", html`<${Said} text=${node.why_begun} />`],
+      ["waited", node.why_waited && html`<${Said} text=${node.why_waited} />`],
+      ["end", node.why_ended && html`<${Said} text=${node.why_ended} />`],
       ["tokens", `${whole(node.token_ids.length)} from ${whole(node.token_start)}${node.inserted_tokens ? `, ${node.inserted_tokens} inserted` : ""}${node.observation_tokens ? `, ${node.observation_tokens} of a tool` : ""}`],
       ["logprob", sampled > 0 ? `${fixed(sum / sampled)} mean, ${fixed(Math.min(...node.logprobs))} lowest` : null],
       ["entropy", node.entropies?.length ? `${fixed(node.entropies.reduce((a, b) => a + b, 0) / node.entropies.length)} nats mean` : null],
