@@ -1,4 +1,4 @@
-"""What other programs say: helm, hadolint, yamllint, check-jsonschema."""
+"""What other programs say: helm, hadolint, yamllint, check-jsonschema, shellcheck."""
 
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -47,6 +47,11 @@ def lint_yaml(files: Iterable[Path]) -> Iterator[str]:
 def check_compose(files: Iterable[Path]) -> Iterator[str]:
     """Against the schema of the compose specification."""
     yield from _run(["check-jsonschema", "--builtin-schema", "vendor.compose-spec", *map(str, files)])
+
+
+def shellcheck(file: Path) -> Iterator[str]:
+    """As scripts/check does it."""
+    yield from _run(["shellcheck", "--shell=bash", str(file)])
 
 
 def _run(command: list[str]) -> Iterator[str]:

@@ -9,6 +9,7 @@ import typer
 import yaml
 
 from treeroll.cli import main
+from treeroll.cli.settings import layered
 from treeroll.client import channel
 from treeroll.config import parse
 from treeroll.errors import TreerollError
@@ -112,14 +113,17 @@ def _commands(words: list[str]) -> Iterator[list[str]]:
 
 
 def refused(words: list[str]) -> str | None:
-    """Why the command line does not take these words; None: it does. Nothing is run."""
+    """Why the command line does not take these words, or the program these settings; None: they do. Nothing is run."""
     command: Any = typer.main.get_command(main.app)
     try:
         while hasattr(command, "commands"):
             if not words or words[0] not in command.commands:
                 return f"there is no command '{words[0] if words else ''}'"
             command, words = command.commands[words[0]], words[1:]
-        command.make_context(command.name, list(words), resilient_parsing=False)
+        given = command.make_context(command.name, list(words), resilient_parsing=False).params.get("sets")
+        parse(ServiceConfig, layered(None, given or [], {}), "--set")
+    except TreerollError as error:
+        return str(error)
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise

@@ -334,6 +334,31 @@ def test_a_compose_file_that_would_not_do_what_it_says_is_found(what: str, tmp_p
     assert any(what in complaint for complaint in found), found
 
 
+# Scripts that people submit.
+
+MISTAKES = {
+    "no such option: --engin": ("serve --engine none", "serve --engin none"),
+    "there is no command 'tokens'": ("treeroll token make client", "treeroll tokens make client"),
+    "store.directory": ("store.dir=", "store.directory="),
+    "SC2086": ('--nodelist="$head"', "--nodelist=$head"),
+}
+
+
+@pytest.mark.parametrize("what", MISTAKES)
+def test_a_script_that_the_program_would_refuse_is_found(what: str, tmp_path: Path) -> None:
+    from deploy_checks import shell
+
+    text = next(file for file in shell.FILES if file.suffix == ".sbatch").read_text()
+    copy = tmp_path / "job.sbatch"
+    copy.write_text(text)
+    assert list(shell.check(copy)) == []
+    old, new = MISTAKES[what]
+    assert old in text
+    copy.write_text(text.replace(old, new))
+    found = list(shell.check(copy))
+    assert any(what.lower() in complaint.lower() for complaint in found), found
+
+
 # Other programs' opinions.
 
 
