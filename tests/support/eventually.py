@@ -5,7 +5,9 @@ import time
 from collections.abc import Awaitable, Callable
 
 
-async def eventually(check: Callable[[], Awaitable[object]], timeout_s: float = 60.0, interval_s: float = 0.01) -> None:
+async def eventually(
+    check: Callable[[], Awaitable[object]], timeout_s: float = 300.0, interval_s: float = 0.01
+) -> None:
     """Await `check` again and again until it returns something true. AssertionError after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not await check():
@@ -14,7 +16,7 @@ async def eventually(check: Callable[[], Awaitable[object]], timeout_s: float = 
         await asyncio.sleep(interval_s)
 
 
-def eventually_sync(check: Callable[[], object], timeout_s: float = 60.0, interval_s: float = 0.01) -> None:
+def eventually_sync(check: Callable[[], object], timeout_s: float = 300.0, interval_s: float = 0.01) -> None:
     """Call `check` again and again until it returns something true. AssertionError after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not check():
