@@ -6,11 +6,9 @@ from what is there, as a service does that starts. Server, replicas with their e
 
 import asyncio
 import logging
-from collections import ChainMap
 from collections.abc import Callable, Coroutine
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import partial
 from random import Random, SystemRandom
 from typing import Any, Protocol
 
@@ -20,7 +18,7 @@ from treeroll.coordinator.fleet_plane import FleetPlane
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.lost_work import Loss, Losses, what_is_gone
 from treeroll.coordinator.outage import Outage
-from treeroll.coordinator.prospects import Prospects, nobody_knows
+from treeroll.coordinator.prospects import Prospects
 from treeroll.coordinator.recovery import Means, recover
 from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.retention import Retention
@@ -63,10 +61,6 @@ class Ground:
     tokens: bool = False
     """Whether callers have tokens, and leases are sealed for them."""
     rules: ScorerRules = ANYTHING
-    kept: Callable[[str], int | None] = nobody_knows
-    """How many replicas of a pool we keep alive ourselves; fleets say the same of theirs."""
-    restarts: dict[str, int] = field(default_factory=dict)
-    """How often each replica of our own has been started again."""
     chance: Random = field(default_factory=SystemRandom)
 
 
@@ -116,24 +110,17 @@ async def begin(ground: Ground, epoch: int, lost: Losses) -> Life:
     await recover(coordinator, Means(ground.tokenizer, ground.scorers, ground.rules), timeouts)
     plane = ReplicaPlane(coordinator, ground.heartbeat_s, ground.tokenizer, ground.chance)
     fleets = FleetPlane(coordinator, plane, ground.heartbeat_s)
-    kept, restarts = partial(_kept, ground, fleets), ChainMap(fleets.restarts, ground.restarts)
-    prospects = Prospects(coordinator.state, kept, coordinator.outage)
+    prospects = Prospects(coordinator.state, fleets.kept, coordinator.outage)
     seals = Seals(await store.secret() if ground.tokens else None, await store.line())
     feed = Feed(store, prospects.outlook, prospects.terms, epoch, seals)
     coordinator.on_emit = feed.notify
     retention = Retention(coordinator, ground.keep_acknowledged_s, ground.keep_finished_s)
     rollouts = RolloutsApi(
-        coordinator, plane, feed, ground.tokenizer, timeouts, restarts, retention, ground.scorers,
-        ground.keep_weights, prospects, ground.rules,
+        coordinator, plane, feed, ground.tokenizer, timeouts, fleets.restarts, retention, ground.scorers,
+        ground.keep_weights, prospects, ground.rules, fleets,
     )  # fmt: skip
-    snapshots = Snapshots(coordinator, plane, scoring, restarts, kept)
+    snapshots = Snapshots(coordinator, plane, scoring, fleets.restarts, fleets.kept)
     return Life(coordinator, plane, fleets, retention, rollouts, scoring, snapshots)
-
-
-def _kept(ground: Ground, fleets: FleetPlane, pool: str) -> int | None:
-    """Replicas of a pool that anybody keeps alive, None if nobody says so."""
-    known = [kept for kept in (ground.kept(pool), fleets.kept(pool)) if kept is not None]
-    return sum(known) if known else None
 
 
 class Answering(Protocol):

@@ -11,7 +11,6 @@ children of this process.
 import asyncio
 import logging
 import os
-from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass, replace
@@ -28,11 +27,10 @@ from treeroll.chat.template import ChatTemplate
 from treeroll.config import Config, CoordinatorConfig, DashboardConfig, ScorersConfig, StoreConfig
 from treeroll.coordinator.door import Door, door_when_free, first_door
 from treeroll.coordinator.gc_tuning import tune_gc
-from treeroll.coordinator.loop import Coordinator, Item
+from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.lost_work import Losses
 from treeroll.coordinator.malloc_tuning import tune_malloc
 from treeroll.coordinator.persist import CommitBuilder
-from treeroll.coordinator.prospects import nobody_knows
 from treeroll.coordinator.replica_server import first_incarnation
 from treeroll.coordinator.reports import read_tokens
 from treeroll.coordinator.scoring import Scoring
@@ -40,12 +38,12 @@ from treeroll.coordinator.standby import Standby, check_silent
 from treeroll.coordinator.start_messages import StartOrders
 from treeroll.coordinator.tick_log import TickLog
 from treeroll.coordinator.tool_runner import ToolRunner
-from treeroll.core.model.events import ReplicaLost
 from treeroll.core.model.state import CoreSettings, State
 from treeroll.errors import InvalidInput, StandsBy, TreerollError, cause_of
 from treeroll.foundation import in_thread, running_ray, running_store, shared
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.fleet import fleet_tokenizer, say_stop_ids, stop_ids, with_common_context
+from treeroll.generator.fleet_link import FleetLink
 from treeroll.generator.ray_config import RayConfig
 from treeroll.generator.ray_fleet import check_cluster, check_reachable
 from treeroll.lives import Ground, Life, begin, live
@@ -191,10 +189,9 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
 
 async def _serve_on(base: _Base, door: Door, on_ready: Callable[[str], None], stop: asyncio.Event) -> None:
     config, epoch = base.config, base.epoch
-    restarts: Counter[str] = Counter()
     now: list[Life] = []  # the life that goes on
     address = join(config.coordinator.host, door.port)
-    supervisor = _supervisor(base, door, now, restarts) if _starts_replicas(config) else None
+    supervisor, link = _supervisor(base, door, now) if _starts_replicas(config) else (None, None)
     ground = Ground(
         base.store,
         base.tokenizer,
@@ -206,14 +203,13 @@ async def _serve_on(base: _Base, door: Door, on_ready: Callable[[str], None], st
         config.store.keep_finished_s or None,
         tokens=config.access.tokens is not None,
         rules=ScorerRules.of(config.scorers, strangers=config.access.tokens is not None),
-        kept=supervisor.kept if supervisor else nobody_knows,
-        restarts=restarts,
     )
     now.append(await begin(ground, epoch, Losses()))
     async with asyncio.TaskGroup() as group:
         background = [group.create_task(live(ground, door, now[0], partial(now.__setitem__, 0)), name="service")]
-        if supervisor:
+        if supervisor and link:
             group.create_task(supervisor.run(), name="supervisor")
+            background.append(group.create_task(link.run(), name="link"))
             background.append(group.create_task(_announce(supervisor, on_ready, address), name="announce"))
         else:
             on_ready(address)
@@ -240,21 +236,24 @@ def _starts_replicas(config: ServiceConfig) -> bool:
     return config.generator.engine != "none"
 
 
-def _supervisor(base: _Base, door: Door, now: list[Life], restarts: Counter[str]) -> "Supervisor":
-    """Starts our own replicas, and again those that are lost: counted in `restarts`, and told to `now`'s one life."""
+def _supervisor(base: _Base, door: Door, now: list[Life]) -> "tuple[Supervisor, FleetLink]":
+    """Starts our own replicas, and again those that are lost; told to `now`'s one life as any fleet tells it."""
+    from treeroll.generator.fleet_hands import join_hands
     from treeroll.generator.supervisor import Supervisor
 
+    link = FleetLink(lambda report: now[0].fleets.exchange(report), "")
+
     def on_lost(replica_id: str, incarnation: int, cause: str) -> None:
-        restarts[replica_id] += 1
-        lost = ReplicaLost(replica_id, max(incarnation, newest(replica_id)), cause)
-        now[0].coordinator.post_nowait(Item([lost]))
+        link.lose(replica_id, supervisor.processes[replica_id], cause)
 
     def newest(replica_id: str) -> int:
         return now[0].coordinator.state.incarnations.get(replica_id, 0)
 
     generator, reached = base.config.generator, base.config.coordinator.reached_at(door.port)
     first = first_incarnation(base.epoch)
-    return Supervisor(generator, reached, on_lost, first, newest, base.replica_logs, admit=door.admit)
+    supervisor = Supervisor(generator, reached, on_lost, first, newest, base.replica_logs, admit=door.admit)
+    join_hands(supervisor, link)
+    return supervisor, link
 
 
 async def _announce(supervisor: "Supervisor", on_ready: Callable[[str], None], address: str) -> None:

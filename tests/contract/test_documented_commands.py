@@ -34,7 +34,7 @@ def test_pages_show_commands() -> None:
 def test_a_command_of_a_page_exists_with_its_options(page: str, line: str) -> None:
     words = shlex.split(re.split(r"\s#|\s{3,}|[|;&>]", line)[0].rstrip("\\ "))[1:]
     command: Any = COMMAND
-    while getattr(command, "commands", None) and words:
+    while getattr(command, "commands", None) and words and not words[0].startswith("-"):
         assert words[0] in command.commands, f"{page}: there is no `treeroll ... {words[0]}`"
         command = command.commands[words.pop(0)]
     known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}

@@ -15,7 +15,7 @@ from treeroll.channels import Pass
 from treeroll.client import AsyncClient, connect_async
 from treeroll.coordinator import fleet_plane
 from treeroll.errors import InvalidInput
-from treeroll.generator.fleet_link import FleetLink
+from treeroll.generator.fleet_link import FarCoordinator, FleetLink
 from treeroll.generator.session import SessionRefused, Unfit
 from treeroll.pb.v1 import fleet_pb2 as wire
 from treeroll.pb.v1 import fleet_pb2_grpc
@@ -25,7 +25,7 @@ from treeroll.testing.service import LocalService, local_service
 @asynccontextmanager
 async def linked(service: LocalService, name: str = "", **kept: int) -> AsyncIterator[FleetLink]:
     """A fleet that says to keep so many replicas of each pool; '_' is the one without a name."""
-    link = FleetLink(service.address, Pass(), name)
+    link = FleetLink(FarCoordinator(service.address, Pass()), name)
     link.kept = lambda: {pool.strip("_"): count for pool, count in kept.items()}
     link.restarts = lambda: {"r0": 3}
     task = asyncio.create_task(link.run())
@@ -109,7 +109,8 @@ def credentials(tmp_path: Path) -> Credentials:
 async def test_a_fleet_with_a_token_that_is_not_for_its_replicas_is_refused(credentials: Credentials) -> None:
     credentials.token("operator", "ops")
     async with local_service(access=credentials.config()) as service:
-        link = FleetLink(service.address, Pass(credentials.token("replica", "b", "replicas=b-")), "")
+        shown = Pass(credentials.token("replica", "b", "replicas=b-"))
+        link = FleetLink(FarCoordinator(service.address, shown), "")
         link.restarts = lambda: {"r0": 0}
         with pytest.raises(SessionRefused, match="is not for replica 'r0'"):
             await asyncio.wait_for(link.run(), 30)
@@ -120,7 +121,7 @@ async def test_a_fleet_of_another_minor_version_is_refused_and_says_what_to_inst
 ) -> None:
     monkeypatch.setattr("treeroll.generator.fleet_link.__version__", "0.9.0")
     async with local_service() as service:
-        link = FleetLink(service.address, Pass(), "east")
+        link = FleetLink(FarCoordinator(service.address, Pass()), "east")
         said = rf"fleet 'east' has treeroll 0.9.0, the service has {__version__}: install"
         with pytest.raises(Unfit, match=said) as refused:
             await asyncio.wait_for(link.run(), 30)
@@ -129,7 +130,7 @@ async def test_a_fleet_of_another_minor_version_is_refused_and_says_what_to_inst
 
 async def test_nonsense_is_refused() -> None:
     async with local_service() as service:
-        link = FleetLink(service.address, Pass(), "no name\n")
+        link = FleetLink(FarCoordinator(service.address, Pass()), "no name\n")
         with pytest.raises(SessionRefused, match="the name of a fleet"):
             await asyncio.wait_for(link.run(), 30)
         async with Pass().open(service.address) as channel:

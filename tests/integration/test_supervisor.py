@@ -135,15 +135,50 @@ async def test_a_replica_that_the_coordinator_refuses_is_given_up(code: grpc.Sta
             await supervisor.wait_ready()
 
 
-async def test_run_returns_when_all_replicas_are_drained() -> None:
+async def test_one_that_is_drained_has_a_successor_at_once_and_goes_when_it_has_ended() -> None:
     lost = Lost()
-    async with FakeCoordinator() as coordinator:
-        supervisor = Supervisor(GeneratorConfig(engine="simulated"), coordinator.address, lost)
-        task = asyncio.create_task(supervisor.run())
-        await asyncio.wait_for(supervisor.wait_ready(), 60)
-        coordinator.send("r0", wire.Commands(draining=wire.Draining(within_s=60, cause="the pool shrinks")))
-        await asyncio.wait_for(task, 30)
-    assert lost == []
+    async with FakeCoordinator() as coordinator, supervised(coordinator, lost) as supervisor:
+        grant = coordinator.start("r0", PROMPT, BOUNDARIES, ignore_eos=True)
+        supervisor.drain("r0", supervisor.processes["r0"] + 1, 60, "of an earlier life", elsewhere=False)
+        assert supervisor.roster.seats["r0"].until is None
+        supervisor.drain("r0", supervisor.processes["r0"], 60, "its node goes", elsewhere=False)
+        await coordinator.hello("r1")
+        assert supervisor.roster.kept("") == 1
+        assert "r0" in supervisor.actors  # a fleet says so to the coordinator, which tells the replica
+        coordinator.send("r0", wire.Commands(draining=wire.Draining(within_s=60, cause="its node goes")))
+        await coordinator.ended(grant)
+
+        async def left() -> bool:
+            return set(supervisor.roster.seats) == set(supervisor.actors) == {"r1"} and supervisor.roster.all_ready
+
+        await eventually(left)
+        assert lost == []
+        # What is wanted no more and serves nobody yet goes at once; a name that is free is used again.
+        supervisor.scale("", 2, [], 60)
+        assert set(supervisor.roster.seats) == {"r1"}
+
+        async def added() -> bool:
+            return set(supervisor.roster.seats) == {"r0", "r1"}
+
+        await eventually(added)
+        supervisor.scale("", 1, ["r1", "r0"], 60)
+        await eventually(left)
+        assert lost == []
+
+
+async def test_one_that_does_not_end_in_its_time_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("treeroll.generator.supervisor.LATE_S", 0.5)
+    lost = Lost()
+    async with FakeCoordinator() as coordinator, supervised(coordinator, lost) as supervisor:
+        pid = await supervisor.actors["r0"].pid.remote()
+        supervisor.scale("", 0, [], 0.0)
+        await gone(pid)
+
+        async def told() -> bool:
+            return lost == [("r0", 1)]
+
+        await eventually(told)
+        assert supervisor.roster.seats == {}
 
 
 async def test_a_cancelled_supervisor_leaves_nothing_behind() -> None:

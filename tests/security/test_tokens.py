@@ -37,7 +37,7 @@ PATHS = [
     for method in service.methods
 ]
 OF_VIEWERS = {"GetService", "GetRun", "GetTree", "GetWeights"}
-NOT_OF_CLIENTS = {"Audit", "Drain", "Undrain", "Session", "Report"}
+NOT_OF_CLIENTS = {"Audit", "Drain", "Undrain", "DrainReplicas", "ScalePool", "Session", "Report"}
 
 
 async def answer(channel: grpc.aio.Channel, path: str, metadata: Any, streaming: bool = False) -> grpc.StatusCode:

@@ -67,13 +67,13 @@ def test_pools_that_cannot_be_are_refused_in_one_sentence(
 
 def test_replicas_are_named_after_their_pool() -> None:
     config = generator({"small": {**SMALL, "replicas": 2}, "large": LARGE})
-    seats = Supervisor(config, "127.0.0.1:1", lambda *who: None)._seats
+    seats = Supervisor(config, "127.0.0.1:1", lambda *who: None).roster.seats.values()
     assert [(seat.replica_id, seat.pool, seat.number) for seat in seats] == [
         ("small-0", "small", 0),
         ("small-1", "small", 1),
         ("large-0", "large", 2),
     ]
-    seats = Supervisor(GeneratorConfig(replicas=2), "127.0.0.1:1", lambda *who: None)._seats
+    seats = Supervisor(GeneratorConfig(replicas=2), "127.0.0.1:1", lambda *who: None).roster.seats.values()
     assert [(seat.replica_id, seat.pool) for seat in seats] == [("r0", ""), ("r1", "")]
 
 

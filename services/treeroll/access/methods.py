@@ -35,6 +35,8 @@ ROLES: dict[str, dict[str, frozenset[Role]]] = {
         "Audit": _OPERATORS,
         "Drain": _OPERATORS,
         "Undrain": _OPERATORS,
+        "DrainReplicas": _OPERATORS,
+        "ScalePool": _OPERATORS,
     },
     "ReplicaPlane": {"Session": _REPLICAS},
     "FleetPlane": {"Report": _REPLICAS},

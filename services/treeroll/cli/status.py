@@ -128,7 +128,7 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]", weigh
         (
             pool.name,
             pool.engine.model if pool.engine else "no replica yet",
-            str(pool.replicas),
+            _there(pool),
             f"{pool.branches}/{pool.slots}",
             str(pool.waiting_branches),
             str(pool.live_trees),
@@ -151,7 +151,7 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]", weigh
     columns = ("replica", "state", ">branches", ">KV", ">tokens", ">silent s", ">restarts", "node")
     console = out()
     console.print(table("", ("", ""), facts))
-    if len(service.pools) > 1:
+    if len(service.pools) > 1 or any(pool.wanted not in (None, pool.replicas) for pool in service.pools):
         console.print(table("pools", ("pool", "model", ">replicas", ">branches", ">waiting", ">trees"), pools))
     console.print(table("replicas", columns, replicas))
     for line in filter(None, map(_trouble, service.replicas)):
@@ -170,6 +170,12 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]", weigh
         )
     for line in filter(None, (said for run in runs for said in (_budget(run), _models(run)))):
         console.print(plain(line), markup=False, soft_wrap=True)
+
+
+def _there(pool: "PoolStatus") -> str:
+    """Replicas that are there, of those that are wanted, and how many of them are to end."""
+    wanted = "" if pool.wanted is None else f"/{pool.wanted}"
+    return f"{pool.replicas}{wanted}" + (f", {pool.draining} draining" if pool.draining else "")
 
 
 def _outage(service: "ServiceStatus") -> str:

@@ -21,6 +21,8 @@ from treeroll.pb.v1 import rollout_pb2
 
 # How long the service may read its whole store, seconds.
 AUDIT_S = 3600.0
+# What replicas that are to end may take for what they run, seconds.
+DRAIN_S = 600.0
 
 
 async def connect_async(
@@ -144,6 +146,33 @@ class AsyncClient:
         """Take a drain back: waiting tasks are grown, and new ones accepted."""
         request = rollout_pb2.UndrainRequest()
         return ServiceStatus.from_proto(await self._channel.call("Undrain", request, rollout_pb2.ServiceStatus))
+
+    async def drain_replicas(
+        self, *targets: str, within_s: float = DRAIN_S, force: bool = False
+    ) -> tuple[list[str], list[str]]:
+        """End replicas in order, each named or all of a host; their fleets start others in their place, at once.
+
+        What they run may end there for `within_s` seconds; what is left then goes on elsewhere. Gives the names of the
+        replicas that drain, and of those that no fleet starts again.
+
+        Raises InvalidInput for a name that is none, or, unless `force`, if no other replica works for trees that grow.
+        """
+        request = rollout_pb2.DrainReplicasRequest(targets=targets, within_s=within_s, force=force)
+        reply = await self._channel.call("DrainReplicas", request, rollout_pb2.DrainReplicasReply)
+        return list(reply.replicas), list(reply.unkept)
+
+    async def scale(
+        self, replicas: int, *, pool: str = "", fleet: str | None = None, within_s: float = DRAIN_S, force: bool = False
+    ) -> int:
+        """Have a fleet keep another number of a pool's replicas. Those with the least to do end as in
+        `drain_replicas`. Gives how many it had before. `pool` "" is the only one; `fleet` None the only one.
+
+        Raises InvalidInput if it is not clear which fleet; if trees grow, and none is to be left, unless `force`.
+        """
+        request = rollout_pb2.ScalePoolRequest(
+            pool=pool, replicas=replicas, fleet=fleet, within_s=within_s, force=force
+        )
+        return (await self._channel.call("ScalePool", request, rollout_pb2.ScalePoolReply)).before
 
     async def close(self) -> None:
         """Give back all leases of unfinished iterators and disconnect."""

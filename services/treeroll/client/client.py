@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from treeroll.client.async_client import AsyncClient, connect_async
+from treeroll.client.async_client import DRAIN_S, AsyncClient, connect_async
 from treeroll.client.channel import PATIENCE_S, Tls
 from treeroll.client.loop import LoopThread, shared_loop
 from treeroll.client.publication import WeightsStatus
@@ -157,6 +157,29 @@ class Client:
     def undrain(self) -> ServiceStatus:
         """Take a drain back: waiting tasks are grown, and new ones accepted."""
         return self._loop.run(self._client.undrain())
+
+    def drain_replicas(
+        self, *targets: str, within_s: float = DRAIN_S, force: bool = False
+    ) -> tuple[list[str], list[str]]:
+        """End replicas in order, each named or all of a host; their fleets start others in their place, at once.
+
+        What they run may end there for `within_s` seconds; what is left then goes on elsewhere. Gives the names of the
+        replicas that drain, and of those that no fleet starts again.
+
+        Raises InvalidInput for a name that is none, or, unless `force`, if no other replica works for trees that grow.
+        """
+        return self._loop.run(self._client.drain_replicas(*targets, within_s=within_s, force=force))
+
+    def scale(
+        self, replicas: int, *, pool: str = "", fleet: str | None = None, within_s: float = DRAIN_S, force: bool = False
+    ) -> int:
+        """Have a fleet keep another number of a pool's replicas. Those with the least to do end as in
+        `drain_replicas`. Gives how many it had before. `pool` "" is the only one; `fleet` None the only one.
+
+        Raises InvalidInput if it is not clear which fleet; if trees grow, and none is to be left, unless `force`.
+        """
+        scaled = self._client.scale(replicas, pool=pool, fleet=fleet, within_s=within_s, force=force)
+        return self._loop.run(scaled)
 
     def close(self) -> None:
         """Give back all leases of unfinished iterators and disconnect."""

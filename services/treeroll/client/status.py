@@ -83,6 +83,10 @@ class PoolStatus:
     live_trees: int
     stop_token_ids: list[int]
     """Ids that end a text of its model; none: its paths run to max_tokens."""
+    wanted: int | None = None
+    """Replicas that fleets are to have; None: nobody says how many."""
+    draining: int = 0
+    """Those of `replicas` that are to end."""
 
 
 @dataclass(slots=True)
@@ -150,7 +154,8 @@ class ServiceStatus:
                 PoolStatus(
                     engine=_engine(pool),
                     stop_token_ids=list(pool.stop_token_ids),
-                    **_scalars(PoolStatus, pool, {"engine": None, "stop_token_ids": None}),
+                    wanted=pool.wanted if pool.HasField("wanted") else None,
+                    **_scalars(PoolStatus, pool, {"engine": None, "stop_token_ids": None, "wanted": None}),
                 )
                 for pool in status.pools
             ],

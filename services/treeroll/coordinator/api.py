@@ -20,7 +20,9 @@ from treeroll.coordinator.audit_process import audit_elsewhere
 from treeroll.coordinator.budgets import check_deadline
 from treeroll.coordinator.calls import typed
 from treeroll.coordinator.delivery_calls import DeliveryCalls
+from treeroll.coordinator.elastic import Elastic
 from treeroll.coordinator.fitness import check_loads, unfit_tasks
+from treeroll.coordinator.fleet_plane import FleetPlane
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.prompts import ChatSettings, with_chat_date
 from treeroll.coordinator.prospects import Prospects
@@ -83,6 +85,7 @@ class RolloutsApi(DeliveryCalls):
         keep_weights: int = 2,
         prospects: Prospects | None = None,
         rules: ScorerRules = ANYTHING,
+        fleets: FleetPlane | None = None,
     ) -> None:
         self._prospects = prospects or Prospects(coordinator.state)
         outlook, ended = self._prospects.outlook, partial(has_ended, coordinator.state)
@@ -92,7 +95,9 @@ class RolloutsApi(DeliveryCalls):
         self._scorers = scorers
         self._rules = rules
         retention.on_deleted = self._forget
-        self._status = Status(coordinator, replicas, tokenizer, retention, restarts)
+        fleets = fleets or FleetPlane(coordinator, replicas, 1.0)
+        self._status = Status(coordinator, replicas, tokenizer, retention, restarts, fleets)
+        self._elastic = Elastic(coordinator, replicas, fleets)
         self._rewards = RewardReports(coordinator, self._consumed, retention.turn)
         self._weights = Publications(coordinator, keep_weights)
         self._auditing = asyncio.Lock()
@@ -323,6 +328,14 @@ class RolloutsApi(DeliveryCalls):
     async def Undrain(self, request: api.UndrainRequest, context: Any) -> api.ServiceStatus:
         await self._coordinator.call(Undrained())
         return self._service()
+
+    @typed
+    async def DrainReplicas(self, request: api.DrainReplicasRequest, context: Any) -> api.DrainReplicasReply:
+        return await self._elastic.drain(request)
+
+    @typed
+    async def ScalePool(self, request: api.ScalePoolRequest, context: Any) -> api.ScalePoolReply:
+        return await self._elastic.scale(request)
 
     @typed
     async def GetService(self, request: api.GetServiceRequest, context: Any) -> api.ServiceStatus:

@@ -10,6 +10,7 @@ import grpc
 from treeroll import __version__, clock
 from treeroll.access.identity import check_may_be
 from treeroll.coordinator.admission import REPLICA_ID
+from treeroll.coordinator.fleet_orders import FleetOrders
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.replica_server import ReplicaPlane, drain_of, first_incarnation
 from treeroll.coordinator.replica_session import ReplicaSession
@@ -44,6 +45,8 @@ class FleetPlane(fleet_pb2_grpc.FleetPlaneServicer):
         self._replicas = replicas
         self._report_s = report_s
         self._told: dict[str, _Told] = {}
+        self.orders = FleetOrders()
+        """What operators want of fleets."""
         self.restarts: dict[str, int] = {}
         """How often each replica of a fleet has been started again, by its name."""
 
@@ -51,18 +54,37 @@ class FleetPlane(fleet_pb2_grpc.FleetPlaneServicer):
         """Take what a fleet says, and answer with what it must know."""
         try:
             self._check(report)
-            self._take(report)
-            await self._coordinator.confirm()  # or another has taken over, and must hear it
+            return await self.exchange(report)
         except TreerollError as error:
             await context.abort(grpc.StatusCode[grpc_code(error)], str(error))
             raise
+
+    async def exchange(self, report: wire.FleetReport) -> wire.FleetAnswer:
+        """The same, for the fleet of this very process."""
+        self._take(report)
+        await self._coordinator.confirm()  # or another has taken over, and must hear it
         seen = self._coordinator.state.incarnations
-        return wire.FleetAnswer(
+        answer = wire.FleetAnswer(
             epoch=self._coordinator.epoch,
             first_incarnation=first_incarnation(self._coordinator.epoch),
             incarnations={name: seen[name] for name in report.restarts if name in seen},
             report_s=self._report_s,
         )
+        self.orders.take(report, answer)
+        return answer
+
+    def having(self, pool: str) -> list[str]:
+        """Names of the fleets that have replicas of a pool, or are to have some."""
+        return sorted(report.fleet for report in self._fresh() if pool in report.wanted)
+
+    def fleet_of(self, replica_id: str) -> str | None:
+        """Which fleet keeps a replica alive; None: nobody says so."""
+        return next((report.fleet for report in self._fresh() if replica_id in report.restarts), None)
+
+    def wanted(self, pool: str, fleet: str | None = None) -> int | None:
+        """How many replicas of a pool there are to be, in all or of one fleet; None: no fleet says anything."""
+        told = [report.wanted for report in self._fresh() if fleet in (None, report.fleet)]
+        return sum(wanted.get(pool, 0) for wanted in told) if told else None
 
     def kept(self, pool: str) -> int | None:
         """How many replicas of a pool fleets keep alive; None: no fleet says anything."""
@@ -78,7 +100,7 @@ class FleetPlane(fleet_pb2_grpc.FleetPlaneServicer):
                 f"fleet '{report.fleet}' has treeroll {report.version[:64] or 'of an older version'}, the service has "
                 f"{__version__}: install {__version__} where the fleet runs, and on its nodes"
             )
-        if max(map(len, (report.restarts, report.lost, report.kept, report.draining))) > MOST_REPLICAS:
+        if max(map(len, (report.restarts, report.lost, report.kept, report.draining, report.wanted))) > MOST_REPLICAS:
             raise InvalidInput(f"fleet '{report.fleet}' says to have more than {MOST_REPLICAS} replicas")
         lost, draining = (one.replica_id for one in report.lost), (one.replica_id for one in report.draining)
         for name in (*report.restarts, *lost, *draining):

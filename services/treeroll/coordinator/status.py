@@ -5,6 +5,7 @@ from itertools import chain
 
 from treeroll import __version__, clock
 from treeroll.access.identity import caller
+from treeroll.coordinator.fleet_plane import FleetPlane
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.retention import Retention
@@ -50,8 +51,10 @@ class Status:
         tokenizer: Tokenizer,
         retention: Retention,
         restarts: Mapping[str, int],
+        fleets: FleetPlane,
     ) -> None:
         """`restarts`: how often each replica has been started again, by its name."""
+        self._fleets = fleets
         self._coordinator = coordinator
         self._replicas = replicas
         self._tokenizer = tokenizer
@@ -125,6 +128,8 @@ class Status:
             branches=sum(len(replica.grants) for replica in replicas),
             waiting_branches=sum(map(len, queues)),
             live_trees=pool.trees,
+            wanted=self._fleets.wanted(pool.name),
+            draining=sum(replica.drain is not None for replica in replicas),
             stop_token_ids=self._coordinator.orders.eos_token_ids.get(pool.name, ()),
         )
 

@@ -5,6 +5,8 @@ import logging
 import os
 from dataclasses import dataclass
 
+import ray
+
 from treeroll.channels import Pass
 from treeroll.errors import EngineError, InvalidInput, TreerollError
 from treeroll.generator.affinity import claim_cores
@@ -102,6 +104,10 @@ class GeneratorReplica:
             return "its engine was still starting"
         cause = self._replica.session.trouble or "no answer yet"
         return f"it could not connect to the coordinator at {self._post.coordinator}: {cause}"
+
+    async def node(self) -> str:
+        """Ray's id of its node."""
+        return str(ray.get_runtime_context().get_node_id())
 
     async def pid(self) -> int:
         """Process id on its machine."""

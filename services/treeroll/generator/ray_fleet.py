@@ -14,7 +14,8 @@ from treeroll.errors import InvalidInput, TreerollError, cause_of
 from treeroll.foundation import in_thread, running_ray
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.fleet import fleet_tokenizer, with_common_context
-from treeroll.generator.fleet_link import FleetLink
+from treeroll.generator.fleet_hands import join_hands
+from treeroll.generator.fleet_link import FarCoordinator, FleetLink
 from treeroll.generator.ray_config import RayConfig
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ async def _run(
 ) -> None:
     from treeroll.generator.supervisor import Supervisor
 
-    link = FleetLink(place.addresses, place.shown, place.name)
+    link = FleetLink(FarCoordinator(place.addresses, place.shown), place.name)
 
     def on_lost(replica_id: str, incarnation: int, cause: str) -> None:
         link.lose(replica_id, supervisor.processes[replica_id], cause)
@@ -104,8 +105,7 @@ async def _run(
     supervisor = Supervisor(
         config, place.addresses, on_lost, newest=link.newest, logs=logs, admit=lambda _: place.shown, name=place.name
     )
-    link.kept = lambda: {pool: supervisor.kept(pool) for pool in config.fleet()}
-    link.restarts = lambda: supervisor.restarts
+    join_hands(supervisor, link)
 
     async def work() -> None:
         """From the coordinator's first word on: before that nobody would take replicas, and names may be in use."""

@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from treeroll.generator.cause import Cause, as_cause, cause_of_end
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.last_words import SHOWN_LINES, tail
 from treeroll.generator.ray_room import needs_of
+from treeroll.generator.seats import Roster, Seat
 
 log = logging.getLogger(__name__)
 
@@ -33,23 +34,17 @@ KILL_TIMEOUT_S = 10.0
 # A Ray actor runs this many of its methods at once; ours are few and short, except for serve().
 MAX_CONCURRENCY = 16
 TROUBLE_TIMEOUT_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Seat:
-    """A replica that there is to be, whatever its incarnation: the `number`-th of all."""
-
-    replica_id: str
-    pool: str
-    number: int
-    config: GeneratorConfig
+# How often it is looked whether a replica is to end, and how long after its time one that has not is killed.
+LOOK_S, LATE_S = 0.5, 10.0
+# Ray labels each node with its id.
+NODE_LABEL = "ray.io/node-id"
 
 
 @dataclass(slots=True)
 class _Life:
     """One incarnation of one replica."""
 
-    seat: _Seat
+    seat: Seat
     incarnation: int
     actor: Any
     log_file: Path | None = None
@@ -109,33 +104,28 @@ class Supervisor:
     """Of each replica what its latest process is known by to the coordinator."""
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when every replica has been welcomed by the coordinator."""
+    nodes: dict[str, str] = field(default_factory=dict)
+    """Ray's id of the node of each living replica, once it is known."""
     actors: dict[str, Any] = field(default_factory=dict)
     """Actor handle of each living replica."""
-    _ready_ids: set[str] = field(default_factory=set)
-    _given_up: int = 0
+    on_change: Callable[[], None] = lambda: None
+    """Called when a replica is to end."""
+    roster: Roster = field(init=False)
+    """Which replicas there are to be."""
+    _avoided: set[str] = field(default_factory=set)
+    """Nodes on which nothing is started."""
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _running: asyncio.Event = field(default_factory=asyncio.Event)
     _done: asyncio.Event = field(default_factory=asyncio.Event)
-    _seats: list[_Seat] = field(init=False)
-    _kept: set[str] = field(init=False)
-    """Replicas that are started again when they are lost."""
 
     def __post_init__(self) -> None:
-        places = [(pool, own, i) for pool, own in self.config.fleet().items() for i in range(own.replicas)]
-        before = f"{self.name}-" if self.name else ""
-        self._seats = [
-            _Seat(before + (f"{pool}-{index}" if pool else f"r{index}"), pool, number, own)
-            for number, (pool, own, index) in enumerate(places)
-        ]
-        self.restarts = dict.fromkeys((seat.replica_id for seat in self._seats), 0)
-        self._kept = {seat.replica_id for seat in self._seats}
-
-    def kept(self, pool: str) -> int:
-        """How many of a pool's replicas are ready, start, or will be started again."""
-        return sum(seat.pool == pool and seat.replica_id in self._kept for seat in self._seats)
+        self.roster = Roster(self.config.fleet(), f"{self.name}-" if self.name else "")
+        for seat in self.roster.fill():
+            self.restarts[seat.replica_id] = 0
 
     async def run(self) -> None:
-        """Keep the replicas alive. Returns after stop(), or when all are drained.
+        """Keep as many replicas alive as are wanted. Returns after stop().
 
         Raises EngineError when a replica cannot be started in the first place, or when all have been given up;
         InvalidInput when what somebody has set, installed or put there is the cause.
@@ -143,8 +133,14 @@ class Supervisor:
         self._running.set()
         try:
             async with asyncio.TaskGroup() as group:
-                for seat in self._seats:
-                    group.create_task(self._keep(seat), name=f"keep-{seat.replica_id}")
+                seats = list(self.roster.seats.values())
+                while not self._stopping.is_set():
+                    for seat in seats:
+                        self.restarts.setdefault(seat.replica_id, 0)
+                        group.create_task(self._keep(seat), name=f"keep-{seat.replica_id}")
+                    await self._changed.wait()
+                    self._changed.clear()
+                    seats = self.roster.fill()
         except* (EngineError, InvalidInput) as failures:
             raise self.failure or EngineError(str(failures)) from None
         finally:
@@ -165,16 +161,39 @@ class Supervisor:
     async def stop(self) -> None:
         """Kill all actors and wait until run() has returned. Idempotent."""
         self._stopping.set()
+        self._changed.set()
         if self._running.is_set():
             await self._done.wait()
 
-    async def _keep(self, seat: _Seat) -> None:
+    def scale(self, pool: str, wanted: int, first: Sequence[str], within_s: float) -> None:
+        """Have so many replicas of a pool from now on; see Roster.scale."""
+        self.roster.scale(pool, wanted, first, within_s)
+        self._ends_changed()
+
+    def drain(self, replica_id: str, process: int, within_s: float, cause: str, elsewhere: bool) -> None:
+        """End a process, and start another replica in its place, at once; where it runs none, if `elsewhere`."""
+        seat = self.roster.seats.get(replica_id)
+        if seat is None or self.processes.get(replica_id) != process:
+            return
+        if elsewhere and replica_id in self.nodes:
+            self._avoided.add(self.nodes[replica_id])
+        self.roster.end(seat, within_s, cause)
+        self._ends_changed()
+
+    def _ends_changed(self) -> None:
+        self._changed.set()
+        self.on_change()
+
+    async def _keep(self, seat: Seat) -> None:
         try:
             await self._keep_alive(seat)
         finally:
-            self._kept.discard(seat.replica_id)
+            if not seat.given_up:
+                self.roster.remove(seat)
+                self.restarts.pop(seat.replica_id, None)
+            self._changed.set()
 
-    async def _keep_alive(self, seat: _Seat) -> None:
+    async def _keep_alive(self, seat: Seat) -> None:
         failures = _Failures()
         ever_ready = False
         incarnation = self.first_incarnation - 1
@@ -186,21 +205,23 @@ class Supervisor:
                 return
             self._tell(life, cause)
             self.on_lost(life.seat.replica_id, incarnation, cause.sentence)
+            if seat.until is not None:
+                return
             ever_ready = ever_ready or life.ready_at is not None
             if cause.lasting and not ever_ready:
                 kind = InvalidInput if cause.bad_input else EngineError
-                self._give_up(kind(f"replica {life.seat.replica_id} cannot start: {cause}"))
+                self._give_up(seat, kind(f"replica {life.seat.replica_id} cannot start: {cause}"))
                 return
             if life.ready_at is not None and time.monotonic() - life.ready_at > SHORT_LIFE_S:
                 failures = _Failures()
             failures.add(str(cause), started=life.ready_at is not None)
             if failures.too_many:
                 why = f"failed {failures.count} times in a row and is given up; the first cause was:"
-                self._give_up(EngineError(f"replica {life.seat.replica_id} {why} {failures.first_cause}"))
+                self._give_up(seat, EngineError(f"replica {life.seat.replica_id} {why} {failures.first_cause}"))
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), failures.backoff_s)
-            if self._stopping.is_set():
+            if self._stopping.is_set() or seat.until is not None:
                 return
             self.restarts[seat.replica_id] += 1
 
@@ -211,17 +232,17 @@ class Supervisor:
             for line in cause.log_end[-SHOWN_LINES:]:
                 log.warning("%s", line)
 
-    def _give_up(self, why: EngineError | InvalidInput) -> None:
-        self._given_up += 1
+    def _give_up(self, seat: Seat, why: EngineError | InvalidInput) -> None:
+        seat.given_up = True
         self.failure = self.failure or why
         log.error("%s", self.failure)
-        if not self.ready.is_set() or self._given_up == len(self._seats):
+        if not self.ready.is_set() or not any(map(self.roster.kept, self.roster.pools)):
             raise self.failure
 
-    def _create(self, seat: _Seat, incarnation: int) -> _Life:
+    def _create(self, seat: Seat, incarnation: int) -> _Life:
         config, replica_id = seat.config, seat.replica_id
         needs = needs_of(config, ray.cluster_resources())
-        options = {
+        options: dict[str, Any] = {
             "num_cpus": needs.cpus,
             "num_gpus": needs.gpus,
             "max_restarts": 0,  # we restart, with a new incarnation
@@ -229,8 +250,10 @@ class Supervisor:
             "max_concurrency": MAX_CONCURRENCY,
         }
         on_cpu = config.engine == "vllm" and not needs.gpus
-        share = (seat.number, len(self._seats), asked_threads(os.environ)) if on_cpu else None
+        share = (seat.number, len(self.roster.seats), asked_threads(os.environ)) if on_cpu else None
         log_file = self.logs / f"{replica_id}-{incarnation}.log" if self.logs else None
+        if self._avoided:
+            options["label_selector"] = {NODE_LABEL: f"!in({','.join(sorted(self._avoided))})"}
         process = self.processes[replica_id] = secrets.randbits(63)
         shown = self.admit(replica_id)
         post = Post(replica_id, seat.pool, incarnation, process, self.coordinator_address, shown)
@@ -244,30 +267,40 @@ class Supervisor:
         serving = asyncio.ensure_future(life.actor.serve.remote().as_future())
         probing = asyncio.create_task(self._probe(life), name=f"probe-{life.seat.replica_id}")
         stopping = asyncio.create_task(self._stopping.wait())
+        ending = asyncio.create_task(self._overstay(life))
         try:
-            await asyncio.wait({serving, probing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({serving, probing, stopping, ending}, return_when=asyncio.FIRST_COMPLETED)
             if stopping.done():
                 return None
-            cause = cause_of_end(serving) if serving.done() else probing.result()
+            cause = cause_of_end(serving) if serving.done() else ending.result() if ending.done() else probing.result()
             if cause is not None and life.log_file is not None:
                 cause.log_end = await asyncio.to_thread(tail, life.log_file)
             return cause
         finally:
-            self._ready_ids.discard(life.seat.replica_id)
+            life.seat.ready = False
             self.actors.pop(life.seat.replica_id, None)
-            probing.cancel()
-            stopping.cancel()
+            self.nodes.pop(life.seat.replica_id, None)
+            for task in (probing, stopping, ending):
+                task.cancel()
             ray.kill(life.actor)
-            await asyncio.wait({serving, probing, stopping}, timeout=KILL_TIMEOUT_S)
-            await asyncio.gather(probing, stopping, return_exceptions=True)
+            await asyncio.wait({serving, probing, stopping, ending}, timeout=KILL_TIMEOUT_S)
+            await asyncio.gather(probing, stopping, ending, return_exceptions=True)
             if serving.done() and not serving.cancelled():
                 serving.exception()  # taken note of
+
+    async def _overstay(self, life: _Life) -> Cause | None:
+        """Until one that is to end must be ended: at once if it serves nobody yet, otherwise when its time is over."""
+        seat = life.seat
+        while seat.until is None or (seat.ready and time.monotonic() < seat.until + LATE_S):  # noqa: ASYNC110 - of time
+            await asyncio.sleep(LOOK_S)
+        return Cause(f"it had not ended in its time ({seat.cause})") if seat.ready else None
 
     async def _probe(self, life: _Life) -> Cause:
         """Ask for health again and again. Returns what is wrong when an answer does not come."""
         config = life.seat.config
         try:
             async with asyncio.timeout(config.start_timeout_s):
+                self.nodes[life.seat.replica_id] = await life.actor.node.remote()
                 while not await life.actor.health.remote():  # noqa: ASYNC110 - the condition is in another process
                     await asyncio.sleep(0.1)
         except TimeoutError:
@@ -275,8 +308,8 @@ class Supervisor:
         except ray.exceptions.RayError as error:
             return as_cause(error)
         life.ready_at = time.monotonic()
-        self._ready_ids.add(life.seat.replica_id)
-        if len(self._ready_ids) == len(self._seats):
+        life.seat.ready = True
+        if self.roster.all_ready:
             self.ready.set()
         while True:
             await asyncio.sleep(config.health_interval_s)

@@ -11,6 +11,46 @@ class GetServiceRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class DrainReplicasRequest(_message.Message):
+    __slots__ = ("targets", "within_s", "force")
+    TARGETS_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_S_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    targets: _containers.RepeatedScalarFieldContainer[str]
+    within_s: float
+    force: bool
+    def __init__(self, targets: _Optional[_Iterable[str]] = ..., within_s: _Optional[float] = ..., force: _Optional[bool] = ...) -> None: ...
+
+class DrainReplicasReply(_message.Message):
+    __slots__ = ("replicas", "unkept")
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    UNKEPT_FIELD_NUMBER: _ClassVar[int]
+    replicas: _containers.RepeatedScalarFieldContainer[str]
+    unkept: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, replicas: _Optional[_Iterable[str]] = ..., unkept: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ScalePoolRequest(_message.Message):
+    __slots__ = ("pool", "replicas", "fleet", "within_s", "force")
+    POOL_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    FLEET_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_S_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    pool: str
+    replicas: int
+    fleet: str
+    within_s: float
+    force: bool
+    def __init__(self, pool: _Optional[str] = ..., replicas: _Optional[int] = ..., fleet: _Optional[str] = ..., within_s: _Optional[float] = ..., force: _Optional[bool] = ...) -> None: ...
+
+class ScalePoolReply(_message.Message):
+    __slots__ = ("fleet", "before")
+    FLEET_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    fleet: str
+    before: int
+    def __init__(self, fleet: _Optional[str] = ..., before: _Optional[int] = ...) -> None: ...
+
 class ReplicaStatus(_message.Message):
     __slots__ = ("replica_id", "incarnation", "state", "branches", "slots", "generated_tokens", "kv_usage", "silent_s", "restarts", "pool", "reason", "retry_s", "origin")
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
@@ -42,7 +82,7 @@ class ReplicaStatus(_message.Message):
     def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., state: _Optional[str] = ..., branches: _Optional[int] = ..., slots: _Optional[int] = ..., generated_tokens: _Optional[int] = ..., kv_usage: _Optional[float] = ..., silent_s: _Optional[float] = ..., restarts: _Optional[int] = ..., pool: _Optional[str] = ..., reason: _Optional[str] = ..., retry_s: _Optional[float] = ..., origin: _Optional[_Union[_common_pb2.Origin, _Mapping]] = ...) -> None: ...
 
 class PoolStatus(_message.Message):
-    __slots__ = ("name", "engine", "replicas", "slots", "branches", "waiting_branches", "live_trees", "stop_token_ids")
+    __slots__ = ("name", "engine", "replicas", "slots", "branches", "waiting_branches", "live_trees", "stop_token_ids", "wanted", "draining")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
@@ -51,6 +91,8 @@ class PoolStatus(_message.Message):
     WAITING_BRANCHES_FIELD_NUMBER: _ClassVar[int]
     LIVE_TREES_FIELD_NUMBER: _ClassVar[int]
     STOP_TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
     name: str
     engine: _common_pb2.EngineInfo
     replicas: int
@@ -59,7 +101,9 @@ class PoolStatus(_message.Message):
     waiting_branches: int
     live_trees: int
     stop_token_ids: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, name: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., replicas: _Optional[int] = ..., slots: _Optional[int] = ..., branches: _Optional[int] = ..., waiting_branches: _Optional[int] = ..., live_trees: _Optional[int] = ..., stop_token_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+    wanted: int
+    draining: int
+    def __init__(self, name: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., replicas: _Optional[int] = ..., slots: _Optional[int] = ..., branches: _Optional[int] = ..., waiting_branches: _Optional[int] = ..., live_trees: _Optional[int] = ..., stop_token_ids: _Optional[_Iterable[int]] = ..., wanted: _Optional[int] = ..., draining: _Optional[int] = ...) -> None: ...
 
 class ServiceStatus(_message.Message):
     __slots__ = ("epoch", "version", "engine", "tokenizer_hash", "replicas", "run_ids", "durability", "store", "violations", "live_trees", "waiting_tasks", "draining", "pools", "expired_trees", "deleted_runs", "tokenizer", "store_outage", "store_outage_since", "store_used", "store_full", "recovered_trees", "recovered_nodes", "recovery_s", "suspended_runs", "damaged_trees", "store_losses", "lost_runs", "lost_tasks", "lost_trees", "lost_tokens", "caller", "role")

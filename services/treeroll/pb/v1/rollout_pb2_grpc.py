@@ -151,6 +151,16 @@ class RolloutsStub:
                 request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.UndrainRequest.SerializeToString,
                 response_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.ServiceStatus.FromString,
                 _registered_method=True)
+        self.DrainReplicas = channel.unary_unary(
+                '/treeroll.v1.Rollouts/DrainReplicas',
+                request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.DrainReplicasRequest.SerializeToString,
+                response_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.DrainReplicasReply.FromString,
+                _registered_method=True)
+        self.ScalePool = channel.unary_unary(
+                '/treeroll.v1.Rollouts/ScalePool',
+                request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.ScalePoolRequest.SerializeToString,
+                response_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.ScalePoolReply.FromString,
+                _registered_method=True)
 
 
 class RolloutsServicer:
@@ -340,6 +350,20 @@ class RolloutsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DrainReplicas(self, request, context):
+        """Ends replicas in order, and has others started in their place. May be repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ScalePool(self, request, context):
+        """Has a fleet keep another number of a pool's replicas. May be repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RolloutsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -457,6 +481,16 @@ def add_RolloutsServicer_to_server(servicer, server):
                     servicer.Undrain,
                     request_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.UndrainRequest.FromString,
                     response_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.ServiceStatus.SerializeToString,
+            ),
+            'DrainReplicas': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrainReplicas,
+                    request_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.DrainReplicasRequest.FromString,
+                    response_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.DrainReplicasReply.SerializeToString,
+            ),
+            'ScalePool': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScalePool,
+                    request_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.ScalePoolRequest.FromString,
+                    response_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.ScalePoolReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1081,6 +1115,60 @@ class Rollouts:
             '/treeroll.v1.Rollouts/Undrain',
             treeroll_dot_pb_dot_v1_dot_rollout__pb2.UndrainRequest.SerializeToString,
             treeroll_dot_pb_dot_v1_dot_rollout__pb2.ServiceStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrainReplicas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treeroll.v1.Rollouts/DrainReplicas',
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.DrainReplicasRequest.SerializeToString,
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.DrainReplicasReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScalePool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treeroll.v1.Rollouts/ScalePool',
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.ScalePoolRequest.SerializeToString,
+            treeroll_dot_pb_dot_v1_dot_rollout__pb2.ScalePoolReply.FromString,
             options,
             channel_credentials,
             insecure,
