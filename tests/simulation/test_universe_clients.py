@@ -6,13 +6,12 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 
-from treeroll.errors import Drained, UnknownRun
+from treeroll.errors import Drained
 from treeroll.pb.v1 import rollout_pb2 as api
-from treeroll.simulation.universe import clients, rewinder
+from treeroll.simulation.universe import clients
 from treeroll.simulation.universe.clients import Submitter
 from treeroll.simulation.universe.faults import Faults
 from treeroll.simulation.universe.ranks import Rank
-from treeroll.simulation.universe.rewinder import Rewinder
 from treeroll.simulation.universe.search import Case, simulate
 from treeroll.simulation.universe.surroundings import Aborted
 from treeroll.simulation.universe.universe import Universe
@@ -31,8 +30,7 @@ class Asked:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Universe:
     """A world whose clients ask `world.asked`."""
-    for module in (clients, rewinder):
-        monkeypatch.setattr(module, "Request", Asked)
+    monkeypatch.setattr(clients, "Request", Asked)
     world = Case(1, Faults()).universe()
     world.asked = []  # type: ignore[attr-defined]
     return world
@@ -66,19 +64,6 @@ def test_a_submitter_that_a_drain_refused_asks_again(world: Universe) -> None:
     asked[1].answered(None, refusal(Drained))
     pass_time(world)
     assert [one.method for one in asked] == ["CreateRun", "SubmitTasks", "SubmitTasks"]
-
-
-def test_a_group_is_saved_anew_where_its_run_was_not_durable(world: Universe) -> None:
-    """It died with its coordinator, before anybody was told of it, and the one who submits creates it once more."""
-    trainer = Rewinder(world, 0.0)
-    asked: list[Asked] = world.asked  # type: ignore[attr-defined]
-    pass_time(world)
-    asked[0].answered(api.GroupPosition(), None)
-    pass_time(world)
-    asked[1].answered(None, refusal(UnknownRun))
-    pass_time(world)
-    assert [one.method for one in asked] == ["OpenGroup", "SeekGroup", "OpenGroup"]
-    assert not trainer.done
 
 
 def test_a_world_is_not_over_before_its_ranks_have_begun(monkeypatch: pytest.MonkeyPatch) -> None:

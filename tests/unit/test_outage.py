@@ -26,6 +26,7 @@ from treeroll.errors import (
 )
 from treeroll.generator.config import SimulatedLatency
 from treeroll.invariants import Invariant
+from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.store.base import Commit
 from treeroll.store.memory import MemoryStore
 from treeroll.tasks import read_tasks
@@ -91,6 +92,37 @@ async def test_an_owner_that_was_held_up_says_of_nothing_that_it_is_done_already
             await store.open()
             with pytest.raises(Unavailable):
                 await client.create_run("r", **RUN)
+        with pytest.raises(StaleEpoch):
+            await service.tasks[0]
+        service.tasks[0] = asyncio.create_task(asyncio.sleep(0))
+
+
+OF_A_GROUP = {"run_id": "r", "group": "g"}
+A_MOMENT = {**OF_A_GROUP, "wait_s": 0.1}
+ANSWERS = {
+    "OpenGroup": api.OpenGroupRequest(**OF_A_GROUP),
+    "SeekGroup": api.SeekGroupRequest(**OF_A_GROUP, move_id="m"),
+    "LeaseTrees": api.LeaseTreesRequest(**A_MOMENT, consumer="c", max_trees=1, lease_s=60.0),
+    "LeaseBatch": api.LeaseBatchRequest(**A_MOMENT, world=1, trees=1),
+}
+
+
+@pytest.mark.parametrize("method", ANSWERS)
+async def test_an_owner_that_was_held_up_says_of_no_group_where_it_stands_nor_that_it_has_everything(
+    method: str,
+) -> None:
+    """A run of that name may be another one at the owner that has taken over, or this one never was durable."""
+    store = MemoryStore()
+    async with local_service(store) as service:
+        async with await connect_async(service.address, timeout_s=2.0) as client:
+            run = await client.create_run("r", **RUN)
+            await run.close()
+            request = ANSWERS[method]
+            if isinstance(request, api.SeekGroupRequest):
+                request.run_created = service.coordinator.state.runs["r"].created
+            await store.open()
+            with pytest.raises(Unavailable):
+                await client._channel.call(method, request, api.GroupPosition)
         with pytest.raises(StaleEpoch):
             await service.tasks[0]
         service.tasks[0] = asyncio.create_task(asyncio.sleep(0))

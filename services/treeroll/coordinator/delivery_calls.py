@@ -17,8 +17,9 @@ from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.retention import Retention
 from treeroll.core.model.run import Run
 from treeroll.failpoints import reach
+from treeroll.feed.batches import NO_MORE_BATCHES
 from treeroll.feed.collect import Collector
-from treeroll.feed.feed import Feed
+from treeroll.feed.feed import NO_MORE_TREES, Feed
 from treeroll.pb.v1 import rollout_pb2 as api
 
 LeasesRequest = api.RenewLeasesRequest | api.AckTreesRequest | api.ReleaseTreesRequest
@@ -40,12 +41,26 @@ class DeliveryCalls(Calls):
         """A run that somebody wants the trees of, and may have them. UnknownRun, NotAllowed."""
         ...
 
+    async def _created(self, run_id: str) -> float:
+        """When a run was created, as states of its groups name it: told of a durable run alone, and by the store's
+        owner. Another one may know a run of that name which never was durable, or has been another since."""
+        self._consumed(run_id)
+        await self._coordinator.confirm()
+        return self._consumed(run_id).created
+
+    async def _settled(self, reply: bytes) -> bytes:
+        """A reply of the feed. That nothing more will come is told by the store's owner alone: a run of that name may
+        have other tasks there."""
+        if reply in (NO_MORE_TREES, NO_MORE_BATCHES):
+            await self._coordinator.confirm()
+        return reply
+
     @typed
     async def LeaseTrees(self, request: api.LeaseTreesRequest, context: Any) -> bytes:
         self._consumed(request.run_id)
         check_lease(request)
         await self._pacing.heard(request.run_id, request.group, request.batch_trees)
-        return await self._feed.lease(request)
+        return await self._settled(await self._feed.lease(request))
 
     @typed
     async def CollectTrees(self, request: api.CollectTreesRequest, context: Any) -> bytes:
@@ -55,16 +70,16 @@ class DeliveryCalls(Calls):
 
     @typed
     async def OpenGroup(self, request: api.OpenGroupRequest, context: Any) -> api.GroupPosition:
-        run = self._consumed(request.run_id)
         check_group(request.group)
-        return await self._feed.open_group(request, run.created)
+        created = await self._created(request.run_id)
+        return await self._feed.open_group(request, created)
 
     @typed
     async def SeekGroup(self, request: api.SeekGroupRequest, context: Any) -> api.GroupPosition:
-        run = self._consumed(request.run_id)
         check_group(request.group)
         async with self._retention.turn:
-            position = await self._feed.seek(request, run.created)
+            created = await self._created(request.run_id)
+            position = await self._feed.seek(request, created)
             self._retention.start_again(request.run_id)
         await self._pacing.heard(request.run_id, request.group)
         return position
@@ -74,7 +89,7 @@ class DeliveryCalls(Calls):
         run = self._consumed(request.run_id)
         check_batch(request)
         await self._pacing.heard(request.run_id, request.group, 0 if request.short else request.trees)
-        return await self._feed.batches.lease(request, run.created)
+        return await self._settled(await self._feed.batches.lease(request, run.created))
 
     @typed
     async def AckBatch(self, request: api.AckBatchRequest, context: Any) -> api.AckBatchReply:

@@ -27,6 +27,7 @@ SIZES = 20_000
 # Trees that are read at once.
 READ_AT_ONCE = 16
 NO_SAMPLES = TreeSize("", 0, 0, 0, ())
+NO_MORE_BATCHES = api.LeaseBatchReply(exhausted=True).SerializeToString()
 
 
 class GlobalBatches:
@@ -67,7 +68,7 @@ class GlobalBatches:
             if not step.world:
                 taken = await self._take(request, run_created, step.number)
                 if taken is None:
-                    return api.LeaseBatchReply(exhausted=True).SerializeToString()
+                    return NO_MORE_BATCHES
                 step = taken
             if step.world not in (0, world):
                 anew = Step(step.number, world, await asyncio.to_thread(_among, step.record, world))

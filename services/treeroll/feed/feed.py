@@ -24,6 +24,8 @@ from treeroll.feed.waiting import Crowds, News, drained
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.store.base import GroupPosition, Lease, Store, StoredTree
 
+NO_MORE_TREES = api.LeaseTreesReply(exhausted=True).SerializeToString()
+
 
 class Feed:
     """Leases over one store."""
@@ -99,7 +101,7 @@ class Feed:
                 outlook, news = self._outlook(request.run_id), self.news(request.run_id)
                 found = await crowd.look(news, partial(self._look, request))
         if not found:
-            return api.LeaseTreesReply(exhausted=True).SerializeToString()
+            return NO_MORE_TREES
         reach("feed.lent")
         return await self._reply(request, found)
 

@@ -64,9 +64,6 @@ class Rewinder:
     def _sought(self, done: list[Range], error: Aborted | None) -> None:
         if self._lost:
             return
-        if error is not None and refused(error, UnknownRun) and not self._universe.deleted:
-            self._universe.after(AGAIN_S, self._save)  # the run was not durable yet when its group was saved
-            return
         self.done = True
         gone = refused(error, UnknownRun, InvalidInput) if error is not None else False
         if error is None:
