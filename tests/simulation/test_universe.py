@@ -13,6 +13,7 @@ import pytest
 
 from treeroll import lives
 from treeroll.coordinator.replica_server import ReplicaPlane
+from treeroll.core.model.weights import OnUpdate
 from treeroll.generator.sequence import Sequences
 from treeroll.simulation.universe import command
 from treeroll.simulation.universe.command import main
@@ -20,7 +21,7 @@ from treeroll.simulation.universe.faults import Faults
 from treeroll.simulation.universe.search import Case, Outcome, case_of, simulate
 from treeroll.simulation.universe.universe import Universe
 from treeroll.simulation.universe.virtual_server import VirtualServer
-from treeroll.simulation.universe.work import CLIENTS, Work
+from treeroll.simulation.universe.work import CLIENTS, OF_BOTH, Work
 
 SEEDS = range(1_000_000, 1_000_060)  # scripts/simulate begins at 0
 PART = 10
@@ -56,9 +57,23 @@ def test_all_kinds_of_faults_happen() -> None:
 
 
 def test_all_kinds_of_settings_are_there() -> None:
-    settings = {key for seed in SEEDS for key in case_of(seed).work.settings}
-    assert settings >= {"budget", "ahead", "window", "drop", "min_scored", "allocate", "on_update", "max_staleness"}
-    assert all(any(getattr(case_of(seed).work, client) for seed in SEEDS) for client in CLIENTS)
+    works = [case_of(seed).work for seed in range(SEEDS.start, SEEDS.start + 500)]
+    settings = {key for work in works for key in work.settings}
+    assert settings >= {
+        "budget",
+        "ahead",
+        "window",
+        "drop",
+        "min_scored",
+        "allocate",
+        "max_staleness",
+        "model",
+        "route",
+    }
+    assert {work.settings["on_update"] for work in works if work.versions and work.pools} == set(OnUpdate)
+    assert {work.settings["when_stale"] for work in works if "max_staleness" in work.settings} == {"withhold", "mark"}
+    assert {recipe for recipe, *_ in OF_BOTH} <= {work.recipe for work in works if work.pools}
+    assert all(any(getattr(work, client) for work in works) for client in CLIENTS)
 
 
 DEADLY = {

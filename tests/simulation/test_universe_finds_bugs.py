@@ -21,10 +21,12 @@ from treeroll.core.model.run import Run, RunState
 from treeroll.core.model.state import State
 from treeroll.core.model.token_bucket import MILLION, Bucket
 from treeroll.core.recovery import rebuild as recovery
+from treeroll.core.recovery import replay
 from treeroll.core.scheduling import orphans
 from treeroll.core.scheduling.assign import assign
 from treeroll.feed import freshness
 from treeroll.feed.shares import from_record, to_record
+from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.simulation.universe import command
 from treeroll.simulation.universe.faults import Faults
 from treeroll.simulation.universe.faulty_store import FaultyStore
@@ -33,9 +35,10 @@ from treeroll.simulation.universe.life import Observed
 from treeroll.simulation.universe.oracles import Broken
 from treeroll.simulation.universe.search import Case, Outcome, case_of, shrink, simulate
 from treeroll.simulation.universe.universe import Universe
-from treeroll.simulation.universe.work import Work
-from treeroll.store.base import Commit, GroupPosition, Move, Step
+from treeroll.simulation.universe.work import OF_BOTH, Work
+from treeroll.store.base import Commit, GroupPosition, Move, Step, StoredTree
 from treeroll.store.commit_args import consecutive
+from treeroll.tree.node import Origin, shared_origin
 from treeroll.tree.tree import path_name
 
 ENOUGH = 150
@@ -355,6 +358,41 @@ class NeverBack(Universe):
 def test_trees_that_a_group_which_was_moved_back_never_gets_again() -> None:
     found = first_found(NeverBack, Faults(requests_lost=0.1), Work(tasks=5, sought_at=8.0))
     assert found.broken[0].promise == "NoAckedLoss"
+
+
+class ReadsWhatComesNext(FaultyStore):
+    """Reads rewards that may still become others."""
+
+    async def load_trees(self, tree_ids: list[str]) -> list[StoredTree | None]:
+        trees = await super().load_trees(tree_ids)
+        for tree in filter(None, trees):
+            for key in [key for key in tree.rewards if key.endswith(":exact:1")]:
+                tree.rewards[key] = pb.Reward(
+                    scorer="exact", version=1, value=self._chance.random()
+                ).SerializeToString()
+        return trees
+
+
+@dataclass
+class FickleReads(Universe):
+    store_class: type[FaultyStore] = ReadsWhatComesNext
+
+
+def test_rewards_that_consumers_read_and_that_are_others_afterwards() -> None:
+    found = first_found(FickleReads, Faults(), Work(fickle=True))
+    assert found.broken[0].promise == "RewardOnce"
+
+
+def test_models_of_branches_that_a_recovery_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    def of_the_trees_own(*args: Any) -> Origin:
+        return shared_origin(*args[:-1], None)
+
+    monkeypatch.setattr(replay, "shared_origin", of_the_trees_own)
+    recipe, overrides, (leaves, *_) = OF_BOTH[1]
+    pools = {"small": 1, "large": 1}
+    work = Work(recipe, leaves, tasks=4, overrides=overrides, settings={"model": "small"}, pools=pools)
+    found = first_found(faults=Faults(crashes=3, crash_every=150), work=work)
+    assert found.broken[0].promise in ("RewardOnce", "ForkBlind")
 
 
 class TakesWithoutALook(FaultyStore):

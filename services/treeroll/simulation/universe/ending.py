@@ -26,6 +26,7 @@ def check(world: "Universe") -> list[Broken]:
         *_audited(world),
         *oracles.check_feed(run_id, feed, world.submitter.accepted, {*world.wanted}),
         *oracles.check_credit(trees, world.spec),
+        *world.deliveries.check_rewards(trees, world.spec.scorer or ""),
         *oracles.check_versions(trees if store.lost_at is None else {}),
         *world.reporter.check(trees),
         *(world.rewinder.check(feed, world.deliveries.lent_again) if world.rewinder else ()),
@@ -53,8 +54,8 @@ def _undisturbed(world: "Universe") -> list[tuple[object, ...]]:
     """The same trees in a world in which nothing goes wrong, and nobody is waited for."""
     same = Undisturbed(
         seed=world.seed, replicas=world.replicas, slots=world.slots, end_share=world.end_share, recipe=world.recipe,
-        leaves=world.leaves, max_depth=world.max_depth, overrides=world.overrides, tasks=world.tasks,
-        epochs=world.epochs,
+        leaves=world.leaves, max_depth=world.max_depth, overrides=world.overrides, pools=world.pools,
+        tasks=world.tasks, epochs=world.epochs,
     )  # fmt: skip
     filters = replace(world.spec.delivery, ahead=None, window=None)
     same.spec = replace(world.spec, delivery=filters, budget=Budget())

@@ -1,5 +1,6 @@
 """Who ends replicas: their fleet, which says so to the coordinator again and again until they are gone."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,7 @@ class Notices:
         self._until = {key: until for key, until in self._until.items() if key in there}
         if not self._until:
             return
-        report = wire.FleetReport(kept={"": len(universe.servers)}, version=__version__)
+        report = wire.FleetReport(kept=Counter(universe.pool_of.values()), version=__version__)
         for (name, process), until in self._until.items():
             told = replica_pb2.Draining(within_s=max(0.0, until - now), cause="its node goes")
             report.draining.add(replica_id=name, process=process, draining=told)

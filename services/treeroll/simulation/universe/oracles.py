@@ -1,6 +1,6 @@
 """What must hold in every world, whatever its faults."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from treeroll import ranges
@@ -37,6 +37,8 @@ class Deliveries:
     """How often groups were moved."""
     lent_again: set[int] = field(default_factory=set)
     """Entries that were lent after such a move."""
+    rewards: dict[str, dict[int, float | None]] = field(default_factory=dict)
+    """Of each tree that was delivered, by node: what the run's scorer said."""
 
     def lent(self, group: str, lease: Lease, now: float, lease_s: float) -> Broken | None:
         """An entry is lent: nobody else may hold it, and nobody have acknowledged it."""
@@ -68,6 +70,29 @@ class Deliveries:
         if name is not None and name.epoch == self.epochs.get(group, 0):
             self.acknowledged[group, name.seq] = now
 
+    def read(self, tree_id: str, nodes: Sequence[pb.Node], scorer: str) -> Broken | None:
+        """A consumer reads what the run's scorer said of a tree: it is the same for all, whoever asks and when."""
+        rewards = {
+            number: reward.value if reward.HasField("value") else None
+            for number, node in enumerate(nodes)
+            for reward in node.rewards
+            if (reward.scorer, reward.version) == (scorer, 1)
+        }
+        before = self.rewards.setdefault(tree_id, rewards)
+        if before != rewards:
+            return Broken("RewardOnce", f"the rewards of {tree_id} are {rewards}, and were {before} for another")
+        return None
+
+    def check_rewards(self, trees: Mapping[str, StoredTree], scorer: str) -> list[Broken]:
+        """What consumers read is what is stored."""
+        found = []
+        for tree_id in sorted(self.rewards.keys() & trees.keys()):
+            stored = _rewards(trees[tree_id], scorer)
+            if stored != self.rewards[tree_id]:
+                told = f"the rewards of {tree_id} were delivered as {self.rewards[tree_id]}, stored are {stored}"
+                found.append(Broken("RewardOnce", told))
+        return found
+
     def moved(self, group: str, position: GroupPosition) -> None:
         """A group has another past: what that has not acknowledged comes again, whoever holds it."""
         self.epochs[group] = position.epoch
@@ -83,6 +108,7 @@ class Deliveries:
         self.epochs.clear()
         self.held_until.clear()
         self.acknowledged.clear()
+        self.rewards.clear()
 
 
 def rows(trees: Mapping[str, StoredTree], scorer: str) -> list[tuple[object, ...]]:
@@ -145,7 +171,8 @@ def check_versions(trees: Mapping[str, StoredTree]) -> list[Broken]:
     for name, tree in trees.items():
         nodes = [pb.Node.FromString(blob) for blob in tree.nodes]
         for number, node in enumerate(nodes):
-            before = [span.version for span in nodes[node.parent].weight_versions] if number else []
+            parent = nodes[node.parent]
+            before = [span.version for span in parent.weight_versions] if number and node.model == parent.model else []
             if min((span.version for span in node.weight_versions), default=0) < max(before, default=0):
                 told = f"node {number} of {name} is of older weights than node {node.parent}, which it goes on from"
                 found.append(Broken("StalenessBound", told))

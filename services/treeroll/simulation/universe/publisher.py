@@ -14,12 +14,13 @@ AGAIN_S = 1.0
 
 
 class Publisher:
-    """Publishes one version after the other, each once what became of the last one is known."""
+    """Publishes one version of a model after the other, each once what became of the last one is known."""
 
-    def __init__(self, universe: "Universe", versions: int) -> None:
+    def __init__(self, universe: "Universe", pool: str, versions: int) -> None:
         self.in_force = 0
         """The highest version that it was told is in force."""
-        self._universe, self._left, self._version = universe, versions, 0
+        self._universe, self._pool, self._left, self._version = universe, pool, versions, 0
+        self._published = 0
         self._later()
 
     @property
@@ -37,12 +38,14 @@ class Publisher:
 
     def _next(self) -> None:
         self._left -= 1
-        self._universe.published += 1
-        self._version = self._universe.published
+        self._published += 1
+        self._version = self._published
         self._publish()
 
     def _publish(self) -> None:
-        request = api.PublishWeightsRequest(version=self._version, path=f"/weights/{self._version}")
+        request = api.PublishWeightsRequest(
+            pool=self._pool, version=self._version, path=f"/weights/{self._pool}/{self._version}"
+        )
         Request(self._universe, "PublishWeights", request, self._answered)
 
     def _answered(self, got: object, error: Aborted | None) -> None:
@@ -56,7 +59,7 @@ class Publisher:
             self._universe.found("Answered", f"who publishes version {self._version} is told {error}")
 
     def _ask(self) -> None:
-        request = api.GetWeightsRequest(settled_version=self._version, wait_s=2.0)
+        request = api.GetWeightsRequest(pool=self._pool, settled_version=self._version, wait_s=2.0)
         Request(self._universe, "GetWeights", request, self._told)
 
     def _told(self, status: api.WeightsStatus | None, error: Aborted | None) -> None:

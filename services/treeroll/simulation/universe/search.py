@@ -13,7 +13,7 @@ from treeroll.simulation.universe import faults, work
 from treeroll.simulation.universe.faults import Faults
 from treeroll.simulation.universe.oracles import Broken
 from treeroll.simulation.universe.universe import Universe
-from treeroll.simulation.universe.work import CLIENTS, Work
+from treeroll.simulation.universe.work import CLIENTS, OF_BOTH, Work
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Case:
         work = self.work
         return kind(
             seed=self.seed, faults=self.faults, work=work, recipe=work.recipe,
-            overrides=dict(work.overrides), tasks=work.tasks, epochs=work.epochs, leaves=work.leaves,
-            max_depth=work.max_depth, replicas=self.replicas, slots=3, end_share=0.02,
+            overrides=dict(work.overrides), pools=work.pools or None, tasks=work.tasks, epochs=work.epochs,
+            leaves=work.leaves, max_depth=work.max_depth, replicas=self.replicas, slots=3, end_share=0.02,
         )  # fmt: skip
 
     @property
@@ -101,10 +101,13 @@ def _smaller(case: Case) -> Iterator[Case]:
     for name in case.faults.kinds:
         yield replace(case, faults=case.faults.without(name))
     work = case.work
+    if work.pools:
+        yield replace(case, work=_of_one_model(work))
     changes: list[dict[str, Any]] = [
         {"settings": {key: value for key, value in work.settings.items() if key != dropped}}
         for dropped in work.settings
         if dropped not in ("order", "window")  # these go together, and with `ahead`
+        and dropped not in ("model", "route")  # which several models need
         and not (dropped == "max_staleness" and "when_stale" in work.settings)
     ]
     if "order" in work.settings:
@@ -123,3 +126,9 @@ def _smaller(case: Case) -> Iterator[Case]:
     if case.replicas > 1:
         yield replace(case, replicas=case.replicas - 1)
     yield from (replace(case, work=replace(work, **change)) for change in changes)
+
+
+def _of_one_model(work: Work) -> Work:
+    settings = {key: value for key, value in work.settings.items() if key not in ("model", "route")}
+    shape = {"recipe": "treepo", "overrides": {}} if work.recipe in {recipe for recipe, *_ in OF_BOTH} else {}
+    return replace(work, pools={}, settings=settings, **shape)  # type: ignore[arg-type]

@@ -76,8 +76,8 @@ class Aborted(Exception):
 
 
 class VirtualScorers:
-    """Scorers and judges of one life of a coordinator: what they say of a path depends on the path alone, unless the
-    world's faults have them fail."""
+    """Scorers and judges of one life of a coordinator: what they say of a path depends on the path alone, unless they
+    are fickle or the world's faults have them fail."""
 
     def __init__(self, universe: "Universe", life: "Life") -> None:
         self.counts = ScoreCounts()
@@ -111,7 +111,9 @@ class VirtualScorers:
             return ScoreResult(0.0)  # which nobody waits for any more
         said = universe.value if live.tree.nodes[int(node)].status is not NodeStatus.LEAF else universe.reward
         value = said(live, int(node))
-        return ScoreResult.failed(ErrorKind.RAISED, "it fails") if value is None else ScoreResult(value)
+        if value is None:
+            return ScoreResult(None) if universe.work.abstains else ScoreResult.failed(ErrorKind.RAISED, "it fails")
+        return ScoreResult(universe.random.choice((value, 1 - value)) if universe.work.fickle else value)
 
 
 def refused(error: Exception, *kinds: type[TreerollError]) -> bool:

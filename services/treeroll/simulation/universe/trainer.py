@@ -1,6 +1,6 @@
 """Trainers of a universe: they lease trees, renew, acknowledge, repeat themselves and die."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
@@ -58,10 +58,10 @@ class Trainer:
             run_id=self._run_id, group=GROUP, consumer=f"{self.name}.{life}", max_trees=2, lease_s=LEASE_S, wait_s=2.0,
             stored=True, request_id=f"{life}.{self._requests}",
         )  # fmt: skip
-        asked_of = self._universe.in_force
+        asked_of = dict(self._universe.in_force)
         self._ask("LeaseTrees", request, lambda got, error: self._leased(life, got, error, asked_of))
 
-    def _leased(self, life: int, got: bytes | None, error: Aborted | None, asked_of: int) -> None:
+    def _leased(self, life: int, got: bytes | None, error: Aborted | None, asked_of: Mapping[str, int]) -> None:
         if life != self.lives:
             return
         universe = self._universe

@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 
-from treeroll.core.model.run import TaskSpec
+from treeroll.core.model.run import RunSpec, TaskSpec
 from treeroll.simulation.world import World
 from treeroll.tree.rng import hash64
 
 
 class Undisturbed(World):
     """A world whose trees have the names that the service gives them."""
+
+    def _specs(self) -> list[RunSpec]:
+        return [self.spec]  # which says itself which models grow its trees
 
     def _task(self, number: int, epoch: int, pool: str = "") -> TaskSpec:
         task = super()._task(number, epoch, pool)

@@ -1,7 +1,7 @@
 """A world in which everything that can fail does: the actors, what disturbs them, and what must hold all the same."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -63,12 +63,13 @@ class Universe(Undisturbed):
         self.events = EventQueue()
         self.core = replace(self.state.settings, read_tokens=read_tokens)
         self.config = self._config()
-        self.spec = run_spec(self.spec.run_id, self.config, VOCABULARY)
+        self.spec = run_spec(self.spec.run_id, self.config, VOCABULARY, pools=tuple(self.state.pools))
         self.trace: list[str] = []
         self.broken: list[Broken] = []
         self.deliveries = Deliveries()
         self.steps = 0
-        self.published = self.in_force = 0
+        self.in_force: dict[str, int] = {}
+        """The version of weights in force, by pool."""
         self.gone: dict[str, StoredTree] = {}
         """Trees that have expired."""
         self._last: dict[str, Any] = {}
@@ -128,7 +129,8 @@ class Universe(Undisturbed):
         self.notices = Notices(self)
         self.submitter = Submitter(self, self.config.model_dump_json(), tasks)
         self.trainers = [Trainer(self, f"trainer{number}", self.spec.run_id) for number in range(2)]
-        self.publisher, self.reporter = Publisher(self, self.work.versions), Reporter(self)
+        self.publishers = [Publisher(self, pool, self.work.versions) for pool in self.state.pools]
+        self.reporter = Reporter(self)
         cancelled_at = self.work.cancelled_at
         self.canceller = None if cancelled_at is None else Canceller(self, cancelled_at)
         self.ranks = Ranks(self) if self.work.ranks else None
@@ -207,7 +209,8 @@ class Universe(Undisturbed):
     def ticked(self, life: Life, coordinator: Observed) -> None:
         """A tick is durable."""
         if life is self.succession.life:
-            self.in_force = coordinator.state.pools[""].weights.current.version
+            pools = coordinator.state.pools.items()
+            self.in_force = {name: pool.weights.current.version for name, pool in pools}
             run = coordinator.state.runs.get(self.spec.run_id)
             self.notices.ticked(coordinator.state)
             if self.canceller is not None and self.canceller.told and run is not None and run.state != "cancelled":
@@ -248,7 +251,8 @@ class Universe(Undisturbed):
         lost = "all that it has" if self.faults.emptied else f"its last {self.faults.forgotten} commits"
         self.note(f"the store loses {lost}")
         self.deliveries.forget()
-        self.publisher.forget()
+        for publisher in self.publishers:
+            publisher.forget()
         self.reporter.forget()
         self._last = {}
         for actor in (self.canceller, self.rewinder, self.ranks):
@@ -263,11 +267,16 @@ class Universe(Undisturbed):
         self.note(f"{tree_id} is acknowledged")
         self.deliveries.acked(group, lease_id, self.events.now)
 
-    def delivered(self, delivery: api.Delivery, in_force: int) -> None:
+    def delivered(self, delivery: api.Delivery, in_force: Mapping[str, int]) -> None:
         """A trainer has a tree; it asked for it when these weights were in force."""
-        bound, trained = self.spec.staleness, [span for node in delivery.tree.nodes for span in node.weight_versions]
+        tree, bound = delivery.tree, self.spec.staleness
+        said = self.deliveries.read(delivery.tree_id, tree.nodes, self.spec.scorer or "") if delivery.samples else None
+        if said is not None:
+            self.found(said.promise, said.what)
+        own = [node for node in tree.nodes if not node.HasField("model")]
+        trained = [span for node in own for span in node.weight_versions]
         if trained and delivery.samples and bound is not None and bound.withhold and self.store.lost_at is None:
-            behind = in_force - min(span.version for span in trained)
+            behind = in_force.get(tree.model, 0) - min(span.version for span in trained)
             if behind > bound.versions:
                 told = f"{delivery.tree_id} is delivered, {behind} versions behind, and may be {bound.versions}"
                 self.found("StalenessBound", told)
@@ -299,9 +308,8 @@ class Universe(Undisturbed):
     # The end:
 
     def _is_over(self) -> bool:
-        if not self.submitter.done or not self.publisher.done or self.succession.untold:
-            return False
-        if not all(actor.done for actor in (self.drainer, self.rewinder) if actor is not None):
+        actors = self.submitter, *self.publishers, self.drainer, self.rewinder
+        if self.succession.untold or not all(actor.done for actor in actors if actor is not None):
             return False
         if self._last and self.spec.run_id not in self.store._runs:
             return True

@@ -146,6 +146,7 @@ class VirtualServer:
 
     def __init__(self, universe: "Universe", name: str) -> None:
         self.name, self.incarnation = name, 0
+        self._pool = universe.pool_of[name]
         self._universe = universe
         self._call: Connection | None = None
         self.process = 0
@@ -217,7 +218,7 @@ class VirtualServer:
     def _hello(self) -> wire.Hello:
         live = self._universe.serving[self.key].keys() | self._outbox.grants
         engine = pb.EngineInfo(
-            engine="simulated", model="m", block_size=16, max_model_len=4096, slots=self._universe.slots
+            engine="simulated", model=f"m{self._pool}", block_size=16, max_model_len=4096, slots=self._universe.slots
         )
         return wire.Hello(
             replica_id=self.name,
@@ -229,6 +230,7 @@ class VirtualServer:
             branches=self._sequences.branches(live),
             kept_trees=sorted(self._sequences.trees),
             tokenizer_hash=Tokens.hash,
+            pool=self._pool,
             process=self.process,
             weight_version=self.loaded,
             origin=pb.Origin(version=__version__),

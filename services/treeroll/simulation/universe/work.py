@@ -37,9 +37,14 @@ IMPATIENT: tuple[Recipe, ...] = (
     ("rebase", {"branch": {"value": "judge", "timeout_s": 0.5}}, (4,)),
     ("dora", {"branch": {"embedder": None, "timeout_s": 2.0}}, (4,)),
 )
+# Trees of two models, `small` and `large`.
+OF_BOTH: tuple[Recipe, ...] = (
+    ("flat", {"segment": {"hold": True}, "branch": {"name": "cascade", "surprisal": 0.3}}, (2,)),
+    ("mars2", {"branch": {"models": ["small", "large"]}}, (4,)),
+)
 # Leaves of these follow `leaves`, so that they can be shared out.
 SHAREABLE = ("treepo", "flat")
-# What clients do beside submitting and training, and how long the service keeps what they leave.
+# What clients do beside submitting and training, how long the service keeps what they leave, and how scorers are.
 CLIENTS = (
     "versions",
     "reports",
@@ -49,6 +54,8 @@ CLIENTS = (
     "sought_at",
     "keep_acknowledged_s",
     "keep_finished_s",
+    "fickle",
+    "abstains",
 )
 
 
@@ -77,6 +84,12 @@ class Work:
     """When a trainer saves where its group stands, to which it goes back later."""
     keep_acknowledged_s: float | None = None
     keep_finished_s: float | None = None
+    fickle: bool = False
+    """Scorers and judges say one of two values, not the same each time that they are asked of a path."""
+    abstains: bool = False
+    """Scorers and judges that cannot tell say so, and do not fail."""
+    pools: Mapping[str, int] = field(default_factory=dict)
+    """How many replicas each model has, where there are several."""
 
     @property
     def exact(self) -> bool:
@@ -86,14 +99,15 @@ class Work:
         cut = settings.get("budget", {}).keys() - {"tokens_per_second", "burst_tokens"}
         old = settings.get("on_update") == "stop" or settings.get("when_stale") == "withhold"  # such trees are ended
         stops = (old and self.versions > 0) or self.cancelled_at is not None
-        return not (timed or cut or stops or "allocate" in settings)
+        return not (timed or cut or stops or self.fickle or settings.keys() & {"allocate", "route"})
 
     @property
     def told(self) -> str:
         """What it is, for people."""
         shape = f"{self.tasks} tasks, {self.epochs} epochs, {self.leaves} leaves, depth {self.max_depth}"
-        more = {name: kept for name in CLIENTS if (kept := getattr(self, name)) not in (None, 0)}
-        return f"{self.recipe} {dict(self.overrides) or ''}, {shape}, {dict(self.settings) | more or 'as usual'}"
+        more = {name: kept for name in CLIENTS if (kept := getattr(self, name)) not in (None, 0, False)}
+        told = f"{self.recipe} {dict(self.overrides) or ''}, {shape}, {dict(self.settings) | more or 'as usual'}"
+        return told + (f", replicas {dict(self.pools)}" if self.pools else "")
 
 
 def drawn(chance: random.Random) -> Work:
@@ -122,7 +136,32 @@ def drawn(chance: random.Random) -> Work:
         sought_at=chance.uniform(0.0, 20.0) if chance.random() < 0.15 else None,
     )
     kept = work.keep_acknowledged_s is None and work.keep_finished_s is None  # a group that begins late needs all trees
-    return replace(work, ranks=kept and chance.random() < 0.15)
+    work = replace(
+        work,
+        ranks=kept and chance.random() < 0.15,
+        fickle=chance.random() < 0.1,
+        abstains=chance.random() < 0.15,
+    )
+    return _pooled(chance, work) if chance.random() < 0.15 else work
+
+
+def _pooled(chance: random.Random, work: Work) -> Work:
+    """The same with two models: one of them grows all trees, or a route says which; or both grow each."""
+    kind = chance.choice(("model", "route", "both"))
+    work = replace(work, pools={"small": chance.choice((1, 2)), "large": 1})
+    settings = dict(work.settings)
+    if kind == "model":
+        return replace(work, settings=settings | {"model": chance.choice(("small", "large"))})
+    if kind == "route":
+        settings = {key: value for key, value in settings.items() if key not in ("order", "window")}  # it refuses these
+        threshold: dict[str, Any] = {"name": "threshold", "below": chance.choice((0.4, 0.8)), "prior": 1.0}
+        if chance.random() < 0.3:
+            threshold["large_tokens"] = chance.randint(1, 12) * 32 * work.max_depth
+        return replace(work, epochs=2, settings=settings | {"route": threshold})
+    settings.pop("allocate", None)
+    recipe, overrides, leaves = chance.choice(OF_BOTH)
+    settings["model"] = "small"
+    return replace(work, recipe=recipe, overrides=overrides, leaves=leaves[0], settings=settings)
 
 
 def _weights(chance: random.Random) -> dict[str, Any]:
