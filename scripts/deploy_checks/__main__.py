@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from . import DEPLOY, compose, images, pod_security, programs, reach, schemas, settings, shell
+from . import DEPLOY, compose, images, launcher, pod_security, programs, reach, schemas, settings, shell
 from .network import Place
 
 CI = sorted((programs.CHART / "ci").glob("*.yaml"))
@@ -43,6 +43,7 @@ def main() -> int:
         report(f"docker/{file.name}: user, tools, health, what it copies", images.check(file))
     report("compose: its schema", programs.check_compose(compose.FILES))
     report("compose: restricted, and as the program knows it", compose.check(compose.FOLDER / "compose.yaml"))
+    report("ray/cluster.yaml: Ray's schema and options", launcher.check(launcher.CLUSTER))
     for file in shell.FILES:
         report(f"{file.relative_to(DEPLOY)}: shellcheck, and as the program knows it", shell.check(file))
     report("YAML: yamllint", programs.lint_yaml(_plain_yaml()))

@@ -359,6 +359,32 @@ def test_a_script_that_the_program_would_refuse_is_found(what: str, tmp_path: Pa
     assert any(what.lower() in complaint.lower() for complaint in found), found
 
 
+# Ray's launcher.
+
+UNKNOWN = {
+    "Additional properties are not allowed": ("max_workers: 2", "most_workers: 2"),
+    "--prt": ("--port=6379", "--prt=6379"),
+    "worker_start_ray_commands: Ray is started without RAY_AUTH_MODE": (
+        "RAY_AUTH_MODE=token",
+        "RAY_AUTH_MODE=disabled",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", UNKNOWN)
+def test_a_cluster_that_ray_would_refuse_is_found(what: str, tmp_path: Path) -> None:
+    from deploy_checks import launcher
+
+    text = launcher.CLUSTER.read_text()
+    copy = tmp_path / "cluster.yaml"
+    old, new = UNKNOWN[what]
+    assert old in text
+    copy.write_text(text.replace(old, new))
+    assert list(launcher.check(launcher.CLUSTER)) == []
+    found = list(launcher.check(copy))
+    assert any(what in complaint for complaint in found), found
+
+
 # Other programs' opinions.
 
 
