@@ -36,6 +36,8 @@ def test_a_runs_figures_are_those_of_its_rows(client: TestClient) -> None:
     assert run["spent"] == sum(tree.row().spent for tree in trees)
     assert run["wasted"] == sum(tree.row().wasted_tokens for tree in trees)
     assert run["nodes"] == sum(len(tree.nodes) for tree in trees)
+    rewards = [sample.reward for tree in trees for sample in tree.samples if sample.reward is not None]
+    assert run["mean_reward"] == pytest.approx(np.mean(rewards))
     assert run["no_signal"] == sum(len({sample.reward for sample in tree.samples}) == 1 for tree in trees)
 
 

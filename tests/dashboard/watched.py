@@ -19,14 +19,74 @@ HOSTILE = [
     "\ufeff\u200b\u2028\u2029",
     "![x](https://evil.example/x.png)",
     "=cmd|' /C calc'!A0",
+    "<IMG SRC=JaVaScRiPt:alert(1)>",
+    "<img src='x' onerror='alert(1)'/>",
+    "<img/src/onerror=alert(1)>",
+    "<svg><script>alert(1)</script></svg>",
+    "<svg/onload=alert(1)//",
+    "<svg><animate onbegin=alert(1) attributeName=x dur=1s>",
+    "<math><mi xlink:href=javascript:alert(1)>x</mi></math>",
+    "<iframe src=javascript:alert(1)></iframe>",
+    "<iframe srcdoc='<script>parent.alert(1)</script>'></iframe>",
+    "<object data=javascript:alert(1)></object>",
+    "<embed src=https://evil.example/x.swf>",
+    "<link rel=stylesheet href=https://evil.example/x.css>",
+    "<base href=https://evil.example/>",
+    "<meta http-equiv=refresh content='0;url=https://evil.example'>",
+    "<form action=https://evil.example><input type=submit></form>",
+    "<button formaction=javascript:alert(1)>x</button>",
+    "<details open ontoggle=alert(1)>x</details>",
+    "<video><source onerror=alert(1)></video>",
+    "<audio src=x onerror=alert(1)>",
+    "<body onload=alert(1)>",
+    "<input autofocus onfocus=alert(1)>",
+    "<marquee onstart=alert(1)>x</marquee>",
+    "<style>@import 'https://evil.example/x.css';</style>",
+    '<div style="background:url(https://evil.example/x.png)">x</div>',
+    "<template><script>alert(1)</script></template>",
+    "</script><script>alert(1)</script>",
+    "</title><script>alert(1)</script>",
+    "</textarea><script>alert(1)</script>",
+    "--><script>alert(1)</script><!--",
+    "<![CDATA[<script>alert(1)</script>]]>",
+    "<noscript><p title='</noscript><img src=x onerror=alert(1)>'>",
+    "${alert(1)}",
+    "#{alert(1)}",
+    "`${alert(1)}`",
+    "';alert(1);//",
+    '";alert(1);//',
+    "\\';alert(1);//",
+    "__proto__",
+    "constructor",
+    "toString",
+    "data:text/html,<script>alert(1)</script>",
+    "vbscript:msgbox(1)",
+    "//evil.example/x.js",
+    "../../../../etc/passwd",
+    "%3Cscript%3Ealert(1)%3C/script%3E",
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+    "\u0000before\u0000after",
+    "a\u0301\u0301\u0301\u0301\u0301\u0301\u0301\u0301",
 ]
 
 # Elements that no page of ours has, and texts could make.
-INJECTED = ", ".join(f"main {kind}" for kind in ("img", "script", "svg", "style", "iframe", "a[href^=javascript]"))
+INJECTED = ", ".join(
+    f"main {kind}"
+    for kind in (
+        "img", "script", "svg", "math", "style", "iframe", "object", "embed", "link", "meta", "video", "audio",
+        "marquee", "details", "template", "form", "[style*=url]", "[onload]", "[onerror]", "[onfocus]",
+        "a[href^=javascript]", "a[href*='//']",
+    )
+)  # fmt: skip
+# What the browser reports of a page that did what its policy forbids.
+REPORT = """addEventListener("securitypolicyviolation", (event) => {
+  window.reported(`${event.violatedDirective} ${event.blockedURI}`);
+})"""
 
 
-def hostile(row: int) -> str:
-    return " ".join(HOSTILE[(row + more) % len(HOSTILE)] for more in (0, 1))
+def hostile(row: int, of: int = 6) -> str:
+    """All that there is, in so many texts."""
+    return " ".join(HOSTILE[row % of :: of])
 
 
 class Watched:
@@ -38,6 +98,8 @@ class Watched:
         self.base = address.partition("/#")[0]
         self.wrong: list[str] = []
         page.on("dialog", lambda dialog: (self.wrong.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        page.expose_function("reported", lambda what: self.wrong.append(f"report {what}"))
+        page.add_init_script(REPORT)
         page.on("pageerror", lambda error: self.wrong.append(f"error {error}"))
         page.on("console", lambda said: self.wrong.append(said.text) if said.type == "error" else None)
         page.on(

@@ -126,7 +126,7 @@ def _source(
 
             logging.disable(logging.WARNING)  # what the play says of its own trouble is on the pages
             scenario = named(simulate)
-            source = LiveSource(stack.enter_context(running_scenario(scenario)), f"{scenario.name}: {scenario.lesson}")
+            source = LiveSource(stack.enter_context(running_scenario(scenario)), scenario.name, scenario.lesson)
         stack.callback(source.close)
         yield source
 

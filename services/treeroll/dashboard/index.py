@@ -100,7 +100,8 @@ class TreeIndex:
                 "select count(*) as trees, sum(status = 'complete') as complete, sum(status = 'partial') as partial, "
                 "sum(status = 'failed') as failed, sum(status = 'filtered') as filtered, sum(n_leaves) as leaves, "
                 "sum(spent) as spent, sum(wasted_tokens) as wasted, sum(nodes) as nodes, "
-                "sum(n_scored > 0 and spread = 0) as no_signal, sum(n_scored > 0) as scored "
+                "sum(n_scored > 0 and spread = 0) as no_signal, sum(n_scored > 0) as scored, "
+                "sum(mean_reward * n_scored) as rewards, sum(n_scored) as scored_leaves "
                 "from trees where run_id = ?",
                 [run_id],
             ).fetchone()

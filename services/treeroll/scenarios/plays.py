@@ -18,10 +18,10 @@ from treeroll.weights.save import save_weights
 
 LAG = 8.0
 UP_S, GONE_S = 5.0, 2.0
-BETWEEN_OUTAGES_S, OUTAGE_S = 15.0, 10.0
+BETWEEN_OUTAGES_S, OUTAGE_S = 10.0, 6.0
 PUBLISH_S = 8.0
 AHEAD = 24
-BUDGET, RATE = 4_000, 150
+BUDGET, RATE = 2_500, 150
 
 
 Play = Callable[[Stage], Coroutine[Any, Any, None]]
@@ -76,7 +76,7 @@ async def redis_down(stage: Stage) -> None:
 async def budget_end(stage: Stage) -> None:
     """One run has used up its tokens, which cut its trees; another has few tokens a second."""
     stage.replicas("gpu-0", "gpu-1", "gpu-2")
-    stage.trainer(await stage.run("small-budget", budget={"tokens": BUDGET}))
+    stage.trainer(await stage.run("small-budget", epochs=1, budget={"tokens": BUDGET}))
     stage.trainer(await stage.run("slow-budget", budget={"tokens_per_second": RATE}))
 
 
@@ -105,7 +105,7 @@ _LESSONS: dict[str, tuple[str, Play]] = {
     "steady": ("nothing is wrong", steady),
     "lagging-replica": ("gpu-3 decodes at an eighth of the speed of the others: Replicas, its speed", lagging_replica),
     "crash-loop": ("gpu-2 dies some seconds after each start: Replicas, lost", crash_loop),
-    "redis-down": ("the store is away for 10 s, again and again: Store", redis_down),
+    "redis-down": ("the store is away for 6 s, again and again: Store", redis_down),
     "budget-end": ("a run's tokens are used up, another's come slowly: Trees, why they stopped", budget_end),
     "feed-blocked": ("a consumer holds trees and does nothing, so growth waits: Feed", feed_blocked),
     "stale-weights": ("weights come faster than trees grow, so these are withheld: Trees, failed", stale_weights),

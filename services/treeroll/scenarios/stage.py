@@ -16,7 +16,7 @@ from treeroll.testing.service import LocalService
 SLOTS, STEP_S = 24, 0.03
 RUN = {"recipe": "treepo", "leaves": 8, "segment_tokens": 32, "scorer": "arith", "seed": 5}
 # Tasks of an epoch, of those whose leaves differ in reward by chance, and so many that are left when the next comes.
-FIRST, TASKS, LEFT = 150, 24, 8
+FIRST, TASKS, LEFT = 150, 24, 24
 TAKEN = 4
 STEP_OF_TRAINING_S = 0.5
 
@@ -42,16 +42,16 @@ class Stage:
         for name in names:
             self.replica(name)
 
-    async def run(self, run_id: str = "math-7b", **config: Any) -> AsyncRun:
-        """A run that is given the same tasks again and again, epoch after epoch."""
+    async def run(self, run_id: str = "math-7b", *, epochs: int | None = None, **config: Any) -> AsyncRun:
+        """A run that is given the same tasks again and again, so many epochs long; None: for ever."""
         run = await self.client.create_run(run_id, **{**RUN, **config})
-        self._beside.create_task(self._submit(run))
+        self._beside.create_task(self._submit(run, epochs))
         return run
 
-    async def _submit(self, run: AsyncRun) -> None:
+    async def _submit(self, run: AsyncRun, epochs: int | None) -> None:
         tasks = list(read_tasks(TASKS_FILE, limit=FIRST + TASKS))[FIRST:]
         epoch = 0
-        while True:
+        while epoch != epochs:
             try:
                 status = await run.status()
                 if status.submitted - status.finished - status.failed <= LEFT:

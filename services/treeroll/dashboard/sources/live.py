@@ -49,10 +49,10 @@ class LiveSource:
 
     kind = "live"
 
-    def __init__(self, url: str, scenario: str = "") -> None:
-        """`scenario`: what is played in it, if that is no service of people's. InvalidInput for a URL that is none. A
-        store that does not answer is told on the pages."""
-        self._scenario = scenario
+    def __init__(self, url: str, scenario: str = "", lesson: str = "") -> None:
+        """`scenario`: what is played in it, if that is no service of people's, and what is wrong there. InvalidInput
+        for a URL that is none. A store that does not answer is told on the pages."""
+        self._scenario, self._lesson = scenario, lesson
         self._reader = StoreReader(url)
         self._poller = Poller(self._reader)
         self._trees = LiveTrees(self._poller, self._run_ids)
@@ -72,6 +72,7 @@ class LiveSource:
             "kind": self.kind,
             "name": self._scenario or self._reader.address,
             "scenario": bool(self._scenario),
+            "lesson": self._lesson,
             "pages": ["overview", "replicas", "runs", "trees", "feed", "store", "about"],
             "version": __version__,
             "versions": {

@@ -164,6 +164,8 @@ class ResultSource:
         session = self._reader.sessions().get(run_id)
         record, summary = self._json(self._directory.run) or {}, self._json(self._directory.summary)
         totals = contents.index.totals(run_id)
+        rewards, scored = totals.pop("rewards"), totals.pop("scored_leaves")
+        so_far = rewards / scored if scored else None
         return {
             "run_id": run_id,
             "state": "ended" if summary else "written so far",
@@ -175,7 +177,7 @@ class ResultSource:
             "replicas": session.replicas if session else None,
             "stop_reason": session.stop_reason if session else "",
             "generated_tokens": session.figures.generated_tokens if session else None,
-            "mean_reward": (summary or {}).get("mean_reward"),
+            "mean_reward": summary.get("mean_reward") if summary else so_far,
             "mean_reward_se": (summary or {}).get("mean_reward_se"),
         }
 

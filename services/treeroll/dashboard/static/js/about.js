@@ -10,8 +10,9 @@ export function About({ about }) {
     <section class="panel"><h2>Source</h2><${Facts} rows=${[
       ["kind", about.kind === "results" ? "results of a rollout" : about.scenario ? "a scenario, with simulated engines" : "a service's store"],
       ["place", html`<${Said} text=${about.name} />`],
-      ["trees", whole(about.trees)],
-      ["complete", about.complete === null || about.complete === undefined ? "still being written, or cut short" : about.complete ? "every task came to its end" : "cut short by a signal"],
+      ["what is wrong", about.lesson && html`<${Said} text=${about.lesson} />`],
+      ["trees", about.trees === null ? null : whole(about.trees)],
+      ["complete", about.kind !== "results" ? null : about.complete === null || about.complete === undefined ? "still being written, or cut short" : about.complete ? "every task came to its end" : "cut short by a signal"],
       ["task file", record.tasks && html`<${Said} text=${record.tasks} />`],
       ["model", record.model && html`<${Said} text=${record.model} />`],
       ["engine", record.engine],

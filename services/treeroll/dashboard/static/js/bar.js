@@ -7,7 +7,8 @@ import { lasting } from "./format.js";
 
 const WORDS = { connecting: "connecting", live: "live", stale: "stale", empty: "no news", away: "store away", lost: "no dashboard" };
 
-export function LiveBar() {
+/** `brief`: the page below says what is wrong. */
+export function LiveBar({ brief }) {
   const now = phase();
   const message = state.value;
   const worst = message?.verdict?.[0];
@@ -16,7 +17,7 @@ export function LiveBar() {
   return html`<span class=${`age ${now}`} role="status">${WORDS[now]}${age !== null && age !== undefined && now !== "lost" ? ` ${lasting(Math.max(0, age))}` : ""}</span>
     ${snapshot && html`<span class="muted epoch">epoch ${snapshot.epoch}</span>`}
     <span class="worst">${now === "lost" ? html`<span class="bad-text">The dashboard's process does not answer; trying again.</span>`
-      : worst ? html`<${Sentence} one=${worst} />${message.verdict.length > 1 && html` <span class="muted">and ${message.verdict.length - 1} more</span>`}`
+      : brief ? "" : worst ? html`<${Sentence} one=${worst} />${message.verdict.length > 1 && html` <span class="muted">and ${message.verdict.length - 1} more</span>`}`
       : now === "live" ? html`<span class="good-text">all well</span>` : ""}</span>`;
 }
 

@@ -1,5 +1,5 @@
 // What is known of one node, and two paths side by side. Texts are asked for when they are shown.
-import { html, useEffect, useState } from "./ui.js";
+import { html, useEffect, useRef, useState } from "./ui.js";
 import { askJson, useAnswer } from "./api.js";
 import { Answered, Facts, Said, Trouble } from "./parts.js";
 import { fixed, lasting, signed, utc, whole } from "./format.js";
@@ -77,9 +77,11 @@ export function Compare({ id, order, pair, close, select }) {
       (both) => setPaths(both.map((one) => one.items)), (problem) => problem.name !== "AbortError" && setError(problem));
     return () => abort.abort();
   }, [id, ...pair]);
+  const panel = useRef(null);
+  useEffect(() => { if (paths) panel.current.scrollIntoView({ block: "nearest" }); }, [paths]); // it is below the grid
   const shared = paths ? paths[0].filter((node, k) => paths[1][k]?.number === node.number) : [];
   const tokens = shared.reduce((sum, node) => sum + node.token_ids.length, 0);
-  return html`<section class="panel compare"><div class="details-head"><h2>Best against worst</h2><button onClick=${close}>Close</button></div>
+  return html`<section class="panel compare" ref=${panel}><div class="details-head"><h2>Best against worst</h2><button onClick=${close}>Close</button></div>
     ${error && html`<${Trouble} error=${error} />`}
     ${!paths && !error && html`<p class="waiting" aria-busy="true">reading both paths …</p>`}
     ${paths && html`<h3>Shared: ${whole(tokens)} tokens</h3><pre class="text shared" tabindex="0">${shared.map((node) => html`<${Said} text=${node.text} lines=${true} />`)}</pre>

@@ -6,7 +6,7 @@ import { Link, place, withQuery } from "./router.js";
 import { Answered, Bar, Empty, Facts, Figure, Head, Said, Table } from "./parts.js";
 import { Greyed, Unknown, greyed } from "./bar.js";
 import { Chart, keep } from "./chart.js";
-import { counted, lasting, percent, plain, short, whole } from "./format.js";
+import { brief, counted, lasting, percent, plain, short, whole } from "./format.js";
 
 const COLUMNS = [
   { label: "run", cell: (g) => html`<${Link} href=${`/runs/${encodeURIComponent(g.run_id)}`}><${Said} text=${g.run_id} /><//>` },
@@ -36,8 +36,8 @@ export function Feed() {
 const WAITING = [
   { label: "place", right: true, title: "in the run's feed", cell: (one) => whole(one.place) },
   { label: "tree", cell: (one) => html`<${Link} href=${`/trees/${encodeURIComponent(one.tree_id)}`} class="mono">${plain(one.tree_id.slice(0, 8))}<//>` },
-  { label: "waits", cls: "grow", cell: (one) => html`<${Said} text=${one.waits_for} />` },
-  { label: "consumer", cell: (one) => (one.consumer ? html`<${Said} text=${one.consumer} />` : "–") },
+  { label: "waits", cls: "wrap", cell: (one) => html`<${Said} text=${one.waits_for} />` },
+  { label: "consumer", cls: "optional", cell: (one) => (one.consumer ? html`<${Said} text=${one.consumer} />` : "–") },
   { label: "handed out", right: true, title: "last, ago", cell: (one) => lasting(one.since_s) },
   { label: "times", right: true, title: "that it was handed out", cell: (one) => html`<span class=${one.deliveries > 1 ? "warn-text" : ""}>${whole(one.deliveries)}</span>` },
   { label: "lease ends in", right: true, cell: (one) => (one.left_s === null ? "–" : one.left_s < 0 ? html`<span class="warn-text">ended</span>` : lasting(one.left_s)) },
@@ -66,15 +66,15 @@ export function Store() {
       ${Number(info.evicted_keys) > 0 && html`<p class="notice bad">It has evicted ${whole(Number(info.evicted_keys))} keys that it had answered for: set its maxmemory-policy to noeviction.</p>`}
       <div class="figures"><${Figure} name="memory" value=${bytes(used)} note=${most ? `${percent(used, most)} of ${bytes(most)}` : "without a limit"} />
         <${Figure} name="keys" value=${whole(data.keys)} /><${Figure} name="evicted" value=${whole(Number(info.evicted_keys))} note="must be 0" tone=${Number(info.evicted_keys) ? "bad" : ""} />
-        <${Figure} name="commit p50" value=${m?.work?.commit_p50_s ? `≤ ${short(m.work.commit_p50_s * 1000)} ms` : "–"} note="last 5 min" />
-        <${Figure} name="commit p99" value=${m?.work?.commit_p99_s ? `≤ ${short(m.work.commit_p99_s * 1000)} ms` : "–"} note="last 5 min" />
+        <${Figure} name="commit p50" value=${m?.work?.commit_p50_s ? `≤ ${brief(m.work.commit_p50_s)}` : "–"} note="last 5 min" />
+        <${Figure} name="commit p99" value=${m?.work?.commit_p99_s ? `≤ ${brief(m.work.commit_p99_s)}` : "–"} note="last 5 min" />
         <${Figure} name="calls" value=${`${whole(Number(info.instantaneous_ops_per_sec))}/s`} /></div>
       <div class="charts"><${Chart} title="Slowest commit" unit="ms, in each second" lines=${[["commit_s", "slowest"]]} format=${(v) => short(v * 1000)} /></div>
       <div class="columns"><section class="panel"><h2>Redis</h2><${Facts} rows=${[
         ["address", html`<${Said} text=${data.address} />`], ["version", plain(info.redis_version)], ["up for", lasting(Number(info.uptime_in_seconds))], ["role", plain(info.role)], ["clients", whole(Number(info.connected_clients))],
         ["when full", plain(info.maxmemory_policy)], ["append-only file", info.aof_enabled === "1" ? `on, ${bytes(Number(info.aof_current_size))}` : "off: nothing survives its end"],
         ["last write", plain(info.aof_last_write_status)], ["delayed syncs", whole(Number(info.aof_delayed_fsync))], ["durability", s && plain(s.durability)]]} /></section>
-        ${s && html`<section class="panel"><h2>The coordinator's loop</h2><${Facts} rows=${[["ticks", whole(s.loop.ticks)], ["events that wait", whole(s.loop.inbox)], ["late by", `${short(s.loop.lag_max_s * 1000)} ms at most in the last second`], ["outages", counted(s.loop.outages, "outage")], ["fenced reports", whole(s.loop.fenced_reports)]]} /></section>`}</div></div>`;
+        ${s && html`<section class="panel"><h2>The coordinator's loop</h2><${Facts} rows=${[["ticks", whole(s.loop.ticks)], ["events that wait", whole(s.loop.inbox)], ["late by", `${brief(s.loop.lag_max_s)} at most in the last second`], ["outages", counted(s.loop.outages, "outage")], ["fenced reports", whole(s.loop.fenced_reports)]]} /></section>`}</div></div>`;
   }}<//>`;
 }
 

@@ -35,6 +35,9 @@ export function lasting(seconds) {
   return seconds < 172800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86400)} d`;
 }
 
+/** 0.40 ms, 25 ms, 1.0 s: how long a machine took. */
+export const brief = (seconds) => (seconds === null || seconds === undefined ? "–" : seconds < 1 ? `${short(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`);
+
 /** 1 tree, 2 trees. */
 export const counted = (count, noun) => `${whole(count)} ${noun}${count === 1 ? "" : "s"}`;
 

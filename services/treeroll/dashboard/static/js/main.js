@@ -60,7 +60,7 @@ function Shell({ about }) {
       <ul>${about.pages.map((name) => html`<li><${Link} href=${`/${name}`} aria-current=${name === section ? "page" : undefined}>${NAMES[name]}<//></li>`)}</ul>
       <div class="rail-foot"><button class="quiet" onClick=${toggleTheme} title="Light or dark">${theme.value === "dark" ? "Light" : "Dark"}</button>
       <button class="quiet" onClick=${() => setHelp(true)} title="Keys">Keys</button></div></nav>
-    <div class="main"><div class="topbar"><span class="source"><span class="muted">${about.kind === "results" ? "results of" : about.scenario ? "scenario" : "store"}</span> <bdi title=${plain(about.name)}>${plain(about.name)}</bdi></span>${about.kind === "live" && html`<${LiveBar} />`}</div>
+    <div class="main"><div class="topbar"><span class="source"><span class="muted">${about.kind === "results" ? "results of" : about.scenario ? "scenario" : "store"}</span> <bdi title=${plain(about.name)}>${plain(about.name)}</bdi></span>${about.kind === "live" && html`<${LiveBar} brief=${section === "overview"} />`}</div>
       <main><${Page} about=${about} /></main></div>
     ${help && html`<${Help} close=${() => setHelp(false)} />`}
   </div>`;

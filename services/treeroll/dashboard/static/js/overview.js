@@ -5,7 +5,7 @@ import { Link } from "./router.js";
 import { Bar, Figure, Head, Said } from "./parts.js";
 import { Greyed, Sentence, Unknown, greyed } from "./bar.js";
 import { Chart, keep } from "./chart.js";
-import { counted, fixed, lasting, percent, plain, short, whole } from "./format.js";
+import { brief, counted, fixed, lasting, percent, plain, short, whole } from "./format.js";
 
 const WAITS = {
   slot: ["a slot", "no replica has a free slot"], engine: ["an engine", "granted, and queue in an engine: for room in its KV cache, or behind other prompts"],
@@ -31,7 +31,7 @@ export function Overview() {
       <${Figure} name="growing" value=${whole(s.growing_trees)} note=${`trees; ${counted(s.waiting_tasks, "task")} wait`} />
       <${Figure} name="slots" value=${percent(busy, slots, 0)} note=${`${whole(busy)} of ${whole(slots)} in use`} />
       <${Figure} name="waiting" value=${whole(waiting)} note="branches and paths" />
-      <${Figure} name="commit" value=${m.work.commit_p99_s ? `≤ ${short(m.work.commit_p99_s * 1000)} ms` : "–"} note="p99 of 5 min" />
+      <${Figure} name="commit" value=${m.work.commit_p99_s ? `≤ ${brief(m.work.commit_p99_s)}` : "–"} note="p99 of 5 min" />
     </div>
     <div class="charts"><${Chart} title="Speed" unit="tokens/s" lines=${[["tokens_per_s", "tok/s"]]} />
       <${Chart} title="Branches" unit="" lines=${[["running", "running"], ["waiting", "waiting"]]} format=${whole} /></div>
@@ -86,6 +86,6 @@ function Groups({ groups }) {
 
 function Scorers({ scorers }) {
   if (!scorers.length) return null;
-  return html`<section class="panel"><h2>Scorers</h2><table class="bars">${scorers.map((one) => html`<tr><td><${Said} text=${one.scorer} /></td><td class="right">${whole(one.scored)} scored</td><td class=${`right ${one.failed ? "warn-text" : "muted"}`}>${whole(one.failed)} failed</td><td class="right muted" title="mean of a batch">${one.mean_s === null ? "" : `${short(one.mean_s * 1000)} ms`}</td></tr>
+  return html`<section class="panel"><h2>Scorers</h2><table class="bars">${scorers.map((one) => html`<tr><td><${Said} text=${one.scorer} /></td><td class="right">${whole(one.scored)} scored</td><td class=${`right ${one.failed ? "warn-text" : "muted"}`}>${whole(one.failed)} failed</td><td class="right muted" title="mean of a batch">${one.mean_s === null ? "" : brief(one.mean_s)}</td></tr>
     ${one.error && html`<tr><td class="said muted" colspan="4"><${Said} text=${one.error} /></td></tr>`}`)}</table></section>`;
 }

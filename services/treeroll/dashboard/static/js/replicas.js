@@ -1,7 +1,7 @@
 // Replicas: the fleet, one row each; who lags, who is silent, who was lost and why.
 import { html, useState } from "./ui.js";
 import { state } from "./live.js";
-import { place } from "./router.js";
+import { Link, place } from "./router.js";
 import { Bar, Empty, Facts, Head, Said, State, Table } from "./parts.js";
 import { Greyed, Unknown, greyed } from "./bar.js";
 import { counted, fixed, lasting, percent, plain, utc, whole } from "./format.js";
@@ -12,9 +12,9 @@ const COLUMNS = [
   { name: "replica", label: "replica", cell: (r) => html`<${Said} text=${`${r.replica_id}.${r.incarnation}`} />`, key: (r) => r.replica_id },
   { name: "state", label: "state", cell: (r) => html`<${State} word=${r.state} tone=${TONES[r.state]} />`, key: (r) => r.state },
   { name: "branches", label: "branches", right: true, title: "granted / slots", cell: (r) => `${whole(r.branches)}/${whole(r.slots)}`, key: (r) => r.branches },
-  { name: "running", label: "running", right: true, title: "requests that decode in its engine", cell: (r) => whole(r.running), key: (r) => r.running },
-  { name: "waiting", label: "waiting", right: true, title: "requests that wait in its engine", cell: (r) => whole(r.waiting), key: (r) => r.waiting },
-  { name: "kv", label: "KV", right: true, title: "of its KV blocks, in use", cell: (r) => html`<span class="with-bar"><${Bar} share=${r.kv_usage} tone=${r.kv_usage > 0.9 ? "warn" : ""} />${percent(r.kv_usage, 1, 0)}</span>`, key: (r) => r.kv_usage },
+  { name: "running", label: "running", right: true, cls: "optional", title: "requests that decode in its engine", cell: (r) => whole(r.running), key: (r) => r.running },
+  { name: "waiting", label: "waiting", right: true, cls: "optional", title: "requests that wait in its engine", cell: (r) => whole(r.waiting), key: (r) => r.waiting },
+  { name: "kv", label: "KV", right: true, cls: "optional", title: "of its KV blocks, in use", cell: (r) => html`<span class="with-bar"><${Bar} share=${r.kv_usage} tone=${r.kv_usage > 0.9 ? "warn" : ""} />${percent(r.kv_usage, 1, 0)}</span>`, key: (r) => r.kv_usage },
   { name: "speed", label: "tok/s", right: true, title: "made in a second, over 2 minutes", cell: (r) => (r.tokens_per_s === null ? "–" : whole(r.tokens_per_s)), key: (r) => r.tokens_per_s ?? -1 },
   { name: "median", label: "× median", right: true, title: "of its pool", cell: (r) => (r.of_median === null ? "–" : html`<span class=${r.of_median < 0.5 ? "warn-text" : ""}>${fixed(r.of_median)}</span>`), key: (r) => r.of_median ?? -1 },
   { name: "preempted", label: "preempted", right: true, title: "since it started", cell: (r) => whole(r.preempted), key: (r) => r.preempted },
@@ -42,7 +42,7 @@ export function Replicas() {
   const one = s.replicas.find((r) => r.replica_id === chosen);
   return html`<${Head} title="Replicas"><span class="muted">${s.pools.map((pool) => `${pool.name ? `${plain(pool.name)}: ` : ""}${whole(pool.ready_replicas)} of ${whole(pool.replicas)} ready`).join(", ")}</span><//><${Greyed} />
     <div class=${greyed()}><section class="panel flush"><${Table} label="replicas" columns=${columns} rows=${rows} sort=${sort} selected=${rows.findIndex((r) => r.replica_id === chosen)} /></section>
-    ${one && html`<section class="panel"><div class="details-head"><h2><${Said} text=${one.replica_id} /></h2><button onClick=${() => choose("")}>Close</button></div><${Facts} rows=${[
+    ${one && html`<section class="panel"><div class="details-head"><h2><${Said} text=${one.replica_id} /></h2><span class="buttons"><${Link} href=${`/trees?replica=${encodeURIComponent(one.replica_id)}`} class="button">Its trees<//><button onClick=${() => choose("")}>Close</button></span></div><${Facts} rows=${[
       ["pool", one.pool && html`<${Said} text=${one.pool} />`], ["state", html`<${State} word=${one.state} tone=${TONES[one.state]} />`], ["why", one.reason && html`<${Said} text=${one.reason} />`],
       ["tried again in", one.retry_s ? lasting(one.retry_s) : null], ["incarnation", whole(one.incarnation)], ["tokens", `${whole(one.generated_tokens)} made since its engine started, ${whole(one.reported_tokens)} reported in this incarnation`],
       ["preempted", `${whole(one.preempted)} requests`], ["started again", `${whole(one.restarts)} times by this service`],

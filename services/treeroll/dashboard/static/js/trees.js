@@ -39,8 +39,8 @@ const COLUMNS = [
   { label: "tree", cell: (row) => html`<${Link} href=${`/trees/${encodeURIComponent(row.tree_id)}`} class="mono">${plain(row.tree_id.slice(0, 8))}<//>` },
   { label: "task", order: "task", cell: (row) => html`<${Said} text=${row.task_id} />` },
   { label: "status", cell: (row) => html`<${State} word=${row.status} />${row.stop_reason && html` <span class="muted">${plain(row.stop_reason)}</span>`}` },
-  { label: "nodes", right: true, order: "nodes", cell: (row) => whole(row.nodes) },
-  { label: "leaves", right: true, order: "leaves", cell: (row) => whole(row.n_leaves) },
+  { label: "nodes", right: true, cls: "optional", order: "nodes", cell: (row) => whole(row.nodes) },
+  { label: "leaves", right: true, cls: "optional", order: "leaves", cell: (row) => whole(row.n_leaves) },
   { label: "tokens", right: true, order: "tokens", title: "generated, waste included", cell: (row) => whole(row.spent) },
   { label: "waste", right: true, order: "wasted", cls: "waste", title: "tokens in no sample", cell: waste },
   { label: "reward", right: true, order: "reward", title: "mean over scored leaves", cell: reward },
@@ -48,7 +48,7 @@ const COLUMNS = [
   { label: "time", right: true, order: "seconds", cell: (row) => lasting(row.wall_s) },
   { label: "weights", right: true, title: "versions that made its tokens", cell: versions },
   { label: "replicas", cls: "optional", cell: (row) => html`<${Said} text=${row.replicas.slice(0, 4).join(" ") + (row.replicas.length > 4 ? ` +${row.replicas.length - 4}` : "")} />` },
-  { label: "prompt", cls: "grow optional", cell: (row) => html`<${Said} text=${row.prompt || row.error} cls="clip" />` },
+  { label: "prompt", cls: "grow optional", cell: (row) => html`<${Said} text=${row.prompt.trim() || row.error} cls="clip" />` },
 ];
 
 export function Trees() {
