@@ -24,7 +24,7 @@ from treeroll.store.embedded import EmbeddedRedis
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("/overview", "/replicas", "/runs", "/trees", "/feed", "/store", "/about")
+PAGES = ("/overview", "/replicas", "/runs", "/trees", "/feed", "/store", "/events", "/about")
 
 
 class Service:

@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from treeroll.dashboard.guard import Door, Guard
+from treeroll.dashboard.happenings import HappeningQuery
 from treeroll.dashboard.query import TreeQuery
 from treeroll.dashboard.shape import CHUNK
 from treeroll.dashboard.sources.base import MOST_NODES, Source
@@ -42,6 +43,7 @@ PAGES = (
     "/trees/{tree_id}",
     "/feed",
     "/store",
+    "/events",
     "/about",
 )
 
@@ -123,6 +125,10 @@ class Api:
         """The store itself."""
         return self._answer(self._source.store())
 
+    def events(self, request: Request) -> Response:
+        """A page of what happened."""
+        return self._answer(self._source.events(HappeningQuery.parse(dict(request.query_params))))
+
     def history(self, request: Request) -> Response:
         """The last quarter of an hour, a value a second."""
         return self._answer(self._source.history())
@@ -151,6 +157,7 @@ class Api:
             "/feed": self.feed,
             "/feed/{run_id}/{group}": self.group,
             "/store": self.store,
+            "/events": self.events,
             "/runs": self.runs,
             "/runs/{run_id}": self.run,
             "/trees": self.trees,

@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from treeroll.dashboard.happenings import Happenings
 from treeroll.dashboard.sources.store_reader import StoreReader
 from treeroll.errors import StoreError
 from treeroll.pb.v1.watch_pb2 import Snapshot
@@ -56,6 +57,7 @@ class Poller:
         self.look = Look()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="dashboard-poller", daemon=True)
+        self.happenings = Happenings()
         self._after = ""
         self._points: deque[Snapshot] = deque(maxlen=KEPT)
         self._came: float | None = None  # monotonic, of the latest snapshot; None until it has changed once
@@ -97,6 +99,7 @@ class Poller:
             raw = await self.reader.snapshot()
             latest = None if raw is None else Snapshot.FromString(raw)
             await self._read_points(latest)
+            await self._read_happenings()
             if turn % STORE_TURNS == 1:
                 info, keys = await self.reader.info(), await self.reader.size()
         except StoreError as error:
@@ -115,6 +118,12 @@ class Poller:
         while page := await self.reader.points(self._after):
             self._after = page[-1][0]
             self._points += [Snapshot.FromString(point) for _, point in page]
+
+    async def _read_happenings(self) -> None:
+        if await self.reader.log_end("happenings") < self.happenings.place:
+            self.happenings.began_anew()
+        while page := await self.reader.log("happenings", self.happenings.place):
+            self.happenings.take(page)
 
     def _silent(self, latest: Snapshot | None) -> float:
         if latest is None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from treeroll.dashboard.happenings import HappeningQuery
 from treeroll.dashboard.query import TreeQuery
 from treeroll.dashboard.shape import Shape
 
@@ -55,6 +56,10 @@ class Source(Protocol):
 
     def store(self) -> Json:
         """What the store says of itself. InvalidInput for results."""
+        ...
+
+    def events(self, query: HappeningQuery) -> Json:
+        """What happened to the fleet and the runs, newest first. InvalidInput for results."""
         ...
 
     def trees(self, query: TreeQuery) -> Json:

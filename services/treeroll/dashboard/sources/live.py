@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from treeroll import __version__
+from treeroll.dashboard.happenings import HappeningQuery
 from treeroll.dashboard.poller import Poller
 from treeroll.dashboard.query import TreeQuery
 from treeroll.dashboard.shape import Shape
@@ -73,7 +74,7 @@ class LiveSource:
             "name": self._scenario or self._reader.address,
             "scenario": bool(self._scenario),
             "lesson": self._lesson,
-            "pages": ["overview", "replicas", "runs", "trees", "feed", "store", "about"],
+            "pages": ["overview", "replicas", "runs", "trees", "feed", "store", "events", "about"],
             "version": __version__,
             "versions": {
                 "service": last.version if last is not None else "",
@@ -99,7 +100,13 @@ class LiveSource:
 
     def history(self) -> Json:
         """The last quarter of an hour."""
-        return history(self._poller.look)
+        found = history(self._poller.look)
+        since = found["at"][0] if found["at"] else time.time()
+        return {**found, "events": self._poller.happenings.incidents(since)}
+
+    def events(self, query: HappeningQuery) -> Json:
+        """What happened."""
+        return self._poller.happenings.page(query)
 
     def runs(self) -> list[Json]:
         """All runs, the newest last."""

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from treeroll import __version__
+from treeroll.dashboard.happenings import HappeningQuery
 from treeroll.dashboard.query import TreeQuery
 from treeroll.dashboard.shape import Shape
 from treeroll.dashboard.sources import results_index
@@ -94,6 +95,10 @@ class ResultSource:
     def history(self) -> Json:
         """None."""
         return {"at": []}
+
+    def events(self, query: HappeningQuery) -> Json:
+        """What happened to fleet and runs is in the store."""
+        raise InvalidInput("results of a rollout tell of trees alone: give --store of a running service for events")
 
     def feed(self) -> Json:
         """Results have no feed."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from treeroll.store import keys
-from treeroll.store.base import StoredTree
+from treeroll.store.base import Log, StoredTree
 from treeroll.store.redis_connection import Command, ask, connect, store_errors
 from treeroll.store.redis_url import public_address
 
@@ -51,6 +51,16 @@ class StoreReader:
         """What it said before, after the point of this id, up to 1,000."""
         (found,) = await self._ask(("XRANGE", keys.POINTS, f"({after}" if after else "-", "+", "COUNT", 1000))
         return [(name.decode(), fields[1]) for name, fields in found]
+
+    async def log(self, log: Log, after: int) -> list[tuple[int, bytes]]:
+        """Entries of a log behind a place, each with its place, up to 200."""
+        (found,) = await self._ask(("XRANGE", keys.LOGS[log], f"({after}-0", "+", "COUNT", MANY))
+        return [(int(name.partition(b"-")[0]), fields[1]) for name, fields in found]
+
+    async def log_end(self, log: Log) -> int:
+        """The place of the newest entry of a log; 0 if it has none."""
+        (found,) = await self._ask(("XREVRANGE", keys.LOGS[log], "+", "-", "COUNT", 1))
+        return int(found[0][0].partition(b"-")[0]) if found else 0
 
     async def info(self) -> dict[str, str]:
         """What Redis says of itself: the lines of INFO."""

@@ -21,13 +21,11 @@ export function LiveBar({ brief }) {
       : now === "live" ? html`<span class="good-text">all well</span>` : ""}</span>`;
 }
 
-const pageOf = (page) => (page === "events" ? "" : page);
-
 /** A sentence of the verdict; a click leads to where it is seen in detail. */
 export function Sentence({ one }) {
   const tone = { page: "bad", warn: "warn" }[one.severity] ?? "mute";
   const sentence = html`<${Said} text=${one.sentence.charAt(0).toUpperCase() + one.sentence.slice(1)} />`;
-  const page = pageOf(one.page).split("/").map(encodeURIComponent).join("/");
+  const page = one.page.split("/").map(encodeURIComponent).join("/");
   return html`<span class=${`finding ${tone}`}><span class="severity">${one.severity}</span> ${sentence}${page && html` <${Link} href=${`/${page}`}>${one.page.split("/")[0]} →<//>`}</span>`;
 }
 

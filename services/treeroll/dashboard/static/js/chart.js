@@ -2,7 +2,9 @@
 import { html, uPlot, useEffect, useLayoutEffect, useRef, signal } from "./ui.js";
 import { askJson } from "./api.js";
 import { theme } from "./theme.js";
-import { short } from "./format.js";
+import { short, utc } from "./format.js";
+import { Link, go } from "./router.js";
+import { Said } from "./parts.js";
 
 /** Columns, replaced as a whole whenever a point comes. */
 export const past = signal(null);
@@ -16,6 +18,30 @@ export function keep() {
   const read = () => askJson("/history").then((found) => { past.value = found; }, () => {});
   read();
   setInterval(read, 5000);
+}
+
+/** A line for each incident, on the time axis. */
+function marks(u, colour) {
+  const { ctx, bbox } = u;
+  ctx.save();
+  ctx.strokeStyle = colour;
+  ctx.setLineDash([3, 3]);
+  for (const one of past.value?.events ?? []) {
+    const x = Math.round(u.valToPos(one.at, "x", true));
+    if (x < bbox.left || x > bbox.left + bbox.width) continue;
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, bbox.top + bbox.height);
+    ctx.stroke();
+  }
+  ctx.restore();
+}
+
+/** What was amiss in the time that the charts show, each with the events around it. */
+export function Marks() {
+  const events = (past.value?.events ?? []).slice(-3).reverse();
+  if (!events.length) return null;
+  return html`<p class="marks muted">${events.map((one) => html`<${Link} href=${`/events?until=${Math.ceil(one.at) + 5}`}><span class="tabular">${utc(one.at).slice(11, 19)}</span> <${Said} text=${one.what} /><//>`)}</p>`;
 }
 
 /** @param {{title: string, unit: string, lines: Array<[string, string]>}} given lines: column and what it is called. */
@@ -32,9 +58,11 @@ export function Chart({ title, lines, unit = "", format = short }) {
       width: place.current.clientWidth, height: 130, legend: { show: false }, cursor: { y: false, points: { size: 5 } }, padding: [6, 8, 0, 0],
       scales: { y: { range: (u, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
       axes: [{ ...axis, size: 24, space: 80, values: (u, ticks, k, space, step) => ticks.map((t) => new Date(t * 1000).toISOString().slice(11, step < 60 ? 19 : 16)) }, { ...axis, size: 46, values: (u, ticks) => ticks.map((v) => format(v)) }],
+      hooks: { draw: [(u) => marks(u, ink("--warn"))] },
       series: [{}, ...lines.map((line, k) => ({ stroke: inks[k], width: 1.5, spanGaps: false, points: { show: false } }))],
     }, [[], ...lines.map(() => [])], place.current);
     plot.current = made;
+    made.over.addEventListener("click", () => { const at = made.posToVal(made.cursor.left, "x"); if (at) go(`/events?until=${Math.ceil(at) + 5}`); });
     const watch = new ResizeObserver(() => made.setSize({ width: place.current.clientWidth, height: 130 }));
     watch.observe(place.current);
     return () => { watch.disconnect(); made.destroy(); };

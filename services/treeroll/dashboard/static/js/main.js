@@ -12,10 +12,11 @@ import { About } from "./about.js";
 import { Overview } from "./overview.js";
 import { Replicas } from "./replicas.js";
 import { Feed, Store } from "./feed.js";
+import { Events } from "./events.js";
 import { LiveBar } from "./bar.js";
 import { follow } from "./live.js";
 
-const NAMES = { overview: "Overview", replicas: "Replicas", runs: "Runs", trees: "Trees", feed: "Feed", store: "Store", about: "About" };
+const NAMES = { overview: "Overview", replicas: "Replicas", runs: "Runs", trees: "Trees", feed: "Feed", store: "Store", events: "Events", about: "About" };
 
 function Page({ about }) {
   const [, section = "", id] = place.value.path.split("/");
@@ -24,7 +25,7 @@ function Page({ about }) {
   const key = decodeURIComponent(id ?? "");
   if (name === "runs") return key ? html`<${Run} id=${key} key=${key} />` : html`<${Runs} about=${about} />`;
   if (name === "trees") return key ? html`<${Tree} id=${key} key=${key} />` : html`<${Trees} about=${about} />`;
-  const pages = { overview: Overview, replicas: Replicas, feed: Feed, store: Store };
+  const pages = { overview: Overview, replicas: Replicas, feed: Feed, store: Store, events: Events };
   return html`<${pages[name] ?? About} about=${about} />`;
 }
 

@@ -4,7 +4,7 @@ import { phase, state } from "./live.js";
 import { Link } from "./router.js";
 import { Bar, Figure, Head, Said } from "./parts.js";
 import { Greyed, Sentence, Unknown, greyed } from "./bar.js";
-import { Chart, keep } from "./chart.js";
+import { Chart, Marks, keep } from "./chart.js";
 import { brief, counted, fixed, lasting, percent, plain, short, whole } from "./format.js";
 
 const WAITS = {
@@ -35,6 +35,7 @@ export function Overview() {
     </div>
     <div class="charts"><${Chart} title="Speed" unit="tokens/s" lines=${[["tokens_per_s", "tok/s"]]} />
       <${Chart} title="Branches" unit="" lines=${[["running", "running"], ["waiting", "waiting"]]} format=${whole} /></div>
+    <${Marks} />
     <div class="columns">
       <${Waiting} waiting=${m.waiting} total=${waiting} />
       <${Tokens} waste=${m.waste} />

@@ -1,0 +1,38 @@
+// Events: what happened to the fleet and the runs, newest first, each with where to look next.
+import { html } from "./ui.js";
+import { useAnswer } from "./api.js";
+import { useRefresh } from "./live.js";
+import { Link, go, place, withQuery } from "./router.js";
+import { Answered, Empty, Head, Said, State, Table } from "./parts.js";
+import { counted, plain, utc, whole } from "./format.js";
+
+const TONES = { replica_lost: "bad", broken: "bad", run_stopped: "warn", replica_judged: "warn", store_paused: "warn", store_filled: "warn", gap: "warn", took_over: "live", run_cancelled: "warn", replica_joined: "good" };
+const named = (kind) => plain(kind).replaceAll("_", " ");
+
+const COLUMNS = [
+  { label: "when", cls: "when", cell: (one) => (one.at ? html`<span class="tabular"><span class="date">${utc(one.at).slice(0, 10)} </span>${utc(one.at).slice(11, 19)}</span>` : "–"), title: "UTC, by the coordinator's clock" },
+  { label: "kind", cls: "kind", cell: (one) => html`<${State} word=${named(one.kind)} tone=${TONES[one.kind]} />` },
+  { label: "what", cls: "what", cell: (one) => html`<${Said} text=${one.sentence.charAt(0).toUpperCase() + one.sentence.slice(1)} />` },
+  { label: "", cell: (one) => html`<${Link} href=${`/${one.page}`}>${plain(one.page.split(/[/?]/)[0])} →<//>` },
+];
+
+export function Events() {
+  const query = place.value.query;
+  const asked = new URLSearchParams();
+  for (const name of ["kind", "run", "replica", "until", "before"]) if (query.get(name)) asked.set(name, query.get(name));
+  const answer = useAnswer(`/events?${asked}`);
+  useRefresh(answer, 2);
+  const filtered = [...asked.keys()].length > 0;
+  const until = Number(query.get("until"));
+  return html`<${Head} title="Events">${until ? html`<span class="muted">up to ${utc(until)}</span>` : ""}${filtered && html`<${Link} href="/events" class="button">All events<//>`}<//>
+    <${Answered} answer=${answer} what="events">${(data) => html`
+      <div class="filters"><label>kind <${Choice} name="kind" value=${query.get("kind") ?? ""} options=${[["", "all"], ["incidents", "incidents"], ...Object.entries(data.kinds).map(([kind, count]) => [kind, `${named(kind)} (${whole(count)})`])]} /></label>
+        <label>run <${Choice} name="run" value=${query.get("run") ?? ""} options=${[["", "all"], ...data.runs.map((run) => [run, plain(run)])]} /></label>
+        <span class="muted">${filtered ? `${whole(data.matching)} of ${counted(data.total, "event")}` : counted(data.total, "event")}</span></div>
+      ${data.items.length ? html`<section class="panel flush events"><${Table} label="events" columns=${COLUMNS} rows=${data.items.map((one) => ({ ...one, key: one.id }))} href=${(one) => `/${one.page}`} /></section>
+        ${data.cursor && html`<p><${Link} href=${withQuery({ before: data.cursor })} class="button">Older<//></p>`}`
+      : html`<${Empty} title=${filtered ? "No event matches." : "Nothing has happened yet."}><p class="muted">${filtered ? html`<${Link} href="/events">All ${counted(data.total, "event")}<//>` : "What happens to replicas, runs, weights and the store is told here."}</p><//>`}`}<//>`;
+}
+
+const Choice = ({ name, value, options }) => html`<select value=${value} onChange=${(event) => go(withQuery({ [name]: event.target.value, before: null }))}>
+  ${(options.some(([one]) => one === value) ? options : [...options, [value, plain(value)]]).map(([one, label]) => html`<option value=${one} selected=${one === value}>${label}</option>`)}</select>`;
