@@ -173,8 +173,18 @@ def test_the_api_answers_a_page_and_refuses_in_a_sentence(live: LiveSource) -> N
         assert (refused.status_code, "there is no kind" in refused.json()["error"]) == (400, True)
 
 
+def test_prometheus_scrapes_the_service_and_its_store_with_a_token(live: LiveSource) -> None:
+    for client in asking(live):
+        answer = client.get("/api/1/metrics")
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        assert "treeroll_generated_tokens_total 6000" in answer.text
+        assert "treeroll_store_up 1" in answer.text
+        assert client.get("/api/1/metrics", headers={"authorization": ""}).status_code == 401
+
+
 def test_results_say_that_they_have_no_events(client: TestClient) -> None:
     assert client.get("/api/1/events").status_code == 400
+    assert client.get("/api/1/metrics").status_code == 400
 
 
 @pytest.mark.browser

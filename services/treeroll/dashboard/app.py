@@ -30,6 +30,7 @@ from treeroll.errors import (
     UnknownRun,
     UnknownTree,
 )
+from treeroll.metrics.metric import CONTENT_TYPE
 
 STATIC = Path(__file__).parent / "static"
 # Every page is the same file: its script reads the address.
@@ -133,6 +134,10 @@ class Api:
         """The last quarter of an hour, a value a second."""
         return self._answer(self._source.history())
 
+    def metrics(self, request: Request) -> Response:
+        """The service, as Prometheus scrapes it."""
+        return Response(self._source.metrics(), media_type=CONTENT_TYPE, headers={"cache-control": "no-store"})
+
     async def live(self, request: Request) -> Response:
         """The state of every second, as server-sent events: each is whole, so who is slow misses some and no more."""
         await run_in_threadpool(self._source.live)  # what cannot be followed is refused before the stream begins
@@ -158,6 +163,7 @@ class Api:
             "/feed/{run_id}/{group}": self.group,
             "/store": self.store,
             "/events": self.events,
+            "/metrics": self.metrics,
             "/runs": self.runs,
             "/runs/{run_id}": self.run,
             "/trees": self.trees,

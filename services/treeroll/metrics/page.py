@@ -11,7 +11,8 @@ _HEAD = """# Metrics
 Made by `python -m treeroll.metrics.page`; the catalogue is `treeroll/metrics/catalogue.py`.
 
 The coordinator serves no HTTP. It writes a snapshot of itself to its store once a second, and `treeroll.metrics.render`
-makes these metrics from the last one, wherever that is read. Counters of the whole service begin anew with each epoch
+makes these metrics from the last one, wherever that is read: `treeroll dashboard` answers with them at
+`/api/1/metrics` (`deploy/prometheus/scrape.yaml`). Counters of the whole service begin anew with each epoch
 of its coordinator, as Prometheus expects of a restart; those of a run are of its whole life, and a run that is not
 among the shown ones any more has none. No label is a tree, a task, a prompt or a user.
 

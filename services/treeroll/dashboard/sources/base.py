@@ -58,6 +58,10 @@ class Source(Protocol):
         """What the store says of itself. InvalidInput for results."""
         ...
 
+    def metrics(self) -> bytes:
+        """All metrics of the catalogue, as Prometheus reads them. InvalidInput for results."""
+        ...
+
     def events(self, query: HappeningQuery) -> Json:
         """What happened to the fleet and the runs, newest first. InvalidInput for results."""
         ...

@@ -17,6 +17,8 @@ from treeroll.dashboard.sources.state import history, run_line, state
 from treeroll.dashboard.sources.store_reader import StoreReader, Unacknowledged
 from treeroll.dashboard.sources.tree_tables import Shapes, TreeTables
 from treeroll.errors import UnknownRun
+from treeroll.metrics.metric import StoreFigures
+from treeroll.metrics.render import render
 from treeroll.pb.v1 import rollout_pb2 as pb
 
 # A tree that grows is read again after so long.
@@ -103,6 +105,12 @@ class LiveSource:
         found = history(self._poller.look)
         since = found["at"][0] if found["at"] else time.time()
         return {**found, "events": self._poller.happenings.incidents(since)}
+
+    def metrics(self) -> bytes:
+        """What the service last said, and what the store says of itself."""
+        look = self._poller.look
+        names = ("used_memory", "maxmemory", "evicted_keys", "aof_delayed_fsync")
+        return render(look.latest, None, StoreFigures(not look.error, *(int(look.info.get(name, 0)) for name in names)))
 
     def events(self, query: HappeningQuery) -> Json:
         """What happened."""

@@ -96,6 +96,10 @@ class ResultSource:
         """None."""
         return {"at": []}
 
+    def metrics(self) -> bytes:
+        """Results are not scraped."""
+        raise InvalidInput("results of a rollout have no metrics: give --store of a running service")
+
     def events(self, query: HappeningQuery) -> Json:
         """What happened to fleet and runs is in the store."""
         raise InvalidInput("results of a rollout tell of trees alone: give --store of a running service for events")
