@@ -4,12 +4,15 @@ from collections import Counter
 
 from tests.support.eventually import eventually
 
-from treeroll.client import AsyncClient, TreeRecord
+from treeroll.client import AsyncClient, TreeRecord, connect_async
+from treeroll.coordinator.tick_log import TickLog
 from treeroll.demo import TASKS_FILE
+from treeroll.errors import StoreDown
 from treeroll.records.events import FLEET_KINDS, TREE_KINDS, Event, Gap, Tick, read
-from treeroll.store.base import Log, Store
+from treeroll.store.base import Commit, Log, Store
+from treeroll.store.memory import MemoryStore
 from treeroll.tasks import read_tasks
-from treeroll.testing.service import LocalService
+from treeroll.testing.service import LocalService, local_service
 
 TREEPO = {"recipe": "treepo", "leaves": 8, "segment_tokens": 32, "scorer": "arith", "seed": 5}
 
@@ -81,3 +84,61 @@ async def test_what_happened_to_fleet_and_runs_is_said_apart_from_decisions(
     assert by_kind["tasks_submitted"].count == 1
     assert by_kind["took_over"].count == service.coordinator.epoch
     assert {"run_created", "run_closed", "drained", "replica_joined"} <= by_kind.keys()
+
+
+class PausingStore(MemoryStore):
+    """It takes no commit for a while, once trees grow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.commits = 0
+        self.refused = 0
+
+    async def commit(self, commit: Commit, epoch: int) -> None:
+        self.commits += bool(commit.nodes)
+        if self.commits > 5 and self.refused < 3:
+            self.refused += 1
+            raise StoreDown("it does not answer")
+        await super().commit(commit, epoch)
+
+
+async def test_a_pause_of_the_store_is_said_and_loses_nothing_that_was_decided() -> None:
+    store = PausingStore()
+    async with local_service(store) as service:
+        service.start_replica("r0", slots=32)
+        async with await connect_async(service.address) as client:
+            trees = await grown(client)
+        events = await said(store)  # which has no gap
+        happened = await said(store, "happenings")
+    assert store.refused == 3
+    [pause] = [event for event in happened if event.kind == "store_paused"]
+    assert pause.seconds > 0
+    assert "it does not answer" in pause.detail
+    ended = Counter((event.tree, event.path) for event in events if event.kind == "ended_path")
+    assert ended == Counter(
+        (tree.tree_id, node.path) for tree in trees for node in tree.nodes if node.status in ("leaf", "pruned")
+    )
+
+
+async def test_without_room_for_decisions_none_are_written_and_what_happened_still_is(
+    service: LocalService, client: AsyncClient
+) -> None:
+    before = await said(service.store)
+    service.coordinator.log = TickLog(service.coordinator.epoch, 0)
+    await grown(client, tasks=1)
+    assert await said(service.store) == before
+    assert "run_created" in {event.kind for event in await said(service.store, "happenings")}
+
+
+async def test_what_a_store_keeps_is_bounded_and_what_is_gone_is_a_gap(
+    service: LocalService, client: AsyncClient
+) -> None:
+    log = TickLog(service.coordinator.epoch, 1)
+    log._kept = 2000
+    service.coordinator.log = log
+    await grown(client, tasks=4)
+    parts = list(read(await service.store.load_log("ticks", 0, 100_000), 0))
+    assert isinstance(parts[0], Gap)
+    assert all(isinstance(part, Tick) for part in parts[1:])
+    kept = sum(len(blob) for _, blob in await service.store.load_log("ticks", 0, 100_000))
+    assert kept < 20_000
