@@ -55,6 +55,7 @@ from treeroll.store.base import Store
 from treeroll.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from treeroll.generator.cause import Cause
     from treeroll.generator.supervisor import Supervisor
     from treeroll.scorers.pool import ScorerPool
 
@@ -243,8 +244,8 @@ def _supervisor(base: _Base, door: Door, now: list[Life]) -> "tuple[Supervisor, 
 
     link = FleetLink(lambda report: now[0].fleets.exchange(report), "")
 
-    def on_lost(replica_id: str, incarnation: int, cause: str) -> None:
-        link.lose(replica_id, supervisor.processes[replica_id], cause)
+    def on_lost(replica_id: str, incarnation: int, cause: "Cause") -> None:
+        link.lose(replica_id, supervisor.processes[replica_id], cause.sentence, preempted=cause.preempted)
 
     def newest(replica_id: str) -> int:
         return now[0].coordinator.state.incarnations.get(replica_id, 0)
@@ -252,6 +253,7 @@ def _supervisor(base: _Base, door: Door, now: list[Life]) -> "tuple[Supervisor, 
     generator, reached = base.config.generator, base.config.coordinator.reached_at(door.port)
     first = first_incarnation(base.epoch)
     supervisor = Supervisor(generator, reached, on_lost, first, newest, base.replica_logs, admit=door.admit)
+    supervisor.cluster = not base.config.ray.private
     join_hands(supervisor, link)
     return supervisor, link
 

@@ -14,6 +14,7 @@ from treeroll import __version__
 from treeroll.channels import Pass
 from treeroll.client import AsyncClient, connect_async
 from treeroll.coordinator import fleet_plane
+from treeroll.core.model.events import LossKind
 from treeroll.errors import InvalidInput
 from treeroll.generator.fleet_link import FarCoordinator, FleetLink
 from treeroll.generator.session import SessionRefused, Unfit
@@ -136,3 +137,23 @@ async def test_nonsense_is_refused() -> None:
         async with Pass().open(service.address) as channel:
             report = wire.FleetReport(kept={"no pool": 2**31}, version=__version__)
             await fleet_pb2_grpc.FleetPlaneStub(channel).Report(report)
+
+
+async def test_a_process_that_went_with_its_node_is_no_loss() -> None:
+    async with local_service() as service, linked(service, _=1) as link:
+        service.start_replica("r0")
+        await service.joined()
+        link.lose("r0", service.replicas.sessions["r0"].hello.process, "its node was taken away", preempted=True)
+        state = service.coordinator.state
+
+        async def gone() -> bool:
+            return "r0" not in state.replicas
+
+        await eventually(gone)
+        assert state.pools[""].ends == {LossKind.PREEMPTED: 1}
+
+        async def told() -> bool:
+            return service.replicas.sessions["r0"].lost == "its node was taken away"
+
+        await eventually(told)
+        assert service.coordinator.figures.losses == {}

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.support.eventually import eventually
 from tests.support.fake_coordinator import FakeCoordinator
 
 from treeroll.errors import EngineError, InvalidInput
+from treeroll.generator.cause import Cause
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.ray_local import LocalRay
 from treeroll.generator.supervisor import Supervisor
@@ -35,8 +37,8 @@ def ray_cluster() -> Iterator[None]:
 class Lost(list[tuple[str, int]]):
     """What on_lost was called with."""
 
-    def __call__(self, replica_id: str, incarnation: int, cause: str) -> None:
-        assert cause
+    def __call__(self, replica_id: str, incarnation: int, cause: Cause) -> None:
+        assert cause.sentence
         self.append((replica_id, incarnation))
 
 
@@ -209,3 +211,19 @@ def test_the_cluster_needs_a_token() -> None:
     assert asked[0].returncode != 0
     assert "AuthenticationError" in asked[0].stderr
     assert asked[1].returncode == 0, asked[1].stderr
+
+
+async def test_those_on_a_node_that_is_taken_away_end_in_time_and_others_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = Lost()
+    async with FakeCoordinator() as coordinator, supervised(coordinator, lost) as supervisor:
+        node, at = supervisor.nodes["r0"], time.time() + 65
+        # Ray's own notices need a cluster: tests/cluster. What follows from one is the same.
+        monkeypatch.setattr("treeroll.generator.supervisor.draining_nodes", lambda: {node: at, "another": None})
+        monkeypatch.setattr("treeroll.generator.supervisor.NOTICED_S", 0.1)
+        supervisor.cluster = True
+        watching = asyncio.create_task(supervisor._watch_nodes())
+        await coordinator.hello("r1")
+        watching.cancel()
+        seat = supervisor.roster.seats["r0"]
+        assert seat.cause == "its node is taken away"
+        assert 50 < seat.left_s < 60  # five seconds before the node

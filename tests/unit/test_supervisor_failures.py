@@ -1,5 +1,9 @@
 """How often a replica may fail before it is given up."""
 
+import ray
+from ray.core.generated.common_pb2 import ActorDiedErrorContext, NodeDeathInfo
+
+from treeroll.generator.cause import as_cause
 from treeroll.generator.supervisor import MAX_FAILED_STARTS, MAX_SHORT_LIVES, _Failures
 
 
@@ -19,3 +23,13 @@ def test_a_life_between_failed_starts_ends_their_row() -> None:
     for started in (False, False, True, False, False):
         failures.add("cause", started)
         assert not failures.too_many
+
+
+def test_a_process_that_went_with_its_node_has_not_failed() -> None:
+    context = ActorDiedErrorContext(actor_id=b"a" * 16, error_message="The actor died. exit detail: it vanished.")
+    cause = as_cause(ray.exceptions.ActorDiedError(context))
+    assert (cause.sentence, cause.preempted, cause.lasting) == ("its process died (it vanished)", False, False)
+    context.node_death_info.reason = NodeDeathInfo.Reason.AUTOSCALER_DRAIN_PREEMPTED
+    context.reason = ActorDiedErrorContext.Reason.NODE_DIED
+    cause = as_cause(ray.exceptions.ActorDiedError(context))
+    assert (cause.sentence, cause.preempted, cause.lasting) == ("its node was taken away", True, False)

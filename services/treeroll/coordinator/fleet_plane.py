@@ -14,7 +14,7 @@ from treeroll.coordinator.fleet_orders import FleetOrders
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.replica_server import ReplicaPlane, drain_of, first_incarnation
 from treeroll.coordinator.replica_session import ReplicaSession
-from treeroll.core.model.events import ReplicaDraining, ReplicaLost
+from treeroll.core.model.events import LossKind, ReplicaDraining, ReplicaLost
 from treeroll.errors import InvalidInput, TreerollError, grpc_code
 from treeroll.pb.v1 import fleet_pb2 as wire
 from treeroll.pb.v1 import fleet_pb2_grpc
@@ -111,7 +111,8 @@ class FleetPlane(fleet_pb2_grpc.FleetPlaneServicer):
             log.info("fleet '%s' keeps %d replicas alive", report.fleet, sum(report.kept.values()))
         for one in report.lost:
             if (session := self._session(one)) is not None:
-                lost = ReplicaLost(one.replica_id, session.hello.incarnation, one.cause)
+                kind = LossKind.PREEMPTED if one.preempted else LossKind.DIED
+                lost = ReplicaLost(one.replica_id, session.hello.incarnation, one.cause, kind)
                 self._coordinator.post_nowait(Item([lost]))
         for draining in report.draining:
             if (session := self._session(draining)) is not None:

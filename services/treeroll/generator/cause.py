@@ -21,6 +21,8 @@ class Cause:
     """Whether a first start that failed of it would fail again."""
     bad_input: bool = False
     """Whether it is for a person to mend: settings, versions, models."""
+    preempted: bool = False
+    """Its node was taken away."""
     log_end: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -39,7 +41,11 @@ def as_cause(error: BaseException) -> Cause:
     """What Ray reported of a call."""
     raised = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
     lasting = isinstance(raised, StartFailed | ray.exceptions.OutOfMemoryError)
-    return Cause(_sentence(error), lasting, isinstance(raised, BadStart))
+    return Cause(_sentence(error), lasting, isinstance(raised, BadStart), _preempted(error))
+
+
+def _preempted(error: BaseException) -> bool:
+    return isinstance(error, ray.exceptions.ActorDiedError) and bool(error.preempted)
 
 
 def _sentence(error: BaseException) -> str:
@@ -47,6 +53,8 @@ def _sentence(error: BaseException) -> str:
     if isinstance(error, ray.exceptions.RayTaskError):
         return " ".join(str(error.cause).split())
     if isinstance(error, ray.exceptions.ActorDiedError | ray.exceptions.ActorUnavailableError):
+        if _preempted(error):
+            return "its node was taken away"
         detail = _EXIT_DETAIL.search(str(error))
         return f"its process died{f' ({detail[1]})' if detail else ''}"
     return " ".join(str(error).split())

@@ -19,6 +19,7 @@ from treeroll.generator.fleet_link import FarCoordinator, FleetLink
 from treeroll.generator.ray_config import RayConfig
 
 if TYPE_CHECKING:
+    from treeroll.generator.cause import Cause
     from treeroll.generator.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -99,12 +100,13 @@ async def _run(
 
     link = FleetLink(FarCoordinator(place.addresses, place.shown), place.name)
 
-    def on_lost(replica_id: str, incarnation: int, cause: str) -> None:
-        link.lose(replica_id, supervisor.processes[replica_id], cause)
+    def on_lost(replica_id: str, incarnation: int, cause: "Cause") -> None:
+        link.lose(replica_id, supervisor.processes[replica_id], cause.sentence, preempted=cause.preempted)
 
     supervisor = Supervisor(
         config, place.addresses, on_lost, newest=link.newest, logs=logs, admit=lambda _: place.shown, name=place.name
     )
+    supervisor.cluster = not ray.private
     join_hands(supervisor, link)
 
     async def work() -> None:

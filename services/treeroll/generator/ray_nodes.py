@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray._private import state
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from treeroll import __version__
@@ -33,6 +34,12 @@ def living_nodes() -> list[Node]:
         Node(node["NodeID"], node["NodeManagerHostname"], node["Resources"]) for node in ray.nodes() if node["Alive"]
     ]
     return sorted(found, key=lambda node: (node.name, node.id))
+
+
+def draining_nodes() -> dict[str, float | None]:
+    """Nodes that are to be taken away, by their ids: when, in seconds since the Unix epoch; None: that is not said."""
+    # There is no public way; Ray's own trainers ask so.
+    return {name: at / 1000 if at else None for name, at in state.state.get_draining_nodes().items()}
 
 
 def ask_nodes(

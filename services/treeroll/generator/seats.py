@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from treeroll.generator.config import GeneratorConfig
 
+# Ends that are nearer to each other than this, seconds, are one.
+SAME_S = 1.0
 # Most replicas of a pool, as in `generator.replicas`.
 MOST = 4096
 
@@ -82,11 +84,13 @@ class Roster:
         for seat in staying[: max(0, len(staying) - self.wanted[pool])]:
             self.end(seat, within_s, "its pool shrinks")
 
-    def end(self, seat: Seat, within_s: float, cause: str) -> None:
-        """The seat's replica is to end; said again, the earlier time counts."""
+    def end(self, seat: Seat, within_s: float, cause: str) -> bool:
+        """The seat's replica is to end; said again, the earlier time counts. Returns whether that is news."""
         until = time.monotonic() + within_s
-        if seat.until is None or until < seat.until:
-            seat.until, seat.cause = until, seat.cause or cause
+        if seat.until is not None and until > seat.until - SAME_S:
+            return False
+        seat.until, seat.cause = until, cause
+        return True
 
     def remove(self, seat: Seat) -> None:
         """Nothing of it is there any more."""

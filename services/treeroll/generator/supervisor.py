@@ -13,6 +13,7 @@ from typing import Any
 
 import ray
 
+from treeroll import clock
 from treeroll.channels import Pass
 from treeroll.errors import EngineError, InvalidInput
 from treeroll.generator.actor import GeneratorReplica, Post
@@ -20,6 +21,7 @@ from treeroll.generator.affinity import asked_threads
 from treeroll.generator.cause import Cause, as_cause, cause_of_end
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.last_words import SHOWN_LINES, tail
+from treeroll.generator.ray_nodes import draining_nodes
 from treeroll.generator.ray_room import needs_of
 from treeroll.generator.seats import Roster, Seat
 
@@ -34,6 +36,9 @@ KILL_TIMEOUT_S = 10.0
 # A Ray actor runs this many of its methods at once; ours are few and short, except for serve().
 MAX_CONCURRENCY = 16
 TROUBLE_TIMEOUT_S = 5.0
+# How often nodes that are to be taken away are looked for; what branches have on them if nobody says for how long; and
+# how long before its time a replica should have ended.
+NOTICED_S, UNSAID_S, MARGIN_S = 1.0, 600.0, 5.0
 # How often it is looked whether a replica is to end, and how long after its time one that has not is killed.
 LOOK_S, LATE_S = 0.5, 10.0
 # Ray labels each node with its id.
@@ -85,7 +90,7 @@ class Supervisor:
 
     config: GeneratorConfig
     coordinator_address: str
-    on_lost: Callable[[str, int, str], None]
+    on_lost: Callable[[str, int, Cause], None]
     first_incarnation: int = 1
     """Must be above any that the coordinator has seen, if it outlives this supervisor."""
     newest: Callable[[str], int] = lambda replica_id: 0
@@ -94,6 +99,8 @@ class Supervisor:
     """Folder for what each incarnation writes, REPLICA-INCARNATION.log; None: it goes to Ray's logs."""
     admit: Callable[[str], Pass] = lambda replica_id: Pass()
     """With what a new process may be this replica."""
+    cluster: bool = False
+    """Whether the Ray has nodes that may be taken away."""
     name: str = ""
     """What the replicas' names begin with, where a service has several fleets."""
     failure: EngineError | InvalidInput | None = None
@@ -133,6 +140,7 @@ class Supervisor:
         self._running.set()
         try:
             async with asyncio.TaskGroup() as group:
+                watching = group.create_task(self._watch_nodes(), name="watch-nodes")
                 seats = list(self.roster.seats.values())
                 while not self._stopping.is_set():
                     for seat in seats:
@@ -141,6 +149,7 @@ class Supervisor:
                     await self._changed.wait()
                     self._changed.clear()
                     seats = self.roster.fill()
+                watching.cancel()
         except* (EngineError, InvalidInput) as failures:
             raise self.failure or EngineError(str(failures)) from None
         finally:
@@ -180,6 +189,25 @@ class Supervisor:
         self.roster.end(seat, within_s, cause)
         self._ends_changed()
 
+    async def _watch_nodes(self) -> None:
+        """Replicas on nodes that Ray says are to be taken away end in time, and others are started at once."""
+        while self.cluster:
+            await asyncio.sleep(NOTICED_S)
+            try:
+                leaving = await asyncio.to_thread(draining_nodes)
+            except Exception as error:  # Ray's own way is not public: whatever it raises, replicas live on
+                log.warning("Ray does not say which nodes are to be taken away: %s", error)
+                continue
+            told = [self._leave(name, leaving[node]) for name, node in self.nodes.items() if node in leaving]
+            if any(told):
+                self._ends_changed()
+
+    def _leave(self, replica_id: str, at: float | None) -> bool:
+        """Its node is taken away at this time, in seconds since the Unix epoch; None: nobody says when."""
+        seat = self.roster.seats.get(replica_id)
+        within_s = UNSAID_S if at is None else max(0.0, at - clock.wall() - MARGIN_S)
+        return seat is not None and self.roster.end(seat, within_s, "its node is taken away")
+
     def _ends_changed(self) -> None:
         self._changed.set()
         self.on_change()
@@ -204,9 +232,12 @@ class Supervisor:
             if self._stopping.is_set() or cause is None:
                 return
             self._tell(life, cause)
-            self.on_lost(life.seat.replica_id, incarnation, cause.sentence)
+            self.on_lost(life.seat.replica_id, incarnation, cause)
             if seat.until is not None:
                 return
+            if cause.preempted:
+                self.restarts[seat.replica_id] += 1
+                continue
             ever_ready = ever_ready or life.ready_at is not None
             if cause.lasting and not ever_ready:
                 kind = InvalidInput if cause.bad_input else EngineError

@@ -267,7 +267,8 @@ class VllmEngine:
             "num_gpu_blocks_override": config.kv_blocks,
             "gpu_memory_utilization": config.gpu_memory_utilization,
             "tensor_parallel_size": config.tensor_parallel,
-            "distributed_executor_backend": "uni" if on_cpu and config.tensor_parallel == 1 else None,
+            # Workers of one replica are on its node, and children of its process; vLLM would guess.
+            "distributed_executor_backend": "mp" if config.tensor_parallel > 1 else "uni" if on_cpu else None,
             "enable_prefix_caching": True,
             "enable_chunked_prefill": True,
             "scheduling_policy": "priority",

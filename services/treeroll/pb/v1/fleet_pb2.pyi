@@ -57,14 +57,16 @@ class DrainingReplica(_message.Message):
     def __init__(self, replica_id: _Optional[str] = ..., process: _Optional[int] = ..., draining: _Optional[_Union[_replica_pb2.Draining, _Mapping]] = ...) -> None: ...
 
 class LostReplica(_message.Message):
-    __slots__ = ("replica_id", "process", "cause")
+    __slots__ = ("replica_id", "process", "cause", "preempted")
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     PROCESS_FIELD_NUMBER: _ClassVar[int]
     CAUSE_FIELD_NUMBER: _ClassVar[int]
+    PREEMPTED_FIELD_NUMBER: _ClassVar[int]
     replica_id: str
     process: int
     cause: str
-    def __init__(self, replica_id: _Optional[str] = ..., process: _Optional[int] = ..., cause: _Optional[str] = ...) -> None: ...
+    preempted: bool
+    def __init__(self, replica_id: _Optional[str] = ..., process: _Optional[int] = ..., cause: _Optional[str] = ..., preempted: _Optional[bool] = ...) -> None: ...
 
 class FleetAnswer(_message.Message):
     __slots__ = ("epoch", "first_incarnation", "incarnations", "report_s", "scale", "drain")
