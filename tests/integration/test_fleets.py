@@ -12,6 +12,7 @@ from tests.support.eventually import eventually
 
 from treeroll import __version__
 from treeroll.channels import Pass
+from treeroll.cli.main import app
 from treeroll.client import AsyncClient, connect_async
 from treeroll.coordinator import fleet_plane
 from treeroll.core.model.events import LossKind
@@ -157,3 +158,20 @@ async def test_a_process_that_went_with_its_node_is_no_loss() -> None:
 
         await eventually(told)
         assert service.coordinator.figures.losses == {}
+
+
+async def test_who_waits_for_a_node_is_in_the_status_with_the_reason() -> None:
+    async with local_service() as service, linked(service, _=1) as link, await connect_async(service.address) as client:
+        why = "it needs 8 GPU on one node, and none is so large: the cluster has 2 nodes with 64 CPU (64 free)"
+        link.not_scheduled = lambda: [
+            wire.NotScheduled(replica_id=name, pool=pool, why=why)
+            for name, pool in (("r0", ""), ("r1", ""), ("x", "x"))
+        ]
+        link.wake()
+
+        async def told() -> bool:
+            return (await client.status()).pools[0].not_scheduled == 2
+
+        await eventually(told)
+        assert (await client.status()).pools[0].not_scheduled_because == f"replica r0 is not scheduled: {why}"
+        assert await asyncio.to_thread(app.run, ["status", "--address", service.address]) == 0

@@ -17,6 +17,7 @@ import pytest
 from tests.support.eventually import eventually
 from tests.support.fake_coordinator import FakeCoordinator
 
+from treeroll.demo import MODEL_DIR
 from treeroll.errors import EngineError, InvalidInput
 from treeroll.generator.cause import Cause
 from treeroll.generator.config import GeneratorConfig
@@ -151,7 +152,7 @@ async def test_one_that_is_drained_has_a_successor_at_once_and_goes_when_it_has_
         await coordinator.ended(grant)
 
         async def left() -> bool:
-            return set(supervisor.roster.seats) == set(supervisor.actors) == {"r1"} and supervisor.roster.all_ready
+            return set(supervisor.roster.seats) == set(supervisor.actors) == {"r1"} and supervisor.roster.ready == 1
 
         await eventually(left)
         assert lost == []
@@ -227,3 +228,35 @@ async def test_those_on_a_node_that_is_taken_away_end_in_time_and_others_come(mo
         seat = supervisor.roster.seats["r0"]
         assert seat.cause == "its node is taken away"
         assert 50 < seat.left_s < 60  # five seconds before the node
+
+
+async def test_one_for_which_there_is_no_place_waits_and_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("treeroll.generator.supervisor.PLACED_S", 0.5)
+    pools = {"small": {"model": MODEL_DIR}, "large": {"model": MODEL_DIR, "ray": {"num_cpus": 1000}}}
+    lost = Lost()
+    async with FakeCoordinator() as coordinator:
+        config = GeneratorConfig.model_validate(
+            {"engine": "simulated", "pools": pools, "ready_replicas": 1, "start_timeout_s": 60}
+        )
+        supervisor = Supervisor(config, coordinator.address, lost)
+        task = asyncio.create_task(supervisor.run())
+        await asyncio.wait_for(supervisor.wait_ready(), 60)  # one of two is enough
+        assert set(supervisor.nodes) == {"small-0"}
+
+        async def told() -> bool:
+            return bool(supervisor.roster.seats["large-0"].unplaced)
+
+        await eventually(told)
+        assert supervisor.roster.seats["large-0"].unplaced.startswith(
+            "it needs 1000 CPU and 0 GPU on one node, and none is so large: the Ray cluster has 1 node with 2 CPU and 0"
+        )
+        assert supervisor.roster.seats["small-0"].unplaced == ""
+        supervisor.scale("large", 0, [], 60)
+
+        async def over() -> bool:
+            return set(supervisor.roster.seats) == {"small-0"}
+
+        await eventually(over)
+        await supervisor.stop()
+        await task
+    assert lost == []

@@ -30,9 +30,9 @@ def test_one_that_is_to_end_has_a_successor_at_once_and_keeps_its_name_until_it_
     made.end(made.seats["r0"], 5.0, "its node goes")
     assert [seat.replica_id for seat in made.fill()] == ["r2"]
     assert made.kept("") == 2
-    assert not made.all_ready
+    assert (made.ready, made.total) == (1, 2)
     made.seats["r2"].ready = True
-    assert made.all_ready
+    assert (made.ready, made.total) == (2, 2)
 
 
 def test_those_end_first_that_serve_nobody_then_those_with_the_least_to_do() -> None:

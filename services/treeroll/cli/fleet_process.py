@@ -37,7 +37,8 @@ def run(sections: Sections, addresses: str, name: str) -> None:
 
 async def _run(config: GeneratorConfig, ray: RayConfig, place: FleetPlace) -> None:
     def on_ready() -> None:
-        print(f"the fleet works for {place.addresses}: all replicas are ready", flush=True)
+        how_many = "all" if config.ready_replicas is None else config.ready_replicas
+        print(f"the fleet works for {place.addresses}: {how_many} replicas are ready", flush=True)
 
     with Interrupts(die, on_first=say_stopping) as interrupts:
         await run_fleet(config, ray, place, on_ready, interrupts.asked)

@@ -156,6 +156,10 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]", weigh
     console.print(table("replicas", columns, replicas))
     for line in filter(None, map(_trouble, service.replicas)):
         console.print(plain(line), markup=False, soft_wrap=True)
+    for pool in service.pools:
+        if pool.not_scheduled:
+            more = f"; {pool.not_scheduled} wait for a node in all" if pool.not_scheduled > 1 else ""
+            console.print(plain(f"{pool.not_scheduled_because}{more}"), markup=False, soft_wrap=True)
     for why in service.lost_runs.values():
         console.print(plain(why), markup=False, soft_wrap=True)
     for run_id, why in service.suspended_runs.items():

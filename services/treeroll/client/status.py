@@ -87,6 +87,10 @@ class PoolStatus:
     """Replicas that fleets are to have; None: nobody says how many."""
     draining: int = 0
     """Those of `replicas` that are to end."""
+    not_scheduled: int = 0
+    """Replicas that wait for a node."""
+    not_scheduled_because: str = ""
+    """What one of them needs, and what the cluster has, as a sentence."""
 
 
 @dataclass(slots=True)

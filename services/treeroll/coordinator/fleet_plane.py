@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 # A fleet that has said nothing for so many of its turns is one that nobody knows anything of.
 FORGOTTEN_TURNS = 10.0
+MOST_CHARS = 2000
 MOST_REPLICAS, MOST_FLEETS = 100_000, 1_000
 """Replicas that a fleet may say to have; fleets that are known at a time."""
 
@@ -77,6 +78,11 @@ class FleetPlane(fleet_pb2_grpc.FleetPlaneServicer):
         """Names of the fleets that have replicas of a pool, or are to have some."""
         return sorted(report.fleet for report in self._fresh() if pool in report.wanted)
 
+    def not_scheduled(self, pool: str) -> list[str]:
+        """Why replicas of a pool wait for a node, a sentence for each that does."""
+        told = [one for report in self._fresh() for one in report.not_scheduled if one.pool == pool]
+        return [f"replica {one.replica_id} is not scheduled: {one.why}"[:MOST_CHARS] for one in told]
+
     def fleet_of(self, replica_id: str) -> str | None:
         """Which fleet keeps a replica alive; None: nobody says so."""
         return next((report.fleet for report in self._fresh() if replica_id in report.restarts), None)
@@ -100,7 +106,9 @@ class FleetPlane(fleet_pb2_grpc.FleetPlaneServicer):
                 f"fleet '{report.fleet}' has treeroll {report.version[:64] or 'of an older version'}, the service has "
                 f"{__version__}: install {__version__} where the fleet runs, and on its nodes"
             )
-        if max(map(len, (report.restarts, report.lost, report.kept, report.draining, report.wanted))) > MOST_REPLICAS:
+        maps = report.restarts, report.kept, report.wanted
+        lists = report.lost, report.draining, report.not_scheduled
+        if max(map(len, (*maps, *lists))) > MOST_REPLICAS:
             raise InvalidInput(f"fleet '{report.fleet}' says to have more than {MOST_REPLICAS} replicas")
         lost, draining = (one.replica_id for one in report.lost), (one.replica_id for one in report.draining)
         for name in (*report.restarts, *lost, *draining):

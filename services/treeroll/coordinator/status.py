@@ -115,6 +115,7 @@ class Status:
 
     def _pool(self, pool: Pool) -> api.PoolStatus:
         replicas, model = pool.members, self._replicas.models.get(pool.name)
+        unplaced = self._fleets.not_scheduled(pool.name)
         queues = [
             pool.anywhere,
             *(replica.queue for replica in replicas),
@@ -129,6 +130,8 @@ class Status:
             waiting_branches=sum(map(len, queues)),
             live_trees=pool.trees,
             wanted=self._fleets.wanted(pool.name),
+            not_scheduled=len(unplaced),
+            not_scheduled_because=unplaced[0] if unplaced else "",
             draining=sum(replica.drain is not None for replica in replicas),
             stop_token_ids=self._coordinator.orders.eos_token_ids.get(pool.name, ()),
         )

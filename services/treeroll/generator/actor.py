@@ -9,7 +9,7 @@ import ray
 
 from treeroll.channels import Pass
 from treeroll.errors import EngineError, InvalidInput, TreerollError
-from treeroll.generator.affinity import claim_cores
+from treeroll.generator.affinity import claim_cores, keep_to
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.factory import make_engine
@@ -52,20 +52,23 @@ class GeneratorReplica:
         self,
         config_json: str,
         post: Post,
-        share: tuple[int, int, int | None] | None,
+        share: tuple[int, int, int | None] | int | None,
         log_file: str | None,
     ) -> None:
         """`config_json` is the GeneratorConfig of its pool.
 
         `share`: it is this one of so many replicas, and the process keeps to its part of this machine's cores, with no
-        more threads than the third number. `log_file`: where the process writes what it has to say, and those below it.
+        more threads than the third number; or it has so many threads, on whatever cores. `log_file`: where the process
+        writes what it has to say, and those below it.
         """
         if log_file is not None:
             _write_to(log_file)
         self._config = GeneratorConfig.model_validate_json(config_json)
         self._post = post
         self._replica: Replica | None = None
-        if share is not None:
+        if isinstance(share, int):
+            keep_to(share)
+        elif share is not None:
             claim_cores(*share)
 
     async def serve(self) -> None:

@@ -60,6 +60,12 @@ def claim_cores(index: int, replicas: int, asked: int | None) -> None:
     os.environ[THREADS] = str(threads_for(len(cores), replicas, asked, cpu_quota()))
 
 
+def keep_to(threads: int) -> None:
+    """So many threads for this process, on whatever cores, of a machine on which each has what it asked for. Call it
+    before torch is imported."""
+    os.environ[THREADS] = str(threads_for(max(1, threads), 1, None, cpu_quota()))
+
+
 def _own_groups(cgroups: Path, own: Path) -> Iterator[Path]:
     """Folders of the groups of this process, with all above them, of both versions. In a container they may be the
     root of what is mounted.

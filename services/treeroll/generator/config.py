@@ -9,13 +9,14 @@ from pydantic import Field, ValidationError, model_validator
 
 from treeroll.config import Config, describe
 from treeroll.demo import MODEL_DIR
+from treeroll.generator.placement import PlacementConfig
 
 # A pool's name is also a part of its replicas' names.
 POOL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 # What pools may differ in. All else is the service's: one engine, one context, one kind of logprobs.
 POOL_KEYS = frozenset({
     "model", "replicas", "slots", "block_size", "kv_cache_gib", "kv_blocks", "dtype", "load_format", "stream_interval",
-    "gpu_memory_utilization", "tensor_parallel", "simulated",
+    "gpu_memory_utilization", "tensor_parallel", "simulated", "device", "ray",
 })  # fmt: skip
 
 
@@ -70,6 +71,12 @@ class GeneratorConfig(Config):
     """Share of a GPU's memory that its replica takes."""
     tensor_parallel: int = Field(default=1, ge=1, le=64)
     """GPUs per replica."""
+    device: Literal["auto", "gpu", "cpu"] = "auto"
+    """What its engines compute on. `auto`: GPUs if a node of the Ray has any."""
+    ray: PlacementConfig = Field(default_factory=PlacementConfig)
+    """What a replica asks of the node that it runs on."""
+    ready_replicas: int | None = Field(default=None, ge=1)
+    """The service says that it is ready when so many replicas are; None: when all are."""
     logprobs_mode: Literal["processed", "raw"] = "processed"
     """`processed`: of the distribution that was sampled from; `raw`: of the model's own logits. docs/sampling.md."""
     max_top_logprobs: int = Field(default=20, ge=0, le=100)

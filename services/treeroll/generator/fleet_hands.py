@@ -31,6 +31,11 @@ def join_hands(supervisor: "Supervisor", link: FleetLink) -> None:
 
     link.kept = lambda: {pool: roster.kept(pool) for pool in roster.pools}
     link.wanted = lambda: roster.wanted
+    link.not_scheduled = lambda: [
+        wire.NotScheduled(replica_id=seat.replica_id, pool=seat.pool, why=seat.unplaced)
+        for seat in roster.seats.values()
+        if seat.unplaced
+    ]
     link.restarts = lambda: supervisor.restarts
     link.draining = draining
     link.obey = obey

@@ -72,6 +72,8 @@ class FleetLink:
         """Processes that are to end, and are there still."""
         self.wanted: Callable[[], Mapping[str, int]] = dict
         """Replicas of each pool that there are to be."""
+        self.not_scheduled: Callable[[], Iterable[wire.NotScheduled]] = list
+        """Replicas for which there is no place."""
         self.obey: Callable[[wire.FleetAnswer], None] = lambda answer: None
         """Does what an answer orders."""
         self.heard = asyncio.Event()
@@ -132,6 +134,7 @@ class FleetLink:
             lost=lost,
             draining=self.draining(),
             wanted=self.wanted(),
+            not_scheduled=self.not_scheduled(),
             version=__version__,
         )
         try:

@@ -1,5 +1,6 @@
 """The nodes of the Ray cluster that this process has joined: what each of them has, asked by a task on it."""
 
+import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,10 +13,15 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from treeroll import __version__
 from treeroll.generator import node_facts
 from treeroll.generator.node_facts import Answer, NodeFacts, Question
+from treeroll.generator.ray_room import Needs, shortage
 from treeroll.versions import work_together
+
+log = logging.getLogger(__name__)
 
 # A worker process of Ray takes seconds to start, on a busy node many.
 ANSWER_S = 60.0
+# The id of no node.
+NOWHERE = ("", "f" * 56)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,19 @@ def living_nodes() -> list[Node]:
         Node(node["NodeID"], node["NodeManagerHostname"], node["Resources"]) for node in ray.nodes() if node["Alive"]
     ]
     return sorted(found, key=lambda node: (node.name, node.id))
+
+
+def missing_for(actor: Any, needs: Needs) -> str:
+    """Why an actor whose process has not begun has no node, as a sentence; "" if it has one, or Ray does not say."""
+    try:  # none of this is public
+        known = state.state.actor_table(actor._actor_id.hex())  # noqa: SLF001
+        if known and known["Address"]["NodeID"] not in NOWHERE:
+            return ""
+        free = state.state.available_resources_per_node()
+    except Exception as error:
+        log.warning("Ray does not say where a replica is: %s", error)
+        return ""
+    return shortage(needs, {node.id: node.resources for node in living_nodes()}, free)
 
 
 def draining_nodes() -> dict[str, float | None]:

@@ -26,6 +26,8 @@ class Seat:
     given_up: bool = False
     until: float | None = None
     """When it is to have ended, on the monotonic clock; None: never."""
+    unplaced: str = ""
+    """Why Ray has no place for it now, as a sentence; "" while that is not so."""
     cause: str = ""
     """Why it is to end."""
 
@@ -67,10 +69,14 @@ class Roster:
         return sum(seat.until is None and not seat.given_up for seat in self.of(pool))
 
     @property
-    def all_ready(self) -> bool:
-        """Whether all that are wanted are ready."""
-        ready = [seat for seat in self.seats.values() if seat.ready and seat.until is None]
-        return len(ready) >= sum(self.wanted.values())
+    def ready(self) -> int:
+        """How many are ready, of those that are to stay."""
+        return sum(seat.ready and seat.until is None for seat in self.seats.values())
+
+    @property
+    def total(self) -> int:
+        """How many are wanted, of all pools."""
+        return sum(self.wanted.values())
 
     def scale(self, pool: str, wanted: int, first: Sequence[str], within_s: float) -> None:
         """So many replicas are wanted of a pool from now on. Where that is fewer, those end that serve nobody, then

@@ -21,8 +21,8 @@ from treeroll.generator.affinity import asked_threads
 from treeroll.generator.cause import Cause, as_cause, cause_of_end
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.last_words import SHOWN_LINES, tail
-from treeroll.generator.ray_nodes import draining_nodes
-from treeroll.generator.ray_room import needs_of
+from treeroll.generator.ray_nodes import draining_nodes, missing_for
+from treeroll.generator.ray_room import Needs, needs_of, spreads
 from treeroll.generator.seats import Roster, Seat
 
 log = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ TROUBLE_TIMEOUT_S = 5.0
 NOTICED_S, UNSAID_S, MARGIN_S = 1.0, 600.0, 5.0
 # How often it is looked whether a replica is to end, and how long after its time one that has not is killed.
 LOOK_S, LATE_S = 0.5, 10.0
-# Ray labels each node with its id.
-NODE_LABEL = "ray.io/node-id"
+# A process that Ray has not begun for so long, seconds, is one that it finds no place for.
+PLACED_S = 10.0
 
 
 @dataclass(slots=True)
@@ -52,6 +52,7 @@ class _Life:
     seat: Seat
     incarnation: int
     actor: Any
+    needs: Needs
     log_file: Path | None = None
     ready_at: float | None = None
 
@@ -274,24 +275,28 @@ class Supervisor:
         config, replica_id = seat.config, seat.replica_id
         needs = needs_of(config, ray.cluster_resources())
         options: dict[str, Any] = {
-            "num_cpus": needs.cpus,
-            "num_gpus": needs.gpus,
+            **needs.options(spread=spreads(config, cluster=self.cluster), avoided=self._avoided),
             "max_restarts": 0,  # we restart, with a new incarnation
             "max_task_retries": 0,
             "max_concurrency": MAX_CONCURRENCY,
         }
         on_cpu = config.engine == "vllm" and not needs.gpus
-        share = (seat.number, len(self.roster.seats), asked_threads(os.environ)) if on_cpu else None
+        share = self._share(seat, needs) if on_cpu else None
         log_file = self.logs / f"{replica_id}-{incarnation}.log" if self.logs else None
-        if self._avoided:
-            options["label_selector"] = {NODE_LABEL: f"!in({','.join(sorted(self._avoided))})"}
         process = self.processes[replica_id] = secrets.randbits(63)
         shown = self.admit(replica_id)
         post = Post(replica_id, seat.pool, incarnation, process, self.coordinator_address, shown)
         remote = ray.remote(GeneratorReplica).options(**options)
         actor = remote.remote(config.model_dump_json(), post, share, str(log_file) if log_file else None)
         self.actors[replica_id] = actor
-        return _Life(seat, incarnation, actor, log_file)
+        return _Life(seat, incarnation, actor, needs, log_file)
+
+    def _share(self, seat: Seat, needs: Needs) -> tuple[int, int, int | None] | int:
+        """Of a machine's cores those that are its own; on a cluster, where others come and go, as many as it asked
+        for."""
+        if self.cluster:
+            return max(1, int(needs.cpus))
+        return seat.number, len(self.roster.seats), asked_threads(os.environ)
 
     async def _live(self, life: _Life) -> Cause | None:
         """One life, start to end. Returns why it ended; None if it was drained or we are stopping."""
@@ -330,8 +335,8 @@ class Supervisor:
         """Ask for health again and again. Returns what is wrong when an answer does not come."""
         config = life.seat.config
         try:
+            await self._placed(life)
             async with asyncio.timeout(config.start_timeout_s):
-                self.nodes[life.seat.replica_id] = await life.actor.node.remote()
                 while not await life.actor.health.remote():  # noqa: ASYNC110 - the condition is in another process
                     await asyncio.sleep(0.1)
         except TimeoutError:
@@ -340,7 +345,7 @@ class Supervisor:
             return as_cause(error)
         life.ready_at = time.monotonic()
         life.seat.ready = True
-        if self.roster.all_ready:
+        if self.roster.ready >= (self.config.ready_replicas or self.roster.total):
             self.ready.set()
         while True:
             await asyncio.sleep(config.health_interval_s)
@@ -351,6 +356,28 @@ class Supervisor:
                 return Cause(f"it did not answer a health probe within {config.health_timeout_s:g} s")
             except ray.exceptions.RayError as error:
                 return as_cause(error)
+
+    async def _placed(self, life: _Life) -> None:
+        """Until its process runs. However long it has no node: Ray asks for one, if somebody adds nodes. RayError if it
+        dies before, TimeoutError if it has a node and does not begin there."""
+        seat, asking = life.seat, asyncio.ensure_future(life.actor.node.remote().as_future())
+        with_node_s = 0.0
+        try:
+            while not (await asyncio.wait({asking}, timeout=PLACED_S))[0]:
+                why = await asyncio.to_thread(missing_for, life.actor, life.needs)
+                if why != seat.unplaced:
+                    seat.unplaced = why
+                    self.on_change()
+                    log.warning("replica %s %s", seat.replica_id, f"is not scheduled: {why}" if why else "has a node")
+                with_node_s = 0.0 if why else with_node_s + PLACED_S
+                if with_node_s > seat.config.start_timeout_s:
+                    raise TimeoutError
+            self.nodes[seat.replica_id] = asking.result()
+        finally:
+            asking.cancel()
+            if seat.unplaced:
+                seat.unplaced = ""
+                self.on_change()
 
 
 async def _trouble(life: _Life) -> str:

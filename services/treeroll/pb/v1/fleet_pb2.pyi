@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class FleetReport(_message.Message):
-    __slots__ = ("fleet", "kept", "restarts", "lost", "draining", "version", "wanted")
+    __slots__ = ("fleet", "kept", "restarts", "lost", "draining", "version", "wanted", "not_scheduled")
     class KeptEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +37,7 @@ class FleetReport(_message.Message):
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     WANTED_FIELD_NUMBER: _ClassVar[int]
+    NOT_SCHEDULED_FIELD_NUMBER: _ClassVar[int]
     fleet: str
     kept: _containers.ScalarMap[str, int]
     restarts: _containers.ScalarMap[str, int]
@@ -44,7 +45,18 @@ class FleetReport(_message.Message):
     draining: _containers.RepeatedCompositeFieldContainer[DrainingReplica]
     version: str
     wanted: _containers.ScalarMap[str, int]
-    def __init__(self, fleet: _Optional[str] = ..., kept: _Optional[_Mapping[str, int]] = ..., restarts: _Optional[_Mapping[str, int]] = ..., lost: _Optional[_Iterable[_Union[LostReplica, _Mapping]]] = ..., draining: _Optional[_Iterable[_Union[DrainingReplica, _Mapping]]] = ..., version: _Optional[str] = ..., wanted: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    not_scheduled: _containers.RepeatedCompositeFieldContainer[NotScheduled]
+    def __init__(self, fleet: _Optional[str] = ..., kept: _Optional[_Mapping[str, int]] = ..., restarts: _Optional[_Mapping[str, int]] = ..., lost: _Optional[_Iterable[_Union[LostReplica, _Mapping]]] = ..., draining: _Optional[_Iterable[_Union[DrainingReplica, _Mapping]]] = ..., version: _Optional[str] = ..., wanted: _Optional[_Mapping[str, int]] = ..., not_scheduled: _Optional[_Iterable[_Union[NotScheduled, _Mapping]]] = ...) -> None: ...
+
+class NotScheduled(_message.Message):
+    __slots__ = ("replica_id", "pool", "why")
+    REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
+    POOL_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    replica_id: str
+    pool: str
+    why: str
+    def __init__(self, replica_id: _Optional[str] = ..., pool: _Optional[str] = ..., why: _Optional[str] = ...) -> None: ...
 
 class DrainingReplica(_message.Message):
     __slots__ = ("replica_id", "process", "draining")
