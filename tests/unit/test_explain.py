@@ -75,7 +75,7 @@ def test_what_a_budget_cut_says_what_was_needed_and_what_was_left() -> None:
 
 def test_where_no_reason_was_recorded_that_is_said_and_none_is_made_up() -> None:
     node = {"path": "0", "branch_reason": "fork", "decision": "boundary", "sibling_index": 0, "status": "open"}
-    assert explain.begun([{"path": ""}, node], SAID).endswith("; its policy gives no reason (begun at the prompt)")
+    assert explain.begun([{"path": ""}, node], SAID).endswith("; no reason is recorded (begun at the prompt)")
     assert explain.waited(node) is None
     assert explain.ended(node, {}, SAID) == "it waited for a decision, and its policy ended the tree without one"
     assert explain.ended(node, {"growing": True}, SAID) == "it goes on, or waits for others"

@@ -45,7 +45,7 @@ def begun(path: Sequence[Mapping[str, Any]], explains: Mapping[str, str]) -> str
     reason = BEGUN.get(first["branch_reason"], first["branch_reason"])
     why = why_of(first.get("why"))
     said = f"{reason}, by {READ.get(first['decision'], first['decision'])}"
-    said += f": {sentence(why, explains)}" if why is not None else "; its policy gives no reason"
+    said += f": {sentence(why, explains)}" if why is not None else "; no reason is recorded"
     below = path[at - 1]["path"] or "the prompt"
     return f"{said} (begun at {below})" if first is node else f"its branch ran on from {first['path']}, {said}"
 
