@@ -33,7 +33,7 @@ from treeroll.simulation.universe.faulty_store import FaultyStore
 from treeroll.simulation.universe.kept import keep
 from treeroll.simulation.universe.life import Observed
 from treeroll.simulation.universe.oracles import Broken
-from treeroll.simulation.universe.search import Case, Outcome, case_of, shrink, simulate
+from treeroll.simulation.universe.search import Case, Outcome, _smaller, case_of, shrink, simulate
 from treeroll.simulation.universe.universe import Universe
 from treeroll.simulation.universe.work import OF_BOTH, Work
 from treeroll.store.base import Commit, GroupPosition, Move, Step, StoredTree
@@ -429,6 +429,15 @@ def test_a_failure_is_shrunk_to_the_faults_that_it_needs() -> None:
     assert "wall_jumps" in smallest.case.faults.kinds
     assert len(smallest.case.faults.kinds) < len(found.case.faults.kinds)
     assert smallest.broken[0].promise == found.broken[0].promise
+
+
+def test_what_a_world_of_two_models_is_shrunk_to_can_be_a_run() -> None:
+    """Settings that need each other go together, or the search would end with their refusal."""
+    cases = [case for seed in range(60) if (case := case_of(seed)).work.pools]
+    smaller = [one for case in cases for one in _smaller(case)]
+    assert {bool(one.work.pools) for one in smaller} == {True, False}
+    for one in smaller:
+        one.universe()
 
 
 def test_a_failure_is_kept_whole_and_seen_again_from_its_file(
