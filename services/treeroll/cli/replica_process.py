@@ -50,4 +50,5 @@ def shown_to(addresses: str) -> Pass:
     token, roots = token_of_environment(), os.environ.get(CA_VARIABLE, "")
     if token and not roots and not all(map(is_local, check_addresses(addresses))):
         raise InvalidInput(f"the token for {addresses} would travel unencrypted; set {CA_VARIABLE} as well")
-    return Pass(token, tls=bool(roots), roots=roots)
+    # A fleet's replicas have other working directories.
+    return Pass(token, tls=bool(roots), roots=roots and os.path.abspath(roots))

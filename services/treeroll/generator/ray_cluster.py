@@ -2,7 +2,12 @@
 
 import logging
 import os
+import re
 import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
@@ -25,6 +30,8 @@ from treeroll.generator.ray_config import RayConfig
 log = logging.getLogger(__name__)
 
 REACH_S = 10.0
+# [2026-12-01 05:47:21,754 W 569 574] gcs_client.cc:210: ...
+_RAYS_LINE = re.compile(rb"\[[-\d]+ [:\d,]+ [A-Z] \d+ \d+\] \w+\.cc:\d+: ")
 
 
 class RayCluster:
@@ -103,7 +110,9 @@ def _check(address: str, given: str) -> None:
             "cluster's head, port 6379 unless it was started with another"
         ) from None
     try:
-        found = ray._raylet.GcsClient(address=address).get_all_node_info()  # noqa: SLF001 - there is no public way
+        with _without_rays_lines():
+            client = ray._raylet.GcsClient(address=address)  # noqa: SLF001 - there is no public way
+            found = client.get_all_node_info()
     except ray.exceptions.AuthenticationError:
         shown = "the token in this environment is another" if _has_token() else "there is none in this environment"
         raise InvalidInput(
@@ -117,6 +126,26 @@ def _check(address: str, given: str) -> None:
             f"no node of the Ray cluster at {address} runs on this host, and Ray lets nobody in from elsewhere: start "
             f"one with `ray start --address={address} --num-cpus=0`, or run this as a Ray job"
         )
+
+
+@contextmanager
+def _without_rays_lines() -> Iterator[None]:
+    """Keep what Ray's library writes to standard error out of it: its caller gets an error, which says all of it."""
+    sys.stderr.flush()
+    standard = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as kept:
+            os.dup2(kept.fileno(), 2)
+            try:
+                yield
+            finally:
+                os.dup2(standard, 2)
+                kept.seek(0)
+                for line in kept:  # others may have written meanwhile
+                    if not _RAYS_LINE.match(line):
+                        os.write(2, line)
+    finally:
+        os.close(standard)
 
 
 def _has_token() -> bool:
