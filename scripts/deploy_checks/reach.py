@@ -1,5 +1,6 @@
 """Who of a rendered chart reaches what, as a table: the policies' promise, row by row."""
 
+import contextlib
 from collections.abc import Iterator
 
 from .network import Place, pod, reaches
@@ -9,7 +10,7 @@ STRANGER = Place({"app": "stranger"})
 ELSEWHERE = Place({"app": "stranger"}, "elsewhere")
 OUTSIDE = Place(None, "")
 DNS = Place({"k8s-app": "kube-dns"}, "kube-system")
-GRPC, HEALTH, REDIS = 7070, 7071, 6379
+GRPC, HEALTH, REDIS, RAY = 7070, 7071, 6379, 10002
 
 
 def check(objects: list[Object], trainer: Place | None, store: Place) -> Iterator[str]:
@@ -40,9 +41,29 @@ def check(objects: list[Object], trainer: Place | None, store: Place) -> Iterato
             ("a stranger", STRANGER, "a replica", replica, 8000, "TCP", False),
             ("a coordinator", coordinator, "a replica", replica, 8000, "TCP", False),
         ]
+    for where, node in _ray(objects):
+        rows += [
+            (where, node, "a coordinator", coordinator, GRPC, "TCP", True),
+            (where, node, "health checks", coordinator, HEALTH, "TCP", False),
+            (where, node, "Redis", store, REDIS, "TCP", False),
+            (where, node, "DNS", DNS, 53, "UDP", True),
+            (where, node, "the world", OUTSIDE, 443, "TCP", False),
+            ("a stranger", STRANGER, where, node, RAY, "TCP", False),
+            ("a coordinator", coordinator, where, node, RAY, "TCP", False),
+            *((where, node, f"{other} of Ray's", to, RAY, "TCP", True) for other, to in _ray(objects)),
+        ]
     for who, source, what, target, port, protocol, wanted in rows:
         if reaches(objects, source, target, port, protocol) is not wanted:
             yield f"{who} {'does not reach' if wanted else 'reaches'} {what} at port {port}"
+
+
+def _ray(objects: list[Object]) -> list[tuple[str, Place]]:
+    """The fleet, and a node of the chart's own cluster."""
+    found = []
+    for component in ("fleet", "ray"):
+        with contextlib.suppress(LookupError):
+            found.append((f"{component} pod", pod(objects, component)))
+    return found
 
 
 def _is_replica(thing: Object) -> bool:

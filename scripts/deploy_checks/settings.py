@@ -15,7 +15,7 @@ from treeroll.config import parse
 from treeroll.errors import TreerollError
 from treeroll.service import ServiceConfig
 
-from . import ROOT
+from . import ROOT, launcher
 from .objects import Object, containers, name
 
 SCHEMA = ROOT / "deploy" / "helm" / "treeroll" / "values.schema.json"
@@ -87,6 +87,7 @@ def unknown_options(objects: list[Object]) -> Iterator[str]:
         words = [*container.get("command", []), *container.get("args", [])]
         alone = bool(container.get("args")) and not container.get("command")
         yield from (f"{where}: {what}" for what in unknown_command(words, alone=alone))
+        yield from (f"{where}: ray: {what}" for what in launcher.refused(" ".join(words)))
         names = [variable["name"] for variable in container.get("env", [])]
         yield from (f"{where}: {what}" for what in unknown_variables(names))
 
@@ -117,9 +118,12 @@ def refused(words: list[str]) -> str | None:
     command: Any = typer.main.get_command(main.app)
     try:
         while hasattr(command, "commands"):
-            if not words or words[0] not in command.commands:
+            if words and words[0] in command.commands:
+                command, words = command.commands[words[0]], words[1:]
+            elif command.invoke_without_command and words and words[0].startswith("-"):
+                break
+            else:
                 return f"there is no command '{words[0] if words else ''}'"
-            command, words = command.commands[words[0]], words[1:]
         given = command.make_context(command.name, list(words), resilient_parsing=False).params.get("sets")
         parse(ServiceConfig, layered(None, given or [], {}), "--set")
     except TreerollError as error:

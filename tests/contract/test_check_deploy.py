@@ -268,6 +268,58 @@ def test_values_that_cannot_work_are_refused_by_a_sentence(change: str) -> None:
     assert REFUSED[change] in str(refused.value)
 
 
+FLEETS = {
+    'replicas.groups={"main":{}}': "replicas.kind is fleet and replicas.groups is not empty",
+    "ray.workers=null": "replicas.kind is fleet and nothing would run its replicas",
+    'fleet.cluster="shared"': "fleet.cluster names shared, and ray.workers has nodes",
+    'replicas.kind="none"': "fleet.cluster or ray.workers is given and replicas.kind is none",
+    'settings.generator.engine="none"': "settings.generator.engine is none and replicas.kind is fleet",
+    'ray.workers.gpu.count="4"': "got string, want integer",
+}
+
+
+@pytest.mark.parametrize("change", FLEETS)
+def test_values_of_a_fleet_that_cannot_work_are_refused_by_a_sentence(change: str) -> None:
+    from deploy_checks import programs
+
+    with pytest.raises(programs.HelmRefused) as refused:
+        programs.render(programs.CHART / "ci" / "fleet.yaml", sets=[change])
+    assert FLEETS[change] in str(refused.value)
+
+
+def test_a_fleet_and_its_cluster_are_looked_at_as_all_else() -> None:
+    from deploy_checks import __main__ as table
+    from deploy_checks import pod_security, programs, reach, schemas, settings
+
+    objects = programs.render(programs.CHART / "ci" / "fleet.yaml")
+
+    def of_head(change: Callable[[Object], object]) -> list[Object]:
+        return changed(objects, "RayCluster", lambda one: change(one["spec"]["headGroupSpec"]["template"]["spec"]))
+
+    def of_ray(rules: Callable[[Object], object]) -> list[Object]:
+        made = copy.deepcopy(objects)
+        rules(next(one for one in made if one["metadata"]["name"] == "trees-ray")["spec"])
+        return made
+
+    check = partial(reach.check, trainer=table.LABELLED, store=table.ANYWHERE)
+    wrong = changed(
+        objects, "Deployment", lambda one: container_of(one)["args"].__setitem__(0, "treeroll fleet --nam x")
+    )
+    broken = changed(objects, "RayCluster", lambda one: one["spec"].update(authOptions={"mode": "tokens"}))
+    assert any(
+        "is privileged" in one
+        for one in pod_security.check(
+            of_head(lambda pod: pod["containers"][0]["securityContext"].update(privileged=True))
+        )
+    )
+    assert any("--nam" in one for one in settings.check(wrong))
+    ill = changed(objects, "Deployment", lambda one: container_of(one)["args"].__setitem__(0, "ray start --num-cpu=0"))
+    assert any("--num-cpu" in one for one in settings.check(ill))
+    assert any("authOptions.mode" in one for one in schemas.check(broken, ("1.37",)))
+    assert "a stranger reaches ray pod at port 10002" in check(of_ray(lambda spec: spec["ingress"].append({})))
+    assert "fleet pod does not reach a coordinator at port 7070" in check(of_ray(lambda spec: spec["egress"].pop()))
+
+
 def test_a_pool_without_replicas_is_refused() -> None:
     from deploy_checks import programs
 

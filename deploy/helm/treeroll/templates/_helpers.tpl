@@ -74,3 +74,82 @@ capabilities: {drop: [ALL]}
   to:
     {{- toYaml .Values.networkPolicy.dns | nindent 4 }}
 {{- end -}}
+
+{{- /* The RayCluster that the fleet works on: its name */ -}}
+{{- define "treeroll.rayCluster" -}}
+{{- .Values.fleet.cluster | default (include "treeroll.name" .) -}}
+{{- end -}}
+
+{{- /* Pods of Ray's, the fleet's among them, as a peer of network policies */ -}}
+{{- define "treeroll.rayPods" -}}
+matchLabels:
+  app.kubernetes.io/name: treeroll
+  app.kubernetes.io/instance: {{ .Release.Name }}
+matchExpressions:
+  - {key: app.kubernetes.io/component, operator: In, values: [fleet, ray]}
+{{- end -}}
+
+{{- /* And those of a cluster that the chart has not made, by the label of KubeRay's operator */ -}}
+{{- define "treeroll.rayElsewhere" -}}
+{{- with .Values.fleet.cluster -}}
+- podSelector: {matchLabels: {ray.io/cluster: {{ . }}}}
+{{- end -}}
+{{- end -}}
+
+{{- /* (dict "root" . "node" VALUES "group" NAME): the pod template of a group of Ray nodes */ -}}
+{{- define "treeroll.rayNode" -}}
+metadata:
+  labels:
+    {{- include "treeroll.labels" (dict "root" .root "component" "ray") | nindent 4 }}
+    treeroll/group: {{ .group }}
+    {{- with .root.Values.podLabels }}{{ toYaml . | nindent 4 }}{{ end }}
+  {{- with .root.Values.podAnnotations }}
+  annotations: {{ toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  serviceAccountName: {{ include "treeroll.name" .root }}
+  automountServiceAccountToken: false
+  enableServiceLinks: false
+  # Ray tells its node's end to those who poll, and waits 30 s for what runs on it.
+  terminationGracePeriodSeconds: 60
+  {{- with .root.Values.image.pullSecrets }}
+  imagePullSecrets: {{ toYaml . | nindent 4 }}
+  {{- end }}
+  securityContext:
+    {{- include "treeroll.podSecurity" .root | nindent 4 }}
+  {{- with .node.nodeSelector }}
+  nodeSelector: {{ toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .node.tolerations }}
+  tolerations: {{ toYaml . | nindent 4 }}
+  {{- end }}
+  containers:
+    - name: ray
+      image: {{ include "treeroll.image" .root }}
+      imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+      env:
+        - {name: HOME, value: /tmp}
+        - {name: TMPDIR, value: /tmp}
+        {{- with .node.env }}{{ toYaml . | nindent 8 }}{{ end }}
+      resources:
+        {{- $gpus := ternary (dict .node.gpuResource .node.gpus) (dict) (gt (int .node.gpus) 0) }}
+        requests:
+          {{- toYaml (merge (dict) (.node.resources.requests) $gpus) | nindent 10 }}
+        limits:
+          {{- toYaml (merge (dict) (.node.resources.limits) $gpus) | nindent 10 }}
+      securityContext:
+        {{- include "treeroll.containerSecurity" .root | nindent 8 }}
+      volumeMounts:
+        - {name: roots, mountPath: /etc/treeroll/roots, readOnly: true}
+        - {name: tmp, mountPath: /tmp}
+        - {name: shm, mountPath: /dev/shm}
+        {{- include "treeroll.mounts" .root | nindent 8 }}
+  volumes:
+    - name: roots # of the certificate's secret; replicas know the service by them
+      secret: {secretName: {{ .root.Values.secrets.tls }}, defaultMode: 0440, items: [{key: ca.crt, path: ca.crt}]}
+    - name: tmp
+      emptyDir: {sizeLimit: {{ .node.tmp }}}
+    - name: shm
+      emptyDir: {medium: Memory, sizeLimit: {{ .node.shm }}}
+    {{- include "treeroll.volumes" .root | nindent 4 }}
+{{- end -}}
