@@ -34,9 +34,10 @@ from treeroll.core.model.run import Run
 from treeroll.records.events import Event, Tick, encode
 from treeroll.store.base import Commit
 from treeroll.tree.node import INNER
-from treeroll.tree.tree import path_name
+from treeroll.tree.tree import Tree, path_name
 
 MB = 1 << 20
+_DIGITS = tuple(map(str, range(64)))
 
 
 class TickLog:
@@ -67,9 +68,12 @@ class TickLog:
                 self._happened.append(Event("run_stopped", run_id, reason=run.stop_reason, detail=run.stop_detail))
         decided: list[Event] = []
         for effect in effects:
-            said = _SAID.get(type(effect))
+            kind = type(effect)
+            if kind is PersistNode and effect.node.status is INNER:  # of most there is nothing to say
+                continue
+            said = _SAID.get(kind)
             if said is not None and (event := said(effect)) is not None:
-                (self._happened if type(effect) in _OF_FLEET else decided).append(event)
+                (self._happened if kind in _OF_FLEET else decided).append(event)
         if not (self._happened or (decided and self._kept)):
             return
         at = clock.wall()
@@ -80,13 +84,31 @@ class TickLog:
             self._happened = []
 
 
-def _node(effect: PersistNode) -> Event | None:
-    node = effect.node
-    if node.status is INNER:
-        return None
-    live, path = effect.live, path_name(effect.live.tree.path(node.number))
-    reason, status = str(node.stop_reason), str(node.status)
-    return _of(live, "ended_path", path=path, reason=reason, detail=status, why=effect.ended_by)
+def _node(effect: PersistNode) -> Event:
+    node, live = effect.node, effect.live
+    return Event(
+        "ended_path",
+        live.run.spec.run_id,
+        live.tree_id,
+        _name(live.tree, node.number),
+        reason=node.stop_reason.value,
+        detail=node.status.value,
+        why=effect.ended_by,
+    )
+
+
+def _name(tree: Tree, number: int) -> str:
+    """The node's path, as `path_name` writes it: this is asked of every path that ends."""
+    if tree.splits:
+        return path_name(tree.path(number))
+    nodes, steps = tree.nodes, []
+    while number:
+        node = nodes[number]
+        index = node.sibling_index
+        steps.append(_DIGITS[index] if index < len(_DIGITS) else str(index))
+        number = node.parent
+    steps.reverse()
+    return ".".join(steps)
 
 
 def _entry(effect: PersistEntry) -> Event | None:
