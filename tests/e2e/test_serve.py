@@ -66,7 +66,7 @@ def test_sigterm_ends_with_exit_code_0_however_long_the_stop_takes(tmp_path: Pat
         os.kill(redis, signal.SIGSTOP)  # the service waits for it to write out its data
         command.process.terminate()
         with pytest.raises(subprocess.TimeoutExpired):
-            command.wait()
+            command.wait(10)  # less than the service waits for Redis
         os.kill(redis, signal.SIGCONT)
         assert command.wait(GRACE_S) == 0, command.output()
         assert command.output().splitlines()[-1] == "stopping, after SIGTERM; once more stops at once"
