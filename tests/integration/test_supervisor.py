@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -19,11 +19,13 @@ from tests.support.fake_coordinator import FakeCoordinator
 
 from treeroll.demo import MODEL_DIR
 from treeroll.errors import EngineError, InvalidInput
-from treeroll.generator.cause import Cause
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.ray_local import LocalRay
 from treeroll.generator.supervisor import Supervisor
 from treeroll.pb.v1 import replica_pb2 as wire
+
+if TYPE_CHECKING:
+    from treeroll.generator.cause import Cause  # imports Ray, which reads what ray_local sets before
 
 PROMPT = [40, 84, 82]
 BOUNDARIES = [33, 65]
@@ -38,7 +40,7 @@ def ray_cluster() -> Iterator[None]:
 class Lost(list[tuple[str, int]]):
     """What on_lost was called with."""
 
-    def __call__(self, replica_id: str, incarnation: int, cause: Cause) -> None:
+    def __call__(self, replica_id: str, incarnation: int, cause: "Cause") -> None:
         assert cause.sentence
         self.append((replica_id, incarnation))
 
