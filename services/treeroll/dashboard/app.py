@@ -1,9 +1,7 @@
 """The HTTP application: /api/1/ on a source, and the static pages. docs/dashboard.md describes the API."""
 
-import asyncio
-import json
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from treeroll.dashboard.happenings import HappeningQuery
 from treeroll.dashboard.query import TreeQuery
 from treeroll.dashboard.shape import CHUNK
 from treeroll.dashboard.sources.base import MOST_NODES, Source
+from treeroll.dashboard.stream import Stream
 from treeroll.errors import (
     CallerError,
     InvalidInput,
@@ -48,9 +47,6 @@ PAGES = (
     "/about",
 )
 
-# How often a stream looks for news, seconds.
-LOOK_S = 0.25
-
 _STATUS: dict[type[Exception], int] = {
     UnknownRun: 404,
     UnknownTree: 404,
@@ -66,6 +62,7 @@ class Api:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._stream = Stream(self._now)
 
     def about(self, request: Request) -> Response:
         """What the source is."""
@@ -139,19 +136,14 @@ class Api:
         return Response(self._source.metrics(), media_type=CONTENT_TYPE, headers={"cache-control": "no-store"})
 
     async def live(self, request: Request) -> Response:
-        """The state of every second, as server-sent events: each is whole, so who is slow misses some and no more."""
+        """The state of every second, as server-sent events."""
         await run_in_threadpool(self._source.live)  # what cannot be followed is refused before the stream begins
-        return StreamingResponse(self._states(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+        events = self._stream.listen()
+        return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
-    async def _states(self) -> AsyncIterator[bytes]:
-        shown = -1
-        while True:
-            number, state = await run_in_threadpool(self._source.live)
-            if number != shown:
-                shown = number
-                text = json.dumps(_finite(state), allow_nan=False, separators=(",", ":"))
-                yield f"id: {number}\nevent: state\ndata: {text}\n\n".encode()
-            await asyncio.sleep(LOOK_S)
+    def _now(self) -> tuple[int, Any]:
+        number, state = self._source.live()
+        return number, _finite(state)
 
     def routes(self) -> list[BaseRoute]:
         """All of them."""

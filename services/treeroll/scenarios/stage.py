@@ -7,7 +7,7 @@ from typing import Any
 from treeroll.client import AsyncClient
 from treeroll.client.async_run import AsyncRun
 from treeroll.demo import TASKS_FILE
-from treeroll.errors import LeaseLost, Unavailable
+from treeroll.errors import LeaseLost, Stalled, Unavailable
 from treeroll.generator.config import SimulatedLatency
 from treeroll.store.embedded import EmbeddedRedis
 from treeroll.tasks import read_tasks
@@ -71,5 +71,5 @@ class Stage:
                 async for batch in run.batches(trees=TAKEN, group=name, max_wait_s=2.0):
                     await asyncio.sleep(STEP_OF_TRAINING_S)
                     await batch.ack()
-            except (LeaseLost, Unavailable):
+            except (LeaseLost, Stalled, Unavailable):  # its run may have nothing more for it: the play may mean that
                 await asyncio.sleep(1)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from treeroll import __version__
 from treeroll.dashboard.happenings import HappeningQuery
-from treeroll.dashboard.poller import Poller
+from treeroll.dashboard.poller import Look, Poller
 from treeroll.dashboard.query import TreeQuery
 from treeroll.dashboard.shape import Shape
 from treeroll.dashboard.sources.base import Json
@@ -60,6 +60,7 @@ class LiveSource:
         self._poller = Poller(self._reader)
         self._trees = LiveTrees(self._poller, self._run_ids)
         self._shapes = Shapes()
+        self._told: tuple[Look, Json] | None = None
         self._tables: dict[str, tuple[float, TreeTables]] = {}
         self._poller.start()
 
@@ -97,8 +98,10 @@ class LiveSource:
 
     def live(self) -> tuple[int, Json]:
         """The state of now."""
-        look = self._poller.look
-        return look.turn, state(look)
+        look, told = self._poller.look, self._told
+        if told is None or told[0] is not look:
+            told = self._told = look, state(look)
+        return look.turn, told[1]
 
     def history(self) -> Json:
         """The last quarter of an hour."""
