@@ -19,10 +19,10 @@ from treeroll.demo import TASKS_FILE
 
 PAGE = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
 SECTION = re.split(r"^## ", PAGE.partition("## Hosts of your own\n")[2], flags=re.M)[0]
-MAKE, SERVE, REPLICA, ROLLOUT = re.findall(r"^```sh\n(.*?)^```", SECTION, re.M | re.S)
+MAKE, SERVE, REPLICA, ROLLOUT, RAY_TOKEN, HEAD, NODE, FLEET = re.findall(r"^```sh\n(.*?)^```", SECTION, re.M | re.S)
 [SETTINGS] = re.findall(r"^```yaml\n(.*?)^```", SECTION, re.M | re.S)
-NAMES = ("store", "first", "second", "gpu1", "gpu2", "desk")
-MODULES = {"treeroll": "treeroll.cli.main", "ray": "ray.scripts.scripts"}
+NAMES = ("store", "first", "second", "head", "gpu1", "gpu2", "desk")
+MODULES = {"treeroll": "treeroll.cli.main", "ray": "tests.support.ray_start"}
 PASSWORD = "of-a-test"
 START_S = 600.0
 
@@ -43,7 +43,7 @@ class Deployed:
     def make(self, settings: Sections) -> None:
         """Certificates, tokens and settings as the page has them, but for a simulated engine and these `settings`."""
         (self.place / "redis.password").write_text(PASSWORD)
-        make = ["bash", "-euo", "pipefail", "-c", MAKE]
+        make = ["bash", "-euo", "pipefail", "-c", MAKE + RAY_TOKEN]
         subprocess.run(make, cwd=self.place, env={**os.environ, **self._env}, check=True, capture_output=True)
         chosen = yaml.safe_load(SETTINGS)
         chosen["generator"] = {"engine": "simulated"}
@@ -59,16 +59,23 @@ class Deployed:
         server.until(lambda: "listens at" in server.output(), START_S)
         return server
 
-    def follow(self, commands: str, host: str, *options: str) -> Command:
-        """Start the command that a block of the page ends with, and more options, with what the block exports."""
-        *exports, (program, *args) = map(shlex.split, commands.strip().replace("\\\n", " ").splitlines())
-        values = [value for word, *values in exports for value in values]
-        return self._start(host, MODULES[program], [*args, *options], dict(value.split("=", 1) for value in values))
+    def follow(self, commands: str, host: str, *options: str, **env: str) -> Command:
+        """Start the command that a block of the page ends with, and more options, with what the block exports, and
+        more of that."""
+        *exports, command = commands.strip().splitlines()
+        program, *args = shlex.split(command)
+        return self._start(host, MODULES[program], [*args, *options], self._exported(exports) | env)
+
+    def _exported(self, lines: Sequence[str]) -> dict[str, str]:
+        names = [word.partition("=")[0] for line in lines for word in line.split()[1:]]
+        script = "\n".join([*lines, *(f"printf '%s\\0' \"${name}\"" for name in names)])
+        values = subprocess.run(["bash", "-euc", script], cwd=self.place, text=True, check=True, stdout=subprocess.PIPE)
+        return dict(zip(names, values.stdout.split("\0"), strict=False))
 
     def _start(self, host: str, module: str, args: Sequence[str], env: Mapping[str, str]) -> Command:
         self._started += 1
         log = self.place / f"{self._started}-{host}.log"
-        return self._stack.enter_context(self.hosts[host].command(args, log, self.place, module, self._env | env))
+        return self._stack.enter_context(self.hosts[host].command(args, log, self.place, module, {**self._env, **env}))
 
     def ask(self, *command: str) -> str:
         """What `treeroll` says to an operator at the desk."""
