@@ -96,6 +96,7 @@ async def test_lists_of_runs_and_trees_are_those_of_the_service(trees: list[Tree
         for client in asking(source):
             (run,) = client.get("/api/1/runs").json()["items"]
             assert (run["run_id"], run["trees"], run["recipe"]) == ("run", 4, "treepo")
+            assert (run["finished"], run["failed"], run["filtered"]) == (4, 0, 0)
             assert run["spent"] == sum(tree.ledger.spent for tree in trees)
             assert run["leaves"] == sum(len(tree.samples) for tree in trees)
             assert client.get("/api/1/runs/run").json()["config"]["leaves"] == RUN["leaves"]

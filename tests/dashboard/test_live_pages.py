@@ -41,6 +41,8 @@ class Service:
             for i, (state, speed) in enumerate((("ready", 900.0), ("ready", 880.0), ("quarantined", 0.0)))
         ]
         replicas[2].reason = more.pop("reason", "it sent what cannot be")
+        run = Run(run_id="math", state="open", submitted=10, finished=4, growing=2)
+        self._redis.hset(keys.RUNS, run.run_id, run.SerializeToString())
         snapshot = Snapshot(
             at=now,
             epoch=4,
@@ -50,7 +52,7 @@ class Service:
             pools=[pool],
             replicas=replicas,
             totals=RunTotals(spent=1000),
-            runs=[Run(run_id="math", state="open", submitted=10, finished=4, growing=2)],
+            runs=[run],
             groups=[GroupFigures(run_id="math", group="trainer-0", waiting=3, leased=1, stuck_s=400.0)],
             known_runs=1,
             **more,
@@ -101,6 +103,17 @@ def test_what_is_wrong_is_said_first_and_leads_to_where_it_is_seen(
         verdict.get_by_role("link", name="feed →").click()
         expect(watched.page.get_by_role("heading", name="Feed")).to_be_visible()
         expect(watched.page.locator("main").get_by_text("trainer-0")).to_be_visible()
+
+
+def test_a_live_run_says_how_many_of_its_trees_have_samples(
+    chromium: Browser, service: Service, empty_redis: EmbeddedRedis
+) -> None:
+    service.says()
+    for watched in pages(chromium, empty_redis):
+        watched.open("/runs/math")
+        ends = watched.page.locator(".panel", has=watched.page.get_by_role("heading", name="How trees ended"))
+        expect(ends.get_by_role("row", name="with samples")).to_contain_text("4")
+        expect(ends.get_by_role("row", name="failed")).to_contain_text("0")
 
 
 def test_hostile_words_of_a_service_are_words_on_every_page_at_every_width(

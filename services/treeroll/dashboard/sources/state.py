@@ -155,6 +155,7 @@ def run_line(run: Any) -> Json:
         "growing": run.growing,
         "waiting": run.waiting,
         "submitted": run.submitted,
+        "finished": run.finished,
         "failed": run.failed,
         "filtered": sum(run.filtered.values()),
         "leaves": run.leaves,

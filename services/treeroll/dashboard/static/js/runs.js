@@ -33,6 +33,9 @@ export function Run({ id }) {
   return html`<${Answered} answer=${answer} what="run" title=${`run ${id}`}>${(run) => html`<${Content} run=${run} />`}<//>`;
 }
 
+// A live run counts trees with samples together; results tell those that are whole from those that are not.
+const ENDS = ["finished", "complete", "partial", "failed", "filtered"];
+
 function Content({ run }) {
   const s = run.summary ?? {};
   const live = run.growing !== undefined;
@@ -59,8 +62,8 @@ function Content({ run }) {
       <${Figure} name="speed" value=${s.tokens_per_s ? `${whole(s.tokens_per_s)} tok/s` : "–"} note=${`in ${lasting(run.wall_s)}`} />`}
     </div>
     <div class="columns">
-      <section class="panel"><h2>How trees ended</h2><table class="bars">${["complete", "partial", "failed", "filtered"].filter((status) => run[status] !== undefined).map((status) => html`<tr>
-          <td><${Link} href=${trees(`&status=${status}`)}>${status}<//></td><td class="right">${whole(run[status])}</td><td class="wide"><${Bar} share=${run[status] / run.trees} tone=${{ partial: "warn", failed: "bad" }[status]} /></td><td class="right muted">${percent(run[status], run.trees)}</td></tr>`)}
+      <section class="panel"><h2>How trees ended</h2><table class="bars">${ENDS.filter((status) => run[status] !== undefined).map((status) => html`<tr>
+          <td>${status === "finished" ? "with samples" : html`<${Link} href=${trees(`&status=${status}`)}>${status}<//>`}</td><td class="right">${whole(run[status])}</td><td class="wide"><${Bar} share=${run[status] / run.trees} tone=${{ partial: "warn", failed: "bad" }[status]} /></td><td class="right muted">${percent(run[status], run.trees)}</td></tr>`)}
           <tr><td><${Link} href=${trees("&signal=none")}>no signal<//></td><td class="right">${whole(run.no_signal)}</td><td class="wide"><${Bar} share=${run.no_signal / run.scored} tone="warn" /></td><td class="right muted">${percent(run.no_signal, run.scored)}</td></tr></table>
           <p class="muted">No signal: scored, and all rewards equal; of ${whole(run.scored)} scored trees.</p></section>
       <section class="panel"><h2>What tokens bought</h2><table class="bars">
