@@ -1,7 +1,9 @@
 """What a service writes of its decisions, next to the trees that came of them."""
 
 from collections import Counter
+from collections.abc import AsyncIterator
 
+import pytest
 from tests.support.eventually import eventually
 
 from treeroll.client import AsyncClient, TreeRecord, connect_async
@@ -15,6 +17,13 @@ from treeroll.tasks import read_tasks
 from treeroll.testing.service import LocalService, local_service
 
 TREEPO = {"recipe": "treepo", "leaves": 8, "segment_tokens": 32, "scorer": "arith", "seed": 5}
+
+
+@pytest.fixture
+async def service(store: Store) -> AsyncIterator[LocalService]:
+    async with local_service(store, events_mb=64) as service:
+        service.start_replica("r0", slots=32)
+        yield service
 
 
 async def said(store: Store, log: Log = "ticks") -> list[Event]:
@@ -104,7 +113,7 @@ class PausingStore(MemoryStore):
 
 async def test_a_pause_of_the_store_is_said_and_loses_nothing_that_was_decided() -> None:
     store = PausingStore()
-    async with local_service(store) as service:
+    async with local_service(store, events_mb=64) as service:
         service.start_replica("r0", slots=32)
         async with await connect_async(service.address) as client:
             trees = await grown(client)

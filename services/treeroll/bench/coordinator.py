@@ -71,7 +71,7 @@ class Workload:
     """One more window during a rewrite of the append-only file."""
     secured: bool = False
     """With TLS and tokens."""
-    events_mb: int = 64
+    events_mb: int = 0
     """Of decisions that the store keeps; 0: none are written."""
 
     @property

@@ -112,7 +112,7 @@ class Service:
         durability: str,
         cores: Sequence[int] = (),
         access: dict[str, Any] | None = None,
-        events_mb: int = 64,
+        events_mb: int = 0,
         **settings: Any,
     ) -> dict[str, Any]:
         if cores:

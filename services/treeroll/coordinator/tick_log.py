@@ -47,6 +47,7 @@ class TickLog:
         """Keeps so many megabytes of decisions; none of them with 0. What happened is always kept."""
         self._epoch = epoch
         self._kept = kept_mb * MB
+        self._said = _OF_TREES | _OF_FLEET if kept_mb else _OF_FLEET
         self._happened = [Event("took_over", count=epoch)]
         self._stopped: set[str] = set()
 
@@ -71,13 +72,13 @@ class TickLog:
             kind = type(effect)
             if kind is PersistNode and effect.node.status is INNER:  # of most there is nothing to say
                 continue
-            said = _SAID.get(kind)
+            said = self._said.get(kind)
             if said is not None and (event := said(effect)) is not None:
                 (self._happened if kind in _OF_FLEET else decided).append(event)
-        if not (self._happened or (decided and self._kept)):
+        if not (self._happened or decided):
             return
         at = clock.wall()
-        if decided and self._kept:
+        if decided:
             commit.ticks, commit.ticks_kept = encode(Tick(at, self._epoch, decided)), self._kept
         if self._happened:
             commit.happenings = encode(Tick(at, self._epoch, self._happened))
@@ -152,18 +153,19 @@ def _of(live: LiveTree, kind: str, **rest: Any) -> Event:
     return Event(kind, live.run.spec.run_id, live.tree_id, **rest)
 
 
-_SAID: dict[type, Callable[[Any], Event | None]] = {
+_OF_TREES: dict[type, Callable[[Any], Event | None]] = {
     PersistNode: _node,
     PersistEntry: _entry,
     StartBranch: _start,
     PersistTree: _tree,
     Told: _told,
+}
+_OF_FLEET: dict[type, Callable[[Any], Event | None]] = {
     DropReplica: lambda effect: Event("replica_lost", replica=effect.replica_id, reason=effect.cause),
     ReplicaJudged: lambda effect: Event(
         "replica_judged", replica=effect.replica_id, reason=str(effect.standing), detail=effect.reason
     ),
 }
-_OF_FLEET = frozenset({DropReplica, ReplicaJudged})
 _HEARD: dict[type, Callable[[Any], Event]] = {
     ReplicaJoined: lambda event: Event("replica_joined", replica=event.replica_id, count=event.incarnation),
     WeightsPublished: lambda event: Event(

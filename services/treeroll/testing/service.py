@@ -25,7 +25,7 @@ from pathlib import Path
 from treeroll.access.config import AccessConfig
 from treeroll.addresses import join
 from treeroll.channels import Pass
-from treeroll.config import CoordinatorConfig, ScorersConfig
+from treeroll.config import CoordinatorConfig, ScorersConfig, StoreConfig
 from treeroll.coordinator.door import open_door
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.lost_work import Losses
@@ -132,14 +132,16 @@ async def local_service(  # noqa: PLR0913  # what tests vary
     keep_acknowledged_s: float | None = None,
     keep_finished_s: float | None = None,
     scorers: ScoringService | None = None,
+    events_mb: int = 0,
 ) -> AsyncIterator[LocalService]:
     """Start everything but replicas; stop it all at the end. `pools` names models; all are the same one. Trees expire
-    so many seconds after all groups have acknowledged them, runs after they ended, if that is given. One that stands by
-    listens when it has taken the store over, not before."""
+    so many seconds after all groups have acknowledged them, runs after they ended, if that is given. Decisions are
+    logged if there are megabytes for them. One that stands by listens when it has taken the store over, not before."""
     models = {"pools": {name: {"model": model} for name in pools}} if pools else {"model": model}
     config = ServiceConfig(
         generator=GeneratorConfig.model_validate({**models, "chat_template": chat_template}),
         coordinator=coordinator or CoordinatorConfig(port=0, heartbeat_s=0.2, lease_s=2.0),
+        store=StoreConfig(events_mb=events_mb),
     )
     store = store or MemoryStore()
     tokenizer = fleet_tokenizer(config.generator)

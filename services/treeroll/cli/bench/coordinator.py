@@ -20,7 +20,7 @@ def coordinator(
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of one window.")] = 4.0,
     events_mb: Annotated[
         int, typer.Option(min=0, help="Megabytes of decisions that the store keeps; 0: none are written.")
-    ] = 64,
+    ] = 0,
     rounds: RoundsOption = 5,
     json_file: JsonOption = None,
 ) -> None:
