@@ -24,7 +24,7 @@ RUN: dict[str, Any] = {
 # Columns that name a place, a time or an attempt.
 PLACES = {
     "replica_id", "incarnation", "attempt", "started_at", "finished_at", "cached_tokens", "recomputed_tokens",
-    "dropped_tokens", "number",
+    "dropped_tokens", "number", "waited_s", "masked_by",
 }  # fmt: skip
 
 
