@@ -418,7 +418,7 @@ def test_trees_that_two_ranks_get() -> None:
 
 def test_owners_that_take_up_an_emptied_store_under_one_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lives, "EPOCHS", 1)
-    held_up = Faults(pauses=4, emptied=True, slow_store=0.1)
+    held_up = Faults(pauses=8, emptied=True, slow_store=0.1)
     promise = first_found(faults=held_up, work=Work(tasks=5)).broken[0].promise
     assert promise in ("ServiceLives", "TreeWellFormed", "StaleFenced", "Progress", "ForkBlind")
 
