@@ -70,12 +70,13 @@ class DeliveryCalls(Calls):
 
     @typed
     async def OpenGroup(self, request: api.OpenGroupRequest, context: Any) -> api.GroupPosition:
-        check_group(request.group)
         created = await self._created(request.run_id)
+        check_group(request.group)
         return await self._feed.open_group(request, created)
 
     @typed
     async def SeekGroup(self, request: api.SeekGroupRequest, context: Any) -> api.GroupPosition:
+        self._consumed(request.run_id)
         check_group(request.group)
         async with self._retention.turn:
             created = await self._created(request.run_id)
