@@ -182,7 +182,7 @@ async def test_one_that_does_not_end_in_its_time_is_killed(monkeypatch: pytest.M
         async def told() -> bool:
             return lost == [("r0", 1)]
 
-        await eventually(told, 40)
+        await eventually(told)
         assert supervisor.roster.seats == {}
 
 
@@ -248,7 +248,7 @@ async def test_one_for_which_there_is_no_place_waits_and_says_what_it_needs(monk
         async def told() -> bool:
             return bool(supervisor.roster.seats["large-0"].unplaced)
 
-        await eventually(told, 40)
+        await eventually(told)
         assert supervisor.roster.seats["large-0"].unplaced.startswith(
             "it needs 1000 CPU and 0 GPU on one node, and none is so large: the Ray cluster has 1 node with 2 CPU and 0"
         )

@@ -20,8 +20,6 @@ log = logging.getLogger(__name__)
 
 # A worker process of Ray takes seconds to start, on a busy node many.
 ANSWER_S = 60.0
-# The id of no node.
-NOWHERE = ("", "f" * 56)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,8 @@ def missing_for(actor: Any, needs: Needs) -> str:
     """Why an actor whose process has not begun has no node, as a sentence; "" if it has one, or Ray does not say."""
     try:  # none of this is public
         known = state.state.actor_table(actor._actor_id.hex())  # noqa: SLF001
-        if known and known["Address"]["NodeID"] not in NOWHERE:
+        # Until a worker is its own, the node in its address is that which looks for one.
+        if known and known["Address"]["Port"]:
             return ""
         free = state.state.available_resources_per_node()
     except Exception as error:
