@@ -109,7 +109,9 @@ def test_the_largest_waste_is_found_by_keys_alone(chromium: Browser, source: Res
         tab_to(watched.page, "Largest waste")
         watched.page.keyboard.press("Enter")
         expect(watched.page.locator(".tab.on")).to_have_text("Largest waste")
+        expect(watched.page.locator("main .panel.busy")).to_have_count(0)  # or the rows come behind the key
         watched.page.keyboard.press("j")
+        expect(watched.page.locator("tr.selected a").first).to_be_focused()
         watched.page.keyboard.press("Enter")
         expect(watched.page.locator(".lanes-canvas[data-drawn]")).to_be_visible()
         tab_to(watched.page, "best vs worst")
