@@ -323,7 +323,7 @@ class StoreConfig(Config):
     then all of it is deleted, also what no group acknowledged. 0 or None: for ever."""
     events_mb: int = Field(default=0, ge=0, le=65536)
     """Megabytes of what was decided of trees, with the numbers that rules compared, that the store keeps as a log; 0:
-    none, and the coordinator is faster. Why a node is there and why its path ended is in its record all the same."""
+    none. Why a node is there and why its path ended is in its record all the same."""
 
 
 class DashboardConfig(Config):
