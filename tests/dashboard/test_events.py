@@ -1,7 +1,7 @@
 """The events page: what happened to the fleet and the runs, newest first, each with where to look next."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from redis import Redis
 from starlette.testclient import TestClient
 from tests.dashboard.conftest import asking
 from tests.dashboard.watched import HOSTILE, INJECTED, look
+from tests.support.eventually import eventually_sync
 
 from treeroll.dashboard.happenings import KEPT, HappeningQuery, Happenings
 from treeroll.dashboard.sources.live import LiveSource
@@ -148,20 +149,13 @@ def live(told: Told, empty_redis: EmbeddedRedis) -> Iterator[LiveSource]:
     source.close()
 
 
-def until(holds: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < ends
-        time.sleep(0.1)
-
-
 def test_a_store_is_followed_and_one_that_went_back_is_read_anew(live: LiveSource, told: Told) -> None:
     assert kinds(live.events(HappeningQuery())) == list(reversed(FLEET_KINDS))
     told.happens(Event("run_created", run="later"))
-    until(lambda: kinds(live.events(HappeningQuery()))[0] == "run_created")
+    eventually_sync(lambda: kinds(live.events(HappeningQuery()))[0] == "run_created")
     told.forgets()
     told.happens(Event("took_over", count=5))
-    until(lambda: kinds(live.events(HappeningQuery()))[:2] == ["took_over", "gap"])
+    eventually_sync(lambda: kinds(live.events(HappeningQuery()))[:2] == ["took_over", "gap"])
     assert {one["kind"] for one in live.history()["events"]} >= {"broken", "replica_lost"}
 
 
