@@ -1,6 +1,7 @@
 """A fleet on a Ray cluster of three hosts that wants a token: its replicas are on several, and survive their node."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.cluster.deployed import FLEET, HEAD, NODE, ROLLOUT, SERVE, START_S, Deployed, deployed
@@ -53,9 +54,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
     ],
 )
 def test_a_fleet_without_the_clusters_token_is_told_so_in_a_sentence(
-    cluster: RayCluster, env: dict[str, str], why: str
+    cluster: RayCluster, tmp_path: Path, env: dict[str, str], why: str
 ) -> None:
-    fleet = cluster.service.follow(FLEET, "head", **env)
+    fleet = cluster.service.follow(FLEET, "head", HOME=str(tmp_path), **env)  # Ray looks for a token there, too
     assert fleet.wait(START_S) == 2
     assert fleet.output().count("\n") == 1, fleet.output()
     assert f"wants its token, and {why}" in fleet.output()

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
+from treeroll.generator.ray_config import RayConfig, has_token
+
 # Read by Ray when it is imported. Signals are the program's own, and workers run what is installed on their nodes.
 os.environ["RAY_DISABLE_FAILURE_SIGNAL_HANDLER"] = "1"
 os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
 # Ray shows a token only where it is told that the cluster wants one.
-os.environ["RAY_AUTH_MODE"] = os.environ.get("RAY_AUTH_MODE") or (
-    "token" if "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ else "disabled"
-)
+os.environ["RAY_AUTH_MODE"] = os.environ.get("RAY_AUTH_MODE") or ("token" if has_token(os.environ) else "disabled")
 
 import psutil
 import ray
@@ -25,7 +25,6 @@ from ray._private import services
 
 from treeroll.addresses import split
 from treeroll.errors import InvalidInput, Unavailable
-from treeroll.generator.ray_config import RayConfig
 
 log = logging.getLogger(__name__)
 
@@ -114,10 +113,9 @@ def _check(address: str, given: str) -> None:
             client = ray._raylet.GcsClient(address=address)  # noqa: SLF001 - there is no public way
             found = client.get_all_node_info()
     except ray.exceptions.AuthenticationError:
-        shown = "the token in this environment is another" if _has_token() else "there is none in this environment"
         raise InvalidInput(
-            f"the Ray cluster at {address} wants its token, and {shown}: set RAY_AUTH_MODE=token with RAY_AUTH_TOKEN, "
-            "or RAY_AUTH_TOKEN_PATH"
+            f"the Ray cluster at {address} wants its token, and {_shown()}: set RAY_AUTH_MODE=token with "
+            "RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH"
         ) from None
     except ray.exceptions.RpcError as error:
         raise InvalidInput(f"ray.address is {address}, where Ray {ray.__version__} gets no answer: {error}") from None
@@ -148,9 +146,13 @@ def _without_rays_lines() -> Iterator[None]:
         os.close(standard)
 
 
-def _has_token() -> bool:
-    named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
-    return bool(named) or Path("~/.ray/auth_token").expanduser().exists()
+def _shown() -> str:
+    """What a cluster that wants its token saw of this process, for people."""
+    if not has_token(os.environ):
+        return "there is none in this environment"
+    if os.environ["RAY_AUTH_MODE"] != "token":
+        return f"RAY_AUTH_MODE={os.environ['RAY_AUTH_MODE']} keeps the one in this environment from being shown"
+    return "the token in this environment is another"
 
 
 def _own_addresses() -> set[str]:

@@ -1,6 +1,7 @@
 """Settings of the Ray that replicas run on, and what the environment says of it."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from pydantic import Field, field_validator
 
@@ -49,3 +50,9 @@ class RayConfig(Config):
                 f"{ADDRESS_VARIABLE} is {named}, and ray.address says nothing: set ray.address (--ray-address) to "
                 f"'{AUTO}' to join that cluster, or to '{LOCAL}' for a private Ray beside it"
             )
+
+
+def has_token(env: Mapping[str, str]) -> bool:
+    """Whether Ray finds a token in one of the places where it looks for one."""
+    named = env.get("RAY_AUTH_TOKEN") or env.get("RAY_AUTH_TOKEN_PATH")
+    return bool(named) or Path("~/.ray/auth_token").expanduser().exists()
