@@ -12,6 +12,8 @@ from tests.support.eventually import eventually
 from treeroll.cli.main import app
 from treeroll.client import AsyncClient, connect_async
 from treeroll.coordinator import fleet_orders
+from treeroll.coordinator.loop import Coordinator
+from treeroll.core.model.events import Event, ReplicaDraining, ReplicaLost
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import InvalidInput, Unavailable, UnknownPool
 from treeroll.generator.config import GeneratorConfig, SimulatedLatency
@@ -129,6 +131,24 @@ async def test_a_host_is_left_by_all_its_replicas_but_the_last_that_works_only_i
         assert {(order.replica_id, order.elsewhere) for order in fleet.orders} == {("r0", True), ("r1", True)}
         await finished(client)
         assert set(service.coordinator.state.replicas) <= {"r2", "r3"}
+
+
+async def test_a_replica_that_is_lost_while_its_host_is_drained_is_gone_and_the_others_drain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with working(2) as (service, _, client):
+        coordinator = service.coordinator
+        call, incarnation = Coordinator.call, coordinator.state.replicas["r1"].incarnation
+
+        async def lose_then_call(self: Coordinator, event: Event | None = None, **options: Any) -> None:
+            if isinstance(event, ReplicaDraining) and event.replica_id == "r0":
+                await call(self, ReplicaLost("r1", incarnation, "its host is switched off"))
+            await call(self, event, **options)
+
+        monkeypatch.setattr(Coordinator, "call", lose_then_call)
+        assert await client.drain_replicas("r0", "r1", within_s=60, force=True) == (["r0", "r1"], [])
+        assert coordinator.state.replicas["r0"].drain is not None
+        await finished(client)
 
 
 async def test_a_pool_is_scaled_down_by_those_that_have_least_to_do_and_up_again() -> None:

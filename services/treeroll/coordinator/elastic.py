@@ -46,9 +46,10 @@ class Elastic:
                 order = wire.DrainOrder(replica_id=name, process=process, draining=draining, elsewhere=elsewhere)
                 orders.setdefault(fleet, []).append(order)
         for name in chosen:
-            replica = self._coordinator.state.replicas[name]
-            drain = Drain(clock.monotonic() + within_s, CAUSE)
-            await self._coordinator.call(ReplicaDraining(name, replica.incarnation, drain))
+            replica = self._coordinator.state.replicas.get(name)
+            if replica is not None:  # or it has ended meanwhile
+                drain = Drain(clock.monotonic() + within_s, CAUSE)
+                await self._coordinator.call(ReplicaDraining(name, replica.incarnation, drain))
         for fleet, wanted in orders.items():
             await self._orders.drain(fleet, wanted)
         return reply
