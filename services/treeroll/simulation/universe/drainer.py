@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import Message
 
 from treeroll.pb.v1 import rollout_pb2 as api
-from treeroll.simulation.universe.requests import Request
+from treeroll.simulation.universe.requests import LATE_S, Request
 from treeroll.simulation.universe.surroundings import Aborted
 
 if TYPE_CHECKING:
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 
 class Drainer:
-    """An operator: drains once, and undrains some seconds after that was answered. Coordinators forget a drain as they
-    die, so nothing is promised of one but that no tree starts where it is in force."""
+    """An operator: drains once, and undrains when none of the calls for it can be on its way any more, or one that is
+    late would have the service drain for ever. Coordinators forget a drain as they die, so nothing is promised of one
+    but that no tree starts where it is in force."""
 
     def __init__(self, universe: "Universe", at: float) -> None:
         self.done = False
@@ -34,7 +35,8 @@ class Drainer:
             universe.found("Answered", f"who asks to {method} is told {error}")
         elif method == "Drain":
             universe.note("the service drains")
-            universe.after(universe.random.uniform(1.0, 10.0), self._ask, "Undrain", api.UndrainRequest())
+            wait_s = LATE_S + universe.random.uniform(1.0, 10.0)
+            universe.after(wait_s, self._ask, "Undrain", api.UndrainRequest())
         else:
             universe.note("the service drains no more")
             self.done = True

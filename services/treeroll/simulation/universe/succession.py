@@ -84,14 +84,14 @@ class Succession:
         """It dies at the next point, and no other does."""
         self._crashes_left, self._crash_next = 1, self.points + 1
 
-    def _dies(self, how: str) -> None:
+    def _dies(self, how: str, *, damage: bool = True) -> None:
         life, self.life = self.life, None
         if life is None:
             return
         universe = self._universe
         universe.note(f"coordinator {self.lives} {how}")
         life.loop.die()
-        if universe.faults.damage and not self._damaged:
+        if damage and universe.faults.damage and not self._damaged:
             self._damage()
         for server in universe.servers:
             server.bereft(life)
@@ -133,7 +133,7 @@ class Succession:
         heir = self._stopped[0] if self._stopped else None
         if isinstance(error, StaleEpoch) and heir is not None and self._universe.store.lost_at is not None:
             # One that was held up found the store empty, and took it up before this one found out.
-            self._dies("ends: another one has taken up what is left")
+            self._dies("ends: another one has taken up what is left", damage=False)  # that one reads it no more
             self._stopped.remove(heir)
             self._heir = heir
         elif isinstance(error, StoreDown) and not self.life.serves:

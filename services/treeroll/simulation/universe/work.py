@@ -97,7 +97,8 @@ class Work:
         branch, settings = self.overrides.get("branch", {}), self.settings
         timed = "quorum" in branch or "timeout_s" in branch
         cut = settings.get("budget", {}).keys() - {"tokens_per_second", "burst_tokens"}
-        old = settings.get("on_update") == "stop" or settings.get("when_stale") == "withhold"  # such trees are ended
+        withheld = "max_staleness" in settings and settings.get("when_stale", "withhold") == "withhold"
+        old = settings.get("on_update") == "stop" or withheld  # such trees are ended
         stops = (old and self.versions > 0) or self.cancelled_at is not None
         return not (timed or cut or stops or self.fickle or settings.keys() & {"allocate", "route"})
 
