@@ -115,7 +115,6 @@ def test_the_page_trains_while_trees_grow_and_publishes(address: str, monkeypatc
     _, program = blocks(PAGE)
     replaced = {'"MODEL"': repr(str(MODEL_DIR)), '"arith"': repr(SCORER)}
     replaced |= {"report_to=[],": "report_to=[], use_cpu=True, bf16=False, gradient_checkpointing=False,"}
-    replaced |= {"max_staleness=3": f"max_staleness={NEVER_STALE}"}
     lead_to(address, monkeypatch)
     names = run_block(program, PAGE, replaced)
     trainer, status = names["trainer"], names["client"].weights()
