@@ -9,8 +9,9 @@ from .objects import Object
 STRANGER = Place({"app": "stranger"})
 ELSEWHERE = Place({"app": "stranger"}, "elsewhere")
 OUTSIDE = Place(None, "")
+PROMETHEUS = Place({"app": "prometheus"}, "monitoring")
 DNS = Place({"k8s-app": "kube-dns"}, "kube-system")
-GRPC, HEALTH, REDIS, RAY = 7070, 7071, 6379, 10002
+GRPC, HEALTH, REDIS, RAY, METRICS = 7070, 7071, 6379, 10002, 9464
 
 
 def check(objects: list[Object], trainer: Place | None, store: Place) -> Iterator[str]:
@@ -40,6 +41,9 @@ def check(objects: list[Object], trainer: Place | None, store: Place) -> Iterato
             ("a replica", replica, "the world", OUTSIDE, 443, "TCP", False),
             ("a stranger", STRANGER, "a replica", replica, 8000, "TCP", False),
             ("a coordinator", coordinator, "a replica", replica, 8000, "TCP", False),
+            ("Prometheus", PROMETHEUS, "a replica", replica, METRICS, "TCP", "metrics" in replica.ports),
+            ("Prometheus", PROMETHEUS, "a replica", replica, 8000, "TCP", False),
+            ("a stranger", STRANGER, "a replica", replica, METRICS, "TCP", False),
         ]
     for where, node in _ray(objects):
         rows += [

@@ -1,4 +1,4 @@
-"""Whether Kubernetes, and KubeRay's operator, would take an object: by their schemas, not by a server."""
+"""Whether Kubernetes, and operators of custom resources, would take an object: by their schemas, not by a server."""
 
 import gzip
 import json
@@ -16,6 +16,7 @@ from .objects import Object, name
 # The oldest that the chart says it takes, and the two newest.
 VERSIONS = ("1.32", "1.36", "1.37")
 CRDS = Path(__file__).parent / "crds"
+GROUPS = ("monitoring.coreos.com", "ray.io")
 
 # It reads and parses megabytes of definitions for each object.
 kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
@@ -25,7 +26,7 @@ def check(objects: list[Object], versions: tuple[str, ...] = VERSIONS) -> Iterat
     """Each object against the schema of each version of Kubernetes, or of its custom resource."""
     for thing in objects:
         group = thing["apiVersion"].partition("/")[0]
-        if group == "ray.io":
+        if group in GROUPS:
             yield from _custom(thing)
             continue
         for version in versions:

@@ -255,6 +255,7 @@ REFUSED = {
     "replicas.groups.main.gpus=1": "main has 1 GPUs for each replica and its generator.tensor_parallel is 2",
     'replicas.groups.main.pool="small"': "main is of pool 'small', and settings.generator.pools is empty",
     'settings.generator.pools={"a":{}}': "replicas.groups.main is of pool '', and settings.generator.pools has a",
+    "metrics.podMonitor=true": "metrics.podMonitor is set and metrics.enabled is not",
     'volumes=[{"name":"tmp","mountPath":"/x","source":{"emptyDir":{}}}]': "volumes has tmp, which is there already",
 }
 
@@ -272,6 +273,7 @@ FLEETS = {
     'replicas.groups={"main":{}}': "replicas.kind is fleet and replicas.groups is not empty",
     "ray.workers=null": "replicas.kind is fleet and nothing would run its replicas",
     'fleet.cluster="shared"': "fleet.cluster names shared, and ray.workers has nodes",
+    "metrics.enabled=true": "metrics.enabled is for replicas of kind statefulset and replicas.kind is fleet",
     'replicas.kind="none"': "fleet.cluster or ray.workers is given and replicas.kind is none",
     'settings.generator.engine="none"': "settings.generator.engine is none and replicas.kind is fleet",
     'ray.workers.gpu.count="4"': "got string, want integer",
@@ -318,6 +320,40 @@ def test_a_fleet_and_its_cluster_are_looked_at_as_all_else() -> None:
     assert any("authOptions.mode" in one for one in schemas.check(broken, ("1.37",)))
     assert "a stranger reaches ray pod at port 10002" in check(of_ray(lambda spec: spec["ingress"].append({})))
     assert "fleet pod does not reach a coordinator at port 7070" in check(of_ray(lambda spec: spec["egress"].pop()))
+
+
+def test_replicas_that_prometheus_is_to_find_are_found_by_it_and_by_nobody_else() -> None:
+    from deploy_checks import __main__ as table
+    from deploy_checks import programs, reach, schemas
+
+    objects = programs.render(programs.CHART / "ci" / "metrics.yaml")
+    check = partial(reach.check, trainer=table.LABELLED, store=table.ANYWHERE)
+
+    def replicas_of(made: list[Object]) -> Object:
+        return next(one for one in made if one["kind"] == "StatefulSet" and one["metadata"]["name"] == "trees-main")
+
+    def of_replicas(rules: Callable[[Object], object]) -> list[Object]:
+        made = copy.deepcopy(objects)
+        rules(next(one for one in made if one["metadata"]["name"] == "trees-replica")["spec"]["ingress"])
+        return made
+
+    [monitor] = [one for one in objects if one["kind"] == "PodMonitor"]
+    replicas = replicas_of(objects)
+    labels = replicas["spec"]["template"]["metadata"]["labels"]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+    assert endpoint["port"] in [port["name"] for port in container_of(replicas)["ports"]]
+    assert list(check(objects)) == []
+    assert "Prometheus does not reach a replica at port 9464" in check(of_replicas(lambda rules: rules.clear()))
+    assert "a stranger reaches a replica at port 9464" in check(of_replicas(lambda rules: rules[0].pop("from")))
+    broken = changed(objects, "PodMonitor", lambda one: one["spec"].update(podMetricsEndpoint=[]))
+    assert any("podMetricsEndpoint" in one for one in schemas.check(broken, ("1.37",)))
+    by_annotations = programs.render(programs.CHART / "ci" / "metrics.yaml", sets=["metrics.podMonitor=false"])
+    assert not [one for one in by_annotations if one["kind"] == "PodMonitor"]
+    [replicas] = [
+        one for one in by_annotations if one["metadata"]["name"] == "trees-main" and one["kind"] == "StatefulSet"
+    ]
+    assert replicas["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"] == "9464"
 
 
 def test_a_pool_without_replicas_is_refused() -> None:

@@ -174,11 +174,13 @@ def test_prometheus_scrapes_the_service_and_its_store_with_a_token(live: LiveSou
         assert "treeroll_generated_tokens_total 6000" in answer.text
         assert "treeroll_store_up 1" in answer.text
         assert client.get("/api/1/metrics", headers={"authorization": ""}).status_code == 401
+        assert client.get("/api/1/targets").json() == []
 
 
 def test_results_say_that_they_have_no_events(client: TestClient) -> None:
     assert client.get("/api/1/events").status_code == 400
     assert client.get("/api/1/metrics").status_code == 400
+    assert client.get("/api/1/targets").status_code == 400
 
 
 @pytest.mark.browser

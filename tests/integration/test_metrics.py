@@ -11,7 +11,7 @@ from tests.support.promtool import promtool
 from treeroll.client import AsyncClient
 from treeroll.demo import TASKS_FILE
 from treeroll.metrics import page
-from treeroll.metrics.catalogue import CATALOGUE
+from treeroll.metrics.catalogue import CATALOGUE, REPLICA_CATALOGUE
 from treeroll.metrics.metric import StoreFigures
 from treeroll.metrics.render import render
 from treeroll.pb.v1.watch_pb2 import GroupFigures, Snapshot
@@ -20,6 +20,7 @@ from treeroll.testing.service import LocalService
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 STORE = StoreFigures(up=True, used_bytes=5 << 20, max_bytes=1 << 30, evicted_keys=0, delayed_fsyncs=2)
+ALL = (*CATALOGUE, *REPLICA_CATALOGUE)
 EVIL = 'a"b\\c\nd'
 
 
@@ -123,13 +124,13 @@ def test_newer_groups_take_the_place_of_the_snapshot_s() -> None:
 
 
 def names() -> Iterator[str]:
-    for metric in CATALOGUE:
+    for metric in ALL:
         yield metric.name
 
 
 def test_names_are_of_one_form_and_come_once() -> None:
-    assert len(set(names())) == len(CATALOGUE)
-    for metric in CATALOGUE:
+    assert len(set(names())) == len(ALL)
+    for metric in ALL:
         assert (metric.kind == "counter") == metric.name.endswith("_total"), metric.name
         assert not set(metric.labels) & {"tree", "task", "prompt", "user", "path", "le"}, metric.name
 
@@ -138,7 +139,7 @@ def test_the_page_is_current() -> None:
     assert PAGE.read_text() == page.page(), "run: python -m treeroll.metrics.page > docs/metrics.md"
 
 
-@pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.name)
+@pytest.mark.parametrize("metric", ALL, ids=lambda metric: metric.name)
 def test_every_metric_says_what_it_is_in_a_sentence(metric: object) -> None:
     text = getattr(metric, "help", "")
     assert text.endswith(".")

@@ -7,17 +7,22 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import pytest_asyncio
+from prometheus_client.parser import text_string_to_metric_families
 from tests.support.fake_coordinator import FakeCoordinator, Told
 from tests.support.processes import engines_below
+from tests.support.promtool import promtool
 
 from treeroll.demo import MODEL_DIR
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.detokenizer import Detokenizer
+from treeroll.generator.exporter_config import ExporterConfig
 from treeroll.generator.ray_local import LocalRay
 from treeroll.generator.supervisor import Supervisor
+from treeroll.metrics.catalogue import REPLICA_CATALOGUE
 from treeroll.pb.v1 import replica_pb2 as wire
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.asyncio(loop_scope="module")]
@@ -28,6 +33,18 @@ AHEAD = [65, 97, 129, 161, 193, 225]
 RUN_AHEAD = len(AHEAD) + 2
 """More segments than a branch of these tests has, so that none ends early where acknowledgements come late."""
 START_TIMEOUT_S = 900.0
+VLLM_NAMES = {
+    f"vllm:{name}"
+    for name in (
+        "kv_cache_usage_perc",
+        "num_requests_running",
+        "num_requests_waiting",
+        "num_preemptions_total",
+        "prefix_cache_queries_total",
+        "prefix_cache_hits_total",
+        "generation_tokens_total",
+    )
+}
 
 
 @dataclass
@@ -48,7 +65,8 @@ def ray_cluster() -> Iterator[None]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fleet(ray_cluster: None) -> AsyncIterator[Fleet]:
     lost: list[tuple[str, int]] = []
-    config = GeneratorConfig(replicas=2, slots=32, kv_cache_gib=0.25, health_interval_s=1.0)
+    metrics = ExporterConfig(port=0)
+    config = GeneratorConfig(replicas=2, slots=32, kv_cache_gib=0.25, health_interval_s=1.0, metrics=metrics)
     async with FakeCoordinator(run_ahead=RUN_AHEAD) as coordinator:
         supervisor = Supervisor(
             config, coordinator.address, lambda name, incarnation, cause: lost.append((name, incarnation))
@@ -167,6 +185,21 @@ async def generated(coordinator: FakeCoordinator, at_least: int) -> int:
             lambda: len(beats := coordinator.beats_of("r1")) >= seen + 2 and beats[-1].generated_tokens >= at_least
         )
     return coordinator.beats_of("r1")[-1].generated_tokens
+
+
+async def test_each_replica_is_scraped_with_its_own_metrics_beside_those_of_vllm(fleet: Fleet) -> None:
+    urls = {name: (await fleet.coordinator.hello(name)).origin.metrics for name in ("r0", "r1")}
+    assert len(set(urls.values())) == 2
+    for url in urls.values():
+        text = (await asyncio.to_thread(httpx.get, url, timeout=60)).content
+        found = {
+            one.name: one.value for family in text_string_to_metric_families(text.decode()) for one in family.samples
+        }
+        assert {metric.full_name for metric in REPLICA_CATALOGUE} | VLLM_NAMES <= found.keys()
+        tokens = found["treeroll_replica_tokens_total"]
+        assert 0 < tokens <= found["vllm:generation_tokens_total"]  # which counts those of its warm-up, too
+        complaints = promtool(["check", "metrics"], text).stderr.decode().splitlines()
+        assert not [line for line in complaints if "treeroll" in line or not line.startswith("vllm:")]
 
 
 async def test_dead_replicas_come_back_and_say_something_else(fleet: Fleet) -> None:

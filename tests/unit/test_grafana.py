@@ -10,7 +10,7 @@ import yaml
 
 from treeroll.metrics import grafana
 from treeroll.metrics.catalogue import CATALOGUE
-from treeroll.metrics.metric import Kind, Metric
+from treeroll.metrics.metric import Kind, Metric, Seen
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 NAME = re.compile(r"treeroll_[a-z0-9_]+")
@@ -24,7 +24,7 @@ EXPRESSIONS = [
 ]
 
 
-def metric_of(name: str) -> Metric:
+def metric_of(name: str) -> Metric[Seen]:
     found = {metric.full_name: metric for metric in CATALOGUE}
     for suffix in ("_bucket", "_sum", "_count"):
         if name.endswith(suffix) and found.get(name.removesuffix(suffix)) is not None:
@@ -75,5 +75,8 @@ def test_variables_ask_for_labels_that_there_are() -> None:
 def test_what_is_provisioned_is_this_dashboard_and_what_is_scraped_is_what_answers() -> None:
     provider = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards/treeroll.yaml").read_text())["providers"][0]
     assert provider["type"] == "file"
-    [job] = yaml.safe_load((DEPLOY / "prometheus/scrape.yaml").read_text())["scrape_configs"]
-    assert job["metrics_path"] == "/api/1/metrics"
+    service, replicas = yaml.safe_load((DEPLOY / "prometheus/scrape.yaml").read_text())["scrape_configs"]
+    assert service["metrics_path"] == "/api/1/metrics"
+    [found] = replicas["http_sd_configs"]
+    assert found["url"].endswith("/api/1/targets")
+    assert found["authorization"] != replicas["authorization"], "a replica is shown no token of the service"

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # Newest runs that are shown.
 RUNS = 20
+# Addresses of replicas' metrics that are.
+MOST_SHOWN = 4
 
 
 def status(
@@ -105,6 +107,7 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]", weigh
         *[("weights", said) for pool in weights if (said := _weights(pool))],
         ("store", f"{service.store}, durability {service.durability}{_room(service)}"),
         *([("waits for it", _outage(service))] if service.store_outage else []),
+        *([("metrics", said)] if (said := _metrics(service.replicas)) else []),
         ("work", f"{service.live_trees} trees growing, {service.waiting_tasks} tasks waiting{draining}"),
         *([("took up", _taken_up(service))] if service.recovered_trees or service.damaged_trees else []),
         *([("lost", _lost(service))] if service.store_losses else []),
@@ -237,6 +240,13 @@ def _made_of(replicas: "list[ReplicaStatus]") -> list[str]:
     if len(kinds) == 1:
         return list(kinds)
     return [f"{', '.join(of[:3])}{' ...' if len(of) > 3 else ''}: {said}" for said, of in kinds.items()]
+
+
+def _metrics(replicas: "list[ReplicaStatus]") -> str:
+    """Where living replicas answer Prometheus; "" if none does."""
+    found = [f"{one.replica_id} {one.origin.metrics}" for one in replicas if one.origin.metrics and one.state != "lost"]
+    more = f" and {len(found) - MOST_SHOWN} more (--json)" if len(found) > MOST_SHOWN else ""
+    return ", ".join(found[:MOST_SHOWN]) + more
 
 
 def _trouble(replica: "ReplicaStatus") -> str:

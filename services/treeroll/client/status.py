@@ -39,6 +39,8 @@ class Origin:
     """Versions of "python", and of "torch", "vllm" and "ray" where they are installed."""
     gpus: list[str]
     """Of its engine, each by its id on the host and its name."""
+    metrics: str
+    """URL at which it answers Prometheus; "" for nowhere."""
 
 
 @dataclass(slots=True)

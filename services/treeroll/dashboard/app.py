@@ -135,6 +135,10 @@ class Api:
         """The service, as Prometheus scrapes it."""
         return Response(self._source.metrics(), media_type=CONTENT_TYPE, headers={"cache-control": "no-store"})
 
+    def targets(self, request: Request) -> Response:
+        """Replicas with metrics of their own, as Prometheus' HTTP service discovery reads them."""
+        return JSONResponse(self._source.targets(), headers={"cache-control": "no-store"})
+
     async def live(self, request: Request) -> Response:
         """The state of every second, as server-sent events."""
         await run_in_threadpool(self._source.live)  # what cannot be followed is refused before the stream begins
@@ -156,6 +160,7 @@ class Api:
             "/store": self.store,
             "/events": self.events,
             "/metrics": self.metrics,
+            "/targets": self.targets,
             "/runs": self.runs,
             "/runs/{run_id}": self.run,
             "/trees": self.trees,

@@ -12,10 +12,10 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from treeroll.access.config import AccessConfig, check_host
-from treeroll.access.identity import Role
 from treeroll.access.tokens import Tokens
+from treeroll.access.viewers import refused_viewer
 from treeroll.addresses import is_loopback, join
-from treeroll.errors import InvalidInput, NotAuthenticated
+from treeroll.errors import InvalidInput
 
 POLICY = "; ".join(
     (
@@ -103,27 +103,13 @@ class Door:
     def _unknown(self, authorization: str) -> tuple[int, str] | None:
         """Why who brings this may not read."""
         if self.tokens is not None:
-            return refused_by(self.tokens, authorization)
+            return refused_viewer(self.tokens, authorization, "this dashboard")
         kind, _, given = authorization.partition(" ")
         if self.token is None or (
             kind.lower() == "bearer" and secrets.compare_digest(given.encode(), self.token.encode())
         ):
             return None
         return 401, "the token is missing or of an earlier start: open the address that the dashboard printed"
-
-
-def refused_by(tokens: Tokens, authorization: str) -> tuple[int, str] | None:
-    """Status and sentence for a caller whom a service would not let look at all its runs."""
-    try:
-        who = tokens.who(authorization or None).identity
-    except NotAuthenticated as error:
-        return 401, str(error) if authorization else "this dashboard wants a token of its service, role viewer"
-    if who.role not in (Role.VIEWER, Role.OPERATOR) or who.runs:
-        return 403, (
-            f"the token of '{who.name}' is not for looking at all runs; `treeroll token make viewer NAME` makes one "
-            "that is"
-        )
-    return None
 
 
 class Guard:

@@ -7,10 +7,10 @@ import ssl
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import uvicorn
 
+from treeroll import web
 from treeroll.access.config import AccessConfig
 from treeroll.access.tls import web_context
 from treeroll.config import DashboardConfig
@@ -52,36 +52,13 @@ def serve(
 
 def server(source: Source, door: Door, tls: ssl.SSLContext | None = None) -> uvicorn.Server:
     """The server, not running."""
-    # Its own way to TLS, which would read the files but once.
-    secured: dict[str, Any] = {"ssl_context_factory": lambda config, default: tls} if tls is not None else {}
-    config = uvicorn.Config(
-        application(source, door),
-        log_level="warning",
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        timeout_graceful_shutdown=1,  # streams of live pages never end by themselves
-        **secured,
-    )
-    return uvicorn.Server(config)
+    return web.server(application(source, door), tls)
 
 
 def listen(host: str, port: int | None) -> socket.socket:
     """A listening socket. Port 0 takes a free one; None 7071, or a free one if that is taken. InvalidInput if the
     address cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for wanted in (PORT, 0) if port is None else (port,):
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((host, wanted))
-            listener.listen(128)
-        except OSError as error:
-            listener.close()
-            why = error.strerror
-        else:
-            return listener
-    raise InvalidInput(f"the dashboard cannot listen at {host}:{wanted} ({why}); give another --port")
+    return web.listen(host, *((PORT, 0) if port is None else (port,)), what="the dashboard", setting="--port")
 
 
 def _end_with_stdin(running: uvicorn.Server) -> None:

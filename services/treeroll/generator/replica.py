@@ -4,9 +4,10 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
-from treeroll import clock
+from treeroll import __version__, clock
 from treeroll.channels import Pass
 from treeroll.errors import EngineError, TreerollError
 from treeroll.generator.detokenizer import Detokenizer
@@ -18,6 +19,7 @@ from treeroll.generator.sequence import Sequences
 from treeroll.generator.session import Session
 from treeroll.generator.stalls import STALLED_S, Stalls
 from treeroll.generator.weight_orders import WeightOrders
+from treeroll.metrics.replica import ReplicaSeen, State
 from treeroll.pb.v1 import common_pb2
 from treeroll.pb.v1 import replica_pb2 as wire
 
@@ -51,6 +53,8 @@ class Replica:
         self.replica_id = replica_id
         self.pool = pool
         self.incarnation = incarnation
+        self.metrics_url = ""
+        """Where it answers Prometheus; set before run()."""
         self.tally = Tally()
         self.session = Session(coordinator_address, self, shown or Pass())
         self._engine = engine
@@ -65,6 +69,7 @@ class Replica:
         self._group: asyncio.TaskGroup | None = None
         self._epoch = self._life = 0  # of the coordinator that gave what is here
         self._run_ahead = 1
+        self._seen = ReplicaSeen(replica_id, pool, __version__)
         self._drain: tuple[float, str] | None = None  # until when, on the clock, and why
         self._leaving = False
 
@@ -72,7 +77,7 @@ class Replica:
         """Serve until drained. Raises EngineError (the process should go) or SessionRefused."""
         try:
             await self._engine.start()
-            self._origin = await asyncio.to_thread(origin_of, self._engine.info)
+            self._origin = await asyncio.to_thread(origin_of, self._engine.info, self.metrics_url)
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 watch = group.create_task(self._watch_engine(), name="engine-watch")
@@ -105,6 +110,18 @@ class Replica:
     def live_branches(self) -> int:
         """Branches that have not ended."""
         return len(self._branches)
+
+    def seen(self) -> ReplicaSeen:
+        """Its metrics. Any thread may ask: figures that only the loop can read are of its last look at the engine."""
+        again = max(0, self.session.welcomes - 1)
+        return replace(self._seen, state=self._state(), reconnects=again, tokens=self.tally.generated)
+
+    def _state(self) -> State:
+        if not self.session.begun:
+            return "starting"
+        if not self.session.connected.is_set():
+            return "connecting"
+        return "ready" if self._drain is None else "draining"
 
     # What the session asks of its peer:
 
@@ -279,7 +296,11 @@ class Replica:
         stalls = Stalls()
         while not self._engine.errored:
             tokens = {grant: branch.generated_tokens for grant, branch in self._branches.items()}
-            for grant in stalls.look(clock.monotonic(), self._engine.stats(), tokens):
+            stats = self._engine.stats()
+            self._seen = replace(
+                self._seen, unacked_segments=len(self._outbox), kv_usage=stats.kv_usage, preempted=stats.preempted
+            )
+            for grant in stalls.look(clock.monotonic(), stats, tokens):
                 await self._give_up(grant)
             await asyncio.sleep(HEALTH_INTERVAL_S)
         raise EngineError(f"the engine of replica {self.replica_id} died")

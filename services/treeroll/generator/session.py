@@ -99,6 +99,8 @@ class Session:
         """Set while a coordinator has welcomed us."""
         self.begun = False
         """Whether it was ever run, so that whatever had to come before is done."""
+        self.welcomes = 0
+        """How often a coordinator has."""
         self.trouble = ""
         """Why the last call ended, or none came about; empty before that."""
         self._said: dict[str, str] = {}  # what was logged of each address since a coordinator has welcomed us
@@ -151,6 +153,7 @@ class Session:
             self._backoff_s = FIRST_BACKOFF_S
             self._said.clear()
             log.info("coordinator %s (epoch %d) has welcomed this replica", self._address, first.welcome.epoch)
+            self.welcomes += 1
             self.connected.set()
             await self._exchange(call)
             return self._judge(await call.code(), await call.details())

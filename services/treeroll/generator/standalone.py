@@ -12,6 +12,7 @@ from treeroll.errors import InvalidInput
 from treeroll.generator.affinity import asked_threads, claim_cores
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.detokenizer import Detokenizer
+from treeroll.generator.exporter import exporting
 from treeroll.generator.factory import make_engine
 from treeroll.generator.replica import Replica
 
@@ -50,6 +51,12 @@ async def run_replica(
     engine = make_engine(own, detokenizer, place.name, secrets.randbits(63))
     replica = Replica(engine, detokenizer, place.name, 0, place.addresses, place.pool, place.shown)
     log.info("replica %s starts its engine: %s, model %s", place.name, own.engine, own.model)
+    with exporting(own.metrics, replica.seen, with_process=own.engine == "vllm") as replica.metrics_url:
+        await _work(replica, on_joined, stop)
+
+
+async def _work(replica: Replica, on_joined: Callable[[int], None], stop: asyncio.Event) -> None:
+    """Until it is drained, or until `stop` is set."""
     working = asyncio.create_task(replica.run(), name="replica")
     joining = asyncio.create_task(_tell_joined(replica, on_joined), name="joining")
     stopping = asyncio.create_task(stop.wait(), name="stopping")

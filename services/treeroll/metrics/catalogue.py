@@ -5,8 +5,9 @@ with each epoch of its coordinator, those of a run are of its whole life.
 """
 
 from treeroll.metrics import readings
-from treeroll.metrics.metric import Kind, Metric
+from treeroll.metrics.metric import Kind, Metric, Seen
 from treeroll.metrics.readings import BRANCHES, ENDS, MOST_GROUPS, MOST_RUNS, MOST_SCORERS, REPLICA_STATES, WASTE
+from treeroll.metrics.replica import STATES, ReplicaSeen
 
 POOL = "pool of replicas, as configured"
 RUN = f"the {MOST_RUNS} newest runs that take tasks or grow trees, then others"
@@ -18,7 +19,7 @@ _C, _G, _H = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
 _IN_RUNS = "there are runs"
 _LOOKED = "who exports looks at the store itself"
 
-CATALOGUE = (
+CATALOGUE: tuple[Metric[Seen], ...] = (
     # What is made
     Metric("generated_tokens_total", _C, "Tokens that engines made.", readings.total("spent")),
     Metric(
@@ -329,4 +330,47 @@ CATALOGUE = (
         readings.of_store(lambda store: store.delayed_fsyncs),
         when=_LOOKED,
     ),
+)
+
+# What each replica says of itself, on a port of its own: who scrapes it knows which it is by its address.
+REPLICA_CATALOGUE: tuple[Metric[ReplicaSeen], ...] = (
+    Metric(
+        "replica_info",
+        _G,
+        "1.",
+        lambda seen: [((seen.replica, seen.pool, seen.version), 1)],
+        {"replica": "its name", "pool": POOL, "version": "of treeroll"},
+    ),
+    Metric(
+        "replica_state",
+        _G,
+        "1 for what it does now: its engine starts, it looks for its coordinator, it works, it finishes what it has.",
+        lambda seen: [((state,), state == seen.state) for state in STATES],
+        {"state": ", ".join(STATES)},
+    ),
+    Metric(
+        "replica_unacked_segments",
+        _G,
+        "Segments that it keeps until the coordinator has made them durable.",
+        lambda seen: [((), seen.unacked_segments)],
+    ),
+    Metric(
+        "replica_reconnects_total",
+        _C,
+        "Times that a coordinator has welcomed it again.",
+        lambda seen: [((), seen.reconnects)],
+    ),
+    Metric(
+        "replica_kv_usage_ratio",
+        _G,
+        "Share of its KV cache that is in use, 0 to 1.",
+        lambda seen: [((), seen.kv_usage)],
+    ),
+    Metric(
+        "replica_preemptions_total",
+        _C,
+        "Requests that its engine had to interrupt.",
+        lambda seen: [((), seen.preempted)],
+    ),
+    Metric("replica_tokens_total", _C, "Tokens that its engine made.", lambda seen: [((), seen.tokens)]),
 )

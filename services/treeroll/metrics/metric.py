@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import accumulate
+from typing import Generic, TypeVar
 
 from treeroll.pb.v1 import watch_pb2 as watch
 
@@ -45,19 +46,23 @@ class Seen:
     """None: nobody has looked."""
 
 
+S = TypeVar("S")
 Value = float | watch.Histogram
 Sample = tuple[tuple[str, ...], Value]
 """Values of its labels, and its own."""
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
-    """One entry of the catalogue. `labels`: name -> what its values are, and how many there may be."""
+class Metric(Generic[S]):
+    """One entry of a catalogue, read from what was seen: `Seen` of a service.
+
+    `labels`: name -> what its values are, and how many there may be.
+    """
 
     name: str
     kind: Kind
     help: str
-    read: Callable[[Seen], Iterable[Sample]]
+    read: Callable[[S], Iterable[Sample]]
     labels: Mapping[str, str] = field(default_factory=dict)
     when: str = ""
     """When it is there; "" always."""
@@ -67,7 +72,7 @@ class Metric:
         """As it is scraped."""
         return PREFIX + self.name
 
-    def lines(self, seen: Seen) -> Iterator[str]:
+    def lines(self, seen: S) -> Iterator[str]:
         """Its part of a scrape; nothing without a sample."""
         samples = list(self.read(seen))
         if not samples:

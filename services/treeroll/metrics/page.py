@@ -3,7 +3,10 @@
 python -m treeroll.metrics.page > docs/metrics.md
 """
 
-from treeroll.metrics.catalogue import CATALOGUE
+from collections.abc import Sequence
+from typing import Any
+
+from treeroll.metrics.catalogue import CATALOGUE, REPLICA_CATALOGUE
 from treeroll.metrics.metric import Metric
 
 _HEAD = """# Metrics
@@ -18,17 +21,32 @@ among the shown ones any more has none. No label is a tree, a task, a prompt or 
 
 "when" says of a metric that is not always there on what that depends.
 
-| metric | kind | labels | when | |
+"""
+
+_TABLE = """| metric | kind | labels | when | |
 |---|---|---|---|---|
+"""
+
+_REPLICA = """
+## Of each replica, from itself
+
+With `generator.metrics.port` each replica answers Prometheus on a port of its own, at `/metrics`, also while its
+coordinator is away: with these, and, where its engine is vLLM, with vLLM's own (`vllm:...`) and those of its process.
+`/api/1/targets` of the dashboard lists the addresses of all, as Prometheus' HTTP service discovery reads them.
+
 """
 
 
 def page() -> str:
     """The page as Markdown."""
-    return _HEAD + "\n".join(map(_row, CATALOGUE)) + "\n"
+    return _HEAD + _table(CATALOGUE) + _REPLICA + _table(REPLICA_CATALOGUE)
 
 
-def _row(metric: Metric) -> str:
+def _table(catalogue: Sequence[Metric[Any]]) -> str:
+    return _TABLE + "\n".join(map(_row, catalogue)) + "\n"
+
+
+def _row(metric: Metric[Any]) -> str:
     labels = "; ".join(f"`{name}`: {values}" for name, values in metric.labels.items())
     return f"| `{metric.full_name}` | {metric.kind} | {labels} | {metric.when} | {metric.help} |"
 

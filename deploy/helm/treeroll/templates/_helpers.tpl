@@ -66,7 +66,19 @@ capabilities: {drop: [ALL]}
   "dashboard" (dict "port" "off")
   "access" (dict "tokens" "/etc/treeroll/secrets/tokens" "certificate" "/etc/treeroll/secrets/tls.crt" "key" "/etc/treeroll/secrets/tls.key")
 -}}
+{{- if .Values.metrics.enabled -}}
+{{- $_ := set $own "generator" (dict "metrics" (include "treeroll.metrics" . | fromYaml)) -}}
+{{- end -}}
 {{- toYaml (mergeOverwrite (deepCopy .Values.settings) $own) -}}
+{{- end -}}
+
+{{- /* Where replicas answer Prometheus */ -}}
+{{- define "treeroll.metrics" -}}
+host: 0.0.0.0
+port: 9464
+tokens: /etc/treeroll/metrics/tokens
+certificate: /etc/treeroll/metrics/tls.crt
+key: /etc/treeroll/metrics/tls.key
 {{- end -}}
 
 {{- define "treeroll.dns" -}}

@@ -62,6 +62,11 @@ class Source(Protocol):
         """All metrics of the catalogue, as Prometheus reads them. InvalidInput for results."""
         ...
 
+    def targets(self) -> list[Json]:
+        """Replicas that answer Prometheus themselves, as its HTTP service discovery has them. InvalidInput for
+        results."""
+        ...
+
     def events(self, query: HappeningQuery) -> Json:
         """What happened to the fleet and the runs, newest first. InvalidInput for results."""
         ...

@@ -19,6 +19,7 @@ from treeroll.dashboard.sources.tree_tables import Shapes, TreeTables
 from treeroll.errors import UnknownRun
 from treeroll.metrics.metric import StoreFigures
 from treeroll.metrics.render import render
+from treeroll.metrics.targets import targets
 from treeroll.pb.v1 import rollout_pb2 as pb
 
 # A tree that grows is read again after so long.
@@ -114,6 +115,10 @@ class LiveSource:
         look = self._poller.look
         names = ("used_memory", "maxmemory", "evicted_keys", "aof_delayed_fsync")
         return render(look.latest, None, StoreFigures(not look.error, *(int(look.info.get(name, 0)) for name in names)))
+
+    def targets(self) -> list[Json]:
+        """The replicas that answer Prometheus themselves."""
+        return targets(self._poller.look.latest)
 
     def events(self, query: HappeningQuery) -> Json:
         """What happened."""

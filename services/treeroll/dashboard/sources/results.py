@@ -100,6 +100,10 @@ class ResultSource:
         """Results are not scraped."""
         raise InvalidInput("results of a rollout have no metrics: give --store of a running service")
 
+    def targets(self) -> list[Json]:
+        """Results have no replicas."""
+        raise InvalidInput("results of a rollout have no replicas: give --store of a running service")
+
     def events(self, query: HappeningQuery) -> Json:
         """What happened to fleet and runs is in the store."""
         raise InvalidInput("results of a rollout tell of trees alone: give --store of a running service for events")

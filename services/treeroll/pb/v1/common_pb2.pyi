@@ -27,7 +27,7 @@ class EngineInfo(_message.Message):
     def __init__(self, engine: _Optional[str] = ..., engine_version: _Optional[str] = ..., model: _Optional[str] = ..., block_size: _Optional[int] = ..., max_model_len: _Optional[int] = ..., slots: _Optional[int] = ..., kv_tokens: _Optional[int] = ..., logprobs_mode: _Optional[str] = ...) -> None: ...
 
 class Origin(_message.Message):
-    __slots__ = ("version", "host", "model_digest", "software", "gpus")
+    __slots__ = ("version", "host", "model_digest", "software", "gpus", "metrics")
     class SoftwareEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -40,12 +40,14 @@ class Origin(_message.Message):
     MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
     SOFTWARE_FIELD_NUMBER: _ClassVar[int]
     GPUS_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
     version: str
     host: str
     model_digest: str
     software: _containers.ScalarMap[str, str]
     gpus: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, version: _Optional[str] = ..., host: _Optional[str] = ..., model_digest: _Optional[str] = ..., software: _Optional[_Mapping[str, str]] = ..., gpus: _Optional[_Iterable[str]] = ...) -> None: ...
+    metrics: str
+    def __init__(self, version: _Optional[str] = ..., host: _Optional[str] = ..., model_digest: _Optional[str] = ..., software: _Optional[_Mapping[str, str]] = ..., gpus: _Optional[_Iterable[str]] = ..., metrics: _Optional[str] = ...) -> None: ...
 
 class WeightSpan(_message.Message):
     __slots__ = ("version", "tokens")
