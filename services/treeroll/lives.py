@@ -113,7 +113,7 @@ async def begin(ground: Ground, epoch: int, lost: Losses) -> Life:
     prospects = Prospects(coordinator.state, fleets.kept, coordinator.outage)
     seals = Seals(await store.secret() if ground.tokens else None, await store.line())
     feed = Feed(store, prospects.outlook, prospects.terms, epoch, seals)
-    coordinator.on_emit = feed.notify
+    coordinator.on_emit, feed.tracer = feed.notify, coordinator.tracer
     retention = Retention(coordinator, ground.keep_acknowledged_s, ground.keep_finished_s)
     rollouts = RolloutsApi(
         coordinator, plane, feed, ground.tokenizer, timeouts, fleets.restarts, retention, ground.scorers,

@@ -41,7 +41,7 @@ from treeroll.coordinator.tool_runner import ToolRunner
 from treeroll.core.model.state import CoreSettings, State
 from treeroll.errors import InvalidInput, StandsBy, TreerollError, cause_of
 from treeroll.foundation import in_thread, running_ray, running_store, shared
-from treeroll.generator.config import GeneratorConfig
+from treeroll.generator.config import GeneratorConfig, with_tracing
 from treeroll.generator.fleet import fleet_tokenizer, say_stop_ids, stop_ids, with_common_context
 from treeroll.generator.fleet_link import FleetLink
 from treeroll.generator.ray_config import RayConfig
@@ -53,11 +53,14 @@ from treeroll.scorers.local_worker import LocalWorker
 from treeroll.scorers.rules import ScorerRules
 from treeroll.store.base import Store
 from treeroll.tokenizer import Tokenizer
+from treeroll.tracing.config import TracingConfig
+from treeroll.tracing.tracer import Tracer
 
 if TYPE_CHECKING:
     from treeroll.generator.cause import Cause
     from treeroll.generator.supervisor import Supervisor
     from treeroll.scorers.pool import ScorerPool
+    from treeroll.tracing.recorder import Recorder
 
 T = TypeVar("T")
 
@@ -74,6 +77,7 @@ class ServiceConfig(Config):
     scorers: ScorersConfig = Field(default_factory=ScorersConfig)
     access: AccessConfig = Field(default_factory=AccessConfig)
     dashboard: DashboardConfig = Field(default_factory=DashboardConfig)
+    tracing: TracingConfig = Field(default_factory=TracingConfig)
 
 
 async def serve(
@@ -122,6 +126,8 @@ class _Base:
     pool: "ScorerPool"
     replica_logs: Path | None
     """Where replicas that we start write to; None: we start none."""
+    recorder: "Recorder | None"
+    """Of traces."""
 
 
 async def _start_base(stack: AsyncExitStack, config: ServiceConfig) -> _Base:
@@ -130,7 +136,8 @@ async def _start_base(stack: AsyncExitStack, config: ServiceConfig) -> _Base:
     place = config.coordinator.temp_dir
     tokenizer = await in_thread(lambda _: fleet_tokenizer(config.generator))
     await in_thread(lambda _: say_stop_ids(config.generator))
-    config = config.model_copy(update={"generator": with_common_context(config.generator, tokenizer)})
+    generator = with_tracing(with_common_context(config.generator, tokenizer), config.tracing)
+    config = config.model_copy(update={"generator": generator})
     store = await stack.enter_async_context(running_store(config.store, place))
     stack.push_async_callback(store.close)
     epoch = 0 if config.coordinator.standby else await _opened(store, config.store)
@@ -140,7 +147,10 @@ async def _start_base(stack: AsyncExitStack, config: ServiceConfig) -> _Base:
     pool = ScorerPool(config.scorers.workers, None if by_us else LocalWorker.start)
     stack.push_async_callback(pool.stop)
     await pool.start()
-    return _Base(config, tokenizer, store, epoch, pool, ray.logs if ray else None)
+    recorder = await in_thread(lambda _: recorder_of(config.tracing))
+    if recorder is not None:
+        stack.push_async_callback(asyncio.to_thread, recorder.stop)
+    return _Base(config, tokenizer, store, epoch, pool, ray.logs if ray else None, recorder)
 
 
 async def _opened(store: Store, config: StoreConfig) -> int:
@@ -197,7 +207,7 @@ async def _serve_on(base: _Base, door: Door, on_ready: Callable[[str], None], st
         base.store,
         base.tokenizer,
         base.pool,
-        partial(make_coordinator, config, base.tokenizer, base.store),
+        partial(make_coordinator, config, base.tokenizer, base.store, base.recorder),
         config.coordinator.heartbeat_s,
         config.coordinator.keep_weights,
         config.store.keep_acknowledged_s,
@@ -264,9 +274,14 @@ async def _announce(supervisor: "Supervisor", on_ready: Callable[[str], None], a
 
 
 def make_coordinator(
-    config: ServiceConfig, tokenizer: Tokenizer, store: Store, epoch: int, scoring: Scoring
+    config: ServiceConfig,
+    tokenizer: Tokenizer,
+    store: Store,
+    recorder: "Recorder | None",
+    epoch: int,
+    scoring: Scoring,
 ) -> Coordinator:
-    """A coordinator over an opened store."""
+    """A coordinator over an opened store, whose traces go to `recorder`."""
     settings, fleet = config.coordinator, config.generator.fleet()
     tools = ToolRunner(tokenizer)
     placement = registry.build("placement", settings.placement, {}, Limits(1, 1, 1, 1))
@@ -292,4 +307,19 @@ def make_coordinator(
     builder = CommitBuilder(tokenizer.prompt_hash, config.generator.logprobs_mode)
     orders = StartOrders(store, stop_ids(config.generator))
     log = TickLog(epoch, config.store.events_mb)
-    return Coordinator(state, store, epoch, builder, orders, scoring.add, log=log)
+    ratio = config.tracing.ratio
+    tracer = orders.tracer = Tracer(ratio, recorder, store) if recorder is not None and ratio else None
+    return Coordinator(state, store, epoch, builder, orders, scoring.add, log=log, tracer=tracer)
+
+
+def recorder_of(config: TracingConfig) -> "Recorder | None":
+    """Who makes the spans that are asked for; None where nothing is traced. InvalidInput without the extra `otel`."""
+    if config.endpoint is None or not config.ratio:
+        return None
+    try:
+        from treeroll.tracing.recorder import recorder_at
+    except ImportError as error:
+        raise InvalidInput(
+            f"tracing.endpoint is {config.endpoint}, and {error.name} is not installed: pip install 'treeroll[otel]'"
+        ) from None
+    return recorder_at(config.endpoint)

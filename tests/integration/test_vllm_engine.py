@@ -16,6 +16,7 @@ from tests.support.fake_coordinator import FakeCoordinator, Told
 from tests.support.processes import engines_below
 from tests.support.promtool import promtool
 
+from treeroll.bench.collector import Collector
 from treeroll.demo import MODEL_DIR
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.detokenizer import Detokenizer
@@ -24,6 +25,7 @@ from treeroll.generator.ray_local import LocalRay
 from treeroll.generator.supervisor import Supervisor
 from treeroll.metrics.catalogue import REPLICA_CATALOGUE
 from treeroll.pb.v1 import replica_pb2 as wire
+from treeroll.tracing import names
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.asyncio(loop_scope="module")]
 
@@ -62,11 +64,17 @@ def ray_cluster() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    with Collector(keep=True) as collector:
+        yield collector
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def fleet(ray_cluster: None) -> AsyncIterator[Fleet]:
+async def fleet(ray_cluster: None, collector: Collector) -> AsyncIterator[Fleet]:
     lost: list[tuple[str, int]] = []
-    metrics = ExporterConfig(port=0)
-    config = GeneratorConfig(replicas=2, slots=32, kv_cache_gib=0.25, health_interval_s=1.0, metrics=metrics)
+    watched = {"metrics": ExporterConfig(port=0), "tracing_endpoint": collector.endpoint}
+    config = GeneratorConfig(replicas=2, slots=32, kv_cache_gib=0.25, health_interval_s=1.0, **watched)
     async with FakeCoordinator(run_ahead=RUN_AHEAD) as coordinator:
         supervisor = Supervisor(
             config, coordinator.address, lambda name, incarnation, cause: lost.append((name, incarnation))
@@ -200,6 +208,21 @@ async def test_each_replica_is_scraped_with_its_own_metrics_beside_those_of_vllm
         assert 0 < tokens <= found["vllm:generation_tokens_total"]  # which counts those of its warm-up, too
         complaints = promtool(["check", "metrics"], text).stderr.decode().splitlines()
         assert not [line for line in complaints if "treeroll" in line or not line.startswith("vllm:")]
+
+
+async def test_requests_of_traced_trees_have_spans_below_their_grants_and_others_have_none(
+    fleet: Fleet, collector: Collector
+) -> None:
+    tree_id = "00000000000000a1"
+    header = names.traceparent(tree_id, names.branch_span(tree_id, "0", 1))
+    grants = fleet.coordinator.start_many("r0", PROMPT, AHEAD, 2, tree_id=tree_id, traceparent=header)
+    untraced = fleet.coordinator.start_many("r0", PROMPT, AHEAD, 2, tree_id="00000000000000a2")
+    await fleet.coordinator.ended(*grants, *untraced, timeout_s=60)
+    assert await asyncio.to_thread(collector.wait_for, "llm_request", 2, 120)
+    requests = [span for span in collector.spans if span.name == "llm_request"]
+    assert {int.from_bytes(span.trace_id, "big") for span in requests} == {names.trace_id(tree_id)}
+    assert {int.from_bytes(span.parent_span_id, "big") for span in requests} == {names.branch_span(tree_id, "0", 1)}
+    assert len(requests) == 2  # of dozens that were made by now
 
 
 async def test_dead_replicas_come_back_and_say_something_else(fleet: Fleet) -> None:

@@ -73,6 +73,8 @@ class Workload:
     """With TLS and tokens."""
     events_mb: int = 0
     """Of decisions that the store keeps; 0: none are written."""
+    traced: float = 0.0
+    """Share of trees that are traced, to a collector in this process; 0: tracing is off."""
 
     @property
     def widths(self) -> list[int]:
@@ -117,6 +119,7 @@ class Bench:
                 access=access.config.model_dump(mode="json"),
                 live_trees=self._trees,
                 events_mb=self._work.events_mb,
+                tracing=self._tracing(stack),
             )
             address, by, work = started["address"], access.shown_by(CLIENT), self._work
             connecting = connect_async(address, token=by.token, tls=by.roots or False)
@@ -127,6 +130,13 @@ class Bench:
             passes = {name: asdict(access.shown_by(name)) for name in self._replica_ids}
             await self._load.start(address=address, cores=sorted(others), passes=passes, **self._settings())
             return await self._measure(await self._fill())
+
+    def _tracing(self, stack: AsyncExitStack) -> dict[str, Any]:
+        if not self._work.traced:
+            return {}
+        from treeroll.bench.collector import Collector
+
+        return {"endpoint": stack.enter_context(Collector()).endpoint, "ratio": self._work.traced}
 
     def _access(self, stack: AsyncExitStack) -> Access:
         if not self._work.secured:

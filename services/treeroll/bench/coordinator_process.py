@@ -35,9 +35,10 @@ from treeroll.errors import TreerollError
 from treeroll.feed.feed import Feed
 from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.scorers.inline import InlineScorers
-from treeroll.service import ServiceConfig, make_coordinator
+from treeroll.service import ServiceConfig, make_coordinator, recorder_of
 from treeroll.store.factory import make_store
 from treeroll.tokenizer import Tokenizer
+from treeroll.tracing.config import TracingConfig
 
 
 class TimedPlane(ReplicaPlane):
@@ -113,12 +114,17 @@ class Service:
         cores: Sequence[int] = (),
         access: dict[str, Any] | None = None,
         events_mb: int = 0,
+        tracing: dict[str, Any] | None = None,
         **settings: Any,
     ) -> dict[str, Any]:
         if cores:
             os.sched_setaffinity(0, cores)
         store_config = StoreConfig(events_mb=events_mb)
-        config = ServiceConfig(coordinator=CoordinatorConfig(port=0, **settings), store=store_config)
+        config = ServiceConfig(
+            coordinator=CoordinatorConfig(port=0, **settings),
+            store=store_config,
+            tracing=TracingConfig(**(tracing or {})),
+        )
         tokenizer = Tokenizer.load(MODEL_DIR)
         tune_gc()
         tune_malloc()
@@ -127,10 +133,13 @@ class Service:
         timeouts: dict[str, float] = {}
         scoring = Scoring(InlineScorers(), timeouts)
         epoch = await store.open()
-        coordinator = make_coordinator(config, tokenizer, store, epoch, scoring)
+        recorder = recorder_of(config.tracing)
+        if recorder is not None:
+            self.stack.callback(recorder.stop)
+        coordinator = make_coordinator(config, tokenizer, store, recorder, epoch, scoring)
         prospects = Prospects(coordinator.state)
         feed = Feed(store, prospects.outlook, prospects.terms, epoch)
-        coordinator.on_emit = feed.notify
+        coordinator.on_emit, feed.tracer = feed.notify, coordinator.tracer
         plane = TimedPlane(coordinator, config.coordinator.heartbeat_s, tokenizer)
         rollouts = RolloutsApi(coordinator, plane, feed, tokenizer, timeouts, {}, Retention(coordinator, None))
         self._coordinator, self._plane = coordinator, plane

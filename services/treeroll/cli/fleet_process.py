@@ -4,7 +4,7 @@ import os
 import re
 
 from treeroll.cli.interrupts import Interrupts
-from treeroll.cli.replica_process import shown_to
+from treeroll.cli.replica_process import generator_settings, shown_to
 from treeroll.cli.serving import die, heed_signals, log_to_stderr, say_stopping
 from treeroll.cli.settings import Sections
 from treeroll.config import CoordinatorConfig, parse
@@ -19,7 +19,7 @@ NAME = re.compile(r"[A-Za-z0-9._-]{0,24}")
 def run(sections: Sections, addresses: str, name: str) -> None:
     """Run until a signal. Raises what the fleet raises."""
     heed_signals()
-    config = parse(GeneratorConfig, sections.get("generator", {}), "section 'generator'")
+    config = generator_settings(sections)
     ray = parse(RayConfig, sections.get("ray", {}), "section 'ray'")
     ray.check(os.environ)
     if not NAME.fullmatch(name):

@@ -13,8 +13,9 @@ from treeroll.cli.settings import Sections
 from treeroll.client.channel import CA_VARIABLE, token_of_environment
 from treeroll.config import parse
 from treeroll.errors import InvalidInput, cause_of
-from treeroll.generator.config import GeneratorConfig
+from treeroll.generator.config import GeneratorConfig, with_tracing
 from treeroll.generator.standalone import Place, run_replica
+from treeroll.tracing.config import TracingConfig
 
 
 def run(sections: Sections, addresses: str, name: str | None, pool: str, ready_file: Path | None) -> None:
@@ -22,7 +23,7 @@ def run(sections: Sections, addresses: str, name: str | None, pool: str, ready_f
     heed_signals()
     if ready_file is not None:
         ready_file.unlink(missing_ok=True)  # of the process before, in the same container
-    config = parse(GeneratorConfig, sections.get("generator", {}), "section 'generator'")
+    config = generator_settings(sections)
     place = Place(name or socket.gethostname(), addresses, pool, shown_to(addresses))
     log_to_stderr()
     import uvloop
@@ -43,6 +44,12 @@ async def _run(config: GeneratorConfig, place: Place, ready_file: Path | None) -
         await run_replica(config, place, on_joined, interrupts.asked)
         if not interrupts.asked.is_set():
             note(f"replica {place.name} was drained by the service")
+
+
+def generator_settings(sections: Sections) -> GeneratorConfig:
+    """Those of engines that are not the service's own, but have its file."""
+    config = parse(GeneratorConfig, sections.get("generator", {}), "section 'generator'")
+    return with_tracing(config, parse(TracingConfig, sections.get("tracing", {}), "section 'tracing'"))
 
 
 def shown_to(addresses: str) -> Pass:

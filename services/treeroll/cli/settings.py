@@ -12,7 +12,7 @@ from treeroll.config import RunConfig, TasksConfig, apply_overrides, parse
 from treeroll.errors import InvalidInput
 from treeroll.plain_json import unique
 
-SERVICE_SECTIONS = ("generator", "ray", "coordinator", "store", "scorers", "access", "dashboard")
+SERVICE_SECTIONS = ("generator", "ray", "coordinator", "store", "scorers", "access", "dashboard", "tracing")
 SECTIONS = ("run", *SERVICE_SECTIONS, "tasks")
 
 # More than any configuration has: a few lines of aliases can stand for more values than there are bytes in a machine.

@@ -9,6 +9,7 @@ import asyncio
 import math
 import os
 import random
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -73,6 +74,17 @@ _KEEPALIVE: Options = [
 
 Tls = bool | str | Path | grpc.ChannelCredentials | None
 R = TypeVar("R", bound=Message)
+
+
+def trace_of_caller() -> tuple[tuple[str, str], ...]:
+    """The trace that the caller works in, as metadata of a call: nothing unless it uses OpenTelemetry itself."""
+    tracing = sys.modules.get("opentelemetry.trace")
+    if tracing is None:
+        return ()
+    now = tracing.get_current_span().get_span_context()
+    if not now.is_valid:
+        return ()
+    return (("traceparent", f"00-{now.trace_id:032x}-{now.span_id:016x}-{now.trace_flags:02x}"),)
 
 
 @dataclass(slots=True)
@@ -152,7 +164,8 @@ class Channel:
                 timeout_s = max(min(began + limits.all_s - sent, limits.try_s), 0.01) + limits.extra_s
                 try:
                     send = getattr(self._stubs[at], method)
-                    return cast(R, await send(request, timeout=timeout_s, metadata=self._metadata))
+                    metadata = (*self._metadata, *trace_of_caller())
+                    return cast(R, await send(request, timeout=timeout_s, metadata=metadata))
                 except grpc.aio.AioRpcError as error:
                     refusal = typed(error, self._addresses[at], method)
                     if error.code() not in _REPEATED and not isinstance(refusal, errors.TooManyCalls):

@@ -182,6 +182,8 @@ class Delivery:
     """Order in the run's feed: 1, 2, 3 ..."""
     times_delivered: int
     """1 for the first delivery to the group."""
+    traceparent: str = ""
+    """W3C trace context of the delivery, for spans of what is done with the tree; "" unless the service traces it."""
 
     @classmethod
     def from_proto(cls, delivery: rollout_pb2.Delivery) -> "Delivery":
@@ -192,4 +194,5 @@ class Delivery:
             deadline=delivery.deadline,
             delivery_seq=delivery.delivery_seq,
             times_delivered=delivery.times_delivered,
+            traceparent=delivery.traceparent,
         )

@@ -63,6 +63,7 @@ from treeroll.scorers.base import ScoringService
 from treeroll.scorers.fitness import Unfit
 from treeroll.scorers.rules import ANYTHING, ScorerRules
 from treeroll.tokenizer import Tokenizer
+from treeroll.tracing.tracer import hear
 
 MAX_TASKS_PER_CALL = 10_000
 # A reader gets what is durable, and newer figures only if the commit that is on its way is done so soon, seconds.
@@ -251,6 +252,9 @@ class RolloutsApi(DeliveryCalls):
         unfit = await unfit_tasks(self._scorers, run.spec, new)
         if not run.tasks and (hopeless := next((found for found in unfit if found.all), None)):
             raise InvalidInput(hopeless.sentence())
+        if (tracer := self._coordinator.tracer) is not None:
+            hear(context)
+            tracer.submitted([spec.tree_id for spec in new])
         await self._coordinator.call(TasksSubmitted(request.run_id, specs))
         return api.SubmitTasksReply(
             tree_ids=[spec.tree_id for spec in specs], duplicates=len(specs) - len(new), unfit=map(_unfit, unfit)

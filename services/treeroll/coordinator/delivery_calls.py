@@ -21,6 +21,7 @@ from treeroll.feed.batches import NO_MORE_BATCHES
 from treeroll.feed.collect import Collector
 from treeroll.feed.feed import NO_MORE_TREES, Feed
 from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.tracing.tracer import hear
 
 LeasesRequest = api.RenewLeasesRequest | api.AckTreesRequest | api.ReleaseTreesRequest
 
@@ -59,6 +60,8 @@ class DeliveryCalls(Calls):
     async def LeaseTrees(self, request: api.LeaseTreesRequest, context: Any) -> bytes:
         self._consumed(request.run_id)
         check_lease(request)
+        if self._coordinator.tracer is not None:
+            hear(context)
         await self._pacing.heard(request.run_id, request.group, request.batch_trees)
         return await self._settled(await self._feed.lease(request))
 
@@ -121,6 +124,8 @@ class DeliveryCalls(Calls):
         given, unknown = self._given(request)
         lost = await self._coordinator.store.ack(request.run_id, request.group, list(given))
         reach("feed.acknowledged")
+        if (tracer := self._coordinator.tracer) is not None:
+            tracer.given_back(request.run_id, request.group, list(given), lost, "acknowledged")
         await self._pacing.heard(request.run_id, request.group)
         self._feed.notify(request.run_id)
         return api.LeasesReply(lost=[*(given[lease_id] for lease_id in lost), *unknown])
@@ -131,6 +136,8 @@ class DeliveryCalls(Calls):
         store = self._coordinator.store
         given, unknown = self._given(request)
         lost = await store.release(request.run_id, request.group, list(given))
+        if (tracer := self._coordinator.tracer) is not None:
+            tracer.given_back(request.run_id, request.group, list(given), lost, "released")
         if request.consumer:
             await store.release_all(request.run_id, request.group, request.consumer)
         self._feed.notify(request.run_id)

@@ -43,6 +43,7 @@ from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.records.events import Event as Happening
 from treeroll.store.base import Commit, Store
+from treeroll.tracing.tracer import Tracer
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +118,8 @@ class Coordinator:
     """Share of the store's memory; None: not known, or without a limit."""
     log: TickLog | None = None
     """None: nothing is said of what was decided and happened."""
+    tracer: Tracer | None = None
+    """None: nothing is traced."""
     recovered: Recovered = field(default_factory=Recovered)
     ended: EndedRuns = field(default_factory=EndedRuns)
     marks: dict[str, Mark] = field(default_factory=dict)
@@ -413,4 +416,6 @@ class Coordinator:
                     self.score(live, node)
                 case EmitTree(live=live):
                     self.on_emit(live.run.spec.run_id)
+                    if self.tracer is not None:
+                        self.tracer.ended(live.tree_id, live.status)
         reach("perform.after")

@@ -10,6 +10,7 @@ from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.records.split import path_text, path_tokens
 from treeroll.sampling import Sampling
 from treeroll.store.base import Store
+from treeroll.tracing.tracer import Tracer
 from treeroll.tree.tree import TAIL_CHARS
 
 
@@ -19,12 +20,17 @@ class StartOrders:
     def __init__(self, store: Store, eos_token_ids: Mapping[str, list[int]]) -> None:
         self._store = store
         self.eos_token_ids = eos_token_ids
+        self.tracer: Tracer | None = None
+        """Names the spans of orders; None: nothing is traced."""
         # Of a run's settings and a pool, not of a run's id: a deleted run's id may be another run's.
         self._sampling: dict[tuple[Sampling, str], wire.Sampling] = {}
 
     async def make(self, effects: list[StartBranch]) -> list[wire.StartBranch]:
         """One order per effect. Waits for the store only if a prefix has to be read: a branch that moves is rare."""
         orders = [start_command(effect, self._sampling_of(effect)) for effect in effects]
+        if self.tracer is not None:
+            for order in orders:
+                self.tracer.mark(order)
         moved = [index for index, effect in enumerate(effects) if effect.stored]
         if moved:
             wanted = [(effects[index].tree_id, list(effects[index].stored)) for index in moved]

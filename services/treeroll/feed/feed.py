@@ -23,6 +23,7 @@ from treeroll.feed.seals import Seals
 from treeroll.feed.waiting import Crowds, News, drained
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.store.base import GroupPosition, Lease, Store, StoredTree
+from treeroll.tracing.tracer import Tracer
 
 NO_MORE_TREES = api.LeaseTreesReply(exhausted=True).SerializeToString()
 
@@ -49,6 +50,8 @@ class Feed:
         self._crowds = Crowds()
         self.on_withheld: Callable[[str, list[str]], None] = lambda run_id, tree_ids: None
         """Hears of trees of a run that were delivered without their samples, because they are too old."""
+        self.tracer: Tracer | None = None
+        """Names the spans of deliveries; None: nothing is traced."""
         self.batches = GlobalBatches(store, outlook, self.freshness, self._news, self._withheld, epoch)
 
     def notify(self, run_id: str) -> None:
@@ -136,7 +139,10 @@ class Feed:
                 await self._store.release(request.run_id, request.group, [lease.lease_id])
                 continue
             sealed = self.seals.sealed(request.run_id, request.group, lease.lease_id)
-            reply.add(replace(lease, lease_id=sealed), deadline, delivered)
+            traceparent = ""
+            if self.tracer is not None:
+                traceparent = self.tracer.lent(request.run_id, request.group, lease)
+            reply.add(replace(lease, lease_id=sealed), deadline, delivered, traceparent)
             self.freshness.count(request.run_id, delivered, first=lease.times_delivered == 1)
         return reply.serialised()
 

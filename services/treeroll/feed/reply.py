@@ -25,8 +25,8 @@ class Reply:
         self.size = 0
         """The size of the trees, in bytes."""
 
-    def add(self, lease: Lease, deadline: float, delivered: Delivered) -> None:
-        """A leased tree; the deadline is in seconds since the epoch."""
+    def add(self, lease: Lease, deadline: float, delivered: Delivered, traceparent: str = "") -> None:
+        """A leased tree; the deadline is in seconds since the epoch. `traceparent` names the span of the delivery."""
         tree = delivered.tree
         head = api.Delivery(
             lease_id=lease.lease_id,
@@ -37,6 +37,7 @@ class Reply:
             samples=delivered.samples,
             weight_version=delivered.weight_version,
             owner_epoch=self._epoch,
+            traceparent=traceparent,
         ).SerializeToString()
         body = pieces(tree) if self._stored else [assemble(tree).SerializeToString()]
         size = sum(map(len, body))

@@ -11,6 +11,7 @@ from treeroll.config import Config, describe
 from treeroll.demo import MODEL_DIR
 from treeroll.generator.exporter_config import ExporterConfig
 from treeroll.generator.placement import PlacementConfig
+from treeroll.tracing.config import TracingConfig
 
 # A pool's name is also a part of its replicas' names.
 POOL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
@@ -76,6 +77,8 @@ class GeneratorConfig(Config):
     """What its engines compute on. `auto`: GPUs if a node of the Ray has any."""
     ray: PlacementConfig = Field(default_factory=PlacementConfig)
     """What a replica asks of the node that it runs on."""
+    tracing_endpoint: str | None = None
+    """OTLP collector that vLLM tells of each request of a traced tree, by gRPC; None: that of tracing.endpoint."""
     metrics: ExporterConfig = Field(default_factory=ExporterConfig)
     """What each replica tells Prometheus."""
     ready_replicas: int | None = Field(default=None, ge=1)
@@ -125,3 +128,10 @@ class GeneratorConfig(Config):
         """What is served, for records: the model's path, or NAME=PATH for each pool."""
         models = [(name, pool.model.resolve()) for name, pool in self.fleet().items()]
         return ", ".join(f"{name}={model}" if name else str(model) for name, model in models)
+
+
+def with_tracing(config: GeneratorConfig, tracing: TracingConfig) -> GeneratorConfig:
+    """The same configuration, with the service's collector for its engines unless they have one of their own."""
+    if config.tracing_endpoint is not None or tracing.endpoint is None or not tracing.ratio:
+        return config
+    return config.model_copy(update={"tracing_endpoint": tracing.endpoint})

@@ -47,6 +47,8 @@ class EngineRequest:
     priority: int = 0
     """Lower runs first when slots are scarce."""
     tree_id: str = ""
+    traceparent: str = ""
+    """W3C trace context that an engine which traces its requests puts the span of this one below; "": none."""
 
 
 def check_fits(request: EngineRequest, longest: int) -> None:

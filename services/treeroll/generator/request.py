@@ -162,6 +162,7 @@ class BranchRequest:
             cache_salt=start.cache_salt,
             priority=start.priority,
             tree_id=start.tree_id,
+            traceparent=start.traceparent,
         )
 
     def _check_boundaries(self, ends: list[int]) -> None:

@@ -39,6 +39,8 @@ ENVIRONMENT = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # our process has threads and gRPC: it must not be forked
     "TOKENIZERS_PARALLELISM": "false",
 }
+# Where it traces: the requests that it is told to, since its own rule is all of them.
+TRACING_ENVIRONMENT = {"OTEL_TRACES_SAMPLER": "parentbased_always_off", "OTEL_SERVICE_NAME": "treeroll-engine"}
 # On CPU, of one process: the model runs where its scheduler does. vLLM's own choice there is two that poll each other.
 CPU_ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 CPU_BLOCK_SIZE, GPU_BLOCK_SIZE = 32, 16
@@ -169,9 +171,10 @@ class VllmEngine:
         params = self._params(request, request.max_total - len(ids))
         async with self._weights.updating:
             began, salt = self._weights.version, self._weights.salt(request.cache_salt)
-        outputs = llm.generate(
-            tokens_input(ids, cache_salt=salt), params, request.request_id, priority=request.priority
-        )
+        # Without a collector vLLM would complain of each.
+        traced = {"traceparent": request.traceparent} if request.traceparent and self._config.tracing_endpoint else None
+        prompt = tokens_input(ids, cache_salt=salt)
+        outputs = llm.generate(prompt, params, request.request_id, priority=request.priority, trace_headers=traced)
         starts, made, first = VersionStarts(llm, request.request_id), 0, True
         try:
             async for output in outputs:
@@ -234,7 +237,8 @@ class VllmEngine:
             await asyncio.to_thread(llm.shutdown, SHUTDOWN_TIMEOUT_S)
 
     def _load(self) -> None:
-        for name, value in ENVIRONMENT.items():
+        tracing = TRACING_ENVIRONMENT if self._config.tracing_endpoint else {}
+        for name, value in (ENVIRONMENT | tracing).items():
             os.environ.setdefault(name, value)
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
@@ -278,6 +282,7 @@ class VllmEngine:
             "enforce_eager": on_cpu,
             "disable_log_stats": True,  # of the default loggers; ours is passed beside
             "worker_extension_cls": WORKER_EXTENSION,
+            "otlp_traces_endpoint": config.tracing_endpoint,
         }
 
     def _layout(self) -> Layout:

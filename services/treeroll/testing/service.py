@@ -21,6 +21,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from treeroll.access.config import AccessConfig
 from treeroll.addresses import join
@@ -49,6 +50,10 @@ from treeroll.service import ServiceConfig, make_coordinator
 from treeroll.store.base import Store
 from treeroll.store.memory import MemoryStore
 from treeroll.tokenizer import Tokenizer
+from treeroll.tracing.config import TracingConfig
+
+if TYPE_CHECKING:
+    from treeroll.tracing.recorder import Recorder
 
 
 @dataclass
@@ -133,15 +138,19 @@ async def local_service(  # noqa: PLR0913  # what tests vary
     keep_finished_s: float | None = None,
     scorers: ScoringService | None = None,
     events_mb: int = 0,
+    recorder: "Recorder | None" = None,
+    trace_ratio: float = 1.0,
 ) -> AsyncIterator[LocalService]:
     """Start everything but replicas; stop it all at the end. `pools` names models; all are the same one. Trees expire
     so many seconds after all groups have acknowledged them, runs after they ended, if that is given. Decisions are
-    logged if there are megabytes for them. One that stands by listens when it has taken the store over, not before."""
+    logged if there are megabytes for them. That share of trees is traced, if there is a recorder. One that stands by
+    listens when it has taken the store over, not before."""
     models = {"pools": {name: {"model": model} for name in pools}} if pools else {"model": model}
     config = ServiceConfig(
         generator=GeneratorConfig.model_validate({**models, "chat_template": chat_template}),
         coordinator=coordinator or CoordinatorConfig(port=0, heartbeat_s=0.2, lease_s=2.0),
         store=StoreConfig(events_mb=events_mb),
+        tracing=TracingConfig(ratio=trace_ratio),
     )
     store = store or MemoryStore()
     tokenizer = fleet_tokenizer(config.generator)
@@ -150,7 +159,7 @@ async def local_service(  # noqa: PLR0913  # what tests vary
         store,
         tokenizer,
         scorers or InlineScorers(),
-        partial(make_coordinator, config, tokenizer, store),
+        partial(make_coordinator, config, tokenizer, store, recorder),
         config.coordinator.heartbeat_s,
         config.coordinator.keep_weights,
         keep_acknowledged_s,

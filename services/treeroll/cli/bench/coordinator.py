@@ -21,6 +21,9 @@ def coordinator(
     events_mb: Annotated[
         int, typer.Option(min=0, help="Megabytes of decisions that the store keeps; 0: none are written.")
     ] = 0,
+    traced: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of trees that are traced, to a collector; 0: none is.")
+    ] = 0.0,
     rounds: RoundsOption = 5,
     json_file: JsonOption = None,
 ) -> None:
@@ -55,5 +58,6 @@ def coordinator(
         rewrite=rewrite,
         secured=secured,
         events_mb=events_mb,
+        traced=traced,
     )
     show(asyncio.run(measure(points(nodes, replicas, durability), work, rounds, note)), json_file)

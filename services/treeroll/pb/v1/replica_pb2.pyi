@@ -269,7 +269,7 @@ class WeightsReport(_message.Message):
     def __init__(self, version: _Optional[int] = ..., digest: _Optional[str] = ..., state: _Optional[_Union[WeightsState, str]] = ..., seconds: _Optional[float] = ..., error: _Optional[str] = ...) -> None: ...
 
 class StartBranch(_message.Message):
-    __slots__ = ("grant", "prefix_ids", "prompt_tokens", "boundaries", "max_total", "hold", "sampling", "cache_salt", "seed", "priority", "tree_id", "prefix_tokens", "prefix_grant", "prefix_tail", "cut_from", "delimiter", "inserted_ids", "inserted_text", "branch", "attempt")
+    __slots__ = ("grant", "prefix_ids", "prompt_tokens", "boundaries", "max_total", "hold", "sampling", "cache_salt", "seed", "priority", "tree_id", "prefix_tokens", "prefix_grant", "prefix_tail", "cut_from", "delimiter", "inserted_ids", "inserted_text", "branch", "attempt", "traceparent")
     GRANT_FIELD_NUMBER: _ClassVar[int]
     PREFIX_IDS_FIELD_NUMBER: _ClassVar[int]
     PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -290,6 +290,7 @@ class StartBranch(_message.Message):
     INSERTED_TEXT_FIELD_NUMBER: _ClassVar[int]
     BRANCH_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     grant: int
     prefix_ids: bytes
     prompt_tokens: int
@@ -310,7 +311,8 @@ class StartBranch(_message.Message):
     inserted_text: str
     branch: str
     attempt: int
-    def __init__(self, grant: _Optional[int] = ..., prefix_ids: _Optional[bytes] = ..., prompt_tokens: _Optional[int] = ..., boundaries: _Optional[_Iterable[int]] = ..., max_total: _Optional[int] = ..., hold: _Optional[bool] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., seed: _Optional[int] = ..., priority: _Optional[int] = ..., tree_id: _Optional[str] = ..., prefix_tokens: _Optional[int] = ..., prefix_grant: _Optional[int] = ..., prefix_tail: _Optional[str] = ..., cut_from: _Optional[int] = ..., delimiter: _Optional[_Union[Delimiter, _Mapping]] = ..., inserted_ids: _Optional[bytes] = ..., inserted_text: _Optional[str] = ..., branch: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
+    traceparent: str
+    def __init__(self, grant: _Optional[int] = ..., prefix_ids: _Optional[bytes] = ..., prompt_tokens: _Optional[int] = ..., boundaries: _Optional[_Iterable[int]] = ..., max_total: _Optional[int] = ..., hold: _Optional[bool] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., seed: _Optional[int] = ..., priority: _Optional[int] = ..., tree_id: _Optional[str] = ..., prefix_tokens: _Optional[int] = ..., prefix_grant: _Optional[int] = ..., prefix_tail: _Optional[str] = ..., cut_from: _Optional[int] = ..., delimiter: _Optional[_Union[Delimiter, _Mapping]] = ..., inserted_ids: _Optional[bytes] = ..., inserted_text: _Optional[str] = ..., branch: _Optional[str] = ..., attempt: _Optional[int] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class Delimiter(_message.Message):
     __slots__ = ("texts", "token_ids")

@@ -612,7 +612,7 @@ class LeaseTreesRequest(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., group: _Optional[str] = ..., consumer: _Optional[str] = ..., max_trees: _Optional[int] = ..., lease_s: _Optional[float] = ..., wait_s: _Optional[float] = ..., stored: _Optional[bool] = ..., batch_trees: _Optional[int] = ..., group_epoch: _Optional[int] = ..., holds: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class Delivery(_message.Message):
-    __slots__ = ("lease_id", "deadline", "delivery_seq", "times_delivered", "tree", "tree_id", "samples", "weight_version", "owner_epoch")
+    __slots__ = ("lease_id", "deadline", "delivery_seq", "times_delivered", "tree", "tree_id", "samples", "weight_version", "owner_epoch", "traceparent")
     LEASE_ID_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_FIELD_NUMBER: _ClassVar[int]
     DELIVERY_SEQ_FIELD_NUMBER: _ClassVar[int]
@@ -622,6 +622,7 @@ class Delivery(_message.Message):
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_VERSION_FIELD_NUMBER: _ClassVar[int]
     OWNER_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     lease_id: str
     deadline: float
     delivery_seq: int
@@ -631,7 +632,8 @@ class Delivery(_message.Message):
     samples: int
     weight_version: int
     owner_epoch: int
-    def __init__(self, lease_id: _Optional[str] = ..., deadline: _Optional[float] = ..., delivery_seq: _Optional[int] = ..., times_delivered: _Optional[int] = ..., tree: _Optional[_Union[_common_pb2.Tree, _Mapping]] = ..., tree_id: _Optional[str] = ..., samples: _Optional[int] = ..., weight_version: _Optional[int] = ..., owner_epoch: _Optional[int] = ...) -> None: ...
+    traceparent: str
+    def __init__(self, lease_id: _Optional[str] = ..., deadline: _Optional[float] = ..., delivery_seq: _Optional[int] = ..., times_delivered: _Optional[int] = ..., tree: _Optional[_Union[_common_pb2.Tree, _Mapping]] = ..., tree_id: _Optional[str] = ..., samples: _Optional[int] = ..., weight_version: _Optional[int] = ..., owner_epoch: _Optional[int] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class LeaseTreesReply(_message.Message):
     __slots__ = ("deliveries", "exhausted")
