@@ -1,4 +1,4 @@
-"""How long calls wait while somebody reads a large tree: fetched by another process, or audited.
+"""How long calls wait while somebody reads a large tree, which another process fetches, has audited, or rewards late.
 
 On a machine that has other work they wait for a processor as well, alone as much as beside a reader. So the service's
 own part is told beside that: how long its loop was held up, in CPU time of its process.
@@ -65,7 +65,11 @@ async def measure(shape: TreeShape, rounds: int, note: Callable[[str], None], wa
         async def audit(_: int) -> Figures:
             return await watched(_read(reader, nodes, audit=True))
 
-        measured = await run_rounds({"alone": alone, "fetch": fetch, "audit": audit}, rounds, note, warm_ups)
+        async def reward(_: int) -> Figures:
+            return await watched(_read(reader, shape.leaves, reward=RUN_ID))
+
+        variants = {"alone": alone, "fetch": fetch, "audit": audit, "reward": reward}
+        measured = await run_rounds(variants, rounds, note, warm_ups)
         return Result("readers", asdict(shape) | {"nodes": nodes, "apart_s": APART_S}, measured, COLUMNS)
 
 

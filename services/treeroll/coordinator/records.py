@@ -323,8 +323,19 @@ def in_force(rewards: Iterable[pb.Reward], scorer: str | None) -> pb.Reward | No
 
 
 def header_of(tree: pb.Tree) -> bytes:
-    """The part of an assembled tree that is stored as its header."""
+    """The part of an assembled tree that is stored as its header.
+
+    Field by field: a copy of a large tree, whose nodes would be thrown away, is one step of the interpreter for which
+    the event loop waits.
+    """
     header = pb.Tree()
-    header.CopyFrom(tree)
-    del header.nodes[:]
+    for descriptor, value in tree.ListFields():
+        if descriptor.name == "nodes":
+            continue
+        if descriptor.is_repeated:
+            getattr(header, descriptor.name).extend(value)
+        elif descriptor.message_type is not None:
+            getattr(header, descriptor.name).CopyFrom(value)
+        else:
+            setattr(header, descriptor.name, value)
     return header.SerializeToString()

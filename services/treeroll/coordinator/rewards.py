@@ -1,7 +1,8 @@
 """Rewards written back by clients: late, again, and for any node of a tree."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from treeroll.access.identity import Role, caller
 from treeroll.coordinator import records
@@ -39,34 +40,67 @@ class RewardReports:
             run = self._run_of(request.run_id)
             for report in request.rewards:
                 _check_name(report, run)
-            trees = await self._load(request)
-            commit, reply = Commit(), api.ReportRewardsReply()
-            for report in request.rewards:
-                self._add(*trees[report.tree_id], report, commit, reply)
-            changed = [trees[tree_id][0] for tree_id in commit.rewards]
-            commit.trees |= await asyncio.to_thread(_recredited, changed, run)
+            ids = sorted({report.tree_id for report in request.rewards})
+            found = await self._coordinator.store.load_trees(ids)
+            commit, reply = await asyncio.to_thread(_rewarded, request, dict(zip(ids, found, strict=True)), run)
             if commit:
                 await self._coordinator.call(extra=commit)
         return reply
 
-    async def _load(self, request: api.ReportRewardsRequest) -> dict[str, tuple[pb.Tree, int]]:
-        """Trees, and how many nodes are stored of each."""
-        ids = sorted({report.tree_id for report in request.rewards})
-        found = await self._coordinator.store.load_trees(ids)
-        return await asyncio.to_thread(_assembled, request.run_id, ids, found)
 
-    def _add(
-        self, tree: pb.Tree, stored: int, report: api.RewardReport, commit: Commit, reply: api.ReportRewardsReply
-    ) -> None:
-        node = next((node for node in tree.nodes if node.path == report.path and node.number), None)
+def _rewarded(
+    request: api.ReportRewardsRequest, found: Mapping[str, StoredTree | None], run: Run
+) -> tuple[Commit, api.ReportRewardsReply]:
+    """What is to be committed: rewards that are new, and headers of their trees, whose credit follows them."""
+    commit, reply = Commit(), api.ReportRewardsReply()
+    trees = {tree_id: _Rewarded.of(request.run_id, tree_id, stored) for tree_id, stored in found.items()}
+    for report in request.rewards:
+        scorer, version = report.scorer or records.CLIENT_SCORER, report.version or 1
+        number = trees[report.tree_id].add(report, scorer, version)
+        if number is None:
+            reply.repeated += 1
+            continue
+        key = records.reward_key(number, scorer, version)
+        row = records.reward_record(scorer, version, report.value, "")
+        commit.rewards.setdefault(report.tree_id, {})[key] = row
+        reply.applied += 1
+    for tree_id in commit.rewards:
+        tree = trees[tree_id].tree
+        records.recredit(tree, run.spec.scorer, run.spec.advantage)
+        commit.trees[tree_id] = records.header_of(tree)
+    return commit, reply
+
+
+@dataclass(frozen=True, slots=True)
+class _Rewarded:
+    """A tree that takes rewards."""
+
+    tree: pb.Tree
+    stored: int
+    """Nodes that are stored of it."""
+    nodes: dict[str, pb.Node]
+    """By path, without the root."""
+
+    @classmethod
+    def of(cls, run_id: str, tree_id: str, stored: StoredTree | None) -> "_Rewarded":
+        """UnknownTree, InvalidInput for one that has not ended."""
+        tree = assemble(stored) if stored else None
+        if stored is None or tree is None or tree.run_id != run_id:
+            raise UnknownTree(f"run '{run_id}' has no tree '{tree_id}'")
+        if tree.status not in ENDED:
+            raise InvalidInput(f"tree '{tree_id}' has not ended; report its rewards once it is delivered")
+        return cls(tree, len(stored.nodes), {node.path: node for node in tree.nodes if node.number})
+
+    def add(self, report: api.RewardReport, scorer: str, version: int) -> int | None:
+        """The number of the node that has a new reward; None if it has just that one already."""
+        node = self.nodes.get(report.path)
         if node is None:
             raise UnknownNode(f"tree {report.tree_id} has no node '{report.path}'")
-        if node.number >= stored:
+        if node.number >= self.stored:
             raise InvalidInput(
                 f"node '{report.path}' of tree {report.tree_id} is the beginning of a segment that was split, and "
                 f"takes no rewards; report those of the nodes below it"
             )
-        scorer, version = report.scorer or records.CLIENT_SCORER, report.version or 1
         known = next((r for r in node.rewards if (r.scorer, r.version) == (scorer, version)), None)
         if known is not None and known.HasField("value"):
             if known.value != report.value:
@@ -74,15 +108,11 @@ class RewardReports:
                     f"node '{report.path}' of tree {report.tree_id} already has reward {known.value} from "
                     f"'{scorer}' version {version}; report {report.value} with a new version"
                 )
-            reply.repeated += 1
-            return
+            return None
         if known is not None:
             node.rewards.remove(known)  # an error is no reward: the client may replace it
         node.rewards.append(pb.Reward(scorer=scorer, version=version, value=report.value))
-        key = records.reward_key(node.number, scorer, version)
-        row = records.reward_record(scorer, version, report.value, "")
-        commit.rewards.setdefault(report.tree_id, {})[key] = row
-        reply.applied += 1
+        return node.number
 
 
 def _check_name(report: api.RewardReport, run: Run) -> None:
@@ -92,26 +122,3 @@ def _check_name(report: api.RewardReport, run: Run) -> None:
             f"rewards of scorer '{report.scorer}' of run '{run.spec.run_id}' come from the service; report yours under "
             "another name, or create the run with scorer 'client'"
         )
-
-
-def _assembled(
-    run_id: str, tree_ids: Sequence[str], found: Sequence[StoredTree | None]
-) -> dict[str, tuple[pb.Tree, int]]:
-    trees = {}
-    for tree_id, stored in zip(tree_ids, found, strict=True):
-        tree = assemble(stored) if stored else None
-        if stored is None or tree is None or tree.run_id != run_id:
-            raise UnknownTree(f"run '{run_id}' has no tree '{tree_id}'")
-        if tree.status not in ENDED:
-            raise InvalidInput(f"tree '{tree_id}' has not ended; report its rewards once it is delivered")
-        trees[tree_id] = tree, len(stored.nodes)
-    return trees
-
-
-def _recredited(trees: Iterable[pb.Tree], run: Run) -> dict[str, bytes]:
-    """Headers by tree id: the stored credit follows the rewards."""
-    headers = {}
-    for tree in trees:
-        records.recredit(tree, run.spec.scorer, run.spec.advantage)
-        headers[tree.tree_id] = records.header_of(tree)
-    return headers

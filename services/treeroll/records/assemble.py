@@ -58,8 +58,15 @@ def _with_rewards(stored: Stored) -> list[bytes]:
 
 
 def assemble(stored: Stored) -> pb.Tree:
-    """The whole tree: nodes in depth-first order with rewards, paths, intervals and values."""
-    return complete(pb.Tree.FromString(joined(stored)))
+    """The whole tree: nodes in depth-first order with rewards, paths, intervals and values.
+
+    Read some nodes at a time: reading is one step of the interpreter, and a large tree's would hold up all threads.
+    """
+    header, *parts = pieces(stored)
+    tree = pb.Tree.FromString(header)
+    for first in range(0, len(parts), AT_ONCE):  # an even number: of each node what stands before it, and itself
+        tree.MergeFromString(b"".join(parts[first : first + AT_ONCE]))
+    return complete(tree)
 
 
 def complete(tree: pb.Tree) -> pb.Tree:

@@ -183,8 +183,7 @@ class _Spans:
             "gen_ai.usage.output_tokens": sum(len(node.token_ids) // 4 for node in grant.nodes),
         }
         segments = tuple(
-            Event("segment", {"tokens": len(node.token_ids) // 4}, _ns(node.finished_at))
-            for node in grant.nodes
+            Event("segment", {"tokens": len(node.token_ids) // 4}, _ns(node.finished_at)) for node in grant.nodes
         )
         own = names.branch_span(self._tree_id, grant.path, first.attempt)
         return self.span("treeroll.branch", own, parent, (first.started_at, last.finished_at), about, events=segments)

@@ -14,11 +14,12 @@ def readers(
     rounds: RoundsOption = 3,
     json_file: JsonOption = None,
 ) -> None:
-    """How long calls of others wait while somebody fetches, or audits, one large tree.
+    """How long calls of others wait while somebody fetches, audits or rewards one large tree.
 
     One client asks for the service's status over and over, at even distances. [bold]alone[/bold] nobody
     else asks for anything; [bold]fetch[/bold]: another process fetches the tree; [bold]audit[/bold]: it has the
-    store audited, which is that tree. Redis is real, and nothing grows.
+    store audited, which is that tree; [bold]reward[/bold]: it writes a late reward of each
+    leaf. Redis is real, and nothing grows.
 
     [bold]Example[/bold]
 
