@@ -34,7 +34,8 @@ class Reader:
     async def _reward(self, client: AsyncClient, run_id: str) -> dict[str, Any]:
         """Write a reward of each leaf of the tree that was fetched last, anew each time."""
         self._version += 1
-        rewards = [(*leaf.split(":"), float(place % 2)) for place, leaf in enumerate(self._leaves)]
+        leaves = [leaf.partition(":") for leaf in self._leaves]
+        rewards = [(tree_id, path, float(place % 2)) for place, (tree_id, _, path) in enumerate(leaves)]
         counts = await (await client.run(run_id)).report_rewards(rewards, version=self._version)
         return {"nodes": counts.applied}
 
