@@ -55,7 +55,7 @@ export function Chart({ title, lines, unit = "", format = short }) {
     const inks = [ink("--line-1"), ink("--line-2"), ink("--line-3")];
     const axis = { stroke: ink("--muted"), grid: { stroke: ink("--soft"), width: 1 }, ticks: { stroke: ink("--line"), width: 1, size: 4 }, font: "11px system-ui" };
     const made = new uPlot({
-      width: place.current.clientWidth, height: 130, legend: { show: false }, cursor: { y: false, points: { size: 5 } }, padding: [6, 8, 0, 0],
+      width: place.current.clientWidth, height: 130, legend: { show: false }, cursor: { y: false, points: { size: 5 } }, padding: [6, 28, 0, 0],
       scales: { y: { range: (u, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
       axes: [{ ...axis, size: 24, space: 80, values: (u, ticks, k, space, step) => ticks.map((t) => new Date(t * 1000).toISOString().slice(11, step < 60 ? 19 : 16)) }, { ...axis, size: 46, values: (u, ticks) => ticks.map((v) => format(v)) }],
       hooks: { draw: [(u) => marks(u, ink("--warn"))] },
