@@ -467,6 +467,8 @@ async def test_nothing_is_left_of_a_run_that_was_deleted(redis: Any, redis_serve
             nodes={tree_id: [(0, b"root")] for tree_id in trees},
             rewards={tree_id: {"0:math:1": b"reward"} for tree_id in trees},
             tasks={"run": {f"0:{tree_id}": (tree_id, "digest") for tree_id in trees}},
+            ticks={"run": b"decided"},
+            ticks_kept=1 << 20,
             history={"run": {"a": "1 2 0"}},
             feed=[("run", tree_id) for tree_id in trees],
         ),

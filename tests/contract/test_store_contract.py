@@ -239,8 +239,8 @@ async def test_points_of_about_the_last_hour_are_kept(owner: Owner) -> None:
 
 async def test_logs_are_read_on_by_place(owner: Owner) -> None:
     store = owner.store
-    await owner.commit(ticks=b"abc", ticks_kept=1 << 20, happenings=b"x")
-    await owner.commit(ticks=b"de", ticks_kept=1 << 20)
+    await owner.commit(ticks={"run": b"abc"}, ticks_kept=1 << 20, happenings=b"x")
+    await owner.commit(ticks={"run": b"de"}, ticks_kept=1 << 20)
     assert await store.load_log("ticks", 0, 10) == [(3, b"abc"), (5, b"de")]
     assert await store.load_log("ticks", 3, 10) == [(5, b"de")]
     assert await store.load_log("ticks", 0, 1) == [(3, b"abc")]
@@ -251,7 +251,7 @@ async def test_logs_are_read_on_by_place(owner: Owner) -> None:
 async def test_of_a_log_about_so_many_bytes_are_kept(owner: Owner) -> None:
     entry, kept = bytes(5000), 100_000
     for _ in range(200):
-        await owner.commit(ticks=entry, ticks_kept=kept)
+        await owner.commit(ticks={"run": entry}, ticks_kept=kept)
     entries = await owner.store.load_log("ticks", 0, 1000)
     assert entries[-1][0] == 200 * len(entry)
     assert kept <= sum(len(blob) for _, blob in entries) <= 3 * kept
@@ -1237,6 +1237,20 @@ async def test_a_run_is_deleted_with_all_that_is_its_own(owner: Owner) -> None:
     assert await store.load_tree("other") is not None
     await ended(owner, "a")
     assert trees(await store.lease("run", "g", "x", 1, LONG_S)) == ["a"]  # a new run of that name begins anew
+
+
+async def test_what_was_decided_of_a_deleted_run_goes_with_it_and_that_of_others_stays(owner: Owner) -> None:
+    store = owner.store
+    await ended(owner, "a")
+    for _ in range(300):  # more than a script takes at once
+        await owner.commit(ticks={"run": b"its own", "run:2": b"another's"}, ticks_kept=1 << 20, happenings=b"x")
+    await store.delete_run("run", owner.epoch)
+    assert [blob for _, blob in await store.load_log("ticks", 0, 1000)] == [b"another's"] * 300
+    assert len(await store.load_log("happenings", 0, 1000)) == 300
+    await store.delete_run("run:2", owner.epoch)
+    assert await store.load_log("ticks", 0, 1000) == []
+    await owner.commit(ticks={"run": b"anew"}, ticks_kept=1 << 20)
+    assert await store.load_log("ticks", 0, 1000) == [(300 * 16 + 4, b"anew")]  # places go on: who reads sees the gap
 
 
 async def test_many_trees_go_at_once(owner: Owner) -> None:

@@ -67,19 +67,20 @@ class TickLog:
             if (run := runs.get(run_id)) is not None and run.stop_reason and run_id not in self._stopped:
                 self._stopped.add(run_id)
                 self._happened.append(Event("run_stopped", run_id, reason=run.stop_reason, detail=run.stop_detail))
-        decided: list[Event] = []
+        decided: dict[str, list[Event]] = {}
         for effect in effects:
             kind = type(effect)
             if kind is PersistNode and effect.node.status is INNER:  # of most there is nothing to say
                 continue
             said = self._said.get(kind)
             if said is not None and (event := said(effect)) is not None:
-                (self._happened if kind in _OF_FLEET else decided).append(event)
+                (self._happened if kind in _OF_FLEET else decided.setdefault(event.run, [])).append(event)
         if not (self._happened or decided):
             return
         at = clock.wall()
         if decided:
-            commit.ticks, commit.ticks_kept = encode(Tick(at, self._epoch, decided)), self._kept
+            commit.ticks = {run_id: encode(Tick(at, self._epoch, events)) for run_id, events in decided.items()}
+            commit.ticks_kept = self._kept
         if self._happened:
             commit.happenings = encode(Tick(at, self._epoch, self._happened))
             self._happened = []

@@ -41,8 +41,9 @@ class Commit:
     weights: dict[str, bytes] = field(default_factory=dict)
     # replica -> record of its latest session; an entry replaces an older one.
     sessions: dict[str, bytes] = field(default_factory=dict)
-    # What the tick decided, and what happened to the fleet and the runs, for people: each appends one entry to its log.
-    ticks: bytes = b""
+    # run_id -> what the tick decided of its trees, for people; each appends one entry to the log of ticks.
+    ticks: dict[str, bytes] = field(default_factory=dict)
+    # What happened to the fleet and the runs: one entry of the log of happenings, or none.
     happenings: bytes = b""
     # Bytes of ticks that are kept, about.
     ticks_kept: int = 0
@@ -423,7 +424,8 @@ class Store(Protocol):
         ...
 
     async def delete_run(self, run_id: str, epoch: int) -> int:
-        """Remove a run with all of its trees, tasks, history and groups; the number of its tasks. Again is a no-op.
+        """Remove a run with all of its trees, tasks, history, groups and entries of the log of ticks; the number of its
+        tasks. Again is a no-op.
 
         Its record goes last, so that a deletion that was cut short can be done again. Nothing may be committed for the
         run meanwhile. StaleEpoch if a newer owner opened the store.
@@ -435,5 +437,6 @@ class Store(Protocol):
         ...
 
     async def load_log(self, log: Log, after: int, most: int) -> list[LogEntry]:
-        """Up to `most` entries behind a place, the oldest first. What is too old is gone."""
+        """Up to `most` entries behind a place, the oldest first. What is too old is gone, and of ticks what a deleted
+        run had."""
         ...

@@ -17,7 +17,8 @@ _RECORD = itemgetter(1)
 def commit_args(commit: Commit) -> tuple[list[str], list[Arg]]:
     """Keys, and the arguments after the commit's number. BrokenInvariant if a tree's nodes leave one out."""
     script_keys = [keys.OWNER, keys.FEEDS, keys.OPENED, keys.TICKS, keys.HAPPENINGS]
-    args: list[Arg] = [commit.ticks, commit.ticks_kept, commit.happenings, keys.KEPT_HAPPENINGS]
+    args: list[Arg] = [commit.happenings, keys.KEPT_HAPPENINGS, commit.ticks_kept, len(commit.ticks)]
+    args.extend(chain.from_iterable(commit.ticks.items()))
     _add_anew(commit, script_keys, args)
     _add_nodes(commit, script_keys, args)
     _add_journals(commit, script_keys, args)

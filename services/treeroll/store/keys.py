@@ -26,10 +26,11 @@ are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids 
     status                     string  the owner's latest snapshot, about a second old while there is one
     points                     stream  what that said before, without its tables: one entry a second, of about the last
                                        hour; field p: a snapshot
-    ticks                      stream  what the owner decided of trees, one entry a tick: id "<place>-0", the bytes that
-                                       it has ever had with this entry; field e: `treeroll.records.events`. The newest,
-                                       of store.events_mb
-    happenings                 stream  the same of what happened to the fleet and the runs; the newest, of 4 MB
+    ticks                      stream  what the owner decided of trees, one entry for each run and tick: id "<place>-0",
+                                       the bytes that the stream has ever had with this entry; field e: `treeroll.
+                                       records.events`; field r: run id. The newest, of store.events_mb
+    happenings                 stream  the same of what happened to the fleet and the runs, without r; the newest, of
+                                       4 MB
     tasks:<run>                hash    "<epoch>:<task id>" -> "<content digest> <tree id>"
     history:<run>              hash    task id -> "<successes> <scored leaves> <epoch> <tokens> <weights>", decayed
     memory:<run>               hash    what its policies and books remember, by part, as JSON

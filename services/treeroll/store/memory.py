@@ -130,7 +130,8 @@ class MemoryStore:
             self._tree(tree_id).journal += entries
         for tree_id, rewards in commit.rewards.items():
             self._tree(tree_id).rewards |= rewards
-        self._logs["ticks"].add(commit.ticks, commit.ticks_kept)
+        for run_id, entry in commit.ticks.items():
+            self._logs["ticks"].add(entry, commit.ticks_kept, run_id)
         self._logs["happenings"].add(commit.happenings, KEPT_HAPPENINGS)
         for run_id, tree_id in commit.feed:
             self._append(run_id, tree_id)
@@ -353,6 +354,7 @@ class MemoryStore:
         tasks = self._tasks.pop(run_id, {})
         for tree_id, _ in tasks.values():
             self._trees.pop(tree_id, None)
+        self._logs["ticks"].forget(run_id)
         parts: list[dict[str, Any]] = [self._runs, self._history, self._feeds, self._groups, self._expired]
         parts += [self._ended, self._memory, self._opened]
         for part in parts:

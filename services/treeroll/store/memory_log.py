@@ -10,18 +10,22 @@ class MemoryLog:
     """Entries with their places, see LogEntry."""
 
     def __init__(self) -> None:
-        self._entries: deque[LogEntry] = deque()
+        self._entries: deque[tuple[LogEntry, str]] = deque()  # each with the run that it is of
         self._place = 0
 
-    def add(self, blob: bytes, kept: int) -> None:
-        """One more; an empty one is none. Entries that are more than so many bytes back go."""
+    def add(self, blob: bytes, kept: int, run_id: str = "") -> None:
+        """One more, of a run or of none; an empty one is none. Entries that are more than so many bytes back go."""
         if not blob:
             return
         self._place += len(blob)
-        self._entries.append((self._place, blob))
-        while self._entries[0][0] < self._place - kept:
+        self._entries.append(((self._place, blob), run_id))
+        while self._entries[0][0][0] < self._place - kept:
             self._entries.popleft()
+
+    def forget(self, run_id: str) -> None:
+        """Those of a run go."""
+        self._entries = deque(kept for kept in self._entries if kept[1] != run_id)
 
     def behind(self, after: int, most: int) -> list[LogEntry]:
         """The first so many behind a place."""
-        return list(islice((entry for entry in self._entries if entry[0] > after), most))
+        return list(islice((entry for entry, _ in self._entries if entry[0] > after), most))

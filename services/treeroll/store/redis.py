@@ -259,12 +259,20 @@ class RedisStore(RedisSteps):
         trees = [tree_id for tree_id, _ in tasks.values()]
         for at in range(0, len(trees), _DELETED_AT_ONCE):
             await self._delete(run_id, trees[at : at + _DELETED_AT_ONCE], epoch)
+        await self._forget_decisions(run_id, epoch)
         own = [keys.feed(run_id), keys.tasks(run_id), keys.history(run_id), keys.memory(run_id)]
         for group in await self.group_names(run_id):
             own += group_keys(run_id, group)[1:]
         where = [keys.OWNER, keys.RUNS, keys.FEEDS, keys.EXPIRED, keys.ENDED, keys.OPENED, *own]
         self._check_fenced(await self._script("forget", where, [epoch, run_id]), epoch)
         return len(tasks)
+
+    async def _forget_decisions(self, run_id: str, epoch: int) -> None:
+        after = 0
+        while after >= 0:
+            where, args = [keys.OWNER, keys.TICKS], [epoch, run_id, after, _DELETED_AT_ONCE]
+            newer, after = await self._script("forget_ticks", where, args)
+            self._check_fenced(newer, epoch)
 
     async def _delete(self, run_id: str, trees: list[str], epoch: int, upto: int = 0) -> bool:
         where = [keys.OWNER, keys.EXPIRED, keys.feed(run_id)]

@@ -3,7 +3,8 @@
 -- KEYS  1 owner, 2 feeds, 3 opened, 4 ticks, 5 happenings, then (nodes, journal, rewards) per tree that grows anew, one nodes list per tree, one journal per tree,
 --       one hash per hash write, and (tree hash, feed, journal) per feed entry
 -- ARGV  1 epoch, 2 number of this commit, 3 number of the last commit its sender had an answer for, 4 its tick, 5 entry of
---       ticks, 6 bytes of them that are kept, 7 entry of happenings, 8 bytes of them that are kept, then five sections:
+--       happenings, 6 bytes of them that are kept, 7 bytes of ticks that are kept, then six sections:
+--       number of entries of ticks, and for each: run id, entry
 --       number of trees that grow anew: what is there of them goes first
 --       number of trees with nodes, and for each: number of its first node, count, that many records
 --       number of trees with journal entries, and for each: count, that many entries
@@ -38,11 +39,15 @@ if epoch > tonumber(ARGV[1]) then return {'STALE', epoch, redis.call('HGET', KEY
 if epoch < tonumber(ARGV[1]) or commit < tonumber(ARGV[3]) then return {'LOST', epoch, commit} end
 if commit >= number then return {'OK'} end
 
-local key, at = 6, 9
+local key, at = 6, 8
 local function take()
   at = at + 1
   return tonumber(ARGV[at - 1])
 end
+
+local decided = take()
+local first_decided = at
+at = at + 2 * decided
 
 local gone, anew = {}, {}
 for _ = 1, take() do
@@ -69,14 +74,14 @@ redis.call('HSET', KEYS[1], 'commit', number, 'tick', ARGV[4])
 
 -- Ids are places: how many bytes the log has ever had with its entry. So what is kept is bounded in bytes, and who reads on sees
 -- what is missing. An empty entry is none.
-local function say(log, name, entry, kept)
+local function say(log, name, kept, entry, ...)
   if entry == '' then return end
   local place = redis.call('HINCRBY', KEYS[1], name, #entry)
   local oldest = math.max(0, place - tonumber(kept))
-  redis.call('XADD', log, 'MINID', '~', string.format('%.0f-0', oldest), string.format('%.0f-0', place), 'e', entry)
+  redis.call('XADD', log, 'MINID', '~', string.format('%.0f-0', oldest), string.format('%.0f-0', place), 'e', entry, ...)
 end
-say(KEYS[4], 'ticks', ARGV[5], ARGV[6])
-say(KEYS[5], 'happenings', ARGV[7], ARGV[8])
+for n = first_decided, first_decided + 2 * decided - 2, 2 do say(KEYS[4], 'ticks', ARGV[7], ARGV[n + 1], 'r', ARGV[n]) end
+say(KEYS[5], 'happenings', ARGV[6], ARGV[5])
 
 for _, name in ipairs(gone) do redis.call('DEL', name) end
 for _, list in ipairs(lists) do send('RPUSH', list[1], list[2], list[3]) end
