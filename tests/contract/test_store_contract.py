@@ -246,6 +246,7 @@ async def test_logs_are_read_on_by_place(owner: Owner) -> None:
     assert await store.load_log("ticks", 0, 1) == [(3, b"abc")]
     assert await store.load_log("ticks", 5, 10) == []
     assert await store.load_log("happenings", 0, 10) == [(1, b"x")]
+    assert (await store.log_end("ticks"), await store.log_end("happenings")) == (5, 1)
 
 
 async def test_of_a_log_about_so_many_bytes_are_kept(owner: Owner) -> None:

@@ -14,6 +14,7 @@ from itertools import chain
 from typing import Any
 
 from treeroll.cli.console import counted
+from treeroll.cli.decisions import DecisionReader, decisions_of
 from treeroll.cli.interrupts import Interrupted, Interrupts, exit_code, signal_name, unless
 from treeroll.cli.outcome import finish, report, software
 from treeroll.cli.preflight import Plan
@@ -164,7 +165,9 @@ class Job:
         left = await self._left_behind(client)
         if left is not None:
             earlier = self._earlier.sessions.get(left.run_id, replace(about, run_id=left.run_id))
-            await self._session(client, left, earlier, interrupts).stream(self._earlier.written)
+            async with decisions_of(self._store_url(status), earlier, begun=True) as decisions:
+                session = self._session(client, left, earlier, interrupts, decisions)
+                await session.stream(self._earlier.written)
         missing = self._missing()
         first = next(missing, None)
         if interrupts.asked.is_set() and self._plan.mode is not Mode.RESUME:
@@ -172,13 +175,19 @@ class Job:
         if first is None or interrupts.asked.is_set():
             return record
         self._display.say(f"{counted(about.replicas, 'replica')} ready at {client.address} after {setup_s:.1f} s")
-        run = await client.create_run(record.run_id, **self._plan.run.model_dump(mode="json", exclude_unset=True))
-        # A day that the prompts say is that of the rollout's first session.
-        day = (await run.status()).config.get("chat_date")
-        record = replace(record, run={**record.run, "chat_date": day})
-        session = self._session(client, run, about, interrupts)
-        await self._submit_and_stream(run, session, chain([first], missing), record)
+        async with decisions_of(self._store_url(status), about, begun=False) as decisions:
+            run = await client.create_run(record.run_id, **self._plan.run.model_dump(mode="json", exclude_unset=True))
+            # A day that the prompts say is that of the rollout's first session.
+            day = (await run.status()).config.get("chat_date")
+            record = replace(record, run={**record.run, "chat_date": day})
+            session = self._session(client, run, about, interrupts, decisions)
+            await self._submit_and_stream(run, session, chain([first], missing), record)
         return record
+
+    def _store_url(self, status: ServiceStatus) -> str:
+        """Where the service's log of decisions lies. What it says itself names no user and no password."""
+        service = self._plan.service
+        return status.store if service is None or service.store.url is None else service.store.url
 
     async def _submit_and_stream(
         self, run: Any, session: RolloutSession, tasks: Iterator[Task], record: RunRecord
@@ -199,10 +208,17 @@ class Job:
             await asyncio.gather(cancelling, return_exceptions=True)
             self._failures.update(session.failures)
 
-    def _session(self, client: AsyncClient, run: Any, session: Session, interrupts: Interrupts) -> RolloutSession:
+    def _session(
+        self,
+        client: AsyncClient,
+        run: Any,
+        session: Session,
+        interrupts: Interrupts,
+        decisions: DecisionReader | None,
+    ) -> RolloutSession:
         self._sessions[session.run_id] = session
         writer = PartWriter(self._plan.directory, self._earlier.next_part)
-        return RolloutSession(client, run, session, writer, self._display, interrupts)
+        return RolloutSession(client, run, session, writer, self._display, interrupts, decisions)
 
     async def _left_behind(self, client: AsyncClient) -> Any:
         """The run that a killed session left at this service, if there is one with trees to take."""

@@ -118,6 +118,8 @@ def report(plan: Plan, summary: Mapping[str, Any], display: Display, stopped_by:
         display.say(f"note: {summary['engine_errors']} requests failed, the last because {summary['engine_error']}")
     if summary["policy_errors"]:
         display.say(f"note: policies failed {summary['policy_errors']} times, the last: {summary['policy_error']}")
+    for why in summary["decisions_missing"]:
+        display.say(f"note: decisions are missing in events.parquet: {why}")
     if quarantined := summary["quarantined"]:
         named = ", ".join(quarantined[:NAMED_TASKS])
         display.say(f"note: replicas died of {len(quarantined)} tasks, which were quarantined: {named}")

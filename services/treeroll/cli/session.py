@@ -7,6 +7,9 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
+import pyarrow as pa
+
+from treeroll.cli.decisions import DecisionReader
 from treeroll.cli.interrupts import Interrupts
 from treeroll.cli.progress import Display, Snapshot
 from treeroll.client.records import TreeRecord
@@ -34,17 +37,24 @@ CANCEL_S = 30.0
 class Writer(Protocol):
     """Where trees are written."""
 
-    def write(self, trees: Sequence[TreeRecord], session: Session) -> None:
-        """When this returns the trees are on the disk."""
+    def write(self, trees: Sequence[TreeRecord], session: Session, events: pa.Table | None = None) -> None:
+        """When this returns the trees are on the disk, and decisions with them."""
 
 
 class RolloutSession:
     """Brings the trees of one run from a service to a writer."""
 
     def __init__(
-        self, client: Any, run: Any, session: Session, writer: Writer, display: Display, interrupts: Interrupts
+        self,
+        client: Any,
+        run: Any,
+        session: Session,
+        writer: Writer,
+        display: Display,
+        interrupts: Interrupts,
+        decisions: DecisionReader | None = None,
     ) -> None:
-        """`client` and `run` are an AsyncClient and an AsyncRun."""
+        """`client` and `run` are an AsyncClient and an AsyncRun; without `decisions` none are written."""
         self.session = session
         self.failures: dict[str, str] = {}
         """Task id to error, of tasks that ended without a sample by themselves."""
@@ -53,6 +63,7 @@ class RolloutSession:
         self._writer = writer
         self._display = display
         self._interrupts = interrupts
+        self._decisions = decisions
         self._tally = Tally()
         self._spent = 0
         self._total = 0
@@ -84,16 +95,19 @@ class RolloutSession:
 
     async def stream(self, written: Written) -> None:
         """Write trees as they finish until all have ended. Trees in `written` that come again are only acknowledged."""
-        watcher = asyncio.create_task(self._watch())
+        beside = [asyncio.create_task(self._watch()), asyncio.create_task(self._follow_decisions())]
         try:
             options = {"trees": PART_TREES, "group": GROUP, "lease_s": LEASE_S, "max_wait_s": PART_WAIT_S}
             async with self._run.batches(**options, allow_empty=True) as batches:
                 async for batch in batches:
                     await self._take(batch, written)
         finally:
-            watcher.cancel()
-            await asyncio.gather(watcher, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
         await self._read_figures()
+        if self._decisions is not None and (rest := await self._decisions.finish()) is not None:
+            await asyncio.to_thread(self._writer.write, [], self.session, rest)
 
     async def cancel_when_asked(self) -> None:
         """Cancel the run at a signal; its complete trees and leaves then come as usual."""
@@ -109,7 +123,7 @@ class RolloutSession:
         trees = [tree for tree in ended if tree.tree_id not in written.trees]
         await self._read_figures()
         if trees:
-            await asyncio.to_thread(self._writer.write, trees, self.session)
+            await asyncio.to_thread(self._writer.write, trees, self.session, await self._decided())
         for tree in trees:
             written.add(tree.task_id, tree.tree_id, tree.status)
             if not tree.samples:
@@ -136,6 +150,19 @@ class RolloutSession:
         self.session.read(status)
         self.session.wall_s = self._earlier_s + time.monotonic() - self._started
         return status
+
+    async def _decided(self) -> pa.Table | None:
+        """Decisions that no file has yet: of a tree that has come all are in the log."""
+        if self._decisions is None:
+            return None
+        await self._decisions.read()
+        return self._decisions.take()
+
+    async def _follow_decisions(self) -> None:
+        """Read them while no tree comes: the log is bounded."""
+        while self._decisions is not None:
+            await self._decisions.read()
+            await asyncio.sleep(POLL_S)
 
     async def _watch(self) -> None:
         """Show progress. A service that does not answer is the stream's trouble, not ours."""

@@ -1,4 +1,4 @@
-"""Arrow tables of samples, nodes and trees: one fixed schema each, so that parts written one by one fit together.
+"""Arrow tables of samples, nodes, trees and decisions: a fixed schema each, so that parts written one by one fit.
 
 The columns are those of the table of fields. Mappings of a task's are JSON strings, and no column is a map, which
 Hugging Face `datasets` cannot read. The schemas carry `treeroll.schema_version`.
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from treeroll.client.records import SCHEMA_VERSION, Node, Sample, TreeRow
 from treeroll.records.column import Column, DType
+from treeroll.records.decision import DECISION_COLUMNS, Decision
 from treeroll.records.fields import NODE_COLUMNS, SAMPLE_COLUMNS, TREE_COLUMNS
 from treeroll.why import Why
 
@@ -60,6 +61,7 @@ def _schema(columns: Sequence[Column]) -> pa.Schema:
 SAMPLE_SCHEMA = _schema(SAMPLE_COLUMNS)
 NODE_SCHEMA = _schema(NODE_COLUMNS)
 TREE_SCHEMA = _schema(TREE_COLUMNS)
+DECISION_SCHEMA = _schema(DECISION_COLUMNS)
 
 
 def samples_table(samples: Sequence[Sample]) -> pa.Table:
@@ -75,6 +77,11 @@ def nodes_table(nodes: Sequence[Node]) -> pa.Table:
 def trees_table(trees: Sequence[TreeRow]) -> pa.Table:
     """Trees as a table of TREE_SCHEMA, one row each; no rows for no trees."""
     return _table(trees, TREE_COLUMNS, TREE_SCHEMA)
+
+
+def decisions_table(decisions: Sequence[Decision]) -> pa.Table:
+    """Decisions as a table of DECISION_SCHEMA, one row each; no rows for no decisions."""
+    return _table(decisions, DECISION_COLUMNS, DECISION_SCHEMA)
 
 
 def _table(records: Sequence[Any], columns: Sequence[Column], schema: pa.Schema) -> pa.Table:

@@ -35,6 +35,7 @@ class Origin(StrEnum):
     TASK = "task"
     CREDIT = "credit"  # follows the rewards in force, so that writing rewards back may change it
     PATH = "path"  # worked out of the nodes of a path, or of their order
+    LOG = "log"  # of a decision: what the service wrote when it was taken
 
 
 _MESSAGES = {Origin.NODE: "Node", Origin.TREE: "Tree", Origin.TASK: "Tree", Origin.CREDIT: "LeafCredit"}
@@ -95,10 +96,15 @@ def of_path(dtype: DType, sentence: str, *, unit: str = "", shape: str = "", pro
     return _row(dtype, sentence, Origin.PATH, unit, shape, proto)
 
 
+def of_log(dtype: DType, sentence: str, *, unit: str = "") -> Any:
+    """A field of a decision."""
+    return _row(dtype, sentence, Origin.LOG, unit, "", None)
+
+
 T = TypeVar("T")
 
 
-@dataclass_transform(field_specifiers=(of_node, of_tree, of_task, of_credit, of_path))
+@dataclass_transform(field_specifiers=(of_node, of_tree, of_task, of_credit, of_path, of_log))
 def record(*, slots: bool = True) -> Callable[[type[T]], type[T]]:
     """A dataclass whose fields are rows of the table."""
 

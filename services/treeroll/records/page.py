@@ -6,6 +6,7 @@ python -m treeroll.records.page > docs/records.md
 from collections.abc import Sequence
 
 from treeroll.records.column import Column, Origin
+from treeroll.records.decision import DECISION_COLUMNS
 from treeroll.records.fields import NODE_COLUMNS, NOT_SHOWN, SAMPLE_COLUMNS, SCHEMA_VERSION, TREE_COLUMNS
 
 _HEAD = f"""# Records
@@ -14,12 +15,33 @@ Made by `python -m treeroll.records.page`; the table is `treeroll/records/fields
 which Parquet files carry as `treeroll.schema_version` in their metadata.
 
 The same fields are attributes of `Sample`, `Node` and `TreeRow` (`TreeRecord.row()`) in Python and columns of
-`samples.parquet`, `nodes.parquet` and `trees.parquet`, in this order. In Python a list of numbers is a numpy array,
-`extra` a dictionary, `rewards` of a sample one from scorer to value, and null is None. [N] are the tokens of the node,
-[C] those of the completion, [P] those of the prompt.
+`samples.parquet`, `nodes.parquet` and `trees.parquet`, in this order; those of a decision are columns of
+`events.parquet`. In Python a list of numbers is a numpy array, `extra` a dictionary, `rewards` of a sample one from
+scorer to value, and null is None. [N] are the tokens of the node, [C] those of the completion, [P] those of the prompt.
 
-"from" says where a value comes from: a message field in `protos/`, or {Origin.PATH}, worked out from the nodes of the
-path. A value marked {Origin.CREDIT} follows the rewards in force, so that writing rewards back may change it.
+"from" says where a value comes from: a message field in `protos/`, {Origin.PATH}, worked out from the nodes of the
+path, or {Origin.LOG}, the service's log of decisions. A value marked {Origin.CREDIT} follows the rewards in force, so
+that writing rewards back may change it.
+"""
+
+_KINDS = """A kind says what was decided:
+
+| kind | |
+|---|---|
+| `started` | the tree began on a replica, with so many leaves |
+| `forked` | a branch began; `path` is its first node |
+| `granted` | a branch got a slot of a replica |
+| `masked` | a branch may not go on: an account of the budget has too little room for it |
+| `ended_path` | a path ended in a leaf, or was discarded |
+| `let_end` | a path was held, and nothing goes on behind it |
+| `lost` | a grant ended with its replica; the branch is granted anew |
+| `cut` | a branch that waited was given up |
+| `stopped` | all branches of the tree were stopped |
+| `ended` | the tree ended |
+
+Segments that only run on are no decisions. The file is not there if the service logs none (`store.events_mb` is 0), or
+if the rollout cannot read its store; why rows are missing, if any are, is said at the end of the rollout and in
+`summary.json` (`decisions_missing`).
 """
 
 
@@ -34,6 +56,9 @@ def page() -> str:
         _table(NODE_COLUMNS),
         "## Tree\n\nWhat became of a task: in `trees.parquet`, one that ended without a sample included.\n",
         _table(TREE_COLUMNS),
+        "## Decision\n\nWhat a service decided of the trees, in `events.parquet`, in the order of its commits.\n",
+        _table(DECISION_COLUMNS),
+        _KINDS,
         "## What no record shows\n",
         f"| message field | what it is |\n|---|---|\n{unseen}\n",
     ])  # fmt: skip

@@ -14,6 +14,8 @@ from treeroll.errors import InvalidInput
 from treeroll.whole_file import whole_file
 
 KINDS = ("samples", "nodes", "trees")
+# What was decided is there where the service logged it and could be asked.
+EVERY_KIND = ("events", *KINDS)
 
 
 class Mode(Enum):
@@ -65,7 +67,7 @@ class ResultDir:
 
     def holds_results(self) -> bool:
         """Whether something would be lost by writing here anew."""
-        files = [self.run, self.summary, *(self.merged(kind) for kind in KINDS)]
+        files = [self.run, self.summary, *(self.merged(kind) for kind in EVERY_KIND)]
         return any(path.exists() for path in files) or any(self.parts.glob("*.parquet"))
 
     def check(self, mode: Mode) -> None:
@@ -94,14 +96,14 @@ class ResultDir:
 
     def clear(self) -> None:
         """Remove results, and nothing else that may lie here."""
-        for path in (self.summary, *(self.merged(kind) for kind in KINDS)):
+        for path in (self.summary, *(self.merged(kind) for kind in EVERY_KIND)):
             path.unlink(missing_ok=True)
         self.clear_parts()
         self.run.unlink(missing_ok=True)
 
     def clear_parts(self, below: int | None = None) -> None:
         """Remove parts (numbered less than `below`), unfinished ones too, and their folder if it is empty then."""
-        for kind in KINDS:
+        for kind in EVERY_KIND:
             for index in self.part_indices(kind):
                 if below is None or index < below:
                     self.part(kind, index).unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from treeroll.results.directory import KINDS, ResultDir
+from treeroll.results.directory import EVERY_KIND, ResultDir
 from treeroll.results.reader import ResultReader
 from treeroll.results.record import RunRecord
 from treeroll.results.session import Sessions
@@ -43,6 +43,6 @@ class Earlier:
         written = Written()
         for row in reader.rows("trees", ("task_id", "tree_id", "status")):
             written.add(row["task_id"], row["tree_id"], row["status"])
-        used = [index + 1 for kind in KINDS for index in directory.part_indices(kind)]
-        next_part = max([*used, *(reader.next_part(kind) for kind in KINDS)])
+        used = [index + 1 for kind in EVERY_KIND for index in directory.part_indices(kind)]
+        next_part = max([*used, *(reader.next_part(kind) for kind in EVERY_KIND)])
         return cls(RunRecord.read(directory.run), written, reader.sessions(), next_part)

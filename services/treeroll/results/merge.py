@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from treeroll.client.columns import NODE_SCHEMA, SAMPLE_SCHEMA, TREE_SCHEMA
-from treeroll.results.directory import KINDS, ResultDir
+from treeroll.client.columns import DECISION_SCHEMA, NODE_SCHEMA, SAMPLE_SCHEMA, TREE_SCHEMA
+from treeroll.results.directory import EVERY_KIND, ResultDir
 from treeroll.results.figures import add_nodes, add_samples
 from treeroll.results.parts import COMPRESSION, with_metadata
 from treeroll.results.reader import NEXT_PART_KEY, ResultReader
@@ -22,7 +22,7 @@ ROW_GROUP_BYTES = 32 << 20
 # How a tree may have ended, the best last.
 RANKS = ("failed", "filtered", "partial", "complete")
 
-_SCHEMAS = {"samples": SAMPLE_SCHEMA, "nodes": NODE_SCHEMA, "trees": TREE_SCHEMA}
+_SCHEMAS = {"events": DECISION_SCHEMA, "samples": SAMPLE_SCHEMA, "nodes": NODE_SCHEMA, "trees": TREE_SCHEMA}
 _COUNTERS: dict[str, Callable[[Tally, pa.Table], None]] = {"samples": add_samples, "nodes": add_nodes}
 
 
@@ -35,8 +35,10 @@ def merge(directory: ResultDir, sessions: Sessions) -> Tally:
     reader = ResultReader(directory)
     dropped = superseded(reader)
     tally = Tally()
-    # In this order: `samples` says which parts count as merged when rows are read.
-    for kind in reversed(KINDS):
+    # Samples before decisions, and after the others: they say which parts count as merged when rows are read.
+    for kind in reversed(EVERY_KIND):
+        if kind == "events" and not reader.files(kind):
+            continue
         _merge_kind(directory, reader, kind, sessions, dropped, tally)
     return tally
 

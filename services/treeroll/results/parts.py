@@ -23,10 +23,12 @@ class PartWriter:
         self._directory = directory
         self._next = first
 
-    def write(self, trees: Sequence[TreeRecord], session: Session) -> None:
-        """Write trees, those without a sample included, as one part. When this returns they are on the disk."""
+    def write(self, trees: Sequence[TreeRecord], session: Session, events: pa.Table | None = None) -> None:
+        """Write trees, those without a sample included, and decisions as one part. When this returns they are on the
+        disk."""
         self._directory.parts.mkdir(exist_ok=True)
         kinds = {
+            **({} if events is None else {"events": events}),
             "trees": trees_table([tree.row() for tree in trees]),
             "nodes": nodes_table([node for tree in trees if tree.samples for node in tree.nodes]),
             # Last: this part says that all are there.

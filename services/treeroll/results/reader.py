@@ -40,9 +40,9 @@ class ResultReader:
         return int(self._metadata(path).get(NEXT_PART_KEY, b"0")) if path.exists() else 0
 
     def parts(self, kind: str) -> list[int]:
-        """Complete parts that are not in the merged file."""
-        first = self.next_part(kind)
-        return [index for index in self._directory.part_indices() if index >= first]
+        """Complete parts that are not in the merged file. Those without a decision have no file of them."""
+        first, there = self.next_part(kind), set(self._directory.part_indices(kind))
+        return [index for index in self._directory.part_indices() if index >= first and index in there]
 
     def files(self, kind: str) -> list[Path]:
         """Files whose rows together are all rows, in order."""

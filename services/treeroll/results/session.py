@@ -59,6 +59,10 @@ class Session:
     """The latest failure of a policy."""
     quarantined: list[str] = field(default_factory=list)
     """Ids of tasks that replicas died of."""
+    decisions_upto: int = 0
+    """Place in the service's log of decisions, up to which those of the run are in the files."""
+    decisions_missing: str = ""
+    """Why not all of them are, if they are not."""
 
     def read(self, status: Any) -> None:
         """Take over a newer `RunStatus`."""

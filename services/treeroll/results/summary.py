@@ -158,6 +158,7 @@ def summarize(tally: Tally, sessions: Sessions, facts: Facts) -> dict[str, Any]:
         "stop_detail": last.stop_detail,
         "engine_error": next((s.engine_error for s in reversed(sessions.values()) if s.engine_error), ""),
         "policy_error": next((s.policy_error for s in reversed(sessions.values()) if s.policy_error), ""),
+        "decisions_missing": list(dict.fromkeys(s.decisions_missing for s in sessions.values() if s.decisions_missing)),
         "quarantined": [task for session in sessions.values() for task in session.quarantined],
         "recipe": facts.run["recipe"],
         "policies": facts.policies,

@@ -436,6 +436,10 @@ class Store(Protocol):
         """Groups of a run."""
         ...
 
+    async def log_end(self, log: Log) -> int:
+        """How many bytes a log has ever had: the place of its newest entry, if that has not gone."""
+        ...
+
     async def load_log(self, log: Log, after: int, most: int) -> list[LogEntry]:
         """Up to `most` entries behind a place, the oldest first. What is too old is gone, and of ticks what a deleted
         run had."""

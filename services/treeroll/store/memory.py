@@ -136,6 +136,9 @@ class MemoryStore:
         for run_id, tree_id in commit.feed:
             self._append(run_id, tree_id)
 
+    async def log_end(self, log: Log) -> int:
+        return self._logs[log].place
+
     async def load_log(self, log: Log, after: int, most: int) -> list[LogEntry]:
         return self._logs[log].behind(after, most)
 

@@ -11,15 +11,16 @@ class MemoryLog:
 
     def __init__(self) -> None:
         self._entries: deque[tuple[LogEntry, str]] = deque()  # each with the run that it is of
-        self._place = 0
+        self.place = 0
+        """How many bytes there have ever been."""
 
     def add(self, blob: bytes, kept: int, run_id: str = "") -> None:
         """One more, of a run or of none; an empty one is none. Entries that are more than so many bytes back go."""
         if not blob:
             return
-        self._place += len(blob)
-        self._entries.append(((self._place, blob), run_id))
-        while self._entries[0][0][0] < self._place - kept:
+        self.place += len(blob)
+        self._entries.append(((self.place, blob), run_id))
+        while self._entries[0][0][0] < self.place - kept:
             self._entries.popleft()
 
     def forget(self, run_id: str) -> None:

@@ -146,6 +146,9 @@ class RedisStore(RedisSteps):
         found = await self._call("XRANGE", keys.POINTS, first, "+", "COUNT", most)
         return [(name.decode(), point) for name, (_, point) in found]
 
+    async def log_end(self, log: Log) -> int:
+        return int(await self._call("HGET", keys.OWNER, log) or 0)
+
     async def load_log(self, log: Log, after: int, most: int) -> list[LogEntry]:
         found = await self._call("XRANGE", keys.LOGS[log], f"({after}-0", "+", "COUNT", most)
         return [(int(name.partition(b"-")[0]), fields[1]) for name, fields in found]
