@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from treeroll.dashboard.decisions import DecisionQuery
 from treeroll.dashboard.guard import Door, Guard
 from treeroll.dashboard.happenings import HappeningQuery
 from treeroll.dashboard.query import TreeQuery
@@ -127,6 +128,10 @@ class Api:
         """A page of what happened."""
         return self._answer(self._source.events(HappeningQuery.parse(dict(request.query_params))))
 
+    def decisions(self, request: Request) -> Response:
+        """A page of what was decided of trees."""
+        return self._answer(self._source.decisions(DecisionQuery.parse(dict(request.query_params))))
+
     def history(self, request: Request) -> Response:
         """The last quarter of an hour, a value a second."""
         return self._answer(self._source.history())
@@ -159,6 +164,7 @@ class Api:
             "/feed/{run_id}/{group}": self.group,
             "/store": self.store,
             "/events": self.events,
+            "/decisions": self.decisions,
             "/metrics": self.metrics,
             "/targets": self.targets,
             "/runs": self.runs,

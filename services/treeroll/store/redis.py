@@ -273,8 +273,9 @@ class RedisStore(RedisSteps):
     async def _forget_decisions(self, run_id: str, epoch: int) -> None:
         after = 0
         while after >= 0:
-            where, args = [keys.OWNER, keys.TICKS], [epoch, run_id, after, _DELETED_AT_ONCE]
-            newer, after = await self._script("forget_ticks", where, args)
+            newer, after = await self._script(
+                "forget_ticks", [keys.OWNER, keys.TICKS], [epoch, run_id, after, _DELETED_AT_ONCE]
+            )
             self._check_fenced(newer, epoch)
 
     async def _delete(self, run_id: str, trees: list[str], epoch: int, upto: int = 0) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from treeroll.dashboard.decisions import DecisionQuery
 from treeroll.dashboard.happenings import HappeningQuery
 from treeroll.dashboard.query import TreeQuery
 from treeroll.dashboard.shape import Shape
@@ -69,6 +70,10 @@ class Source(Protocol):
 
     def events(self, query: HappeningQuery) -> Json:
         """What happened to the fleet and the runs, newest first. InvalidInput for results."""
+        ...
+
+    def decisions(self, query: DecisionQuery) -> Json:
+        """What was decided of trees, newest first: items, cursor, back_to, oldest_at, missing."""
         ...
 
     def trees(self, query: TreeQuery) -> Json:

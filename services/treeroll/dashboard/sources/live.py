@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from treeroll import __version__
+from treeroll.dashboard.decisions import DecisionQuery
 from treeroll.dashboard.happenings import HappeningQuery
 from treeroll.dashboard.poller import Look, Poller
 from treeroll.dashboard.query import TreeQuery
 from treeroll.dashboard.shape import Shape
 from treeroll.dashboard.sources.base import Json
+from treeroll.dashboard.sources.decision_log import DecisionLog
 from treeroll.dashboard.sources.live_trees import LiveTrees
 from treeroll.dashboard.sources.plain import plain
 from treeroll.dashboard.sources.state import history, run_line, state
@@ -60,6 +62,7 @@ class LiveSource:
         self._reader = StoreReader(url)
         self._poller = Poller(self._reader)
         self._trees = LiveTrees(self._poller, self._run_ids)
+        self._decisions = DecisionLog(self._poller)
         self._shapes = Shapes()
         self._told: tuple[Look, Json] | None = None
         self._tables: dict[str, tuple[float, TreeTables]] = {}
@@ -123,6 +126,10 @@ class LiveSource:
     def events(self, query: HappeningQuery) -> Json:
         """What happened."""
         return self._poller.happenings.page(query)
+
+    def decisions(self, query: DecisionQuery) -> Json:
+        """What was decided."""
+        return self._decisions.page(query)
 
     def runs(self) -> list[Json]:
         """All runs, the newest last."""

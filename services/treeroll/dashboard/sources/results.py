@@ -10,11 +10,13 @@ from typing import Any
 import pyarrow as pa
 
 from treeroll import __version__
+from treeroll.dashboard.decisions import DecisionQuery
 from treeroll.dashboard.happenings import HappeningQuery
 from treeroll.dashboard.query import TreeQuery
 from treeroll.dashboard.shape import Shape
 from treeroll.dashboard.sources import results_index
 from treeroll.dashboard.sources.base import Json
+from treeroll.dashboard.sources.decision_file import DecisionFile
 from treeroll.dashboard.sources.tree_tables import Shapes, TreeTables
 from treeroll.errors import InvalidInput, UnknownRun, UnknownTree
 from treeroll.results.directory import ResultDir
@@ -34,6 +36,7 @@ class ResultSource:
         self._path = path
         self._reader = ResultReader.existing(path)
         self._directory = ResultDir(path)
+        self._decisions = DecisionFile(self._reader)
         self._lock = threading.Lock()
         self._contents = results_index.read(self._reader)
         self._looked_at = time.monotonic()
@@ -48,7 +51,7 @@ class ResultSource:
         return {
             "kind": self.kind,
             "name": str(self._path),
-            "pages": ["runs", "trees", "about"],
+            "pages": ["runs", "trees", *(["events"] if self._decisions.there else []), "about"],
             "version": __version__,
             "versions": versions,
             "complete": summary.get("complete") if summary else None,
@@ -107,6 +110,15 @@ class ResultSource:
     def events(self, query: HappeningQuery) -> Json:
         """What happened to fleet and runs is in the store."""
         raise InvalidInput("results of a rollout tell of trees alone: give --store of a running service for events")
+
+    def decisions(self, query: DecisionQuery) -> Json:
+        """What was decided of trees."""
+        if not self._decisions.there:
+            raise InvalidInput(
+                f"{self._path} has no events.parquet: the service logged no decisions (store.events_mb is 0), or the "
+                "rollout could not read its store"
+            )
+        return self._decisions.page(query)
 
     def feed(self) -> Json:
         """Results have no feed."""

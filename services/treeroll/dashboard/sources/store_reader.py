@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from treeroll.records.events import Tick, read
 from treeroll.store import keys
 from treeroll.store.base import Log, StoredTree
 from treeroll.store.redis_connection import Command, ask, connect, store_errors
@@ -13,6 +14,8 @@ from treeroll.store.redis_url import public_address
 CHUNK = 256
 # Headers, or places of a feed, of one answer.
 MANY = 200
+# Entries of what was decided: each may have many of them.
+FEW = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,35 @@ class StoreReader:
         """Entries of a log behind a place, each with its place, up to 200."""
         (found,) = await self._ask(("XRANGE", keys.LOGS[log], f"({after}-0", "+", "COUNT", MANY))
         return [(int(name.partition(b"-")[0]), fields[1]) for name, fields in found]
+
+    async def log_back(self, log: Log, last: int | None) -> list[tuple[int, bytes, str]]:
+        """Entries of a log up to a place, or up to its end, newest first: their places, and runs; up to FEW."""
+        (found,) = await self._ask(
+            ("XREVRANGE", keys.LOGS[log], "+" if last is None else f"{last}-0", "-", "COUNT", FEW)
+        )
+        return [(_seq(name), fields[1], fields[3].decode() if len(fields) > 3 else "") for name, fields in found]
+
+    async def log_oldest(self, log: Log) -> tuple[int, bytes] | None:
+        """The first entry that a log still has, with its place."""
+        (found,) = await self._ask(("XRANGE", keys.LOGS[log], "-", "+", "COUNT", 1))
+        return (_seq(found[0][0]), found[0][1][1]) if found else None
+
+    async def log_place(self, log: Log, until: float) -> int:
+        """The place of the last entry of a log that is not after a time; 0 for none. Halves the log some 30 times."""
+        low, high = 0, await self.log_end(log)
+        while low < high:
+            middle = (low + high) // 2
+            (found,) = await self._ask(("XRANGE", keys.LOGS[log], f"({middle}-0", "+", "COUNT", 1))
+            if not found:
+                high = middle
+                continue
+            place, blob = _seq(found[0][0]), found[0][1][1]
+            ticks = [part for part in read([(place, blob)], place - len(blob)) if isinstance(part, Tick)]
+            if ticks and ticks[0].at <= until:
+                low = place
+            else:
+                high = middle
+        return low
 
     async def log_end(self, log: Log) -> int:
         """The place of the newest entry of a log; 0 if it has none."""

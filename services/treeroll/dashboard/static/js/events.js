@@ -1,13 +1,16 @@
-// Events: what happened to the fleet and the runs, newest first, each with where to look next.
+// Events: what happened to the fleet and the runs, newest first, each with where to look next; and what was decided of trees.
 import { html } from "./ui.js";
 import { useAnswer } from "./api.js";
 import { useRefresh } from "./live.js";
 import { Link, go, place, withQuery } from "./router.js";
 import { Answered, Empty, Head, Said, State, Table } from "./parts.js";
 import { counted, plain, utc, whole } from "./format.js";
+import { Decisions } from "./decisions.js";
 
 const TONES = { replica_lost: "bad", broken: "bad", run_stopped: "warn", replica_judged: "warn", store_paused: "warn", store_filled: "warn", gap: "warn", took_over: "live", run_cancelled: "warn", replica_joined: "good" };
 const named = (kind) => plain(kind).replaceAll("_", " ");
+// Of each log that are shown where both are.
+const FEW = 15;
 
 const COLUMNS = [
   { label: "when", cls: "when", cell: (one) => (one.at ? html`<span class="tabular"><span class="date">${utc(one.at).slice(0, 10)} </span>${utc(one.at).slice(11, 19)}</span>` : "–"), title: "UTC, by the coordinator's clock" },
@@ -16,21 +19,33 @@ const COLUMNS = [
   { label: "", cell: (one) => html`<${Link} href=${`/${one.page}`}>${plain(one.page.split(/[/?]/)[0])} →<//>` },
 ];
 
-export function Events() {
+/** In a service both logs; at a moment the last of each; of results, decisions alone. */
+export function Events({ about }) {
   const query = place.value.query;
-  const asked = new URLSearchParams();
-  for (const name of ["kind", "run", "replica", "until", "before"]) if (query.get(name)) asked.set(name, query.get(name));
+  const results = about.kind === "results";
+  const shown = results ? "decisions" : query.get("log") || (query.get("until") ? "both" : "events");
+  const until = Number(query.get("until"));
+  const tab = (log, label) => html`<${Link} href=${log === shown ? withQuery({}) : `/events?${new URLSearchParams({ log, ...(until ? { until } : {}) })}`} class=${`tab ${log === shown ? "on" : ""}`} aria-current=${log === shown ? "true" : undefined}>${label}<//>`;
+  return html`<${Head} title="Events">${until ? html`<span class="muted">up to ${utc(until)}</span> <${Link} href=${withQuery({ until: "", before: "" })} class="button">Up to now<//>` : ""}<//>
+    ${!results && html`<div class="saved" role="group" aria-label="logs">${shown === "both" && tab("both", "At that time")}${tab("events", "Fleet and runs")}${tab("decisions", "Decisions")}</div>`}
+    ${shown === "both" ? html`<h2>What happened</h2><${Happened} limit=${FEW} brief=${true} /><h2>What was decided</h2><${Decisions} limit=${FEW} brief=${true} />`
+      : shown === "decisions" ? html`<${Decisions} />` : html`<${Happened} />`}`;
+}
+
+function Happened({ limit = 100, brief = false }) {
+  const query = place.value.query;
+  const asked = new URLSearchParams({ limit });
+  const names = ["kind", "run", "replica", "until", "before"];
+  for (const name of names) if (query.get(name)) asked.set(name, query.get(name));
   const answer = useAnswer(`/events?${asked}`);
   useRefresh(answer, 2);
-  const filtered = [...asked.keys()].length > 0;
-  const until = Number(query.get("until"));
-  return html`<${Head} title="Events">${until ? html`<span class="muted">up to ${utc(until)}</span>` : ""}${filtered && html`<${Link} href="/events" class="button">All events<//>`}<//>
-    <${Answered} answer=${answer} what="events">${(data) => html`
-      <div class="filters"><label>kind <${Choice} name="kind" value=${query.get("kind") ?? ""} options=${[["", "all"], ["incidents", "incidents"], ...Object.entries(data.kinds).map(([kind, count]) => [kind, `${named(kind)} (${whole(count)})`])]} /></label>
+  const filtered = names.some((name) => query.get(name));
+  return html`<${Answered} answer=${answer} what="events">${(data) => html`
+      ${!brief && html`<div class="filters"><label>kind <${Choice} name="kind" value=${query.get("kind") ?? ""} options=${[["", "all"], ["incidents", "incidents"], ...Object.entries(data.kinds).map(([kind, count]) => [kind, `${named(kind)} (${whole(count)})`])]} /></label>
         <label>run <${Choice} name="run" value=${query.get("run") ?? ""} options=${[["", "all"], ...data.runs.map((run) => [run, plain(run)])]} /></label>
-        <span class="muted">${filtered ? `${whole(data.matching)} of ${counted(data.total, "event")}` : counted(data.total, "event")}</span></div>
+        <span class="muted">${filtered ? `${whole(data.matching)} of ${counted(data.total, "event")}` : counted(data.total, "event")}</span></div>`}
       ${data.items.length ? html`<section class="panel flush events"><${Table} label="events" columns=${COLUMNS} rows=${data.items.map((one) => ({ ...one, key: one.id }))} href=${(one) => `/${one.page}`} /></section>
-        ${data.cursor && html`<p><${Link} href=${withQuery({ before: data.cursor })} class="button">Older<//></p>`}`
+        ${brief ? html`<p><${Link} href=${withQuery({ log: "events" })} class="button">All of them, with filters<//></p>` : data.cursor && html`<p><${Link} href=${withQuery({ before: data.cursor })} class="button">Older<//></p>`}`
       : html`<${Empty} title=${filtered ? "No event matches." : "Nothing has happened yet."}><p class="muted">${filtered ? html`<${Link} href="/events">All ${counted(data.total, "event")}<//>` : "What happens to replicas, runs, weights and the store is told here."}</p><//>`}`}<//>`;
 }
 

@@ -41,7 +41,9 @@ function Content({ run }) {
   const live = run.growing !== undefined;
   const trees = (query) => `/trees?run=${encodeURIComponent(run.run_id)}${query}`;
   return html`<${Head} title=${html`<span class="muted">run</span> <${Said} text=${run.run_id} />`}><${State} word=${run.state} />
-      <${Link} href=${trees("")} class="button">${counted(run.trees, "tree")}<//><//>
+      <${Link} href=${trees("")} class="button">${counted(run.trees, "tree")}<//>
+      <${Link} href=${`/events?log=decisions&run=${encodeURIComponent(run.run_id)}`} class="button">Decisions<//>
+      <${Link} href=${`/events?log=decisions&kind=budget&run=${encodeURIComponent(run.run_id)}`} class="button">Who got the budget, and why<//><//>
     ${run.held_up && html`<p class="notice warn"><${Said} text=${run.held_up} /></p>`}
     ${run.stuck && html`<p class="notice bad"><${Said} text=${run.stuck} /></p>`}
     ${run.stop_detail && html`<p class="notice warn"><${Said} text=${run.stop_detail} /></p>`}

@@ -77,7 +77,8 @@ function Content({ header }) {
   }, [order]);
   return html`<${Head} title=${html`<span class="muted">tree</span> <span class="mono">${plain(header.tree_id.slice(0, 8))}</span> <${Said} text=${header.task_id} />`}>
       <${State} word=${header.status} />${header.stop_reason && html`<span class="muted">cut by ${plain(header.stop_reason)}</span>`}
-      <${Crumb} href=${`/trees?q=${encodeURIComponent(header.task_id)}`} label="all of this task" /><${Crumb} href=${`/runs/${encodeURIComponent(header.run_id)}`} label=${html`run <${Said} text=${header.run_id} />`} /><//>
+      <${Crumb} href=${`/trees?q=${encodeURIComponent(header.task_id)}`} label="all of this task" /><${Crumb} href=${`/runs/${encodeURIComponent(header.run_id)}`} label=${html`run <${Said} text=${header.run_id} />`} />
+      <${Crumb} href=${`/events?log=decisions&tree=${encodeURIComponent(header.tree_id)}`} label="decisions" /><//>
     <p class="summary">${[
       `${counted(header.nodes, "node")}, ${header.n_leaves === 1 ? "1 leaf" : `${whole(header.n_leaves)} leaves`}${header.most_leaves && header.n_leaves < header.most_leaves ? ` of ${whole(header.most_leaves)}` : ""}`,
       `${whole(header.spent)} tokens, ${percent(header.wasted_tokens, header.spent)} in no sample`,
