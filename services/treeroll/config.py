@@ -321,9 +321,10 @@ class StoreConfig(Config):
     keep_finished_s: float | None = Field(default=604800.0, ge=0)
     """Seconds that a run stays after it ended and nobody asked for its trees any more, counted while a service runs;
     then all of it is deleted, also what no group acknowledged. 0 or None: for ever."""
-    events_mb: int = Field(default=0, ge=0, le=65536)
-    """Megabytes of what was decided of trees, with the numbers that rules compared, that the store keeps as a log; 0:
-    none. Why a node is there and why its path ended is in its record all the same."""
+    events_mb: int = Field(default=64, ge=0, le=65536)
+    """Megabytes of what was decided of trees, with the numbers that rules compared, that the store keeps as a log, for
+    the dashboard's Events and events.parquet of a rollout: 64 are some 700,000 decisions; 0: none. Why a node is there
+    and why its path ended is in its record all the same."""
 
 
 class DashboardConfig(Config):

@@ -137,7 +137,7 @@ async def local_service(  # noqa: PLR0913  # what tests vary
     keep_acknowledged_s: float | None = None,
     keep_finished_s: float | None = None,
     scorers: ScoringService | None = None,
-    events_mb: int = 0,
+    events_mb: int = 64,
     recorder: "Recorder | None" = None,
     trace_ratio: float = 1.0,
 ) -> AsyncIterator[LocalService]:

@@ -23,8 +23,8 @@ function Page({ about }) {
   const name = section || about.pages[0];
   if (!about.pages.includes(name)) return html`<${Nowhere} about=${about} name=${name} />`;
   const key = decodeURIComponent(id ?? "");
-  if (name === "runs") return key ? html`<${Run} id=${key} key=${key} />` : html`<${Runs} about=${about} />`;
-  if (name === "trees") return key ? html`<${Tree} id=${key} key=${key} />` : html`<${Trees} about=${about} />`;
+  if (name === "runs") return key ? html`<${Run} id=${key} key=${key} about=${about} />` : html`<${Runs} about=${about} />`;
+  if (name === "trees") return key ? html`<${Tree} id=${key} key=${key} about=${about} />` : html`<${Trees} about=${about} />`;
   const pages = { overview: Overview, replicas: Replicas, feed: Feed, store: Store, events: Events };
   return html`<${pages[name] ?? About} about=${about} />`;
 }

@@ -27,23 +27,23 @@ export function Runs() {
     : html`<${Empty} title="No run yet."><p class="muted">Submit tasks with <code>treeroll rollout tasks.jsonl --address HOST:PORT</code>, or from Python with <code>treeroll.connect("HOST:PORT")</code>.</p><//>`}<//>`;
 }
 
-export function Run({ id }) {
+export function Run({ id, about }) {
   const answer = useAnswer(`/runs/${encodeURIComponent(id)}`);
   useRefresh(answer, 3);
-  return html`<${Answered} answer=${answer} what="run" title=${`run ${id}`}>${(run) => html`<${Content} run=${run} />`}<//>`;
+  return html`<${Answered} answer=${answer} what="run" title=${`run ${id}`}>${(run) => html`<${Content} run=${run} about=${about} />`}<//>`;
 }
 
 // A live run counts trees with samples together; results tell those that are whole from those that are not.
 const ENDS = ["finished", "complete", "partial", "failed", "filtered"];
 
-function Content({ run }) {
+function Content({ run, about }) {
   const s = run.summary ?? {};
   const live = run.growing !== undefined;
   const trees = (query) => `/trees?run=${encodeURIComponent(run.run_id)}${query}`;
   return html`<${Head} title=${html`<span class="muted">run</span> <${Said} text=${run.run_id} />`}><${State} word=${run.state} />
       <${Link} href=${trees("")} class="button">${counted(run.trees, "tree")}<//>
-      <${Link} href=${`/events?log=decisions&run=${encodeURIComponent(run.run_id)}`} class="button">Decisions<//>
-      <${Link} href=${`/events?log=decisions&kind=budget&run=${encodeURIComponent(run.run_id)}`} class="button">Who got the budget, and why<//><//>
+      ${about.pages.includes("events") && html`<${Link} href=${`/events?log=decisions&run=${encodeURIComponent(run.run_id)}`} class="button">Decisions<//>
+        <${Link} href=${`/events?log=decisions&kind=budget&run=${encodeURIComponent(run.run_id)}`} class="button">Who got the budget, and why<//>`}<//>
     ${run.held_up && html`<p class="notice warn"><${Said} text=${run.held_up} /></p>`}
     ${run.stuck && html`<p class="notice bad"><${Said} text=${run.stuck} /></p>`}
     ${run.stop_detail && html`<p class="notice warn"><${Said} text=${run.stop_detail} /></p>`}

@@ -13,7 +13,7 @@ import { Compare, Details } from "./details.js";
 
 const FIRST_CHUNK = 5000;
 
-export function Tree({ id }) {
+export function Tree({ id, about }) {
   const answer = useAnswer(`/trees/${encodeURIComponent(id)}`);
   const growing = answer.data?.growing;
   useEffect(() => {
@@ -21,7 +21,7 @@ export function Tree({ id }) {
     const timer = setInterval(answer.retry, 2000);
     return () => clearInterval(timer);
   }, [growing, answer.retry]);
-  return html`<${Answered} answer=${answer} what="tree" title=${`tree ${id.slice(0, 8)}`}>${(header) => html`<${Content} header=${header} key=${header.tree_id} />`}<//>`;
+  return html`<${Answered} answer=${answer} what="tree" title=${`tree ${id.slice(0, 8)}`}>${(header) => html`<${Content} header=${header} about=${about} key=${header.tree_id} />`}<//>`;
 }
 
 /** Nodes as they come: {order, error, done}. */
@@ -47,7 +47,7 @@ function useNodes(header) {
   return state;
 }
 
-function Content({ header }) {
+function Content({ header, about }) {
   const { order, error, done } = useNodes(header);
   const query = where.value.query;
   const [turn, setTurn] = useState(0);
@@ -78,7 +78,7 @@ function Content({ header }) {
   return html`<${Head} title=${html`<span class="muted">tree</span> <span class="mono">${plain(header.tree_id.slice(0, 8))}</span> <${Said} text=${header.task_id} />`}>
       <${State} word=${header.status} />${header.stop_reason && html`<span class="muted">cut by ${plain(header.stop_reason)}</span>`}
       <${Crumb} href=${`/trees?q=${encodeURIComponent(header.task_id)}`} label="all of this task" /><${Crumb} href=${`/runs/${encodeURIComponent(header.run_id)}`} label=${html`run <${Said} text=${header.run_id} />`} />
-      <${Crumb} href=${`/events?log=decisions&tree=${encodeURIComponent(header.tree_id)}`} label="decisions" /><//>
+      ${about.pages.includes("events") && html`<${Crumb} href=${`/events?log=decisions&tree=${encodeURIComponent(header.tree_id)}`} label="decisions" />`}<//>
     <p class="summary">${[
       `${counted(header.nodes, "node")}, ${header.n_leaves === 1 ? "1 leaf" : `${whole(header.n_leaves)} leaves`}${header.most_leaves && header.n_leaves < header.most_leaves ? ` of ${whole(header.most_leaves)}` : ""}`,
       `${whole(header.spent)} tokens, ${percent(header.wasted_tokens, header.spent)} in no sample`,
