@@ -72,6 +72,19 @@ need_chromium() {
   fi
 }
 
+# The terminal that tests/integration/test_top.py looks at.
+need_tmux() {
+  if command -v tmux >/dev/null; then return; fi
+  if ((EUID)) || ! command -v apt-get >/dev/null; then
+    _say "there is no tmux, so the tests of treeroll top will fail: install it."
+    return
+  fi
+  _say "installing tmux for the tests of treeroll top"
+  if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends tmux; } >/dev/null; then
+    _say "tmux could not be installed, so the tests of treeroll top will fail."
+  fi
+}
+
 # What tests/cluster makes hosts with, which needs root in any case.
 need_iproute2() {
   if command -v ip >/dev/null; then return; fi

@@ -86,8 +86,8 @@ def test_a_rollout_from_start_to_end(tmp_path: Path) -> None:
     assert "starting Redis, Ray and 2 simulated replicas ..." in said
     assert "2 replicas ready at" in said
     assert "sharing ratio" in said
-    names = {"nodes.parquet", "run.json", "samples.parquet", "service.log", "summary.json", "trees.parquet"}
-    assert {path.name for path in out.iterdir()} == names
+    rows = {f"{kind}.parquet" for kind in ("events", "nodes", "samples", "trees")}
+    assert {path.name for path in out.iterdir()} == {*rows, "run.json", "service.log", "summary.json"}
     figures = summary(out)
     assert set(SUMMARY_KEYS) <= figures.keys()
     assert (figures["trees"], figures["samples"], figures["replicas"]) == (30, 240, 2)

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from treeroll.watch.verdict import Finding
     from treeroll.watch.view import View
 
-EVERY_S = 1.0
-
 
 def top(
     address: ServiceAddress = DEFAULT_ADDRESS,
@@ -21,7 +19,9 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="Show it once, and end.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Watch a service: what is wrong, what its branches do or wait for, replicas, runs, feed.
+    """Watch a service: what is wrong above lists of its replicas, runs, trees, feed and events.
+
+    Keys choose a list, sort and filter it, and open a row; ? names them.
 
     It reads what the service writes to its store once a second, and asks the service
     itself only where that store is. With [bold]--store[/bold] it does not even ask: it shows the
@@ -33,8 +33,6 @@ def top(
 
       treeroll top --once --store redis://127.0.0.1:6379/0
     """
-    import time
-
     from treeroll.cli.console import out
     from treeroll.cli.watching import store_url, view_of
 
@@ -44,12 +42,14 @@ def top(
     elif once:
         out().print(screen(view_of(url)))
     else:
-        from rich.live import Live
+        from treeroll.cli.top_app import Top
+        from treeroll.dashboard.sources.live import LiveSource
 
-        with Live(screen(view_of(url)), console=out(), auto_refresh=False, screen=True) as live:
-            while True:
-                time.sleep(EVERY_S)
-                live.update(screen(view_of(url)), refresh=True)
+        source = LiveSource(url)
+        try:
+            Top(source).run()
+        finally:
+            source.close()
 
 
 def screen(view: "View") -> "Group":
