@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 def dashboard(
     directory: Annotated[
         Path | None,
-        typer.Option("--from", metavar="DIR", help="A result directory of `treeroll rollout`.", show_default=False),
+        typer.Option(
+            "--from",
+            metavar="DIR",
+            help="A result directory of `treeroll rollout`, or the file of a tree that was exported.",
+            show_default=False,
+        ),
     ] = None,
     store: StoreUrl = None,
     address: Address = None,
@@ -114,9 +119,11 @@ def _source(
     from treeroll.cli.watching import store_url
     from treeroll.dashboard.sources.live import LiveSource
     from treeroll.dashboard.sources.results import ResultSource
+    from treeroll.results.exported import opened
 
     if directory is not None:
-        yield ResultSource(directory)
+        with opened(directory) as place:
+            yield ResultSource(place, str(directory))
         return
     with ExitStack() as stack:
         if simulate is None:

@@ -70,9 +70,12 @@ def inspect(
       treeroll inspect 3f9a04c1b27d5e68 --address 127.0.0.1:7070
 
       treeroll inspect --from runs/one --svg tree.svg
+
+      treeroll inspect --from tree-3f9a04c1b27d5e68.jsonl    # exported by the dashboard
     """
     from treeroll.cli import trees
     from treeroll.errors import InvalidInput
+    from treeroll.results.exported import opened
     from treeroll.results.reader import ResultReader
 
     if (address is None) == (directory is None):
@@ -88,7 +91,8 @@ def inspect(
     if svg is not None and not svg.parent.is_dir():
         raise InvalidInput(f"--svg {svg}: there is no directory {svg.parent}")
     if directory is not None:
-        _show(ResultReader.existing(directory), tree_id, full, listed, sort, svg, why)
+        with opened(directory) as place:
+            _show(ResultReader.existing(place), tree_id, full, listed, sort, svg, why)
     elif address is not None and tree_id is not None:
         _draw(trees.from_service(address, tree_id), full, svg, why)
     else:

@@ -10,7 +10,12 @@ Address = Annotated[
 ]
 FromDir = Annotated[
     Path | None,
-    typer.Option("--from", metavar="DIR", help="A result directory of `treeroll rollout`.", show_default=False),
+    typer.Option(
+        "--from",
+        metavar="DIR",
+        help="A result directory of `treeroll rollout`, or an exported tree.",
+        show_default=False,
+    ),
 ]
 ServiceAddress = Annotated[str, typer.Option("--address", metavar="HOST:PORT", help="The service.")]
 DEFAULT_ADDRESS = "127.0.0.1:7070"

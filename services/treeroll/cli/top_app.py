@@ -81,7 +81,7 @@ class Top(App[None]):
         Binding("s", "sort(1)", "sort"),
         Binding("S", "sort(0)", show=False),
         Binding("slash", "filter", "filter"),
-        Binding("escape", "back", show=False),
+        Binding("escape", "all_rows", show=False),
         Binding("f", "follow", "follow"),
         Binding("space", "pause", "pause"),
         Binding("question_mark", "help", "keys"),
@@ -260,7 +260,7 @@ class Top(App[None]):
         field.add_class("on")
         field.focus()
 
-    def action_back(self) -> None:
+    def action_all_rows(self) -> None:
         """All rows again."""
         field = self.query_one(Input)
         field.remove_class("on")

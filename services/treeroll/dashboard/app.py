@@ -98,6 +98,13 @@ class Api:
             headers={"x-total-nodes": str(shape.nodes), "cache-control": "no-store"},
         )
 
+    def export(self, request: Request) -> Response:
+        """A tree as a file."""
+        tree_id = request.path_params["tree_id"]
+        name = "".join(character for character in tree_id[:16] if character.isascii() and character.isalnum())
+        headers = {"cache-control": "no-store", "content-disposition": f'attachment; filename="tree-{name}.jsonl"'}
+        return StreamingResponse(self._source.export(tree_id), media_type="application/jsonl", headers=headers)
+
     def nodes(self, request: Request) -> Response:
         """Some nodes with their texts."""
         numbers = _integers(request, "numbers")
@@ -172,6 +179,7 @@ class Api:
             "/trees": self.trees,
             "/trees/{tree_id}": self.tree,
             "/trees/{tree_id}/shape": self.shape,
+            "/trees/{tree_id}/export": self.export,
             "/trees/{tree_id}/nodes": self.nodes,
             "/trees/{tree_id}/path/{number:int}": self.path,
         }

@@ -1,13 +1,14 @@
 """Decisions: what a service decided of trees, as the events page shows it: newest first, page by page, to the end."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from treeroll.errors import InvalidInput
 from treeroll.policies.registry import sentences
+from treeroll.records.decision import Decision, decision
 from treeroll.records.events import TREE_KINDS, Event
 from treeroll.results.explain import ACCOUNTS, BEGUN
 from treeroll.why import sentence
@@ -112,6 +113,21 @@ def page(rows: Rows, query: DecisionQuery) -> Json:
     return {"items": items, "cursor": "", "back_to": None}
 
 
+def oldest_first(rows: Callable[[DecisionQuery], Rows], query: DecisionQuery) -> list[Decision]:
+    """All that match and are there, in order."""
+    found: list[Decision] = []
+    while True:
+        pause = None
+        for row in rows(query):
+            if isinstance(row, Pause):
+                pause = row
+            elif row.event.kind != "gap" and query.takes(row.event):
+                found.append(decision(row.at, row.epoch, row.event))
+        if pause is None:
+            return found[::-1]
+        query = replace(query, before=pause.place)
+
+
 def _item(row: Row) -> Json:
     event = row.event
     return {
@@ -134,7 +150,7 @@ def _page(event: Event) -> str:
     if not event.tree:
         return "store"
     tree = f"trees/{quote(event.tree, safe='')}"
-    return f"{tree}?node={quote(event.path)}" if event.path else tree
+    return f"{tree}?node={quote(event.path, safe='')}" if event.path else tree
 
 
 def _say(event: Event) -> str:

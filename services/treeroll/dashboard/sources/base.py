@@ -1,6 +1,6 @@
 """Source: what the API answers from. All methods may block: they are called in threads."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from treeroll.dashboard.decisions import DecisionQuery
@@ -82,6 +82,10 @@ class Source(Protocol):
 
     def tree(self, tree_id: str) -> Json:
         """A tree's header, with what the numbers in its shape stand for. UnknownTree."""
+        ...
+
+    def export(self, tree_id: str) -> Iterator[bytes]:
+        """All that is known of a tree, as `results.exported` has it. UnknownTree, at once."""
         ...
 
     def shape(self, tree_id: str) -> Shape:

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from treeroll.dashboard.decisions import DecisionQuery, Json, Pause, Row, Rows, page
+from treeroll.dashboard.decisions import DecisionQuery, Json, Pause, Row, Rows, oldest_first, page
 from treeroll.errors import InvalidInput
+from treeroll.records.decision import Decision
 from treeroll.records.events import Event
 from treeroll.results.explain import why_of
 from treeroll.results.reader import ResultReader
@@ -37,6 +38,10 @@ class DecisionFile:
         missing = {session.decisions_missing for session in self._reader.sessions().values()}
         oldest = next((table["at"][0].as_py() for table in self._reader.tables("events", ["at"]) if len(table)), None)
         return {**page(self._rows(query), query), "oldest_at": oldest, "missing": sorted(missing - {""})}
+
+    def of_tree(self, tree_id: str) -> list[Decision]:
+        """All of a tree, in order."""
+        return oldest_first(self._rows, DecisionQuery(tree=tree_id))
 
     def _rows(self, query: DecisionQuery) -> Rows:
         left = LOOKED_AT

@@ -4,10 +4,11 @@ from collections import OrderedDict
 from dataclasses import replace
 from threading import Lock
 
-from treeroll.dashboard.decisions import DecisionQuery, Json, Pause, Row, Rows, page
+from treeroll.dashboard.decisions import DecisionQuery, Json, Pause, Row, Rows, oldest_first, page
 from treeroll.dashboard.poller import Poller
 from treeroll.errors import InvalidInput
 from treeroll.pb.v1 import common_pb2 as pb
+from treeroll.records.decision import Decision
 from treeroll.records.events import Event, Tick, read
 
 # Bytes of the log that are looked at for one answer.
@@ -30,6 +31,10 @@ class DecisionLog:
         """A page of those that match, and the time of the oldest one that is kept."""
         oldest = self._poller.ask(self._poller.reader.log_oldest("ticks"))
         return {**self._found(query), "oldest_at": _at(oldest), "missing": []}
+
+    def of_tree(self, tree_id: str) -> list[Decision]:
+        """All of a tree, in order."""
+        return oldest_first(self._rows, self._narrowed(DecisionQuery(tree=tree_id)))
 
     def _found(self, query: DecisionQuery) -> Json:
         if query.before or query.until is not None:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from treeroll import __version__
@@ -190,6 +190,11 @@ class LiveSource:
     def tree(self, tree_id: str) -> Json:
         """The header, as of now."""
         return self._tree(tree_id, again=True).header(self.shape(tree_id))
+
+    def export(self, tree_id: str) -> Iterator[bytes]:
+        """The tree as a file."""
+        tables = self._tree(tree_id, again=True)
+        return tables.export(self._decisions.of_tree(tree_id))
 
     def shape(self, tree_id: str) -> Shape:
         """The nodes as of the header that was asked for last."""

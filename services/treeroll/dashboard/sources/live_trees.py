@@ -4,12 +4,11 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 
-from treeroll.client.columns import nodes_table, samples_table
+from treeroll.client.columns import nodes_table, samples_table, trees_table
 from treeroll.client.records import TreeRecord
 from treeroll.dashboard.index import CAUSES, PROMPT_CHARS, TreeIndex
 from treeroll.dashboard.poller import Poller
@@ -107,7 +106,7 @@ class LiveTrees:
             table = tables[kind]
             return table.select(columns) if table.num_rows else None
 
-        row = asdict(tree.row())
+        [row] = trees_table([tree.row()]).to_pylist()
         growing = tree.status not in _ENDED
         row["status"] = "growing" if growing else tree.status
         return TreeTables(row, read, growing=growing, prompt=tree.prompt_text)

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,10 @@ class ResultSource:
 
     kind = "results"
 
-    def __init__(self, path: Path) -> None:
-        """InvalidInput for a directory that holds no results."""
+    def __init__(self, path: Path, name: str = "") -> None:
+        """`name`: what people know it by, if not the path. InvalidInput for a directory that holds no results."""
         self._path = path
+        self._name = name or str(path)
         self._reader = ResultReader.existing(path)
         self._directory = ResultDir(path)
         self._decisions = DecisionFile(self._reader)
@@ -50,7 +51,7 @@ class ResultSource:
         versions = next((session.versions for session in reversed(sessions.values()) if session.versions), {})
         return {
             "kind": self.kind,
-            "name": str(self._path),
+            "name": self._name,
             "pages": ["runs", "trees", *(["events"] if self._decisions.there else []), "about"],
             "version": __version__,
             "versions": versions,
@@ -143,6 +144,11 @@ class ResultSource:
     def tree(self, tree_id: str) -> Json:
         """The header."""
         return self._tables(tree_id).header(self.shape(tree_id))
+
+    def export(self, tree_id: str) -> Iterator[bytes]:
+        """The tree as a file."""
+        tables = self._tables(tree_id)
+        return tables.export(self._decisions.of_tree(tree_id))
 
     def shape(self, tree_id: str) -> Shape:
         """The columns, kept for the last few trees."""

@@ -2,20 +2,22 @@
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from treeroll.client.columns import NODE_SCHEMA
+from treeroll.client.columns import NODE_SCHEMA, SAMPLE_SCHEMA, TREE_SCHEMA, decisions_table
 from treeroll.dashboard.shape import Shape
 from treeroll.dashboard.sources.base import TEXT_CHARS, Json
 from treeroll.dashboard.sources.node_table import NODE_COLUMNS, shape_of
 from treeroll.errors import InvalidInput, UnknownNode
 from treeroll.policies.registry import sentences
+from treeroll.records.decision import Decision
 from treeroll.results import explain
+from treeroll.results.exported import lines
 
 Read = Callable[[str, list[str]], pa.Table | None]
 """Columns of the tree's "nodes" or "samples"; None where it has none."""
@@ -136,6 +138,16 @@ class TreeTables:
             return shape_of(nodes, advantages, prompt_tokens)
         except ValueError as error:
             raise InvalidInput(f"tree {self.tree_id}: {error}") from None
+
+    def export(self, decisions: Sequence[Decision]) -> Iterator[bytes]:
+        """All of it as lines of a file."""
+        tables = {
+            "trees": pa.Table.from_pylist([self._row], schema=TREE_SCHEMA),
+            "nodes": self._read("nodes", NODE_SCHEMA.names),
+            "samples": self._read("samples", SAMPLE_SCHEMA.names),
+            "events": decisions_table(decisions),
+        }
+        return lines(self.tree_id, tables)
 
     def nodes(self, numbers: Sequence[int], *, whole: bool) -> list[Json]:
         """Nodes by number, with their texts. UnknownNode."""

@@ -78,7 +78,8 @@ function Content({ header, about }) {
   return html`<${Head} title=${html`<span class="muted">tree</span> <span class="mono">${plain(header.tree_id.slice(0, 8))}</span> <${Said} text=${header.task_id} />`}>
       <${State} word=${header.status} />${header.stop_reason && html`<span class="muted">cut by ${plain(header.stop_reason)}</span>`}
       <${Crumb} href=${`/trees?q=${encodeURIComponent(header.task_id)}`} label="all of this task" /><${Crumb} href=${`/runs/${encodeURIComponent(header.run_id)}`} label=${html`run <${Said} text=${header.run_id} />`} />
-      ${about.pages.includes("events") && html`<${Crumb} href=${`/events?log=decisions&tree=${encodeURIComponent(header.tree_id)}`} label="decisions" />`}<//>
+      ${about.pages.includes("events") && html`<${Crumb} href=${`/events?log=decisions&tree=${encodeURIComponent(header.tree_id)}`} label="decisions" />`}
+      <${Export} id=${header.tree_id} /><//>
     <p class="summary">${[
       `${counted(header.nodes, "node")}, ${header.n_leaves === 1 ? "1 leaf" : `${whole(header.n_leaves)} leaves`}${header.most_leaves && header.n_leaves < header.most_leaves ? ` of ${whole(header.most_leaves)}` : ""}`,
       `${whole(header.spent)} tokens, ${percent(header.wasted_tokens, header.spent)} in no sample`,
@@ -100,6 +101,22 @@ function Content({ header, about }) {
           ${header.answer !== null && header.answer !== undefined && html`<h3>Answer</h3><pre class="text" tabindex="0"><${Said} text=${header.answer} lines=${true} /></pre>`}
           <p class="muted">Select a block or a row for its text and figures.</p>`}</aside></div>`}
     ${pair && pair[0] >= 0 && html`<${Compare} id=${header.tree_id} order=${order} pair=${pair} close=${() => go(withQuery({ compare: "" }), { replace: true })} select=${select} />`}`;
+}
+
+/** The tree as a file, which `treeroll inspect --from FILE` and `dashboard --from FILE` read. */
+function Export({ id }) {
+  const [error, setError] = useState(null);
+  const save = async () => {
+    try {
+      const answer = await ask(`/trees/${encodeURIComponent(id)}/export`);
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(await answer.blob());
+      link.download = `tree-${id.slice(0, 16)}.jsonl`;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    } catch (problem) { setError(problem); }
+  };
+  return html`<button onClick=${save} title="JSON lines, for treeroll inspect --from and treeroll dashboard --from">export</button>${error && html`<span class="bad-text"><${Said} text=${error.message} /></span>`}`;
 }
 
 /** How the tree grew, in a sentence. */
