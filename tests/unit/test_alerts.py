@@ -10,7 +10,7 @@ from tests.support.promtool import promtool
 
 from treeroll.metrics import alerts
 from treeroll.metrics.alerts import ALERTS, NONE
-from treeroll.metrics.catalogue import CATALOGUE
+from treeroll.metrics.catalogue import CATALOGUE, REPLICA_CATALOGUE
 from treeroll.watch.rules import RULES
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +63,10 @@ CASES: dict[str, tuple[Series, Series]] = {
         {"trees_without_signal_total": "0+2x200", "scored_trees_total": "0+5x200"},
     ),
     "CreditStops": ({CREDIT: "0+2x200", FINISHED: "0+98x200"}, {CREDIT: "0+1x200", FINISHED: "0+199x200"}),
+    "KvThrash": (
+        {"replica_preemptions_total": "0+2x200", "replica_kv_usage_ratio": "0.95x200"},
+        {"replica_preemptions_total": "0+2x200", "replica_kv_usage_ratio": "0.85x200"},
+    ),
     "BudgetNearlySpent": ({SPENT: "96x200", CAP: "100x200"}, {SPENT: "95x200", CAP: "100x200"}),
 }
 
@@ -127,7 +131,7 @@ def test_every_rule_is_an_alert_or_says_why_it_is_none_and_every_alert_is_tested
 
 @pytest.mark.parametrize("name", ALERTS)
 def test_an_alert_names_metrics_and_labels_of_the_catalogue_only(name: str) -> None:
-    labels = {metric.full_name: set(metric.labels) for metric in CATALOGUE}
+    labels = {metric.full_name: set(metric.labels) for metric in (*CATALOGUE, *REPLICA_CATALOGUE)}
     used = re.findall(r"(treeroll_\w+)(?:\{([^}]*)\})?", ALERTS[name].expr)
     assert used
     for metric, inside in used:

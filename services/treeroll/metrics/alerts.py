@@ -145,6 +145,14 @@ ALERTS = {
         "Make segments longer, or see what slows commits (`treeroll_commit_duration_seconds`): a slow disk of "
         "Redis, mostly.",
     ),
+    "KvThrash": Alert(
+        "rate(treeroll_replica_preemptions_total[5m]) > 0.1 and treeroll_replica_kv_usage_ratio > 0.9",
+        "5m",
+        "A replica's KV cache is full, and its engine interrupts requests and computes them again. Says nothing where "
+        "replicas are not scraped (`generator.metrics`).",
+        "Give engines more KV cache (`generator.kv_cache_gib`, `gpu_memory_utilization`), or fewer slots; "
+        "`coordinator.kv_hold` lower starts fewer trees.",
+    ),
     "BudgetNearlySpent": Alert(
         'treeroll_run_budget{state="spent"} / ignoring (state) treeroll_run_budget{state="limit"} > 0.95',
         "0s",
@@ -156,7 +164,6 @@ ALERTS = {
 
 NONE = {
     "ReplicaSlow": "metrics are of pools, not of replicas: `treeroll top` and the dashboard say it",
-    "KvThrash": "preemptions are counted by engines, whose own metrics have them (`vllm:num_preemptions`)",
     "Draining": "somebody wanted it so",
     "IdleSlots": "it is advice",
 }
