@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from random import Random, SystemRandom
 from typing import Any, Protocol
 
-from treeroll.coordinator import weight_records
+from treeroll.coordinator import pool_models, weight_records
 from treeroll.coordinator.api import RolloutsApi
 from treeroll.coordinator.fleet_plane import FleetPlane
 from treeroll.coordinator.loop import Coordinator
@@ -25,7 +25,7 @@ from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.snapshots import Snapshots
 from treeroll.coordinator.store_room import StoreRoom
-from treeroll.coordinator.weights import restore
+from treeroll.coordinator.weights import restore, restore_models
 from treeroll.core.model.events import RunCancelled, RunClosed
 from treeroll.core.model.run import RunState
 from treeroll.core.step import apply
@@ -107,6 +107,7 @@ async def begin(ground: Ground, epoch: int, lost: Losses) -> Life:
     coordinator = ground.make_coordinator(epoch, scoring)
     coordinator.recovered.lost = lost
     await restore(coordinator)
+    await restore_models(coordinator)
     await recover(coordinator, Means(ground.tokenizer, ground.scorers, ground.rules), timeouts)
     plane = ReplicaPlane(coordinator, ground.heartbeat_s, ground.tokenizer, ground.chance)
     fleets = FleetPlane(coordinator, plane, ground.heartbeat_s)
@@ -168,9 +169,11 @@ async def _taken_up(ground: Ground, before: Coordinator) -> Life:
     for loss in gone:
         if loss.whole:  # but for what its consumers may have left there since
             await store.delete_run(loss.run_id, epoch)
-    # What replicas have loaded is in force, whatever the store says.
-    pools = [pool for pool in before.state.pools.values() if pool.weights.current.version]
-    await store.commit(Commit(weights={pool.name: weight_records.stored(pool) for pool in pools}), epoch)
+    # What replicas serve, and have loaded, is in force, whatever the store says.
+    pools = before.state.pools.values()
+    weights = {pool.name: weight_records.stored(pool) for pool in pools if pool.weights.current.version}
+    models = {pool.name: pool_models.stored(pool) for pool in pools if pool.model is not None}
+    await store.commit(Commit(weights=weights, models=models), epoch)
     life = await begin(ground, epoch, lost)
     await _make_good(life.coordinator, gone)
     for run_id in [*life.coordinator.state.runs, *life.coordinator.ended.unread]:

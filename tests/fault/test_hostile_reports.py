@@ -22,7 +22,9 @@ HUGE = 2**32 - 1
 
 
 def hello(incarnation: int) -> wire.Hello:
-    engine = pb.EngineInfo(engine="simulated", model="simulated", block_size=32, max_model_len=1024, slots=4)
+    engine = pb.EngineInfo(
+        engine="simulated", model="simulated", block_size=32, max_model_len=1024, slots=4, logprobs_mode="processed"
+    )
     return wire.Hello(
         replica_id="hostile",
         incarnation=incarnation,

@@ -101,7 +101,7 @@ async def test_a_replica_with_another_model_ends_as_bad_input_and_one_with_a_cop
             assert await asyncio.to_thread(odd.wait) == 2
             said, host = odd.output().splitlines()[-1], socket.gethostname()
             assert (
-                f"replica c on {host} serves {other} with digest {model_digest(other)}, but the fleet has {copy} with "
-                f"digest {model_digest(MODEL_DIR)}, as replica b on {host}: copy the same model to both"
+                f"replica c on {host} serves {other} with digest {model_digest(other)}, but the fleet has {MODEL_DIR} "
+                f"with digest {model_digest(MODEL_DIR)}, as replica a on {host}: copy the same model to both"
             ) in said
             assert "Traceback" not in odd.output()

@@ -32,7 +32,9 @@ from treeroll.tasks import read_tasks
 from treeroll.testing.service import LocalService, local_service
 
 RUN: dict[str, Any] = {"recipe": "flat", "leaves": 2, "segment_tokens": 32, "max_depth": 10, "scorer": "arith"}
-ENGINE = common_pb2.EngineInfo(engine="simulated", model="simulated", block_size=32, max_model_len=1024, slots=4)
+ENGINE = common_pb2.EngineInfo(
+    engine="simulated", model="simulated", block_size=32, max_model_len=1024, slots=4, logprobs_mode="processed"
+)
 
 
 def hello(
@@ -138,7 +140,8 @@ async def test_another_model_than_the_pools_is_refused_whatever_its_path_and_the
         assert code is grpc.StatusCode.INVALID_ARGUMENT
         assert details == (
             "replica r1 on gpu-8 serves /models/qwen with digest d2, but the fleet has /models/qwen with digest d1, as "
-            "replica r0 on gpu-7: copy the same model to both, or start the service anew for another one"
+            "replica r0 on gpu-7: copy the same model to both, or end the other replicas of the pool before this one "
+            "joins"
         )
         same = hello(digest="d1", model="/mnt/qwen")
         same.hello.replica_id = "r1"

@@ -64,7 +64,9 @@ async def test_bytes_that_are_no_message_are_invalid_to_every_method(
 
 
 def hello(**other: Any) -> wire.ReplicaMessage:
-    engine = pb.EngineInfo(engine="simulated", model="simulated", block_size=32, max_model_len=1024, slots=4)
+    engine = pb.EngineInfo(
+        engine="simulated", model="simulated", block_size=32, max_model_len=1024, slots=4, logprobs_mode="processed"
+    )
     known = wire.Hello(
         replica_id="r0",
         incarnation=1,

@@ -10,10 +10,13 @@ from tests.support.stored_world import Crash, StoredWorld
 
 from treeroll.core.model.branch import BranchState
 from treeroll.core.model.budget import Budget
-from treeroll.core.model.events import PathJudged, RunCancelled
+from treeroll.core.model.events import PathJudged, ReplicaJoined, RunCancelled
 from treeroll.core.model.journal import Judged
+from treeroll.core.model.pool_model import PoolModel
+from treeroll.core.recovery.rebuild import Rebuilt
 from treeroll.core.recovery.remains import NodeRemains
-from treeroll.simulation.world import fingerprint
+from treeroll.errors import InvalidInput
+from treeroll.simulation.world import BLOCK, MODEL_LEN, fingerprint
 from treeroll.tree.node import NodeStatus, StopReason
 
 
@@ -69,6 +72,36 @@ def test_a_coordinator_may_die_at_every_effect(choice: dict[str, Any]) -> None:
     undisturbed = run(small(**choice))
     for at in range(undisturbed.effects):
         check(run(small(at, **choice)), undisturbed)
+
+
+class Tempted(StoredWorld):
+    """Whenever a coordinator has taken up what is stored, a replica of another model is the first that comes."""
+
+    refused = 0
+
+    def recover(self) -> Rebuilt:
+        rebuilt = super().recover()
+        comes = ReplicaJoined("odd", 1, self.slots, BLOCK, MODEL_LEN, serves=PoolModel("other", host="gpu-7"))
+        known = self.state.pools[""].model
+        if known is not None and not all(one.has_ended for one in self.state.runs.values()):
+            with pytest.raises(InvalidInput, match="which run 'run' grows with"):
+                self._feed(comes)
+            assert self.state.pools[""].model == known
+            assert not self.state.replicas
+            self.refused += 1
+        return rebuilt
+
+
+def test_after_a_death_at_any_effect_another_model_is_refused_as_long_as_the_run_grows() -> None:
+    choice: dict[str, Any] = {"seed": 4, "tasks": 2, "replicas": 1, "leaves": 2, "max_depth": 2, "end_share": 0.02}
+    undisturbed, refused = run(StoredWorld(**choice)), 0
+    for at in range(undisturbed.effects):
+        world = Tempted(**choice)
+        world.crash_at = at
+        check(run(world), undisturbed)
+        refused += world.refused
+    # Before its first replica is durable a pool is of no model, and with the run's last tree nothing needs it.
+    assert undisturbed.effects - refused < 8
 
 
 class Mortal(StoredWorld):

@@ -5,6 +5,8 @@ from typing import Any
 
 from msgspec import structs
 
+from treeroll.coordinator.pool_models import restored as restored_model
+from treeroll.coordinator.pool_models import stored as stored_model
 from treeroll.coordinator.records import stored_run
 from treeroll.coordinator.restored_runs import restored_run
 from treeroll.core.invariants import violations
@@ -14,6 +16,7 @@ from treeroll.core.model.effects import (
     PersistAnew,
     PersistEntry,
     PersistMemory,
+    PersistModel,
     PersistNode,
     PersistReward,
     PersistRun,
@@ -50,6 +53,7 @@ class StoredWorld(World):
         self.histories: dict[str, list[NodeRemains | Entry]] = {}
         self.rewards: dict[str, dict[int, float | None]] = {}
         self.memories: dict[str, dict[str, str]] = {}
+        self.models: dict[str, bytes] = {}
         self.fed: list[str] = []
         self.effects = 0
         self.crashes = 0
@@ -90,6 +94,8 @@ class StoredWorld(World):
                 self.histories.setdefault(live.tree_id, []).append(effect.entry)
             case PersistMemory(run=run):
                 self.memories.setdefault(run.spec.run_id, {})[effect.part] = effect.value
+            case PersistModel(pool=pool):
+                self.models[pool.name] = stored_model(pool)
             case PersistAnew(task=task):
                 self.histories[task.tree_id], self.rewards[task.tree_id] = [effect.entry], {}
             case PersistReward(live=live) if effect.node in live.tree.leaves:
@@ -152,6 +158,8 @@ class StoredWorld(World):
         state.now = self.now
         for name, pool in self.state.pools.items():
             state.pools[name].weights = pool.weights
+            if (record := self.models.get(name)) is not None:
+                state.pools[name].model = restored_model(record)
         rebuilt = rebuild(state, self.remains())
         self.state = state
         self.queue = [due for due in self.queue if isinstance(due[2], tuple)]

@@ -48,6 +48,7 @@ class Refusing:
     """As much of a coordinator as a join needs: it answers when it is told to."""
 
     def __init__(self) -> None:
+        self.builder = SimpleNamespace(logprobs_mode="")
         self.sessions: dict[tuple[str, int], ReplicaSession] = {}
         self.marks: dict[str, Mark] = {}
         self.events: list[ReplicaJoined] = []

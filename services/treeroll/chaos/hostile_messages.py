@@ -129,7 +129,9 @@ def replica_message(seed: int, number: int, grants: Sequence[wire.StartBranch] =
 
 def hello(replica_id: str, incarnation: int) -> wire.Hello:
     """How an honest replica begins."""
-    engine = pb.EngineInfo(engine="simulated", model="simulated", block_size=32, max_model_len=1024, slots=4)
+    engine = pb.EngineInfo(
+        engine="simulated", model="simulated", block_size=32, max_model_len=1024, slots=4, logprobs_mode="processed"
+    )
     return wire.Hello(
         replica_id=replica_id, incarnation=incarnation, engine=engine, tokenizer_hash=load_facts(MODEL_DIR).hash,
         origin=pb.Origin(version=__version__),

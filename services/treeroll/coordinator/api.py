@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ from treeroll.coordinator.delivery_calls import DeliveryCalls
 from treeroll.coordinator.elastic import Elastic
 from treeroll.coordinator.fitness import check_loads, unfit_tasks
 from treeroll.coordinator.fleet_plane import FleetPlane
+from treeroll.coordinator.ground import ground
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.prompts import ChatSettings, with_chat_date
 from treeroll.coordinator.prospects import Prospects
@@ -206,6 +208,7 @@ class RolloutsApi(DeliveryCalls):
         if spec.run_id not in self._coordinator.state.runs:
             await check_loads(self._scorers, spec)
         check_inserts(spec, self._tokenizer)
+        spec = replace(spec, ground=ground(spec, self._coordinator.builder, self._coordinator.orders.eos_token_ids))
         if spec.run_id not in self._coordinator.state.runs:
             check_deadline(config, clock.wall())
         self._scorer_timeouts.setdefault(spec.run_id, config.scorer_timeout_s)

@@ -1,6 +1,6 @@
 """One tick's effects as one commit."""
 
-from treeroll.coordinator import journal_records, records, weight_records
+from treeroll.coordinator import journal_records, pool_models, records, weight_records
 from treeroll.coordinator.session_marks import lost_record
 from treeroll.core.model.effects import (
     DropReplica,
@@ -10,6 +10,7 @@ from treeroll.core.model.effects import (
     PersistEntry,
     PersistHistory,
     PersistMemory,
+    PersistModel,
     PersistNode,
     PersistReward,
     PersistRun,
@@ -26,8 +27,8 @@ class CommitBuilder:
     """Turns effects into stored records. Knows what every header says about tokenizer and logprobs."""
 
     def __init__(self, tokenizer_hash: str, logprobs_mode: str) -> None:
-        self._tokenizer_hash = tokenizer_hash
-        self._logprobs_mode = logprobs_mode
+        self.tokenizer_hash = tokenizer_hash
+        self.logprobs_mode = logprobs_mode
 
     def build(self, effects: list[Effect]) -> Commit:  # noqa: C901  # one case an effect
         """Everything in the effects that must be durable before any of them is carried out."""
@@ -72,6 +73,8 @@ class CommitBuilder:
                     touched[run.spec.run_id] = run
                 case PersistWeights(pool=pool):
                     commit.weights[pool.name] = weight_records.stored(pool)
+                case PersistModel(pool=pool):
+                    commit.models[pool.name] = pool_models.stored(pool)
                 case DropReplica():
                     commit.sessions[effect.replica_id] = lost_record(effect.incarnation)
         for run_id, run in touched.items():
@@ -79,7 +82,7 @@ class CommitBuilder:
         return commit
 
     def _header(self, run: Run, task: TaskSpec) -> pb.Tree:
-        return records.task_header(run, task, self._tokenizer_hash, self._logprobs_mode)
+        return records.task_header(run, task, self.tokenizer_hash, self.logprobs_mode)
 
     def _tasks(self, commit: Commit, run: Run, tasks: list[TaskSpec]) -> None:
         index = commit.tasks.setdefault(run.spec.run_id, {})

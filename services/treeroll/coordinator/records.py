@@ -107,6 +107,8 @@ def _memory(run: Run) -> stored.RunMemory:
             for name, use in run.uses.items()
         ],
         fingerprint=run.spec.fingerprint,
+        ground=run.spec.ground,
+        pools=run.spec.pools,
     )
     if run.bucket is not None:
         memory.bucket_level, memory.bucket_at = run.bucket.level, wall_of(run.bucket.at / MILLION)

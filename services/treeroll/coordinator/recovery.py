@@ -6,7 +6,7 @@ Nothing is decided here: `core.recovery` grows the trees again, and what that le
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from treeroll import clock
 from treeroll.config import RunConfig
 from treeroll.coordinator.allocation import own_history
 from treeroll.coordinator.fitness import check_loads
+from treeroll.coordinator.ground import difference, ground
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.recovered import Recovered
 from treeroll.coordinator.restored_runs import restored_run
@@ -77,6 +78,8 @@ async def recover(coordinator: Coordinator, means: Means, scorer_timeouts: dict[
             coordinator.is_durable(run_id, written)
         elif (one := await _readable(coordinator, means, scorer_timeouts, run_id)) is not None:
             remains.append(one)
+        else:
+            coordinator.state.suspended[run_id] = _pools(written)
     reach("recovery.read")
     coordinator.state.now = clock.monotonic()
     coordinator.marks = marks_of(await store.load_sessions())
@@ -130,6 +133,14 @@ def _record(written: bytes) -> api.Run:
         return api.Run()
 
 
+def _pools(written: bytes) -> tuple[str, ...]:
+    """Those that a run's trees have branches in; none if that cannot be read."""
+    try:
+        return tuple(stored.RunMemory.FromString(_record(written).memory).pools)
+    except DecodeError:
+        return ()
+
+
 def _tell(recovered: Recovered, rebuilt: Rebuilt, runs: int, seconds: float) -> None:
     recovered.runs, recovered.trees, recovered.nodes = runs, rebuilt.trees, rebuilt.nodes
     recovered.seconds, recovered.damaged = seconds, rebuilt.damaged
@@ -158,6 +169,8 @@ async def _read_run(coordinator: Coordinator, means: Means, run_id: str) -> tupl
             "its policies are others now, by name, parameters or version, and would grow other trees than those that "
             "it has begun; start the service with those that it was created with, or delete it"
         )
+    if unfinished and (why := difference(spec, memory)):
+        raise Suspended(why)
     coordinator.is_durable(run_id, written)
     run = restored_run(record, spec, tasks)
     remembered = await store.load_memory(run_id)
@@ -173,7 +186,7 @@ async def _spec(coordinator: Coordinator, means: Means, run_id: str, config: Run
     spec = await asyncio.to_thread(run_spec, run_id, config, vocabulary, pools=pools, rules=rules, history=history)
     await check_loads(means.scorers, spec)
     check_inserts(spec, means.tokenizer)
-    return spec
+    return replace(spec, ground=ground(spec, coordinator.builder, coordinator.orders.eos_token_ids))
 
 
 @dataclass(slots=True)

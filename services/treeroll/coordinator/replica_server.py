@@ -10,7 +10,7 @@ import grpc
 
 from treeroll import clock
 from treeroll.access.identity import check_may_be
-from treeroll.coordinator.admission import check_hello, node_of
+from treeroll.coordinator.admission import check_hello, node_of, serves
 from treeroll.coordinator.claims import claims_of
 from treeroll.coordinator.loop import Coordinator, Item
 from treeroll.coordinator.replica_session import ReplicaSession
@@ -77,7 +77,7 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
         self._tokenizer = tokenizer
         self.sessions: dict[str, ReplicaSession] = {}
         self.models: dict[str, wire.Hello] = {}
-        """Of each pool that has had a replica, by its name: what the latest one said, or the first that joins."""
+        """Of each pool that has had a replica in this life, by its name: what the latest one said."""
 
     async def Session(
         self, request_iterator: AsyncIterator[wire.ReplicaMessage | None], context: Any
@@ -132,16 +132,7 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             session.wake.set()
 
     async def _join(self, hello: wire.Hello) -> ReplicaSession:
-        check_hello(hello, self._tokenizer, self.models.get(hello.pool))
-        self.models.setdefault(hello.pool, hello)  # others that join meanwhile are held against it
-        try:
-            return await self._join_checked(hello)
-        except TreerollError:
-            if self.models.get(hello.pool) is hello:
-                del self.models[hello.pool]
-            raise
-
-    async def _join_checked(self, hello: wire.Hello) -> ReplicaSession:
+        check_hello(hello, self._tokenizer, self._coordinator.builder.logprobs_mode)
         mark = self._coordinator.marks.get(hello.replica_id)
         if mark is not None and not mark.is_of(hello):
             mark = None
@@ -171,6 +162,7 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
             returns,
             claims,
             drain_of(hello.draining) if hello.HasField("draining") else None,
+            serves(hello),
         )
         key = hello.replica_id, hello.incarnation
         self._coordinator.sessions[key] = session

@@ -132,6 +132,8 @@ class Retention:
             elif await coordinator.store.load_run(run_id) is None:
                 raise UnknownRun(f"there is no run '{run_id}' to delete")
             tasks = await coordinator.store.delete_run(run_id, coordinator.epoch)
+            if run_id in coordinator.state.suspended:  # its pools may be other models from here on
+                await coordinator.call(RunDeleted(run_id))
             coordinator.recovered.suspended.pop(run_id, None)
             coordinator.ended.unread.pop(run_id, None)
             coordinator.recovered.lost.runs.pop(run_id, None)

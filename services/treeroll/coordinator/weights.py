@@ -1,9 +1,10 @@
-"""PublishWeights and GetWeights: what trainers ask of weights, and what a coordinator finds of them when it starts."""
+"""PublishWeights and GetWeights: what trainers ask of weights, and what a coordinator finds of them, and of
+the models that they are of, when it starts."""
 
 import asyncio
 
 from treeroll import clock
-from treeroll.coordinator import weight_records
+from treeroll.coordinator import pool_models, weight_records
 from treeroll.coordinator.loop import Coordinator
 from treeroll.core.model.events import WeightsPublished
 from treeroll.core.model.pool import Pool
@@ -71,3 +72,11 @@ async def restore(coordinator: Coordinator) -> None:
     for name, record in (await coordinator.store.load_weights()).items():
         if name in pools:  # or it is served no more
             pools[name].weights = weight_records.restored(record, clock.monotonic())
+
+
+async def restore_models(coordinator: Coordinator) -> None:
+    """Take up what pools were to an earlier coordinator, before any replica joins: others are held against it."""
+    pools = coordinator.state.pools
+    for name, record in (await coordinator.store.load_models()).items():
+        if name in pools:  # or it is served no more; whoever serves it again must have the same
+            pools[name].model = pool_models.restored(record)

@@ -39,6 +39,8 @@ class Commit:
     memory: dict[str, dict[str, str]] = field(default_factory=dict)
     # pool -> its weights: in force, on their way, and earlier ones.
     weights: dict[str, bytes] = field(default_factory=dict)
+    # pool -> the model that it serves.
+    models: dict[str, bytes] = field(default_factory=dict)
     # replica -> record of its latest session; an entry replaces an older one.
     sessions: dict[str, bytes] = field(default_factory=dict)
     # run_id -> what the tick decided of its trees, for people; each appends one entry to the log of ticks.
@@ -55,7 +57,8 @@ class Commit:
     def __bool__(self) -> bool:
         of_trees = self.trees or self.nodes or self.rewards or self.feed or self.journal or self.anew
         of_runs = self.runs or self.tasks or self.history or self.memory
-        return bool(of_trees or of_runs or self.weights or self.sessions or self.ticks or self.happenings)
+        of_fleet = self.weights or self.models or self.sessions
+        return bool(of_trees or of_runs or of_fleet or self.ticks or self.happenings)
 
 
 Log = Literal["ticks", "happenings"]
@@ -279,6 +282,10 @@ class Store(Protocol):
 
     async def load_weights(self) -> dict[str, bytes]:
         """Pool -> record of its weights."""
+        ...
+
+    async def load_models(self) -> dict[str, bytes]:
+        """Pool -> record of the model that it serves."""
         ...
 
     async def load_sessions(self) -> dict[str, bytes]:

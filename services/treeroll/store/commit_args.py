@@ -85,7 +85,7 @@ def changed(tree_id: str, number: int) -> BrokenInvariant:
 
 
 def _add_hashes(commit: Commit, script_keys: list[str], args: list[Arg]) -> None:
-    """Runs, weights, sessions, tree headers, rewards, tasks and their history are all fields of hashes."""
+    """Runs, weights, models, sessions, tree headers, rewards, tasks and their history are all fields of hashes."""
     count_at = len(args)
     before = len(script_keys)
     args.append(0)
@@ -93,6 +93,8 @@ def _add_hashes(commit: Commit, script_keys: list[str], args: list[Arg]) -> None
         _add_hash(keys.RUNS, commit.runs, script_keys, args)
     if commit.weights:
         _add_hash(keys.WEIGHTS, commit.weights, script_keys, args)
+    if commit.models:
+        _add_hash(keys.MODELS, commit.models, script_keys, args)
     if commit.sessions:
         _add_hash(keys.SESSIONS, commit.sessions, script_keys, args)
     for tree_id, header in commit.trees.items():

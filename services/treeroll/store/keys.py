@@ -17,6 +17,7 @@ are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids 
     runs                       hash    run id -> run record
     feeds                      hash    run id -> entries ever appended to the run's feed
     weights                    hash    pool -> record of its weights
+    models                     hash    pool -> record of the model that its replicas serve
     sessions                   hash    replica -> record of its latest session
     opened                     hash    run id -> "<epoch>:<entries>" of its feed as owners took the store over, less
                                        those with no fewer entries than a later one; joined by spaces, ascending
@@ -71,6 +72,7 @@ OPENED = f"{PREFIX}opened"
 EXPIRED = f"{PREFIX}expired"
 ENDED = f"{PREFIX}ended"
 WEIGHTS = f"{PREFIX}weights"
+MODELS = f"{PREFIX}models"
 SESSIONS = f"{PREFIX}sessions"
 STATUS = f"{PREFIX}status"
 POINTS = f"{PREFIX}points"

@@ -79,6 +79,7 @@ class MemoryStore:
         self._expired: dict[str, int] = {}
         self._ended: dict[str, float] = {}
         self._weights: dict[str, bytes] = {}
+        self._models: dict[str, bytes] = {}
         self._sessions: dict[str, bytes] = {}
         self._snapshot: bytes | None = None
         self._points: deque[tuple[str, bytes]] = deque(maxlen=KEPT_POINTS)
@@ -112,6 +113,7 @@ class MemoryStore:
         self._commits += 1
         self._runs |= commit.runs
         self._weights |= commit.weights
+        self._models |= commit.models
         self._sessions |= commit.sessions
         for run_id, tasks in commit.tasks.items():
             self._tasks.setdefault(run_id, {}).update(tasks)
@@ -214,6 +216,9 @@ class MemoryStore:
 
     async def load_weights(self) -> dict[str, bytes]:
         return dict(self._weights)
+
+    async def load_models(self) -> dict[str, bytes]:
+        return dict(self._models)
 
     async def load_sessions(self) -> dict[str, bytes]:
         return dict(self._sessions)

@@ -193,6 +193,10 @@ class RedisStore(RedisSteps):
         stored: list[bytes] = await self._call("HGETALL", keys.WEIGHTS)
         return {pool.decode(): record for pool, record in _pairs(stored)}
 
+    async def load_models(self) -> dict[str, bytes]:
+        stored: list[bytes] = await self._call("HGETALL", keys.MODELS)
+        return {pool.decode(): record for pool, record in _pairs(stored)}
+
     async def load_sessions(self) -> dict[str, bytes]:
         stored: list[bytes] = await self._call("HGETALL", keys.SESSIONS)
         return {replica.decode(): record for replica, record in _pairs(stored)}

@@ -164,6 +164,13 @@ class StartBranch:
 
 
 @dataclass(slots=True)
+class PersistModel:
+    """The pool serves another model than before, or its first."""
+
+    pool: Pool
+
+
+@dataclass(slots=True)
 class Command:
     """Something else to tell a replica."""
 
@@ -270,6 +277,7 @@ Effect = (
     | PersistHistory
     | PersistMemory
     | PersistWeights
+    | PersistModel
     | EmitTree
     | StartBranch
     | Command

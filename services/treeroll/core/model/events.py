@@ -6,6 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from treeroll.core.model.fleet import Drain
+from treeroll.core.model.pool_model import UNKNOWN, PoolModel
 from treeroll.core.model.run import RunSpec, TaskSpec
 from treeroll.core.model.weights import WeightsAnswer
 from treeroll.tree.node import Kind
@@ -118,9 +119,9 @@ class ReplicaJoined:
     """A replica said Hello. `slots` is how many branches it decodes at once.
 
     `live_grants` are the grants it is still serving or has unacknowledged reports of (after a reconnect), `kept_trees`
-    the trees whose sequences it keeps. `model` names its pool. `weight_version` is what it has loaded, 0
-    the model as it was started with. `returns`: it is the session that the last coordinator had, and `claims` are what
-    its live grants are for. `drain`: an earlier coordinator has told it to end.
+    the trees whose sequences it keeps. `model` names its pool, `serves` says what that is to be. `weight_version` is
+    what it has loaded, 0 the model as it was started with. `returns`: it is the session that the last coordinator had,
+    and `claims` are what its live grants are for. `drain`: an earlier coordinator has told it to end.
     """
 
     replica_id: str
@@ -136,6 +137,7 @@ class ReplicaJoined:
     returns: bool = False
     claims: tuple[Claim, ...] = ()
     drain: Drain | None = None
+    serves: PoolModel = UNKNOWN
 
 
 @dataclass(slots=True)

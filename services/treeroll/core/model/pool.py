@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from treeroll.core.model.events import LossKind
 from treeroll.core.model.fleet import QUARANTINED, SUSPECT, FreeSlots, LongQueues, Replica
+from treeroll.core.model.pool_model import PoolModel
 from treeroll.core.model.quarantine import Quarantine
 from treeroll.core.model.weights import PoolWeights
 from treeroll.core.model.work_queue import WorkQueue
@@ -34,6 +35,7 @@ class Pool:
     # Branches that any replica may take.
     anywhere: WorkQueue = field(default_factory=WorkQueue)
     quarantine: Quarantine = field(default_factory=Quarantine)
+    model: PoolModel | None = None  # None: it has never had a replica
     weights: PoolWeights = field(default_factory=PoolWeights)
     suspects: dict[str, Replica] = field(default_factory=dict)
     resting: dict[str, Replica] = field(default_factory=dict)

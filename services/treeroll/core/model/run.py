@@ -1,7 +1,7 @@
 """Runs: a client's configured stream of work, its tasks and its account."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -81,7 +81,11 @@ class RunSpec:
     staleness: StalenessBound | None = None
     delivery: DeliveryRules = AS_THEY_COME
     fingerprint: str = ""  # of its policies: with others its trees would grow otherwise
+    # What else its trees are begun with, by a name for people.
+    ground: Mapping[str, str] = field(default_factory=dict, compare=False)
     owner: str = ""  # whose it is, by the name of a token; "": of nobody
+    # Names of the pools that its trees may have branches in, each once.
+    pools: tuple[str, ...] = field(init=False, compare=False)
     # Of the policies' needs, what is asked for every segment: looked up once.
     reads_tokens: bool = field(init=False, compare=False)  # the core must look into segments for the policies
     reads_text: bool = field(init=False, compare=False)  # nodes must keep their text
@@ -90,6 +94,7 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         branch, prune = self.branch.needs, self.prune.needs
+        object.__setattr__(self, "pools", tuple(dict.fromkeys((*self.models, *branch.models))))
         object.__setattr__(self, "reads_tokens", branch.tokens or prune.tokens)
         object.__setattr__(self, "reads_text", branch.text)
         object.__setattr__(self, "reads_rewards", branch.rewards)
@@ -336,6 +341,11 @@ class Run:
     quarantined: list[str] = field(default_factory=list)  # ids of tasks that replicas died of
     missing: str = ""  # what the store has forgotten of it that only who submitted can bring back; "" if nothing
     carried: dict[str, int] = field(default_factory=dict)  # of trees that are to grow anew, what they spent before
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing of it grows, and nothing will."""
+        return self.state is not RunState.OPEN and not self.waiting and not self.growing
 
     @property
     def virtual(self) -> float:

@@ -81,6 +81,8 @@ class State:
     next_grant: int = 1
     runs: dict[str, Run] = field(default_factory=dict)
     trees: dict[str, LiveTree] = field(default_factory=dict)
+    # Runs that are stored and cannot go on for now, with the pools that they use; none: nobody knows which.
+    suspended: dict[str, tuple[str, ...]] = field(default_factory=dict)
     replicas: dict[str, Replica] = field(default_factory=dict)
     # By the name of their model; the replicas are those of `replicas`.
     pools: dict[str, Pool] = field(init=False)

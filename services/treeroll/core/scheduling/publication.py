@@ -90,14 +90,20 @@ def joined(state: State, replica: Replica, loaded: Weights) -> list[Effect]:
     return _go_on(state, pool)
 
 
-def check_holds(pool: Pool, replica_id: str, loaded: Weights) -> None:
-    """InvalidInput for weights that the pool has never had: no order could bring the replica back."""
-    current = pool.weights.current
+def start_over(state: State, pool: Pool, why: str) -> list[Effect]:
+    """The pool has no replica, and will have those of another model: as they were started with."""
+    effects = _refuse(state, pool, why)
+    pool.weights.current = Weights()
+    return [*effects, PersistWeights(pool)]
+
+
+def check_holds(pool: str, current: Weights, replica_id: str, loaded: Weights) -> None:
+    """InvalidInput for weights that a pool with these in force has never had: no order could bring the replica back."""
     same = loaded.digest in ("", current.digest) or not current.digest
     if loaded.version > current.version or (loaded.version == current.version and not same):
         raise InvalidInput(
             f"replica {replica_id} holds weights version {loaded.version} with digest {loaded.digest or 'unknown'}, "
-            f"but its pool '{pool.name}' has version {current.version} with digest {current.digest or 'unknown'}; "
+            f"but its pool '{pool}' has version {current.version} with digest {current.digest or 'unknown'}; "
             "restart it"
         )
 
@@ -273,7 +279,7 @@ def _finishes_first(run: Run) -> bool:
 
 
 def _uses(run: Run, pool: Pool) -> bool:
-    return pool.name in run.spec.models or pool.name in run.spec.branch.needs.models
+    return pool.name in run.spec.pools
 
 
 def _growing(state: State, pool: Pool) -> list[LiveTree]:

@@ -20,7 +20,7 @@ from treeroll.core.model.live_tree import LiveTree
 from treeroll.core.model.pool import names
 from treeroll.core.model.state import State
 from treeroll.core.model.weights import Weights
-from treeroll.core.scheduling import drains, orphans, publication
+from treeroll.core.scheduling import drains, orphans, pool_models, publication
 from treeroll.core.scheduling.queues import requeue
 from treeroll.core.scheduling.standing import find_mute, take
 from treeroll.errors import Fenced, InvalidInput, StaleEpoch
@@ -32,11 +32,12 @@ def join(state: State, event: ReplicaJoined, now: float) -> list[Effect]:
     if event.incarnation < state.incarnations.get(name, 0):
         newest = state.incarnations[name]
         raise Fenced(f"replica {name} incarnation {event.incarnation} is fenced: {newest} has been seen")
-    _check_alike(state, event)
+    anew = _check_alike(state, event)
     loaded = Weights(event.weight_version, "", event.weight_digest)
     if known is not None and known.incarnation == event.incarnation:
         known.heard_at = now
-        effects = _reconcile(state, known, event) + publication.joined(state, known, loaded)
+        effects = pool_models.take(state, state.pools[event.model], event, anew)
+        effects += _reconcile(state, known, event) + publication.joined(state, known, loaded)
         return effects + drains.say_again(state, known, event.drain)
     if known is None and event.incarnation == state.incarnations.get(name):
         raise StaleEpoch(f"replica {name} incarnation {event.incarnation} lost its lease")
@@ -49,6 +50,7 @@ def join(state: State, event: ReplicaJoined, now: float) -> list[Effect]:
         name, event.incarnation, event.slots, event.block_size, event.max_model_len, heard_at=now, model=event.model
     )
     pool = state.pools[event.model]
+    effects += pool_models.take(state, pool, event, anew)
     replica.health = state.health.setdefault(name, Health())
     replica.lags = loaded.version != pool.weights.current.version
     state.replicas[name] = replica
@@ -91,16 +93,18 @@ def _reconcile(state: State, replica: Replica, event: ReplicaJoined) -> list[Eff
     return effects
 
 
-def _check_alike(state: State, event: ReplicaJoined) -> None:
+def _check_alike(state: State, event: ReplicaJoined) -> bool:
     """Boundaries are the same for all branches of a tree, and a tree may go on in another pool.
 
-    So all replicas have one context, and those of a pool, where prefixes are shared, one block size.
+    So all replicas have one context, and those of a pool, where prefixes are shared, one model and one block size.
+    Returns whether this one says anew what its pool is. InvalidInput if it cannot be.
     """
     name, pool = event.replica_id, state.pools.get(event.model)
     if pool is None:
         raise InvalidInput(f"replica {name} is of pool '{event.model}', but the service serves {names(state.pools)}")
     if min(event.slots, event.block_size, event.max_model_len) < 1:
         raise InvalidInput(f"replica {name} says it has no slots, no block size or no context")
+    anew = pool_models.is_new(state, pool, event)
     for other in state.replicas.values():
         alike = other.model != event.model or other.block_size == event.block_size
         if not alike or other.max_model_len != event.max_model_len:
@@ -109,10 +113,13 @@ def _check_alike(state: State, event: ReplicaJoined) -> None:
                 f"replica {other.replica_id} has {other.block_size} and {other.max_model_len}; they must be equal"
                 f"{'' if other.model == event.model else ' in context'}"
             )
-    publication.check_holds(pool, name, Weights(event.weight_version, "", event.weight_digest))
+    begun = anew and pool.model is not None  # what was published for another model is none of this one's
+    current = Weights() if begun else pool.weights.current
+    publication.check_holds(pool.name, current, name, Weights(event.weight_version, "", event.weight_digest))
     known = state.replicas.get(name)
     if known is not None and known.incarnation == event.incarnation and known.model != event.model:
         raise InvalidInput(f"replica {name} incarnation {event.incarnation} was in pool '{known.model}' before")
+    return anew
 
 
 def heard(state: State, event: ReplicaHeard, now: float) -> None:

@@ -152,9 +152,11 @@ def cancel(state: State, run_id: str) -> list[Effect]:
 
 
 def delete(state: State, run_id: str) -> list[Effect]:
-    """Forget a run that has ended; RunBusy for another. What is stored of it is the shell's to remove."""
+    """Forget a run that has ended, or is suspended; RunBusy for another. What is stored of it the shell removes."""
+    if state.suspended.pop(run_id, None) is not None:
+        return []
     run = get(state, run_id)
-    if run.state is RunState.OPEN or run.waiting or run.growing:
+    if not run.has_ended:
         raise RunBusy(
             f"run '{run_id}' is {run.state}, {len(run.waiting)} of its tasks wait and {run.growing} grow; cancel it, "
             "and delete it once they have ended"

@@ -122,7 +122,14 @@ class JournalEntry(_message.Message):
     def __init__(self, nodes: _Optional[int] = ..., planted: _Optional[_Union[JournalEntry.Planted, _Mapping]] = ..., reported: _Optional[_Union[JournalEntry.Reported, _Mapping]] = ..., lost: _Optional[_Union[JournalEntry.Lost, _Mapping]] = ..., cut: _Optional[_Union[JournalEntry.Cut, _Mapping]] = ..., ended: _Optional[_Union[JournalEntry.Ended, _Mapping]] = ..., asked: _Optional[bool] = ..., timed_out: _Optional[bool] = ..., judged: _Optional[_Union[JournalEntry.Judged, _Mapping]] = ..., abstained: _Optional[int] = ..., faulted: _Optional[bool] = ..., overtaken: _Optional[int] = ..., carried: _Optional[int] = ...) -> None: ...
 
 class RunMemory(_message.Message):
-    __slots__ = ("charged", "ended", "ended_tokens", "failing", "failure", "costs", "leaf_costs", "models", "bucket_level", "bucket_at", "fingerprint")
+    __slots__ = ("charged", "ended", "ended_tokens", "failing", "failure", "costs", "leaf_costs", "models", "bucket_level", "bucket_at", "fingerprint", "ground", "pools")
+    class GroundEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     CHARGED_FIELD_NUMBER: _ClassVar[int]
     ENDED_FIELD_NUMBER: _ClassVar[int]
     ENDED_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -134,6 +141,8 @@ class RunMemory(_message.Message):
     BUCKET_LEVEL_FIELD_NUMBER: _ClassVar[int]
     BUCKET_AT_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    GROUND_FIELD_NUMBER: _ClassVar[int]
+    POOLS_FIELD_NUMBER: _ClassVar[int]
     charged: float
     ended: int
     ended_tokens: int
@@ -145,7 +154,9 @@ class RunMemory(_message.Message):
     bucket_level: int
     bucket_at: float
     fingerprint: str
-    def __init__(self, charged: _Optional[float] = ..., ended: _Optional[int] = ..., ended_tokens: _Optional[int] = ..., failing: _Optional[int] = ..., failure: _Optional[str] = ..., costs: _Optional[_Iterable[int]] = ..., leaf_costs: _Optional[_Iterable[int]] = ..., models: _Optional[_Iterable[_Union[ModelMemory, _Mapping]]] = ..., bucket_level: _Optional[int] = ..., bucket_at: _Optional[float] = ..., fingerprint: _Optional[str] = ...) -> None: ...
+    ground: _containers.ScalarMap[str, str]
+    pools: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, charged: _Optional[float] = ..., ended: _Optional[int] = ..., ended_tokens: _Optional[int] = ..., failing: _Optional[int] = ..., failure: _Optional[str] = ..., costs: _Optional[_Iterable[int]] = ..., leaf_costs: _Optional[_Iterable[int]] = ..., models: _Optional[_Iterable[_Union[ModelMemory, _Mapping]]] = ..., bucket_level: _Optional[int] = ..., bucket_at: _Optional[float] = ..., fingerprint: _Optional[str] = ..., ground: _Optional[_Mapping[str, str]] = ..., pools: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ModelMemory(_message.Message):
     __slots__ = ("model", "whole", "whole_tokens")
@@ -156,6 +167,22 @@ class ModelMemory(_message.Message):
     whole: int
     whole_tokens: int
     def __init__(self, model: _Optional[str] = ..., whole: _Optional[int] = ..., whole_tokens: _Optional[int] = ...) -> None: ...
+
+class PoolModel(_message.Message):
+    __slots__ = ("digest", "engine", "context", "path", "replica_id", "host")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    engine: str
+    context: int
+    path: str
+    replica_id: str
+    host: str
+    def __init__(self, digest: _Optional[str] = ..., engine: _Optional[str] = ..., context: _Optional[int] = ..., path: _Optional[str] = ..., replica_id: _Optional[str] = ..., host: _Optional[str] = ...) -> None: ...
 
 class ReplicaSession(_message.Message):
     __slots__ = ("incarnation", "process", "seq", "lost")

@@ -111,7 +111,7 @@ class Life:
     def _coordinator(self, epoch: int, scoring: Scoring) -> Observed:
         world, store = self._world, self._world.store
         state = State(self._settings, next_grant=(epoch << 40) + 1)
-        builder = CommitBuilder("prompts", "raw_logprobs")
+        builder = CommitBuilder("prompts", "processed")
         orders = StartOrders(store, {name: [EOS] for name in state.pools})
         made = world.coordinator_class(
             state, store, epoch, builder, orders, scoring.add, sessions=Sinks(world.point)

@@ -218,7 +218,12 @@ class VirtualServer:
     def _hello(self) -> wire.Hello:
         live = self._universe.serving[self.key].keys() | self._outbox.grants
         engine = pb.EngineInfo(
-            engine="simulated", model=f"m{self._pool}", block_size=16, max_model_len=4096, slots=self._universe.slots
+            engine="simulated",
+            model=f"m{self._pool}",
+            block_size=16,
+            max_model_len=4096,
+            slots=self._universe.slots,
+            logprobs_mode="processed",
         )
         return wire.Hello(
             replica_id=self.name,
