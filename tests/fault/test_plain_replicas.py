@@ -82,11 +82,16 @@ async def test_a_service_without_ray_grows_by_replicas_that_die_and_follow_it_to
             assert await asyncio.to_thread(one.wait, 30) == 0
 
 
-async def test_a_replica_with_another_model_ends_as_bad_input_and_one_with_a_copy_works(tmp_path: Path) -> None:
-    copy = shutil.copytree(MODEL_DIR, tmp_path / "copy")
-    other = shutil.copytree(MODEL_DIR, tmp_path / "other")
+def another_model(place: Path) -> Path:
+    """That one can take for the demo model: the same tokenizer, shapes and weights."""
+    other = Path(shutil.copytree(MODEL_DIR, place / "other"))
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps({**config, "rope_theta": 1.0}))
+    return other
+
+
+async def test_a_replica_with_another_model_ends_as_bad_input_and_one_with_a_copy_works(tmp_path: Path) -> None:
+    copy, other = shutil.copytree(MODEL_DIR, tmp_path / "copy"), another_model(tmp_path)
     with ExitStack() as stack:
         async with local_service() as service:
 

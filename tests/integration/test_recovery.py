@@ -1,16 +1,22 @@
 """A service on a store that has unfinished runs goes on with them, as if it had never been away."""
 
 import asyncio
+import json
+import shutil
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from tests.support.eventually import eventually
 
 from treeroll.client import AsyncClient, AsyncRun, TreeRecord, connect_async
-from treeroll.demo import TASKS_FILE
+from treeroll.demo import MODEL_DIR, TASKS_FILE
 from treeroll.errors import RunConflict, RunSuspended, StoreError, TreerollError
 from treeroll.generator.config import SimulatedLatency
+from treeroll.generator.detokenizer import Detokenizer
+from treeroll.generator.session import SessionRefused
+from treeroll.generator.simulated_engine import SimulatedEngine
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.pb.v1 import store_pb2 as stored
@@ -256,6 +262,131 @@ async def test_a_run_that_cannot_go_on_is_suspended_with_the_reason_and_stops_no
         await client.delete_run("run")
         assert not (await client.status()).suspended_runs
         await client.create_run("run", recipe="flat", leaves=2, **SHORT)
+
+
+def other_log_probabilities(record: api.Run) -> None:
+    memory = stored.RunMemory.FromString(record.memory)
+    assert memory.ground["log probabilities"] == "processed"
+    memory.ground["log probabilities"] = "raw"
+    record.memory = memory.SerializeToString()
+
+
+def template(place: Path) -> dict[str, Any]:
+    (place / "chat.jinja").write_text("{{ messages[0].content }} =")
+    return {"chat_template": place / "chat.jinja"}
+
+
+def ends(place: Path) -> dict[str, Any]:
+    model = Path(shutil.copytree(MODEL_DIR, place / "copy"))
+    (model / "generation_config.json").write_text('{"eos_token_id": [5]}')
+    return {"model": model}
+
+
+BEGUN = "its trees were begun with "
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "reason"),
+    [
+        (None, template, BEGUN + "tokenizer and chat template "),
+        (None, ends, BEGUN + "ids that end texts of one model without a name "),
+        (other_log_probabilities, None, BEGUN + "log probabilities raw, and the service has processed now; start it"),
+        (
+            None,
+            lambda place: {"pools": ("small",)},
+            "its trees grow with one model without a name, and would go on with 'small'; name the service's models as",
+        ),
+    ],
+    ids=["template", "stop ids", "log probabilities", "pools"],
+)
+async def test_a_run_whose_service_has_other_settings_is_suspended_and_goes_on_when_it_has_them_again(
+    change: Any, settings: Any, reason: str, tmp_path: Path
+) -> None:
+    """Its records say with what its trees were begun, and would not be true of what is grown otherwise."""
+    store = MemoryStore()
+    tree_id = await grown_in_part(store)
+    before = store._runs["run"]
+    if change is not None:
+        edit(store, change)
+    other = settings(tmp_path) if settings is not None else {}
+    async with local_service(store, **other) as service, await connect_async(service.address) as client:
+        assert reason in (await client.status()).suspended_runs["run"]
+        assert service.coordinator.state.trees == {}
+    store._runs["run"] = before
+    async with local_service(store) as service, await connect_async(service.address) as client:
+        service.start_replica("r0", 2)
+        run = await client.run("run")
+        await run.close()
+        [tree] = [tree async for batch in run.batches(trees=1) for tree in batch.trees]
+        assert (tree.tree_id, tree.status) == (tree_id, "complete")
+
+
+async def test_a_run_of_a_version_that_did_not_store_its_settings_goes_on() -> None:
+    store = MemoryStore()
+    await grown_in_part(store)
+
+    def forget(record: api.Run) -> None:
+        memory = stored.RunMemory.FromString(record.memory)
+        memory.ground.clear()
+        del memory.pools[:]
+        record.memory = memory.SerializeToString()
+
+    edit(store, forget)
+    async with local_service(store) as service:
+        assert list(service.coordinator.state.runs) == ["run"]
+
+
+def model_of(service: LocalService, name: str, model: Path) -> "asyncio.Task[None]":
+    """A replica of this model joins, or is refused."""
+    return service.serve_engine(
+        SimulatedEngine(Detokenizer(MODEL_DIR).tokenizer, max_model_len=1024, model=str(model)), name
+    )
+
+
+def another_model(place: Path) -> Path:
+    other = Path(shutil.copytree(MODEL_DIR, place / "other"))
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "rope_theta": 1.0}))
+    return other
+
+
+async def test_after_a_restart_the_first_replica_cannot_be_of_another_model_while_a_run_grows(tmp_path: Path) -> None:
+    store, other = MemoryStore(), another_model(tmp_path)
+    async with local_service(store) as service, await connect_async(service.address) as client:
+        model_of(service, "r0", MODEL_DIR)
+        await service.joined()
+        run = await client.create_run("run", recipe="flat", leaves=2, **SHORT)
+    async with local_service(store) as service, await connect_async(service.address) as client:
+        with pytest.raises(SessionRefused, match=r"digest .*, as replica r0 on .* said, which run 'run' grows with"):
+            await model_of(service, "odd", other)
+        assert service.coordinator.state.replicas == {}
+        run = await client.run("run")
+        await run.submit(read_tasks(TASKS_FILE, limit=1))
+        model_of(service, "r1", MODEL_DIR)
+        await service.joined()
+        await run.close()
+        assert [tree.status async for batch in run.batches(trees=1) for tree in batch.trees] == ["complete"]
+    async with local_service(store) as service:  # nothing grows any more: what comes first decides
+        model_of(service, "odd", other)
+        await service.joined()
+        pool = service.coordinator.state.pools[""]
+        assert pool.model is not None
+        assert pool.model.path == str(other)
+
+
+async def test_a_run_that_is_suspended_keeps_the_model_of_its_pool(tmp_path: Path) -> None:
+    store, other = MemoryStore(), another_model(tmp_path)
+    async with local_service(store) as service, await connect_async(service.address) as client:
+        model_of(service, "r0", MODEL_DIR)
+        await service.joined()
+        await client.create_run("run", recipe="flat", leaves=2, **SHORT)
+    edit(store, other_policies)
+    async with local_service(store) as service, await connect_async(service.address) as client:
+        with pytest.raises(SessionRefused, match="which run 'run' grows with: start replicas with that model, or"):
+            await model_of(service, "odd", other)
+        await client.delete_run("run")
+        model_of(service, "odd", other)
+        await service.joined()
 
 
 async def test_a_tree_that_is_stored_otherwise_than_it_grows_is_counted_and_named_and_grows_anew() -> None:

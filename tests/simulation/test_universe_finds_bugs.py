@@ -276,6 +276,14 @@ def test_weights_that_a_recovery_forgets(monkeypatch: pytest.MonkeyPatch) -> Non
     assert first_found(faults=OFTEN, work=Work(versions=2)).broken[0].promise in ("NoAckedLoss", "RefusedReplica")
 
 
+def test_a_pools_model_that_a_recovery_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(coordinator: Coordinator) -> None:
+        """Whoever comes first says what its pool is."""
+
+    monkeypatch.setattr(lives, "restore_models", nothing)
+    assert first_found(faults=replace(OFTEN, other_models=True), work=Work(tasks=5)).broken[0].promise == "OneModel"
+
+
 def test_trees_that_are_delivered_older_than_they_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     def fresh(tree: Any, head: Any, terms: Any) -> Any:
         return freshness._fresh(tree, head, terms)

@@ -36,5 +36,6 @@ def make_engine(config: GeneratorConfig, detokenizer: Detokenizer, replica_id: s
             stream_interval=config.stream_interval,
             latency=config.simulated,
             seed=seed,
+            logprobs_mode=config.logprobs_mode,
         )
     raise InvalidInput(f"generator.engine is '{config.engine}': there is no engine to start")

@@ -39,12 +39,14 @@ class SimulatedEngine:
         stream_interval: int = 16,
         latency: SimulatedLatency | None = None,
         seed: int = 0,
+        logprobs_mode: str = "processed",
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`tokenizer` is a tokenizers.Tokenizer with one token per character. `seed` drives jitter only."""
+        """`tokenizer` is a tokenizers.Tokenizer with one token per character. `seed` drives jitter only. Tokens are
+        drawn without a temperature, so log probabilities of either mode are the same."""
         self._tokenizer = tokenizer
         self._info = EngineInfo(
-            "simulated", __version__, model, block_size, max_model_len, slots, kv_tokens, "processed"
+            "simulated", __version__, model, block_size, max_model_len, slots, kv_tokens, logprobs_mode
         )
         self._stream_interval = stream_interval
         self._latency = latency or SimulatedLatency()

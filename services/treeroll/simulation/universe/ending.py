@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from treeroll.coordinator.audit import audit
 from treeroll.core.model.budget import Budget
 from treeroll.simulation.event_queue import EventQueue
-from treeroll.simulation.universe import oracles
+from treeroll.simulation.universe import oracles, usurper
 from treeroll.simulation.universe.faults import Faults
 from treeroll.simulation.universe.oracles import Broken
 from treeroll.simulation.universe.surroundings import VOCABULARY
@@ -28,6 +28,7 @@ def check(world: "Universe") -> list[Broken]:
         *oracles.check_credit(trees, world.spec),
         *world.deliveries.check_rewards(trees, world.spec.scorer or ""),
         *oracles.check_versions(trees if store.lost_at is None else {}),
+        *oracles.check_models(trees, usurper.NAME),
         *world.reporter.check(trees),
         *(world.rewinder.check(feed, world.deliveries.lent_again) if world.rewinder else ()),
         *oracles.check_losses(trees, world.succession.lives + sum(server.incarnation for server in world.servers)),

@@ -56,6 +56,8 @@ class Faults:
     """Scorers say nothing of a path, or of a whole batch."""
     drift: float = 0.0
     """Clocks of coordinators run faster or slower than the world's by up to this share."""
+    other_models: bool = False
+    """Where a coordinator has taken over, a replica of another model is the first that comes to each pool."""
     damage: bool = False
     """When a coordinator dies, a stored node of a growing tree is not what it was."""
 

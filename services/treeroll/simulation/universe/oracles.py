@@ -179,6 +179,18 @@ def check_versions(trees: Mapping[str, StoredTree]) -> list[Broken]:
     return found
 
 
+def check_models(trees: Mapping[str, StoredTree], others: str) -> list[Broken]:
+    """All that a run has of one pool is of one model: of that of the replicas whose names begin so, or of the other."""
+    made: dict[str, dict[bool, str]] = {}
+    for name, tree in trees.items():
+        pool = header_of(tree).model
+        for node in map(pb.Node.FromString, tree.nodes[1:]):
+            seen = made.setdefault(node.model if node.HasField("model") else pool, {})
+            seen.setdefault(node.replica_id.startswith(others), f"node {node.number} of {name} by {node.replica_id}")
+    mixed = [seen for seen in made.values() if len(seen) > 1]
+    return [Broken("OneModel", f"{seen[True]}, and {seen[False]}, are of two models") for seen in mixed]
+
+
 def check_feed(run_id: str, feed: list[str], accepted: set[str], asked: set[str]) -> list[Broken]:
     """Every task that was taken has exactly one terminal event, and no other has any but those that were asked for."""
     found = [

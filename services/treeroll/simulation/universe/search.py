@@ -50,6 +50,8 @@ def case_of(seed: int) -> Case:
     if wanted.settings.get("budget", {}).keys() & {"leaves", "expansions"}:
         # What a damaged tree had used up stays used up, and an audit finds it in no tree.
         disturbed = disturbed.without("damage")
+    later = random.Random(f"other models-{seed}")  # noqa: S311 - of its own: seeds stand for the worlds that they were
+    disturbed = replace(disturbed, other_models=later.random() < 0.15)
     return Case(seed, disturbed, wanted, replicas=chance.choice((1, 2, 3)))
 
 

@@ -29,6 +29,7 @@ from treeroll.simulation.universe.succession import Succession
 from treeroll.simulation.universe.surroundings import VOCABULARY
 from treeroll.simulation.universe.trainer import Trainer
 from treeroll.simulation.universe.undisturbed import Undisturbed
+from treeroll.simulation.universe.usurper import Usurper
 from treeroll.simulation.universe.virtual_server import VirtualServer
 from treeroll.simulation.universe.work import Work
 from treeroll.simulation.world import SEGMENT_TOKENS
@@ -77,6 +78,9 @@ class Universe(Undisturbed):
         """Tokens that engines made, and those of them that one had made, and reported, before."""
         self._made: set[Place] = set()
         self._jump = 0.0
+        self.is_usurped = False
+        """A pool is of another model than at first, as nothing needed that any more."""
+        self.usurpers: list[Usurper] = []
         self.succession = Succession(self)
         self.store = self.store_class(lambda: self.events.now, self.random, self.faults, self)
         tasks = [self._task(number, epoch) for epoch in range(self.epochs) for number in range(self.tasks)]
@@ -125,6 +129,9 @@ class Universe(Undisturbed):
         self._plan()
         self.succession.start()
         self.servers = [VirtualServer(self, name) for name in self.incarnation]
+        if self.faults.other_models:
+            self.usurpers = [Usurper(self, pool) for pool in self.state.pools]
+            self.servers += self.usurpers
         tasks = list(self.wanted.values())
         self.notices = Notices(self)
         self.submitter = Submitter(self, self.config.model_dump_json(), tasks)
@@ -205,6 +212,14 @@ class Universe(Undisturbed):
         """A coordinator has taken up what it found."""
         self.state = life.coordinator.state
         self.succession.recovered(life)
+        for usurper in self.usurpers:
+            usurper.come()
+
+    def usurped(self) -> None:
+        """A replica of another model is welcomed: what was published for its pool's first one is in force no more."""
+        self.is_usurped = True
+        for publisher in self.publishers:
+            publisher.forget()
 
     def ticked(self, life: Life, coordinator: Observed) -> None:
         """A tick is durable."""

@@ -144,6 +144,8 @@ class Connection:
 class VirtualServer:
     """A replica, over all of its incarnations."""
 
+    digest = "of the pool's model"
+
     def __init__(self, universe: "Universe", name: str) -> None:
         self.name, self.incarnation = name, 0
         self._pool = universe.pool_of[name]
@@ -238,7 +240,7 @@ class VirtualServer:
             pool=self._pool,
             process=self.process,
             weight_version=self.loaded,
-            origin=pb.Origin(version=__version__),
+            origin=pb.Origin(version=__version__, model_digest=self.digest),
             draining=self._draining(),
         )
 
@@ -262,9 +264,9 @@ class VirtualServer:
                 self.die()
                 return
         elif code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION):
-            if self._universe.store.lost_at is None or not self.loaded:
+            if (self._universe.store.lost_at is None or not self.loaded) and not self._universe.is_usurped:
                 self._universe.found("RefusedReplica", f"{self.name} is refused: {details}")
-            self.die()  # it has weights that the store forgot
+            self.die()  # it has weights that the store forgot, or its pool is of another model
             return
         self.disconnected(call)
 
