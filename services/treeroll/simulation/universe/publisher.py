@@ -69,7 +69,7 @@ class Publisher:
         if status.HasField("publication") and status.publication.version == self._version:
             self._universe.after(AGAIN_S, self._ask)
             return
-        if status.version < self.in_force:
+        if status.version < self.in_force and not self._universe.is_usurped:
             told = f"version {status.version} is in force, and {self.in_force} was before"
             self._universe.found("NoAckedLoss", told)
         self.in_force = status.version

@@ -79,7 +79,7 @@ class Universe(Undisturbed):
         self._made: set[Place] = set()
         self._jump = 0.0
         self.is_usurped = False
-        """A pool is of another model than at first, as nothing needed that any more."""
+        """A pool was of another model than at first, as nothing needed that: whoever has the first may be refused."""
         self.usurpers: list[Usurper] = []
         self.succession = Succession(self)
         self.store = self.store_class(lambda: self.events.now, self.random, self.faults, self)
@@ -215,14 +215,10 @@ class Universe(Undisturbed):
         for usurper in self.usurpers:
             usurper.come()
 
-    def usurped(self) -> None:
-        """A replica of another model is welcomed: what was published for its pool's first one is in force no more."""
-        self.is_usurped = True
-        for publisher in self.publishers:
-            publisher.forget()
-
     def ticked(self, life: Life, coordinator: Observed) -> None:
         """A tick is durable."""
+        models = [pool.model for pool in coordinator.state.pools.values() if self.usurpers]
+        self.is_usurped |= any(model is not None and model.digest == Usurper.digest for model in models)
         if life is self.succession.life:
             pools = coordinator.state.pools.items()
             self.in_force = {name: pool.weights.current.version for name, pool in pools}

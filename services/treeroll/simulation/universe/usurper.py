@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from treeroll.pb.v1 import replica_pb2 as wire
 from treeroll.simulation.universe.virtual_server import Connection, VirtualServer
 
 if TYPE_CHECKING:
@@ -14,21 +13,20 @@ NAME = "odd"
 
 
 class Usurper(VirtualServer):
-    """Goes when it is refused, and comes again. Where it is welcomed, for nothing needs the pool's own model, it works
-    as any other does, and those are refused."""
+    """Goes when it is refused, and comes again. Where it is let in, for nothing needs the pool's own model, it works as
+    any other does, and those are refused."""
 
     digest = "of another model"
 
     def __init__(self, universe: "Universe", pool: str) -> None:
-        self.welcomed, self._here = False, False
+        self._here = self.alive = False
         name = f"{NAME}-{pool}"
         universe.pool_of[name] = pool
         super().__init__(universe, name)
 
     def start(self) -> None:
         """Not before it is told to come."""
-        self.alive = self._here
-        if self._here:
+        if self._here and not self.alive:
             super().start()
 
     def come(self) -> None:
@@ -39,18 +37,12 @@ class Usurper(VirtualServer):
 
     def die(self) -> None:
         """Like others, or for good if it was never let in."""
-        self._here = self.welcomed
+        self._here = self._universe.is_usurped
         super().die()
 
     def _judge(self, call: Connection, code: grpc.StatusCode, details: str) -> None:
-        if code is not grpc.StatusCode.INVALID_ARGUMENT or self.welcomed:
+        if code is not grpc.StatusCode.INVALID_ARGUMENT or self._universe.is_usurped:
             super()._judge(call, code, details)
             return
         self._universe.note(f"{self.name} is told {code.name}: {details}")
         self.die()
-
-    def _welcome(self, call: Connection, welcome: wire.Welcome) -> None:
-        if not self.welcomed:
-            self.welcomed = True
-            self._universe.usurped()
-        super()._welcome(call, welcome)
