@@ -34,7 +34,7 @@ from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.replica_server import first_incarnation
 from treeroll.coordinator.reports import read_tokens
 from treeroll.coordinator.scoring import Scoring
-from treeroll.coordinator.standby import Standby, check_silent
+from treeroll.coordinator.standby import Beats, Standby, open_silent
 from treeroll.coordinator.start_messages import StartOrders
 from treeroll.coordinator.tick_log import TickLog
 from treeroll.coordinator.tool_runner import ToolRunner
@@ -123,6 +123,8 @@ class _Base:
     store: Store
     epoch: int
     """0: the store is not opened, but another's."""
+    beats: Beats | None
+    """Says that we live, once the store is opened, until the coordinator does."""
     pool: "ScorerPool"
     replica_logs: Path | None
     """Where replicas that we start write to; None: we start none."""
@@ -141,6 +143,7 @@ async def _start_base(stack: AsyncExitStack, config: ServiceConfig) -> _Base:
     store = await stack.enter_async_context(running_store(config.store, place))
     stack.push_async_callback(store.close)
     epoch = 0 if config.coordinator.standby else await _opened(store, config.store)
+    beats = _beats(stack, store, epoch) if epoch else None
     by_us = _starts_replicas(config)
     starting = running_ray(config.generator, config.ray, place) if by_us else nullcontext()
     ray, _ = await asyncio.gather(stack.enter_async_context(starting), in_thread(lambda _: _load_chat(tokenizer.chat)))
@@ -150,14 +153,18 @@ async def _start_base(stack: AsyncExitStack, config: ServiceConfig) -> _Base:
     recorder = await in_thread(lambda _: recorder_of(config.tracing))
     if recorder is not None:
         stack.push_async_callback(asyncio.to_thread, recorder.stop)
-    return _Base(config, tokenizer, store, epoch, pool, ray.logs if ray else None, recorder)
+    return _Base(config, tokenizer, store, epoch, beats, pool, ray.logs if ray else None, recorder)
+
+
+def _beats(stack: AsyncExitStack, store: Store, epoch: int) -> Beats:
+    beats = Beats(store, epoch)
+    stack.push_async_callback(beats.stop)
+    return beats
 
 
 async def _opened(store: Store, config: StoreConfig) -> int:
-    """The epoch of a store that is ours from here on; see `check_silent`."""
-    if shared(config):
-        await check_silent(store)
-    return await store.open()
+    """The epoch of a store that is ours from here on."""
+    return await open_silent(store) if shared(config) else await store.open()
 
 
 async def _take_over(stack: AsyncExitStack, base: _Base, door: Door | None) -> tuple[_Base, Door]:
@@ -173,7 +180,8 @@ async def _take_over(stack: AsyncExitStack, base: _Base, door: Door | None) -> t
         here.readiness.stand_by(standby.in_place)
 
     standby = Standby(base.store, tell)
-    return replace(base, epoch=await standby.take_over()), here
+    epoch = await standby.take_over()
+    return replace(base, epoch=epoch, beats=_beats(stack, base.store, epoch)), here
 
 
 def _load_chat(template: ChatTemplate) -> None:
@@ -216,6 +224,8 @@ async def _serve_on(base: _Base, door: Door, on_ready: Callable[[str], None], st
         rules=ScorerRules.of(config.scorers, strangers=config.access.tokens is not None),
     )
     now.append(await begin(ground, epoch, Losses()))
+    if base.beats is not None:
+        await base.beats.stop()
     async with asyncio.TaskGroup() as group:
         background = [group.create_task(live(ground, door, now[0], partial(now.__setitem__, 0)), name="service")]
         if supervisor and link:

@@ -14,6 +14,7 @@ from treeroll.errors import BrokenInvariant, GroupMoved, InvalidInput, ShareConf
 from treeroll.ranges import Range
 from treeroll.store.base import (
     MAX_GROUPS,
+    NOBODY,
     Available,
     Commit,
     FeedMark,
@@ -163,6 +164,40 @@ async def test_an_owner_is_heard_with_every_commit_by_whoever_listens(make_store
     assert all(beat and "process" in beat.name for beat in heard)
     assert await listener.heartbeat() == heard[-1]
     await asyncio.gather(owner.close(), listener.close())
+
+
+async def test_of_those_that_heard_the_same_of_an_owner_one_opens_the_store(make_store: MakeStore) -> None:
+    """In whatever order they come: the others are told who it is, and leave nothing behind."""
+    stores = [make_store() for _ in range(4)]
+    for turn in range(20):
+        heard = await stores[0].heartbeat() or NOBODY
+        opening = [store.open(heard=heard) for store in (stores if turn % 2 else reversed(stores))]
+        opened = await asyncio.gather(*opening, return_exceptions=True)
+        epochs = [epoch for epoch in opened if isinstance(epoch, int)]
+        refused = [error for error in opened if isinstance(error, StaleEpoch)]
+        assert (epochs, len(refused)) == ([turn + 1], 3), opened
+        assert all(f"as epoch {turn + 1} meanwhile" in str(error) for error in refused)
+        now = await stores[0].heartbeat() or NOBODY
+        assert (now.epoch, now.commit) == (turn + 1, 0)
+    await asyncio.gather(*(store.close() for store in stores))
+
+
+async def test_an_owner_that_said_anything_since_it_was_heard_is_not_taken_over_from(make_store: MakeStore) -> None:
+    owner, other = make_store(), make_store()
+    epoch = await owner.open()
+    for say in (lambda: owner.commit(Commit(), epoch), lambda: owner.beat(epoch)):
+        heard = await other.heartbeat()
+        await say()
+        assert heard != await other.heartbeat()
+        with pytest.raises(StaleEpoch, match=r"was opened by .*process.* as epoch 1 meanwhile"):
+            await other.open(heard=heard)
+    await owner.commit(Commit(runs={"run": b"1"}), epoch)  # nobody took anything over
+    assert await other.open(heard=await other.heartbeat()) == 2
+    with pytest.raises(StaleEpoch):
+        await owner.beat(epoch)
+    with pytest.raises(StoreError):
+        await other.beat(3)
+    await asyncio.gather(owner.close(), other.close())
 
 
 # Commits

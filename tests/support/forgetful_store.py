@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 from treeroll.errors import LostWork
-from treeroll.store.base import Commit
+from treeroll.store.base import Commit, Heartbeat
 from treeroll.store.memory import MemoryStore
 
 
@@ -24,9 +24,9 @@ class ForgetfulStore(MemoryStore):
         """Have nothing but that."""
         vars(self).update(copy.deepcopy(kept))
 
-    async def open(self, after: int = 0) -> int:
+    async def open(self, after: int = 0, heard: Heartbeat | None = None) -> int:
         self._answered = 0
-        return await super().open(after)
+        return await super().open(after, heard)
 
     async def commit(self, commit: Commit, epoch: int) -> None:
         if self._epoch <= epoch and self._commits < self._answered:

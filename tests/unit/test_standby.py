@@ -8,9 +8,9 @@ import pytest
 
 from treeroll import clock
 from treeroll.coordinator import standby as standbys
-from treeroll.coordinator.standby import LISTEN_S, LOOK_S, SILENCE_S, SPREAD_S, Standby, check_silent
-from treeroll.errors import InvalidInput, StandsBy, StoreDown, StoreError
-from treeroll.store.base import Commit, Heartbeat
+from treeroll.coordinator.standby import LISTEN_S, LOOK_S, SILENCE_S, SPREAD_S, Beats, Standby, open_silent
+from treeroll.errors import InvalidInput, StaleEpoch, StandsBy, StoreDown, StoreError
+from treeroll.store.base import NOBODY, Commit, Heartbeat
 from treeroll.store.memory import MemoryStore
 
 
@@ -54,10 +54,10 @@ class Store(MemoryStore):
             raise self.away
         return await super().heartbeat()
 
-    async def open(self) -> int:
+    async def open(self, after: int = 0, heard: Heartbeat | None = None) -> int:
         if self.full:
             raise self.full
-        return await super().open()
+        return await super().open(after, heard)
 
 
 @pytest.fixture
@@ -137,15 +137,71 @@ async def test_a_second_service_refuses_a_store_whose_owner_is_heard_and_names_i
 
     stage.act = works
     with pytest.raises(InvalidInput, match=r"memory has an owner that lives, this process \(epoch 1\): stop that"):
-        await check_silent(stage.store)
+        await open_silent(stage.store)
     assert stage.now - began < LISTEN_S
     assert (await stage.store.heartbeat() or Heartbeat(0, 0, "")).epoch == 1
 
 
 async def test_a_second_service_goes_on_in_the_place_of_an_owner_that_is_silent(stage: Stage) -> None:
     began = stage.now
-    await check_silent(stage.store)
+    await open_silent(stage.store)
     assert stage.now == began  # nobody had it
     await stage.store.open()
-    await check_silent(stage.store)
+    await open_silent(stage.store)
     assert LISTEN_S <= stage.now - began < LISTEN_S + 2 * LOOK_S
+
+
+async def test_of_services_that_start_at_once_one_has_the_store_and_the_others_are_refused_and_named(
+    stage: Stage,
+) -> None:
+    living: list[Beats] = []
+
+    async def start() -> int:
+        epoch = await open_silent(stage.store)
+        living.append(Beats(stage.store, epoch))
+        return epoch
+
+    for owner in range(1, 3):  # of a new store, and of one whose owner is silent
+        opened = await asyncio.gather(*(start() for _ in range(3)), return_exceptions=True)
+        await living[-1].stop()
+        assert [epoch for epoch in opened if isinstance(epoch, int)] == [owner]
+        refused = [str(error) for error in opened if isinstance(error, InvalidInput)]
+        assert len(refused) == 2
+        assert all(f"has an owner that lives, this process (epoch {owner}): stop that" in said for said in refused)
+
+
+async def test_of_services_that_stand_by_one_takes_over_and_the_others_stand_by_for_it(stage: Stage) -> None:
+    await stage.store.open()
+    taking = [asyncio.create_task(stage.take_over()) for _ in range(2)]
+    done, waiting = await asyncio.wait(taking, return_when=asyncio.FIRST_COMPLETED)
+    assert len(done) == 1
+    assert (await stage.store.heartbeat() or NOBODY).epoch == 2
+    await asyncio.wait(waiting)  # nobody is heard
+    assert (await stage.store.heartbeat() or NOBODY).epoch == 3
+
+
+async def test_an_owner_that_starts_for_longer_than_it_may_be_silent_is_heard(stage: Stage) -> None:
+    beats = Beats(stage.store, await stage.store.open())
+    with pytest.raises(InvalidInput, match="has an owner that lives"):
+        await open_silent(stage.store)
+    await beats.stop()
+    assert await open_silent(stage.store) == 2
+
+
+async def test_an_owner_that_starts_while_its_store_is_away_is_heard_again_and_says_no_more_when_it_is_fenced(
+    stage: Stage,
+) -> None:
+    tries = 0
+
+    async def beat(epoch: int) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 4:
+            raise StoreDown("it is away")
+        raise StaleEpoch("it is another's")
+
+    stage.store.beat = beat  # type: ignore[method-assign]
+    beats = Beats(stage.store, 1)
+    await beats._task
+    assert tries == 4
+    await beats.stop()

@@ -8,10 +8,12 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from contextlib import suppress
 
 from treeroll import clock
-from treeroll.errors import InvalidInput, StandsBy, StoreDown
-from treeroll.store.base import Heartbeat, Store
+from treeroll.coordinator.loop import HEARTBEAT_S
+from treeroll.errors import InvalidInput, StaleEpoch, StandsBy, StoreDown, StoreError
+from treeroll.store.base import NOBODY, Heartbeat, Store
 
 log = logging.getLogger(__name__)
 
@@ -26,22 +28,56 @@ LOOK_S = 0.25
 SPREAD_S = 1.0
 
 
-async def check_silent(store: Store) -> None:
-    """Return if the store has no owner, or one that says nothing while it is listened to.
+async def open_silent(store: Store) -> int:
+    """Open a store that has no owner, or one that says nothing while it is listened to; the epoch.
 
-    Raises InvalidInput naming an owner that lives: who starts a second service on one store has mistyped something.
+    Raises InvalidInput naming an owner that lives: who starts a second service on one store has mistyped something. Of
+    several that start at once one opens it.
     """
-    before, began = await store.heartbeat(), clock.monotonic()
-    if before is None:
-        return
-    while clock.monotonic() - began < LISTEN_S:
+    before, began = await store.heartbeat() or NOBODY, clock.monotonic()
+    while before is not NOBODY and clock.monotonic() - began < LISTEN_S:
         await asyncio.sleep(LOOK_S)
         if (beat := await store.heartbeat()) not in (before, None):
-            raise InvalidInput(
-                f"{store.address} has an owner that lives, {beat.name} (epoch {beat.epoch}): stop that service, give "
-                "this one another store (store.url), or start it with --standby to take over when the other is silent"
-            )
-    log.warning("%s, the last owner of %s, is silent: this service goes on in its place", before.name, store.address)
+            raise _lives(store, beat)
+    try:
+        epoch = await store.open(heard=before)
+    except StaleEpoch:
+        raise _lives(store, await store.heartbeat() or NOBODY) from None
+    if before is not NOBODY:
+        who = before.name
+        log.warning("%s, the last owner of %s, is silent: this service goes on in its place", who, store.address)
+    return epoch
+
+
+def _lives(store: Store, owner: Heartbeat) -> InvalidInput:
+    return InvalidInput(
+        f"{store.address} has an owner that lives, {owner.name} (epoch {owner.epoch}): stop that service, give "
+        "this one another store (store.url), or start it with --standby to take over when the other is silent"
+    )
+
+
+class Beats:
+    """Says that an owner lives while it starts, and has nothing to commit yet: else it would be taken for dead."""
+
+    def __init__(self, store: Store, epoch: int) -> None:
+        self._store, self._epoch = store, epoch
+        self._task = asyncio.create_task(self._beat(), name="beats")
+
+    async def _beat(self) -> None:
+        with suppress(StaleEpoch):  # which the next commit says
+            while True:
+                try:
+                    await self._store.beat(self._epoch)
+                except StaleEpoch:
+                    raise
+                except StoreError as error:
+                    log.debug("nobody hears that this owner lives: %s", error)
+                await asyncio.sleep(HEARTBEAT_S)
+
+    async def stop(self) -> None:
+        """From here on it commits, or ends."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
 
 
 class Standby:
@@ -63,7 +99,9 @@ class Standby:
             try:
                 await self._silence()
                 self._tell(StandsBy(f"this service takes {self._store.address} over, and starts; try again in a while"))
-                epoch = await self._store.open()
+                epoch = await self._store.open(heard=self._heard or NOBODY)
+            except StaleEpoch:  # another one that stood by was faster: it is stood by for
+                continue
             except StoreDown as error:  # nobody can write then, so silence says nothing
                 self._heard, self.in_place = None, False
                 self._say(f"waits for {self._store.address}", f": {error}")

@@ -78,6 +78,12 @@ class Heartbeat:
     """Number of its last commit."""
     name: str
     """Its process, for people."""
+    beats: int = 0
+    """How often owners said that they live, beside commits."""
+
+
+NOBODY = Heartbeat(0, 0, "")
+"""Of a store that was never opened."""
 
 
 @dataclass(slots=True)
@@ -202,12 +208,18 @@ class Store(Protocol):
     url: str | None  # with which other processes may open it, passwords included; None: nobody else can
     address: str  # for people: "memory", "unix:///...", "redis://host:port/0"; never with a password
 
-    async def open(self, after: int = 0) -> int:
+    async def open(self, after: int = 0, heard: Heartbeat | None = None) -> int:
         """Connect, check the server's settings, take over: returns this owner's epoch, larger than any before.
 
         `after`: the epoch of an owner that found LostWork, and goes on from what is there. The new epoch is larger than
-        that one, too, which the store may have forgotten, and begins a new line.
+        that one, too, which the store may have forgotten, and begins a new line. `heard`: StaleEpoch if the owner has
+        said anything since, or there is another, so that of several that open a store at once one does.
         """
+        ...
+
+    async def beat(self, epoch: int) -> None:
+        """Be heard by who stands by; in no order with commits, for an owner that has none to make yet. StaleEpoch if a
+        newer owner opened the store, StoreError if none did, as far as the store knows."""
         ...
 
     async def line(self) -> int:

@@ -9,7 +9,8 @@ are, but for `%` and `:`, which are written `%25` and `%3a`, so that no two ids 
     owner                      hash    epoch: of the coordinator that may write; name: its process, for people; commit:
                                        number of its last commit; tick: its time then, or at the last lease if that
                                        was later, in microseconds. It goes on from owner to owner and stands still
-                                       without one; ticks, happenings: bytes that these streams have ever had; line: the
+                                       without one; beats: how often owners said that they live, beside
+                                       commits; ticks, happenings: bytes that these streams have ever had; line: the
                                        epoch since which nothing was lost, if anything was;
                                        schema: the number above; version: of treeroll, for people
     secret                     hash    key: random bytes in hexadecimal, by which a service with tokens knows the leases

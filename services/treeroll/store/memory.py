@@ -13,6 +13,7 @@ from treeroll.errors import StaleEpoch, StoreError
 from treeroll.ranges import missing
 from treeroll.store.base import (
     MAX_GROUPS,
+    NOBODY,
     Available,
     Commit,
     FeedMark,
@@ -78,6 +79,7 @@ class MemoryStore:
         self._groups: dict[str, dict[str, MemoryGroup]] = {}
         self._expired: dict[str, int] = {}
         self._ended: dict[str, float] = {}
+        self._beats = 0
         self._weights: dict[str, bytes] = {}
         self._models: dict[str, bytes] = {}
         self._sessions: dict[str, bytes] = {}
@@ -86,7 +88,9 @@ class MemoryStore:
         self._last_point = 0
         self._logs = {"ticks": MemoryLog(), "happenings": MemoryLog()}
 
-    async def open(self, after: int = 0) -> int:
+    async def open(self, after: int = 0, heard: Heartbeat | None = None) -> int:
+        if heard is not None and heard != (await self.heartbeat() or NOBODY):
+            raise StaleEpoch(f"{self.address} was opened by this process as epoch {self._epoch} meanwhile")
         self._epoch, self._commits = max(self._epoch, after) + 1, 0
         if after:
             self._line = self._epoch
@@ -99,7 +103,11 @@ class MemoryStore:
         return self._line
 
     async def heartbeat(self) -> Heartbeat | None:
-        return Heartbeat(self._epoch, self._commits, "this process") if self._epoch else None
+        return Heartbeat(self._epoch, self._commits, "this process", self._beats) if self._epoch else None
+
+    async def beat(self, epoch: int) -> None:
+        self._check_epoch(epoch)
+        self._beats += 1
 
     async def secret(self) -> bytes:
         return self._secret

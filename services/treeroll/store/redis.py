@@ -44,14 +44,18 @@ class RedisStore(RedisSteps):
 
     # The owner
 
-    async def open(self, after: int = 0) -> int:
+    async def open(self, after: int = 0, heard: Heartbeat | None = None) -> int:
         async with self._turn:
             with store_errors(self.address):
                 await check_server(self._redis, self.durability, self.address)
             name = f"process {os.getpid()} on {socket.gethostname()}"
+            last = (-1, 0, 0) if heard is None else (heard.epoch, heard.commit, heard.beats)
             found = await self._script(
-                "open", [keys.OWNER, keys.FEEDS, keys.OPENED], [name, after, keys.SCHEMA, __version__]
+                "open", [keys.OWNER, keys.FEEDS, keys.OPENED], [name, after, keys.SCHEMA, __version__, *last]
             )
+            if found[0] < 0:
+                who = found[2].decode(errors="replace")
+                raise StaleEpoch(f"{self.address} was opened by {who} as epoch {found[1]} meanwhile")
             if found[0] == 0:
                 raise StoreError(
                     f"{self.address} was written by treeroll {found[2].decode(errors='replace')}, whose schema is "
@@ -72,10 +76,16 @@ class RedisStore(RedisSteps):
         return int(await self._call("HGET", keys.OWNER, "line") or 0)
 
     async def heartbeat(self) -> Heartbeat | None:
-        epoch, commit, name = await self._call("HMGET", keys.OWNER, "epoch", "commit", "name")
-        return (
-            None if epoch is None else Heartbeat(int(epoch), int(commit or 0), (name or b"").decode(errors="replace"))
-        )
+        epoch, commit, name, beats = await self._call("HMGET", keys.OWNER, "epoch", "commit", "name", "beats")
+        if epoch is None:
+            return None
+        return Heartbeat(int(epoch), int(commit or 0), (name or b"").decode(errors="replace"), int(beats or 0))
+
+    async def beat(self, epoch: int) -> None:
+        owner = await self._script("beat", [keys.OWNER], [epoch])
+        self._check_fenced(owner, epoch)
+        if owner < 0:
+            raise StoreError(f"{self.address} does not know epoch {epoch}: it went back in time")
 
     async def secret(self) -> bytes:
         found: bytes = await self._script("secret", [keys.SECRET], [secrets.token_hex(32)])

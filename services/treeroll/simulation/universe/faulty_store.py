@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from treeroll.errors import LostWork, StoreDown
 from treeroll.simulation.universe.faults import UNTIL_S, Faults
-from treeroll.store.base import Commit, GroupPosition, Lease, Move
+from treeroll.store.base import Commit, GroupPosition, Heartbeat, Lease, Move
 from treeroll.store.memory import MemoryStore
 
 # Seconds that an owner without an answer to its commits may go on counting: as in `store.redis_calls`.
@@ -78,11 +78,11 @@ class FaultyStore(MemoryStore):
         """Seconds that owners have had: what leases are measured by."""
         return self._tick + min(self._now() - self._ticked_at, LONGEST_TICK_S)
 
-    async def open(self, after: int = 0) -> int:
+    async def open(self, after: int = 0, heard: Heartbeat | None = None) -> int:
         self._check_up()
         self._number = 0
         self._tick, self._ticked_at = self.tick(), self._now()
-        return await super().open(after)
+        return await super().open(after, heard)
 
     async def commit(self, commit: Commit, epoch: int) -> None:
         slow = self._draw(self.faults.slow_store)
