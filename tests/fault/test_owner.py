@@ -15,9 +15,10 @@ from tests.support.eventually import eventually
 from treeroll.client import connect_async
 from treeroll.coordinator.loop import Item
 from treeroll.demo import TASKS_FILE
-from treeroll.errors import BrokenInvariant, StaleEpoch, TreerollError
+from treeroll.errors import BrokenInvariant, InvalidInput, StaleEpoch, TreerollError
 from treeroll.generator.config import SimulatedLatency
 from treeroll.invariants import Invariant
+from treeroll.service import ServiceConfig, serve
 from treeroll.store import keys
 from treeroll.store.base import Commit, Store
 from treeroll.store.embedded import EmbeddedRedis
@@ -106,3 +107,46 @@ async def test_the_tick_goes_on_while_there_is_nothing_to_write(
                 return int(now["commit"]) >= int(before["commit"]) + 3 and int(now["tick"]) > int(before["tick"])
 
             await eventually(has_beaten)
+
+
+async def started_at_once(url: str) -> tuple[list[str], list[BaseException]]:
+    """What becomes of two services that start on this store in the same instant: who serves, and how others end."""
+    stop, ready = asyncio.Event(), asyncio.Queue[str]()
+    services = [
+        ServiceConfig.model_validate({
+            "generator": {"engine": "none"}, "store": {"url": url}, "scorers": {"workers": 1},
+            "coordinator": {"port": 0}, "dashboard": {"port": None},
+        })
+        for _ in range(2)
+    ]  # fmt: skip
+    tasks = [asyncio.create_task(serve(config, ready.put_nowait, stop)) for config in services]
+    first = asyncio.create_task(ready.get())
+    await asyncio.wait([*tasks, first], return_when=asyncio.FIRST_COMPLETED)
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    served = [await first]
+    ended = [error for task in done if (error := task.exception()) is not None]
+    stop.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    while not ready.empty():
+        served.append(ready.get_nowait())
+    return served, ended
+
+
+async def test_of_two_services_that_start_in_the_same_instant_one_serves_and_the_other_is_refused_and_named(
+    server: EmbeddedRedis,
+) -> None:
+    me = f"process {os.getpid()} on {socket.gethostname()}"
+    with Redis.from_url(server.url, decode_responses=True) as redis:
+        for turn in range(4):
+            if turn % 2 == 0:
+                redis.flushall()  # a new store; and then one whose owner is gone
+            served, ended = await started_at_once(server.url)
+            epoch = turn % 2 + 1
+            assert len(served) == 1
+            assert [str(error) for error in ended] == [
+                f"{server.url} has an owner that lives, {me} (epoch {epoch}): stop that service, give this one "
+                "another store (store.url), or start it with --standby to take over when the other is silent"
+            ]
+            assert isinstance(ended[0], InvalidInput)  # exit code 2
+            assert redis.hget(keys.OWNER, "epoch") == str(epoch)
+            assert set(redis.keys()) <= {keys.OWNER, keys.STATUS, keys.POINTS, keys.HAPPENINGS}
