@@ -169,10 +169,11 @@ async def _taken_up(ground: Ground, before: Coordinator) -> Life:
     for loss in gone:
         if loss.whole:  # but for what its consumers may have left there since
             await store.delete_run(loss.run_id, epoch)
-    # What replicas serve, and have loaded, is in force, whatever the store says.
-    pools = before.state.pools.values()
+    # What replicas have loaded is in force, whatever the store says; what they serve, where it does not say otherwise:
+    # another owner may have had the store meanwhile, and runs of that may grow with another model.
+    pools, known = before.state.pools.values(), await store.load_models()
     weights = {pool.name: weight_records.stored(pool) for pool in pools if pool.weights.current.version}
-    models = {pool.name: pool_models.stored(pool) for pool in pools if pool.model is not None}
+    models = {pool.name: pool_models.stored(pool) for pool in pools if pool.model and pool.name not in known}
     await store.commit(Commit(weights=weights, models=models), epoch)
     life = await begin(ground, epoch, lost)
     await _make_good(life.coordinator, gone)
