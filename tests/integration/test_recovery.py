@@ -11,6 +11,7 @@ import pytest
 from tests.support.eventually import eventually
 
 from treeroll.client import AsyncClient, AsyncRun, TreeRecord, connect_async
+from treeroll.config import ScorersConfig
 from treeroll.demo import MODEL_DIR, TASKS_FILE
 from treeroll.errors import RunConflict, RunSuspended, StoreError, TreerollError
 from treeroll.generator.config import SimulatedLatency
@@ -319,6 +320,14 @@ async def test_a_run_whose_service_has_other_settings_is_suspended_and_goes_on_w
         await run.close()
         [tree] = [tree async for batch in run.batches(trees=1) for tree in batch.trees]
         assert (tree.tree_id, tree.status) == (tree_id, "complete")
+
+
+async def test_a_run_whose_scorer_the_service_allows_no_more_is_suspended() -> None:
+    store, scorer = MemoryStore(), "python:tests.support.scorer_functions:length"
+    await grown_in_part(store, scorer=scorer)
+    allowed = ScorersConfig(python_modules=("nothing.else",))
+    async with local_service(store, allowed=allowed) as service, await connect_async(service.address) as client:
+        assert scorer in (await client.status()).suspended_runs["run"]
 
 
 async def test_a_run_of_a_version_that_did_not_store_its_settings_goes_on() -> None:

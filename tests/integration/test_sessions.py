@@ -114,6 +114,10 @@ async def test_a_report_says_how_full_the_kv_cache_is() -> None:
         ({"slots": 0}, "no slots"),
         ({"max_model_len": 100}, "context of 100 tokens"),
         ({"tokenizer_hash": "0"}, "replica r0 serves simulated with tokenizer 0, but the service has"),
+        (
+            {"logprobs_mode": "raw"},
+            "replica r0 on gpu-7 says raw log probabilities, and the service's trees have processed ones: set ",
+        ),
         ({"version": "0.2.0"}, f"replica r0 on gpu-7 has treeroll 0.2.0, the service has {__version__}: install"),
         ({"version": ""}, "has treeroll of an older version, the service has"),
         ({"pool": "large"}, "replica r0 is of pool 'large', but the service serves one model without a name"),

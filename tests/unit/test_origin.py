@@ -2,6 +2,7 @@
 
 import os
 import platform
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -65,3 +66,8 @@ def test_an_engine_on_gpus_names_them_with_versions_host_and_model(driver: Path)
 def test_an_engine_that_uses_no_gpu_names_none(driver: Path, kind: str) -> None:
     assert list(origin_of(engine(kind, "no directory")).gpus) == []
     assert origin_of(engine(kind, "no directory")).model_digest == ""
+
+
+def test_weights_that_were_drawn_are_not_those_of_the_model(driver: Path) -> None:
+    drawn = replace(engine("vllm", str(MODEL_DIR)), random_weights=True)
+    assert origin_of(drawn).model_digest == f"{model_digest(MODEL_DIR)}-random"

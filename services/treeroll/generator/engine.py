@@ -25,6 +25,8 @@ class EngineInfo:
     slots: int
     kv_tokens: int
     logprobs_mode: str
+    random_weights: bool = False
+    """Not those of the model's directory: not in the message, a replica's model digest says it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def origin_of(engine: EngineInfo, metrics_url: str = "") -> pb.Origin:
     return pb.Origin(
         version=__version__,
         host=socket.gethostname(),
-        model_digest=model_digest(model) if model.is_dir() else "",
+        model_digest=(model_digest(model) if model.is_dir() else "") + ("-random" if engine.random_weights else ""),
         software=software(),
         gpus=visible_gpus(os.environ) if engine.engine == "vllm" else (),
         metrics=metrics_url,

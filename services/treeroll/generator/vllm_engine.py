@@ -308,6 +308,7 @@ class VllmEngine:
             slots=settings.scheduler_config.max_num_seqs,
             kv_tokens=cache.kv_cache_size_tokens or (cache.num_gpu_blocks or 0) * cache.block_size,
             logprobs_mode=self._config.logprobs_mode,
+            random_weights=self._config.load_format == "dummy",
         )
 
     async def _warm_up(self) -> None:
