@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from treeroll.metrics import grafana
-from treeroll.metrics.catalogue import CATALOGUE
-from treeroll.metrics.metric import Kind, Metric, Seen
+from treeroll.metrics.catalogue import CATALOGUE, REPLICA_CATALOGUE
+from treeroll.metrics.metric import Kind, Metric
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 NAME = re.compile(r"treeroll_[a-z0-9_]+")
@@ -24,8 +24,12 @@ EXPRESSIONS = [
 ]
 
 
-def metric_of(name: str) -> Metric[Seen]:
-    found = {metric.full_name: metric for metric in CATALOGUE}
+# What Prometheus and its service discovery say of who was scraped.
+OF_TARGETS = {"instance", "replica"}
+
+
+def metric_of(name: str) -> Metric[Any]:
+    found: dict[str, Metric[Any]] = {metric.full_name: metric for metric in (*CATALOGUE, *REPLICA_CATALOGUE)}
     for suffix in ("_bucket", "_sum", "_count"):
         if name.endswith(suffix) and found.get(name.removesuffix(suffix)) is not None:
             metric = found[name.removesuffix(suffix)]
@@ -39,8 +43,10 @@ def test_a_panel_names_metrics_of_the_catalogue_with_their_labels(expression: st
     metrics = [metric_of(name) for name in NAME.findall(expression)]
     assert metrics
     labels = {label for metric in metrics for label in metric.labels} | {"le"}
+    if all(metric in REPLICA_CATALOGUE for metric in metrics):
+        labels |= OF_TARGETS
     for name, selector in SELECTED.findall(expression):
-        assert {part.partition("=")[0] for part in selector.split(",")} <= set(metric_of(name).labels)
+        assert {re.split("[=!]", part)[0] for part in selector.split(",")} <= set(metric_of(name).labels)
     for grouped in BY.findall(expression):
         assert set(grouped.split(", ")) <= labels
     assert set(re.findall(r"\{\{([a-z]+)\}\}", legend)) <= labels

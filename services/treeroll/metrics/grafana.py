@@ -14,6 +14,7 @@ from typing import Any, Final
 UID: Final = "treeroll"
 # A panel's width and height in Grafana's grid, which is 24 wide.
 WIDTH, HEIGHT, GRID = 8, 7, 24
+EACH, OF_EACH = "replica, instance", "{{replica}} {{instance}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,30 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
         ),
         Panel("Groups without an acknowledgement", (('treeroll_feed_stuck_seconds{run=~"$run"}', "{{group}}"),), "s"),
         Panel("Store", (("treeroll_store_memory_bytes", "{{kind}}"),), "bytes"),
+    ),
+    # Where they are scraped themselves: by their address, and by the name that service discovery gives with it.
+    "Replicas": (
+        Panel("Tokens of each", ((_rate("treeroll_replica_tokens_total", EACH), OF_EACH),), "short", "a second"),
+        Panel("KV cache of each", ((f"max by ({EACH}) (treeroll_replica_kv_usage_ratio)", OF_EACH),), "percentunit"),
+        Panel("Preemptions", ((_rate("treeroll_replica_preemptions_total", EACH), OF_EACH),), "short", "a second"),
+        Panel(
+            "Segments that are not durable",
+            ((f"max by ({EACH}) (treeroll_replica_unacked_segments)", OF_EACH),),
+            "short",
+            "as many as grow while the coordinator is away",
+        ),
+        Panel(
+            "Looking for a coordinator",
+            (('sum by (state) (treeroll_replica_state{state!="ready"})', "{{state}}"),),
+            "short",
+            "replicas by state, without those that work",
+        ),
+        Panel(
+            "Connected again",
+            ((f"sum by ({EACH}) (increase(treeroll_replica_reconnects_total[15m]))", OF_EACH),),
+            "short",
+            "in 15 minutes",
+        ),
     ),
     "Amiss": (
         Panel("Promises broken", (("treeroll_invariant_violations_total", "{{invariant}}"),)),
