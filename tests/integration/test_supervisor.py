@@ -18,7 +18,7 @@ from tests.support.eventually import eventually
 from tests.support.fake_coordinator import FakeCoordinator
 
 from treeroll.demo import MODEL_DIR
-from treeroll.errors import EngineError, InvalidInput
+from treeroll.errors import EngineError, InvalidInput, Unavailable
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.ray_local import LocalRay
 from treeroll.generator.supervisor import Supervisor
@@ -66,7 +66,7 @@ async def gone(pid: int) -> None:
     async def checked() -> bool:
         return not is_alive(pid)
 
-    await eventually(checked, 10)
+    await eventually(checked, 60)
 
 
 async def test_replicas_introduce_themselves_work_and_go_when_stopped() -> None:
@@ -221,7 +221,7 @@ async def test_those_on_a_node_that_is_taken_away_end_in_time_and_others_come(mo
     async with FakeCoordinator() as coordinator, supervised(coordinator, lost) as supervisor:
         node, at = supervisor.nodes["r0"], time.time() + 65
         # Ray's own notices need a cluster: tests/cluster. What follows from one is the same.
-        monkeypatch.setattr("treeroll.generator.supervisor.draining_nodes", lambda: {node: at, "another": None})
+        monkeypatch.setattr("treeroll.generator.ray_watch.draining_nodes", lambda: {node: at, "another": None})
         monkeypatch.setattr("treeroll.generator.supervisor.NOTICED_S", 0.1)
         supervisor.cluster = True
         watching = asyncio.create_task(supervisor._watch_nodes())
@@ -261,4 +261,65 @@ async def test_one_for_which_there_is_no_place_waits_and_says_what_it_needs(monk
         await eventually(over)
         await supervisor.stop()
         await task
+    assert lost == []
+
+
+@asynccontextmanager
+async def kept(coordinator: FakeCoordinator, lost: Lost, alone_s: float = 600.0, **settings: Any) -> AsyncIterator[Any]:
+    """A supervisor whose replicas outlive it, and its run."""
+    config = GeneratorConfig(engine="simulated", **settings)
+    supervisor = Supervisor(config, coordinator.address, lost, kept_as=f"fleet@{coordinator.address}", alone_s=alone_s)
+    task = asyncio.create_task(supervisor.run())
+    try:
+        await asyncio.wait_for(supervisor.wait_ready(), 60)
+        yield supervisor, task
+    finally:
+        await supervisor.stop()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def pids_of(supervisor: Supervisor) -> dict[str, int]:
+    return {name: await actor.pid.remote() for name, actor in supervisor.actors.items()}
+
+
+async def test_the_next_of_a_name_has_the_replicas_with_their_work_and_the_one_before_it_ends() -> None:
+    lost, successors = Lost(), Lost()
+    async with FakeCoordinator() as coordinator, kept(coordinator, lost, replicas=2) as (first, running):
+        before, processes = await pids_of(first), dict(first.processes)
+        grant = coordinator.start("r0", PROMPT, BOUNDARIES, ignore_eos=True)
+        async with kept(coordinator, successors, replicas=2) as (second, _):
+            with pytest.raises(Unavailable, match=r"another fleet has taken replica r\d over, under the same name"):
+                await asyncio.wait_for(running, 30)
+            assert await pids_of(second) == before
+            assert second.processes == processes
+            assert second.restarts == {"r0": 0, "r1": 0}
+            await coordinator.ended(grant)
+        for pid in before.values():
+            await gone(pid)  # it ended in order, and so did they
+    assert lost == successors == []
+
+
+async def test_what_an_earlier_one_left_with_other_settings_or_more_than_is_wanted_is_drained() -> None:
+    async with FakeCoordinator() as coordinator, kept(coordinator, Lost(), replicas=3) as (first, _):
+        before = await pids_of(first)
+        async with kept(coordinator, Lost(), replicas=1) as (second, _):
+            ends = {name: seat.cause for name, seat in second.roster.seats.items()}
+            assert sorted(ends.values()) == ["", "its pool shrinks", "its pool shrinks"]
+            assert await pids_of(second) == before
+            async with kept(coordinator, Lost(), replicas=1, slots=3) as (third, _):
+                causes = [seat.cause for seat in third.roster.seats.values()]
+                assert sorted(causes) == ["", *["its settings are those of an earlier fleet"] * 3]
+                [fresh] = [name for name, seat in third.roster.seats.items() if not seat.cause]
+                assert fresh not in before
+                assert third.roster.ready == 1
+
+
+async def test_replicas_that_no_fleet_comes_for_say_goodbye_and_end() -> None:
+    lost = Lost()
+    async with FakeCoordinator() as coordinator, kept(coordinator, lost, alone_s=2.0) as (supervisor, _):
+        [pid] = (await pids_of(supervisor)).values()
+        supervisor._leaves = True  # as one that is killed
+        await supervisor.stop()
+        await gone(pid)
+        assert coordinator.goodbyes == ["r0"]
     assert lost == []

@@ -4,13 +4,13 @@ import ray
 from ray.core.generated.common_pb2 import ActorDiedErrorContext, NodeDeathInfo
 
 from treeroll.generator.cause import as_cause
-from treeroll.generator.supervisor import MAX_FAILED_STARTS, MAX_SHORT_LIVES, _Failures
+from treeroll.generator.failures import MAX_FAILED_STARTS, MAX_SHORT_LIVES, Failures
 
 
 def test_starts_that_fail_in_a_row_give_a_replica_up_before_short_lives_do() -> None:
     assert MAX_FAILED_STARTS < MAX_SHORT_LIVES
     for started, most in ((False, MAX_FAILED_STARTS), (True, MAX_SHORT_LIVES)):
-        failures = _Failures()
+        failures = Failures()
         for count in range(1, most + 1):
             assert not failures.too_many
             failures.add(f"cause {count}", started)
@@ -19,7 +19,7 @@ def test_starts_that_fail_in_a_row_give_a_replica_up_before_short_lives_do() -> 
 
 
 def test_a_life_between_failed_starts_ends_their_row() -> None:
-    failures = _Failures()
+    failures = Failures()
     for started in (False, False, True, False, False):
         failures.add("cause", started)
         assert not failures.too_many

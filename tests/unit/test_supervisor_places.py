@@ -1,6 +1,7 @@
 """A supervisor over actors that are none: who waits for a node, who leaves one, and when the fleet is ready."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -9,9 +10,11 @@ import pytest
 from tests.support.eventually import eventually
 
 from treeroll import clock
+from treeroll.generator import ray_watch
 from treeroll.generator import supervisor as module
 from treeroll.generator.cause import Cause
 from treeroll.generator.config import GeneratorConfig
+from treeroll.generator.ray_config import HeadGone
 from treeroll.generator.ray_room import Needs
 from treeroll.generator.supervisor import Supervisor, _Life
 
@@ -43,6 +46,7 @@ class Actors:
         self.begun: dict[str, asyncio.Future[Any]] = {}
         self.ends: dict[str, asyncio.Future[Any]] = {}
         self.missing = ""
+        self.killed: list[Any] = []
 
     def make(self, name: str) -> Any:
         loop = asyncio.get_running_loop()
@@ -69,7 +73,7 @@ def actors(monkeypatch: pytest.MonkeyPatch) -> Actors:
         return _Life(seat, incarnation, actor, Needs(1, 0))
 
     monkeypatch.setattr(Supervisor, "_create", create)
-    monkeypatch.setattr(module.ray, "kill", lambda actor: None)
+    monkeypatch.setattr(module.ray, "kill", made.killed.append)
     monkeypatch.setattr(module, "missing_for", lambda actor, needs: made.missing)
     monkeypatch.setattr(module, "KILL_TIMEOUT_S", 0.01)
     monkeypatch.setattr(module, "PLACED_S", 0.02)
@@ -118,7 +122,7 @@ async def test_nodes_that_are_taken_away_are_left_before_that_and_others_begin_a
     actors: Actors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leaving: dict[str, float | None] = {}
-    monkeypatch.setattr(module, "draining_nodes", lambda: leaving)
+    monkeypatch.setattr(ray_watch, "draining_nodes", lambda: leaving)
     supervisor = Supervisor(GeneratorConfig(replicas=2), "127.0.0.1:1", lambda *who: None)
     supervisor.cluster = True
     task = asyncio.create_task(supervisor.run())
@@ -150,7 +154,7 @@ async def test_a_fleet_lives_on_where_ray_says_nothing_of_its_nodes(
     def nothing() -> dict[str, float | None]:
         raise AttributeError("Ray has another way now")
 
-    monkeypatch.setattr(module, "draining_nodes", nothing)
+    monkeypatch.setattr(ray_watch, "draining_nodes", nothing)
     supervisor = Supervisor(GeneratorConfig(), "127.0.0.1:1", lambda *who: None)
     supervisor.cluster = True
     task = asyncio.create_task(supervisor.run())
@@ -161,6 +165,59 @@ async def test_a_fleet_lives_on_where_ray_says_nothing_of_its_nodes(
         return "Ray has another way now" in caplog.text
 
     await eventually(told)
+    assert supervisor.roster.ready == 1
+    await supervisor.stop()
+    await task
+
+
+async def test_a_fleet_whose_cluster_has_no_head_ends_in_time_and_leaves_its_replicas(
+    actors: Actors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    back = threading.Event()
+
+    def waits() -> dict[str, float | None]:
+        back.wait()
+        return {}
+
+    monkeypatch.setattr(ray_watch, "draining_nodes", waits)
+    monkeypatch.setattr(ray_watch, "SAY_S", 0.01)
+    monkeypatch.setenv(ray_watch.RAYS_PATIENCE, "0.1")
+    supervisor = Supervisor(GeneratorConfig(), "127.0.0.1:1", lambda *who: None)
+    supervisor.cluster = True
+    actors.place("r0", "n0")
+    with pytest.raises(HeadGone, match="the head of the Ray cluster has not answered for 0 s: start the fleet again"):
+        await asyncio.wait_for(supervisor.run(), 30)
+    assert "does not answer: replicas work on" in caplog.text
+    assert actors.killed == []
+    back.set()
+
+
+async def test_a_fleet_waits_for_a_head_that_comes_back(
+    actors: Actors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    back = threading.Event()
+
+    def waits() -> dict[str, float | None]:
+        back.wait()
+        return {}
+
+    monkeypatch.setattr(ray_watch, "draining_nodes", waits)
+    monkeypatch.setattr(ray_watch, "SAY_S", 0.01)
+    supervisor = Supervisor(GeneratorConfig(), "127.0.0.1:1", lambda *who: None)
+    supervisor.cluster = True
+    actors.place("r0", "n0")
+    task = asyncio.create_task(supervisor.run())
+
+    async def said() -> bool:
+        return "does not answer" in caplog.text
+
+    await eventually(said)
+    back.set()
+
+    async def answered() -> bool:
+        return "answers again" in caplog.text
+
+    await eventually(answered)
     assert supervisor.roster.ready == 1
     await supervisor.stop()
     await task

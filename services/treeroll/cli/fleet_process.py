@@ -3,14 +3,15 @@
 import os
 import re
 
+from treeroll.cli.console import note
 from treeroll.cli.interrupts import Interrupts
 from treeroll.cli.replica_process import generator_settings, shown_to
-from treeroll.cli.serving import die, heed_signals, log_to_stderr, say_stopping
+from treeroll.cli.serving import FAILED, die, heed_signals, log_to_stderr, say_stopping
 from treeroll.cli.settings import Sections
 from treeroll.config import CoordinatorConfig, parse
 from treeroll.errors import InvalidInput, cause_of
 from treeroll.generator.config import GeneratorConfig
-from treeroll.generator.ray_config import RayConfig
+from treeroll.generator.ray_config import HeadGone, RayConfig
 from treeroll.generator.ray_fleet import FleetPlace, run_fleet
 
 NAME = re.compile(r"[A-Za-z0-9._-]{0,24}")
@@ -33,6 +34,9 @@ def run(sections: Sections, addresses: str, name: str) -> None:
         uvloop.run(_run(config, ray, place))
     except BaseExceptionGroup as group:
         raise cause_of(group) from None
+    except HeadGone as gone:
+        note(f"error: {gone}")
+        os._exit(FAILED)
 
 
 async def _run(config: GeneratorConfig, ray: RayConfig, place: FleetPlace) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import time
 from dataclasses import dataclass
 
 import ray
@@ -19,8 +20,10 @@ from treeroll.generator.session import SessionRefused
 
 log = logging.getLogger(__name__)
 
-# Time for the cause of a failure to reach the supervisor before the process goes.
+# Time for the cause of its end to reach the supervisor before the process goes.
 LAST_WORDS_S = 2.0
+# How long a goodbye may take, and how often it looks whether a fleet still asks for it, seconds.
+GOODBYE_S, LOOK_S = 5.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,12 @@ class Post:
     """Its address, or several joined by commas."""
     shown: Pass
     """With what it may be this replica."""
+    alone_s: float = 0.0
+    """How long it works on while no fleet asks for it, seconds; 0: it ends with the fleet that made it."""
+
+
+class TakenOver(TreerollError):
+    """Another fleet keeps this replica alive now."""
 
 
 class StartFailed(EngineError):
@@ -64,19 +73,38 @@ class GeneratorReplica:
         """
         if log_file is not None:
             _write_to(log_file)
+        self._config_json = config_json
         self._config = GeneratorConfig.model_validate_json(config_json)
         self._post = post
         self._replica: Replica | None = None
+        self._work: asyncio.Task[None] | None = None
+        self._followed = asyncio.Event()
+        self._asked_at = time.monotonic()
         if isinstance(share, int):
             keep_to(share)
         elif share is not None:
             claim_cores(*share)
 
     async def serve(self) -> None:
-        """Start the engine, introduce the replica, and work until it is drained.
+        """Start the engine, introduce the replica, and work until it is drained. Called again, by a fleet that has
+        found it alive, it is the end of the same work that is waited for.
 
         Raises what made it impossible; the process then ends by itself: a dead engine must not look like a live one.
+        TakenOver when another call has come.
         """
+        self._followed.set()
+        self._followed = followed = asyncio.Event()
+        if self._work is None:
+            self._work = asyncio.create_task(self._serve(), name="serve")
+        following = asyncio.create_task(followed.wait())
+        await asyncio.wait({self._work, following}, return_when=asyncio.FIRST_COMPLETED)
+        following.cancel()
+        if not self._work.done():
+            raise TakenOver(f"another fleet has taken replica {self._post.replica_id} over")
+        self._work.result()
+
+    async def _serve(self) -> None:
+        looking = asyncio.create_task(self._look_for_fleet(), name="look-for-fleet") if self._post.alone_s else None
         try:
             # Not in the constructor: Ray would report no cause but that the actor died.
             self._replica = replica = await self._make()
@@ -85,13 +113,27 @@ class GeneratorReplica:
                 await replica.run()
         except Exception as error:
             log.exception("replica %s ends", self._post.replica_id)
-            asyncio.get_running_loop().call_later(LAST_WORDS_S, os._exit, 1)
             # Its class and message only: the chain behind it may hold what cannot be sent.
             engine_failed = self._replica is None or not self._replica.session.begun
             kind = StartFailed if engine_failed or isinstance(error, SessionRefused) else EngineError
             if kind is StartFailed and isinstance(error, InvalidInput):
                 kind = BadStart
             raise kind(_sentence(error)) from None
+        finally:
+            # Also one that was drained: there may be no fleet that would end it.
+            asyncio.get_running_loop().call_later(LAST_WORDS_S, os._exit, 1)
+            if looking is not None:
+                looking.cancel()
+
+    async def _look_for_fleet(self) -> None:
+        """End the work, and with it the process, when nobody has asked for it for too long: it holds what others
+        could use, and nobody would start it again."""
+        while (alone_s := time.monotonic() - self._asked_at) < self._post.alone_s:  # noqa: ASYNC110 - of time
+            await asyncio.sleep(LOOK_S)
+        log.warning("replica %s ends: no fleet has asked for it for %.0f s", self._post.replica_id, alone_s)
+        asyncio.get_running_loop().call_later(GOODBYE_S, os._exit, 1)
+        if self._replica is not None:
+            self._replica.leave()
 
     async def _make(self) -> Replica:
         config, post = self._config, self._post
@@ -102,6 +144,7 @@ class GeneratorReplica:
 
     async def health(self) -> bool:
         """True once a coordinator has welcomed this replica."""
+        self._asked_at = time.monotonic()
         return self._replica is not None and self._replica.session.connected.is_set()
 
     async def trouble(self) -> str:
@@ -110,6 +153,10 @@ class GeneratorReplica:
             return "its engine was still starting"
         cause = self._replica.session.trouble or "no answer yet"
         return f"it could not connect to the coordinator at {self._post.coordinator}: {cause}"
+
+    async def identity(self) -> tuple[str, Post, bool]:
+        """What it was made with: the settings of its pool as JSON, and its post; and whether a coordinator has it."""
+        return self._config_json, self._post, await self.health()
 
     async def node(self) -> str:
         """Ray's id of its node."""

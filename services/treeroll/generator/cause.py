@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import ray
 
-from treeroll.generator.actor import BadStart, StartFailed
+from treeroll.generator.actor import BadStart, StartFailed, TakenOver
 from treeroll.generator.last_words import cause_in
 
 _EXIT_DETAIL = re.compile(r"exit detail: ([^.]*)")
@@ -23,6 +23,8 @@ class Cause:
     """Whether it is for a person to mend: settings, versions, models."""
     preempted: bool = False
     """Its node was taken away."""
+    taken_over: bool = False
+    """It lives, for another fleet."""
     log_end: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -41,7 +43,9 @@ def as_cause(error: BaseException) -> Cause:
     """What Ray reported of a call."""
     raised = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
     lasting = isinstance(raised, StartFailed | ray.exceptions.OutOfMemoryError)
-    return Cause(_sentence(error), lasting, isinstance(raised, BadStart), _preempted(error))
+    return Cause(
+        _sentence(error), lasting, isinstance(raised, BadStart), _preempted(error), isinstance(raised, TakenOver)
+    )
 
 
 def _preempted(error: BaseException) -> bool:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 from treeroll.generator.ray_config import RayConfig, has_token
 
@@ -29,6 +29,8 @@ from treeroll.errors import InvalidInput, Unavailable
 log = logging.getLogger(__name__)
 
 REACH_S = 10.0
+# Ray's own goodbye waits for a head that is gone.
+GOODBYE_S = 2.0
 # [2026-12-01 05:47:21,754 W 569 574] gcs_client.cc:210: ...
 _RAYS_LINE = re.compile(rb"\[[-\d]+ [:\d,]+ [A-Z] \d+ \d+\] \w+\.cc:\d+: ")
 
@@ -72,7 +74,9 @@ class RayCluster:
     def stop(self) -> None:
         """Disconnect. Again is a no-op."""
         if self._connected:
-            ray.shutdown()
+            goodbye = Thread(target=ray.shutdown, daemon=True)
+            goodbye.start()
+            goodbye.join(GOODBYE_S)
             self._connected = False
 
 

@@ -7,10 +7,14 @@ from pydantic import Field, field_validator
 
 from treeroll.addresses import split
 from treeroll.config import Config
-from treeroll.errors import InvalidInput
+from treeroll.errors import InvalidInput, Unavailable
 
 LOCAL, AUTO = "local", "auto"
 ADDRESS_VARIABLE = "RAY_ADDRESS"
+
+
+class HeadGone(Unavailable):
+    """The head of a Ray cluster does not answer any more. Ray ends this process soon after, and does not let it end."""
 
 
 class RayConfig(Config):
@@ -21,6 +25,9 @@ class RayConfig(Config):
     names. `local`, and None where RAY_ADDRESS is not set: a private Ray, which goes with what started it."""
     namespace: str = Field(default="treeroll", min_length=1)
     """Ray namespace of what is started in a cluster."""
+    alone_s: float = Field(default=300.0, ge=0.0, le=86_400.0)
+    """How long replicas in a cluster work on after their fleet was killed, seconds: one that is started again by then
+    keeps them. 0: they end with it."""
 
     @field_validator("address")
     @classmethod

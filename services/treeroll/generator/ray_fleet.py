@@ -38,6 +38,11 @@ class FleetPlace:
     temp_dir: Path | None = None
     """Where the files of a private Ray lie; see Scratch."""
 
+    @property
+    def kept_as(self) -> str:
+        """What this fleet is called in a cluster that may have several, of several services."""
+        return f"{self.name or 'fleet'}@{','.join(sorted(check_addresses(self.addresses)))}"
+
 
 async def run_fleet(
     config: GeneratorConfig, ray: RayConfig, place: FleetPlace, on_ready: Callable[[], None], stop: asyncio.Event
@@ -107,6 +112,8 @@ async def _run(
         config, place.addresses, on_lost, newest=link.newest, logs=logs, admit=lambda _: place.shown, name=place.name
     )
     supervisor.cluster = not ray.private
+    if supervisor.cluster and ray.alone_s:
+        supervisor.kept_as, supervisor.alone_s = place.kept_as, ray.alone_s
     join_hands(supervisor, link)
 
     async def work() -> None:

@@ -57,7 +57,8 @@ class Roster:
         added = []
         for pool, wanted in self.wanted.items():
             for _ in range(wanted - sum(seat.until is None for seat in self.of(pool))):
-                added.append(self._add(pool))
+                taken = {seat.index for seat in self.of(pool)}
+                added.append(self._add(pool, next(i for i in range(MOST * 2) if i not in taken)))
         return added
 
     def of(self, pool: str) -> list[Seat]:
@@ -98,15 +99,26 @@ class Roster:
         seat.until, seat.cause = until, cause
         return True
 
+    def adopt(self, replica_id: str, pool: str) -> Seat | None:
+        """The seat of a replica that is there already, one more if need be; None if it has no place here."""
+        known = self.seats.get(replica_id)
+        if known is not None or pool not in self.pools:
+            return known
+        digits = replica_id.removeprefix(self._stem(pool))
+        return self._add(pool, int(digits)) if digits.isdecimal() and digits != replica_id else None
+
     def remove(self, seat: Seat) -> None:
         """Nothing of it is there any more."""
         if self.seats.get(seat.replica_id) is seat:
             del self.seats[seat.replica_id]
 
-    def _add(self, pool: str) -> Seat:
-        indices, numbers = {seat.index for seat in self.of(pool)}, {seat.number for seat in self.seats.values()}
-        index = next(i for i in range(MOST * 2) if i not in indices)
+    def _stem(self, pool: str) -> str:
+        """What the names of a pool's replicas are before their number."""
+        return self.before + (f"{pool}-" if pool else "r")
+
+    def _add(self, pool: str, index: int) -> Seat:
+        numbers = {seat.number for seat in self.seats.values()}
         number = next(i for i in range(len(numbers) + 1) if i not in numbers)
-        name = self.before + (f"{pool}-{index}" if pool else f"r{index}")
+        name = f"{self._stem(pool)}{index}"
         seat = self.seats[name] = Seat(name, pool, index, number, self.pools[pool])
         return seat

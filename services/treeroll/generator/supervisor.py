@@ -15,23 +15,22 @@ import ray
 
 from treeroll import clock
 from treeroll.channels import Pass
-from treeroll.errors import EngineError, InvalidInput
+from treeroll.errors import EngineError, InvalidInput, Unavailable
 from treeroll.generator.actor import GeneratorReplica, Post
 from treeroll.generator.affinity import asked_threads
 from treeroll.generator.cause import Cause, as_cause, cause_of_end
 from treeroll.generator.config import GeneratorConfig
+from treeroll.generator.failures import SHORT_LIFE_S, Failures
 from treeroll.generator.last_words import SHOWN_LINES, tail
-from treeroll.generator.ray_nodes import draining_nodes, missing_for
+from treeroll.generator.ray_config import HeadGone
+from treeroll.generator.ray_nodes import missing_for
 from treeroll.generator.ray_room import Needs, needs_of, spreads
+from treeroll.generator.ray_survivors import actor_name, adopted
+from treeroll.generator.ray_watch import leaving_nodes
 from treeroll.generator.seats import Roster, Seat
 
 log = logging.getLogger(__name__)
 
-# A replica is given up after so many starts in a row that failed, or so many lives in a row that were shorter than this
-# once it was ready: more, because tasks that engines die of are found by the replicas that they kill.
-SHORT_LIFE_S = 30.0
-MAX_FAILED_STARTS, MAX_SHORT_LIVES = 3, 10
-FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.5, 30.0
 KILL_TIMEOUT_S = 10.0
 # A Ray actor runs this many of its methods at once; ours are few and short, except for serve().
 MAX_CONCURRENCY = 16
@@ -55,28 +54,6 @@ class _Life:
     needs: Needs
     log_file: Path | None = None
     ready_at: float | None = None
-
-
-@dataclass(slots=True)
-class _Failures:
-    """Consecutive failures of one replica to start, or to live for long."""
-
-    count: int = 0
-    starts: int = 0  # the latest of them that were failures to start
-    first_cause: str = ""
-
-    def add(self, cause: str, started: bool) -> None:
-        self.first_cause = self.first_cause or cause
-        self.count += 1
-        self.starts = 0 if started else self.starts + 1
-
-    @property
-    def too_many(self) -> bool:
-        return self.starts >= MAX_FAILED_STARTS or self.count >= MAX_SHORT_LIVES
-
-    @property
-    def backoff_s(self) -> float:
-        return min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** max(0, self.count - 1))
 
 
 @dataclass
@@ -104,7 +81,11 @@ class Supervisor:
     """Whether the Ray has nodes that may be taken away."""
     name: str = ""
     """What the replicas' names begin with, where a service has several fleets."""
-    failure: EngineError | InvalidInput | None = None
+    kept_as: str = ""
+    """By what name in a cluster the next fleet finds what this one leaves when it is killed; "": that is nothing."""
+    alone_s: float = 0.0
+    """How long that then waits for a fleet."""
+    failure: EngineError | InvalidInput | Unavailable | None = None
     """Why a replica was given up, with the first cause; others may still work."""
     restarts: dict[str, int] = field(default_factory=dict)
     """How often each replica has been started again."""
@@ -120,6 +101,8 @@ class Supervisor:
     """Called when a replica is to end."""
     roster: Roster = field(init=False)
     """Which replicas there are to be."""
+    _leaves: bool = False
+    """It ends, and replicas do not: another fleet has them, or nobody can end them now."""
     _avoided: set[str] = field(default_factory=set)
     """Nodes on which nothing is started."""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -136,22 +119,26 @@ class Supervisor:
         """Keep as many replicas alive as are wanted. Returns after stop().
 
         Raises EngineError when a replica cannot be started in the first place, or when all have been given up;
-        InvalidInput when what somebody has set, installed or put there is the cause.
+        InvalidInput when what somebody has set, installed or put there is the cause; Unavailable when another fleet of
+        the same name has come, which has the replicas from then on, and when the cluster's head is gone.
         """
         self._running.set()
         try:
+            lives = await self._adopt() if self.kept_as else {}
             async with asyncio.TaskGroup() as group:
                 watching = group.create_task(self._watch_nodes(), name="watch-nodes")
+                self.roster.fill()
                 seats = list(self.roster.seats.values())
                 while not self._stopping.is_set():
                     for seat in seats:
                         self.restarts.setdefault(seat.replica_id, 0)
-                        group.create_task(self._keep(seat), name=f"keep-{seat.replica_id}")
+                        life = lives.pop(seat.replica_id, None)
+                        group.create_task(self._keep(seat, life), name=f"keep-{seat.replica_id}")
                     await self._changed.wait()
                     self._changed.clear()
                     seats = self.roster.fill()
                 watching.cancel()
-        except* (EngineError, InvalidInput) as failures:
+        except* (EngineError, InvalidInput, Unavailable) as failures:
             raise self.failure or EngineError(str(failures)) from None
         finally:
             self._done.set()
@@ -190,12 +177,29 @@ class Supervisor:
         self.roster.end(seat, within_s, cause)
         self._ends_changed()
 
+    async def _adopt(self) -> dict[str, _Life]:
+        """The lives that an earlier fleet has left, by the names of their seats."""
+        lives = {}
+        for name, one in (await adopted(self.kept_as, self.roster)).items():
+            self.processes[name], self.actors[name] = one.post.process, one.actor
+            seat = self.roster.seats[name]
+            needs = needs_of(seat.config, ray.cluster_resources())
+            lives[name] = _Life(seat, one.post.incarnation, one.actor, needs)
+        self.restarts = {name: count for name, count in self.restarts.items() if name in self.roster.seats}
+        if lives:
+            log.info("goes on with what an earlier fleet has left: %s", ", ".join(sorted(lives)))
+            self.on_change()
+        return lives
+
     async def _watch_nodes(self) -> None:
         """Replicas on nodes that Ray says are to be taken away end in time, and others are started at once."""
         while self.cluster:
             await asyncio.sleep(NOTICED_S)
             try:
-                leaving = await asyncio.to_thread(draining_nodes)
+                leaving = await leaving_nodes()
+            except HeadGone as gone:
+                self._leaves, self.failure = True, gone
+                raise
             except Exception as error:  # Ray's own way is not public: whatever it raises, replicas live on
                 log.warning("Ray does not say which nodes are to be taken away: %s", error)
                 continue
@@ -213,25 +217,29 @@ class Supervisor:
         self._changed.set()
         self.on_change()
 
-    async def _keep(self, seat: Seat) -> None:
+    async def _keep(self, seat: Seat, life: _Life | None) -> None:
+        """`life`: the one that it has already."""
         try:
-            await self._keep_alive(seat)
+            await self._keep_alive(seat, life)
         finally:
             if not seat.given_up:
                 self.roster.remove(seat)
                 self.restarts.pop(seat.replica_id, None)
             self._changed.set()
 
-    async def _keep_alive(self, seat: Seat) -> None:
-        failures = _Failures()
+    async def _keep_alive(self, seat: Seat, first: _Life | None) -> None:
+        failures = Failures()
         ever_ready = False
         incarnation = self.first_incarnation - 1
         while True:
-            incarnation = max(incarnation, self.newest(seat.replica_id)) + 1
-            life = self._create(seat, incarnation)
+            life, first = first or self._create(seat, max(incarnation, self.newest(seat.replica_id)) + 1), None
+            incarnation = life.incarnation
             cause = await self._live(life)
             if self._stopping.is_set() or cause is None:
                 return
+            if cause.taken_over:
+                self.failure = Unavailable(f"{cause}, under the same name: this fleet ends, and leaves it all replicas")
+                raise self.failure
             self._tell(life, cause)
             self.on_lost(life.seat.replica_id, incarnation, cause)
             if seat.until is not None:
@@ -245,7 +253,7 @@ class Supervisor:
                 self._give_up(seat, kind(f"replica {life.seat.replica_id} cannot start: {cause}"))
                 return
             if life.ready_at is not None and time.monotonic() - life.ready_at > SHORT_LIFE_S:
-                failures = _Failures()
+                failures = Failures()
             failures.add(str(cause), started=life.ready_at is not None)
             if failures.too_many:
                 why = f"failed {failures.count} times in a row and is given up; the first cause was:"
@@ -285,7 +293,9 @@ class Supervisor:
         log_file = self.logs / f"{replica_id}-{incarnation}.log" if self.logs else None
         process = self.processes[replica_id] = secrets.randbits(63)
         shown = self.admit(replica_id)
-        post = Post(replica_id, seat.pool, incarnation, process, self.coordinator_address, shown)
+        post = Post(replica_id, seat.pool, incarnation, process, self.coordinator_address, shown, self.alone_s)
+        if self.kept_as:
+            options |= {"name": actor_name(self.kept_as, post), "lifetime": "detached"}
         remote = ray.remote(GeneratorReplica).options(**options)
         actor = remote.remote(config.model_dump_json(), post, share, str(log_file) if log_file else None)
         self.actors[replica_id] = actor
@@ -301,6 +311,7 @@ class Supervisor:
     async def _live(self, life: _Life) -> Cause | None:
         """One life, start to end. Returns why it ended; None if it was drained or we are stopping."""
         serving = asyncio.ensure_future(life.actor.serve.remote().as_future())
+        serving.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # taken note of, whoever asks
         probing = asyncio.create_task(self._probe(life), name=f"probe-{life.seat.replica_id}")
         stopping = asyncio.create_task(self._stopping.wait())
         ending = asyncio.create_task(self._overstay(life))
@@ -309,6 +320,7 @@ class Supervisor:
             if stopping.done():
                 return None
             cause = cause_of_end(serving) if serving.done() else ending.result() if ending.done() else probing.result()
+            self._leaves = self._leaves or (cause is not None and cause.taken_over)
             if cause is not None and life.log_file is not None:
                 cause.log_end = await asyncio.to_thread(tail, life.log_file)
             return cause
@@ -318,11 +330,10 @@ class Supervisor:
             self.nodes.pop(life.seat.replica_id, None)
             for task in (probing, stopping, ending):
                 task.cancel()
-            ray.kill(life.actor)
-            await asyncio.wait({serving, probing, stopping, ending}, timeout=KILL_TIMEOUT_S)
+            if not self._leaves:
+                ray.kill(life.actor)
+                await asyncio.wait({serving}, timeout=KILL_TIMEOUT_S)
             await asyncio.gather(probing, stopping, ending, return_exceptions=True)
-            if serving.done() and not serving.cancelled():
-                serving.exception()  # taken note of
 
     async def _overstay(self, life: _Life) -> Cause | None:
         """Until one that is to end must be ended: at once if it serves nobody yet, otherwise when its time is over."""
