@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from treeroll.demo import TASKS_FILE
 
 PAGE = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
 SECTION = re.split(r"^## ", PAGE.partition("## Hosts of your own\n")[2], flags=re.M)[0]
-MAKE, SERVE, REPLICA, ROLLOUT, RAY_TOKEN, HEAD, NODE, FLEET = re.findall(r"^```sh\n(.*?)^```", SECTION, re.M | re.S)
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", SECTION, re.M | re.S)
+MAKE, SERVE, REPLICA, ROLLOUT, RAY_TOKEN, HEAD, NODE, FLEET, SUBMIT_JOB, STOP_JOB = BLOCKS
 [SETTINGS] = re.findall(r"^```yaml\n(.*?)^```", SECTION, re.M | re.S)
 NAMES = ("store", "first", "second", "head", "gpu1", "gpu2", "desk")
-MODULES = {"treeroll": "treeroll.cli.main", "ray": "tests.support.ray_start"}
+MODULES = {"treeroll": "treeroll.cli.main", "ray": "tests.support.ray_start", "trainer": "tests.cluster.trainer"}
 PASSWORD = "of-a-test"
 START_S = 600.0
 
@@ -51,6 +53,7 @@ class Deployed:
             chosen.setdefault(section, {}).update(values)
         (self.place / "service.yaml").write_text(yaml.safe_dump(chosen))
         (self.place / "tasks.jsonl").write_bytes(TASKS_FILE.read_bytes())
+        (self.place / "deploy").symlink_to(ROOT / "deploy")
 
     def redis(self) -> Command:
         """Start the store."""
@@ -66,6 +69,14 @@ class Deployed:
         program, *args = shlex.split(command)
         return self._start(host, MODULES[program], [*args, *options], self._exported(exports) | env)
 
+    def run(self, commands: str, host: str, **env: str) -> str:
+        """What the commands of a block say, which end well."""
+        return self._ended(self.hosts[host].run("bash", "-euc", commands, cwd=self.place, env=self._env | env))
+
+    def _ended(self, ran: "subprocess.CompletedProcess[str]") -> str:
+        assert ran.returncode == 0, f"{ran.args}\n{ran.stdout}"
+        return ran.stdout
+
     def _exported(self, lines: Sequence[str]) -> dict[str, str]:
         names = [word.partition("=")[0] for line in lines for word in line.split()[1:]]
         script = "\n".join([*lines, *(f"printf '%s\\0' \"${name}\"" for name in names)])
@@ -77,13 +88,15 @@ class Deployed:
         log = self.place / f"{self._started}-{host}.log"
         return self._stack.enter_context(self.hosts[host].command(args, log, self.place, module, {**self._env, **env}))
 
-    def ask(self, *command: str) -> str:
-        """What `treeroll` says to an operator at the desk."""
+    def asked(self, *command: str) -> "subprocess.CompletedProcess[str]":
+        """`treeroll` for an operator at the desk, run to its end."""
         env = self._env | {"TREEROLL_TOKEN_FILE": "ops.token", "TREEROLL_CA": "certs/ca.pem"}
         address = ("--address", "first:7070,second:7070")
-        asked = self.hosts["desk"].run("treeroll", *command, *address, cwd=self.place, env=env)
-        assert asked.returncode == 0, asked.stdout
-        return asked.stdout
+        return self.hosts["desk"].run("treeroll", *command, *address, cwd=self.place, env=env)
+
+    def ask(self, *command: str) -> str:
+        """What it says, where it ends well."""
+        return self._ended(self.asked(*command))
 
     def rows(self, kind: str, out: str) -> list[dict[str, Any]]:
         """What a rollout wrote."""
@@ -92,6 +105,12 @@ class Deployed:
     def has_trees(self, out: str) -> bool:
         """Whether a rollout has written any."""
         return any((self.place / out / "parts").glob("trees-*.parquet"))
+
+
+def moments(command: Command, pattern: str) -> list[tuple[float, str]]:
+    """When a process logged lines that hold the pattern, seconds since the epoch, and its first group."""
+    found = re.findall(rf"^([-\d]+ [:\d]+,\d+) .*?{pattern}", command.output(), re.M)
+    return [(datetime.strptime(at, "%Y-%m-%d %H:%M:%S,%f").timestamp(), group) for at, group in found]
 
 
 @contextmanager

@@ -3,11 +3,10 @@
 import re
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from typing import Any
 
 import pytest
-from tests.cluster.deployed import REPLICA, ROLLOUT, SERVE, START_S, Deployed, deployed
+from tests.cluster.deployed import REPLICA, ROLLOUT, SERVE, START_S, Deployed, deployed, moments
 from tests.support.command import Command
 from tests.support.eventually import eventually_sync
 
@@ -83,12 +82,6 @@ def ended_whole(cluster: Cluster, rollout: Command, out: str) -> list[dict[str, 
     assert not audit_directory(cluster.service.place / out)[1]
     assert "no broken promise found" in cluster.service.ask("audit")
     return [node for node in cluster.service.rows("nodes", out) if node["replica_id"]]
-
-
-def moments(command: Command, pattern: str) -> list[tuple[float, str]]:
-    """When a process logged lines that hold the pattern, seconds since the epoch, and its first group."""
-    found = re.findall(rf"^([-\d]+ [:\d]+,\d+) .*?{pattern}", command.output(), re.M)
-    return [(datetime.strptime(at, "%Y-%m-%d %H:%M:%S,%f").timestamp(), group) for at, group in found]
 
 
 class Cut:

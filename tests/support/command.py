@@ -72,6 +72,11 @@ class Command:
         """Ctrl-C."""
         os.kill(self.pid, signal.SIGINT)
 
+    def kill(self) -> None:
+        """End its process at once, and no other."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+
     def family(self) -> dict[int, str]:
         """Processes with our mark: pid to command line. Ended ones that nobody has waited for do not count."""
         return {pid: _command_line(pid) for pid in _pids() if _marked(pid, self.mark) and not _zombie(pid)}
