@@ -19,12 +19,14 @@ from treeroll.client import connect_async
 from treeroll.client.async_client import AsyncClient
 from treeroll.client.async_run import AsyncRun
 from treeroll.coordinator.lost_work import what_is_gone
+from treeroll.core.model.pool_model import PoolModel
 from treeroll.core.model.weights import Weights
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import GroupMoved, InvalidInput, LeaseLost, Stalled, StoreError, UnknownRun
 from treeroll.generator.config import SimulatedLatency
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
+from treeroll.pb.v1 import store_pb2 as stored
 from treeroll.store.base import Commit, Store
 from treeroll.store.embedded import EmbeddedRedis
 from treeroll.store.memory import MemoryStore
@@ -341,3 +343,32 @@ async def test_what_is_gone_of_a_run_that_is_there_in_part_is_counted() -> None:
     [gone] = await what_is_gone(store, {"run": now.SerializeToString(), "same": same})
     assert str(gone) == "part of run 'run' (3 tasks, 4 trees that had ended, 60 tokens)"
     assert await what_is_gone(store, {"same": same}) == []
+
+
+@pytest.mark.parametrize(
+    "meanwhile", [None, stored.PoolModel(digest="of another owner", engine="vllm")], ids=["nobody", "another"]
+)
+async def test_a_pools_model_outlives_its_store_unless_another_owner_had_that_and_stored_one(
+    meanwhile: stored.PoolModel | None,
+) -> None:
+    """Whose runs may grow with it: what replicas served before says nothing of those."""
+    store = ForgetfulStore()
+    empty = store.keep()
+    async with served(store) as here:
+        service, known = here.service, here.service.coordinator.state.pools[""].model
+        assert known is not None
+        here.replica.cancel()
+
+        async def is_alone() -> bool:
+            return not service.coordinator.state.replicas
+
+        await eventually(is_alone)
+        empty["_models"] = {} if meanwhile is None else {"": meanwhile.SerializeToString()}
+        store.go_back(empty)
+
+        async def goes_on() -> bool:
+            return service.coordinator.epoch > 1
+
+        await eventually(goes_on)
+        now = service.coordinator.state.pools[""].model
+        assert now == (known if meanwhile is None else PoolModel(meanwhile.digest, meanwhile.engine))
