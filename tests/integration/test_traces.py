@@ -1,12 +1,14 @@
 """Traces: of a service with replicas one for each tree, put together from what several processes would say."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
 
@@ -27,7 +29,7 @@ from treeroll.testing.service import LocalService, local_service
 from treeroll.tracing import names
 from treeroll.tracing.config import TracingConfig
 from treeroll.tracing.recorder import Recorder
-from treeroll.tracing.spans import grants
+from treeroll.tracing.spans import Delivered, grants
 
 RUN: dict[str, Any] = {"recipe": "treepo", "leaves": 8, "segment_tokens": 32, "scorer": "arith", "seed": 5}
 
@@ -224,6 +226,29 @@ def test_a_protocol_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch
 def test_a_header_that_names_no_span_is_passed_over(header: str) -> None:
     assert names.parent_of(header) is None
     assert names.parent_of(names.traceparent("00000000000000ff", 7)) == (names.trace_id("00000000000000ff"), 7)
+
+
+class Stuck(InMemorySpanExporter):
+    """A collector that takes nothing until it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let, self.asked = threading.Event(), threading.Event()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.asked.set()
+        self.let.wait()
+        return super().export(spans)
+
+
+def test_a_collector_that_takes_nothing_holds_up_no_end() -> None:
+    exporter = Stuck()
+    recorder = Recorder(exporter)
+    recorder.put(Delivered("00000000000000a1", "run", "group", 1, 1.0, 2.0, "acknowledged"))
+    recorder.stop()  # comes back, although the exporter does not
+    assert exporter.asked.wait(60)
+    assert not exporter.let.is_set()
+    exporter.let.set()
 
 
 async def test_more_than_the_recorder_can_tell_is_left_out_and_counted() -> None:

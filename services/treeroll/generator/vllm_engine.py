@@ -39,8 +39,13 @@ ENVIRONMENT = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # our process has threads and gRPC: it must not be forked
     "TOKENIZERS_PARALLELISM": "false",
 }
-# Where it traces: the requests that it is told to, since its own rule is all of them.
-TRACING_ENVIRONMENT = {"OTEL_TRACES_SAMPLER": "parentbased_always_off", "OTEL_SERVICE_NAME": "treeroll-engine"}
+# Where it traces: the requests that it is told to, since its own rule is all of them; and a collector that is away
+# holds up the process's end no longer than this, seconds.
+TRACING_ENVIRONMENT = {
+    "OTEL_TRACES_SAMPLER": "parentbased_always_off",
+    "OTEL_SERVICE_NAME": "treeroll-engine",
+    "OTEL_EXPORTER_OTLP_TIMEOUT": "3",
+}
 # On CPU, of one process: the model runs where its scheduler does. vLLM's own choice there is two that poll each other.
 CPU_ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 CPU_BLOCK_SIZE, GPU_BLOCK_SIZE = 32, 16
