@@ -71,8 +71,8 @@ class Workload:
     """One more window during a rewrite of the append-only file."""
     secured: bool = False
     """With TLS and tokens."""
-    events_mb: int = 0
-    """Of decisions that the store keeps; 0: none are written."""
+    events_mb: int = 64
+    """Of decisions that the store keeps, as those of a service are by itself; 0: none are written."""
     traced: float = 0.0
     """Share of trees that are traced, to a collector in this process; 0: tracing is off."""
 

@@ -20,7 +20,7 @@ def coordinator(
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of one window.")] = 4.0,
     events_mb: Annotated[
         int, typer.Option(min=0, help="Megabytes of decisions that the store keeps; 0: none are written.")
-    ] = 0,
+    ] = 64,
     traced: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of trees that are traced, to a collector; 0: none is.")
     ] = 0.0,
