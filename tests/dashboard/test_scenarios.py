@@ -162,3 +162,32 @@ def test_what_branches_wait_for_is_seen_without_a_click(operator: Operator) -> N
     waits = operator.page.locator("section", has=operator.page.get_by_role("heading", name="What branches wait for"))
     expect(waits.get_by_role("row").filter(has_text="rate")).to_be_visible()
     assert operator.clicks == 0
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("operator", ["budget-end"], indirect=True)
+def test_who_got_the_budget_and_why_is_three_clicks_away(operator: Operator) -> None:
+    operator.nav("Runs")
+    operator.click(operator.page.get_by_role("link", name="small-budget"))
+    operator.click(operator.page.get_by_role("link", name="Who got the budget, and why"))
+    rows = operator.page.get_by_role("region", name="decisions").locator("tbody tr")
+    expect(rows.filter(has_text="The tree began on gpu-").first).to_be_visible()
+    expect(rows.filter(has_text="may not go on").first).to_contain_text(
+        re.compile(r"\d+ tokens may be needed, and the run's budget has \d+ of 2500 left")
+    )
+    assert operator.clicks <= 3
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("operator", ["crash-loop"], indirect=True)
+def test_what_happened_at_a_dip_is_one_click_away(operator: Operator) -> None:
+    operator.page.locator(".marks a").first.wait_for()
+    chart = operator.page.locator(".chart .u-over").first
+    box = chart.bounding_box()
+    assert box is not None
+    operator.clicks += 1
+    chart.click(position={"x": box["width"] - 5, "y": box["height"] / 2})
+    happened = operator.page.get_by_role("region", name="events").locator("tbody tr")
+    expect(happened.filter(has_text="Replica gpu-2 was lost").first).to_be_visible()
+    expect(operator.page.get_by_role("region", name="decisions").locator("tbody tr")).to_have_count(15)
+    assert operator.clicks <= 1
