@@ -113,7 +113,7 @@ def _ray(config: GeneratorConfig, ray: RayConfig, place: Path | None) -> "LocalR
     from treeroll.generator.ray_local import LocalRay
 
     # One CPU per replica, whatever the machine has: replicas pin themselves. One more for scorers.
-    local = LocalRay(sum(pool.replicas for pool in config.fleet().values()) + 1, place)
+    local = LocalRay(config.most_replicas + 1, place)
     log.info("the logs of Ray and of the replicas are in %s", local.scratch.path)
     return local
 

@@ -6,14 +6,17 @@ from what is there, as a service does that starts. Server, replicas with their e
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from random import Random, SystemRandom
 from typing import Any, Protocol
 
+from treeroll.autoscale.terms import Terms
 from treeroll.coordinator import pool_models, weight_records
 from treeroll.coordinator.api import RolloutsApi
+from treeroll.coordinator.autoscaler import Autoscaler
+from treeroll.coordinator.elastic import Elastic
 from treeroll.coordinator.fleet_plane import FleetPlane
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.lost_work import Loss, Losses, what_is_gone
@@ -61,6 +64,8 @@ class Ground:
     tokens: bool = False
     """Whether callers have tokens, and leases are sealed for them."""
     rules: ScorerRules = ANYTHING
+    autoscale: Mapping[str, Terms] = field(default_factory=dict)
+    """Of the pools whose replicas follow their demand."""
     chance: Random = field(default_factory=SystemRandom)
 
 
@@ -75,6 +80,7 @@ class Life:
     rollouts: RolloutsApi
     scoring: Scoring
     snapshots: Snapshots
+    autoscaler: Autoscaler
 
     async def run(self) -> None:
         """Until cancelled, or until something ends it for good."""
@@ -86,6 +92,7 @@ class Life:
             "retention": self.retention.run(),
             "store room": StoreRoom(coordinator).run(),
             "snapshots": self.snapshots.run(),
+            **{f"autoscaler {name}": self.autoscaler.follow(name) for name in self.autoscaler.pools},
         }
         try:
             async with asyncio.TaskGroup() as group:
@@ -111,17 +118,18 @@ async def begin(ground: Ground, epoch: int, lost: Losses) -> Life:
     await recover(coordinator, Means(ground.tokenizer, ground.scorers, ground.rules), timeouts)
     plane = ReplicaPlane(coordinator, ground.heartbeat_s, ground.tokenizer, ground.chance)
     fleets = FleetPlane(coordinator, plane, ground.heartbeat_s)
-    prospects = Prospects(coordinator.state, fleets.kept, coordinator.outage)
+    autoscaler = Autoscaler(coordinator, fleets, Elastic(coordinator, plane, fleets), ground.autoscale)
+    prospects = Prospects(coordinator.state, autoscaler.kept, coordinator.outage)
     seals = Seals(await store.secret() if ground.tokens else None, await store.line())
     feed = Feed(store, prospects.outlook, prospects.terms, epoch, seals)
     coordinator.on_emit, feed.tracer = feed.notify, coordinator.tracer
     retention = Retention(coordinator, ground.keep_acknowledged_s, ground.keep_finished_s)
     rollouts = RolloutsApi(
         coordinator, plane, feed, ground.tokenizer, timeouts, fleets.restarts, retention, ground.scorers,
-        ground.keep_weights, prospects, ground.rules, fleets,
+        ground.keep_weights, prospects, ground.rules, fleets, autoscaler.decision,
     )  # fmt: skip
-    snapshots = Snapshots(coordinator, plane, scoring, fleets.restarts, fleets.kept)
-    return Life(coordinator, plane, fleets, retention, rollouts, scoring, snapshots)
+    snapshots = Snapshots(coordinator, plane, scoring, fleets.restarts, fleets.kept, autoscaler.look)
+    return Life(coordinator, plane, fleets, retention, rollouts, scoring, snapshots, autoscaler)
 
 
 class Answering(Protocol):

@@ -222,6 +222,7 @@ async def _serve_on(base: _Base, door: Door, on_ready: Callable[[str], None], st
         config.store.keep_finished_s or None,
         tokens=config.access.tokens is not None,
         rules=ScorerRules.of(config.scorers, strangers=config.access.tokens is not None),
+        autoscale=config.generator.autoscaled(config.coordinator.kv_hold),
     )
     now.append(await begin(ground, epoch, Losses()))
     if base.beats is not None:

@@ -163,6 +163,11 @@ def _show(address: str, service: "ServiceStatus", runs: "list[RunStatus]", weigh
         if pool.not_scheduled:
             more = f"; {pool.not_scheduled} wait for a node in all" if pool.not_scheduled > 1 else ""
             console.print(plain(f"{pool.not_scheduled_because}{more}"), markup=False, soft_wrap=True)
+    for pool in service.pools:
+        if pool.desired is not None:
+            name = f"pool '{pool.name}'" if pool.name else "the pool"
+            said = f"demand asks for {counted(pool.desired, 'replica')} of {name}: {pool.desired_because}"
+            console.print(plain(said), markup=False, soft_wrap=True)
     for why in service.lost_runs.values():
         console.print(plain(why), markup=False, soft_wrap=True)
     for run_id, why in service.suspended_runs.items():

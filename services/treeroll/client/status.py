@@ -93,6 +93,10 @@ class PoolStatus:
     """Replicas that wait for a node."""
     not_scheduled_because: str = ""
     """What one of them needs, and what the cluster has, as a sentence."""
+    desired: int | None = None
+    """Replicas that its demand asks for; None: their number does not follow it."""
+    desired_because: str = ""
+    """Why so many, with the figures that this follows from."""
 
 
 @dataclass(slots=True)
@@ -161,7 +165,10 @@ class ServiceStatus:
                     engine=_engine(pool),
                     stop_token_ids=list(pool.stop_token_ids),
                     wanted=pool.wanted if pool.HasField("wanted") else None,
-                    **_scalars(PoolStatus, pool, {"engine": None, "stop_token_ids": None, "wanted": None}),
+                    desired=pool.desired if pool.HasField("desired") else None,
+                    **_scalars(
+                        PoolStatus, pool, {"engine": None, "stop_token_ids": None, "wanted": None, "desired": None}
+                    ),
                 )
                 for pool in status.pools
             ],

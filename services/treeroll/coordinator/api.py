@@ -1,7 +1,7 @@
 """The Rollouts server: what clients call. Checks input, hands events to the loop, answers once they are durable."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
@@ -13,6 +13,7 @@ import grpc
 from treeroll import clock, errors
 from treeroll.access.identity import Role, caller, check_may_publish
 from treeroll.access.ownership import check_owner, check_reader, check_run_id, may_read
+from treeroll.autoscale.law import Decision
 from treeroll.channels import Gate
 from treeroll.config import RunConfig
 from treeroll.coordinator import records
@@ -89,6 +90,7 @@ class RolloutsApi(DeliveryCalls):
         prospects: Prospects | None = None,
         rules: ScorerRules = ANYTHING,
         fleets: FleetPlane | None = None,
+        decision: Callable[[str], Decision | None] = lambda pool: None,
     ) -> None:
         self._prospects = prospects or Prospects(coordinator.state)
         outlook, ended = self._prospects.outlook, partial(has_ended, coordinator.state)
@@ -99,7 +101,7 @@ class RolloutsApi(DeliveryCalls):
         self._rules = rules
         retention.on_deleted = self._forget
         fleets = fleets or FleetPlane(coordinator, replicas, 1.0)
-        self._status = Status(coordinator, replicas, tokenizer, retention, restarts, fleets)
+        self._status = Status(coordinator, replicas, tokenizer, retention, restarts, fleets, decision)
         self._elastic = Elastic(coordinator, replicas, fleets)
         self._rewards = RewardReports(coordinator, self._consumed, retention.turn)
         self._weights = Publications(coordinator, keep_weights)

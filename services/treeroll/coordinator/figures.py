@@ -12,6 +12,8 @@ COMMIT_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.
 DECISION_S = COMMIT_S
 TICK_RECORDS = (1, 4, 16, 64, 256, 1024, 4096, 16384)
 COUNTS_AGAINST = (LossKind.DIED, LossKind.FAULTY)
+# Latencies of a pool's trees that are remembered.
+TREES = 512
 # Losses of a replica that are remembered with their times.
 REMEMBERED = 64
 
@@ -80,6 +82,8 @@ class LoopFigures:
     """By pool: of replicas that are not told of any more."""
     broken: dict[str, Broken] = field(default_factory=dict)
     """By invariant."""
+    tree_s: dict[str, deque[float]] = field(default_factory=dict)
+    """By pool: seconds from the start of its last trees to their ends."""
     unsaid: int = 0
     """Snapshots that could not be made, which is a fault of ours."""
 
@@ -88,6 +92,12 @@ class LoopFigures:
         self.ticks += 1
         self.tick_records.add(records)
         self.decision_s.add(decision_s)
+
+    def tree_ended(self, pool: str, seconds: float) -> None:
+        """A tree ended, so long after it had started."""
+        if (known := self.tree_s.get(pool)) is None:
+            known = self.tree_s[pool] = deque(maxlen=TREES)
+        known.append(seconds)
 
     def lost(self, replica_id: str, cause: str, kind: LossKind) -> None:
         """A replica lost its lease."""

@@ -415,6 +415,7 @@ class Coordinator:
                 case ScoreLeaf(live=live, node=node) | JudgePath(live=live, node=node):
                     self.score(live, node)
                 case EmitTree(live=live):
+                    self.figures.tree_ended(live.task.model, live.ended_at - live.planted_at)
                     self.on_emit(live.run.spec.run_id)
                     if self.tracer is not None:
                         self.tracer.ended(live.tree_id, live.status)

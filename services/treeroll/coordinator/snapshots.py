@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import nlargest
 
 from treeroll import __version__, clock
@@ -50,8 +50,11 @@ class Snapshots:
         scoring: Scoring,
         restarts: Mapping[str, int],
         kept: Callable[[str], int | None],
+        look: Callable[[watch.Snapshot, Sequence[watch.GroupFigures]], None] = lambda point, groups: None,
     ) -> None:
-        """`restarts`: how often each replica has been started again; `kept`: see `Prospects`."""
+        """`restarts`: how often each replica has been started again; `kept`: see `Prospects`; `look` gets each point,
+        with the latest figures of groups, and may add to it."""
+        self._look = look
         self._coordinator, self._replicas, self._scoring = coordinator, replicas, scoring
         self._restarts, self._kept = restarts, kept
         self._since = clock.wall()
@@ -100,6 +103,7 @@ class Snapshots:
     async def take(self) -> tuple[bytes, bytes]:
         """The service as it is now, and the point of its history, serialised."""
         said = self._point()
+        self._look(said, self._groups.figures)
         point = said.SerializeToString()
         said.runs.extend(map(_record, self._shown_runs))
         said.groups.extend(self._groups.figures)
@@ -202,6 +206,7 @@ class Snapshots:
             waiting_slot=sum(entry[-1].state is BranchState.PENDING for queue in queues for entry in queue.heap),
             weight_version=pool.weights.current.version,
             kv_usage_max=max((beat.kv_usage for beat in beats), default=0.0),
+            kv_usage_mean=sum(beat.kv_usage for beat in beats) / len(beats) if beats else 0.0,
             preempted=sum(beat.preempted for beat in beats),
             generated_tokens=sum(beat.generated_tokens for beat in beats),
             finished_grants=pool.outcomes[Outcome.FINISHED],

@@ -1,10 +1,11 @@
 """What the service says of itself: its pools, its replicas, and how its tokenizer pads and ends sequences."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 
 from treeroll import __version__, clock
 from treeroll.access.identity import caller
+from treeroll.autoscale.law import Decision
 from treeroll.coordinator.fleet_plane import FleetPlane
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.replica_server import ReplicaPlane
@@ -52,8 +53,10 @@ class Status:
         retention: Retention,
         restarts: Mapping[str, int],
         fleets: FleetPlane,
+        decision: Callable[[str], Decision | None] = lambda pool: None,
     ) -> None:
-        """`restarts`: how often each replica has been started again, by its name."""
+        """`restarts`: how often each replica has been started again, by its name; `decision`: see `Autoscaler`."""
+        self._decision = decision
         self._fleets = fleets
         self._coordinator = coordinator
         self._replicas = replicas
@@ -115,7 +118,7 @@ class Status:
 
     def _pool(self, pool: Pool) -> api.PoolStatus:
         replicas, model = pool.members, self._replicas.models.get(pool.name)
-        unplaced = self._fleets.not_scheduled(pool.name)
+        unplaced, decision = self._fleets.not_scheduled(pool.name), self._decision(pool.name)
         queues = [
             pool.anywhere,
             *(replica.queue for replica in replicas),
@@ -133,6 +136,8 @@ class Status:
             not_scheduled=len(unplaced),
             not_scheduled_because=unplaced[0] if unplaced else "",
             draining=sum(replica.drain is not None for replica in replicas),
+            desired=decision.desired if decision is not None else None,
+            desired_because=decision.because() if decision is not None else "",
             stop_token_ids=self._coordinator.orders.eos_token_ids.get(pool.name, ()),
         )
 

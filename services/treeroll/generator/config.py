@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from treeroll.autoscale.terms import Terms
 from treeroll.config import Config, describe
 from treeroll.demo import MODEL_DIR
+from treeroll.generator.autoscale import AutoscaleConfig
 from treeroll.generator.exporter_config import ExporterConfig
 from treeroll.generator.placement import PlacementConfig
 from treeroll.tracing.config import TracingConfig
@@ -18,7 +20,7 @@ POOL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 # What pools may differ in. All else is the service's: one engine, one context, one kind of logprobs.
 POOL_KEYS = frozenset({
     "model", "replicas", "slots", "block_size", "kv_cache_gib", "kv_blocks", "dtype", "load_format", "stream_interval",
-    "gpu_memory_utilization", "tensor_parallel", "simulated", "device", "ray",
+    "gpu_memory_utilization", "tensor_parallel", "simulated", "device", "ray", "autoscale",
 })  # fmt: skip
 
 
@@ -81,6 +83,8 @@ class GeneratorConfig(Config):
     """OTLP collector that vLLM tells of each request of a traced tree, by gRPC; None: that of tracing.endpoint."""
     metrics: ExporterConfig = Field(default_factory=ExporterConfig)
     """What each replica tells Prometheus."""
+    autoscale: AutoscaleConfig = Field(default_factory=AutoscaleConfig)
+    """Lets the number of replicas follow what there is to do."""
     ready_replicas: int | None = Field(default=None, ge=1)
     """The service says that it is ready when so many replicas are; None: when all are."""
     logprobs_mode: Literal["processed", "raw"] = "processed"
@@ -95,6 +99,20 @@ class GeneratorConfig(Config):
     """How often the supervisor probes each replica."""
     health_timeout_s: float = Field(default=30.0, gt=0.0)
     """A ready replica that does not answer a probe for this long is killed and replaced."""
+
+    @model_validator(mode="after")
+    def _scales_from_where_it_starts(self) -> "GeneratorConfig":
+        least, most = self.autoscale.min, self.autoscale.max
+        if most is None or self.pools:  # then each pool is asked
+            return self
+        if not least <= self.replicas <= most:
+            raise ValueError(f"replicas is {self.replicas}, and must be from autoscale.min, {least}, to .max, {most}")
+        if least == 0 and self.ready_replicas is not None:
+            raise ValueError(
+                f"autoscale.min is 0 and ready_replicas is {self.ready_replicas}: a pool that may have no replica "
+                "cannot be waited for; set autoscale.min to 1, or leave ready_replicas out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _pools_are_whole(self) -> "GeneratorConfig":
@@ -123,6 +141,17 @@ class GeneratorConfig(Config):
     def _pool(self, own: Mapping[str, Any]) -> "GeneratorConfig":
         shared = self.model_dump(exclude={"pools"}, exclude_unset=True)
         return GeneratorConfig.model_validate({**shared, **own})
+
+    def autoscaled(self, kv_share: float) -> dict[str, Terms]:
+        """What the law is told of each pool that follows its demand, whose replicas may fill such a share of their KV
+        caches."""
+        found = {name: pool.autoscale.terms(pool.slots, kv_share) for name, pool in self.fleet().items()}
+        return {name: terms for name, terms in found.items() if terms is not None}
+
+    @property
+    def most_replicas(self) -> int:
+        """How many of all pools there may be at a time."""
+        return sum(pool.autoscale.max or pool.replicas for pool in self.fleet().values())
 
     def model_names(self) -> str:
         """What is served, for records: the model's path, or NAME=PATH for each pool."""

@@ -124,6 +124,26 @@ CATALOGUE: tuple[Metric[Seen], ...] = (
         {"pool": POOL},
         "the service starts its replicas, or a fleet does",
     ),
+    Metric(
+        "autoscale_desired_replicas",
+        _G,
+        "Replicas that the demand of a pool asks for.",
+        readings.desired,
+        {"pool": POOL},
+        "generator.autoscale is set, and a fleet has the pool",
+    ),
+    Metric(
+        "autoscale_decisions_total",
+        _C,
+        "Times that a fleet was told to have another number of replicas, by what that number was bound by.",
+        readings.scalings,
+        {
+            "pool": POOL,
+            "reason": "stable, panic, panic hold, shrink delay, step, min, max, open run, trainer's rate, trainer's "
+            "staleness; refused (the fleet could not be told)",
+        },
+        "such a decision was made",
+    ),
     Metric("replica_losses_total", _C, "Times that replicas were lost.", readings.losses, {"pool": POOL}),
     Metric(
         "replica_ends_total",

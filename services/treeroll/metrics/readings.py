@@ -187,6 +187,20 @@ def store_memory(seen: Seen) -> Iterator[Sample]:
             yield ("limit",), seen.store.max_bytes
 
 
+def desired(seen: Seen) -> Iterator[Sample]:
+    """Replicas that demand asks for."""
+    for pool in seen.snapshot.pools:
+        if pool.HasField("desired_replicas"):
+            yield (pool.name,), pool.desired_replicas
+
+
+def scalings(seen: Seen) -> Iterator[Sample]:
+    """Decisions on the number of replicas."""
+    for pool in seen.snapshot.pools:
+        for rule in sorted(pool.scalings):
+            yield (pool.name, rule), pool.scalings[rule]
+
+
 def kept(seen: Seen) -> Iterator[Sample]:
     """Replicas that are kept alive."""
     for pool in seen.snapshot.pools:

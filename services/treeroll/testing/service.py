@@ -15,7 +15,7 @@ can be scored. `local_service` is the same for asyncio, and shows its parts. Nee
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from treeroll.access.config import AccessConfig
 from treeroll.addresses import join
+from treeroll.autoscale.terms import Terms
 from treeroll.channels import Pass
 from treeroll.config import CoordinatorConfig, ScorersConfig, StoreConfig
 from treeroll.coordinator.door import open_door
@@ -140,11 +141,12 @@ async def local_service(  # noqa: PLR0913  # what tests vary
     events_mb: int = 64,
     recorder: "Recorder | None" = None,
     trace_ratio: float = 1.0,
+    autoscale: Mapping[str, Terms] | None = None,
 ) -> AsyncIterator[LocalService]:
     """Start everything but replicas; stop it all at the end. `pools` names models; all are the same one. Trees expire
     so many seconds after all groups have acknowledged them, runs after they ended, if that is given. Decisions are
-    logged if there are megabytes for them. That share of trees is traced, if there is a recorder. One that stands by
-    listens when it has taken the store over, not before."""
+    logged if there are megabytes for them. That share of trees is traced, if there is a recorder. Pools that are in
+    `autoscale` follow their demand. One that stands by listens when it has taken the store over, not before."""
     models = {"pools": {name: {"model": model} for name in pools}} if pools else {"model": model}
     config = ServiceConfig(
         generator=GeneratorConfig.model_validate({**models, "chat_template": chat_template}),
@@ -166,6 +168,7 @@ async def local_service(  # noqa: PLR0913  # what tests vary
         keep_finished_s,
         tokens=tokens,
         rules=ScorerRules.of(allowed or ScorersConfig(), strangers=tokens),
+        autoscale=autoscale or {},
     )
     standby = Standby(store, lambda why: None) if config.coordinator.standby else None
     epoch = await (standby.take_over() if standby else store.open())

@@ -1,6 +1,7 @@
 """What consumers of a run may still expect, and in one sentence why nothing comes."""
 
 from treeroll.core.budget.blocked import refusal
+from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import Outlook, Run, RunState
 from treeroll.core.model.state import State
 from treeroll.core.scheduling import runs
@@ -52,6 +53,29 @@ def held_up(state: State, run: Run) -> str:
         whom = f"group '{name}' has {owed} trees to acknowledge" if name else "no group acknowledges any"
         return f"all {run.pace.ahead} places of ahead are taken: {whom}"
     return ""
+
+
+def goes_on(run: Run) -> bool:
+    """Whether the run may want a replica: it takes tasks, or has some."""
+    return run.state is RunState.OPEN or run.growing > 0 or len(run.waiting) > 0
+
+
+def startable(state: State, pool: Pool) -> int:
+    """How many tasks would have a tree in the pool if it had the slots, as far as drains, `ahead` and token budgets are
+    concerned. Of a run with a route each of its models is taken to get an equal share of what is not sent yet."""
+    if state.draining or state.store_full:
+        return 0
+    return sum(_startable(run, pool) for run in state.runs.values() if run.waiting and pool.name in run.spec.models)
+
+
+def _startable(run: Run, pool: Pool) -> int:
+    waiting = run.waiting
+    tasks = (len(waiting.open) + len(waiting.asked)) // len(run.spec.models) + len(waiting.sent.get(pool.name, ()))
+    if run.pace is not None:
+        tasks = min(tasks, max(len(waiting.asked), run.pace.ahead - run.pace.taken))
+    if (room := run.ledger.room) is not None:
+        tasks = min(tasks, max(0, int(room // run.tokens_per_tree())))
+    return tasks
 
 
 def waits_for_group(run: Run) -> str:

@@ -82,7 +82,7 @@ class ReplicaStatus(_message.Message):
     def __init__(self, replica_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., state: _Optional[str] = ..., branches: _Optional[int] = ..., slots: _Optional[int] = ..., generated_tokens: _Optional[int] = ..., kv_usage: _Optional[float] = ..., silent_s: _Optional[float] = ..., restarts: _Optional[int] = ..., pool: _Optional[str] = ..., reason: _Optional[str] = ..., retry_s: _Optional[float] = ..., origin: _Optional[_Union[_common_pb2.Origin, _Mapping]] = ...) -> None: ...
 
 class PoolStatus(_message.Message):
-    __slots__ = ("name", "engine", "replicas", "slots", "branches", "waiting_branches", "live_trees", "stop_token_ids", "wanted", "draining", "not_scheduled", "not_scheduled_because")
+    __slots__ = ("name", "engine", "replicas", "slots", "branches", "waiting_branches", "live_trees", "stop_token_ids", "wanted", "draining", "not_scheduled", "not_scheduled_because", "desired", "desired_because")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
@@ -95,6 +95,8 @@ class PoolStatus(_message.Message):
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     NOT_SCHEDULED_FIELD_NUMBER: _ClassVar[int]
     NOT_SCHEDULED_BECAUSE_FIELD_NUMBER: _ClassVar[int]
+    DESIRED_FIELD_NUMBER: _ClassVar[int]
+    DESIRED_BECAUSE_FIELD_NUMBER: _ClassVar[int]
     name: str
     engine: _common_pb2.EngineInfo
     replicas: int
@@ -107,7 +109,9 @@ class PoolStatus(_message.Message):
     draining: int
     not_scheduled: int
     not_scheduled_because: str
-    def __init__(self, name: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., replicas: _Optional[int] = ..., slots: _Optional[int] = ..., branches: _Optional[int] = ..., waiting_branches: _Optional[int] = ..., live_trees: _Optional[int] = ..., stop_token_ids: _Optional[_Iterable[int]] = ..., wanted: _Optional[int] = ..., draining: _Optional[int] = ..., not_scheduled: _Optional[int] = ..., not_scheduled_because: _Optional[str] = ...) -> None: ...
+    desired: int
+    desired_because: str
+    def __init__(self, name: _Optional[str] = ..., engine: _Optional[_Union[_common_pb2.EngineInfo, _Mapping]] = ..., replicas: _Optional[int] = ..., slots: _Optional[int] = ..., branches: _Optional[int] = ..., waiting_branches: _Optional[int] = ..., live_trees: _Optional[int] = ..., stop_token_ids: _Optional[_Iterable[int]] = ..., wanted: _Optional[int] = ..., draining: _Optional[int] = ..., not_scheduled: _Optional[int] = ..., not_scheduled_because: _Optional[str] = ..., desired: _Optional[int] = ..., desired_because: _Optional[str] = ...) -> None: ...
 
 class ServiceStatus(_message.Message):
     __slots__ = ("epoch", "version", "engine", "tokenizer_hash", "replicas", "run_ids", "durability", "store", "violations", "live_trees", "waiting_tasks", "draining", "pools", "expired_trees", "deleted_runs", "tokenizer", "store_outage", "store_outage_since", "store_used", "store_full", "recovered_trees", "recovered_nodes", "recovery_s", "suspended_runs", "damaged_trees", "store_losses", "lost_runs", "lost_tasks", "lost_trees", "lost_tokens", "caller", "role")

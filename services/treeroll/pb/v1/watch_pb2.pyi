@@ -151,7 +151,14 @@ class RunTotals(_message.Message):
     def __init__(self, open_runs: _Optional[int] = ..., ending_runs: _Optional[int] = ..., outstanding: _Optional[int] = ..., submitted: _Optional[int] = ..., finished: _Optional[int] = ..., failed: _Optional[int] = ..., filtered: _Optional[int] = ..., leaves: _Optional[int] = ..., spent: _Optional[int] = ..., wasted_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., fork_recomputed_tokens: _Optional[int] = ..., fork_requests: _Optional[int] = ..., forks: _Optional[int] = ..., regrants: _Optional[int] = ..., lost_tokens_max: _Optional[int] = ..., reward_errors: _Optional[int] = ..., engine_errors: _Optional[int] = ..., policy_errors: _Optional[int] = ..., late_tokens: _Optional[int] = ..., dropped_tokens: _Optional[int] = ..., pruned_tokens: _Optional[int] = ..., censored_tokens: _Optional[int] = ..., scored_trees: _Optional[int] = ..., trees_without_signal: _Optional[int] = ..., effective_leaves: _Optional[int] = ...) -> None: ...
 
 class PoolFigures(_message.Message):
-    __slots__ = ("name", "model", "replicas", "ready_replicas", "kept_replicas", "slots", "trees", "running", "waiting_engine", "stopping", "waiting_slot", "waiting_budget", "waiting_rate", "held", "waiting_judge", "weight_version", "kv_usage_max", "preempted", "generated_tokens", "finished_grants", "stopped_grants", "lost_grants", "credit_grants", "held_grants", "forgotten_losses", "drained_grants", "left_replicas", "drained_replicas", "preempted_replicas")
+    __slots__ = ("name", "model", "replicas", "ready_replicas", "kept_replicas", "slots", "trees", "running", "waiting_engine", "stopping", "waiting_slot", "waiting_budget", "waiting_rate", "held", "waiting_judge", "weight_version", "kv_usage_max", "preempted", "generated_tokens", "finished_grants", "stopped_grants", "lost_grants", "credit_grants", "held_grants", "forgotten_losses", "drained_grants", "left_replicas", "drained_replicas", "preempted_replicas", "kv_usage_mean", "desired_replicas", "desired_because", "scalings")
+    class ScalingsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
@@ -181,6 +188,10 @@ class PoolFigures(_message.Message):
     LEFT_REPLICAS_FIELD_NUMBER: _ClassVar[int]
     DRAINED_REPLICAS_FIELD_NUMBER: _ClassVar[int]
     PREEMPTED_REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    KV_USAGE_MEAN_FIELD_NUMBER: _ClassVar[int]
+    DESIRED_REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    DESIRED_BECAUSE_FIELD_NUMBER: _ClassVar[int]
+    SCALINGS_FIELD_NUMBER: _ClassVar[int]
     name: str
     model: str
     replicas: int
@@ -210,7 +221,11 @@ class PoolFigures(_message.Message):
     left_replicas: int
     drained_replicas: int
     preempted_replicas: int
-    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., replicas: _Optional[int] = ..., ready_replicas: _Optional[int] = ..., kept_replicas: _Optional[int] = ..., slots: _Optional[int] = ..., trees: _Optional[int] = ..., running: _Optional[int] = ..., waiting_engine: _Optional[int] = ..., stopping: _Optional[int] = ..., waiting_slot: _Optional[int] = ..., waiting_budget: _Optional[int] = ..., waiting_rate: _Optional[int] = ..., held: _Optional[int] = ..., waiting_judge: _Optional[int] = ..., weight_version: _Optional[int] = ..., kv_usage_max: _Optional[float] = ..., preempted: _Optional[int] = ..., generated_tokens: _Optional[int] = ..., finished_grants: _Optional[int] = ..., stopped_grants: _Optional[int] = ..., lost_grants: _Optional[int] = ..., credit_grants: _Optional[int] = ..., held_grants: _Optional[int] = ..., forgotten_losses: _Optional[int] = ..., drained_grants: _Optional[int] = ..., left_replicas: _Optional[int] = ..., drained_replicas: _Optional[int] = ..., preempted_replicas: _Optional[int] = ...) -> None: ...
+    kv_usage_mean: float
+    desired_replicas: int
+    desired_because: str
+    scalings: _containers.ScalarMap[str, int]
+    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., replicas: _Optional[int] = ..., ready_replicas: _Optional[int] = ..., kept_replicas: _Optional[int] = ..., slots: _Optional[int] = ..., trees: _Optional[int] = ..., running: _Optional[int] = ..., waiting_engine: _Optional[int] = ..., stopping: _Optional[int] = ..., waiting_slot: _Optional[int] = ..., waiting_budget: _Optional[int] = ..., waiting_rate: _Optional[int] = ..., held: _Optional[int] = ..., waiting_judge: _Optional[int] = ..., weight_version: _Optional[int] = ..., kv_usage_max: _Optional[float] = ..., preempted: _Optional[int] = ..., generated_tokens: _Optional[int] = ..., finished_grants: _Optional[int] = ..., stopped_grants: _Optional[int] = ..., lost_grants: _Optional[int] = ..., credit_grants: _Optional[int] = ..., held_grants: _Optional[int] = ..., forgotten_losses: _Optional[int] = ..., drained_grants: _Optional[int] = ..., left_replicas: _Optional[int] = ..., drained_replicas: _Optional[int] = ..., preempted_replicas: _Optional[int] = ..., kv_usage_mean: _Optional[float] = ..., desired_replicas: _Optional[int] = ..., desired_because: _Optional[str] = ..., scalings: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class ReplicaFigures(_message.Message):
     __slots__ = ("replica_id", "incarnation", "pool", "state", "reason", "retry_s", "branches", "slots", "running", "waiting", "kv_usage", "preempted", "generated_tokens", "reported_tokens", "tokens_per_s", "silent_s", "restarts", "losses", "recent_losses", "lost_at", "lost_cause", "weight_version", "origin")

@@ -24,6 +24,9 @@ const COLUMNS = [
   { name: "why", label: "why", cls: "grow", cell: (r) => html`<${Said} text=${r.reason || r.lost_cause} />`, key: (r) => r.reason },
 ];
 
+/** Of each pool that follows its demand, how many replicas this asks for, and why. */
+const Demand = ({ pools }) => html`${pools.filter((pool) => pool.desired_because).map((pool) => html`<p class="muted">Demand asks for ${counted(pool.desired_replicas, "replica")}${pool.name && html` of <${Said} text=${pool.name} />`}: <${Said} text=${pool.desired_because} /></p>`)}`;
+
 export function Replicas() {
   const unknown = Unknown();
   const [order, setOrder] = useState({ name: "replica", direction: "asc" });
@@ -31,7 +34,7 @@ export function Replicas() {
   if (unknown) return html`<${Head} title="Replicas" />${unknown}`;
   const s = state.value.snapshot;
   if (!s.replicas.length) {
-    return html`<${Head} title="Replicas" /><${Empty} title="No replica has joined."><p class="muted">${s.waiting_tasks ? `${counted(s.waiting_tasks, "task")} wait. ` : ""}<code>treeroll replica --address HOST:PORT</code> starts one.</p><//>`;
+    return html`<${Head} title="Replicas" /><${Demand} pools=${s.pools} /><${Empty} title="No replica has joined."><p class="muted">${s.waiting_tasks ? `${counted(s.waiting_tasks, "task")} wait. ` : ""}<code>treeroll replica --address HOST:PORT</code> starts one.</p><//>`;
   }
   const by = COLUMNS.find((column) => column.name === order.name);
   const sign = order.direction === "asc" ? 1 : -1;
@@ -41,7 +44,7 @@ export function Replicas() {
     ? (r) => html`<button class="link" onClick=${() => choose(r.replica_id)}><${Said} text=${`${r.replica_id}.${r.incarnation}`} /></button>` : column.cell }));
   const one = s.replicas.find((r) => r.replica_id === chosen);
   return html`<${Head} title="Replicas"><span class="muted">${s.pools.map((pool) => `${pool.name ? `${plain(pool.name)}: ` : ""}${whole(pool.ready_replicas)} of ${whole(pool.replicas)} ready`).join(", ")}</span><//><${Greyed} />
-    <div class=${greyed()}><section class="panel flush"><${Table} label="replicas" columns=${columns} rows=${rows} sort=${sort} selected=${rows.findIndex((r) => r.replica_id === chosen)} /></section>
+    <div class=${greyed()}><${Demand} pools=${s.pools} /><section class="panel flush"><${Table} label="replicas" columns=${columns} rows=${rows} sort=${sort} selected=${rows.findIndex((r) => r.replica_id === chosen)} /></section>
     ${one && html`<section class="panel"><div class="details-head"><h2><${Said} text=${one.replica_id} /></h2><span class="buttons"><${Link} href=${`/trees?replica=${encodeURIComponent(one.replica_id)}`} class="button">Its trees<//><button onClick=${() => choose("")}>Close</button></span></div><${Facts} rows=${[
       ["pool", one.pool && html`<${Said} text=${one.pool} />`], ["state", html`<${State} word=${one.state} tone=${TONES[one.state]} />`], ["why", one.reason && html`<${Said} text=${one.reason} />`],
       ["tried again in", one.retry_s ? lasting(one.retry_s) : null], ["incarnation", whole(one.incarnation)], ["tokens", `${whole(one.generated_tokens)} made since its engine started, ${whole(one.reported_tokens)} reported in this incarnation`],
