@@ -41,6 +41,8 @@ class Result:
     columns: Sequence[Column]
     remarks: list[str] = field(default_factory=list)
     """Sentences printed below the table."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What is for the record alone, by variant."""
 
     def table(self) -> Table:
         """Variants down, figures across: median (lowest-highest), and medians of the rounds' ratios."""
@@ -71,6 +73,7 @@ class Result:
             "rounds": {name: [dict(figures) for figures in found] for name, found in self.rounds.items()},
             "cut_short": self.rounds.cut_short,
             "remarks": self.remarks,
+            **({"details": dict(self.details)} if self.details else {}),
         }
 
     def write(self, path: Path) -> None:

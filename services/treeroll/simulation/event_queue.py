@@ -21,6 +21,10 @@ class EventQueue:
         self._added += 1
         heapq.heappush(self._heap, (time, self._added, action))
 
+    def stop(self) -> None:
+        """Nothing that is planned happens any more."""
+        self._heap.clear()
+
     def run(self, most: int) -> bool:
         """Let the next actions happen, at most so many. Whether there are more."""
         heap, pop = self._heap, heapq.heappop

@@ -61,6 +61,19 @@ class VirtualCoordinator:
         first = self._inbox[0][0] if self._inbox else 0.0
         self._queue.at(max(first, self._free_at), self._tick)
 
+    def wake(self, now: float) -> None:
+        """Something happened that is no report: tick now, if no tick is near, or as soon as the last one is over."""
+        if not self._tick_planned:
+            self._tick_planned = True
+            self._queue.at(max(now, self._free_at), self._tick)
+
+    def lose(self, name: str) -> int:
+        """What a replica has reported and nobody has read is lost with it. Returns its tokens."""
+        lost = [report for report in self._inbox if report[1].replica == name]
+        for report in lost:
+            self._inbox.remove(report)
+        return sum(report[2].tokens for report in lost if report[2] is not None)
+
     def _tick(self, now: float) -> None:
         inbox, latency = self._inbox, self._latency
         reports: list[Report] = []

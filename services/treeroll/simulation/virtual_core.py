@@ -4,13 +4,27 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from treeroll.core.model.branch import Outcome
+from treeroll.autoscale.law import Signal
+from treeroll.core.model.branch import BranchState, Outcome
 from treeroll.core.model.effects import Effect, EmitTree, PersistNode, StartBranch, StopBranch
-from treeroll.core.model.events import EndKind, ReplicaJoined, RunClosed, RunCreated, SegmentReported, TasksSubmitted
+from treeroll.core.model.events import (
+    EndKind,
+    LossKind,
+    ReplicaDraining,
+    ReplicaJoined,
+    ReplicaLost,
+    RunClosed,
+    RunCreated,
+    SegmentReported,
+    TasksSubmitted,
+)
+from treeroll.core.model.fleet import Drain
 from treeroll.core.model.live_tree import TreeStatus
+from treeroll.core.model.pool import Pool
 from treeroll.core.model.run import RunSpec, TaskSpec
 from treeroll.core.model.state import CoreSettings, State
 from treeroll.core.scheduling.assign import assign
+from treeroll.core.scheduling.prospects import startable
 from treeroll.core.step import apply
 from treeroll.errors import BrokenInvariant
 from treeroll.invariants import Invariant
@@ -112,6 +126,7 @@ class VirtualCore:
         self._spans: dict[str, list[Span]] = {}  # tree -> span of each node
         self._hazards: dict[int, list[float]] = {}  # by tokens of the prompt
         self._event = SegmentReported("", INCARNATION, 0, 0)  # for all reports: the core keeps none
+        self._between: list[Effect] = []  # of what happened since the last tick
         apply(self._state, RunCreated(self._spec), 0.0)
 
     @property
@@ -130,14 +145,64 @@ class VirtualCore:
         outcomes = [pool.outcomes for pool in self._state.pools.values()]
         return sum(ended[Outcome.CREDIT] + ended[Outcome.HELD] for ended in outcomes)
 
-    def join(self, name: str, slots: int) -> None:
-        """A replica says Hello."""
+    @property
+    def pools(self) -> list[Pool]:
+        """The only one."""
+        return list(self._state.pools.values())
+
+    @property
+    def unfinished_tokens(self) -> int:
+        """Of trees that grow, in segments that were reported."""
+        return sum(span.tokens for _, *spans in self._spans.values() for span in spans)
+
+    def join(self, name: str, slots: int, now: float = 0.0) -> None:
+        """A replica says Hello. No name is ever that of another one."""
         workload = self._workload
-        apply(self._state, ReplicaJoined(name, INCARNATION, slots, workload.block_size, workload.longest), 0.0)
+        joined = ReplicaJoined(name, INCARNATION, slots, workload.block_size, workload.longest)
+        self._between += apply(self._state, joined, now)
+
+    def drain(self, name: str, now: float, within_s: float) -> None:
+        """It is to end, and gets no more branches."""
+        event = ReplicaDraining(name, INCARNATION, Drain(now + within_s, "its pool shrinks"))
+        self._between += apply(self._state, event, now)
+
+    def lose(self, name: str, now: float, kind: LossKind) -> None:
+        """It is gone; what it ran goes on elsewhere."""
+        self._between += apply(self._state, ReplicaLost(name, INCARNATION, kind.value, kind), now)
+
+    def branches_of(self, name: str) -> int:
+        """How many it was granted."""
+        return len(self._state.replicas[name].grants)
+
+    def least_first(self) -> list[str]:
+        """Replicas by the tokens of their branches, as `Elastic` names them to a fleet."""
+        state = self._state
+        tokens = {
+            name: sum(state.grants[grant][1].total for grant in replica.grants)
+            for name, replica in state.replicas.items()
+        }
+        return sorted(tokens, key=lambda name: (tokens[name], name))
+
+    def signal(self, now: float, size: int) -> Signal:
+        """What the law is told; `size`: replicas that there are to be. KV caches here hold whatever slots do."""
+        state = self._state
+        [pool] = state.pools.values()
+        queues = [pool.anywhere, *(replica.queue for replica in pool.members)]
+        return Signal(
+            now,
+            size,
+            live=len(state.grants),
+            waiting=sum(entry[-1].state is BranchState.PENDING for queue in queues for entry in queue.heap),
+            tasks=startable(state, pool),
+            trees=len(state.trees),
+            open_runs=1,
+            slots=sum(replica.slots for replica in pool.members),
+            replicas=len(pool.members),
+        )
 
     def submit(self, tasks: list[TaskSpec]) -> None:
         """A client adds tasks."""
-        apply(self._state, TasksSubmitted(RUN, tasks), 0.0)
+        apply(self._state, TasksSubmitted(RUN, tasks), self._state.now)
 
     def close(self) -> None:
         """No more tasks will come."""
@@ -146,6 +211,9 @@ class VirtualCore:
     def tick(self, now: float, reports: Sequence[Report]) -> Orders:
         """Apply reports in order, then let free slots be filled."""
         orders, state, event = Orders(), self._state, self._event
+        if self._between:
+            between, self._between = self._between, []
+            self._carry_out(between, orders)
         for _, request, span, cached, end, dropped in reports:
             event.replica_id, event.grant, event.end = request.replica, request.grant, end
             event.n_tokens = 0 if span is None else span.tokens

@@ -87,6 +87,7 @@ class VirtualReplica:
         self._busy = 0.0
         self._busy_at = 0.0
         self._on_wake: Callable[[float], None] = self._wake
+        self._dead = False
 
     def busy_slot_s(self, now: float) -> float:
         """Seconds of slots with a request in them, up to now."""
@@ -94,6 +95,8 @@ class VirtualReplica:
 
     def start(self, now: float, request: Request) -> None:
         """Decode it as soon as there is a slot."""
+        if self._dead:
+            return
         self._requests[request.grant] = request
         if self._batch < self._slots:
             self._catch_up(now)
@@ -120,6 +123,14 @@ class VirtualReplica:
             self._leave(now, request.tip)
             self._schedule()
         self._reports.report(now, request, None, None, EndKind.STOPPED, dropped)
+
+    def die(self, now: float) -> int:
+        """End with all that runs here. Returns the tokens that were decoded and not reported."""
+        self._catch_up(now)
+        lost = sum(request.tip.tokens - max(0, round(step - self._steps)) for step, _, request in self._running)
+        self._resize(now, 0)
+        self._running, self._waiting, self._requests, self._dead = [], [], {}, True
+        return lost
 
     def _catch_up(self, now: float) -> None:
         """Count the steps made until now, before the batch changes."""
