@@ -54,6 +54,19 @@ def test_nodes_that_are_left_are_asked_for_by_no_replica() -> None:
     assert options["label_selector"] == {"zone": "west", NODE_LABEL: "!in(a,b)"}
 
 
+def test_gpus_of_one_replica_are_on_one_node_and_those_of_several_do_not_add_up() -> None:
+    """One actor has them all, in no placement group; nothing of this has run on GPUs."""
+    nodes = {"a": {"CPU": 64.0, "GPU": 8.0}, "b": {"CPU": 64.0, "GPU": 8.0}}
+    whole, larger = (needs_of(generator(tensor_parallel=gpus), {"GPU": 16.0}) for gpus in (8, 16))
+    assert all(map(whole.fit, nodes.values()))
+    assert whole.options(spread=True) == {"num_cpus": 1, "num_gpus": 8, "scheduling_strategy": "SPREAD"}
+    assert not any(map(larger.fit, nodes.values()))
+    assert shortage(larger, nodes, nodes) == (
+        "it needs 1 CPU and 16 GPU on one node, and none is so large: the Ray cluster has 2 nodes with 128 CPU and 16 "
+        "GPU, of which 128 CPU and 16 GPU are free"
+    )
+
+
 @pytest.mark.parametrize(
     ("needs", "told"),
     [
