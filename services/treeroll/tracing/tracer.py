@@ -81,7 +81,7 @@ class Tracer:
 
     async def _read(self, tree_id: str, submitted_by: str) -> None:
         try:
-            [stored] = await self._store.load_trees([tree_id])
+            stored = await self._store.load_tree(tree_id)  # page by page
         except StoreError as error:
             log.warning("tree %s has no trace: %s", tree_id, error)
             return
