@@ -93,9 +93,9 @@ async def test_a_replica_of_its_own_is_scraped_at_the_address_that_status_says(t
 
 def test_beyond_loopback_it_takes_tls_and_tokens() -> None:
     for given in ({}, {"tokens": "t"}, {"certificate": "c", "key": "k"}):
-        with pytest.raises(InvalidInput, match=r"host is 0\.0\.0\.0, and without .* it must be of loopback"):
+        with pytest.raises(InvalidInput, match=r"metrics\.host is 0\.0\.0\.0, and without .* it must be of loopback"):
             parse(GeneratorConfig, {"metrics": {"host": "0.0.0.0", "port": 0, **given}}, "x")  # noqa: S104
-    with pytest.raises(InvalidInput, match="certificate is c and key is None; set both or none"):
+    with pytest.raises(InvalidInput, match=r"metrics\.certificate is c and metrics\.key is None; set both or none"):
         parse(GeneratorConfig, {"metrics": {"certificate": "c"}}, "x")
 
 

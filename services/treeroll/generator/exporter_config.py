@@ -25,9 +25,11 @@ class ExporterConfig(Config):
     @model_validator(mode="after")
     def _is_for_loopback_or_secured(self) -> "ExporterConfig":
         if (self.certificate is None) != (self.key is None):
-            raise ValueError(f"certificate is {self.certificate} and key is {self.key}; set both or none")
+            raise ValueError(
+                f"metrics.certificate is {self.certificate} and metrics.key is {self.key}; set both or none"
+            )
         given = {"TLS (certificate, key)": self.certificate, "tokens": self.tokens}
         missing = [what for what, file in given.items() if file is None]
         if self.port is not None and missing and not is_loopback(self.host):
-            raise ValueError(f"host is {self.host}, and without {' and '.join(missing)} it must be of loopback")
+            raise ValueError(f"metrics.host is {self.host}, and without {' and '.join(missing)} it must be of loopback")
         return self
