@@ -50,17 +50,22 @@ function Nothing({ data, query }) {
 
 function Filters({ query }) {
   const timer = useRef(0);
+  const draft = useRef({}); // what is being typed: rows come meanwhile, and must not take it away
   useEffect(() => () => clearTimeout(timer.current), []);
   const typed = (name) => (event) => {
     clearTimeout(timer.current);
-    const value = event.target.value.trim();
-    timer.current = setTimeout(() => go(withQuery({ [name]: value, before: "" }), { replace: true }), 300);
+    draft.current[name] = event.target.value;
+    timer.current = setTimeout(() => {
+      const changes = Object.fromEntries(Object.entries(draft.current).map(([field, text]) => [field, text.trim()]));
+      draft.current = {};
+      go(withQuery({ ...changes, before: "" }), { replace: true });
+    }, 300);
   };
   const time = (event) => {
     const ms = Date.parse(`${event.target.value}Z`);
     go(withQuery({ until: Number.isNaN(ms) ? "" : Math.ceil(ms / 1000) + 1, before: "" }), { replace: true });
   };
-  const field = (name, label, cls) => html`<label class=${`field ${cls}`}><span>${label}</span><input type="search" value=${query.get(name) ?? ""} onInput=${typed(name)} /></label>`;
+  const field = (name, label, cls) => html`<label class=${`field ${cls}`}><span>${label}</span><input type="search" value=${draft.current[name] ?? query.get(name) ?? ""} onInput=${typed(name)} /></label>`;
   const until = Number(query.get("until"));
   const kind = query.get("kind") ?? "";
   return html`<div class="saved" role="group" aria-label="saved searches">${SAVED.map(([name, wanted]) => html`<${Link} href=${withQuery({ kind: "", before: "", ...wanted })}

@@ -108,10 +108,15 @@ function Filters({ query, filters }) {
   const field = useRef(null);
   const timer = useRef(0);
   useEffect(() => { if (query.get("focus")) field.current?.focus(); }, []);
+  const draft = useRef(null); // what is being typed: rows come meanwhile, and must not take it away
   const typed = (event) => {
     clearTimeout(timer.current);
-    const value = event.target.value;
-    timer.current = setTimeout(() => go(withQuery({ q: value, cursor: "", focus: "" }), { replace: true }), 200);
+    draft.current = event.target.value;
+    timer.current = setTimeout(() => {
+      const value = draft.current;
+      draft.current = null;
+      go(withQuery({ q: value, cursor: "", focus: "" }), { replace: true });
+    }, 200);
   };
   const active = SHOWS.filter((name) => query.get(name));
   const saved = ([, wanted]) => {
@@ -123,7 +128,7 @@ function Filters({ query, filters }) {
   const number = (name, label) => html`<label class="field narrow"><span>${label}</span><input type="number" step="any" value=${query.get(name) ?? ""} onChange=${set(name)} /></label>`;
   return html`<div class="saved" role="group" aria-label="saved searches">${SAVED.map((one) => html`<${Link} href=${withQuery({ ...RESET, run: query.get("run"), ...one[1] })}
       class=${`tab ${saved(one) ? "on" : ""}`} aria-current=${saved(one) ? "true" : undefined}>${one[0]}<//>`)}</div>
-    <div class="filters"><label class="field search"><span>id, task or prompt</span><input id="search" ref=${field} type="search" placeholder="search  /" value=${query.get("q") ?? ""} onInput=${typed} /></label>
+    <div class="filters"><label class="field search"><span>id, task or prompt</span><input id="search" ref=${field} type="search" placeholder="search  /" value=${draft.current ?? query.get("q") ?? ""} onInput=${typed} /></label>
       ${choice("status", "status", [...(filters?.status ?? []), "complete", "partial", "failed", "filtered"])}
       ${choice("stop", "stopped by", filters?.stop_reason ?? [])}
       ${(filters?.run_id?.length ?? 0) > 1 && choice("run", "run", filters.run_id)}
