@@ -15,6 +15,11 @@ from tests.support.ports import free_port
 
 from treeroll.client import connect_async
 from treeroll.demo import MODEL_DIR, TASKS_FILE
+from treeroll.generator.config import SimulatedLatency
+from treeroll.generator.detokenizer import Detokenizer
+from treeroll.generator.replica import Replica
+from treeroll.generator.session import SessionRefused
+from treeroll.generator.simulated_engine import SimulatedEngine
 from treeroll.store.embedded import EmbeddedRedis
 from treeroll.tasks import read_tasks
 from treeroll.testing.service import local_service
@@ -110,3 +115,52 @@ async def test_a_replica_with_another_model_ends_as_bad_input_and_one_with_a_cop
                 f"with digest {model_digest(MODEL_DIR)}, as replica a on {host}: copy the same model to both"
             ) in said
             assert "Traceback" not in odd.output()
+
+
+async def test_a_run_is_grown_by_one_model_whatever_comes_first_after_the_service_and_its_replicas_were_killed(
+    server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    port, other = free_port(), another_model(tmp_path)
+    address, tasks = f"127.0.0.1:{port}", list(read_tasks(TASKS_FILE, limit=TASKS))
+
+    def replica(name: str, model: Path, step_s: float = 0.0) -> "asyncio.Task[None]":
+        detokenizer, latency = Detokenizer(MODEL_DIR), SimulatedLatency(step_s=step_s)
+        engine = SimulatedEngine(detokenizer.tokenizer, model=str(model), slots=8, max_model_len=1024, latency=latency)
+        return asyncio.create_task(Replica(engine, detokenizer, name, 1, address).run())
+
+    with ExitStack() as stack:
+
+        def serve(log: str) -> Command:
+            where = ("--engine", "none", "--store", server.url, "--port", str(port), "--set", "dashboard.port=off")
+            return stack.enter_context(Command(["serve", *where], tmp_path / log))
+
+        first = serve("first.log")
+        await asyncio.to_thread(first.until, lambda: "treeroll serves at" in first.output())
+        async with await connect_async(address) as client:
+            ours = replica("a", MODEL_DIR, step_s=0.05)
+            run = await client.create_run("run", **RUN)
+            await run.submit(tasks)
+            await run.close()
+            batches = run.batches(trees=1)
+            got = [(await anext(batches)).trees[0]]
+            first.process.kill()
+            ours.cancel()
+            second, host = serve("second.log"), socket.gethostname()
+            await asyncio.to_thread(second.until, lambda: "treeroll serves at" in second.output())
+            with pytest.raises(SessionRefused) as refused:
+                await replica("odd", other)
+            known, told = (f"{model} with digest {model_digest(model)}" for model in (MODEL_DIR, other))
+            said = (
+                f"replica odd on {host} serves {told}, but the fleet has {known}, as replica a on {host} said, which "
+            )
+            end = (
+                "run 'run' grows with: start replicas with that model, or cancel or delete this run to have another one"
+            )
+            assert said + end in str(refused.value)
+            last = replica("b", MODEL_DIR)
+            got += [tree async for batch in batches for tree in batch.trees]
+            assert sorted(tree.task_id for tree in got) == sorted(task.id for task in tasks)
+            assert {node.replica_id for tree in got for node in tree.nodes} == {"", "a", "b"}
+            assert (await client.audit()).violations == []
+            last.cancel()
+            await asyncio.gather(ours, last, return_exceptions=True)
