@@ -75,14 +75,16 @@ class World:
         return len(ready) == self.replicas and {one["origin"]["host"] for one in ready} == set(hosts)
 
 
+# vLLM's engines start for minutes, in which trees must not run out.
 @pytest.mark.parametrize(
-    "generator", [pytest.param(SIMULATED, id="simulated"), pytest.param(VLLM, id="vllm", marks=pytest.mark.vllm)]
+    ("generator", "leaves"),
+    [pytest.param(SIMULATED, 4, id="simulated"), pytest.param(VLLM, 6, id="vllm", marks=pytest.mark.vllm)],
 )
 def test_every_task_ends_once_whatever_happens(
-    generator: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    generator: dict[str, Any], leaves: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with deployed(tmp_path, {"generator": generator}) as service, capsys.disabled():
-        world = begun(service, generator["replicas"])
+        world = begun(service, generator["replicas"], leaves)
         node_is_killed(world)
         leader_is_killed(world)
         node_is_taken_away(world)
@@ -96,12 +98,12 @@ def test_every_task_ends_once_whatever_happens(
         eventually_sync(lambda: not world.ray.replicas, START_S)
 
 
-def begun(service: Deployed, replicas: int) -> World:
+def begun(service: Deployed, replicas: int, leaves: int) -> World:
     """Everything runs, and the trainer has a tree."""
     coordinators = {name: service.follow(SERVE, name) for name in ("first", "second")}
     ray = RayCluster(service, cpus=4)
     ray.submit()
-    trainer = service.follow(TRAINER.format(leaves=4), "desk")
+    trainer = service.follow(TRAINER.format(leaves=leaves), "desk")
     world = World(service, ray, coordinators, trainer, replicas)
     trainer.until(lambda: world.trees(), START_S)
     return world
