@@ -304,7 +304,7 @@ def test_unavailable_is_retried_and_other_errors_are_not(run: Run, proxy: Proxy)
 
 
 def test_unavailable_is_raised_when_time_is_up(proxy: Proxy) -> None:
-    with treeroll.connect(proxy.address, timeout_s=0.4) as client:
+    with treeroll.connect(proxy.address, timeout_s=2.0) as client:
         proxy.failures = [Unavailable("the store is away")] * 50
         with pytest.raises(Unavailable, match="the store is away"):
             client.status()
