@@ -3,6 +3,7 @@
 import time
 from typing import Any, ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import work
 from textual.app import App, ComposeResult
@@ -95,7 +96,7 @@ class Top(App[None]):
         self._sort: tuple[int, bool] | None = None  # column, and whether the largest come first
         self._lines: dict[str, Line] = {}
         self._shown: dict[str, tuple[str, ...]] = {}
-        self._columns: list[str] = []
+        self._widths: list[int] = []
         self._follows = False
         self._paused: float | None = None  # since when, monotonic
         self._trouble = ""
@@ -123,8 +124,16 @@ class Top(App[None]):
         self.query_one(DataTable).focus()
 
     def _begin(self) -> None:
-        self._head_columns()
+        self._lines = {}
+        self._arrange()
         self._look(forced=True)
+
+    def _arrange(self) -> None:
+        """Columns, and what there is in their order."""
+        self._widths = [cell_len(name) for name in self._headings()]
+        self._shown = {}
+        self._write_anew({})
+        self._show()
 
     def _look(self, *, forced: bool = False) -> None:
         if forced or self._paused is None:
@@ -172,32 +181,40 @@ class Top(App[None]):
             lines.sort(key=lambda line: line.cells[column].value, reverse=largest_first)
         return lines
 
-    def _head_columns(self) -> None:
-        table: DataTable[Any] = self.query_one(DataTable)
-        table.clear(columns=True)
-        self._shown = {}
-        for place, name in enumerate(self._tab.columns):
-            mark = "" if self._sort is None or self._sort[0] != place else (" v" if self._sort[1] else " ^")
-            right = name.startswith(">")
-            table.add_column(Text(name.lstrip(">") + mark, justify="right" if right else "left"), key=str(place))
-
     def _show(self) -> None:
-        table: DataTable[Any] = self.query_one(DataTable)
         shown = {line.key: tuple(cell.shown for cell in line.cells) for line in self._ordered()}
-        if list(shown) == list(self._shown):
-            for key, cells in shown.items():
-                for place, text in enumerate(cells):
-                    if text != self._shown[key][place]:
-                        table.update_cell(key, str(place), self._cell(place, text), update_width=True)
+        # As wide as anything was that stood in them: by itself textual widens columns only when it has nothing to do.
+        widths = [max(map(cell_len, texts)) for texts in zip(*shown.values(), strict=True)] or self._widths
+        widths = [max(pair) for pair in zip(widths, self._widths, strict=True)]
+        if list(shown) == list(self._shown) and widths == self._widths:
+            self._write(shown)
         else:
-            chosen = self._chosen()
-            table.clear()
-            for key, cells in shown.items():
-                table.add_row(*(self._cell(place, text) for place, text in enumerate(cells)), key=key)
-            keys = list(shown)
-            if not self._follows and chosen in shown:
-                table.move_cursor(row=keys.index(chosen), animate=False)
+            self._widths = widths
+            self._write_anew(shown)
         self._shown = shown
+
+    def _write(self, shown: dict[str, tuple[str, ...]]) -> None:
+        """The same rows: what has changed in them."""
+        table: DataTable[Any] = self.query_one(DataTable)
+        for key, cells in shown.items():
+            for place, text in enumerate(cells):
+                if text != self._shown[key][place]:
+                    table.update_cell(key, str(place), self._cell(place, text))
+
+    def _write_anew(self, shown: dict[str, tuple[str, ...]]) -> None:
+        table: DataTable[Any] = self.query_one(DataTable)
+        chosen = self._chosen()
+        table.clear(columns=True)
+        for place, (name, width) in enumerate(zip(self._headings(), self._widths, strict=True)):
+            table.add_column(self._cell(place, name), width=width, key=str(place))
+        for key, cells in shown.items():
+            table.add_row(*(self._cell(place, text) for place, text in enumerate(cells)), key=key)
+        if not self._follows and chosen in shown:
+            table.move_cursor(row=list(shown).index(chosen), animate=False)
+
+    def _headings(self) -> list[str]:
+        marks = {} if self._sort is None else {self._sort[0]: " v" if self._sort[1] else " ^"}
+        return [name.lstrip(">") + marks.get(place, "") for place, name in enumerate(self._tab.columns)]
 
     def _cell(self, place: int, text: str) -> Text:
         return Text(text, justify="right" if self._tab.columns[place].startswith(">") else "left")
@@ -251,8 +268,7 @@ class Top(App[None]):
             self._sort = (column, self._tab.columns[column].startswith(">"))
         else:
             self._sort = (self._sort[0], not self._sort[1])
-        self._head_columns()
-        self._show()
+        self._arrange()
 
     def action_filter(self) -> None:
         """Type a text that rows must have."""
