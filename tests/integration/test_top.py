@@ -120,8 +120,9 @@ def test_rows_are_sorted_filtered_and_opened_and_esc_leads_back(terminal: Termin
     screen = terminal.shows("task v")
     assert [line.split()[1] for line in rows(screen, "arith-")] == sorted(tasks, reverse=True)
     terminal.press("/")
+    terminal.shows("only rows with this text")
     terminal.press(*"arith-007", "Enter")
-    eventually_sync(lambda: len(rows(terminal.screen(), "complete")) == 1, PATIENT_S, 0.2)
+    eventually_sync(lambda: len(rows(terminal.screen(), "complete  -")) == 1, PATIENT_S, 0.2)
     terminal.press("Enter")
     terminal.shows("trees: ", "task id", "arith-007")
     terminal.press("End")  # below its figures, what was decided of it

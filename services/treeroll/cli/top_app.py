@@ -70,7 +70,6 @@ class Top(App[None]):
     CSS = """
     #head, #verdict { height: auto; }
     #filter { display: none; border: none; height: 1; padding: 0; }
-    #filter.on { display: block; }
     DataTable { height: 1fr; scrollbar-size-vertical: 1; }
     DataTable > .datatable--cursor { text-style: reverse bold; }
     """
@@ -273,13 +272,13 @@ class Top(App[None]):
     def action_filter(self) -> None:
         """Type a text that rows must have."""
         field = self.query_one(Input)
-        field.add_class("on")
-        field.focus()
+        field.display = True
+        self.screen.set_focus(field)  # at once, or what is typed meanwhile goes to the list
 
     def action_all_rows(self) -> None:
         """All rows again."""
         field = self.query_one(Input)
-        field.remove_class("on")
+        field.display = False
         field.value = ""
         self.query_one(DataTable).focus()
 
