@@ -14,6 +14,7 @@ from tests.cluster.deployed import FLEET, ROLLOUT, SERVE, START_S, Deployed, dep
 from tests.cluster.ray_cluster import NODES, RayCluster
 from tests.support.command import Command
 
+from treeroll.demo import MODEL_DIR
 from treeroll.results.audit import audit_directory
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
@@ -85,6 +86,29 @@ def test_a_fleet_that_is_not_told_which_ray_to_join_starts_none_beside_it(served
     assert fleet.wait(START_S) == 2
     assert fleet.output().count("\n") == 1, fleet.output()
     assert "set ray.address (--ray-address) to 'auto' to join that cluster" in fleet.output()
+
+
+def test_a_node_without_the_model_or_with_another_one_there_is_named_before_a_replica_comes(served: Served) -> None:
+    """Hosts have a /tmp of their own, so one path is a directory on each."""
+    model, hosts = "/tmp/model", served.service.hosts  # noqa: S108
+
+    def on(name: str, *command: str) -> None:
+        done = hosts[name].run(*command, cwd=Path("/"), env={})
+        assert done.returncode == 0, done.stdout
+
+    def refusal() -> str:
+        fleet = served.service.follow(FLEET, "head", "--model", model)
+        assert fleet.wait(START_S) == 2, fleet.output()
+        assert not served.ray.replicas
+        return fleet.output().splitlines()[-1]
+
+    for name in ("head", "gpu1"):
+        on(name, "cp", "-r", str(MODEL_DIR), model)
+    missing = f"node gpu2 of the Ray cluster cannot read model {model} (it is not there): put it there under the same"
+    assert missing in refusal()
+    on("gpu2", "cp", "-r", str(MODEL_DIR), model)
+    on("gpu2", "sh", "-c", f"echo >> {model}/config.json")
+    assert f"node gpu2 of the Ray cluster has another model at {model}, with digest " in refusal()
 
 
 def test_a_fleet_is_a_ray_job_whose_replicas_end_when_it_is_stopped(served: Served) -> None:
