@@ -45,7 +45,7 @@ def lose_power(server: EmbeddedRedis, place: Path) -> None:
     os.kill(server.pid, signal.SIGKILL)
     server.stop()
     synced = place / "synced"  # which is not there before the first time
-    os.truncate(place / "redis" / "appendonly.aof", int(synced.read_text()) if synced.exists() else 0)
+    os.truncate(place / "redis" / "appendonly.aof", int(synced.read_text() or 0) if synced.exists() else 0)
     server.start()
 
 

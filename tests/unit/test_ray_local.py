@@ -16,9 +16,12 @@ from treeroll.errors import Unavailable
 from treeroll.generator import ray_local
 from treeroll.generator.ray_local import LocalRay, StartCancelled
 
+# The address appears whole, as the real head writes it: a reader looks as soon as there is a file.
 UP = """
 import pathlib, sys, time
-pathlib.Path(sys.argv[1], "address").write_text("127.0.0.1:1")
+part = pathlib.Path(sys.argv[1], "address.part")
+part.write_text("127.0.0.1:1")
+part.rename(part.with_name("address"))
 time.sleep(600)
 """
 SLOW = "import time; time.sleep(600)"
