@@ -27,6 +27,7 @@ from treeroll.coordinator.replica_server import ReplicaPlane
 from treeroll.coordinator.retention import Retention
 from treeroll.coordinator.scoring import Scoring
 from treeroll.coordinator.snapshots import Snapshots
+from treeroll.coordinator.standby import Beats
 from treeroll.coordinator.store_room import StoreRoom
 from treeroll.coordinator.weights import restore, restore_models
 from treeroll.core.model.events import RunCancelled, RunClosed
@@ -169,8 +170,17 @@ async def _after(ground: Ground, before: Coordinator, why: LostWork) -> Life:
 
 
 async def _taken_up(ground: Ground, before: Coordinator) -> Life:
-    store, lost = ground.store, deepcopy(before.recovered.lost)
+    store = ground.store
     epoch = await store.open(before.epoch + ground.chance.randrange(EPOCHS))
+    beats = Beats(store, epoch)
+    try:
+        return await _recovered(ground, epoch, before)
+    finally:
+        await beats.stop()
+
+
+async def _recovered(ground: Ground, epoch: int, before: Coordinator) -> Life:
+    store, lost = ground.store, deepcopy(before.recovered.lost)
     gone = await what_is_gone(store, before.acknowledged)
     lost.add(gone)
     log.error("gone is %s", "; ".join(map(str, gone)) or "nothing that a run's record tells")

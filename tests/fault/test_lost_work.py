@@ -19,6 +19,7 @@ from treeroll.client import connect_async
 from treeroll.client.async_client import AsyncClient
 from treeroll.client.async_run import AsyncRun
 from treeroll.coordinator.lost_work import what_is_gone
+from treeroll.coordinator.standby import open_silent
 from treeroll.core.model.pool_model import PoolModel
 from treeroll.core.model.weights import Weights
 from treeroll.demo import TASKS_FILE
@@ -151,6 +152,27 @@ async def test_a_store_that_was_put_back_goes_on_with_what_it_has(server: Embedd
         assert list((await here.client.status()).lost_runs) == ["second"]
         assert len(await consumed(await grow(here.client, "second"))) == TASKS
         assert not (await here.client.audit()).violations
+
+
+async def test_whoever_takes_up_a_store_that_went_back_is_heard_meanwhile_and_not_taken_for_dead() -> None:
+    store, begun, goes_on = ForgetfulStore(), asyncio.Event(), asyncio.Event()
+
+    async def slow() -> dict[str, bytes]:
+        begun.set()
+        await goes_on.wait()
+        return await MemoryStore.load_sessions(store)
+
+    async with served(store) as here:
+        kept = store.keep()
+        await here.client.create_run("run", **RUN)
+        store.load_sessions = slow  # type: ignore[method-assign]
+        store.go_back(kept)
+        await begun.wait()
+        with pytest.raises(InvalidInput, match="has an owner that lives"):
+            await open_silent(store)
+        goes_on.set()
+        await here.goes_on()
+        assert len(await consumed(await grow(here.client))) == TASKS
 
 
 async def test_a_run_of_which_tasks_are_gone_says_so_to_who_waits_and_has_them_again() -> None:
