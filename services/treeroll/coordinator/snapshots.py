@@ -6,6 +6,7 @@ slow skips snapshots, never ticks.
 
 import asyncio
 import logging
+import math
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -63,6 +64,7 @@ class Snapshots:
         self._groups = WatchedGroups(coordinator.store)
         self._speeds: dict[str, Speed] = {}
         self._lag_s = 0.0
+        self._next_look: asyncio.TimerHandle | None = None
         self._outages = 0
         self._shown_runs: list[Run] = []
         coordinator.outage.on_change.append(self._outage_changed)
@@ -92,10 +94,17 @@ class Snapshots:
             log.debug("nobody was told how the service is: %s", error)
 
     async def _pause(self) -> None:
-        for _ in range(round(EVERY_S / LAG_S)):
-            due = clock.monotonic() + LAG_S
-            await asyncio.sleep(LAG_S)
-            self._lag_s = max(self._lag_s, clock.monotonic() - due)
+        self._look_again()
+        try:
+            await asyncio.sleep(EVERY_S)
+        finally:
+            if self._next_look is not None:
+                self._next_look.cancel()
+
+    def _look_again(self, due: float = math.inf) -> None:
+        now = clock.monotonic()
+        self._lag_s = max(self._lag_s, now - due)
+        self._next_look = asyncio.get_running_loop().call_later(LAG_S, self._look_again, now + LAG_S)
 
     def _outage_changed(self) -> None:
         self._outages += self._coordinator.outage.since is not None

@@ -3,6 +3,7 @@
 import struct
 from array import array
 from dataclasses import dataclass
+from functools import lru_cache
 
 from treeroll.tools.base import Tool
 from treeroll.tree.node import Node, Observation, Tokens
@@ -52,6 +53,7 @@ def encode(text: str) -> Observation:
     return Observation(struct.pack(f"<{len(ids)}i", *ids), "".join(f"{token} " for token in ids))
 
 
+@lru_cache(1 << 16)  # worlds grow the same trees with faults and without, and grow branches that are lost again
 def token_at(seed: int, position: int, end_share: float) -> int:
     """The world's language model: EOS with a fixed probability, else some other token."""
     return EOS if uniform(seed, "token", position) < end_share else 2 + hash64(seed, position) % 50

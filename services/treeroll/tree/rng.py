@@ -11,11 +11,11 @@ Key = int | str
 
 def hash64(*parts: Key) -> int:
     """Unsigned 64-bit hash of the parts. Parts are length-framed: ("a", "b") and ("ab",) differ."""
-    digest = blake2b(digest_size=8)
+    framed = b""
     for part in parts:
         raw = str(part).encode()
-        digest.update(len(raw).to_bytes(4, "little") + raw)
-    return int.from_bytes(digest.digest(), "little")
+        framed += len(raw).to_bytes(4, "little") + raw
+    return int.from_bytes(blake2b(framed, digest_size=8).digest(), "little")
 
 
 def uniform(seed: int, *key: Key) -> float:

@@ -127,9 +127,8 @@ class Succession:
         """Whether one has ended, and how."""
         if self._stopped:
             self._look_after_stopped()
-        if self.life is None or self.life.ended_by is None:
+        if self.life is None or not self.life.loop.errors or (error := self.life.ended_by) is None:
             return
-        error = self.life.ended_by
         heir = self._stopped[0] if self._stopped else None
         if isinstance(error, StaleEpoch) and heir is not None and self._universe.store.lost_at is not None:
             # One that was held up found the store empty, and took it up before this one found out.

@@ -8,6 +8,7 @@ import sys
 from asyncio import events
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from functools import partial
 from typing import Any, TypeVar
 
 from treeroll import clock
@@ -65,7 +66,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.Handle:
         """After what is ready now."""
         handle = asyncio.Handle(callback, args, self, context)
-        self._queue.at(self._queue.now + _SOON_S, lambda now: self._run(handle))
+        self._queue.at(self._queue.now + _SOON_S, partial(self._run, handle))
         return handle
 
     def call_later(  # type: ignore[override]
@@ -74,7 +75,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """After so many seconds."""
         at = self._queue.now + max(delay / self._rate, _SOON_S)
         handle = asyncio.TimerHandle(self.time() + delay, callback, args, self, context)
-        self._queue.at(at, lambda now: self._run(handle))
+        self._queue.at(at, partial(self._run, handle))
         return handle
 
     def call_at(  # type: ignore[override]
@@ -125,11 +126,11 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """It is skipped when its time comes."""
 
-    def _run(self, handle: asyncio.Handle) -> None:
+    def _run(self, handle: asyncio.Handle, now: float) -> None:
         if not self.alive or handle.cancelled():
             return
-        if self._queue.now < self.stands_until:
-            self._queue.at(self.stands_until, lambda now: self._run(handle))
+        if now < self.stands_until:
+            self._queue.at(self.stands_until, partial(self._run, handle))
             return
         self._as_running(handle._run)
 
