@@ -22,6 +22,7 @@
     │   └── PolicyFailed       a policy of the run raised, or said what cannot be; nothing has changed
     ├── Unavailable            the service or a part of it does not answer; retry
     │   ├── TooManyCalls       of one caller at once
+    │   ├── TreeChanged        deleted, or begun anew, while it was read
     │   ├── Drained            it starts no more trees until its drain is taken back
     │   ├── StoreFull          the store is almost full, so the service takes no tasks until it has room
     │   └── StandsBy           another service has the store; this one waits for its silence
@@ -154,6 +155,10 @@ class GroupMoved(CallerError):
 
 class Unavailable(TreerollError):
     """The service, or a part it needs, does not answer; try again."""
+
+
+class TreeChanged(Unavailable):
+    """The tree was deleted, or began anew, while it was read; clients read it again."""
 
 
 class TooManyCalls(Unavailable):

@@ -6,6 +6,7 @@ import re
 import socket
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,9 +16,9 @@ from redis import Redis
 from tests.support.eventually import eventually
 
 from treeroll import clock
-from treeroll.errors import InvalidInput, StaleEpoch, StoreDown, StoreError
+from treeroll.errors import InvalidInput, StaleEpoch, StoreDown, StoreError, TreeChanged
 from treeroll.store import keys
-from treeroll.store.base import Commit, GroupState
+from treeroll.store.base import PAGE_BYTES, Commit, GroupState
 from treeroll.store.embedded import EmbeddedRedis
 from treeroll.store.factory import make_store
 from treeroll.store.memory import MemoryStore
@@ -499,7 +500,7 @@ class Meddler(RedisStore):
         return await super()._call(*command)
 
 
-async def test_a_tree_that_grows_while_it_is_read_is_of_the_moment_of_its_last_node(
+async def test_a_tree_that_grows_while_it_is_read_is_of_the_moment_of_its_first_node(
     redis: Any, redis_server: EmbeddedRedis
 ) -> None:
     def grow() -> None:
@@ -512,9 +513,36 @@ async def test_a_tree_that_grows_while_it_is_read_is_of_the_moment_of_its_last_n
     store = Meddler(redis_server.url, [grow] * 3)
     tree = await store.load_tree("t")
     assert tree is not None
-    assert tree.header == f"header of {len(tree.nodes)}".encode()
-    assert len(tree.nodes) >= 602
-    assert max(int(key.partition(":")[0]) for key in tree.rewards) < len(tree.nodes)
+    assert (tree.header, len(tree.nodes), tree.rewards) == (b"header of 600", 600, {})
+    tree = await store.load_tree("t")
+    assert tree is not None
+    assert (tree.header, len(tree.nodes)) == (f"header of {redis.llen(keys.nodes('t'))}".encode(), 603)
+    assert tree.rewards == {f"{number}:s:1": b"reward" for number in (600, 601, 602)}
+    await store.close()
+
+
+@pytest.mark.parametrize("calm", [0, 1, 2])
+async def test_pages_of_a_tree_that_goes_meanwhile_end_with_an_error(
+    redis: Any, redis_server: EmbeddedRedis, calm: int
+) -> None:
+    redis.rpush(keys.nodes("t"), *range(600))
+    redis.hset(keys.tree("t"), keys.HEADER, "header")
+    go = partial(redis.delete, keys.nodes("t"), keys.tree("t"))
+    store = Meddler(redis_server.url, [*[lambda: None] * calm, go])
+    with pytest.raises(TreeChanged, match="tree 't' was deleted or began anew while it was read"):
+        _ = [page async for page in store.tree_pages("t")]
+    await store.close()
+
+
+async def test_pages_are_bounded_in_bytes_as_soon_as_it_is_known_how_large_nodes_are(
+    redis: Any, redis_server: EmbeddedRedis
+) -> None:
+    redis.rpush(keys.nodes("t"), *(b"x" * 20_000 for _ in range(200)))
+    redis.hset(keys.tree("t"), keys.HEADER, "header")
+    store = RedisStore(redis_server.url)
+    sizes = [sum(map(len, page.nodes)) async for page in store.tree_pages("t")]
+    assert sum(sizes) == 200 * 20_000
+    assert max(sizes[1:]) <= PAGE_BYTES
     await store.close()
 
 

@@ -15,6 +15,7 @@ from treeroll.ranges import Range
 from treeroll.store.base import (
     MAX_GROUPS,
     NOBODY,
+    PAGE_NODES,
     Available,
     Commit,
     FeedMark,
@@ -433,6 +434,13 @@ async def test_a_commit_of_thousands_of_nodes_is_one_commit(owner: Owner) -> Non
     assert stored
     assert stored.nodes == records
     assert len(stored.rewards) == 5_000
+    pages = [page async for page in owner.store.tree_pages("big")]
+    assert [page.header for page in pages] == [b"h", *[b""] * (len(pages) - 1)]
+    assert [node for page in pages for node in page.nodes] == records
+    for page in pages:
+        numbers = range(page.first, page.first + len(page.nodes))
+        assert len(numbers) <= PAGE_NODES
+        assert page.rewards == {f"{number}:math:1": b"r" for number in numbers}
 
 
 async def test_a_commit_of_a_thousand_trees_keeps_the_order_of_the_feed(owner: Owner) -> None:
@@ -500,9 +508,9 @@ async def test_a_tree_that_grows_anew_begins_with_its_root(owner: Owner) -> None
 async def test_a_tree_of_any_size_is_loaded_whole_by_itself_and_with_others(owner: Owner, nodes: int) -> None:
     records = [str(number).encode() for number in range(nodes)]
     await owner.commit(
-        trees={"t": b"header"}, nodes={"t": list(enumerate(records))}, rewards={"t": {"1:s:1": b"reward"}}
+        trees={"t": b"header"}, nodes={"t": list(enumerate(records))}, rewards={"t": {"0:s:1": b"reward"}}
     )
-    tree = StoredTree(b"header", records, {"1:s:1": b"reward"})
+    tree = StoredTree(b"header", records, {"0:s:1": b"reward"})
     assert await owner.store.load_tree("t") == tree
     assert await owner.store.load_trees(["t"]) == [tree]
 

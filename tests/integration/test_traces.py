@@ -20,8 +20,7 @@ from treeroll.generator.config import GeneratorConfig, SimulatedLatency, with_tr
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.engine import Delta, EngineRequest
 from treeroll.generator.simulated_engine import SimulatedEngine
-from treeroll.pb.v1 import common_pb2 as pb
-from treeroll.records.assemble import joined
+from treeroll.records.assemble import as_stored
 from treeroll.service import ServiceConfig, recorder_of
 from treeroll.store.memory import MemoryStore
 from treeroll.tasks import read_tasks
@@ -259,7 +258,7 @@ async def test_more_than_the_recorder_can_tell_is_left_out_and_counted() -> None
         [tree] = await grown(client, 1)
         [stored] = await service.store.load_trees([tree.tree_id])
     assert stored is not None
-    assert len(grants(pb.Tree.FromString(joined(stored)))) > 1
+    assert len(grants(as_stored(stored))) > 1
     recorder._thread.join(0)
     for _ in range(3000):
         recorder.put((stored, ""))

@@ -179,12 +179,14 @@ class Proxy(grpc.GenericRpcHandler):
     def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any]":
         """Who answers a call; messages are bytes here."""
 
-        async def answer(request: bytes, context: Any) -> bytes:
-            return await self._answer(details.method, request, context)
+        async def answer(request: bytes, context: Any) -> None:
+            for part in await self._answer(details.method, request, context):
+                await context.write(part)
 
-        return grpc.unary_unary_rpc_method_handler(answer)
+        parts: Any = answer
+        return grpc.unary_stream_rpc_method_handler(parts)  # on the wire a single answer is a stream of one
 
-    async def _answer(self, path: str, request: bytes, context: Any) -> bytes:
+    async def _answer(self, path: str, request: bytes, context: Any) -> list[bytes]:
         assert self._channel is not None
         method = METHODS[path.rpartition("/")[2]]
         call = Call(method.name, dict(context.invocation_metadata()), _read(method.input_type, request))
@@ -192,12 +194,12 @@ class Proxy(grpc.GenericRpcHandler):
         if self.failures:
             await _fail(self.failures.pop(0), context)
         try:
-            pass_on: Any = self._channel.unary_unary(path)
-            reply: bytes = await pass_on(request, timeout=context.time_remaining())
+            pass_on: Any = self._channel.unary_stream(path)
+            reply = [part async for part in pass_on(request, timeout=context.time_remaining())]
         except grpc.aio.AioRpcError as error:
             context.set_trailing_metadata(tuple(error.trailing_metadata() or ()))
             await context.abort(error.code(), error.details())
-        call.reply = _read(method.output_type, reply)
+        call.reply = _read(method.output_type, b"".join(reply))
         if method.name in self.lost_answers:
             self.lost_answers.remove(method.name)
             await _fail(grpc.StatusCode.UNAVAILABLE, context)

@@ -1,7 +1,7 @@
 """What a whole tree adds to its stored records."""
 
 from treeroll.pb.v1 import common_pb2 as pb
-from treeroll.records.assemble import complete, joined
+from treeroll.records.assemble import as_stored, complete, pieces
 from treeroll.store.base import StoredTree
 
 
@@ -20,13 +20,21 @@ def stored() -> StoredTree:
 
 
 def test_records_are_joined_unread_and_rewards_go_to_their_nodes() -> None:
-    tree = pb.Tree.FromString(joined(stored()))
+    tree = as_stored(stored())
     assert [node.number for node in tree.nodes] == [0, 1, 2, 3, 4]
     assert [len(node.rewards) for node in tree.nodes] == [0, 0, 0, 1, 0]
 
 
+def test_parts_of_a_tree_one_after_the_other_are_the_tree() -> None:
+    whole = stored()
+    page = StoredTree(b"", whole.nodes[2:], whole.rewards)
+    whole.nodes, whole.rewards = whole.nodes[:2], {}
+    parts = [*pieces(whole), *pieces(page, 2)]
+    assert pb.Tree.FromString(b"".join(parts)) == as_stored(stored())
+
+
 def test_a_complete_tree_is_in_depth_first_order_with_intervals_and_values() -> None:
-    tree = complete(pb.Tree.FromString(joined(stored())))
+    tree = complete(as_stored(stored()))
     assert [(node.number, node.path, node.tin, node.tout) for node in tree.nodes] == [
         (0, "", 0, 5), (1, "0", 1, 4), (3, "0.0", 2, 3), (4, "0.1", 3, 4), (2, "1", 4, 5),
     ]  # fmt: skip

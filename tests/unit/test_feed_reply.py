@@ -6,7 +6,7 @@ from treeroll.feed.freshness import Delivered
 from treeroll.feed.reply import Reply
 from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
-from treeroll.records.assemble import assemble, joined
+from treeroll.records.assemble import as_stored, assemble
 from treeroll.store.base import Lease, StoredTree
 
 
@@ -21,7 +21,7 @@ def written(*trees: StoredTree, as_stored: bool) -> tuple[Reply, api.LeaseTreesR
 
 def test_deliveries_read_as_they_were_added() -> None:
     _, read = written(stored(), stored(), as_stored=True)
-    tree = pb.Tree.FromString(joined(stored()))
+    tree = as_stored(stored())
     head = {"deadline": 1.5, "times_delivered": 2, "samples": 3, "weight_version": 7, "tree": tree}
     head["owner_epoch"] = 3
     expected = [

@@ -63,17 +63,22 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
             except (TooManyCalls, NotAuthenticated) as error:
                 await abort(context, error)
 
-        async def stream(messages: Any, context: Any) -> None:
+        answers = handler.unary_stream or handler.stream_stream
+
+        async def stream(asked: Any, context: Any) -> None:
             try:
                 with self._calls.one(token, name):
-                    async for message in handler.stream_stream(messages, context):
+                    async for message in answers(asked, context):
                         await context.write(message)
             except (TooManyCalls, NotAuthenticated) as error:
                 await abort(context, error)
 
+        read, write = handler.request_deserializer, handler.response_serializer
         if handler.unary_unary is not None:
-            return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, handler.response_serializer)
-        return grpc.stream_stream_rpc_method_handler(stream, handler.request_deserializer, handler.response_serializer)
+            return grpc.unary_unary_rpc_method_handler(unary, read, write)
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(stream, read, write)
+        return grpc.stream_stream_rpc_method_handler(stream, read, write)
 
 
 def _authorization(metadata: Sequence[tuple[str, str | bytes]] | None) -> str | bytes | None:

@@ -1,6 +1,6 @@
 """Requests and messages as they come over the wire: how large one may be, and what is none."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -22,22 +22,30 @@ def read_first(path: str, method: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.Rp
     """
     name, read = path.rpartition("/")[2], method.request_deserializer or bytes
     largest = LARGEST_OF.get(name, LARGEST)
-    inner: Any = method.unary_unary or method.unary_stream
-    if inner is None:
+    if method.stream_stream is not None:
         return _reading_none(method, read, largest)
 
-    async def answer(raw: bytes, context: Any) -> Any:
+    async def request_of(raw: bytes, context: Any) -> Any:
         if len(raw) > largest:
             await _refuse(context, f"{name}: the request has {len(raw):,} bytes, and may have {largest:,}")
         try:
-            request = read(raw)
+            return read(raw)
         except DecodeError:
-            await _refuse(context, f"{name}: the request cannot be read: its bytes are no such message")
-        return await inner(request, context)
+            return await _refuse(context, f"{name}: the request cannot be read: its bytes are no such message")
 
-    made: Any = grpc.unary_unary_rpc_method_handler if method.unary_unary else grpc.unary_stream_rpc_method_handler
-    handler: grpc.RpcMethodHandler[Any, Any] = made(answer, response_serializer=method.response_serializer)
-    return handler
+    async def answer(raw: bytes, context: Any) -> Any:
+        return await unary(await request_of(raw, context), context)
+
+    async def answers(raw: bytes, context: Any) -> AsyncIterator[Any]:
+        async for part in stream(await request_of(raw, context), context):
+            yield part
+
+    unary: Any = method.unary_unary
+    stream: Any = method.unary_stream
+    if unary is not None:
+        return grpc.unary_unary_rpc_method_handler(answer, response_serializer=method.response_serializer)
+    parts: Any = answers
+    return grpc.unary_stream_rpc_method_handler(parts, response_serializer=method.response_serializer)
 
 
 def _reading_none(

@@ -121,14 +121,15 @@ def _clients(siege: Siege, seed: int, numbers: Iterator[int], outcome: Outcome) 
 
 async def _client(siege: Siege, seed: int, numbers: Iterator[int], outcome: Outcome) -> None:
     async with open_channel(siege.address) as channel:
-        ask: dict[str, Any] = {
-            name: channel.unary_unary(f"/treeroll.v1.Rollouts/{name}") for name in hostile_messages.METHODS
+        ask: dict[str, Any] = {  # on the wire a single answer is a stream of one
+            name: channel.unary_stream(f"/treeroll.v1.Rollouts/{name}") for name in hostile_messages.METHODS
         }
         for number in numbers:
             method, raw = hostile_messages.client_call(seed, number)
             end, said = "OK", ""
             try:
-                await ask[method](raw, timeout=CALL_S)
+                async for _ in ask[method](raw, timeout=CALL_S):
+                    pass
             except grpc.aio.AioRpcError as error:
                 end, said = error.code().name, error.details() or ""
             outcome.messages += 1

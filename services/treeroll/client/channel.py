@@ -10,6 +10,7 @@ import math
 import os
 import random
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -87,6 +88,21 @@ def trace_of_caller() -> tuple[tuple[str, str], ...]:
     return (("traceparent", f"00-{now.trace_id:032x}-{now.span_id:016x}-{now.trace_flags:02x}"),)
 
 
+_Read = Callable[[Any, type[R]], Awaitable[R]]
+"""From a call that was sent to its reply."""
+
+
+async def _whole(sent: Any, reply: type[R]) -> R:
+    return cast(R, await sent)
+
+
+async def _merged(sent: Any, reply: type[R]) -> R:
+    whole = reply()
+    async for part in sent:
+        whole.MergeFrom(part)
+    return whole
+
+
 @dataclass(slots=True)
 class _Limits:
     """Longest times of a call, seconds."""
@@ -146,6 +162,10 @@ class Channel:
         """
         return await self._call(method, request, reply, _Limits(within_s or self.timeout_s, extra_s))
 
+    async def merged(self, method: str, request: Message, reply: type[R]) -> R:
+        """The same for a method that answers in parts: all of them, merged in their order."""
+        return await self._call(method, request, reply, _Limits(self.timeout_s), _merged)
+
     async def connect(self, connect_s: float | None = None) -> None:
         """Find who serves. Unavailable if that takes longer than connect_s; None: than CONNECT_S at each address while
         nobody at all answers, and than timeout_s once one says that it is starting or stands by."""
@@ -154,7 +174,9 @@ class Channel:
             limits.alone_s = CONNECT_S * len(self._addresses)
         await self._call("GetService", rollout_pb2.GetServiceRequest(), rollout_pb2.ServiceStatus, limits)
 
-    async def _call(self, method: str, request: Message, reply: type[R], limits: "_Limits") -> R:
+    async def _call(
+        self, method: str, request: Message, reply: type[R], limits: "_Limits", read: "_Read[R]" = _whole
+    ) -> R:
         fork.check_use(self._made_in)
         clock = asyncio.get_running_loop().time
         began, backoff = clock(), FIRST_BACKOFF_S
@@ -165,7 +187,7 @@ class Channel:
                 try:
                     send = getattr(self._stubs[at], method)
                     metadata = (*self._metadata, *trace_of_caller())
-                    return cast(R, await send(request, timeout=timeout_s, metadata=metadata))
+                    return await read(send(request, timeout=timeout_s, metadata=metadata), reply)
                 except grpc.aio.AioRpcError as error:
                     refusal = typed(error, self._addresses[at], method)
                     if error.code() not in _REPEATED and not isinstance(refusal, errors.TooManyCalls):
@@ -189,7 +211,7 @@ class Channel:
 
     def _turn(self, at: int, refusal: errors.TreerollError) -> None:
         """Ask the next address from here on, unless another call has turned, or who serves just cannot for now."""
-        if self._at == at and not isinstance(refusal, errors.StoreDown | errors.TooManyCalls):
+        if self._at == at and not isinstance(refusal, errors.StoreDown | errors.TooManyCalls | errors.TreeChanged):
             self._at = (at + 1) % len(self._addresses)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""One tree by name. The service hands out what is stored, and what follows from the whole tree is worked out here."""
+"""One tree by name. The service hands out what is stored, in parts; what follows from the whole is worked out here."""
 
 import asyncio
 
@@ -10,4 +10,4 @@ from treeroll.records.assemble import complete
 async def fetch_tree(channel: Channel, tree_id: str) -> common_pb2.Tree:
     """A tree as it is now, whole. UnknownTree."""
     request = rollout_pb2.GetTreeRequest(tree_id=tree_id)
-    return await asyncio.to_thread(complete, await channel.call("GetTree", request, common_pb2.Tree))
+    return await asyncio.to_thread(complete, await channel.merged("GetTree", request, common_pb2.Tree))

@@ -1,7 +1,7 @@
 """The Rollouts server: what clients call. Checks input, hands events to the loop, answers once they are durable."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
@@ -20,7 +20,7 @@ from treeroll.coordinator import records
 from treeroll.coordinator.allocation import success_history
 from treeroll.coordinator.audit_process import audit_elsewhere
 from treeroll.coordinator.budgets import check_deadline
-from treeroll.coordinator.calls import typed
+from treeroll.coordinator.calls import typed, typed_parts
 from treeroll.coordinator.delivery_calls import DeliveryCalls
 from treeroll.coordinator.elastic import Elastic
 from treeroll.coordinator.fitness import check_loads, unfit_tasks
@@ -61,7 +61,7 @@ from treeroll.pb.v1 import common_pb2 as pb
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.pb.v1 import rollout_pb2_grpc
 from treeroll.pb.v1 import store_pb2 as stored
-from treeroll.records.assemble import joined
+from treeroll.records.assemble import pieces
 from treeroll.scorers.base import ScoringService
 from treeroll.scorers.fitness import Unfit
 from treeroll.scorers.rules import ANYTHING, ScorerRules
@@ -306,16 +306,21 @@ class RolloutsApi(DeliveryCalls):
     async def GetWeights(self, request: api.GetWeightsRequest, context: Any) -> api.WeightsStatus:
         return await self._weights.status(request)
 
-    @typed
-    async def GetTree(self, request: api.GetTreeRequest, context: Any) -> bytes:
-        """The reply is serialised already, see `add_rollouts`: a large tree as a message would hold up all others."""
-        tree = await self._coordinator.store.load_tree(request.tree_id)
-        if tree is None:
+    @typed_parts
+    async def GetTree(self, request: api.GetTreeRequest, context: Any) -> AsyncIterator[bytes]:
+        """Parts come serialised, see `add_rollouts`, and each as soon as it is read: a large tree at once would hold up
+        all others."""
+        known = False
+        async for page in self._coordinator.store.tree_pages(request.tree_id):
+            part = pieces(page, page.first)
+            if not known:
+                run_id = stored.TreeOwner.FromString(page.header).run_id
+                check_reader(run_id, await self._owner(run_id))
+                known = True
+                part += [_GROWING] if request.tree_id in self._coordinator.state.trees else []
+            yield b"".join(part)
+        if not known:
             raise UnknownTree(f"there is no tree '{request.tree_id}'; if there was, it expired or its run was deleted")
-        run_id = stored.TreeOwner.FromString(tree.header).run_id
-        check_reader(run_id, await self._owner(run_id))
-        grows = request.tree_id in self._coordinator.state.trees
-        return await asyncio.to_thread(joined, tree) + (_GROWING if grows else b"")
 
     @typed
     async def Audit(self, request: api.AuditRequest, context: Any) -> api.AuditReply:
@@ -370,10 +375,13 @@ def add_rollouts(rollouts: RolloutsApi, server: Gate) -> None:
         ("LeaseTrees", api.LeaseTreesRequest),
         ("CollectTrees", api.CollectTreesRequest),
         ("LeaseBatch", api.LeaseBatchRequest),
-        ("GetTree", api.GetTreeRequest),
     ]
     for name, request in delivering:
         method: Any = grpc.unary_unary_rpc_method_handler(
             getattr(rollouts, name), request_deserializer=request.FromString
         )
         server.add_registered_method_handlers(service, {name: method})
+    parts: Any = grpc.unary_stream_rpc_method_handler(
+        rollouts.GetTree, request_deserializer=api.GetTreeRequest.FromString
+    )
+    server.add_registered_method_handlers(service, {"GetTree": parts})

@@ -1,6 +1,6 @@
 """What all calls of clients have in common: while the store is away they are refused, and errors travel with names."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -29,24 +29,46 @@ def typed(method: Callable[..., Awaitable[Reply]]) -> Callable[..., Awaitable[Re
     @wraps(method)
     async def call(self: "Calls", request: Any, context: Any) -> Reply:
         try:
-            if not from_memory:
-                self.check_store(adds=adds)
-            await self._coordinator.ended.want(getattr(request, "run_id", ""))
+            await self.ready(request, from_memory=from_memory, adds=adds)
             try:
                 return await method(self, request, context)
             except errors.CallerError as error:
-                if not isinstance(error, errors.InvalidInput | errors.NotAllowed):
-                    await self._coordinator.confirm()
+                await self.confirm(error)
                 raise
         except TreerollError as error:
-            metadata = [(ERROR_METADATA_KEY, type(error).__name__)]
-            if isinstance(error, errors.StoreDown):
-                metadata.append((RETRY_METADATA_KEY, f"{1000 * LONGEST_S:.0f}"))
-            context.set_trailing_metadata(metadata)
-            await context.abort(grpc.StatusCode[grpc_code(error)], str(error))
+            await abort(context, error)
             raise
 
     return call
+
+
+def typed_parts(method: Callable[..., AsyncIterator[Reply]]) -> Callable[..., AsyncIterator[Reply]]:
+    """The same for a method that answers in parts."""
+
+    @wraps(method)
+    async def call(self: "Calls", request: Any, context: Any) -> AsyncIterator[Reply]:
+        try:
+            await self.ready(request, from_memory=False, adds=False)
+            try:
+                async for part in method(self, request, context):
+                    yield part
+            except errors.CallerError as error:
+                await self.confirm(error)
+                raise
+        except TreerollError as error:
+            await abort(context, error)
+            raise
+
+    return call
+
+
+async def abort(context: Any, error: TreerollError) -> None:
+    """End a call with an error, and say when to try again, if that is known."""
+    metadata = [(ERROR_METADATA_KEY, type(error).__name__)]
+    if isinstance(error, errors.StoreDown):
+        metadata.append((RETRY_METADATA_KEY, f"{1000 * LONGEST_S:.0f}"))
+    context.set_trailing_metadata(metadata)
+    await context.abort(grpc.StatusCode[grpc_code(error)], str(error))
 
 
 class Calls(rollout_pb2_grpc.RolloutsServicer):
@@ -54,6 +76,17 @@ class Calls(rollout_pb2_grpc.RolloutsServicer):
 
     def __init__(self, coordinator: Coordinator) -> None:
         self._coordinator = coordinator
+
+    async def ready(self, request: Any, *, from_memory: bool, adds: bool) -> None:
+        """The call can be answered: the store is there, if it needs that, and what it asks of was read. StoreDown."""
+        if not from_memory:
+            self.check_store(adds=adds)
+        await self._coordinator.ended.want(getattr(request, "run_id", ""))
+
+    async def confirm(self, error: errors.CallerError) -> None:
+        """The store's owner may tell the error, and that is us. StaleEpoch."""
+        if not isinstance(error, errors.InvalidInput | errors.NotAllowed):
+            await self._coordinator.confirm()
 
     def check_store(self, *, adds: bool) -> None:
         """StoreDown while the store is away; StoreFull if it is full, and the call would add to that."""

@@ -1,13 +1,12 @@
 """From stored records to a whole tree, in two steps that may happen on different machines.
 
-`joined` makes a message of a tree's records without reading them, so the service hands trees on at the cost of a copy.
+`pieces` makes a message of a tree's records without reading them, so the service hands trees on at the cost of a copy.
 `complete` adds what depends on the whole tree: parts of split nodes, paths, depth-first order and intervals, "open"
 status, values.
 """
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from io import BytesIO
 from itertools import chain
 from typing import Protocol
 
@@ -26,20 +25,12 @@ class Stored(Protocol):
     rewards: dict[str, bytes]
 
 
-def joined(stored: Stored) -> bytes:
-    """A serialised Tree: nodes by number and as they were stored, each with its rewards.
+def pieces(stored: Stored, first: int = 0) -> list[bytes]:
+    """A serialised Tree in pieces: nodes by number, `first` and on, as they were stored, each with its rewards.
 
-    Of a large one some at a time, so that other threads have their turns.
+    Of a page of a tree it is a part: all of them, one after the other, are the Tree.
     """
-    parts, whole = pieces(stored), BytesIO()
-    for first in range(0, len(parts), AT_ONCE):
-        whole.write(b"".join(parts[first : first + AT_ONCE]))
-    return whole.getvalue()
-
-
-def pieces(stored: Stored) -> list[bytes]:
-    """The same, not yet joined."""
-    nodes = _with_rewards(stored) if stored.rewards else stored.nodes
+    nodes = _with_rewards(stored, first) if stored.rewards else stored.nodes
     return [stored.header, *chain.from_iterable(zip(map(_node_head, map(len, nodes)), nodes, strict=True))]
 
 
@@ -49,16 +40,16 @@ def _node_head(size: int) -> bytes:
     return TREE_NODES + varint(size)
 
 
-def _with_rewards(stored: Stored) -> list[bytes]:
+def _with_rewards(stored: Stored, first: int) -> list[bytes]:
     nodes = list(stored.nodes)
     for key, reward in sorted(stored.rewards.items()):
-        number = int(key.partition(":")[0])
-        nodes[number] = b"".join((nodes[number], NODE_REWARDS, varint(len(reward)), reward))
+        place = int(key.partition(":")[0]) - first
+        nodes[place] = b"".join((nodes[place], NODE_REWARDS, varint(len(reward)), reward))
     return nodes
 
 
-def assemble(stored: Stored) -> pb.Tree:
-    """The whole tree: nodes in depth-first order with rewards, paths, intervals and values.
+def as_stored(stored: Stored) -> pb.Tree:
+    """The Tree that the pieces are, not complete.
 
     Read some nodes at a time: reading is one step of the interpreter, and a large tree's would hold up all threads.
     """
@@ -66,7 +57,12 @@ def assemble(stored: Stored) -> pb.Tree:
     tree = pb.Tree.FromString(header)
     for first in range(0, len(parts), AT_ONCE):  # an even number: of each node what stands before it, and itself
         tree.MergeFromString(b"".join(parts[first : first + AT_ONCE]))
-    return complete(tree)
+    return tree
+
+
+def assemble(stored: Stored) -> pb.Tree:
+    """The whole tree: nodes in depth-first order with rewards, paths, intervals and values."""
+    return complete(as_stored(stored))
 
 
 def complete(tree: pb.Tree) -> pb.Tree:

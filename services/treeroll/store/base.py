@@ -8,7 +8,7 @@ Promises:
 Blobs are opaque here: serialised protobuf messages that `coordinator/records.py` makes and reads.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -93,6 +93,25 @@ class StoredTree:
     header: bytes
     nodes: list[bytes]
     rewards: dict[str, bytes]
+
+
+PAGE_NODES = 256
+PAGE_BYTES = 128 << 10
+"""Of a tree that is read page by page: no page has more nodes, and none is much larger, but for what one node or the
+header has. Others have their turn after each."""
+
+
+@dataclass(slots=True)
+class TreePage:
+    """Nodes of a tree that come one after the other, and their rewards; the first page has the header as well."""
+
+    first: int
+    """Number of its first node."""
+    header: bytes
+    """Empty in all pages but the first."""
+    nodes: list[bytes]
+    rewards: dict[str, bytes]
+    """By "<node>:<scorer>:<version>"."""
 
 
 @dataclass(slots=True)
@@ -304,9 +323,14 @@ class Store(Protocol):
         """Replica -> record of its latest session."""
         ...
 
+    def tree_pages(self, tree_id: str) -> AsyncIterator[TreePage]:
+        """A tree page by page, nodes in order of number; nothing when there is none. All of it is of the moment of the
+        first page. TreeChanged, maybe as late as after the last page, if it was deleted or began anew meanwhile: what
+        came of it belongs to no tree then."""
+        ...
+
     async def load_tree(self, tree_id: str) -> StoredTree | None:
-        """A tree; nodes sorted by number. None when there is none. Others have their turn while one with many nodes is
-        read; its header and rewards are then of the moment of its last node."""
+        """The same at once; None when there is none. It is read again as often as it changes."""
         ...
 
     async def load_trees(self, tree_ids: list[str]) -> list[StoredTree | None]:

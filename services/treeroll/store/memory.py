@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -14,6 +14,7 @@ from treeroll.ranges import missing
 from treeroll.store.base import (
     MAX_GROUPS,
     NOBODY,
+    PAGE_NODES,
     Available,
     Commit,
     FeedMark,
@@ -26,6 +27,7 @@ from treeroll.store.base import (
     Move,
     Step,
     StoredTree,
+    TreePage,
     Unacknowledged,
     lost_after,
     marked,
@@ -236,6 +238,14 @@ class MemoryStore:
         if tree is None or tree.header is None:
             return None
         return StoredTree(tree.header, list(tree.nodes), dict(tree.rewards))
+
+    async def tree_pages(self, tree_id: str) -> AsyncIterator[TreePage]:
+        if (tree := await self.load_tree(tree_id)) is None:
+            return
+        for first in range(0, max(1, len(tree.nodes)), PAGE_NODES):
+            here = range(first, first + PAGE_NODES)
+            rewards = {key: reward for key, reward in tree.rewards.items() if int(key.partition(":")[0]) in here}
+            yield TreePage(first, b"" if first else tree.header, tree.nodes[here.start : here.stop], rewards)
 
     async def load_trees(self, tree_ids: list[str]) -> list[StoredTree | None]:
         return [await self.load_tree(tree_id) for tree_id in tree_ids]

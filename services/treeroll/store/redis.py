@@ -4,28 +4,24 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 from treeroll import __version__, clock
 from treeroll.errors import LostWork, StaleEpoch, StoreError
 from treeroll.store import keys
-from treeroll.store.base import Commit, Heartbeat, Log, LogEntry, StoredTree
+from treeroll.store.base import Commit, Heartbeat, Log, LogEntry
 from treeroll.store.commit_args import changed, commit_args, hole
-from treeroll.store.redis_connection import Arg, Command, store_errors
+from treeroll.store.redis_connection import Arg, store_errors
 from treeroll.store.redis_groups import group_keys
+from treeroll.store.redis_replies import pairs
 from treeroll.store.redis_settings import check_durability, check_server
-from treeroll.store.redis_steps import RedisSteps
-from treeroll.store.refusals import missing_node
+from treeroll.store.redis_trees import RedisTrees
 
 # Trees that one script removes: it holds everything else up.
 _DELETED_AT_ONCE = 200
-# Nodes of a tree that are read at once by who may wait: with more of them others wait, for Redis and for us.
-_PAGE = 256
 
 
-class RedisStore(RedisSteps):
+class RedisStore(RedisTrees):
     """A store in a Redis server, version 6.2 or later, given as `redis://`, `rediss://` or `unix://` URL.
 
     Only the owner, who writes, needs `open`. Readers and the feed may use a RedisStore that never took over.
@@ -177,7 +173,7 @@ class RedisStore(RedisSteps):
 
     async def load_runs(self) -> dict[str, bytes]:
         stored: list[bytes] = await self._call("HGETALL", keys.RUNS)
-        return {run_id.decode(): record for run_id, record in _pairs(stored)}
+        return {run_id.decode(): record for run_id, record in pairs(stored)}
 
     async def load_run(self, run_id: str) -> bytes | None:
         record: bytes | None = await self._call("HGET", keys.RUNS, run_id)
@@ -186,67 +182,30 @@ class RedisStore(RedisSteps):
     async def load_tasks(self, run_id: str) -> dict[str, tuple[str, str]]:
         stored: list[bytes] = await self._call("HGETALL", keys.tasks(run_id))
         found = {}
-        for key, value in _pairs(stored):
+        for key, value in pairs(stored):
             digest, _, tree_id = value.decode().partition(" ")
             found[key.decode()] = (tree_id, digest)
         return found
 
     async def load_history(self, run_id: str) -> dict[str, str]:
         stored: list[bytes] = await self._call("HGETALL", keys.history(run_id))
-        return {key.decode(): record.decode() for key, record in _pairs(stored)}
+        return {key.decode(): record.decode() for key, record in pairs(stored)}
 
     async def load_memory(self, run_id: str) -> dict[str, str]:
         stored: list[bytes] = await self._call("HGETALL", keys.memory(run_id))
-        return {part.decode(): value.decode() for part, value in _pairs(stored)}
+        return {part.decode(): value.decode() for part, value in pairs(stored)}
 
     async def load_weights(self) -> dict[str, bytes]:
         stored: list[bytes] = await self._call("HGETALL", keys.WEIGHTS)
-        return {pool.decode(): record for pool, record in _pairs(stored)}
+        return {pool.decode(): record for pool, record in pairs(stored)}
 
     async def load_models(self) -> dict[str, bytes]:
         stored: list[bytes] = await self._call("HGETALL", keys.MODELS)
-        return {pool.decode(): record for pool, record in _pairs(stored)}
+        return {pool.decode(): record for pool, record in pairs(stored)}
 
     async def load_sessions(self) -> dict[str, bytes]:
         stored: list[bytes] = await self._call("HGETALL", keys.SESSIONS)
-        return {replica.decode(): record for replica, record in _pairs(stored)}
-
-    async def load_tree(self, tree_id: str) -> StoredTree | None:
-        of_nodes = keys.nodes(tree_id)
-        header, nodes, rewards = await self._transaction(_tree_reads(tree_id, 0, _PAGE - 1))
-        if len(nodes) < _PAGE:
-            return _stored_tree(header, nodes, rewards)
-        while page := await self._call("LRANGE", of_nodes, len(nodes), len(nodes) + _PAGE - 1):
-            nodes += page
-        # Nodes never change, but all of a tree may go, and others come in their place: the last of each page says so.
-        read, ends = len(nodes), range(_PAGE - 1, len(nodes), _PAGE)
-        checks: list[Command] = [("LINDEX", of_nodes, end) for end in ends]
-        header, since, rewards, *found = await self._transaction([*_tree_reads(tree_id, read, -1), *checks])
-        if header is not None and found != [nodes[end] for end in ends]:
-            return await self.load_tree(tree_id)
-        return _stored_tree(header, nodes + since, rewards)
-
-    async def _transaction(self, commands: list[Command]) -> Any:
-        """Replies of one moment."""
-        return (await self._ask([("MULTI",), *commands, ("EXEC",)]))[-1]
-
-    async def load_trees(self, tree_ids: list[str]) -> list[StoredTree | None]:
-        if not tree_ids:
-            return []
-        found = await self._transaction([command for tree_id in tree_ids for command in _tree_reads(tree_id, 0, -1)])
-        return [_stored_tree(*found[at : at + 3]) for at in range(0, len(found), 3)]
-
-    async def load_journals(self, tree_ids: list[str]) -> list[list[bytes]]:
-        return await self._ask([("LRANGE", keys.journal(tree_id), 0, -1) for tree_id in tree_ids]) if tree_ids else []
-
-    async def load_nodes(self, paths: list[tuple[str, list[int]]]) -> list[list[bytes]]:
-        places = [(tree_id, number) for tree_id, numbers in paths for number in numbers]
-        records = await self._ask([("LINDEX", keys.nodes(tree_id), number) for tree_id, number in places])
-        for (tree_id, number), record in zip(places, records, strict=True):
-            if record is None:
-                raise missing_node(tree_id, number)
-        rest = iter(records)  # nodes never change: no transaction
-        return [list(islice(rest, len(numbers))) for _, numbers in paths]
+        return {replica.decode(): record for replica, record in pairs(stored)}
 
     # What goes
 
@@ -264,7 +223,7 @@ class RedisStore(RedisSteps):
 
     async def all_expired(self) -> dict[str, int]:
         stored: list[bytes] = await self._call("HGETALL", keys.EXPIRED)
-        return {run_id.decode(): int(count) for run_id, count in _pairs(stored)}
+        return {run_id.decode(): int(count) for run_id, count in pairs(stored)}
 
     async def ended_s(self, run_id: str, epoch: int, *, anew: bool = False) -> float:
         newer, *since = await self._script("ended", [keys.OWNER, keys.ENDED], [epoch, run_id, self._tick(), int(anew)])
@@ -308,23 +267,3 @@ class RedisStore(RedisSteps):
 def _stale(address: str, epoch: int, newer: int, name: str = "") -> StaleEpoch:
     who = f", of {name}" if name else ""
     return StaleEpoch(f"{address} belongs to epoch {newer}{who}, now: epoch {epoch} may write no more")
-
-
-def _tree_reads(tree_id: str, first: int, last: int) -> list[Command]:
-    """Header, these nodes and rewards of a tree."""
-    return [
-        ("HGET", keys.tree(tree_id), keys.HEADER),
-        ("LRANGE", keys.nodes(tree_id), first, last),
-        ("HGETALL", keys.rewards(tree_id)),
-    ]
-
-
-def _stored_tree(header: bytes | None, nodes: list[bytes], rewards: list[bytes]) -> StoredTree | None:
-    if header is None:
-        return None
-    return StoredTree(header, nodes, {key.decode(): record for key, record in _pairs(rewards)})
-
-
-def _pairs(flat: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """The fields and values of a hash, which Redis gives in turn."""
-    return zip(flat[::2], flat[1::2], strict=True)

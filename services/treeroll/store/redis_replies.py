@@ -5,6 +5,7 @@ wait; trees come in replies of megabytes.
 """
 
 import asyncio
+from collections.abc import Iterator
 from typing import cast
 
 import hiredis
@@ -81,3 +82,8 @@ class DirectParser(DefaultParser):  # type: ignore[misc, valid-type]
     async def read_from_socket(self) -> bool:
         await self._inlet.more()
         return True
+
+
+def pairs(flat: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """The fields and values of a hash, which Redis gives in turn."""
+    return zip(flat[::2], flat[1::2], strict=True)

@@ -13,8 +13,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
 from treeroll import __version__
 from treeroll.errors import InvalidInput
-from treeroll.pb.v1 import common_pb2 as pb
-from treeroll.records.assemble import joined
+from treeroll.records.assemble import as_stored
 from treeroll.sparing_log import Sparing
 from treeroll.store.base import StoredTree
 from treeroll.tracing import spans
@@ -86,7 +85,7 @@ class Recorder:
         if isinstance(what, spans.Delivered):
             return (spans.of_delivery(what, self._resource),)
         stored, submitted_by = what
-        return spans.of_tree(pb.Tree.FromString(joined(stored)), submitted_by, self._resource)
+        return spans.of_tree(as_stored(stored), submitted_by, self._resource)
 
 
 def recorder_at(endpoint: str) -> Recorder:

@@ -121,7 +121,7 @@ class RolloutsStub:
                 request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.ReportRewardsRequest.SerializeToString,
                 response_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.ReportRewardsReply.FromString,
                 _registered_method=True)
-        self.GetTree = channel.unary_unary(
+        self.GetTree = channel.unary_stream(
                 '/treeroll.v1.Rollouts/GetTree',
                 request_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.GetTreeRequest.SerializeToString,
                 response_deserializer=treeroll_dot_pb_dot_v1_dot_common__pb2.Tree.FromString,
@@ -305,8 +305,9 @@ class RolloutsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetTree(self, request, context):
-        """One tree as it is now, finished or growing, with rewards and advantages in force. It comes as it is stored, and the caller completes
-        it, as with LeaseTreesRequest.stored.
+        """One tree as it is now, finished or growing, with rewards and advantages in force. It comes in parts, which merged in their order
+        are the tree as it is stored, and the caller completes it, as with LeaseTreesRequest.stored. What came of it counts once the call
+        has ended well. UNAVAILABLE (TreeChanged) if it was deleted, or began anew, meanwhile.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -452,7 +453,7 @@ def add_RolloutsServicer_to_server(servicer, server):
                     request_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.ReportRewardsRequest.FromString,
                     response_serializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.ReportRewardsReply.SerializeToString,
             ),
-            'GetTree': grpc.unary_unary_rpc_method_handler(
+            'GetTree': grpc.unary_stream_rpc_method_handler(
                     servicer.GetTree,
                     request_deserializer=treeroll_dot_pb_dot_v1_dot_rollout__pb2.GetTreeRequest.FromString,
                     response_serializer=treeroll_dot_pb_dot_v1_dot_common__pb2.Tree.SerializeToString,
@@ -974,7 +975,7 @@ class Rollouts:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/treeroll.v1.Rollouts/GetTree',
