@@ -147,7 +147,7 @@ def test_replicas_of_a_node_that_is_to_be_taken_away_leave_it_in_order(served: S
     served.ray.left("gpu2")
     nodes = ended_whole(served, rollout, "drained")
     assert {node["attempt"] for node in nodes} == {1}  # what ran there has ended there
-    fleet.until(lambda: served.gone() - before == Counter(drained=leaving), START_S)
+    fleet.until(lambda: served.gone() - before == Counter(preempted=leaving), START_S)
     served.ray.nodes["gpu2"] = served.ray.start("gpu2")
     fleet.interrupt()
     assert fleet.wait(START_S) == 0

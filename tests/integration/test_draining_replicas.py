@@ -1,8 +1,11 @@
 """Replicas that are to end: their fleet says so, they finish what they can and leave, and no coordinator forgets it."""
 
 import asyncio
+import logging
+import re
 from typing import Any
 
+import pytest
 from tests.integration.test_fleets import linked
 from tests.support.eventually import eventually
 from tests.support.ports import free_port
@@ -31,13 +34,13 @@ def grants(service: LocalService, name: str) -> int:
     return len(replica.grants) if replica else 0
 
 
-def draining(service: LocalService, name: str, within_s: float) -> wire.DrainingReplica:
+def draining(service: LocalService, name: str, within_s: float, preempted: bool) -> wire.DrainingReplica:
     process = service.replicas.sessions[name].hello.process
-    told = replica_pb2.Draining(within_s=within_s, cause="its node is taken away")
+    told = replica_pb2.Draining(within_s=within_s, cause="its node is taken away", preempted=preempted)
     return wire.DrainingReplica(replica_id=name, process=process, draining=told)
 
 
-async def drained(within_s: float) -> LocalService:
+async def drained(within_s: float, preempted: bool = False) -> LocalService:
     """The service after a run of which the first of two replicas was drained while it had branches."""
     async with local_service() as service, linked(service, _=2) as link:
         first = service.start_replica("r0", slots=4, latency=SimulatedLatency(step_s=0.01))
@@ -52,7 +55,7 @@ async def drained(within_s: float) -> LocalService:
                 return grants(service, "r0") > 0
 
             await eventually(works)
-            link.draining = lambda: [draining(service, "r0", within_s)]
+            link.draining = lambda: [draining(service, "r0", within_s, preempted)]
 
             async def told() -> bool:
                 states = {one.replica_id: (one.state, one.reason) for one in (await client.status()).replicas}
@@ -72,6 +75,17 @@ async def test_a_replica_that_its_fleet_drains_finishes_what_runs_and_leaves() -
     assert service.coordinator.state.pools[""].ends[LossKind.DRAINED] == 1
     assert service.coordinator.figures.losses == {}
     assert service.coordinator.state.pools[""].outcomes[Outcome.DRAINED] == 0
+
+
+async def test_one_that_ends_because_its_node_is_taken_away_is_counted_as_that(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, logger="treeroll.coordinator.replica_session")
+    service = await drained(600, preempted=True)
+    assert re.search(r"replica r0 incarnation 1 on \S+ has gone \(preempted\): it said goodbye", caplog.text)
+    assert "lost its lease" not in caplog.text
+    assert service.coordinator.state.pools[""].ends == {LossKind.PREEMPTED: 1}
+    assert service.coordinator.figures.losses == {}
 
 
 async def test_what_it_has_not_finished_in_time_is_finished_elsewhere() -> None:
@@ -98,7 +112,7 @@ async def test_a_drain_outlives_the_coordinator_because_the_replica_says_so_itse
                 return grants(service, "r0") > 0
 
             await eventually(works)
-            link.draining = lambda: [draining(service, "r0", 600)]
+            link.draining = lambda: [draining(service, "r0", 600, False)]
 
             async def told() -> bool:
                 return replica.hello().HasField("draining")

@@ -228,7 +228,7 @@ async def test_those_on_a_node_that_is_taken_away_end_in_time_and_others_come(mo
         await coordinator.hello("r1")
         watching.cancel()
         seat = supervisor.roster.seats["r0"]
-        assert seat.cause == "its node is taken away"
+        assert (seat.cause, seat.preempted) == ("its node is taken away", True)
         assert 50 < seat.left_s < 60  # five seconds before the node
 
 

@@ -111,6 +111,27 @@ def test_what_is_left_at_the_deadline_is_moved_and_counted_apart() -> None:
     assert world.state.runs["run"].counters.regrants == outcomes[Outcome.DRAINED]
 
 
+def test_one_whose_machine_is_taken_away_is_counted_so_however_it_ends() -> None:
+    in_order = Watched(replicas=2, slots=4)
+    in_order.start()
+    in_order.step_until(8)
+    in_order.drain("r0", FOREVER_S)
+    in_order.drain("r0", FOREVER_S, preempted=True)  # the same end, and now it is known why
+    in_order.finish()
+    assert in_order.ends == {LossKind.PREEMPTED: 1}
+    assert in_order.state.runs["run"].counters.regrants == 0
+
+    at_once = Watched(replicas=2, slots=4)
+    at_once.start()
+    at_once.step_until(8)
+    at_once.drain("r0", FOREVER_S, preempted=True)
+    at_once.kill("r0")  # before its time
+    at_once.finish()
+    assert fingerprint(at_once) == undisturbed()
+    assert at_once.ends == {LossKind.PREEMPTED: 1}
+    assert at_once.state.pools[""].quarantine.losses == {}
+
+
 def test_where_all_replicas_drain_work_waits_for_others() -> None:
     world = Watched(replicas=3, slots=2, drain_s=50.0)
     world.start()

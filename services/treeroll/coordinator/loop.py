@@ -70,7 +70,7 @@ class CommandSink(Protocol):
         """Queue another command."""
         ...
 
-    def drop(self, cause: str, superseded: bool) -> None:
+    def drop(self, lost: DropReplica) -> None:
         """End the session: the replica lost its lease, or a newer life of it is here."""
         ...
 
@@ -406,7 +406,7 @@ class Coordinator:
                 case DropReplica():
                     self.figures.lost(effect.replica_id, effect.cause, effect.kind)
                     if (sink := self.sessions.pop((effect.replica_id, effect.incarnation), None)) is not None:
-                        sink.drop(effect.cause, effect.superseded)
+                        sink.drop(effect)
                     else:
                         name, incarnation = effect.replica_id, effect.incarnation
                         log.warning("replica %s incarnation %d lost its lease: %s", name, incarnation, effect.cause)

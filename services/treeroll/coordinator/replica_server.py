@@ -284,7 +284,7 @@ class ReplicaPlane(replica_pb2_grpc.ReplicaPlaneServicer):
 def drain_of(said: wire.Draining) -> Drain:
     """What a replica, or its fleet, says of its end."""
     within_s = said.within_s if 0.0 <= said.within_s <= LONGEST_DRAIN_S else LONGEST_DRAIN_S
-    return Drain(clock.monotonic() + within_s, said.cause[:MOST_CHARS])
+    return Drain(clock.monotonic() + within_s, said.cause[:MOST_CHARS], said.preempted)
 
 
 def first_incarnation(epoch: int) -> int:

@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass, field
 
 from treeroll import clock
 from treeroll.coordinator.admission import node_of
+from treeroll.coordinator.figures import COUNTS_AGAINST
 from treeroll.core.model.effects import (
     Command,
     DrainReplica,
+    DropReplica,
     FlipWeights,
     ForgetTree,
     StageWeights,
@@ -77,14 +79,15 @@ class ReplicaSession:
         self.drain = None
         self.heard()
 
-    def drop(self, cause: str, superseded: bool = False) -> None:
+    def drop(self, lost: DropReplica) -> None:
         """It lost its lease: its call must end."""
-        self.lost, self.superseded = cause, superseded
-        log.warning(
-            "replica %s incarnation %d on %s lost its lease, %.1f s after it was heard last: %s",
-            self.hello.replica_id, self.hello.incarnation, node_of(self.hello), clock.monotonic() - self.last_heard,
-            cause,
-        )  # fmt: skip
+        self.lost, self.superseded = lost.cause, lost.superseded
+        who = f"replica {lost.replica_id} incarnation {lost.incarnation} on {node_of(self.hello)}"
+        if lost.kind in COUNTS_AGAINST:
+            silent_s = clock.monotonic() - self.last_heard
+            log.warning("%s lost its lease, %.1f s after it was heard last: %s", who, silent_s, lost.cause)
+        else:
+            log.info("%s has gone (%s): %s", who, lost.kind, lost.cause)
         self.wake.set()
 
     def acknowledge(self, seq: int) -> None:
@@ -134,7 +137,8 @@ class ReplicaSession:
 
 
 def _draining(drain: Drain) -> wire.Draining:
-    return wire.Draining(within_s=max(0.0, drain.deadline - clock.monotonic()), cause=drain.cause)
+    within_s = max(0.0, drain.deadline - clock.monotonic())
+    return wire.Draining(within_s=within_s, cause=drain.cause, preempted=drain.preempted)
 
 
 def _add_weights(commands: wire.Commands, order: StageWeights | FlipWeights) -> None:

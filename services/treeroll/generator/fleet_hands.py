@@ -18,7 +18,7 @@ def join_hands(supervisor: "Supervisor", link: FleetLink) -> None:
     def draining() -> Iterable[wire.DrainingReplica]:
         for seat in roster.seats.values():
             if seat.until is not None and seat.ready:
-                told = replica_pb2.Draining(within_s=seat.left_s, cause=seat.cause)
+                told = replica_pb2.Draining(within_s=seat.left_s, cause=seat.cause, preempted=seat.preempted)
                 process = supervisor.processes[seat.replica_id]
                 yield wire.DrainingReplica(replica_id=seat.replica_id, process=process, draining=told)
 

@@ -70,7 +70,7 @@ class Replica:
         self._epoch = self._life = 0  # of the coordinator that gave what is here
         self._run_ahead = 1
         self._seen = ReplicaSeen(replica_id, pool, __version__)
-        self._drain: tuple[float, str] | None = None  # until when, on the clock, and why
+        self._drain: tuple[float, str, bool] | None = None  # until when, on the clock, why, and whether its node goes
         self._leaving = False
 
     async def run(self) -> None:
@@ -88,9 +88,9 @@ class Replica:
         finally:
             await self._engine.shutdown()
 
-    def drain(self, within_s: float, cause: str) -> None:
+    def drain(self, within_s: float, cause: str, preempted: bool = False) -> None:
         """Finish what runs, then let run() return. Whoever gives work knows of it, and for how long that may take."""
-        self._drain = clock.monotonic() + within_s, cause
+        self._drain = clock.monotonic() + within_s, cause, preempted
         self._outbox.wake.set()
 
     def leave(self) -> None:
@@ -190,7 +190,8 @@ class Replica:
         if commands.HasField("paused"):
             await (self.pause() if commands.paused else self.resume())
         if commands.HasField("draining"):
-            self.drain(commands.draining.within_s, commands.draining.cause)
+            told = commands.draining
+            self.drain(told.within_s, told.cause, told.preempted)
 
     async def begin_anew(self) -> None:
         """Drop every branch and sequence; the engine, with its weights and its KV cache, goes on."""
@@ -242,8 +243,8 @@ class Replica:
     def _draining(self) -> wire.Draining | None:
         if self._drain is None:
             return None
-        until, cause = self._drain
-        return wire.Draining(within_s=max(0.0, until - clock.monotonic()), cause=cause)
+        until, cause, preempted = self._drain
+        return wire.Draining(within_s=max(0.0, until - clock.monotonic()), cause=cause, preempted=preempted)
 
     async def _stop(self, grants: list[int]) -> None:
         """Unknown grants have ended by themselves: their end is on its way."""

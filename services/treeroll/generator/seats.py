@@ -30,6 +30,8 @@ class Seat:
     """Why Ray has no place for it now, as a sentence; "" while that is not so."""
     cause: str = ""
     """Why it is to end."""
+    preempted: bool = False
+    """Its node is taken away."""
 
     @property
     def left_s(self) -> float:
@@ -91,9 +93,10 @@ class Roster:
         for seat in staying[: max(0, len(staying) - self.wanted[pool])]:
             self.end(seat, within_s, "its pool shrinks")
 
-    def end(self, seat: Seat, within_s: float, cause: str) -> bool:
+    def end(self, seat: Seat, within_s: float, cause: str, preempted: bool = False) -> bool:
         """The seat's replica is to end; said again, the earlier time counts. Returns whether that is news."""
         until = time.monotonic() + within_s
+        seat.preempted = seat.preempted or preempted
         if seat.until is not None and until > seat.until - SAME_S:
             return False
         seat.until, seat.cause = until, cause

@@ -211,7 +211,7 @@ class Supervisor:
         """Its node is taken away at this time, in seconds since the Unix epoch; None: nobody says when."""
         seat = self.roster.seats.get(replica_id)
         within_s = UNSAID_S if at is None else max(0.0, at - clock.wall() - MARGIN_S)
-        return seat is not None and self.roster.end(seat, within_s, "its node is taken away")
+        return seat is not None and self.roster.end(seat, within_s, "its node is taken away", preempted=True)
 
     def _ends_changed(self) -> None:
         self._changed.set()

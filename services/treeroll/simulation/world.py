@@ -219,9 +219,9 @@ class World:
         self._feed(ReplicaLost(name, old, "killed"))
         self._join(name)
 
-    def drain(self, name: str, within_s: float) -> None:
+    def drain(self, name: str, within_s: float, preempted: bool = False) -> None:
         """A replica is to end."""
-        drain = Drain(self.now + within_s, "its node goes")
+        drain = Drain(self.now + within_s, "its node goes", preempted)
         self._feed(ReplicaDraining(name, self.incarnation[name], drain))
 
     def publish(self, version: int, pool: str = "") -> None:

@@ -19,7 +19,7 @@ class LossKind(Kind):
     FAULTY = "faulty"  # it reported what cannot be
     LEFT = "left"  # it said goodbye
     DRAINED = "drained"  # it was told to end, and has ended; or its time for that was over
-    PREEMPTED = "preempted"  # its machine was taken away
+    PREEMPTED = "preempted"  # its machine was taken away, whether it had ended before or not
 
 
 class EndKind(Kind):

@@ -17,6 +17,7 @@ class Drain:
 
     deadline: float
     cause: str
+    preempted: bool = False  # its machine is taken away
 
 
 @dataclass(slots=True)

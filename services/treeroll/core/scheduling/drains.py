@@ -1,6 +1,7 @@
 """Replicas that are to end: they get no more work, and have some time to end what they run."""
 
 import heapq
+from dataclasses import replace
 
 from treeroll.core.model.effects import DrainReplica, Effect
 from treeroll.core.model.events import ReplicaDraining
@@ -45,8 +46,11 @@ def overdue(state: State) -> list[tuple[str, int, str]]:
 
 def _drain(state: State, replica: Replica, told: Drain) -> list[Effect]:
     known = replica.drain
-    if known is not None and told.deadline > known.deadline - SAME_S:
-        return []
+    if known is not None:
+        told = replace(told, preempted=told.preempted or known.preempted)
+        if told.deadline > known.deadline - SAME_S:
+            replica.drain = replace(known, preempted=told.preempted)
+            return []
     pool = state.pools[replica.model]
     if replica is pool.quarantine.ward:  # another one becomes it
         replica.drain, pool.quarantine.ward = told, None

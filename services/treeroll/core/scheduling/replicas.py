@@ -144,7 +144,8 @@ def lose(state: State, event: ReplicaLost) -> list[Effect]:
     pool = state.pools[replica.model]
     if replica is not pool.quarantine.ward:
         pool.remove(replica)
-    kind = LossKind.DRAINED if replica.drain is not None and event.kind is LossKind.LEFT else event.kind
+    kind = _kind_of(replica, event)
+    moves = replica.drain is not None and event.kind in (LossKind.LEFT, LossKind.DRAINED)
     pool.ends[kind] += 1
     effects: list[Effect] = [DropReplica(replica.replica_id, replica.incarnation, event.cause, kind)]
     lost = [state.grants[grant] for grant in sorted(replica.grants)]
@@ -155,7 +156,7 @@ def lose(state: State, event: ReplicaLost) -> list[Effect]:
     if pool.quarantine.of:
         pool.quarantine.gather([pool.anywhere, *(member.queue for member in pool.members)])
     for live, branch in lost:
-        lose_grant(state, live, branch, BranchEvent.MOVE if kind is LossKind.DRAINED else BranchEvent.LOST)
+        lose_grant(state, live, branch, BranchEvent.MOVE if moves else BranchEvent.LOST)
         effects.append(PersistEntry.of(live, Lost(branch.number)))
         effects += settle_tree(state, live)
     if guilty is not None and guilty.tree_id in state.trees:
@@ -164,6 +165,17 @@ def lose(state: State, event: ReplicaLost) -> list[Effect]:
         effects += _condemn(state, guilty, why)
     requeue(state, replica.queue)
     return effects + publication.gone(state, pool)
+
+
+def _kind_of(replica: Replica, event: ReplicaLost) -> LossKind:
+    """How it counts that a replica went. Whatever ends one whose machine is taken away is not held against what grew
+    on it; one that drains has ended as it was told when it says goodbye."""
+    drain, kind = replica.drain, event.kind
+    if drain is None or kind is LossKind.FAULTY:
+        return kind
+    if drain.preempted:
+        return LossKind.PREEMPTED
+    return LossKind.DRAINED if kind is LossKind.LEFT else kind
 
 
 def take_weights(state: State, event: WeightsReported) -> list[Effect]:

@@ -209,12 +209,14 @@ class Welcome(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., acked_seq: _Optional[int] = ..., heartbeat_s: _Optional[float] = ..., run_ahead: _Optional[int] = ..., incarnation: _Optional[int] = ..., life: _Optional[int] = ...) -> None: ...
 
 class Draining(_message.Message):
-    __slots__ = ("within_s", "cause")
+    __slots__ = ("within_s", "cause", "preempted")
     WITHIN_S_FIELD_NUMBER: _ClassVar[int]
     CAUSE_FIELD_NUMBER: _ClassVar[int]
+    PREEMPTED_FIELD_NUMBER: _ClassVar[int]
     within_s: float
     cause: str
-    def __init__(self, within_s: _Optional[float] = ..., cause: _Optional[str] = ...) -> None: ...
+    preempted: bool
+    def __init__(self, within_s: _Optional[float] = ..., cause: _Optional[str] = ..., preempted: _Optional[bool] = ...) -> None: ...
 
 class Commands(_message.Message):
     __slots__ = ("acked_seq", "stops", "starts", "paused", "forget_trees", "stage_weights", "flip_weights", "draining")

@@ -45,7 +45,7 @@ class Notices:
             return
         report = wire.FleetReport(kept=Counter(universe.pool_of.values()), version=__version__)
         for (name, process), until in self._until.items():
-            told = replica_pb2.Draining(within_s=max(0.0, until - now), cause="its node goes")
+            told = replica_pb2.Draining(within_s=max(0.0, until - now), cause="its node goes", preempted=True)
             report.draining.add(replica_id=name, process=process, draining=told)
         life = universe.succession.called()
         if life is not None and life.serves and not universe.happens(universe.faults.requests_lost):

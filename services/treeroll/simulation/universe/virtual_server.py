@@ -152,7 +152,7 @@ class VirtualServer:
         self._universe = universe
         self._call: Connection | None = None
         self.process = 0
-        self.drain: tuple[float, str] | None = None
+        self.drain: tuple[float, str, bool] | None = None
         """Until when it is to have ended, and why."""
         self._epoch = self._life = 0
         self.start()
@@ -299,13 +299,15 @@ class VirtualServer:
         if commands.HasField("flip_weights"):
             self._weigh(commands.flip_weights.version, flip=True)
         if commands.HasField("draining"):
-            self.drain = self._universe.events.now + commands.draining.within_s, commands.draining.cause
+            told = commands.draining
+            self.drain = self._universe.events.now + told.within_s, told.cause, told.preempted
 
     def _draining(self) -> wire.Draining | None:
         if self.drain is None:
             return None
-        until, cause = self.drain
-        return wire.Draining(within_s=max(0.0, until - self._universe.events.now), cause=cause)
+        until, cause, preempted = self.drain
+        within_s = max(0.0, until - self._universe.events.now)
+        return wire.Draining(within_s=within_s, cause=cause, preempted=preempted)
 
     def _weigh(self, version: int, *, flip: bool) -> None:
         """Weights take a while. What is to be staged takes the place of what is on its way, as in `WeightVersions`."""
