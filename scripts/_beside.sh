@@ -27,7 +27,3 @@ await() { # NAME: returns the exit status of what runs under this name
 said() { # NAME: prints what it wrote
   cat "$_logs/$1"
 }
-
-await_fewer_than() { # NUMBER: returns when fewer run
-  while (($(jobs -rp | wc -l) >= $1)); do wait -n || true; done
-}
