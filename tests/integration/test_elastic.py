@@ -25,13 +25,19 @@ from treeroll.tasks import read_tasks
 from treeroll.testing.service import LocalService, local_service
 
 RUN: dict[str, Any] = {"recipe": "flat", "leaves": 4, "segment_tokens": 32, "max_depth": 10, "scorer": "arith"}
-SLOW = SimulatedLatency(step_s=0.05)
+
+
+class Pace(SimulatedLatency, frozen=False):
+    """Slow, so that there is work when replicas are to go, until a test wants no more of that."""
+
+    step_s: float = 0.05
 
 
 class Fleet:
     """A fleet of replicas in this process, with the seats of a real one."""
 
     def __init__(self, service: LocalService, link: FleetLink, replicas: int) -> None:
+        self.pace = Pace()
         self.roster = Roster(GeneratorConfig(replicas=replicas).fleet())
         self.orders: list[wire.DrainOrder] = []
         self._service, self._link = service, link
@@ -45,7 +51,7 @@ class Fleet:
     def fill(self) -> None:
         for seat in self.roster.fill():
             newest = self._service.coordinator.state.incarnations.get(seat.replica_id, 0)
-            task = self._service.start_replica(seat.replica_id, newest + 1, slots=4, latency=SLOW)
+            task = self._service.start_replica(seat.replica_id, newest + 1, slots=4, latency=self.pace)
             seat.ready = True
             task.add_done_callback(lambda _, seat=seat: self.roster.remove(seat))  # type: ignore[misc]
 
@@ -94,7 +100,8 @@ async def working(replicas: int, tasks: int = 6) -> AsyncIterator[tuple[LocalSer
         yield service, fleet, client
 
 
-async def finished(client: AsyncClient, tasks: int = 6) -> None:
+async def finished(fleet: Fleet, client: AsyncClient, tasks: int = 6) -> None:
+    fleet.pace.step_s = 0.0
     run = await client.run("run")
     assert len([tree async for batch in run.batches(trees=1) for tree in batch.trees]) == tasks
     assert (await client.audit()).violations == []
@@ -108,7 +115,7 @@ async def test_a_drained_replica_has_a_successor_and_no_tree_is_lost() -> None:
         assert (pool.wanted, pool.draining) == (2, 1)
         assert [(order.replica_id, order.elsewhere) for order in fleet.orders[:1]] == [("r0", False)]
         assert "r2" in fleet.roster.seats
-        await finished(client)
+        await finished(fleet, client)
 
         async def gone() -> bool:
             return set(service.coordinator.state.replicas) == {"r1", "r2"}
@@ -129,14 +136,14 @@ async def test_a_host_is_left_by_all_its_replicas_but_the_last_that_works_only_i
         draining, _ = await client.drain_replicas(host, within_s=0.2, force=True)
         assert draining == ["r0", "r1"]
         assert {(order.replica_id, order.elsewhere) for order in fleet.orders} == {("r0", True), ("r1", True)}
-        await finished(client)
+        await finished(fleet, client)
         assert set(service.coordinator.state.replicas) <= {"r2", "r3"}
 
 
 async def test_a_replica_that_is_lost_while_its_host_is_drained_is_gone_and_the_others_drain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with working(2) as (service, _, client):
+    async with working(2) as (service, fleet, client):
         coordinator = service.coordinator
         call, incarnation = Coordinator.call, coordinator.state.replicas["r1"].incarnation
 
@@ -148,7 +155,7 @@ async def test_a_replica_that_is_lost_while_its_host_is_drained_is_gone_and_the_
         monkeypatch.setattr(Coordinator, "call", lose_then_call)
         assert await client.drain_replicas("r0", "r1", within_s=60, force=True) == (["r0", "r1"], [])
         assert coordinator.state.replicas["r0"].drain is not None
-        await finished(client)
+        await finished(fleet, client)
 
 
 async def test_a_pool_is_scaled_down_by_those_that_have_least_to_do_and_up_again() -> None:
@@ -165,7 +172,7 @@ async def test_a_pool_is_scaled_down_by_those_that_have_least_to_do_and_up_again
         with pytest.raises(InvalidInput, match="trees grow in the service's pool, and would wait"):
             await client.scale(0)
         assert await client.scale(4) == 2
-        await finished(client)
+        await finished(fleet, client)
         assert fleet.roster.kept("") == 4
 
 
@@ -211,7 +218,7 @@ async def test_a_replica_that_no_fleet_keeps_is_drained_all_the_same() -> None:
 
 
 async def test_the_commands_say_what_they_have_done(capsys: pytest.CaptureFixture[str]) -> None:
-    async with working(2) as (service, _, client):
+    async with working(2) as (service, fleet, client):
 
         async def said(*words: str) -> tuple[int, str]:
             code = await asyncio.to_thread(app.run, ["fleet", *words, "--address", service.address])
@@ -226,4 +233,4 @@ async def test_the_commands_say_what_they_have_done(capsys: pytest.CaptureFixtur
         assert "[POOL] N, not 'many'" in told
         code, told = await said("drain", "r77")
         assert (code, told.count("\n")) == (2, 1)
-        await finished(client)
+        await finished(fleet, client)
