@@ -21,6 +21,7 @@ import grpc
 import pytest
 from tests.support.eventually import eventually, eventually_sync
 from tests.support.faulty_service import LONGEST_PROMPT, Proxy, RealService
+from tests.support.ports import free_port
 
 import treeroll
 from treeroll.client import AsyncClient, Client, Run
@@ -92,14 +93,6 @@ def ended(run: Run, count: int) -> list[str]:
     tree_ids = run.submit(tasks(count))
     eventually_sync(lambda: run.status().finished == count)
     return tree_ids
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # -- connecting ------------------------------------------------------------------------------------------
@@ -337,7 +330,7 @@ def test_a_restart_of_the_service_is_survived_while_waiting_for_trees(proxy: Pro
     proxy.open()
     run.submit(tasks(1))
     run.close()
-    reader.join(20)
+    reader.join(300)
     assert got == [["task0"]]
 
 

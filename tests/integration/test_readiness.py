@@ -200,9 +200,7 @@ async def test_serve_answers_probes_while_its_parts_start_and_stops_then(monkeyp
     for name in ("tune_gc", "tune_malloc"):  # of a whole process
         monkeypatch.setattr(service_module, name, lambda: None)
     monkeypatch.setattr(service_module, "running_ray", never_up)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     config = ServiceConfig(
         generator=GeneratorConfig(engine="none"),
         store=StoreConfig(url="memory"),
