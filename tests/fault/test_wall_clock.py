@@ -12,6 +12,7 @@ from tests.support.eventually import eventually
 from treeroll.store.base import Commit, GroupState, Step
 from treeroll.store.embedded import EmbeddedRedis
 from treeroll.store.redis import RedisStore
+from treeroll.whole_file import write_whole
 
 SOURCE = Path(__file__).parents[1] / "support" / "skewed_clock.c"
 HOUR_S, LONG_S, SHORT_S = 3600, 60.0, 0.05
@@ -39,7 +40,8 @@ def jump(server: EmbeddedRedis, tmp_path: Path) -> Callable[[int], None]:
     def jump(seconds: int) -> None:
         with Redis.from_url(server.url) as redis:
             before = redis.time()[0]
-            (tmp_path / "skew").write_text(str(seconds))
+            # The server reads it at any time, and no number would be a clock that is right.
+            write_whole(tmp_path / "skew", str(seconds).encode(), 0o600)
             assert abs(redis.time()[0] - before - seconds) < HOUR_S / 2, "the clock did not jump"
 
     return jump
