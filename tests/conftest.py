@@ -11,8 +11,11 @@ from tests.support.transformers_child import TransformersChild
 from treeroll.model import facts
 from treeroll.store.embedded import EmbeddedRedis
 
-# Under nohup a SIGHUP is ignored, by what tests start as well, and rightly so; tests send some.
+# Under nohup a SIGHUP is ignored, and a SIGINT behind a shell's &, by what tests start as well, and rightly so; tests
+# send some.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Limits of time would make timed tests of them, which fail wherever a machine is busy.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
