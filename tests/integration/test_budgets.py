@@ -138,7 +138,7 @@ async def test_a_deadline_comes_when_nothing_else_happens() -> None:
         run = await client.create_run("run", **RUN, budget={"seconds": 0.2})
         await run.submit(read_tasks(TASKS_FILE, limit=3))
         await run.close()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(300):
             trees, failures = await everything(run)
         assert trees == []
         assert len(failures) == 3

@@ -32,7 +32,7 @@ async def linked(service: LocalService, name: str = "", **kept: int) -> AsyncIte
     link.restarts = lambda: {"r0": 3}
     task = asyncio.create_task(link.run())
     try:
-        await asyncio.wait_for(link.heard.wait(), 30)
+        await asyncio.wait_for(link.heard.wait(), 300)
         yield link
     finally:
         task.cancel()
@@ -115,7 +115,7 @@ async def test_a_fleet_with_a_token_that_is_not_for_its_replicas_is_refused(cred
         link = FleetLink(FarCoordinator(service.address, shown), "")
         link.restarts = lambda: {"r0": 0}
         with pytest.raises(SessionRefused, match="is not for replica 'r0'"):
-            await asyncio.wait_for(link.run(), 30)
+            await asyncio.wait_for(link.run(), 300)
 
 
 async def test_a_fleet_of_another_minor_version_is_refused_and_says_what_to_install(
@@ -126,7 +126,7 @@ async def test_a_fleet_of_another_minor_version_is_refused_and_says_what_to_inst
         link = FleetLink(FarCoordinator(service.address, Pass()), "east")
         said = rf"fleet 'east' has treeroll 0.9.0, the service has {__version__}: install"
         with pytest.raises(Unfit, match=said) as refused:
-            await asyncio.wait_for(link.run(), 30)
+            await asyncio.wait_for(link.run(), 300)
         assert isinstance(refused.value, InvalidInput)  # bad input, by its exit code
 
 
@@ -134,7 +134,7 @@ async def test_nonsense_is_refused() -> None:
     async with local_service() as service:
         link = FleetLink(FarCoordinator(service.address, Pass()), "no name\n")
         with pytest.raises(SessionRefused, match="the name of a fleet"):
-            await asyncio.wait_for(link.run(), 30)
+            await asyncio.wait_for(link.run(), 300)
         async with Pass().open(service.address) as channel:
             report = wire.FleetReport(kept={"no pool": 2**31}, version=__version__)
             await fleet_pb2_grpc.FleetPlaneStub(channel).Report(report)

@@ -102,6 +102,6 @@ async def test_a_growing_tree_can_be_looked_at_while_it_is_split() -> None:
                 return max((node.depth for node in tree.nodes), default=0)
             return 2  # it ended before it was looked at
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(300):
             while await deepest() < 2:  # noqa: ASYNC110 - every look is a call to the service
                 await asyncio.sleep(0)

@@ -135,20 +135,20 @@ class FakeCoordinator(replica_pb2_grpc.ReplicaPlaneServicer):
         self.send(replica_id, wire.Commands(starts=starts))
         return [start.grant for start in starts]
 
-    async def ended(self, *grants: int, timeout_s: float = 30.0) -> list[Told]:
+    async def ended(self, *grants: int, timeout_s: float = 300.0) -> list[Told]:
         """Wait until these branches have ended."""
         async with asyncio.timeout(timeout_s):
             for grant in grants:
                 await self.grants[grant].ended.wait()
         return [self.grants[grant] for grant in grants]
 
-    async def weights_reports(self, number: int, timeout_s: float = 30.0) -> list[wire.WeightsReport]:
+    async def weights_reports(self, number: int, timeout_s: float = 300.0) -> list[wire.WeightsReport]:
         """The first so many answers to orders about weights, once they are here."""
         async with asyncio.timeout(timeout_s), self.changed:
             await self.changed.wait_for(lambda: len(self.weights) >= number)
         return self.weights[:number]
 
-    async def hello(self, replica_id: str, incarnation: int = 1, timeout_s: float = 30.0) -> wire.Hello:
+    async def hello(self, replica_id: str, incarnation: int = 1, timeout_s: float = 300.0) -> wire.Hello:
         """Wait until this incarnation has introduced itself."""
 
         def found() -> wire.Hello | None:

@@ -103,7 +103,7 @@ async def test_a_start_that_is_given_up_while_ray_is_imported_leaves_nothing(
 
     def slow(name: str) -> None:
         begun.set()
-        release.wait(30)
+        release.wait(300)
 
     monkeypatch.setattr(foundation, "import_module", slow)
     monkeypatch.setattr(foundation, "GIVE_UP_S", 0.01)

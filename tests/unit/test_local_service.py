@@ -164,7 +164,7 @@ def test_serve_stops_when_its_lifeline_ends() -> None:
     process = serve("--port", "7000", "--lifeline")
     assert process.stdout is not None
     assert process.stdout.readline() == '{"address": "127.0.0.1:7000"}\n'  # and nothing of what Ray prints
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 0
     assert "torn down" in err
     assert "no dashboard is started: the store is in memory" in err
@@ -177,18 +177,18 @@ def test_serve_stops_at_a_signal(number: int) -> None:
     lines: list[str] = []
     eventually_sync(lambda: lines.append(process.stdout.readline()) or "serves" in lines[-1], timeout_s=20)  # type: ignore[union-attr]
     os.kill(process.pid, number)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=300)
     assert (process.returncode, "torn down" in err) == (0, True)
     assert "treeroll serves at 127.0.0.1:7001\n" in lines
 
 
 def test_serve_tells_a_typed_error_in_one_sentence() -> None:
-    _, err = (process := serve("--port", "1")).communicate(timeout=20)
+    _, err = (process := serve("--port", "1")).communicate(timeout=300)
     assert process.returncode == 1
     assert err.splitlines()[-1] == "error: the engine has no memory"
 
 
 def test_serve_refuses_a_wrong_setting() -> None:
-    _, err = (process := serve("--set", "store.urll=x")).communicate(timeout=20)
+    _, err = (process := serve("--set", "store.urll=x")).communicate(timeout=300)
     assert process.returncode == 2
     assert err == "error: service configuration: unknown key 'store.urll'\n"

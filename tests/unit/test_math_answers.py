@@ -396,6 +396,6 @@ def test_ordinary_answers_are_judged(answer: str) -> None:
     ],
     ids=lambda text: text[:8],
 )
-@pytest.mark.timeout(30)  # of any of these with a search that goes back: minutes
+@pytest.mark.timeout(120)  # of any of these with a search that goes back: minutes
 def test_long_hostile_texts_are_searched_in_one_pass(text: str) -> None:
     assert answer_in(text, "q") in (None, "a", "$a")

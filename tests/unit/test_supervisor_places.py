@@ -84,15 +84,15 @@ def actors(monkeypatch: pytest.MonkeyPatch) -> Actors:
 
 async def test_one_without_a_place_waits_and_the_fleet_is_ready_when_enough_are(actors: Actors) -> None:
     lost: list[tuple[str, int, Cause]] = []
-    config = GeneratorConfig(replicas=2, ready_replicas=1, start_timeout_s=30)
+    config = GeneratorConfig(replicas=2, ready_replicas=1, start_timeout_s=300)
     supervisor = Supervisor(config, "127.0.0.1:1", lambda *who: lost.append(who))
     told = asyncio.Event()
     supervisor.on_change = told.set
     actors.missing = "it needs 1 CPU on one node, and there is none"
     task = asyncio.create_task(supervisor.run())
     actors.place("r0", "n0")
-    await asyncio.wait_for(supervisor.wait_ready(), 30)
-    await asyncio.wait_for(told.wait(), 30)
+    await asyncio.wait_for(supervisor.wait_ready(), 300)
+    await asyncio.wait_for(told.wait(), 300)
 
     async def waits() -> bool:
         return supervisor.roster.seats["r1"].unplaced == actors.missing
@@ -115,7 +115,7 @@ async def test_one_without_a_place_waits_and_the_fleet_is_ready_when_enough_are(
 async def test_one_that_has_a_node_and_does_not_begin_is_given_up(actors: Actors) -> None:
     supervisor = Supervisor(GeneratorConfig(start_timeout_s=0.1), "127.0.0.1:1", lambda *who: None)
     with pytest.raises(Exception, match=r"replica r0 cannot start: it was not ready within 0.1 s"):
-        await asyncio.wait_for(supervisor.run(), 30)
+        await asyncio.wait_for(supervisor.run(), 300)
 
 
 async def test_nodes_that_are_taken_away_are_left_before_that_and_others_begin_at_once(
@@ -128,7 +128,7 @@ async def test_nodes_that_are_taken_away_are_left_before_that_and_others_begin_a
     task = asyncio.create_task(supervisor.run())
     for name, node in (("r0", "n0"), ("r1", "n1"), ("r2", "n1")):
         actors.place(name, node)
-    await asyncio.wait_for(supervisor.wait_ready(), 30)
+    await asyncio.wait_for(supervisor.wait_ready(), 300)
     leaving["n0"] = clock.wall() + 65.0
 
     async def left() -> bool:
@@ -159,7 +159,7 @@ async def test_a_fleet_lives_on_where_ray_says_nothing_of_its_nodes(
     supervisor.cluster = True
     task = asyncio.create_task(supervisor.run())
     actors.place("r0", "n0")
-    await asyncio.wait_for(supervisor.wait_ready(), 30)
+    await asyncio.wait_for(supervisor.wait_ready(), 300)
 
     async def told() -> bool:
         return "Ray has another way now" in caplog.text
@@ -186,7 +186,7 @@ async def test_a_fleet_whose_cluster_has_no_head_ends_in_time_and_leaves_its_rep
     supervisor.cluster = True
     actors.place("r0", "n0")
     with pytest.raises(HeadGone, match="the head of the Ray cluster has not answered for 0 s: start the fleet again"):
-        await asyncio.wait_for(supervisor.run(), 30)
+        await asyncio.wait_for(supervisor.run(), 300)
     assert "does not answer: replicas work on" in caplog.text
     assert actors.killed == []
     back.set()

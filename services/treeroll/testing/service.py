@@ -112,7 +112,7 @@ class LocalService:
         self.tasks.append(task)
         return task
 
-    async def joined(self, timeout_s: float = 20) -> None:
+    async def joined(self, timeout_s: float = 120) -> None:
         """Return once every replica that was started has been welcomed. Unavailable after `timeout_s` seconds."""
         wanted = {task.get_name() for task in self.tasks[1:] if not task.done()}
         deadline = time.monotonic() + timeout_s
