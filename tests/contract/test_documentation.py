@@ -34,8 +34,9 @@ def test_every_page_of_a_folder_is_on_its_list(folder: str) -> None:
     assert linked == {path.name for path in (DOCS / folder).glob("*.md")} - {"README.md"}
 
 
-def test_every_guarantee_names_tests_that_there_are() -> None:
-    named_tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (DOCS / "guarantees.md").read_text())
+@pytest.mark.parametrize("page", ["docs/guarantees.md", "deploy/README.md"])
+def test_tests_that_a_page_names_are_there(page: str) -> None:
+    named_tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / page).read_text())
     assert named_tests
     for file, test in named_tests:
         assert re.search(rf"^(async )?def {test}\(", (ROOT / file).read_text(), re.MULTILINE), f"{file}::{test}"
