@@ -28,6 +28,18 @@ SPENT, CAP = (
 LATE, PRUNED = 'wasted_tokens_total{cause="late"}', 'wasted_tokens_total{cause="pruned"}'
 CREDIT, FINISHED = 'grants_total{pool="p",outcome="credit"}', 'grants_total{pool="p",outcome="finished"}'
 
+
+def pool(*tokens: int, idle: bool = False) -> Series:
+    """Replicas of one pool that make so many tokens each 15 s, and one that makes one and has nothing else to do."""
+    made = {f'replica_tokens_total{{pool="p",replica="{number}"}}': f"0+{n}x200" for number, n in enumerate(tokens)}
+    busy = {name.replace("tokens_total", "kv_usage_ratio"): "0.5x200" for name in made}
+    rests = {
+        'replica_tokens_total{pool="p",replica="idle"}': "0+1x200",
+        'replica_kv_usage_ratio{pool="p",replica="idle"}': "0x200",
+    }
+    return made | busy | (rests if idle else {})
+
+
 # Values are those of Prometheus' tests: "a+bxn" begins at a and grows by b, n times, every 15 s.
 CASES: dict[str, tuple[Series, Series]] = {
     "InvariantBroken": ({'invariant_violations_total{invariant="Bounded"}': "1x200"}, {"epoch": "1x200"}),
@@ -50,6 +62,7 @@ CASES: dict[str, tuple[Series, Series]] = {
         {'replica_losses_total{pool="p"}': "0x150 1 2x50"},
     ),
     "ReplicaQuarantined": ({'replicas{state="quarantined"}': "1x200"}, {'replicas{state="quarantined"}': "0x200"}),
+    "ReplicaSlow": (pool(900, 400, 1000), pool(900, 500, 1000, idle=True)),
     "ScorerFailing": (
         {"reward_errors_total": "0+1x200", "leaves_total": "0+50x200"},
         {"reward_errors_total": "0+1x200", "leaves_total": "0+200x200"},
@@ -106,6 +119,14 @@ def test_alerts_fire_where_they_should_and_are_quiet_where_they_should_be(tmp_pa
 def test_an_exporter_that_is_gone_is_silence(tmp_path: Path) -> None:
     file = tmp_path / "tests.yaml"
     test = case("CoordinatorSilent", {"epoch": "1x200"}, fires=True)
+    file.write_text(json.dumps({"rule_files": [str(RULES_FILE)], "evaluation_interval": "15s", "tests": [test]}))
+    ran = promtool(["test", "rules", str(file)])
+    assert ran.returncode == 0, (ran.stdout + ran.stderr).decode()
+
+
+def test_two_replicas_have_no_usual_speed(tmp_path: Path) -> None:
+    file = tmp_path / "tests.yaml"
+    test = case("ReplicaSlow", pool(900, 100, idle=True), fires=False)
     file.write_text(json.dumps({"rule_files": [str(RULES_FILE)], "evaluation_interval": "15s", "tests": [test]}))
     ran = promtool(["test", "rules", str(file)])
     assert ran.returncode == 0, (ran.stdout + ran.stderr).decode()

@@ -14,6 +14,8 @@ from treeroll.watch.rules import RULES, Rule
 
 _HERE = "on (job, instance)"
 _BY = "sum by (job, instance)"
+# Tokens a second of replicas that had work all the time, each.
+_MADE = "(rate(treeroll_replica_tokens_total[5m]) and min_over_time(treeroll_replica_kv_usage_ratio[5m]) > 0)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,16 @@ ALERTS = {
         "`treeroll status` says what it did. One that reports impossible numbers has a broken device or engine: "
         "take it away.",
     ),
+    "ReplicaSlow": Alert(
+        f"{_MADE} < on (job, pool) group_left () 0.5 * quantile by (job, pool) (0.5, {_MADE}) "
+        f"and on (job, pool) count by (job, pool) ({_MADE}) >= 3",
+        "5m",
+        "A replica makes less than half of the tokens that those of its pool usually make, of three or more that have "
+        "work. Says nothing where replicas are not scraped (`generator.metrics`), and takes those that are scraped "
+        "without a label `pool`, as deploy/prometheus/scrape.yaml gives them, for one pool.",
+        "See its host: another process on its GPU, a GPU that is throttled, a slow network. `treeroll fleet drain "
+        "REPLICA` has its work done elsewhere.",
+    ),
     "StoreFilling": Alert(
         'treeroll_store_memory_bytes{kind="used"} / ignoring (kind) treeroll_store_memory_bytes{kind="limit"} > 0.8',
         "10m",
@@ -163,7 +175,6 @@ ALERTS = {
 """By rule, in whose order they are written."""
 
 NONE = {
-    "ReplicaSlow": "metrics are of pools, not of replicas: `treeroll top` and the dashboard say it",
     "Draining": "somebody wanted it so",
     "IdleSlots": "it is advice",
 }
