@@ -12,6 +12,7 @@ from treeroll.simulation.universe import clients
 from treeroll.simulation.universe.clients import Submitter
 from treeroll.simulation.universe.faults import Faults
 from treeroll.simulation.universe.ranks import Rank
+from treeroll.simulation.universe.requests import Request
 from treeroll.simulation.universe.search import Case, simulate
 from treeroll.simulation.universe.surroundings import Aborted
 from treeroll.simulation.universe.universe import Universe
@@ -25,6 +26,9 @@ class Asked:
         self.over = False
         self.method, self.answered = method, answered
         universe.asked.append(self)  # type: ignore[attr-defined]
+
+    def forsake(self) -> None:
+        self.over = True
 
 
 @pytest.fixture
@@ -64,6 +68,28 @@ def test_a_submitter_that_a_drain_refused_asks_again(world: Universe) -> None:
     asked[1].answered(None, refusal(Drained))
     pass_time(world)
     assert [one.method for one in asked] == ["CreateRun", "SubmitTasks", "SubmitTasks"]
+
+
+def test_what_was_asked_before_a_loss_was_told_of_does_nothing_once_its_client_has_begun_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Seed 304715: a CloseRun that was late closed the run that had been created again, empty."""
+    world = Case(1, Faults()).universe()
+    monkeypatch.setattr(world.succession, "called", lambda: pytest.fail("it arrives"))
+    Request(world, "CloseRun", api.CloseRunRequest(run_id="run"), lambda got, error: None).forsake()
+    pass_time(world)
+
+
+def test_a_run_that_is_deleted_before_its_loss_was_told_of_is_not_what_is_looked_at_in_the_end() -> None:
+    """Seed 304623: trees that were grown again were held against those of before."""
+    world = Case(1, Faults()).universe()
+    world.store._runs[world.spec.run_id] = b""
+    world.succession.untold = True
+    world.deletes(world.spec.run_id)
+    assert not world.deleted
+    world.succession.untold = False
+    world.deletes(world.spec.run_id)
+    assert world.deleted
 
 
 def test_a_world_is_not_over_before_its_ranks_have_begun(monkeypatch: pytest.MonkeyPatch) -> None:

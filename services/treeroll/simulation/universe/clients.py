@@ -47,7 +47,7 @@ class Submitter:
         self.done = False
         self.accepted.clear()
         if self._request is not None:
-            self._request.over = True
+            self._request.forsake()
         self._begin()
 
     def _next(self) -> None:

@@ -21,10 +21,14 @@ class Request:
     """What is on its way may still act later than its answer, or never."""
 
     def __init__(self, universe: "Universe", method: str, message: Message, answered: Answered) -> None:
-        self.over = False
+        self.over = self._is_forsaken = False
         self._universe, self._method, self._message, self._answered = universe, method, message, answered
         self._tries = 0
         self._send()
+
+    def forsake(self) -> None:
+        """Its client begins anew, for the service has lost what it had answered for: nothing comes of it any more."""
+        self.over = self._is_forsaken = True
 
     def _send(self) -> None:
         if self.over:
@@ -44,7 +48,7 @@ class Request:
 
     def _arrive(self, sent_at: float) -> None:
         lost_at = self._universe.store.lost_at
-        if lost_at is not None and sent_at < lost_at:
+        if self._is_forsaken or (lost_at is not None and sent_at < lost_at):
             return  # clients begin anew when they are told: nobody could tell what is from before from what is not
         life = self._universe.succession.called()
         if life is not None and life.serves:

@@ -302,7 +302,8 @@ class Universe(Undisturbed):
     def deletes(self, run_id: str) -> None:
         """A run is to be removed from the store: with all that is known of it, which is looked at in the end."""
         self.note(f"run {run_id} is deleted")
-        if not self._last and run_id in self.store._runs:  # else it was lost, and what is left of it goes
+        lost = self.succession.untold or run_id not in self.store._runs  # what is left of it goes, and it comes again
+        if not self._last and not lost:
             if self._settled() < len(self.store._tasks.get(run_id, {})):
                 self.found("NoAckedLoss", f"run {run_id} is deleted, and not all of its trees are acknowledged")
             self._last = self.store.content()
