@@ -12,9 +12,10 @@ from treeroll.cli.main import app
 from treeroll.client import AsyncClient, AsyncRun, connect_async
 from treeroll.coordinator.retention import Retention
 from treeroll.demo import TASKS_FILE
-from treeroll.errors import InvalidInput, RunBusy, StoreError, UnknownRun, UnknownTree
+from treeroll.errors import InvalidInput, RunBusy, StoreDown, StoreError, UnknownRun, UnknownTree
+from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.store import keys
-from treeroll.store.base import Store
+from treeroll.store.base import Commit, Store
 from treeroll.store.embedded import EmbeddedRedis
 from treeroll.store.memory import MemoryStore
 from treeroll.store.redis import RedisStore
@@ -81,6 +82,44 @@ async def test_trees_expire_after_all_groups_have_acknowledged_them(store: Store
         assert retention.expired["expiring"] == 3  # group a has not taken the last one
         await run.submit(read_tasks(TASKS_FILE, limit=4))  # known still: nothing is grown again
         assert (await run.status()).submitted == 4
+
+
+class Away(MemoryStore):
+    """Takes no commit while it is away, and answers what it is asked."""
+
+    is_away = False
+
+    async def commit(self, commit: Commit, epoch: int) -> None:
+        if self.is_away:
+            raise StoreDown("it is away")
+        await super().commit(commit, epoch)
+
+
+async def test_a_tree_stays_as_long_as_rewards_are_on_their_way_to_a_store_that_was_away() -> None:
+    """Else it would come back with rewards and without nodes, and stay: the world of seed 304106."""
+    store = Away()
+    async with local_service(store) as service, await connect_async(service.address) as client:
+        service.start_replica("r0", slots=32)
+        run, retention = await finished(client, "r", 1), service.retention
+        [tree_id] = await take(run, "a", 1)
+        report = api.RewardReport(tree_id=tree_id, path="0", value=1.0)
+        store.is_away = True
+        with pytest.raises(StoreDown):
+            await service.life.rollouts._rewards.report(api.ReportRewardsRequest(run_id="r", rewards=[report]))
+        store.is_away = False
+        with pytest.raises(StoreDown):  # for what it was told is not there yet
+            await retention._expire("r", 1)
+
+        async def goes_on() -> bool:
+            return service.coordinator.outage.since is None
+
+        await eventually(goes_on)
+        stored = await store.load_tree(tree_id)
+        assert stored is not None
+        assert any(key.endswith("client:1") for key in stored.rewards)
+        await retention._expire("r", 1)
+        assert await store.load_tree(tree_id) is None
+        assert retention.expired["r"] == 1
 
 
 async def test_a_service_lets_trees_expire_by_itself_and_counts_them() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from treeroll import clock
 from treeroll.coordinator.loop import Coordinator
+from treeroll.coordinator.turn import Turn
 from treeroll.core.model.events import RunDeleted
 from treeroll.core.model.run import RunState
 from treeroll.errors import StaleEpoch, StoreError, UnknownRun
@@ -32,7 +33,7 @@ class Retention:
         self.on_deleted: Callable[[str], None] = lambda run_id: None
         # Per run, when so many trees at the beginning of its feed were first seen to be acknowledged by all.
         self._seen: dict[str, deque[tuple[float, int]]] = {}
-        self.turn = asyncio.Lock()
+        self.turn = Turn(coordinator)
         self.expired: Counter[str] = Counter(coordinator.recovered.expired)
         """Trees that have expired, by run."""
         self.expired_trees = 0

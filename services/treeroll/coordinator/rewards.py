@@ -9,6 +9,7 @@ from treeroll.coordinator import records
 from treeroll.coordinator.audit import ENDED
 from treeroll.coordinator.loop import Coordinator
 from treeroll.coordinator.specs import check_reward
+from treeroll.coordinator.turn import Turn
 from treeroll.core.model.run import Run
 from treeroll.errors import InvalidInput, NotAllowed, RewardConflict, UnknownNode, UnknownTree
 from treeroll.pb.v1 import common_pb2 as pb
@@ -20,7 +21,7 @@ from treeroll.store.base import Commit, StoredTree
 class RewardReports:
     """Applies reward reports. RewardOnce: one effective reward per (node, scorer, version)."""
 
-    def __init__(self, coordinator: Coordinator, run_of: Callable[[str], Run], turn: asyncio.Lock) -> None:
+    def __init__(self, coordinator: Coordinator, run_of: Callable[[str], Run], turn: Turn) -> None:
         """Reports are checked against the store and then committed. Two at a time could both pass the check, and a tree
         could expire between the two: they take turns by `turn`."""
         self._coordinator = coordinator
