@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from treeroll.core.model.branch import Outcome
+from treeroll.core.model.branch import BranchState, Outcome
 from treeroll.core.model.effects import DropReplica, Effect, StartBranch
 from treeroll.core.model.events import LossKind
 from treeroll.core.model.live_tree import TreeStatus
@@ -94,6 +94,22 @@ def test_what_runs_may_end_and_its_replica_then_leaves() -> None:
     assert world.ends == {LossKind.DRAINED: 1}
     assert world.state.pools[""].outcomes[Outcome.DRAINED] == 0
     assert world.state.runs["run"].counters.regrants == 0
+
+
+def test_what_waits_for_one_that_is_to_end_goes_to_others_while_that_ends_what_it_runs() -> None:
+    world = Watched(replicas=2, slots=2)
+    world.start()
+    ends, stays = world.state.replicas["r0"], world.state.replicas["r1"]
+    while not ends.queue.has_pending:
+        assert world.go_on()
+    waited = {id(entry[-1]) for entry in ends.queue.heap if entry[-1].state is BranchState.PENDING}
+    world.drain("r0", FOREVER_S)
+    assert ends.grants  # these go on where they are
+    queued = {id(entry[-1]) for queue in (stays.queue, world.state.pools[""].anywhere) for entry in queue.heap}
+    started = {id(world.state.grants[grant][1]) for grant in stays.grants}
+    assert waited <= queued | started
+    world.finish()
+    assert fingerprint(world) == undisturbed()
 
 
 def test_what_is_left_at_the_deadline_is_moved_and_counted_apart() -> None:
