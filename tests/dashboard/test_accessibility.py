@@ -37,10 +37,11 @@ def test_pages_of_results_keep_nobody_out(chromium: Browser, source: ResultSourc
     tree = next(tree for tree in grown_trees() if len({sample.reward for sample in tree.samples}) > 1).tree_id
     states = {
         "/runs": "main tbody tr",
-        "/runs/run": ".figures",
+        "/runs/run": ".run-map[data-cells]",
         "/trees": "main tbody tr",
         "/trees?q=nothing": ".empty",
         f"/trees/{tree}?node=0&compare=1": ".compare .versus",
+        f"/trees/{tree}?view=map&node=0": ".tree-map[data-cells]",
         "/trees/none": ".trouble",
         "/feed": ".empty",
         "/about": ".facts",

@@ -144,7 +144,15 @@ def test_hostile_texts_are_shown_as_texts_on_every_page(chromium: Browser, tmp_p
             )
     tree = grown_trees()[0].tree_id
     for watched in look(chromium, ResultSource(tmp_path)):
-        for path in ("/runs", "/runs/run", "/trees", f"/trees/{tree}", f"/trees/{tree}?node=0&compare=1", "/about"):
+        for path in (
+            "/runs",
+            "/runs/run",
+            "/trees",
+            f"/trees/{tree}",
+            f"/trees/{tree}?node=0&compare=1",
+            f"/trees/{tree}?view=map",
+            "/about",
+        ):
             watched.open(path)
             watched.page.wait_for_load_state("networkidle")
             assert watched.page.locator(INJECTED).count() == 0
@@ -159,7 +167,14 @@ def test_hostile_texts_are_shown_as_texts_on_every_page(chromium: Browser, tmp_p
 def test_pages_fit_a_phone_in_both_themes(chromium: Browser, source: ResultSource, theme: str) -> None:
     tree = grown_trees()[0].tree_id
     for watched in look(chromium, source, viewport={"width": 390, "height": 844}, color_scheme=theme):
-        for path in ("/runs", "/runs/run", "/trees", f"/trees/{tree}?node=0", "/about"):
+        for path in (
+            "/runs",
+            "/runs/run",
+            "/trees",
+            f"/trees/{tree}?node=0",
+            f"/trees/{tree}?view=map&node=0",
+            "/about",
+        ):
             watched.open(path)
             assert watched.page.evaluate("document.documentElement.scrollWidth") <= 390
         assert watched.page.evaluate("document.documentElement.dataset.theme") == theme

@@ -20,6 +20,7 @@ export const MODES = {
   value: { title: "mean reward of the scored leaves below", name: "mean reward", low: "low", high: "high", digits: 2 },
   logprob: { title: "mean logprob per token, nats", name: "logprob", low: "unsure", high: "sure", digits: 2 },
   entropy: { title: "mean top-k entropy per token, nats", name: "entropy", low: "low", high: "high, nats", digits: 2 },
+  spread: { title: "highest minus lowest reward of a tree", name: "spread", low: "no signal", high: "wide", digits: 2 },
   waste: { name: "waste", low: "in a sample", high: "in no sample", digits: 0 },
   version: { name: "weights", words: "version", digits: 0 },
   replica: { name: "replica", words: "replica", digits: 0 },
@@ -42,6 +43,7 @@ function ramp(stops) {
 
 /** Whether the values of a mode are known for any node. */
 export function known(nodes, mode, words) {
+  if (mode === "spread") return false; // of trees, not of nodes
   if (mode === "entropy" || mode === "advantage" || mode === "value") {
     for (let i = 0; i < nodes.count; i++) if (!Number.isNaN(nodes[mode][i])) return true;
     return false;
@@ -53,9 +55,9 @@ export function known(nodes, mode, words) {
 export function paint(order, mode, theme, words) {
   const { nodes } = order;
   const spec = MODES[mode];
-  const level = new Float32Array(order.count);
   const raw = new Float32Array(order.count);
   if (spec.words) {
+    const level = new Float32Array(order.count);
     const colours = KINDS[theme];
     const table = new Uint8Array(768);
     for (let i = 0; i < 256; i++) table.set(rgb(colours[i % colours.length]), 3 * i);
@@ -71,9 +73,16 @@ export function paint(order, mode, theme, words) {
     raw[place] = mode === "logprob" ? (nodes.tokens[i] && !Number.isNaN(nodes.lp_sum[i]) ? nodes.lp_sum[i] / nodes.tokens[i] : NaN)
       : mode === "waste" ? (nodes.leaves[i] ? 0 : 1) : nodes[mode][i];
   }
+  return scaled(raw, mode, theme);
+}
+
+/** Colours of one value each, by NaN none. @param {Float32Array} raw */
+export function scaled(raw, mode, theme) {
+  const spec = MODES[mode];
+  const level = new Float32Array(raw.length);
   const [low, high] = range(raw, spec, mode);
   const scale = high > low ? 255 / (high - low) : 0;
-  for (let place = 0; place < order.count; place++) level[place] = scale ? Math.max(0, Math.min(255, (raw[place] - low) * scale)) : Number.isNaN(raw[place]) ? NaN : 128;
+  for (let place = 0; place < raw.length; place++) level[place] = scale ? Math.max(0, Math.min(255, (raw[place] - low) * scale)) : Number.isNaN(raw[place]) ? NaN : 128;
   return { level, raw, table: ramp((spec.diverging ? DIVERGING : RISING)[theme]), spec, low, high };
 }
 

@@ -151,15 +151,7 @@ export class Picture {
     if (!boxes.length) return;
     const { context } = this;
     if (!this.pattern || this.patternOf !== style.theme) {
-      const tile = document.createElement("canvas");
-      tile.width = tile.height = 6 * Math.ceil(ratio);
-      const c = tile.getContext("2d");
-      c.strokeStyle = style.hatch;
-      c.lineWidth = ratio;
-      c.beginPath();
-      c.moveTo(0, tile.height); c.lineTo(tile.width, 0);
-      c.stroke();
-      this.pattern = context.createPattern(tile, "repeat");
+      this.pattern = hatching(context, style, ratio);
       this.patternOf = style.theme;
     }
     context.fillStyle = this.pattern;
@@ -293,9 +285,24 @@ export class Picture {
   }
 }
 
+/** Slanted lines, for what is in no sample. */
+export function hatching(context, style, ratio) {
+  const tile = document.createElement("canvas");
+  tile.width = tile.height = 6 * Math.ceil(ratio);
+  const c = tile.getContext("2d");
+  c.strokeStyle = style.hatch;
+  c.lineWidth = ratio;
+  c.beginPath();
+  c.moveTo(0, tile.height); c.lineTo(tile.width, 0);
+  c.stroke();
+  return context.createPattern(tile, "repeat");
+}
+
 /** A place's value in words, for its block. */
-export function told(colours, place) {
-  const value = colours.raw[place];
+export const told = (colours, place) => inWords(colours, colours.raw[place]);
+
+/** A value of the chosen colour in words; "" for none. */
+export function inWords(colours, value) {
   if (value !== value) return "";
   if (colours.spec.words) return colours.words[value] ?? "";
   if (colours.spec.name === "waste") return "";

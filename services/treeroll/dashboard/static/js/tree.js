@@ -1,13 +1,12 @@
 // The page of one tree: header, picture, grid, details. Nodes come in chunks; the first are drawn at once.
-import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./ui.js";
+import { html, useEffect, useMemo, useRef, useState } from "./ui.js";
 import { ask, useAnswer } from "./api.js";
-import { go, Link, place as where, withQuery } from "./router.js";
-import { theme } from "./theme.js";
+import { go, place as where, withQuery } from "./router.js";
 import { Answered, Crumb, Empty, Head, Said, State, Trouble } from "./parts.js";
-import { counted, fixed, lasting, percent, plain, signed, whole } from "./format.js";
+import { counted, fixed, lasting, percent, plain, whole } from "./format.js";
 import { Nodes, Order, Stretches } from "./shape.js";
-import { MODES, known, paint, UNSCORED } from "./colours.js";
-import { Picture, clamped, told, wholeView, zoomed } from "./lanes.js";
+import { Lanes } from "./lanesview.js";
+import { TreeMap } from "./treemap.js";
 import { Grid } from "./grid.js";
 import { Compare, Details } from "./details.js";
 
@@ -92,7 +91,7 @@ function Content({ header, about }) {
     ${error && html`<${Trouble} error=${error} />`}
     ${!header.nodes && html`<${Empty} title="This tree has no nodes here."><p class="muted">A task without a sample leaves only its cost.</p><//>`}
     ${header.nodes > 0 && html`<div class="tree"><div class="tree-left">
-        ${order ? html`<${Lanes} order=${order} header=${header} selected=${selected} select=${select} done=${done} scored=${scored} />
+        ${order ? html`<${query.get("view") === "map" ? TreeMap : Lanes} order=${order} header=${header} selected=${selected} select=${select} done=${done} />
           <${Grid} order=${order} stretches=${stretches} words=${header.words} selected=${selected} select=${select} turn=${turn} bump=${bump} />`
           : !error && html`<p class="waiting" aria-busy="true">reading the nodes …</p>`}</div>
       <aside class="panel details" aria-label="selected node">${order && selected >= 0
@@ -152,152 +151,4 @@ function useKeys(state) {
     addEventListener("keydown", onKey);
     return () => removeEventListener("keydown", onKey);
   }, []);
-}
-
-const INKS = {
-  light: { ground: "#ffffff", muted: "#5d636b", edge: "rgba(20,24,30,.32)", accent: "#1d4fd8", strip: "#c3cad3", margin: "#f0f0ee", hatch: "rgba(40,30,30,.62)" },
-  dark: { ground: "#1a1c20", muted: "#9aa1aa", edge: "rgba(0,0,0,.55)", accent: "#ffffff", strip: "#4a525d", margin: "#24272b", hatch: "rgba(235,225,215,.62)" },
-};
-
-const inks = (name) => ({ theme: name, ...INKS[name], unscoredRgb: hex(UNSCORED[name]), hatchRgb: name === "dark" ? [225, 215, 205] : [40, 30, 30] });
-const hex = (text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
-
-function Lanes({ order, header, selected, select, done, scored }) {
-  const canvas = useRef(null);
-  const picture = useRef(null);
-  const [size, setSize] = useState(0);
-  const [view, setView] = useState(() => wholeView(order));
-  const [hover, setHover] = useState(null);
-  const mode = where.value.query.get("colour") ?? (scored ? "advantage" : "logprob");
-  const modes = useMemo(() => Object.keys(MODES).filter((name) => name === mode || known(order.nodes, name, header.words)), [order, mode]);
-  const wanted = MODES[mode] ? mode : "logprob";
-  const colours = useMemo(() => paint(order, wanted, theme.value, header.words), [order, wanted, theme.value]);
-  // A tree that grows stays in view where all of it was, and else where it was.
-  const before = useRef(order);
-  useEffect(() => {
-    const all = wholeView(before.current);
-    setView((old) => (old.x0 <= all.x0 && old.x1 >= all.x1 && old.y0 <= all.y0 && old.y1 >= all.y1 ? wholeView(order) : clamped(old, order)));
-    before.current = order;
-  }, [order]);
-  useLayoutEffect(() => {
-    picture.current = new Picture(canvas.current);
-    const watch = new ResizeObserver(() => setSize((n) => n + 1));
-    watch.observe(canvas.current);
-    return () => watch.disconnect();
-  }, []);
-  const frame = useRef(0);
-  useLayoutEffect(() => {
-    cancelAnimationFrame(frame.current);
-    frame.current = requestAnimationFrame(() => {
-      const begun = performance.now();
-      picture.current.draw(order, colours, view, inks(theme.value), selected);
-      performance.measure("treeroll-draw", { start: begun, end: performance.now() });
-      canvas.current.dataset.drawn = `${order.count}`;
-    });
-  }, [order, colours, view, selected, size, theme.value]);
-  const live = useRef(null);
-  live.current = { order, view };
-  useEffect(() => {
-    const onWheel = (event) => {
-      event.preventDefault();
-      const box = canvas.current.getBoundingClientRect();
-      const [x, y] = picture.current.point(event.clientX - box.left, event.clientY - box.top, live.current.view);
-      setView(zoomed(live.current.view, Math.exp(Math.max(-60, Math.min(60, event.deltaY)) * 0.005), x, y, live.current.order));
-    };
-    const onKey = (event) => {
-      if (event.target.closest("input, select, textarea") || event.ctrlKey || event.metaKey) return;
-      if (event.key === "0") setView(wholeView(live.current.order));
-      if (event.key === "+" || event.key === "=") zoomBy(0.6);
-      if (event.key === "-") zoomBy(1 / 0.6);
-    };
-    canvas.current.addEventListener("wheel", onWheel, { passive: false });
-    addEventListener("keydown", onKey);
-    const node = canvas.current;
-    return () => { node.removeEventListener("wheel", onWheel); removeEventListener("keydown", onKey); };
-  }, []);
-  const zoomBy = (factor) => {
-    const { order: tree, view: seen } = live.current;
-    setView(zoomed(seen, factor, (seen.x0 + seen.x1) / 2, (seen.y0 + seen.y1) / 2, tree));
-  };
-  const drag = useRef(null);
-  const spot = (event) => {
-    const box = canvas.current.getBoundingClientRect();
-    return [event.clientX - box.left, event.clientY - box.top];
-  };
-  const onDown = (event) => {
-    canvas.current.setPointerCapture(event.pointerId);
-    drag.current = { from: spot(event), view, moved: false };
-  };
-  const onMove = (event) => {
-    const [x, y] = spot(event);
-    if (drag.current) {
-      const { from, view: seen } = drag.current;
-      if (Math.hypot(x - from[0], y - from[1]) > 4) drag.current.moved = true;
-      if (!drag.current.moved) return;
-      const box = picture.current.box;
-      const dx = ((x - from[0]) / box.width) * (seen.x1 - seen.x0), dy = ((y - from[1]) / box.height) * (seen.y1 - seen.y0);
-      setView(clamped({ x0: seen.x0 - dx, x1: seen.x1 - dx, y0: seen.y0 - dy, y1: seen.y1 - dy }, order));
-      return;
-    }
-    const place = order.at(...picture.current.point(x, y, view));
-    setHover(place < 0 ? null : { place, x, y });
-  };
-  const onUp = (event) => {
-    const moved = drag.current?.moved;
-    drag.current = null;
-    if (moved) return;
-    const place = order.at(...picture.current.point(...spot(event), view));
-    if (place >= 0) select(place);
-  };
-  const onDouble = (event) => {
-    const place = order.at(...picture.current.point(...spot(event), view));
-    if (place < 0) return setView(wholeView(order));
-    let far = order.stop[place];
-    for (let i = place; i < order.end[place]; i++) if (order.stop[i] > far) far = order.stop[i];
-    setView(clamped({ x0: order.start[place], x1: far, y0: order.top[place], y1: order.top[place] + order.lanes[place] }, order));
-  };
-  const zoomedIn = view.x1 - view.x0 < order.tokens || view.y1 - view.y0 < order.paths;
-  return html`<section class="panel lanes"><div class="lanes-head"><label class="inline">colour <select value=${wanted} onChange=${(event) => go(withQuery({ colour: event.target.value }), { replace: true })}>
-        ${modes.map((name) => html`<option value=${name}>${MODES[name].name}</option>`)}</select></label>
-      <${Legend} colours=${colours} order=${order} />
-      <span class="spring"></span>
-      ${!done && html`<span class="muted">${whole(order.count)} of ${whole(header.nodes)} nodes</span>`}
-      ${header.n_scored > 1 && html`<${Link} href=${withQuery({ compare: where.value.query.get("compare") ? "" : "1" })} class="button" title="b">best vs worst<//>`}
-      <span class="buttons"><button onClick=${() => zoomBy(0.6)} aria-label="zoom in">+</button><button onClick=${() => zoomBy(1 / 0.6)} aria-label="zoom out">−</button><button disabled=${!zoomedIn} onClick=${() => setView(wholeView(order))} title="0">whole</button></span></div>
-    <div class="canvas-wrap"><canvas ref=${canvas} class="lanes-canvas" tabindex="0" role="img" aria-label=${`Tree of ${order.paths} paths by token position; the grid below has the same as rows.`}
-      onPointerDown=${onDown} onPointerMove=${onMove} onPointerUp=${onUp} onPointerLeave=${() => setHover(null)} onDblClick=${onDouble}></canvas>
-      ${hover && html`<${Tip} order=${order} hover=${hover} colours=${colours} words=${header.words} width=${canvas.current.clientWidth} />`}</div></section>`;
-}
-
-function Tip({ order, hover, colours, words, width }) {
-  const i = order.number[hover.place];
-  const { nodes } = order;
-  const side = hover.x > width - 240 ? { right: `${width - hover.x + 12}px` } : { left: `${hover.x + 14}px` };
-  const path = order.path(hover.place) || "prompt";
-  return html`<div class="tip" style=${{ top: `${hover.y + 12}px`, ...side }}><b>${path.length > 30 ? `…${path.slice(-28)}` : path}</b>
-    <div>${whole(nodes.tokens[i])} tok from ${whole(nodes.token_start[i])}, ${counted(order.lanes[hover.place], "path")}</div>
-    <div>${Number.isNaN(nodes.value[i]) ? "unscored" : `reward ${fixed(nodes.value[i], 3)}, advantage ${signed(nodes.advantage[i], 3)}`}</div>
-    ${told(colours, hover.place) && colours.spec.name !== "advantage" && html`<div>${colours.spec.name} ${told(colours, hover.place)}</div>`}
-    <div class="muted">${plain(words.status[nodes.status[i]] ?? "")} ${plain(words.stop[nodes.stop[i]] ?? "")}${nodes.leaves[i] || !hover.place ? "" : "in no sample"}</div></div>`;
-}
-
-function Legend({ colours, order }) {
-  const canvas = useRef(null);
-  const { spec, table } = colours;
-  useLayoutEffect(() => {
-    if (!canvas.current) return;
-    const context = canvas.current.getContext("2d");
-    for (let x = 0; x < 128; x++) {
-      context.fillStyle = `rgb(${table[6 * x]},${table[6 * x + 1]},${table[6 * x + 2]})`;
-      context.fillRect(x, 0, 1, 10);
-    }
-  }, [colours]);
-  let wasted = false;
-  for (let i = 1; i < order.nodes.count && !wasted; i++) wasted = !order.nodes.leaves[i];
-  const hatched = wasted && html`<span class="key"><span class="swatch hatched"></span>in no sample</span>`;
-  if (spec.words) {
-    return html`<span class="legend">${colours.words.slice(0, 8).map((word, k) => word && html`<span class="key"><span class="swatch" style=${{ background: colours.colours[k % colours.colours.length] }}></span>${plain(word)}</span>`)}${hatched}</span>`;
-  }
-  const value = (x) => (spec.name === "waste" ? "" : (spec.sign && x > 0 ? "+" : "") + x.toFixed(spec.digits));
-  return html`<span class="legend" title=${spec.title}><span class="muted">${spec.low}</span> <span class="tabular">${value(colours.low)}</span><canvas ref=${canvas} width="128" height="10" aria-hidden="true"></canvas><span class="tabular">${value(colours.high)}</span> <span class="muted">${spec.high}</span>${hatched}</span>`;
 }
