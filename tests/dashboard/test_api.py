@@ -4,6 +4,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from starlette.testclient import TestClient
 from tests.dashboard.conftest import asking, rewritten
@@ -148,6 +149,8 @@ def test_filters_let_through_what_they_say(client: TestClient) -> None:
         ("/trees?limit=0", 400, "1 to 500"),
         ("/trees?order=beauty", 400, "order of 'beauty'"),
         ("/trees?cursor=%25", 400, "cursor"),
+        ("/runs?limit=0", 400, "1 to 1000"),
+        ("/runs?skip=x", 400, "not a whole number"),
         ("/trees/{tree}/nodes", 400, "name 1 to 200 nodes"),
         ("/trees/{tree}/nodes?numbers=a", 400, "whole numbers"),
         ("/trees/{tree}/nodes?numbers=99999", 404, "no number 99999"),
@@ -172,6 +175,60 @@ def test_trees_that_come_while_it_runs_are_there(tmp_path: Path, monkeypatch: py
         assert client.get("/api/1/trees").json()["total"] == 1
         writer.write(trees[1:3], Session("run"))
         assert client.get("/api/1/trees").json()["total"] == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "column"), [("trees", "spent"), ("nodes", "entropies"), ("nodes", "text"), ("samples", "reward")]
+)
+def test_results_of_another_version_are_refused_and_told_what_they_lack(tmp_path: Path, kind: str, column: str) -> None:
+    directory = ResultDir(tmp_path)
+    PartWriter(directory, 0).write(grown_trees()[:1], Session("run"))
+    path = directory.part(kind, 0)
+    with pq.ParquetFile(path) as file:
+        table = file.read()
+    pq.write_table(table.drop_columns([column]), path)
+    with pytest.raises(InvalidInput, match=f"another version of treeroll.* lacks {column}, and this treeroll reads"):
+        ResultSource(tmp_path)
+
+
+def test_results_of_another_schema_version_are_refused(tmp_path: Path) -> None:
+    directory = ResultDir(tmp_path)
+    PartWriter(directory, 0).write(grown_trees()[:1], Session("run"))
+    path = directory.part("trees", 0)
+    with pq.ParquetFile(path) as file:
+        table = file.read()
+    pq.write_table(table.replace_schema_metadata({b"treeroll.schema_version": b"99"}), path)
+    with pytest.raises(InvalidInput, match=r"records of schema version 99, and this treeroll reads \d"):
+        ResultSource(tmp_path)
+
+
+def test_a_list_of_trees_whose_prompts_have_a_megabyte_is_small_and_a_prompt_that_is_cut_says_so(
+    tmp_path: Path,
+) -> None:
+    directory = ResultDir(tmp_path)
+    PartWriter(directory, 0).write(grown_trees(), Session("run"))
+    rewritten(directory.part("samples", 0), "prompt_text", lambda i: "x" * 1_000_000)
+    for client in asking(ResultSource(tmp_path)):
+        assert len(client.get("/api/1/trees").content) < 20_000
+        header = client.get(f"/api/1/trees/{grown_trees()[0].tree_id}").json()
+        assert (len(header["prompt"]), header["prompt_chars"]) == (65_536, 1_000_000)
+
+
+def test_of_ten_thousand_runs_a_page_has_the_newest_and_says_how_many_there_are(
+    source: ResultSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (line,) = source.runs()
+    many = [{**line, "run_id": f"run-{number:05}"} for number in range(10_000)]
+    monkeypatch.setattr(source, "runs", lambda: many)
+    for client in asking(source):
+        page = client.get("/api/1/runs").json()
+        assert (len(page["items"]), page["matching"], page["total"]) == (100, 10_000, 10_000)
+        assert page["items"][0]["run_id"] == "run-09999"
+        last = client.get("/api/1/runs?skip=9950").json()["items"]
+        assert [run["run_id"] for run in last] == [f"run-{number:05}" for number in range(49, -1, -1)]
+        found = client.get("/api/1/runs?q=0123").json()
+        assert {run["run_id"] for run in found["items"]} == {"run-00123", *(f"run-0123{n}" for n in range(10))}
+        assert found["total"] == 10_000
 
 
 def test_a_directory_without_results_is_refused(tmp_path: Path) -> None:

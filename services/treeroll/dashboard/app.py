@@ -48,6 +48,10 @@ PAGES = (
     "/about",
 )
 
+# Runs of one answer, unless another number is asked for.
+RUNS = 100
+MOST_RUNS = 1000
+
 _STATUS: dict[type[Exception], int] = {
     UnknownRun: 404,
     UnknownTree: 404,
@@ -70,9 +74,15 @@ class Api:
         return self._answer(self._source.about())
 
     def runs(self, request: Request) -> Response:
-        """All runs."""
-        items = self._source.runs()
-        return self._answer({"items": items, "total": len(items)})
+        """A page of runs, newest first."""
+        found = self._source.runs()[::-1]
+        wanted = request.query_params.get("q", "")
+        matching = [run for run in found if wanted in run["run_id"]]
+        skip, limit = _integer(request, "skip", 0), _integer(request, "limit", RUNS)
+        if skip < 0 or not 0 < limit <= MOST_RUNS:
+            raise InvalidInput(f"skip must not be negative, and limit from 1 to {MOST_RUNS}")
+        items = matching[skip : skip + limit]
+        return self._answer({"items": items, "matching": len(matching), "total": len(found)})
 
     def run(self, request: Request) -> Response:
         """One run."""

@@ -8,12 +8,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from treeroll.client.columns import NODE_SCHEMA, SAMPLE_SCHEMA, TREE_SCHEMA
 from treeroll.errors import InvalidInput
+from treeroll.records.fields import SCHEMA_VERSION
 from treeroll.results.directory import KINDS, ResultDir
 from treeroll.results.session import Session, Sessions, load
 
 # Metadata of a merged file: parts with a smaller number are in it.
 NEXT_PART_KEY = b"treeroll.next_part"
+
+VERSION_KEY = b"treeroll.schema_version"
+_SCHEMAS = {"samples": SAMPLE_SCHEMA, "nodes": NODE_SCHEMA, "trees": TREE_SCHEMA}
 
 
 class ResultReader:
@@ -49,6 +54,22 @@ class ResultReader:
         merged = self._directory.merged(kind)
         parts = [self._directory.part(kind, index) for index in self.parts(kind)]
         return [merged, *parts] if merged.exists() else parts
+
+    def check_version(self) -> None:
+        """InvalidInput for files that another version wrote, from which this one cannot read all that it needs."""
+        for kind, expected in _SCHEMAS.items():
+            for path in self.files(kind):
+                with self._opened(path) as file:
+                    schema = file.schema_arrow
+                written = (schema.metadata or {}).get(VERSION_KEY, b"").decode(errors="replace")
+                missing = [name for name in expected.names if name not in schema.names]
+                if missing or written not in ("", str(SCHEMA_VERSION)):
+                    lacks = f", and lacks {', '.join(missing[:5])}" if missing else ""
+                    raise InvalidInput(
+                        f"{path} was written by another version of treeroll: it has records of schema version "
+                        f"{written or 'unknown'}{lacks}, and this treeroll reads {SCHEMA_VERSION}; open it with the "
+                        "treeroll that wrote it, which run.json names"
+                    )
 
     def sessions(self) -> Sessions:
         """Every session that contributed, as of its last rows."""

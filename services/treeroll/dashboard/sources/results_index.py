@@ -54,7 +54,9 @@ def signature(reader: ResultReader) -> Signature:
 
 
 def read(reader: ResultReader) -> Contents:
-    """Read the columns that lists need. Trees that were grown again are there once, as they ended last."""
+    """Read the columns that lists need. Trees that were grown again are there once, as they ended last. InvalidInput
+    for files of another version."""
+    reader.check_version()
     found = Contents(signature(reader))
     found.changed_at = max((mtime for _, mtime, _ in found.signature), default=0) / 1e9
     for kind in ("nodes", "samples"):

@@ -2,7 +2,7 @@
 import { html } from "./ui.js";
 import { useAnswer } from "./api.js";
 import { useRefresh } from "./live.js";
-import { Link } from "./router.js";
+import { go, Link, place as where, withQuery } from "./router.js";
 import { Answered, Bar, Empty, Facts, Figure, Head, Said, State, Table } from "./parts.js";
 import { RunMap } from "./runmap.js";
 import { counted, fixed, lasting, percent, plain, whole } from "./format.js";
@@ -20,12 +20,26 @@ const COLUMNS = [
   { label: "time", right: true, cell: (run) => lasting(run.wall_s) },
 ];
 
+const PAGE = 100;
+
 export function Runs() {
-  const answer = useAnswer("/runs");
+  const { query } = where.value;
+  const wanted = query.get("q") ?? "", skip = Math.max(0, Number.parseInt(query.get("skip") ?? "0", 10) || 0);
+  const answer = useAnswer(`/runs?${new URLSearchParams({ q: wanted, skip, limit: PAGE })}`);
   useRefresh(answer, 3);
-  return html`<${Head} title="Runs" /><${Answered} answer=${answer} what="runs">${(data) => data.items.length
-    ? html`<section class="panel flush"><${Table} label="runs" columns=${COLUMNS} rows=${data.items} href=${(run) => `/runs/${encodeURIComponent(run.run_id)}`} /></section>`
-    : html`<${Empty} title="No run yet."><p class="muted">Submit tasks with <code>treeroll rollout tasks.jsonl --address HOST:PORT</code>, or from Python with <code>treeroll.connect("HOST:PORT")</code>.</p><//>`}<//>`;
+  return html`<${Head} title="Runs" /><${Answered} answer=${answer} what="runs">${(data) => html`<${Listed} data=${data} wanted=${wanted} skip=${skip} />`}<//>`;
+}
+
+function Listed({ data, wanted, skip }) {
+  if (!data.total) return html`<${Empty} title="No run yet."><p class="muted">Submit tasks with <code>treeroll rollout tasks.jsonl --address HOST:PORT</code>, or from Python with <code>treeroll.connect("HOST:PORT")</code>.</p><//>`;
+  const last = skip + data.items.length;
+  return html`${(data.total > PAGE || wanted) && html`<div class="filters"><label class="field search"><span>name of the run</span><input id="search" type="search" placeholder="search  /" value=${wanted}
+      onChange=${(event) => go(withQuery({ q: event.target.value, skip: "" }), { replace: true })} /></label></div>`}
+    ${data.items.length > 0 && html`<section class="panel flush"><${Table} label="runs" columns=${COLUMNS} rows=${data.items} href=${(run) => `/runs/${encodeURIComponent(run.run_id)}`} /></section>`}
+    ${!data.items.length && html`<${Empty} title=${`0 of ${whole(data.total)} runs here.`}><p><${Link} href="/runs" class="button">All runs<//></p><//>`}
+    ${data.items.length > 0 && data.total > PAGE && html`<p class="list-foot"><span>${whole(skip + 1)} to ${whole(last)} of ${whole(data.matching)}${wanted ? ` that match, of ${counted(data.total, "run")}` : " runs"}, newest first</span>
+      ${skip > 0 && html`<${Link} href=${withQuery({ skip: skip > PAGE ? skip - PAGE : "" })} class="button">Newer<//>`}
+      ${last < data.matching && html`<${Link} href=${withQuery({ skip: last })} class="button">Older<//>`}</p>`}`;
 }
 
 export function Run({ id, about }) {

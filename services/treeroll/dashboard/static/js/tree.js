@@ -97,6 +97,7 @@ function Content({ header, about }) {
       <aside class="panel details" aria-label="selected node">${order && selected >= 0
         ? html`<${Details} id=${header.tree_id} order=${order} place=${selected} select=${select} words=${header.words} />`
         : html`<h2>Prompt</h2><pre class="text" tabindex="0"><${Said} text=${header.prompt} lines=${true} /></pre>
+          ${header.prompt.length < header.prompt_chars && html`<p class="muted">First ${whole(header.prompt.length)} of ${whole(header.prompt_chars)} characters; the text of the first block has all.</p>`}
           ${header.answer !== null && header.answer !== undefined && html`<h3>Answer</h3><pre class="text" tabindex="0"><${Said} text=${header.answer} lines=${true} /></pre>`}
           <p class="muted">Select a block or a row for its text and figures.</p>`}</aside></div>`}
     ${pair && pair[0] >= 0 && html`<${Compare} id=${header.tree_id} order=${order} pair=${pair} close=${() => go(withQuery({ compare: "" }), { replace: true })} select=${select} />`}`;
