@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,25 @@ def test_a_store_that_is_away_is_a_sentence_and_503(tmp_path: Path) -> None:
             assert answer.status_code == 503
             assert "does not answer" in answer.json()["error"]
             assert client.get("/api/1/store").json()["error"]  # what is known of a store that is away
+
+
+@pytest.fixture
+def mute_store() -> Iterator[str]:
+    """The address of a store that takes connections, and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+
+
+def test_a_store_that_never_answers_is_a_sentence_and_503(mute_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for source in watching(mute_store):
+        assert source.live()[1]["phase"] == "store away"
+        for client in asking(source):
+            answer: Any = client.get("/api/1/trees")
+            assert (answer.status_code, "does not answer" in answer.json()["error"]) == (503, True)
+            monkeypatch.setattr("treeroll.dashboard.poller.ANSWER_S", 0.1)  # less than one command may take
+            answer = client.get("/api/1/runs")
+            assert (answer.status_code, "is slow: no answer" in answer.json()["error"]) == (503, True)
+            monkeypatch.undo()
 
 
 def test_a_snapshot_that_nobody_renews_is_stale_and_says_whose_it_was(empty_redis: EmbeddedRedis) -> None:

@@ -77,7 +77,15 @@ class Poller:
 
     def ask(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of something that reads, from another thread. StoreError."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(ANSWER_S)
+        answer = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return answer.result(ANSWER_S)
+        except TimeoutError:
+            answer.cancel()
+            raise StoreError(
+                f"{self.reader.address} is slow: no answer within {ANSWER_S:.0f} s; try again, and look at what else "
+                "asks it for much"
+            ) from None
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
