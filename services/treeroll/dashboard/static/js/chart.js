@@ -57,7 +57,7 @@ export function Chart({ title, lines, unit = "", format = short }) {
     const made = new uPlot({
       width: place.current.clientWidth, height: 130, legend: { show: false }, cursor: { y: false, points: { size: 5 } }, padding: [6, 28, 0, 0],
       scales: { y: { range: (u, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
-      axes: [{ ...axis, size: 24, space: 80, values: (u, ticks, k, space, step) => ticks.map((t) => new Date(t * 1000).toISOString().slice(11, step < 60 ? 19 : 16)) }, { ...axis, size: 46, values: (u, ticks) => ticks.map((v) => format(v)) }],
+      axes: [{ ...axis, size: 24, space: 80, values: (u, ticks, k, space, step) => ticks.map((t) => new Date(t * 1000).toISOString().slice(11, step < 60 ? 19 : 16)) }, { ...axis, size: 46, space: 24, values: (u, ticks) => ticks.map((v) => format(v)) }],
       hooks: { draw: [(u) => marks(u, ink("--warn"))] },
       series: [{}, ...lines.map((line, k) => ({ stroke: inks[k], width: 1.5, spanGaps: false, points: { show: false } }))],
     }, [[], ...lines.map(() => [])], place.current);

@@ -27,7 +27,7 @@ export function Overview() {
     <${Greyed} brief=${m.verdict.length > 0} />
     <div class=${greyed()}><div class="figures">
       <${Figure} name="speed" value=${m.work.tokens_per_s === null ? "–" : `${short(m.work.tokens_per_s)} tok/s`} note=${m.work.leaves_per_s === null ? "last 15 s" : `${fixed(m.work.leaves_per_s, 1)} leaves/s, last 15 s`} />
-      <${Figure} name="worth" value=${fixed(m.work.effective_per_1k)} note="effective leaves per 1,000 tok" />
+      <${Figure} name="worth" value=${fixed(m.work.effective_per_1k)} note="effective leaves per 1k tok" />
       <${Figure} name="growing" value=${whole(s.growing_trees)} note=${`trees; ${counted(s.waiting_tasks, "task")} wait`} />
       <${Figure} name="slots" value=${percent(busy, slots, 0)} note=${`${whole(busy)} of ${whole(slots)} in use`} />
       <${Figure} name="waiting" value=${whole(waiting)} note="branches and paths" />
