@@ -1,5 +1,6 @@
 """Pages in a real browser: what people do, by keys and clicks; hostile texts; nothing that they should not do."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,6 +100,28 @@ def test_best_and_worst_leaf_are_one_key_away(watched: Watched) -> None:
     watched.page.keyboard.press("b")
     expect(watched.page.get_by_role("heading", name="Best: ")).to_contain_text(f"reward {max(rewards):.3f}")
     expect(watched.page.get_by_role("heading", name="Worst: ")).to_contain_text(f"reward {min(rewards):.3f}")
+
+
+def test_the_terms_of_a_fork_are_three_clicks_away(watched: Watched) -> None:
+    tree = next(tree for tree in grown_trees() if any(node.branch_reason == "fork" for node in tree.nodes))
+    watched.open()
+    watched.page.get_by_role("link", name="Trees", exact=True).click()
+    watched.page.get_by_role("link", name=tree.tree_id[:8]).click()
+    watched.page.locator(".grid-row", has_text="fork").first.click()
+    why = watched.page.locator(".details .facts > div", has=watched.page.get_by_text("why", exact=True))
+    expect(why).to_contain_text(re.compile(r"a fork.*: at step \d+, \d+ live paths .* share out \d+ paths"))
+
+
+def test_best_against_worst_and_the_waste_of_a_tree_are_a_click_away_on_its_page(watched: Watched) -> None:
+    tree = next(tree for tree in grown_trees() if len({sample.reward for sample in tree.samples}) > 1)
+    row = tree.row()
+    watched.open(f"/trees/{tree.tree_id}")
+    share = f"{100 * row.wasted_tokens / row.spent:.1f} %"
+    expect(watched.page.locator(".summary")).to_contain_text(f"{row.spent:,} tokens, {share} in no sample")
+    watched.page.get_by_label("colour").select_option(label="waste")
+    expect(watched.page.locator(".legend")).to_contain_text("in no sample")
+    watched.page.get_by_role("link", name="best vs worst").click()
+    expect(watched.page.get_by_role("heading", name="Best: ")).to_be_visible()
 
 
 def test_a_click_on_a_block_selects_the_node_that_is_there(watched: Watched) -> None:
