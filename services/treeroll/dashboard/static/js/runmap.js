@@ -1,6 +1,7 @@
 // The map of a run: its tasks, and in them their trees, as large as their tokens.
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./ui.js";
 import { useAnswer } from "./api.js";
+import { useRefresh } from "./live.js";
 import { go, Link } from "./router.js";
 import { theme } from "./theme.js";
 import { Answered, Said } from "./parts.js";
@@ -17,6 +18,8 @@ const COLOURS = {
 
 export function RunMap({ run }) {
   const answer = useAnswer(`/trees?${new URLSearchParams({ run: run.run_id, order: "tokens", limit: MOST })}`);
+  useRefresh(answer, 5);
+  if (answer.data && !answer.data.items.some((tree) => tree.spent > 0)) return null;
   return html`<section class="panel lanes"><${Answered} answer=${answer} what="trees">${(data) => html`<${Drawn} run=${run} data=${data} />`}<//></section>`;
 }
 
@@ -63,9 +66,9 @@ function Drawn({ run, data }) {
   const left = data.matching - data.items.length;
   return html`<div class="lanes-head"><h2>Trees by task</h2><label class="inline">colour <select value=${mode} onChange=${(event) => setMode(event.target.value)}>
         ${Object.keys(COLOURS).map((name) => html`<option value=${name}>${MODES[name].name}</option>`)}</select></label><${Legend} colours=${colours} /><span class="spring"></span>
-      <span class="muted">${left ? `the largest ${whole(data.items.length)} of ${counted(data.matching, "tree")}` : `${counted(cells.length, "tree")} of ${counted(tasks, "task")}`}, as large as their tokens</span>
+      <span class="muted">${left ? `the largest ${whole(data.items.length)} of ${counted(data.matching, "tree")}` : cells.length < data.matching ? `${whole(cells.length)} of ${counted(data.matching, "tree")}, others have no tokens` : `${counted(cells.length, "tree")} of ${counted(tasks, "task")}`}; area: tokens</span>
       <${Link} href=${`/trees?run=${encodeURIComponent(run.run_id)}&order=tokens`} class="button">as a list<//></div>
-    <div class="canvas-wrap"><canvas ref=${canvas} class="run-map tree-map" role="img" aria-label=${`Map of ${counted(cells.length, "tree")}, as large as their tokens; the list of trees has the same as rows.`}
+    <div class="canvas-wrap"><canvas ref=${canvas} class=${`run-map tree-map ${cells.length < 8 ? "few" : ""}`} role="img" aria-label=${`Map of ${counted(cells.length, "tree")}, as large as their tokens; the list of trees has the same as rows.`}
       onPointerMove=${(event) => setHover(under(event))} onPointerLeave=${() => setHover(null)} onClick=${open}></canvas>
       ${hover && html`<${Tip} ...${hover} width=${size[0]} />`}</div>`;
 }

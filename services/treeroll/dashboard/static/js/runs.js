@@ -104,10 +104,11 @@ const said = (value) => typeof value === "string" ? value : JSON.stringify(value
 function Config({ run }) {
   const policies = Object.entries(run.policies ?? {});
   const plainSettings = Object.entries(run.config ?? {}).filter(([, value]) => value === null || typeof value !== "object");
-  return html`<section class="panel"><h2>Asked for</h2><${Facts} rows=${[
+  const known = run.tasks_file || run.model || run.engine || plainSettings.length > 0; // a rollout that was cut short may lack all
+  return html`${known && html`<section class="panel"><h2>Asked for</h2><${Facts} rows=${[
       ["task file", run.tasks_file && html`<${Said} text=${run.tasks_file} />`],
       ["model", run.model && html`<${Said} text=${run.model} />`], ["engine", run.engine],
-      ...plainSettings.filter(([, value]) => value !== null && value !== "").map(([name, value]) => [name, html`<${Said} text=${said(value)} />`])]} /></section>
+      ...plainSettings.filter(([, value]) => value !== null && value !== "").map(([name, value]) => [name, html`<${Said} text=${said(value)} />`])]} /></section>`}
     ${policies.length > 0 && html`<section class="panel"><h2>Policies</h2>${policies.map(([kind, policy]) => html`<h3>${plain(kind)} <span class="muted">${plain(policy?.name ?? "")}</span></h3>
       <${Facts} rows=${Object.entries(policy ?? {}).filter(([name, value]) => name !== "name" && value !== null).map(([name, value]) => [plain(name), html`<${Said} text=${said(value)} />`])} />`)}</section>`}`;
 }

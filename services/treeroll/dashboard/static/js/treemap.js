@@ -67,7 +67,7 @@ export function TreeMap({ order, header, selected, select, done }) {
   const onDouble = (event) => { const { k } = under(event); if (k >= 0) enter(cells[k].place); };
   const inner = selected >= 0 && order.children[selected] > 0 && selected !== root;
   return html`<section class="panel lanes"><${Tools} order=${order} header=${header} done=${done} painted=${painted}>
-      <button disabled=${!inner} onClick=${() => act.current.in()} title="+">into the selected</button><button disabled=${!root} onClick=${leave} title="-">out</button><button disabled=${!root} onClick=${() => act.current.whole()} title="0">whole</button><//>
+      <button disabled=${!inner} onClick=${() => act.current.in()} title="into the selected  +">into</button><button disabled=${!root} onClick=${leave} title="out of this part  -">out</button><button disabled=${!root} onClick=${() => act.current.whole()} title="0">whole</button><//>
     ${root > 0 && html`<p class="muted">Below <span class="mono">${tail(order.path(root))}</span>: ${whole(order.end[root] - root)} of ${counted(order.count, "node")}, ${percent(sums[root], sums[0])} of the tokens.</p>`}
     <div class="canvas-wrap"><canvas ref=${canvas} class="lanes-canvas tree-map" tabindex="0" role="img" aria-label=${`Map of ${counted(cells.length, "part")} of the tree, as large as their tokens; the grid below has the same as rows.`}
       onPointerMove=${onMove} onPointerLeave=${() => setHover(null)} onClick=${onClick} onDblClick=${onDouble}></canvas>
