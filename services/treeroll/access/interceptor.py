@@ -10,6 +10,7 @@ import grpc.aio
 from treeroll.access.config import AccessConfig
 from treeroll.access.identity import answer
 from treeroll.access.methods import MAY_CALL, OPEN
+from treeroll.access.requests import write_parts
 from treeroll.access.token_file import TokenLine
 from treeroll.access.tokens import Tokens
 from treeroll.access.under_way import CallsUnderWay
@@ -68,8 +69,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
         async def stream(asked: Any, context: Any) -> None:
             try:
                 with self._calls.one(token, name):
-                    async for message in answers(asked, context):
-                        await context.write(message)
+                    await write_parts(answers(asked, context), context)
             except (TooManyCalls, NotAuthenticated) as error:
                 await abort(context, error)
 

@@ -1,6 +1,6 @@
 """Requests and messages as they come over the wire: how large one may be, and what is none."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -36,9 +36,8 @@ def read_first(path: str, method: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.Rp
     async def answer(raw: bytes, context: Any) -> Any:
         return await unary(await request_of(raw, context), context)
 
-    async def answers(raw: bytes, context: Any) -> AsyncIterator[Any]:
-        async for part in stream(await request_of(raw, context), context):
-            yield part
+    async def answers(raw: bytes, context: Any) -> None:
+        await write_parts(stream(await request_of(raw, context), context), context)
 
     unary: Any = method.unary_unary
     stream: Any = method.unary_stream
@@ -46,6 +45,15 @@ def read_first(path: str, method: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.Rp
         return grpc.unary_unary_rpc_method_handler(answer, response_serializer=method.response_serializer)
     parts: Any = answers
     return grpc.unary_stream_rpc_method_handler(parts, response_serializer=method.response_serializer)
+
+
+async def write_parts(parts: "AsyncIterable[Any] | Awaitable[None]", context: Any) -> None:
+    """Answer a call with what a method gives, one after the other. Some, as gRPC's own, write themselves."""
+    if isinstance(parts, Awaitable):
+        await parts
+        return
+    async for part in parts:
+        await context.write(part)
 
 
 def _reading_none(
