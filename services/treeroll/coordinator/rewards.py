@@ -42,8 +42,9 @@ class RewardReports:
             for report in request.rewards:
                 _check_name(report, run)
             ids = sorted({report.tree_id for report in request.rewards})
-            found = await self._coordinator.store.load_trees(ids)
-            commit, reply = await asyncio.to_thread(_rewarded, request, dict(zip(ids, found, strict=True)), run)
+            # One after the other: each comes page by page, and others have their turns between pages.
+            found = {tree_id: await self._coordinator.store.load_tree(tree_id) for tree_id in ids}
+            commit, reply = await asyncio.to_thread(_rewarded, request, found, run)
             if commit:
                 await self._coordinator.call(extra=commit)
         return reply

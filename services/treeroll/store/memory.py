@@ -234,13 +234,16 @@ class MemoryStore:
         return dict(self._sessions)
 
     async def load_tree(self, tree_id: str) -> StoredTree | None:
+        return self._stored(tree_id)
+
+    def _stored(self, tree_id: str) -> StoredTree | None:
         tree = self._trees.get(tree_id)
         if tree is None or tree.header is None:
             return None
         return StoredTree(tree.header, list(tree.nodes), dict(tree.rewards))
 
     async def tree_pages(self, tree_id: str) -> AsyncIterator[TreePage]:
-        if (tree := await self.load_tree(tree_id)) is None:
+        if (tree := self._stored(tree_id)) is None:
             return
         for first in range(0, max(1, len(tree.nodes)), PAGE_NODES):
             here = range(first, first + PAGE_NODES)
@@ -248,7 +251,7 @@ class MemoryStore:
             yield TreePage(first, b"" if first else tree.header, tree.nodes[here.start : here.stop], rewards)
 
     async def load_trees(self, tree_ids: list[str]) -> list[StoredTree | None]:
-        return [await self.load_tree(tree_id) for tree_id in tree_ids]
+        return [self._stored(tree_id) for tree_id in tree_ids]
 
     async def load_journals(self, tree_ids: list[str]) -> list[list[bytes]]:
         return [list(self._trees[tree_id].journal) if tree_id in self._trees else [] for tree_id in tree_ids]

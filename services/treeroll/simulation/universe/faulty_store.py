@@ -227,7 +227,7 @@ def _asked(name: str) -> Callable[..., Any]:
 
 for _name in (
     "beat", "load_run", "load_runs", "load_tasks", "load_history", "load_memory", "load_weights", "load_models",
-    "load_trees", "load_journals", "load_nodes",
+    "load_tree", "load_trees", "load_journals", "load_nodes",
     "feed_entries", "open_group", "group_state", "unacknowledged", "settled",
     "expired", "all_expired", "ended_s", "group_names", "run_ids",
 ):  # fmt: skip
