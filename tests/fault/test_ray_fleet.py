@@ -54,7 +54,8 @@ async def test_a_service_grows_by_a_fleet_whose_replica_dies(tmp_path: Path) -> 
             assert sorted(got) == sorted(task.id for task in tasks)
 
             async def again() -> bool:
-                return sum(replica.restarts for replica in (await client.status()).replicas) > 0
+                replicas = (await client.status()).replicas
+                return sum(one.restarts for one in replicas) > 0 and {one.state for one in replicas} == {"ready"}
 
             await eventually(again, START_S)
             names = {replica.replica_id for replica in (await client.status()).replicas}
@@ -63,7 +64,11 @@ async def test_a_service_grows_by_a_fleet_whose_replica_dies(tmp_path: Path) -> 
             fleet.interrupt()
             assert await asyncio.to_thread(fleet.wait, 60) == 0
             fleet.assert_gone()
-            assert {replica.state for replica in (await client.status()).replicas} == {"lost"}
+
+            async def lost() -> bool:
+                return {replica.state for replica in (await client.status()).replicas} == {"lost"}
+
+            await eventually(lost)
 
 
 def replicas_of(fleet: Command) -> list[int]:

@@ -60,9 +60,11 @@ async def test_a_run_stops_at_its_budget_of_tokens_with_whole_trees() -> None:
 
 async def test_a_run_stops_at_its_deadline_and_delivers_what_is_complete() -> None:
     async with local_service() as service, await connect_async(service.address) as client:
-        service.start_replica("r0", slots=SLOTS, latency=SimulatedLatency(step_s=0.002))
-        run = await client.create_run("run", **RUN, budget={"seconds": 1.0})
-        assert 0 < ((await run.status()).deadline or 0) - clock.wall() < 1.0
+        # At the deadline a path of its first trees is long complete, even if the machine stood still for seconds, and
+        # not all of 200 trees can be.
+        service.start_replica("r0", slots=SLOTS, latency=SimulatedLatency(step_s=0.02))
+        run = await client.create_run("run", **RUN, budget={"seconds": 8.0})
+        assert 0 < ((await run.status()).deadline or 0) - clock.wall() < 8.0
         await run.submit(read_tasks(TASKS_FILE))
         await run.close()
         trees, failures = await everything(run)

@@ -17,7 +17,7 @@ from treeroll.client import AsyncClient, connect_async
 from treeroll.coordinator import fleet_plane
 from treeroll.core.model.events import LossKind
 from treeroll.errors import InvalidInput
-from treeroll.generator.fleet_link import FarCoordinator, FleetLink
+from treeroll.generator.fleet_link import FarCoordinator, FleetLink, NoAnswer
 from treeroll.generator.session import SessionRefused, Unfit
 from treeroll.pb.v1 import fleet_pb2 as wire
 from treeroll.pb.v1 import fleet_pb2_grpc
@@ -94,6 +94,31 @@ async def test_a_fleet_that_says_goodbye_is_not_waited_for() -> None:
             pass
         await link.say_goodbye()
         assert await starting(client) is None
+
+
+async def test_a_goodbye_that_nobody_answers_is_said_again() -> None:
+    answers = [wire.FleetAnswer(report_s=1000.0), NoAnswer("the coordinator is busy"), wire.FleetAnswer()]
+    said: list[wire.FleetReport] = []
+
+    async def exchange(report: wire.FleetReport) -> wire.FleetAnswer:
+        said.append(report)
+        if isinstance(answer := answers.pop(0), NoAnswer):
+            raise answer
+        return answer
+
+    link = FleetLink(exchange, "east")
+    link.kept = lambda: {"": 1}
+    running = asyncio.create_task(link.run())
+    await link.heard.wait()
+    running.cancel()
+    await asyncio.wait({running})
+    link.lose("r0", 7, "its fleet was stopped")
+    await link.say_goodbye()
+    assert [(dict(report.kept), [one.process for one in report.lost]) for report in said] == [
+        ({"": 1}, []),
+        ({}, [7]),
+        ({}, [7]),
+    ]
 
 
 async def test_a_fleet_whose_replicas_are_all_given_up_says_so() -> None:

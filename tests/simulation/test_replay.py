@@ -13,15 +13,16 @@ from treeroll.coordinator.records import stored_run
 from treeroll.core.model.branch import Branch, BranchState
 from treeroll.core.model.budget import Budget
 from treeroll.core.model.events import RunCancelled
-from treeroll.core.model.live_tree import LiveTree
+from treeroll.core.model.live_tree import LiveTree, TreeStatus
 from treeroll.core.model.run import StalenessBound
 from treeroll.core.model.weights import OnUpdate
 from treeroll.core.recovery.replay import replay
 from treeroll.pb.v1 import rollout_pb2 as api
 from treeroll.pb.v1 import store_pb2 as stored
 from treeroll.policy import Expansion, Growth, Needs, Segment, Verdict
+from treeroll.simulation.world import World
 from treeroll.testing.observed import ObservedPolicy
-from treeroll.tree.node import Node
+from treeroll.tree.node import Node, NodeStatus, StopReason
 from treeroll.tree.tree import Tree
 
 # A replica has it or not; where it runs and waits; for whom it is reserved; what nobody needs after a crash.
@@ -31,7 +32,7 @@ OF_PLACE = {
 # The store says of a branch's text what its replica would say when it starts again.
 TOLD_AGAIN = {"tail"}
 OF_TREE = {
-    "started", "active", "held", "judging", "status", "weight_version", "sampled_by", "stop_reason", "error",
+    "started", "active", "held", "judging", "status", "weight_version", "sampled_by", "stop_reason", "error", "ending",
     "n_censored", "faults", "charge", "recomputed", "promised", "planted_at", "lost_tokens_max", "abstained", "grown",
     "placed", "admitted", "first_grant", "home", "boundaries", "most_leaves", "timeout_s", "late_tokens",
     "dropped_tokens", "path_ends",
@@ -174,6 +175,55 @@ def test_trees_that_are_cancelled() -> None:
     while world.go_on():
         pass
     assert len(world.finished) == 6
+
+
+def answers_early(world: World) -> SimpleNamespace:
+    """Ends paths at segments that their engines would go on from."""
+    judge = world.spec.prune.judge
+
+    def early(segment: Segment) -> Verdict | None:
+        ended = segment.depth >= 2 and len(segment.text) % 2 == 0
+        return judge(segment) or (Verdict(NodeStatus.LEAF, StopReason.ANSWER) if ended else None)
+
+    return SimpleNamespace(name="early", needs=Needs(), judge=early)
+
+
+def with_every_path_ended(world: World) -> list[str]:
+    """Trees of which only the last words of replicas are awaited."""
+    return [
+        tree_id
+        for tree_id, live in world.state.trees.items()
+        if live.branches and all(branch.state is BranchState.STOPPING for branch in live.branches.values())
+    ]
+
+
+@pytest.mark.parametrize("recipe", ["flat", "treepo", "tree_grpo", "ib_tpo"])
+def test_a_tree_whose_paths_have_all_ended_is_cut_by_a_cancel_only_if_its_policy_would_go_on(recipe: str) -> None:
+    def started(kind: type[World]) -> World:
+        world = kind(tasks=4, recipe=recipe, limits=small_limits(recipe))
+        world.spec = replace(world.spec, prune=answers_early(world))  # type: ignore[arg-type]
+        world.start()
+        return world
+
+    undisturbed, ended = started(World), []
+    while undisturbed.go_on():
+        ended.append(with_every_path_ended(undisturbed))
+    seen, moments = set(), [number for number, trees in enumerate(ended, 1) if trees]
+    for steps in {*moments[:4], *moments[-4:]}:
+        world = started(Compared)
+        for _ in range(steps):
+            world.go_on()
+        trees = with_every_path_ended(world)
+        assert trees == ended[steps - 1]
+        world._feed(RunCancelled("run"))
+        while world.go_on():
+            pass
+        for live in map(world.finished.__getitem__, trees):
+            complete = live.status is TreeStatus.COMPLETE
+            assert complete == (len(live.tree.nodes) == len(undisturbed.finished[live.tree_id].tree.nodes))
+            assert complete == (live.n_censored == 0) == (live.stop_reason == "") == (live.error == "")
+            seen.add(live.status)
+    assert TreeStatus.COMPLETE in seen
 
 
 def test_trees_of_two_models() -> None:

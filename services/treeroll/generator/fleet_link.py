@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 CALL_S = 5.0
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.1, 1.0
+GOODBYES = 3
 
 Exchange = Callable[[wire.FleetReport], Awaitable[wire.FleetAnswer]]
 
@@ -118,11 +119,16 @@ class FleetLink:
             backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
 
     async def say_goodbye(self) -> None:
-        """Say that nothing is kept alive any more, once: whoever does not hear it learns of it by the leases."""
+        """Say that nothing is kept alive any more, a few times if nobody answers: whoever does not hear it learns of
+        it by the leases."""
         self.kept = dict
-        if self.heard.is_set():
-            with contextlib.suppress(SessionRefused):
-                await self._report()
+        if not self.heard.is_set():
+            return
+        with contextlib.suppress(SessionRefused):
+            for _ in range(GOODBYES):
+                if not await self._report():
+                    return
+                await asyncio.sleep(FIRST_BACKOFF_S)
 
     async def _report(self) -> str:
         """One report. Returns why it had no answer; "" if it had one."""

@@ -270,10 +270,16 @@ def end_tree(state: State, live: LiveTree, reason: str, error: str) -> list[Effe
 
 
 def stop_branches(state: State, live: LiveTree, reason: str, error: str) -> list[Effect]:
-    """The same, but for what follows if nothing of the tree runs any more."""
+    """The same, but for what follows if nothing of the tree runs any more.
+
+    Where every path has ended, nothing is cut yet: the tree is whole unless its policy goes on, see `ask_idle`.
+    """
     waiting = [branch for branch in live.branches.values() if branch.state is BranchState.PENDING]
     told = Ended(reason, error, tuple(branch.number for branch in waiting))
     effects: list[Effect] = [PersistEntry.of(live, told)]
+    if not live.stop_reason and all(branch.state is STOPPING for branch in live.branches.values()):
+        live.ending = reason, error
+        return effects
     live.stop_reason, live.error = live.stop_reason or reason, live.error or error
     for branch in waiting:
         _cut(live, branch)
@@ -311,6 +317,9 @@ def settle_tree(state: State, live: LiveTree) -> list[Effect]:
             stop_growing(live)
         else:
             effects += ask_idle(state, live)
+            if live.ending is not None and not live.grown:
+                effects += stop_branches(state, live, *live.ending)
+                stop_growing(live)
     if live.grown and live.scored:
         effects += finish(state, live)
     return effects

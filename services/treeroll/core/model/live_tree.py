@@ -91,6 +91,7 @@ class LiveTree:
     # Why branches of it were cut: "" while whole; then "cancelled", "deadline", "budget", "lost" or "stale".
     stop_reason: str = ""
     error: str = ""
+    ending: tuple[str, str] | None = None  # the same two of what cuts it if its policy goes on; every path has ended
     n_censored: int = 0
     faults: int = 0  # reports of it that could not be
     failure: PolicyFailed | None = None  # the first that one of its policies raised: it ends
