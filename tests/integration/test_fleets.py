@@ -1,7 +1,6 @@
 """What fleets say to the coordinator: deaths count at once, for the process that died alone, and plans are known."""
 
 import asyncio
-import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -10,10 +9,11 @@ import pytest
 from tests.support.access import Credentials
 from tests.support.eventually import eventually
 
-from treeroll import __version__
+from treeroll import __version__, clock
 from treeroll.channels import Pass
 from treeroll.cli.main import app
 from treeroll.client import AsyncClient, connect_async
+from treeroll.config import CoordinatorConfig
 from treeroll.coordinator import fleet_plane
 from treeroll.core.model.events import LossKind
 from treeroll.errors import InvalidInput
@@ -76,15 +76,23 @@ async def test_a_fleet_learns_which_incarnations_are_used_and_status_its_restart
 
 
 async def test_what_is_about_to_start_is_known_until_the_fleet_falls_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with local_service() as service, await connect_async(service.address) as client:
+    patient = CoordinatorConfig(port=0, heartbeat_s=60.0, lease_s=600.0)
+    async with local_service(coordinator=patient) as service, await connect_async(service.address) as client:
         await client.create_run("run", recipe="flat")
         assert await starting(client) is None
         async with linked(service, "a", _=2), linked(service, "b", _=3):
             assert await starting(client) == 5
         assert await starting(client) == 5  # nobody has said anything else yet
+        monkeypatch.setattr(fleet_plane, "FORGOTTEN_TURNS", 0.0)
+        assert service.life.fleets.kept("") is None
+
+
+async def test_a_fleet_is_not_forgotten_because_the_coordinator_stood_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with local_service() as service, linked(service, _=2):
+        hour_later = clock.monotonic() + 3600.0
         with monkeypatch.context() as patch:
-            patch.setattr(fleet_plane.clock, "monotonic", lambda: math.inf)
-            assert service.life.fleets.kept("") is None
+            patch.setattr(clock, "_monotonic", lambda: hour_later)
+            assert service.life.fleets.kept("") == 2
 
 
 async def test_a_fleet_that_says_goodbye_is_not_waited_for() -> None:

@@ -1,4 +1,4 @@
-"""A process that stood still for longer than its patience asks again: it knows nothing of the service in that time."""
+"""A process that stood still for longer than its patience asks again, and a busy service is no absent one."""
 
 import asyncio
 from typing import Any
@@ -7,7 +7,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from treeroll.client.channel import PATIENCE_S, Channel
+from treeroll.client.channel import CONNECT_S, PATIENCE_S, SILENT_S, Channel
 from treeroll.errors import Unavailable
 from treeroll.pb.v1 import rollout_pb2
 
@@ -54,3 +54,39 @@ async def test_a_service_that_does_not_answer_is_given_up_all_the_same(monkeypat
     with pytest.raises(Unavailable, match="nobody answers at localhost:1 in time for GetService"):
         await asked(stub, 0.0)
     assert stub.calls == 1
+
+
+async def connected(stub: Any, **limits: float) -> None:
+    channel = Channel("localhost:1", **limits)
+    channel._stubs = [stub]
+    try:
+        await channel.connect()
+    finally:
+        await channel.close()
+
+
+async def test_who_connects_waits_longer_for_a_service_that_is_slow_than_for_one_that_refuses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow = Stub(monkeypatch, 0.0, 0.0, 0.0)
+    await connected(slow)
+    assert slow.calls == 4
+    silent = Stub(monkeypatch, *[0.0] * 100)
+    with pytest.raises(Unavailable, match="nobody answers at localhost:1 in time for GetService"):
+        await connected(silent)
+    assert 1 < silent.calls <= SILENT_S / CONNECT_S + 1
+
+
+async def test_what_the_service_said_last_is_told_when_the_last_try_had_no_time_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Starting(Stub):
+        async def GetService(self, request: Any, timeout: float, metadata: Any) -> rollout_pb2.ServiceStatus:  # noqa: ASYNC109
+            if self.calls:
+                return await super().GetService(request, timeout, metadata)
+            self.calls += 1
+            named = grpc.aio.Metadata(("treeroll-error", "Unavailable"))
+            raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), named, "it is still starting")
+
+    with pytest.raises(Unavailable, match=r"^it is still starting; GetService was repeated for "):
+        await connected(Starting(monkeypatch, 0.0), timeout_s=1.0)

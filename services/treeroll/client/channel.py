@@ -33,6 +33,8 @@ MAX_BACKOFF_S = 2.0
 PATIENCE_S = 600.0
 # Longest wait for a first answer: long enough for a service that is just starting to listen, short for a mistyped port.
 CONNECT_S = 3.0
+# The same while nothing refuses the call either: somebody may be there, on a machine that is busy.
+SILENT_S = 15.0
 # A call that ends so much later than it was to end at the latest says that this process stood still, seconds.
 STOOD_STILL_S = 5.0
 
@@ -115,6 +117,15 @@ class _Limits:
     """For one of them."""
     alone_s: float = math.inf
     """For all, while no service of ours has answered."""
+    silent_s: float = 0.0
+    """The same, once a try was neither answered nor refused."""
+
+    def heard(self, error: grpc.aio.AioRpcError) -> None:
+        """How a try has ended may be a reason to wait longer for somebody who is there."""
+        if _named(error):
+            self.alone_s = math.inf
+        elif error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            self.alone_s = max(self.alone_s, self.silent_s)
 
 
 class Channel:
@@ -167,11 +178,12 @@ class Channel:
         return await self._call(method, request, reply, _Limits(self.timeout_s), _merged)
 
     async def connect(self, connect_s: float | None = None) -> None:
-        """Find who serves. Unavailable if that takes longer than connect_s; None: than CONNECT_S at each address while
-        nobody at all answers, and than timeout_s once one says that it is starting or stands by."""
+        """Find who serves. Unavailable if that takes longer than connect_s; None: at each address than CONNECT_S while
+        calls are refused and than SILENT_S while nobody answers them, and than timeout_s in all once one says that it
+        is starting or stands by."""
         limits = _Limits(connect_s or self.timeout_s, try_s=CONNECT_S)
         if connect_s is None:
-            limits.alone_s = CONNECT_S * len(self._addresses)
+            limits.alone_s, limits.silent_s = (each_s * len(self._addresses) for each_s in (CONNECT_S, SILENT_S))
         await self._call("GetService", rollout_pb2.GetServiceRequest(), rollout_pb2.ServiceStatus, limits)
 
     async def _call(
@@ -180,6 +192,7 @@ class Channel:
         fork.check_use(self._made_in)
         clock = asyncio.get_running_loop().time
         began, backoff = clock(), FIRST_BACKOFF_S
+        refusal: errors.TreerollError | None = None
         with self.absence.noted() as miss:
             while True:
                 at, sent = self._at, clock()
@@ -189,11 +202,12 @@ class Channel:
                     metadata = (*self._metadata, *trace_of_caller())
                     return await read(send(request, timeout=timeout_s, metadata=metadata), reply)
                 except grpc.aio.AioRpcError as error:
-                    refusal = typed(error, self._addresses[at], method)
+                    hurried = timeout_s < CONNECT_S and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+                    if refusal is None or not hurried:  # else there was no time to be told again
+                        refusal = typed(error, self._addresses[at], method)
                     if error.code() not in _REPEATED and not isinstance(refusal, errors.TooManyCalls):
                         raise refusal from None
-                    if _named(error):
-                        limits.alone_s = math.inf
+                    limits.heard(error)
                     wait = max(backoff, _asked_to_wait(error))
                 took_s = clock() - sent
                 # Who was stopped, or slept, knows nothing of the service in that time.

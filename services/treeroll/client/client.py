@@ -30,8 +30,8 @@ def connect(
 
     A service that is away (killed, restarting, behind a cut network) or that waits for its store is waited for: calls
     are repeated for up to timeout_s, 10 minutes, and act once; what is waited for, and since when, is logged.
-    `connect_s` is how long connecting may take; None: 3 s at each address while nobody answers, timeout_s once
-    somebody says that it is starting or stands by.
+    `connect_s` is how long connecting may take; None: at each address 3 s while calls are refused and 15 s while nobody
+    answers them, timeout_s once somebody says that it is starting or stands by.
 
     Raises Unavailable when nobody answers, NotAuthenticated without a token that the service knows, InvalidInput for an
     address that is none, CallerError in a process that was forked from one that had connected: gRPC does not survive

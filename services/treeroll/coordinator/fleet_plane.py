@@ -139,11 +139,10 @@ class FleetPlane(fleet_pb2_grpc.FleetPlaneServicer):
         return session if session is not None and session.hello.process == said.process and not session.lost else None
 
     def _fresh(self) -> Iterator[wire.FleetReport]:
-        """What was said lately."""
-        oldest = clock.monotonic() - FORGOTTEN_TURNS * self._report_s
+        """What was said lately, but for the time in which this process was held up and heard nobody."""
         for name, told in list(self._told.items()):
-            if told.at >= oldest:
+            if (silent_s := self._coordinator.hearing.silent_s(told.at)) <= FORGOTTEN_TURNS * self._report_s:
                 yield told.report
             else:
-                log.warning("fleet '%s' has said nothing for %.0f s", name, clock.monotonic() - told.at)
+                log.warning("fleet '%s' has said nothing for %.0f s", name, silent_s)
                 del self._told[name]

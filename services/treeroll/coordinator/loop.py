@@ -16,6 +16,7 @@ from treeroll import clock
 from treeroll.coordinator.ended_runs import EndedRuns
 from treeroll.coordinator.figures import LoopFigures
 from treeroll.coordinator.gc_tuning import YoungCollector
+from treeroll.coordinator.hearing import Hearing
 from treeroll.coordinator.outage import LONGEST_S, Outage
 from treeroll.coordinator.persist import CommitBuilder
 from treeroll.coordinator.recovered import Recovered
@@ -114,6 +115,7 @@ class Coordinator:
     sessions: dict[tuple[str, int], CommandSink] = field(default_factory=dict)
     figures: LoopFigures = field(default_factory=LoopFigures)
     outage: Outage = field(default_factory=Outage)
+    hearing: Hearing = field(init=False)
     store_used: float | None = None
     """Share of the store's memory; None: not known, or without a limit."""
     log: TickLog | None = None
@@ -136,6 +138,7 @@ class Coordinator:
     _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(INBOX_LIMIT))
 
     def __post_init__(self) -> None:
+        self.hearing = Hearing(self.state.settings.lease_s / 4)
         self.outage.on_change.append(self._refuse_calls)
         self.outage.on_over.append(self._note_pause)
 
@@ -318,11 +321,10 @@ class Coordinator:
     async def keep_time(self) -> None:
         """Let leases run out, but not because this process itself was held up and heard nobody, nor while the store is
         away: what replicas were granted in the commit that waits, they have not been told."""
-        interval_s, held_up = self.state.settings.lease_s / 4, False
+        held_up = self.hearing.look()
         while True:
-            before = clock.monotonic()
-            await asyncio.sleep(interval_s)
-            if self.outage.since is not None or clock.monotonic() - before >= 2 * interval_s:
+            await asyncio.sleep(self.hearing.every_s)
+            if self.hearing.look() or self.outage.since is not None:
                 held_up = True
                 continue
             self.post_nowait(Item([Ticked(anew=held_up)]))

@@ -172,9 +172,9 @@ def final_header(live: LiveTree, header: pb.Tree) -> pb.Tree:
     header.status, header.stop_reason, header.error = live.status.value, live.stop_reason, live.error
     header.dropped_by = live.dropped_by
     header.wall_s, header.weight_version = live.ended_at - live.planted_at, live.weight_version
-    if live.boundaries:  # else it never started
-        header.started_at = wall_of(live.planted_at)
     header.ended_at = wall_of(live.ended_at)
+    if live.boundaries:  # else it never started
+        header.started_at = header.ended_at - header.wall_s
     header.n_nodes, header.most_leaves = len(live.tree.nodes), live.most_leaves
     header.late_tokens, header.dropped_tokens = live.late_tokens, live.dropped_tokens
     header.pruned_tokens, header.censored_tokens = live.pruned_tokens, live.censored_tokens
