@@ -71,7 +71,7 @@ async def test_no_sample_calls_more_often_than_its_cap_and_the_summary_counts_ca
 ) -> None:
     segment = {"name": "agent_step", "turn_cap": 1, "turn_extension": 2, "budget_text": "calls left: {left}"}
     config = {**SHAPE, "recipe": "flat", "leaves": 8, "segment": segment}
-    await service.joined(timeout_s=240)
+    await service.joined(timeout_s=600)
     assert await rollout(service, tmp_path / "out", limit=8, **config) == 0
     nodes = {row["node_id"]: row for row in ResultReader.existing(tmp_path / "out").rows("nodes")}
     told, left = [0, 0, 0], (0, 1, 0)  # by calls made

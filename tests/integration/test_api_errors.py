@@ -123,7 +123,7 @@ async def test_a_run_that_cannot_work_is_refused_when_it_is_created(changes: dic
 
 
 async def test_a_draining_service_takes_no_tasks_and_says_so() -> None:
-    async with local_service() as service, await connect_async(service.address, timeout_s=0.5) as client:
+    async with local_service() as service, await connect_async(service.address) as client:
         run = await client.create_run("a", **RUN)
         assert (await client.drain()).draining
         with pytest.raises(Drained, match="the service drains and takes no tasks"):

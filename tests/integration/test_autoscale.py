@@ -63,7 +63,7 @@ async def test_replicas_come_with_tasks_and_go_when_nothing_wants_them(
         async def wide() -> bool:
             return fleet.roster.wanted[""] == 3 and len(service.coordinator.state.replicas) == 3
 
-        await eventually(wide, timeout_s=60)
+        await eventually(wide)
         [line] = [record.getMessage() for record in caplog.records if "is to have 3" in record.getMessage()]
         assert line.startswith("pool '' is to have 3 replicas, not 1 (max: ")
         assert "branches live" in line
@@ -78,7 +78,7 @@ async def test_replicas_come_with_tasks_and_go_when_nothing_wants_them(
         async def narrow() -> bool:
             return fleet.roster.wanted[""] == 1 and set(service.coordinator.state.replicas) <= set(fleet.roster.seats)
 
-        await eventually(narrow, timeout_s=60)
+        await eventually(narrow)
         assert (await client.audit()).violations == []
 
         async def told() -> bool:
@@ -98,7 +98,7 @@ async def test_a_pool_without_a_replica_has_one_as_soon_as_a_run_is_open_and_nob
         async def none_left() -> bool:
             return fleet.roster.wanted[""] == 0 and not service.coordinator.state.replicas
 
-        await eventually(none_left, timeout_s=60)
+        await eventually(none_left)
         run = await client.create_run("run", **RUN)
         await run.submit(list(read_tasks(TASKS_FILE, limit=4)))
         assert (await run.status()).stuck == ""
@@ -124,7 +124,7 @@ async def test_a_fleet_that_cannot_be_told_is_said_and_counted(
         async def refused() -> bool:
             return any(pool.scalings.get("refused") for pool in (await snapshot(service)).pools)
 
-        await eventually(refused, timeout_s=60)
+        await eventually(refused)
         assert "the fleets '', 'b' have replicas of the service's pool: say which one" in caplog.text
         assert fleet.roster.wanted[""] == 1
         await growing

@@ -40,28 +40,28 @@ def names(batch: Any) -> list[str]:
 async def test_trees_come_in_the_order_asked_and_samples_with_them() -> None:
     async with submitted() as (_, _, run, ids):
         asked = [ids[7], ids[2], ids[11]]
-        batch = await run.collect(asked, 60)
+        batch = await run.collect(asked)
         assert names(batch) == asked
         assert [sample.tree_id for sample in batch.samples] == [name for name in asked for _ in range(2)]
-        assert names(await run.collect(asked, 60)) == asked  # as often as one likes
+        assert names(await run.collect(asked)) == asked  # as often as one likes
 
 
 async def test_trees_that_are_asked_for_start_before_others_and_however_far_ahead_the_run_is() -> None:
     async with submitted(ONE_TREE, ahead=2) as (_, _, run, ids):
-        assert names(await run.collect([ids[9], ids[8]], 60)) == [ids[9], ids[8]]
+        assert names(await run.collect([ids[9], ids[8]])) == [ids[9], ids[8]]
         assert (await run.status()).waiting >= len(TASKS) - 5
 
         async def two_more() -> bool:
             return (await run.status()).finished == 4
 
         await eventually(two_more)
-        assert names(await run.collect(ids, 60)) == ids  # many more than ahead
+        assert names(await run.collect(ids)) == ids  # many more than ahead
 
 
 async def test_groups_receive_what_was_collected_and_acknowledge_for_themselves() -> None:
     async with submitted() as (service, _, run, ids):
         await run.close()
-        collected = await run.collect(ids[:3], 60)
+        collected = await run.collect(ids[:3])
         await collected.ack()
         await collected.release()
         assert await service.store.group_names("r") == []
@@ -80,13 +80,13 @@ async def test_a_tree_that_ended_takes_no_place_once_it_was_collected() -> None:
             await eventually(so_many)
 
         await finished(2)
-        await run.collect(ids[:2], 60)
+        await run.collect(ids[:2])
         await finished(4)
 
 
 async def test_generate_gives_the_trees_of_its_tasks_and_the_same_ones_again() -> None:
     async with submitted() as (_, _, run, ids):
-        again = await run.generate(TASKS[3:5], 60)
+        again = await run.generate(TASKS[3:5])
         assert names(again) == ids[3:5]
         other = await run.generate(TASKS[3:5], 60, epoch=1)
         assert [tree.task_id for tree in other.trees] == [task.id for task in TASKS[3:5]]
@@ -96,7 +96,7 @@ async def test_generate_gives_the_trees_of_its_tasks_and_the_same_ones_again() -
 def test_a_synchronous_trainer_asks_for_its_prompts() -> None:
     with running_service(replicas=2) as address, treeroll.connect(address) as client:
         run = client.create_run("r", **RUN)
-        batch = run.generate(TASKS[:4], timeout_s=60)
+        batch = run.generate(TASKS[:4])
         assert [tree.task_id for tree in batch.trees] == [task.id for task in TASKS[:4]]
         assert batch.to_numpy()["advantages"].any()
         batch.report_rewards([0.5] * len(batch.samples), scorer="arith", version=2)
@@ -107,7 +107,7 @@ def test_a_synchronous_trainer_asks_for_its_prompts() -> None:
 
 async def test_tasks_without_a_sample_are_failures() -> None:
     async with submitted(budget={"tree_tokens": 1}) as (_, _, run, ids):
-        batch = await run.collect(ids[:3], 60)
+        batch = await run.collect(ids[:3])
         assert [failure.tree_id for failure in batch.failures] == ids[:3]
         assert not batch.trees
 
@@ -126,14 +126,14 @@ async def test_what_cannot_come_is_said() -> None:
             await run.collect(tree_id)
         other = await client.create_run("other", **RUN)
         with pytest.raises(UnknownTree, match=f"run 'other' has no tree '{tree_id}'"):
-            await other.collect([tree_id], timeout_s=5)
+            await other.collect([tree_id])
         waiting = asyncio.create_task(run.collect([tree_id]))
         await client.drain()
         with pytest.raises(Drained, match="none of the trees asked for grows until"):
             await waiting
         await client.undrain()
         await run.cancel()
-        failed = await run.collect([tree_id], 60)
+        failed = await run.collect([tree_id])
         assert [failure.error for failure in failed.failures] == ["the run was cancelled before this task started"]
         await client.delete_run("r")
         with pytest.raises(UnknownRun):

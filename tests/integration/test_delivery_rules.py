@@ -84,7 +84,7 @@ async def test_trees_that_are_too_old_do_not_keep_a_batch_from_becoming_full(ran
         await stops_at(run, 2)
         weights = service.coordinator.state.pools[""].weights
         weights.current = replace(weights.current, version=1)  # as if they had been published
-        batches = [batch async for batch in run.batches(trees=2, allow_empty=True, timeout_s=30, **ranks)]
+        batches = [batch async for batch in run.batches(trees=2, allow_empty=True, **ranks)]
         assert sum(len(batch.trees) + len(batch.failures) for batch in batches) == TASKS
         assert (await run.status()).withheld >= 2
 

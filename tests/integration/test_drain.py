@@ -38,7 +38,7 @@ async def half_grown(close: bool = True) -> AsyncIterator[tuple[LocalService, As
         async def some_ended() -> bool:
             return (await run.status()).finished >= 5
 
-        await eventually(some_ended, 20)
+        await eventually(some_ended)
         await client.drain()
         yield service, client, run
 
@@ -107,7 +107,7 @@ async def test_nobody_is_told_while_another_consumer_may_give_trees_back() -> No
                 acknowledged = (await service.store.group_state("r", "default")).acknowledged
                 return acknowledged == (await run.status()).finished - 1 and not (await run.status()).growing
 
-            await eventually(only_one_is_left, 20)
+            await eventually(only_one_is_left)
             assert not other.done()
         assert len(await other) == (await run.status()).finished  # given back, it came to the other one
 
@@ -122,7 +122,7 @@ async def test_a_run_that_has_ended_ends_as_ever() -> None:
         async def ended() -> bool:
             return (await run.status()).ended
 
-        await eventually(ended, 20)
+        await eventually(ended)
         await client.drain()
         assert not (await run.status()).drained
         seen: list[str] = []

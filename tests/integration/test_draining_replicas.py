@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.integration.test_fleets import linked
 from tests.support.eventually import eventually
+from tests.support.pace import halting_engine
 from tests.support.ports import free_port
 
 from treeroll.client import connect_async
@@ -18,7 +19,6 @@ from treeroll.demo import MODEL_DIR, TASKS_FILE
 from treeroll.generator.config import SimulatedLatency
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.replica import Replica
-from treeroll.generator.simulated_engine import SimulatedEngine
 from treeroll.pb.v1 import fleet_pb2 as wire
 from treeroll.pb.v1 import replica_pb2
 from treeroll.store.memory import MemoryStore
@@ -40,10 +40,11 @@ def draining(service: LocalService, name: str, within_s: float, preempted: bool)
     return wire.DrainingReplica(replica_id=name, process=process, draining=told)
 
 
-async def drained(within_s: float, preempted: bool = False) -> LocalService:
-    """The service after a run of which the first of two replicas was drained while it had branches."""
+async def drained(within_s: float, preempted: bool = False, step_s: float = 0.01) -> LocalService:
+    """The service after a run of which the first of two replicas was drained while it had branches, of which it makes
+    a token in `step_s`."""
     async with local_service() as service, linked(service, _=2) as link:
-        first = service.start_replica("r0", slots=4, latency=SimulatedLatency(step_s=0.01))
+        first = service.start_replica("r0", slots=4, latency=SimulatedLatency(step_s=step_s))
         service.start_replica("r1", slots=4, latency=SimulatedLatency(step_s=0.01))
         await service.joined()
         async with await connect_async(service.address) as client:
@@ -89,7 +90,7 @@ async def test_one_that_ends_because_its_node_is_taken_away_is_counted_as_that(
 
 
 async def test_what_it_has_not_finished_in_time_is_finished_elsewhere() -> None:
-    service = await drained(0.05)
+    service = await drained(0.05, step_s=10.0)
     assert service.coordinator.state.pools[""].ends[LossKind.DRAINED] == 1
     assert service.coordinator.figures.losses == {}
     outcomes = service.coordinator.state.pools[""].outcomes
@@ -99,8 +100,7 @@ async def test_what_it_has_not_finished_in_time_is_finished_elsewhere() -> None:
 
 async def test_a_drain_outlives_the_coordinator_because_the_replica_says_so_itself() -> None:
     store, config = MemoryStore(), CoordinatorConfig(port=free_port(), heartbeat_s=0.2, lease_s=30.0)
-    engine = SimulatedEngine(Detokenizer(MODEL_DIR).tokenizer, max_model_len=1024, latency=SimulatedLatency(step_s=0.2))
-    replica = Replica(engine, Detokenizer(MODEL_DIR), "r0", 1, f"127.0.0.1:{config.port}")
+    replica = Replica(halting_engine(1), Detokenizer(MODEL_DIR), "r0", 1, f"127.0.0.1:{config.port}")
     serving = asyncio.create_task(replica.run())
     try:
         async with local_service(store, config) as service, linked(service, _=1) as link:

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 from tests.support.eventually import eventually
+from tests.support.pace import halting_engine
 
 from treeroll.client import connect_async
 from treeroll.core.model.events import EndKind, SegmentReported
 from treeroll.demo import TASKS_FILE
 from treeroll.errors import BrokenInvariant, InvalidInput
-from treeroll.generator.config import SimulatedLatency
 from treeroll.store.base import Commit
 from treeroll.store.memory import MemoryStore
 from treeroll.tasks import read_tasks
@@ -41,7 +41,7 @@ async def test_a_consumer_is_not_sent_home_while_the_last_tree_is_still_being_ma
 
 async def test_rewards_for_a_tree_that_still_grows_are_refused() -> None:
     async with local_service() as service:
-        service.start_replica("r0", latency=SimulatedLatency(step_s=0.02))
+        service.serve_engine(halting_engine(3), "r0")
         client = await connect_async(service.address)
         run = await client.create_run("run", **{**RUN, "scorer": "client"})
         [tree_id] = await run.submit(read_tasks(TASKS_FILE, limit=1))
@@ -56,7 +56,7 @@ async def test_rewards_for_a_tree_that_still_grows_are_refused() -> None:
 
 async def test_a_replica_that_reports_a_segment_across_a_boundary_loses_its_branches_and_changes_nothing() -> None:
     async with local_service() as service:
-        service.start_replica("r0", slots=2, latency=SimulatedLatency(step_s=5.0))
+        service.serve_engine(halting_engine(0, slots=2), "r0")
         client = await connect_async(service.address)
         run = await client.create_run("run", **RUN)
         await run.submit(read_tasks(TASKS_FILE, limit=1))

@@ -52,6 +52,6 @@ async def test_a_consumer_that_is_cancelled_at_any_moment_leaves_no_lease(store:
             consuming.cancel()
             await asyncio.gather(consuming, return_exceptions=True)
             await batches.aclose()
-            await eventually(none_leased, 10)
+            await eventually(none_leased)
         assert (await store.group_state("r", "default")).acknowledged == 0
         assert sum([len(batch.trees) async for batch in run.batches(trees=3)]) == TASKS

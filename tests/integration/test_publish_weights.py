@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from tests.support.demo_weights import saved
 from tests.support.eventually import eventually
+from tests.support.pace import Pace
 
 import treeroll
 from treeroll.cli.main import app
@@ -27,7 +28,6 @@ from treeroll.errors import (
     WeightsConflict,
     WeightsRefused,
 )
-from treeroll.generator.config import SimulatedLatency
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.simulated_engine import SimulatedEngine
 from treeroll.store.memory import MemoryStore
@@ -41,14 +41,19 @@ ROUTED: dict[str, Any] = {**RUN, "recipe": "flat", "route": {"name": "threshold"
 NORM = "model.norm.weight"
 
 
-def start(service: LocalService, name: str, incarnation: int = 1, step_s: float = 0.002, pool: str = "") -> Any:
+# Of all replicas: weights that are published while trees grow come while they do, however busy the machine is.
+PACE = Pace()
+BRISK_S, SLOW_S = 0.002, 0.02
+
+
+def start(service: LocalService, name: str, incarnation: int = 1, pool: str = "") -> Any:
     """A simulated replica that has the demo model's weights."""
     engine = SimulatedEngine(
         Detokenizer(MODEL_DIR).tokenizer,
         model=str(MODEL_DIR),
         slots=8,
         max_model_len=1024,
-        latency=SimulatedLatency(step_s=step_s),
+        latency=PACE,
     )
     return service.serve_engine(engine, name, incarnation, pool)
 
@@ -69,20 +74,29 @@ async def client(service: LocalService) -> AsyncIterator[AsyncClient]:
 
 
 async def growing(client: AsyncClient, tasks: int = 12, **config: Any) -> AsyncRun:
-    """A run whose trees have begun to grow."""
+    """A run whose trees have begun to grow, and go on slowly."""
     run = await client.create_run("run", **{**RUN, **config})
     await run.submit(read_tasks(TASKS_FILE, limit=tasks))
     await run.close()
-
-    async def grows() -> bool:
-        return (await run.status()).ledger.spent > 0
-
-    await eventually(grows)
+    await more(run, 1)
     return run
+
+
+async def more(run: AsyncRun, tokens: int) -> None:
+    """So many tokens of a run come, and others after them slowly."""
+    PACE.step_s = BRISK_S
+    before = (await run.status()).ledger.spent
+
+    async def came() -> bool:
+        return (await run.status()).ledger.spent >= before + tokens
+
+    await eventually(came)
+    PACE.step_s = SLOW_S
 
 
 async def trees_of(run: AsyncRun) -> tuple[list[TreeRecord], list[str]]:
     """All trees with samples, and the errors of the others."""
+    PACE.step_s = 0.0
     trees, errors = [], []
     async for batch in run.batches(trees=4, allow_empty=True):
         trees += batch.trees
@@ -96,9 +110,10 @@ async def test_a_version_comes_to_all_replicas_while_they_decode_and_tokens_say_
     run = await growing(client)
     for version in (1, 2):
         path, digest = saved(tmp_path, version)
-        status = await run.publish_weights(path, version, digest=digest, timeout_s=60)
+        status = await run.publish_weights(path, version, digest=digest)
         assert (status.version, status.path, status.digest) == (version, str(path), digest)
         assert [(one.version, one.digest, one.state) for one in status.replicas] == [(version, digest, "ready")] * 2
+        await more(run, 600)  # than 16 slots may have had before, in segments of 32
     assert [(one.version, one.phase) for one in status.history] == [(1, "done"), (2, "done")]
     assert status.in_use == [str(tmp_path / "step-2"), str(tmp_path / "step-1")]
     trees, errors = await trees_of(run)
@@ -151,7 +166,7 @@ async def test_bad_weights_are_refused_by_name_and_nothing_changes(
     spoil, sentence = BAD[case]
     spoil(path)
     with pytest.raises(WeightsRefused) as refused:
-        await run.publish_weights(path, 1, timeout_s=60)
+        await run.publish_weights(path, 1)
     assert sentence in str(refused.value)
     assert "weights version 1 of pool '' is refused: replica r" in str(refused.value)
     assert str(path) in str(refused.value)
@@ -159,7 +174,7 @@ async def test_bad_weights_are_refused_by_name_and_nothing_changes(
     assert (status.version, status.publication) == (0, None)
     assert {one.version for one in status.replicas} == {0}
     good, _ = saved(tmp_path, 2)
-    await run.publish_weights(good, 1, timeout_s=60)
+    await run.publish_weights(good, 1)
     trees, errors = await trees_of(run)
     assert (len(trees), errors) == (2, [])
 
@@ -172,7 +187,7 @@ async def test_a_flipped_bit_is_refused_where_the_digest_is_given(client: AsyncC
     file.write_bytes(content)
     (path / "STABLE").write_text("")
     with pytest.raises(WeightsRefused, match=digest):
-        await client.publish_weights(path, 1, digest=digest, timeout_s=60)
+        await client.publish_weights(path, 1, digest=digest)
 
 
 @pytest.mark.parametrize(
@@ -195,13 +210,13 @@ async def test_a_version_that_cannot_come_is_refused_by_name(
     sentence: str,
 ) -> None:
     steps = [saved(tmp_path, number) for number in (1, 2)]
-    await client.publish_weights(steps[0][0], 3, digest=steps[0][1], timeout_s=60)
+    await client.publish_weights(steps[0][0], 3, digest=steps[0][1])
     path, digest = steps[step - 1]
     if error is None:
-        assert len((await client.publish_weights(path, version, digest=digest, timeout_s=60)).history) == 1
+        assert len((await client.publish_weights(path, version, digest=digest)).history) == 1
         return
     with pytest.raises(error) as refused:
-        await client.publish_weights(path, version, pool=pool, digest=digest, timeout_s=60)
+        await client.publish_weights(path, version, pool=pool, digest=digest)
     assert sentence in str(refused.value)
     assert (await client.weights()).version == 3
 
@@ -217,7 +232,8 @@ async def test_weights_while_others_are_on_their_way_are_refused_and_the_others_
         await run.publish_weights(second, 2)
     with pytest.raises(Unavailable, match=r"weights version 1 of pool '' is \w+ after 0.01 s: r0 with version 0 is"):
         await run.publish_weights(first, 1, timeout_s=0.01)
-    assert (await run.publish_weights(first, 1, timeout_s=60)).version == 1
+    PACE.step_s = 0.0
+    assert (await run.publish_weights(first, 1)).version == 1
     trees, errors = await trees_of(run)
     assert (len(trees), errors) == (12, [])
     for tree in trees:
@@ -229,7 +245,7 @@ async def test_a_replica_that_dies_in_between_and_its_next_life_hold_nobody_up(
 ) -> None:
     run = await growing(client)
     for version in range(1, 6):
-        publishing = asyncio.create_task(run.publish_weights(saved(tmp_path, version)[0], version, timeout_s=60))
+        publishing = asyncio.create_task(run.publish_weights(saved(tmp_path, version)[0], version))
         await asyncio.sleep(0)
         [victim] = [task for task in service.tasks if task.get_name() == "r1" and not task.done()]
         victim.cancel()
@@ -249,7 +265,7 @@ async def test_a_replica_that_dies_in_between_and_its_next_life_hold_nobody_up(
 
 async def test_trees_of_a_run_that_stops_end_at_their_last_boundary(client: AsyncClient, tmp_path: Path) -> None:
     run = await growing(client, on_update="stop")
-    await run.publish_weights(saved(tmp_path, 1)[0], 1, timeout_s=60)
+    await run.publish_weights(saved(tmp_path, 1)[0], 1)
     trees, errors = await trees_of(run)
     status = await run.status()
     assert status.stale_trees > 0
@@ -263,8 +279,8 @@ async def test_trees_of_a_run_that_stops_end_at_their_last_boundary(client: Asyn
 
 
 async def test_a_run_that_recomputes_has_no_tokens_on_kv_of_older_weights(client: AsyncClient, tmp_path: Path) -> None:
-    run = await growing(client, tasks=48, on_update="recompute")  # on a busy machine some have ended by then
-    await run.publish_weights(saved(tmp_path, 1)[0], 1, timeout_s=60)
+    run = await growing(client, on_update="recompute")
+    await run.publish_weights(saved(tmp_path, 1)[0], 1)
     trees, _ = await trees_of(run)
     nodes = [node for tree in trees for node in tree.nodes]
     assert any(len(node.weight_versions) == 2 for node in nodes)
@@ -275,6 +291,7 @@ async def test_no_staleness_at_all_gives_trees_of_the_version_in_force_only(
     client: AsyncClient, tmp_path: Path
 ) -> None:
     run = await growing(client, max_staleness=0)
+    PACE.step_s = BRISK_S
     trees: list[TreeRecord] = []
     errors: list[str] = []
     version = 0
@@ -286,7 +303,7 @@ async def test_no_staleness_at_all_gives_trees_of_the_version_in_force_only(
         errors += [failure.error for failure in batch.failures]
         if version < 3:
             version += 1
-            await run.publish_weights(saved(tmp_path, version)[0], version, timeout_s=60)
+            await run.publish_weights(saved(tmp_path, version)[0], version)
     status = await run.status()
     assert len(trees) + len(errors) == 12
     assert status.withheld + status.stale_trees > 0
@@ -308,13 +325,14 @@ async def test_a_tree_that_waited_too_long_is_withheld_or_says_how_old_it_is(
     client: AsyncClient, tmp_path: Path, config: dict[str, Any], withheld: bool
 ) -> None:
     run = await growing(client, tasks=1, **config)
+    PACE.step_s = 0.0
 
     async def ended() -> bool:
         return (await run.status()).ended
 
     await eventually(ended)
     for version in (1, 2):
-        await run.publish_weights(saved(tmp_path, version)[0], version, timeout_s=60)
+        await run.publish_weights(saved(tmp_path, version)[0], version)
     trees, errors = await trees_of(run)
     status = await run.status()
     if withheld:
@@ -341,7 +359,7 @@ async def test_a_restarted_service_brings_its_replicas_to_the_version_in_force(t
     async with local_service(store) as service, await connect_async(service.address) as client:
         start(service, "r0")
         await service.joined()
-        await client.publish_weights(path, 7, timeout_s=60)
+        await client.publish_weights(path, 7)
     async with local_service(store) as service, await connect_async(service.address) as client:
         status = await client.weights()
         assert (status.version, status.digest, status.replicas) == (7, digest, [])
@@ -362,7 +380,7 @@ async def test_weights_that_were_staging_when_the_service_died_come_after_its_re
         assert status.publication.phase == "staging"
     async with local_service(store) as service, await connect_async(service.address) as client:
         start(service, "r0", incarnation=2)
-        assert (await client.publish_weights(path, 7, timeout_s=60)).version == 7
+        assert (await client.publish_weights(path, 7)).version == 7
 
 
 async def test_a_pool_has_weights_of_its_own(tmp_path: Path) -> None:
@@ -371,12 +389,12 @@ async def test_a_pool_has_weights_of_its_own(tmp_path: Path) -> None:
             start(service, f"{pool}-0", pool=pool)
         await service.joined()
         run = await client.create_run("run", **RUN, model="small")
-        await run.publish_weights(saved(tmp_path, 1)[0], 1, timeout_s=60)
+        await run.publish_weights(saved(tmp_path, 1)[0], 1)
         assert ((await client.weights("small")).version, (await client.weights("large")).version) == (1, 0)
         several = await client.create_run("several", **ROUTED)
         with pytest.raises(InvalidInput, match="run 'several' grows trees with several models: say with pool= whose"):
             await several.publish_weights(saved(tmp_path, 2)[0], 2)
-        assert (await several.publish_weights(tmp_path / "step-2", 2, pool="large", timeout_s=60)).pool == "large"
+        assert (await several.publish_weights(tmp_path / "step-2", 2, pool="large")).pool == "large"
         with pytest.raises(UnknownPool, match="there is no pool '': the service serves 'small' and 'large'"):
             await client.weights()
 
@@ -385,7 +403,7 @@ async def test_without_a_replica_a_version_is_refused_in_time(tmp_path: Path) ->
     config = CoordinatorConfig(port=0, heartbeat_s=0.2, lease_s=2.0, stage_s=0.5)
     async with local_service(coordinator=config) as service, await connect_async(service.address) as client:
         with pytest.raises(WeightsRefused, match=r"no replica was ready to stage it within 0.5 s"):
-            await client.publish_weights(saved(tmp_path, 1)[0], 1, timeout_s=60)
+            await client.publish_weights(saved(tmp_path, 1)[0], 1)
 
 
 def test_the_synchronous_client_publishes_too_and_the_service_shows_it(
@@ -395,7 +413,7 @@ def test_the_synchronous_client_publishes_too_and_the_service_shows_it(
         path = tmp_path / "step-1"
         digest = treeroll.save_weights({"any": np.ones(3, np.float32)}, path)
         run = client.create_run("run", **RUN)
-        status = run.publish_weights(path, 1, timeout_s=60)
+        status = run.publish_weights(path, 1)
         assert (status.version, status.digest) == (1, digest)
         assert client.weights().version == 1
         assert client.publish_weights(path, 1).version == 1

@@ -233,7 +233,8 @@ async def test_a_drain_is_told_to_every_rank(client: AsyncClient) -> None:
     run = await open_run(client)
 
     async def ended() -> bool:
-        return (await run.status()).growing == (await run.status()).waiting == 0
+        status = await run.status()
+        return status.growing == status.waiting == 0
 
     await eventually(ended)
     await client.drain()

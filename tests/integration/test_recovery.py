@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 from tests.support.eventually import eventually
+from tests.support.pace import halting_engine
 
 from treeroll.client import AsyncClient, AsyncRun, TreeRecord, connect_async
 from treeroll.config import ScorersConfig
@@ -155,7 +156,7 @@ async def test_a_run_is_what_it_would_have_been_without_the_deaths_of_its_servic
 async def grown_in_part(store: MemoryStore, **choice: Any) -> str:
     """A run with a tree that grows, whose service is gone; the tree's id."""
     async with local_service(store) as service, await connect_async(service.address) as client:
-        service.start_replica("r0", latency=SimulatedLatency(step_s=0.02))
+        service.serve_engine(halting_engine(1), "r0")
         run = await client.create_run("run", **{"recipe": "flat", "leaves": 2, **SHORT, **choice})
         [tree_id] = await run.submit(read_tasks(TASKS_FILE, limit=1))
 

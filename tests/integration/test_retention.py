@@ -242,7 +242,16 @@ def kept(store: Store) -> dict[str, object]:
         return fields | {key: "" for key in map(bytes.decode, redis.scan_iter()) if key not in told}
 
 
-async def test_nothing_is_left_of_a_run_whose_time_is_over_and_all_of_the_others(store: Store) -> None:
+async def test_nothing_is_left_of_a_run_whose_time_is_over_and_all_of_the_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumed, sweep = asyncio.Event(), Retention.sweep_runs
+
+    async def sweep_once_consumed(retention: Retention) -> None:
+        await consumed.wait()
+        await sweep(retention)
+
+    monkeypatch.setattr(Retention, "sweep_runs", sweep_once_consumed)
     if isinstance(store, RedisStore):
         await store._call("FLUSHALL")
     async with local_service(store, keep_finished_s=0.5) as service, await connect_async(service.address) as client:
@@ -258,6 +267,7 @@ async def test_nothing_is_left_of_a_run_whose_time_is_over_and_all_of_the_others
         await group.load_state_dict(state)
         await run.report_rewards([((await take(run, "c", 1))[0], "0", 1.0)], version=2, scorer="other")
         assert kept(store) != before
+        consumed.set()
 
         async def gone() -> bool:
             return (await client.status()).deleted_runs == 1

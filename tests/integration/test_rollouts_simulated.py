@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.support.eventually import eventually
+from tests.support.pace import halting_engine
 
 from treeroll.boxed import last_boxed
 from treeroll.client import AsyncRun, Node, Sample, connect_async
@@ -134,9 +135,9 @@ async def test_forked_children_recompute_one_token_at_aligned_boundaries() -> No
 
 async def test_a_silent_replica_loses_its_lease_and_its_branches_are_granted_again() -> None:
     async with local_service() as service:
-        slow = service.start_replica("r1", slots=4, latency=SimulatedLatency(step_s=0.01))
+        silent = service.serve_engine(halting_engine(0, slots=4), "r1")
         running = asyncio.create_task(grow(service, count=3))
-        await kill_when_busy(service, slow, tell=False)
+        await kill_when_busy(service, silent, tell=False)
         service.start_replica("r2", slots=16)
         run, trees = await running
         assert len(trees) == 3

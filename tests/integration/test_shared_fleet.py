@@ -25,7 +25,7 @@ async def until_spent(tokens: int, *runs: AsyncRun) -> None:
     async def enough() -> bool:
         return sum(await spent(*runs)) >= tokens
 
-    await eventually(enough, timeout_s=120)
+    await eventually(enough)
 
 
 async def test_weights_decide_while_both_want_the_fleet_and_nothing_is_kept_for_an_idle_run() -> None:

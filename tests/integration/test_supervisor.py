@@ -66,7 +66,7 @@ async def gone(pid: int) -> None:
     async def checked() -> bool:
         return not is_alive(pid)
 
-    await eventually(checked, 60)
+    await eventually(checked)
 
 
 async def test_replicas_introduce_themselves_work_and_go_when_stopped() -> None:

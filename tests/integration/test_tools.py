@@ -100,7 +100,7 @@ async def test_paths_are_the_same_with_other_fleets_and_after_a_death() -> None:
             replica = service.coordinator.state.replicas.get("r1")
             return replica is not None and bool(replica.grants)
 
-        await eventually(busy, timeout_s=20)
+        await eventually(busy)
         victim.cancel()
         service.lose("r1", 1)
         _, fleet = await growing

@@ -75,7 +75,9 @@ async def traced(ratio: float = 1.0) -> AsyncIterator[Traced]:
     recorder = Recorder(exporter)
     try:
         async with local_service(recorder=recorder, trace_ratio=ratio) as service:
-            yield Traced(service, recorder, exporter)
+            here = Traced(service, recorder, exporter)
+            await service.joined()
+            yield here
     finally:
         recorder.stop()
 
@@ -245,7 +247,7 @@ def test_a_collector_that_takes_nothing_holds_up_no_end() -> None:
     recorder = Recorder(exporter)
     recorder.put(Delivered("00000000000000a1", "run", "group", 1, 1.0, 2.0, "acknowledged"))
     recorder.stop()  # comes back, although the exporter does not
-    assert exporter.asked.wait(60)
+    assert exporter.asked.wait(300)
     assert not exporter.let.is_set()
     exporter.let.set()
 
