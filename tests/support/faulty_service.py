@@ -29,6 +29,8 @@ from treeroll.testing.service import LocalService, local_service
 
 METHODS = rollout_pb2.DESCRIPTOR.services_by_name["Rollouts"].methods_by_name
 LONGEST_PROMPT = 4
+# Whatever takes longer than this hangs.
+HUNG_S = 300.0
 T = TypeVar("T")
 
 
@@ -75,7 +77,7 @@ class RealService:
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         """Run it on the service's event loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(HUNG_S)
 
     def acked(self, run_id: str) -> list[str]:
         """Trees that the default group has acknowledged, in the order of the feed."""
