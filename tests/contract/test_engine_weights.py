@@ -232,7 +232,7 @@ class InFlight:
         async def far() -> bool:
             return min(map(len, self.taken)) >= tokens or any(task.done() for task in self.tasks)
 
-        await eventually(far, 60.0)
+        await eventually(far)
         assert not any(task.done() for task in self.tasks)
 
     async def ends(self) -> list[tuple[EngineRequest, Delta]]:

@@ -25,6 +25,8 @@ from treeroll.results.session import Session
 TOKEN = "a-token-of-tests"
 HEADERS = {"authorization": f"Bearer {TOKEN}"}
 PORT = 7071
+# Ends a test that hangs, and says nothing of how fast pages are: milliseconds.
+PATIENCE_MS = 300_000
 
 
 @pytest.fixture(scope="session")
@@ -81,9 +83,9 @@ def chromium() -> Iterator[Any]:
 
     place = os.environ.get("CHROMIUM", "/usr/bin/chromium")
     assert Path(place).exists(), f"there is no browser at {place}: apt-get install chromium, or name one with CHROMIUM"
-    expect.set_options(timeout=60_000)  # it ends a test that hangs, and says nothing of how fast pages are
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=place, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=place, args=["--no-sandbox"], timeout=PATIENCE_MS)
         yield browser
         browser.close()
 

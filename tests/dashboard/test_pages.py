@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 from tests.dashboard.conftest import TOKEN, rewritten, served
-from tests.dashboard.watched import HOSTILE, INJECTED, Watched, hostile, look
+from tests.dashboard.watched import HOSTILE, INJECTED, Watched, hostile, look, new_page
 from tests.support.rollouts import grown_trees
 
 from treeroll.dashboard.sources.results import ResultSource
@@ -35,7 +35,7 @@ def watched(chromium: Browser, source: ResultSource) -> Iterator[Watched]:
 def test_the_address_opens_runs_and_its_token_leaves_the_address_bar(watched: Watched) -> None:
     watched.page.goto(watched.address)
     expect(watched.page.get_by_role("link", name="run", exact=True)).to_be_visible()
-    assert TOKEN not in watched.page.url
+    expect(watched.page).not_to_have_url(re.compile(TOKEN))
     watched.page.reload()
     expect(watched.page.get_by_role("link", name="run", exact=True)).to_be_visible()
 
@@ -67,11 +67,22 @@ def test_searches_are_in_the_address_and_say_what_they_left_out(watched: Watched
     watched.page.keyboard.press("/")
     watched.page.keyboard.type("arith-003")
     expect(watched.page.locator("tbody tr")).to_have_count(1)
-    assert "q=arith-003" in watched.page.url
+    expect(watched.page).to_have_url(re.compile("q=arith-003"))
     watched.page.locator("#search").fill("no such task")
     expect(watched.page.get_by_text(f"0 of {len(grown_trees())} trees match.")).to_be_visible()
     watched.page.get_by_role("link", name="Clear all filters").click()
     expect(watched.page.locator("tbody tr")).to_have_count(len(grown_trees()))
+
+
+def test_rows_of_another_search_are_greyed_from_the_moment_that_it_is_asked_for(watched: Watched) -> None:
+    """Or a key would select one of them, and the others would take its place."""
+    watched.open("/trees")
+    expect(watched.page.locator("tbody tr")).to_have_count(len(grown_trees()))
+    busy = (
+        """async (link) => { link.click(); await null; return document.querySelectorAll("main .panel.busy").length; }"""
+    )
+    assert watched.page.get_by_role("link", name="Largest waste").evaluate(busy) == 1
+    expect(watched.page.locator("main .panel.busy")).to_have_count(0)
 
 
 def test_a_tree_is_walked_by_keys_and_its_texts_are_shown(watched: Watched) -> None:
@@ -80,12 +91,12 @@ def test_a_tree_is_walked_by_keys_and_its_texts_are_shown(watched: Watched) -> N
     expect(watched.page.locator(".lanes-canvas[data-drawn]")).to_be_visible()
     watched.page.keyboard.press("ArrowDown")  # the prompt
     watched.page.keyboard.press("ArrowRight")  # its first child
-    assert "node=0" in watched.page.url
+    expect(watched.page).to_have_url(re.compile("node=0"))
     node = next(node for node in tree.nodes if node.path == "0")
     shown = watched.page.locator(".details pre.text bdi").first
     expect(shown).to_have_text(node.text)
     watched.page.keyboard.press("]")
-    assert "node=1" in watched.page.url
+    expect(watched.page).to_have_url(re.compile("node=1"))
     watched.page.get_by_role("button", name="Show the whole path").click()
     expect(watched.page.locator(".details pre.text")).to_have_count(2)
     watched.page.keyboard.press("Escape")
@@ -134,21 +145,15 @@ def test_a_click_on_a_block_selects_the_node_that_is_there(watched: Watched) -> 
 
 @pytest.mark.parametrize("path", ["/trees/none", "/runs/none", "/feed", "/nowhere"])
 def test_what_is_not_there_is_told_with_a_way_on(chromium: Browser, source: ResultSource, path: str) -> None:
-    with served(source) as address:
-        context = chromium.new_context()
-        page = context.new_page()
+    with served(source) as address, new_page(chromium) as page:
         page.goto(address.replace("/#", f"{path}#"))
         expect(page.locator(".trouble, .empty")).to_be_visible()
-        context.close()
 
 
 def test_without_the_token_the_page_says_where_to_get_it(chromium: Browser, source: ResultSource) -> None:
-    with served(source) as address:
-        context = chromium.new_context()
-        page = context.new_page()
+    with served(source) as address, new_page(chromium) as page:
         page.goto(address.partition("#")[0])
         expect(page.get_by_text("open the address that")).to_be_visible()
-        context.close()
 
 
 def test_hostile_texts_are_shown_as_texts_on_every_page(chromium: Browser, tmp_path: Path) -> None:

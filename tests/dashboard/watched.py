@@ -1,10 +1,11 @@
 """A page in a browser, and all that it should not have done; texts that would like it to."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from playwright.sync_api import Browser, Page, expect
-from tests.dashboard.conftest import TOKEN, served
+from tests.dashboard.conftest import PATIENCE_MS, TOKEN, served
 
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
@@ -112,12 +113,19 @@ class Watched:
         expect(self.page.locator("main h1")).to_be_visible()
 
 
+@contextmanager
+def new_page(chromium: Browser, **context: Any) -> Iterator[Page]:
+    """In a window of its own, and with patience."""
+    opened = chromium.new_context(**context)
+    opened.set_default_timeout(PATIENCE_MS)
+    try:
+        yield opened.new_page()
+    finally:
+        opened.close()
+
+
 def look(chromium: Browser, source: Any, **context: Any) -> Iterator[Watched]:
-    with served(source) as address:
-        opened = chromium.new_context(**context)
-        watched = Watched(opened.new_page(), address)
-        try:
-            yield watched
-        finally:
-            opened.close()
+    with served(source) as address, new_page(chromium, **context) as page:
+        watched = Watched(page, address)
+        yield watched
     assert watched.wrong == []

@@ -175,7 +175,7 @@ def test_serve_stops_at_a_signal(number: int) -> None:
     process = serve("--port", "7001")
     assert process.stdout is not None
     lines: list[str] = []
-    eventually_sync(lambda: lines.append(process.stdout.readline()) or "serves" in lines[-1], timeout_s=20)  # type: ignore[union-attr]
+    eventually_sync(lambda: lines.append(process.stdout.readline()) or "serves" in lines[-1])  # type: ignore[union-attr]
     os.kill(process.pid, number)
     _, err = process.communicate(timeout=300)
     assert (process.returncode, "torn down" in err) == (0, True)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.support.eventually import eventually
 
-from treeroll.client import connect_async
+from treeroll.client import AsyncClient, connect_async
 from treeroll.config import CoordinatorConfig
 from treeroll.coordinator import outage as outages
 from treeroll.coordinator.loop import Coordinator, Item
@@ -56,13 +56,19 @@ class Weather:
         return answer
 
 
+def lose_patience(client: AsyncClient) -> None:
+    """From here on it asks for a second: it gets no answer that it could take for one, however long it asks."""
+    client._channel.timeout_s = 1.0
+
+
 async def test_an_owner_that_was_held_up_does_not_deny_what_another_may_have_taken() -> None:
     store = MemoryStore()
     async with local_service(store) as service:
-        async with await connect_async(service.address, timeout_s=2.0) as client:
+        async with await connect_async(service.address) as client:
             with pytest.raises(UnknownRun):
                 await client.run("r")
             await store.open()  # another takes over, and this one has not heard of it
+            lose_patience(client)
             with pytest.raises(Unavailable):
                 await client.run("r")
         with pytest.raises(StaleEpoch):
@@ -74,8 +80,9 @@ async def test_an_owner_that_was_held_up_does_not_deny_what_another_may_have_tak
 async def test_an_owner_that_was_held_up_drains_for_nobody(ask: str) -> None:
     store = MemoryStore()
     async with local_service(store) as service:
-        async with await connect_async(service.address, timeout_s=2.0) as client:
+        async with await connect_async(service.address) as client:
             await store.open()  # another takes over, and this one has not heard of it
+            lose_patience(client)
             with pytest.raises(Unavailable):
                 await getattr(client, ask)()
         with pytest.raises(StaleEpoch):
@@ -87,9 +94,10 @@ async def test_an_owner_that_was_held_up_says_of_nothing_that_it_is_done_already
     """Its store may have been emptied since, and another have begun."""
     store = MemoryStore()
     async with local_service(store) as service:
-        async with await connect_async(service.address, timeout_s=2.0) as client:
+        async with await connect_async(service.address) as client:
             await client.create_run("r", **RUN)
             await store.open()
+            lose_patience(client)
             with pytest.raises(Unavailable):
                 await client.create_run("r", **RUN)
         with pytest.raises(StaleEpoch):
@@ -114,13 +122,14 @@ async def test_an_owner_that_was_held_up_says_of_no_group_where_it_stands_nor_th
     """A run of that name may be another one at the owner that has taken over, or this one never was durable."""
     store = MemoryStore()
     async with local_service(store) as service:
-        async with await connect_async(service.address, timeout_s=2.0) as client:
+        async with await connect_async(service.address) as client:
             run = await client.create_run("r", **RUN)
             await run.close()
             request = ANSWERS[method]
             if isinstance(request, api.SeekGroupRequest):
                 request.run_created = service.coordinator.state.runs["r"].created
             await store.open()
+            lose_patience(client)
             with pytest.raises(Unavailable):
                 await client._channel.call(method, request, api.GroupPosition)
         with pytest.raises(StaleEpoch):

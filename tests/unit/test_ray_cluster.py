@@ -19,7 +19,7 @@ from treeroll.generator.ray_cluster import RayCluster
 from treeroll.generator.ray_config import RayConfig
 
 try:
-    RayCluster(RayConfig(address=sys.argv[1])).start(10.0)
+    RayCluster(RayConfig(address=sys.argv[1])).start(300.0)
 except InvalidInput as error:
     print(error, file=sys.stderr)
     sys.exit(2)

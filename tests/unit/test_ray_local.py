@@ -84,12 +84,15 @@ def test_what_fails_in_passing_is_tried_again(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_head_that_dies_while_we_connect_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dying = UP.replace("time.sleep(600)", "time.sleep(0.2); sys.exit('its raylet was killed by SIGKILL')")
+    connecting = tmp_path / "connecting"
+    until = f"while not pathlib.Path({str(connecting)!r}).exists(): time.sleep(0.01)"
+    dying = UP.replace("time.sleep(600)", f"{until}\nsys.exit('its raylet was killed by SIGKILL')")
     heads = Heads(tmp_path, monkeypatch, dying, UP)
     connect = ray_local.ray.init
 
     def init(**how: Any) -> None:
         connect(**how)
+        connecting.touch()
         if len(heads.connected) == 1:
             assert heads.local._head is not None
             heads.local._head.wait()
@@ -112,7 +115,7 @@ def test_what_no_other_try_will_change_is_said_at_once(tmp_path: Path, monkeypat
 
 def test_all_tries_together_have_one_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heads = Heads(tmp_path, monkeypatch, says("Timed out"), SLOW)
-    with pytest.raises(Unavailable, match=r"Ray did not start.*overloaded"):
+    with pytest.raises(Unavailable, match=r"Ray did not start, after \d+ s: (Timed out|.*overloaded)"):
         heads.local.start(1)
     heads.stop_and_look()
 

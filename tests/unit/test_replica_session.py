@@ -1,7 +1,7 @@
 """A replica over the simulated engine against a fake coordinator: segments, credit, stops, reconnects, drain."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import grpc
@@ -25,11 +25,11 @@ AHEAD = [33, 65, 97, 129, 161, 193, 225]  # aligned: 1 modulo 32
 
 @asynccontextmanager
 async def served(
-    coordinator: FakeCoordinator, step_s: float = 0.0005
+    coordinator: FakeCoordinator, step_s: float = 0.0005, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> AsyncIterator[tuple[Replica, SimulatedEngine]]:
-    """A connected replica r0; it is cancelled at the end."""
+    """A connected replica r0; it is cancelled at the end. `sleep` is how its engine waits for its steps."""
     latency = SimulatedLatency(step_s=step_s, prefill_token_s=0.0, jitter=0.0)
-    engine = SimulatedEngine(DETOKENIZER.tokenizer, latency=latency, max_model_len=1024)
+    engine = SimulatedEngine(DETOKENIZER.tokenizer, latency=latency, max_model_len=1024, sleep=sleep)
     replica = Replica(engine, DETOKENIZER, "r0", 1, coordinator.address)
     task = asyncio.create_task(replica.run())
     await coordinator.hello("r0")
@@ -133,12 +133,20 @@ async def test_without_acknowledgement_a_branch_ends_when_its_credit_is_used_up(
 
 
 async def test_an_acknowledgement_renews_credit() -> None:
+    steps = asyncio.Semaphore(2)  # the first segment, and not the third
+
+    async def allowed(_: float) -> None:
+        await steps.acquire()
+
     coordinator = FakeCoordinator(acknowledge=False, run_ahead=2)
-    async with coordinator, served(coordinator, step_s=0.004):
+    async with coordinator, served(coordinator, sleep=allowed) as (replica, _):
         grant = coordinator.start("r0", PROMPT, AHEAD, ignore_eos=True)
         told = coordinator.grants[grant]
         await true(lambda: len(told.segments) == 1)
         coordinator.ack("r0", 1)
+        await true(lambda: replica.hello().acked_seq == 1)
+        for _ in range(100):
+            steps.release()
         await coordinator.ended(grant)
         assert told.sizes == [33 - len(PROMPT), 32, 32, 0]
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from tests.support.eventually import eventually
 
 from treeroll.errors import Unavailable
 from treeroll.scorers import pool as pool_module
@@ -180,8 +181,11 @@ async def test_a_cancelled_start_leaves_nothing() -> None:
             await asyncio.sleep(3600)
         return await fakes.start()
 
+    async def one_is_there() -> bool:
+        return len(fakes.started) == 1 and called == 2
+
     starting = asyncio.create_task(ScorerPool(2, second_one_hangs).start())
-    await asyncio.sleep(0.01)
+    await eventually(one_is_there)
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
@@ -252,10 +256,14 @@ async def test_a_cancelled_caller_frees_its_room_and_disturbs_nobody() -> None:
     first = asyncio.create_task(pool.score(requests("a")))
     second = asyncio.create_task(pool.score(requests("b", "c")))
     third = asyncio.create_task(pool.score(requests("dd")))
-    await asyncio.sleep(0.01)
+
+    async def all_are_open() -> bool:
+        return pool.open_requests == 4 and bool(fakes.batches)
+
+    await eventually(all_are_open)
     first.cancel()
     second.cancel()
-    await asyncio.sleep(0.01)
+    await asyncio.gather(first, second, return_exceptions=True)
     gate.set()
     assert await third == [ScoreResult(2.0)]
     await pool.stop()
@@ -274,12 +282,19 @@ async def test_what_is_asked_first_goes_before_what_waits() -> None:
     fakes = Fakes(when_open)
     pool = ScorerPool(1, fakes.start)
     await pool.start()
+
+    async def asked(so_many: int) -> None:
+        async def open_and_one_of_them_begun() -> bool:
+            return pool.open_requests == so_many and fakes.batches == [["a"]]
+
+        await eventually(open_and_one_of_them_begun)
+
     under_way = asyncio.create_task(pool.score(requests("a")))
-    await asyncio.sleep(0.01)
+    await asked(1)
     waiting = asyncio.create_task(pool.score(requests("b", "c")))
-    await asyncio.sleep(0.01)
+    await asked(3)
     urgent = asyncio.create_task(pool.score(requests("dd", "ee"), first=True))
-    await asyncio.sleep(0.01)
+    await asked(5)
     gate.set()
     assert [result.value for result in await urgent] == [2.0, 2.0]
     await asyncio.gather(under_way, waiting)

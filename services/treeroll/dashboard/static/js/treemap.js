@@ -34,6 +34,7 @@ export function TreeMap({ order, header, selected, select, done }) {
   const frame = useRef(0);
   useLayoutEffect(() => {
     cancelAnimationFrame(frame.current);
+    if (!size[0]) return;
     frame.current = requestAnimationFrame(() => {
       draw(canvas.current, cells, frames, told, colours, inks(theme.value), marked);
       canvas.current.dataset.drawn = `${order.count}`;

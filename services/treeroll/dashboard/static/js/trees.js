@@ -84,7 +84,7 @@ export function Trees() {
   };
   return html`<${Head} title="Trees" />
     <${Filters} query=${query} filters=${answer.data?.filters} />
-    <${Answered} answer=${answer} what="list">${(data) => html`<${Listed} data=${data} sort=${sort} row=${row} query=${query} loading=${answer.loading && answer.path !== `/trees?${asked}`} />`}<//>`;
+    <${Answered} answer=${answer} what="list">${(data) => html`<${Listed} data=${data} sort=${sort} row=${row} query=${query} loading=${answer.path !== `/trees?${asked}`} />`}<//>`;
 }
 
 function Listed({ data, sort, row, query, loading }) {
