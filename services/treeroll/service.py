@@ -266,7 +266,7 @@ def _supervisor(base: _Base, door: Door, now: list[Life]) -> "tuple[Supervisor, 
     link = FleetLink(lambda report: now[0].fleets.exchange(report), "")
 
     def on_lost(replica_id: str, incarnation: int, cause: "Cause") -> None:
-        link.lose(replica_id, supervisor.processes[replica_id], cause.sentence, preempted=cause.preempted)
+        link.lose(replica_id, supervisor.processes[replica_id], cause.sentence, cause.end)
 
     def newest(replica_id: str) -> int:
         return now[0].coordinator.state.incarnations.get(replica_id, 0)

@@ -173,21 +173,30 @@ async def test_nonsense_is_refused() -> None:
             await fleet_pb2_grpc.FleetPlaneStub(channel).Report(report)
 
 
-async def test_a_process_that_went_with_its_node_is_no_loss() -> None:
+@pytest.mark.parametrize(
+    ("cause", "end", "kind"),
+    [
+        ("its node was taken away", wire.PROCESS_END_PREEMPTED, LossKind.PREEMPTED),
+        ("its fleet was stopped", wire.PROCESS_END_STOPPED, LossKind.LEFT),
+    ],
+)
+async def test_a_process_that_went_with_its_node_or_with_its_fleet_is_no_loss(
+    cause: str, end: wire.ProcessEnd, kind: LossKind
+) -> None:
     async with local_service() as service, linked(service, _=1) as link:
         service.start_replica("r0")
         await service.joined()
-        link.lose("r0", service.replicas.sessions["r0"].hello.process, "its node was taken away", preempted=True)
+        link.lose("r0", service.replicas.sessions["r0"].hello.process, cause, end)
         state = service.coordinator.state
 
         async def gone() -> bool:
             return "r0" not in state.replicas
 
         await eventually(gone)
-        assert state.pools[""].ends == {LossKind.PREEMPTED: 1}
+        assert state.pools[""].ends == {kind: 1}
 
         async def told() -> bool:
-            return service.replicas.sessions["r0"].lost == "its node was taken away"
+            return service.replicas.sessions["r0"].lost == cause
 
         await eventually(told)
         assert service.coordinator.figures.losses == {}

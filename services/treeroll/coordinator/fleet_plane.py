@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 # A fleet that has said nothing for so many of its turns is one that nobody knows anything of.
 FORGOTTEN_TURNS = 10.0
+LOSSES = {wire.PROCESS_END_PREEMPTED: LossKind.PREEMPTED, wire.PROCESS_END_STOPPED: LossKind.LEFT}
 MOST_CHARS = 2000
 MOST_REPLICAS, MOST_FLEETS = 100_000, 1_000
 """Replicas that a fleet may say to have; fleets that are known at a time."""
@@ -119,7 +120,7 @@ class FleetPlane(fleet_pb2_grpc.FleetPlaneServicer):
             log.info("fleet '%s' keeps %d replicas alive", report.fleet, sum(report.kept.values()))
         for one in report.lost:
             if (session := self._session(one)) is not None:
-                kind = LossKind.PREEMPTED if one.preempted else LossKind.DIED
+                kind = LOSSES.get(one.end, LossKind.DIED)
                 lost = ReplicaLost(one.replica_id, session.hello.incarnation, one.cause, kind)
                 self._coordinator.post_nowait(Item([lost]))
         for draining in report.draining:

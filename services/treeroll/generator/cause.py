@@ -8,6 +8,7 @@ import ray
 
 from treeroll.generator.actor import BadStart, StartFailed, TakenOver
 from treeroll.generator.last_words import cause_in
+from treeroll.pb.v1 import fleet_pb2 as wire
 
 _EXIT_DETAIL = re.compile(r"exit detail: ([^.]*)")
 
@@ -26,6 +27,11 @@ class Cause:
     taken_over: bool = False
     """It lives, for another fleet."""
     log_end: list[str] = field(default_factory=list)
+
+    @property
+    def end(self) -> wire.ProcessEnd:
+        """The same for the coordinator."""
+        return wire.PROCESS_END_PREEMPTED if self.preempted else wire.PROCESS_END_UNSPECIFIED
 
     def __str__(self) -> str:
         """The sentence, with what the process itself said."""

@@ -89,9 +89,11 @@ class FleetLink:
         """The highest incarnation that a replica may not have any more."""
         return max(self._answer.incarnations.get(replica_id, 0), self._answer.first_incarnation - 1)
 
-    def lose(self, replica_id: str, process: int, cause: str, *, preempted: bool = False) -> None:
-        """A replica's process is gone: told at once, and again until it is known."""
-        self._lost.append(wire.LostReplica(replica_id=replica_id, process=process, cause=cause, preempted=preempted))
+    def lose(
+        self, replica_id: str, process: int, cause: str, end: wire.ProcessEnd = wire.PROCESS_END_UNSPECIFIED
+    ) -> None:
+        """A replica's process is gone: told at once, and again until it is known. `end`: if it did not just die."""
+        self._lost.append(wire.LostReplica(replica_id=replica_id, process=process, cause=cause, end=end))
         self._wake.set()
 
     def wake(self) -> None:

@@ -17,6 +17,7 @@ from treeroll.generator.fleet import fleet_tokenizer, with_common_context
 from treeroll.generator.fleet_hands import join_hands
 from treeroll.generator.fleet_link import FarCoordinator, FleetLink
 from treeroll.generator.ray_config import RayConfig
+from treeroll.pb.v1 import fleet_pb2 as wire
 
 if TYPE_CHECKING:
     from treeroll.generator.cause import Cause
@@ -106,7 +107,7 @@ async def _run(
     link = FleetLink(FarCoordinator(place.addresses, place.shown), place.name)
 
     def on_lost(replica_id: str, incarnation: int, cause: "Cause") -> None:
-        link.lose(replica_id, supervisor.processes[replica_id], cause.sentence, preempted=cause.preempted)
+        link.lose(replica_id, supervisor.processes[replica_id], cause.sentence, cause.end)
 
     supervisor = Supervisor(
         config, place.addresses, on_lost, newest=link.newest, logs=logs, admit=lambda _: place.shown, name=place.name
@@ -132,7 +133,7 @@ async def _run(
         for task in (linked, working, stopping):
             task.cancel()
     for replica_id, process in supervisor.processes.items():
-        link.lose(replica_id, process, "its fleet was stopped")
+        link.lose(replica_id, process, "its fleet was stopped", wire.PROCESS_END_STOPPED)
     await link.say_goodbye()
 
 

@@ -17,7 +17,7 @@ class LossKind(Kind):
 
     DIED = "died"  # or fell silent, or could not do what it must
     FAULTY = "faulty"  # it reported what cannot be
-    LEFT = "left"  # it said goodbye
+    LEFT = "left"  # it said goodbye, or its fleet did
     DRAINED = "drained"  # it was told to end, and has ended; or its time for that was over
     PREEMPTED = "preempted"  # its machine was taken away, whether it had ended before or not
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from treeroll.pb.v1 import replica_pb2 as treeroll_dot_pb_dot_v1_dot_replica__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atreeroll/pb/v1/fleet.proto\x12\x0btreeroll.v1\x1a\x1ctreeroll/pb/v1/replica.proto\"\xe6\x03\n\x0b\x46leetReport\x12\r\n\x05\x66leet\x18\x01 \x01(\t\x12\x30\n\x04kept\x18\x02 \x03(\x0b\x32\".treeroll.v1.FleetReport.KeptEntry\x12\x38\n\x08restarts\x18\x03 \x03(\x0b\x32&.treeroll.v1.FleetReport.RestartsEntry\x12&\n\x04lost\x18\x04 \x03(\x0b\x32\x18.treeroll.v1.LostReplica\x12.\n\x08\x64raining\x18\x05 \x03(\x0b\x32\x1c.treeroll.v1.DrainingReplica\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x34\n\x06wanted\x18\x07 \x03(\x0b\x32$.treeroll.v1.FleetReport.WantedEntry\x12\x30\n\rnot_scheduled\x18\x08 \x03(\x0b\x32\x19.treeroll.v1.NotScheduled\x1a+\n\tKeptEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x1a/\n\rRestartsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x1a-\n\x0bWantedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"=\n\x0cNotScheduled\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12\x0c\n\x04pool\x18\x02 \x01(\t\x12\x0b\n\x03why\x18\x03 \x01(\t\"_\n\x0f\x44rainingReplica\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12\x0f\n\x07process\x18\x02 \x01(\x06\x12\'\n\x08\x64raining\x18\x03 \x01(\x0b\x32\x15.treeroll.v1.Draining\"T\n\x0bLostReplica\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12\x0f\n\x07process\x18\x02 \x01(\x06\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x11\n\tpreempted\x18\x04 \x01(\x08\"\x90\x02\n\x0b\x46leetAnswer\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x19\n\x11\x66irst_incarnation\x18\x02 \x01(\x04\x12@\n\x0cincarnations\x18\x03 \x03(\x0b\x32*.treeroll.v1.FleetAnswer.IncarnationsEntry\x12\x10\n\x08report_s\x18\x04 \x01(\x01\x12&\n\x05scale\x18\x05 \x03(\x0b\x32\x17.treeroll.v1.ScaleOrder\x12&\n\x05\x64rain\x18\x06 \x03(\x0b\x32\x17.treeroll.v1.DrainOrder\x1a\x33\n\x11IncarnationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"M\n\nScaleOrder\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\x10\n\x08replicas\x18\x02 \x01(\r\x12\r\n\x05\x66irst\x18\x03 \x03(\t\x12\x10\n\x08within_s\x18\x04 \x01(\x01\"m\n\nDrainOrder\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12\x0f\n\x07process\x18\x02 \x01(\x06\x12\'\n\x08\x64raining\x18\x03 \x01(\x0b\x32\x15.treeroll.v1.Draining\x12\x11\n\telsewhere\x18\x04 \x01(\x08\x32J\n\nFleetPlane\x12<\n\x06Report\x12\x18.treeroll.v1.FleetReport\x1a\x18.treeroll.v1.FleetAnswerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atreeroll/pb/v1/fleet.proto\x12\x0btreeroll.v1\x1a\x1ctreeroll/pb/v1/replica.proto\"\xe6\x03\n\x0b\x46leetReport\x12\r\n\x05\x66leet\x18\x01 \x01(\t\x12\x30\n\x04kept\x18\x02 \x03(\x0b\x32\".treeroll.v1.FleetReport.KeptEntry\x12\x38\n\x08restarts\x18\x03 \x03(\x0b\x32&.treeroll.v1.FleetReport.RestartsEntry\x12&\n\x04lost\x18\x04 \x03(\x0b\x32\x18.treeroll.v1.LostReplica\x12.\n\x08\x64raining\x18\x05 \x03(\x0b\x32\x1c.treeroll.v1.DrainingReplica\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x34\n\x06wanted\x18\x07 \x03(\x0b\x32$.treeroll.v1.FleetReport.WantedEntry\x12\x30\n\rnot_scheduled\x18\x08 \x03(\x0b\x32\x19.treeroll.v1.NotScheduled\x1a+\n\tKeptEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x1a/\n\rRestartsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x1a-\n\x0bWantedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"=\n\x0cNotScheduled\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12\x0c\n\x04pool\x18\x02 \x01(\t\x12\x0b\n\x03why\x18\x03 \x01(\t\"_\n\x0f\x44rainingReplica\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12\x0f\n\x07process\x18\x02 \x01(\x06\x12\'\n\x08\x64raining\x18\x03 \x01(\x0b\x32\x15.treeroll.v1.Draining\"g\n\x0bLostReplica\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12\x0f\n\x07process\x18\x02 \x01(\x06\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12$\n\x03\x65nd\x18\x04 \x01(\x0e\x32\x17.treeroll.v1.ProcessEnd\"\x90\x02\n\x0b\x46leetAnswer\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x19\n\x11\x66irst_incarnation\x18\x02 \x01(\x04\x12@\n\x0cincarnations\x18\x03 \x03(\x0b\x32*.treeroll.v1.FleetAnswer.IncarnationsEntry\x12\x10\n\x08report_s\x18\x04 \x01(\x01\x12&\n\x05scale\x18\x05 \x03(\x0b\x32\x17.treeroll.v1.ScaleOrder\x12&\n\x05\x64rain\x18\x06 \x03(\x0b\x32\x17.treeroll.v1.DrainOrder\x1a\x33\n\x11IncarnationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"M\n\nScaleOrder\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\x10\n\x08replicas\x18\x02 \x01(\r\x12\r\n\x05\x66irst\x18\x03 \x03(\t\x12\x10\n\x08within_s\x18\x04 \x01(\x01\"m\n\nDrainOrder\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12\x0f\n\x07process\x18\x02 \x01(\x06\x12\'\n\x08\x64raining\x18\x03 \x01(\x0b\x32\x15.treeroll.v1.Draining\x12\x11\n\telsewhere\x18\x04 \x01(\x08*]\n\nProcessEnd\x12\x1b\n\x17PROCESS_END_UNSPECIFIED\x10\x00\x12\x19\n\x15PROCESS_END_PREEMPTED\x10\x01\x12\x17\n\x13PROCESS_END_STOPPED\x10\x02\x32J\n\nFleetPlane\x12<\n\x06Report\x12\x18.treeroll.v1.FleetReport\x1a\x18.treeroll.v1.FleetAnswerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FLEETREPORT_WANTEDENTRY']._serialized_options = b'8\001'
   _globals['_FLEETANSWER_INCARNATIONSENTRY']._loaded_options = None
   _globals['_FLEETANSWER_INCARNATIONSENTRY']._serialized_options = b'8\001'
+  _globals['_PROCESSEND']._serialized_start=1292
+  _globals['_PROCESSEND']._serialized_end=1385
   _globals['_FLEETREPORT']._serialized_start=74
   _globals['_FLEETREPORT']._serialized_end=560
   _globals['_FLEETREPORT_KEPTENTRY']._serialized_start=421
@@ -53,15 +55,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DRAININGREPLICA']._serialized_start=625
   _globals['_DRAININGREPLICA']._serialized_end=720
   _globals['_LOSTREPLICA']._serialized_start=722
-  _globals['_LOSTREPLICA']._serialized_end=806
-  _globals['_FLEETANSWER']._serialized_start=809
-  _globals['_FLEETANSWER']._serialized_end=1081
-  _globals['_FLEETANSWER_INCARNATIONSENTRY']._serialized_start=1030
-  _globals['_FLEETANSWER_INCARNATIONSENTRY']._serialized_end=1081
-  _globals['_SCALEORDER']._serialized_start=1083
-  _globals['_SCALEORDER']._serialized_end=1160
-  _globals['_DRAINORDER']._serialized_start=1162
-  _globals['_DRAINORDER']._serialized_end=1271
-  _globals['_FLEETPLANE']._serialized_start=1273
-  _globals['_FLEETPLANE']._serialized_end=1347
+  _globals['_LOSTREPLICA']._serialized_end=825
+  _globals['_FLEETANSWER']._serialized_start=828
+  _globals['_FLEETANSWER']._serialized_end=1100
+  _globals['_FLEETANSWER_INCARNATIONSENTRY']._serialized_start=1049
+  _globals['_FLEETANSWER_INCARNATIONSENTRY']._serialized_end=1100
+  _globals['_SCALEORDER']._serialized_start=1102
+  _globals['_SCALEORDER']._serialized_end=1179
+  _globals['_DRAINORDER']._serialized_start=1181
+  _globals['_DRAINORDER']._serialized_end=1290
+  _globals['_FLEETPLANE']._serialized_start=1387
+  _globals['_FLEETPLANE']._serialized_end=1461
 # @@protoc_insertion_point(module_scope)

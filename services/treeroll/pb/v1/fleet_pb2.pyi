@@ -1,11 +1,21 @@
 from treeroll.pb.v1 import replica_pb2 as _replica_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class ProcessEnd(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PROCESS_END_UNSPECIFIED: _ClassVar[ProcessEnd]
+    PROCESS_END_PREEMPTED: _ClassVar[ProcessEnd]
+    PROCESS_END_STOPPED: _ClassVar[ProcessEnd]
+PROCESS_END_UNSPECIFIED: ProcessEnd
+PROCESS_END_PREEMPTED: ProcessEnd
+PROCESS_END_STOPPED: ProcessEnd
 
 class FleetReport(_message.Message):
     __slots__ = ("fleet", "kept", "restarts", "lost", "draining", "version", "wanted", "not_scheduled")
@@ -69,16 +79,16 @@ class DrainingReplica(_message.Message):
     def __init__(self, replica_id: _Optional[str] = ..., process: _Optional[int] = ..., draining: _Optional[_Union[_replica_pb2.Draining, _Mapping]] = ...) -> None: ...
 
 class LostReplica(_message.Message):
-    __slots__ = ("replica_id", "process", "cause", "preempted")
+    __slots__ = ("replica_id", "process", "cause", "end")
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     PROCESS_FIELD_NUMBER: _ClassVar[int]
     CAUSE_FIELD_NUMBER: _ClassVar[int]
-    PREEMPTED_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
     replica_id: str
     process: int
     cause: str
-    preempted: bool
-    def __init__(self, replica_id: _Optional[str] = ..., process: _Optional[int] = ..., cause: _Optional[str] = ..., preempted: _Optional[bool] = ...) -> None: ...
+    end: ProcessEnd
+    def __init__(self, replica_id: _Optional[str] = ..., process: _Optional[int] = ..., cause: _Optional[str] = ..., end: _Optional[_Union[ProcessEnd, str]] = ...) -> None: ...
 
 class FleetAnswer(_message.Message):
     __slots__ = ("epoch", "first_incarnation", "incarnations", "report_s", "scale", "drain")
