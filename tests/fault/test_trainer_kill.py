@@ -45,8 +45,9 @@ async def test_no_tree_is_trained_on_twice_or_never(empty_redis: EmbeddedRedis, 
         await eventually(lambda: ended(run))
         checkpoint = tmp_path / "checkpoint.json"
         arguments = (service.address, "run", str(checkpoint), "2", point)
-        assert (await train(*arguments, "2"))[0] == -9
-        assert (await train(*arguments, "1"))[0] == -9
+        for dies_in in ("2", "1"):
+            died, stderr = await train(*arguments, dies_in)
+            assert died == -9, stderr
         done, stderr = await train(*arguments, "0")
         assert done == 0, stderr
         assert Counter(json.loads(checkpoint.read_text())["weights"]) == Counter(wanted)

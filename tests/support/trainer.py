@@ -34,7 +34,7 @@ def main(address: str, run_id: str, file: str, trees: str, point: str, step: str
 
     run = treeroll.connect(address).run(run_id)
     batches = run.batches(
-        int(trees), "trainer", lease_s=1.0, ack="manual", prefetch=point == "unread", state=checkpoint["batches"]
+        int(trees), "trainer", lease_s=600.0, ack="manual", prefetch=point == "unread", state=checkpoint["batches"]
     )
     for number, batch in enumerate(batches, 1):
         weights += [tree.tree_id for tree in batch.trees]
