@@ -41,6 +41,7 @@ def engine(service: LocalService, kind: type[SimulatedEngine]) -> SimulatedEngin
 
 async def test_its_branch_is_granted_elsewhere_and_its_replica_works_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stalls, "STALLED_S", 0.2)
+    monkeypatch.setattr(stalls, "LONGEST_LOOK_S", 0.01)  # this process may stand still, too
     monkeypatch.setattr(replica, "HEALTH_INTERVAL_S", 0.01)
     async with local_service() as service, await connect_async(service.address) as client:
         forgetful = engine(service, Forgetful)
