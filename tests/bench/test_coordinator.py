@@ -106,6 +106,7 @@ def test_points_are_all_combinations() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 @pytest.mark.parametrize("secured", [False, True])
 async def test_it_measures_what_the_coordinator_acknowledges(secured: bool) -> None:
     notes: list[str] = []
