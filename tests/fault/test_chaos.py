@@ -15,6 +15,8 @@ from treeroll.chaos.world import Size, World
 from treeroll.failpoints import NAMES
 
 pytestmark = [pytest.mark.slow]
+# What a busy service has been told before its Redis is gone it counts within this.
+SETTLES_S = 5.0
 IN_ONE_WORLD = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -43,7 +45,7 @@ async def test_a_redis_that_is_away_for_15_s_is_a_pause_in_which_nothing_is_gran
     outcome = await under(ordeal, "redis-killed", lasts_s=15.0)
     assert (outcome.regrants, outcome.lives) == (0, 0)
     [struck] = outcome.struck
-    during = [sample.spent for sample in outcome.samples if struck.began_s + 2.0 < sample.at_s < struck.ends_s]
+    during = [sample.spent for sample in outcome.samples if struck.began_s + SETTLES_S < sample.at_s < struck.ends_s]
     assert during, "the service answers during an outage"
     assert min(during) == max(during) < outcome.samples[-1].spent
 
@@ -81,7 +83,7 @@ async def test_a_replica_that_fails_every_request_costs_no_task_and_no_engine(or
 
 def test_a_command_that_is_interrupted_leaves_no_process(tmp_path: Path) -> None:
     with Command(["--faults", "reset-replica"], tmp_path / "log", module="treeroll.cli.chaos") as command:
-        command.until(lambda: "reset-replica for" in command.output(), 300)
+        command.until(lambda: "reset-replica for" in command.output())
         command.interrupt()
         assert command.wait() == 130, command.output()
         command.assert_gone()

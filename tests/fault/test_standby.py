@@ -85,7 +85,7 @@ async def health(address: str, name: str) -> int:
 
 async def ends_and_names(one: Command, other: Command) -> None:
     """The old owner has written nothing: it says who has the store."""
-    assert await asyncio.to_thread(one.wait, 60) == 1
+    assert await asyncio.to_thread(one.wait) == 1
     assert f"belongs to epoch 2, of process {other.process.pid} on " in one.output().splitlines()[-1]
     assert "Traceback" not in one.output()
 
@@ -101,7 +101,7 @@ async def test_one_that_stands_by_is_alive_and_not_ready_and_says_for_whom(
         assert await asyncio.to_thread(app.run, ["status", "--address", address, "--json"]) == 0
         assert "(epoch 1) and was heard " in json.loads(capsys.readouterr().out)["standby"]
         other.process.terminate()
-        assert await asyncio.to_thread(other.wait, 60) == 0
+        assert await asyncio.to_thread(other.wait) == 0
 
 
 async def test_a_second_service_that_is_not_to_stand_by_is_refused_while_the_first_lives(services: Services) -> None:
