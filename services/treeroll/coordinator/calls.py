@@ -1,6 +1,7 @@
 """What all calls of clients have in common: while the store is away they are refused, and errors travel with names."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -18,26 +19,13 @@ Reply = TypeVar("Reply")
 
 
 def typed(method: Callable[..., Awaitable[Reply]]) -> Callable[..., Awaitable[Reply]]:
-    """Turn typed errors into gRPC statuses; the trailing metadata carries the error's name.
-
-    While the store is away, methods that may need it are refused at once, and say when to try again. What is wrong with
-    a call in the eyes of this memory is told only by who owns the store: one that was held up, and that another has
-    taken over from, would deny runs that there are.
-    """
+    """What a method answers while it is `answering`."""
     from_memory, adds = method.__name__ in FROM_MEMORY, method.__name__ == "SubmitTasks"
 
     @wraps(method)
     async def call(self: "Calls", request: Any, context: Any) -> Reply:
-        try:
-            await self.ready(request, from_memory=from_memory, adds=adds)
-            try:
-                return await method(self, request, context)
-            except errors.CallerError as error:
-                await self.confirm(error)
-                raise
-        except TreerollError as error:
-            await abort(context, error)
-            raise
+        async with self.answering(request, context, from_memory=from_memory, adds=adds):
+            return await method(self, request, context)
 
     return call
 
@@ -47,17 +35,9 @@ def typed_parts(method: Callable[..., AsyncIterator[Reply]]) -> Callable[..., As
 
     @wraps(method)
     async def call(self: "Calls", request: Any, context: Any) -> AsyncIterator[Reply]:
-        try:
-            await self.ready(request, from_memory=False, adds=False)
-            try:
-                async for part in method(self, request, context):
-                    yield part
-            except errors.CallerError as error:
-                await self.confirm(error)
-                raise
-        except TreerollError as error:
-            await abort(context, error)
-            raise
+        async with self.answering(request, context, from_memory=False, adds=False):
+            async for part in method(self, request, context):
+                yield part
 
     return call
 
@@ -76,6 +56,25 @@ class Calls(rollout_pb2_grpc.RolloutsServicer):
 
     def __init__(self, coordinator: Coordinator) -> None:
         self._coordinator = coordinator
+
+    @asynccontextmanager
+    async def answering(self, request: Any, context: Any, *, from_memory: bool, adds: bool) -> AsyncIterator[None]:
+        """While a call is answered: typed errors become gRPC statuses; the trailing metadata carries the error's name.
+
+        While the store is away, methods that may need it are refused at once, and say when to try again. What is wrong
+        with a call in the eyes of this memory is told only by who owns the store: one that was held up, and that
+        another has taken over from, would deny runs that there are.
+        """
+        try:
+            await self.ready(request, from_memory=from_memory, adds=adds)
+            try:
+                yield
+            except errors.CallerError as error:
+                await self.confirm(error)
+                raise
+        except TreerollError as error:
+            await abort(context, error)
+            raise
 
     async def ready(self, request: Any, *, from_memory: bool, adds: bool) -> None:
         """The call can be answered: the store is there, if it needs that, and what it asks of was read. StoreDown."""
