@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from tests.support.command import Command
 
+from treeroll.chaos import kills
 from treeroll.chaos.faults import Strike
 from treeroll.chaos.kills import NOWHERE, Killer, Life
 from treeroll.chaos.ordeal import Ordeal, Outcome
@@ -61,8 +62,9 @@ async def test_a_coordinator_that_is_killed_and_started_again_costs_no_task_and_
 
 @IN_ONE_WORLD
 async def test_a_coordinator_that_dies_at_every_failpoint_loses_nothing_whoever_goes_on(
-    world: World, ordeal: Ordeal
+    world: World, ordeal: Ordeal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(kills, "LONGEST_LIFE_S", 150.0)  # each is to end where it is told to, on a busy machine, too
     lives = [Life(name, 8 if name.startswith(("commit", "perform")) else 1) for name in NAMES]
     lives[-2] = replace(lives[-2], takes_over=True)
     killer = Killer(world, ordeal, print)

@@ -1,7 +1,6 @@
 """A service under siege: Redis, coordinator, a replica and an honest client as processes, and what becomes of them."""
 
 import asyncio
-import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from types import TracebackType
 
 import psutil
 
+from treeroll.chaos.ports import free_port
 from treeroll.chaos.process import Process
 from treeroll.chaos.replica_process import Mood
 from treeroll.client import AsyncClient, connect_async
@@ -143,11 +143,3 @@ def _error(lines: Sequence[str]) -> list[str]:
         if line and not line.startswith(" "):
             return [part.strip() for part in lines[max(0, at - 3) : at + 1]]
     return []
-
-
-def free_port() -> int:
-    """A port of loopback that nobody has just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

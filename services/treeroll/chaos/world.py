@@ -3,7 +3,6 @@ own, and a proxy on every connection between them."""
 
 import asyncio
 import signal
-import socket
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -18,6 +17,7 @@ from redis import Redis
 
 from treeroll import clock
 from treeroll.chaos.edge import Edge, Ends
+from treeroll.chaos.ports import free_port
 from treeroll.chaos.process import Process
 from treeroll.chaos.replica_process import Mood, decoded_tokens
 from treeroll.client import AsyncClient, connect_async
@@ -161,7 +161,7 @@ class World:
             self.redis = EmbeddedRedis(self.folder / "redis", durability=self.size.durability)
             self._stack.callback(self.redis.stop)
             await asyncio.to_thread(self.redis.start)
-            self.port = _free_port()
+            self.port = free_port()
             self.redis_edge = await self._edge(self._to_redis)
             await self._start_coordinator()
             self.client = await self._stack.enter_async_context(await self._connected())
@@ -311,11 +311,3 @@ class World:
         seats: Sequence[Seat] = (*self.replicas, *self.trainers)
         processes = [self.coordinator, self.standby, *(seat.process for seat in seats)]
         return {self.redis.pid, *(process.pid for process in processes if process.running)}
-
-
-def _free_port() -> int:
-    """A port that the coordinator can have in all its lives."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
