@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from starlette.testclient import TestClient
 from tests.dashboard.conftest import asking, served
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, eventually_sync
 from tests.support.rollouts import RUN
 
 from treeroll.client import TreeRecord, connect_async
@@ -90,6 +91,27 @@ async def test_a_tree_is_told_the_same_from_a_store_and_from_results(
 ) -> None:
     PartWriter(ResultDir(tmp_path), 0).write(trees, Session("run"))
     assert await answers(source, trees) == await answers(ResultSource(tmp_path), trees)
+
+
+async def test_every_list_of_a_service_is_a_file(trees: list[TreeRecord], source: LiveSource) -> None:
+    def ask() -> None:
+        for client in asking(source):
+
+            def rows(name: str, client: TestClient = client) -> list[dict[str, Any]]:
+                return client.get(f"/api/1/download/{name}.json").json()["items"]
+
+            eventually_sync(lambda: rows("groups"), interval_s=0.2)  # they are told every 5 s
+            found = {name: rows(name) for name in ("runs", "trees", "replicas", "groups", "events", "decisions")}
+            assert [row["run_id"] for row in found["runs"]] == ["run"]
+            assert {row["tree_id"] for row in found["trees"]} == {tree.tree_id for tree in trees}
+            assert [row["replica_id"] for row in found["replicas"]] == ["r0"]
+            assert {row["run_id"] for row in found["groups"]} == {"run"}
+            assert "replica_joined" in {row["kind"] for row in found["events"]}
+            assert {row["tree"] for row in found["decisions"]} == {tree.tree_id for tree in trees}
+            head, row = client.get("/api/1/download/replicas.csv").text.splitlines()
+            assert row.split(",")[head.split(",").index("replica_id")] == "r0"
+
+    await asyncio.to_thread(ask)
 
 
 async def test_lists_of_runs_and_trees_are_those_of_the_service(trees: list[TreeRecord], source: LiveSource) -> None:

@@ -1,6 +1,5 @@
 """The HTTP application: /api/1/ on a source, and the static pages. docs/dashboard.md describes the API."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from treeroll.dashboard.decisions import DecisionQuery
+from treeroll.dashboard.downloads import TYPES, download, finite
 from treeroll.dashboard.guard import Door, Guard
 from treeroll.dashboard.happenings import HappeningQuery
 from treeroll.dashboard.query import TreeQuery
@@ -161,6 +161,13 @@ class Api:
         """Replicas with metrics of their own, as Prometheus' HTTP service discovery reads them."""
         return JSONResponse(self._source.targets(), headers={"cache-control": "no-store"})
 
+    def download(self, request: Request) -> Response:
+        """All of a list as a file."""
+        name, form = request.path_params["name"], request.path_params["form"]
+        parts = download(self._source, name, form, dict(request.query_params))
+        headers = {"cache-control": "no-store", "content-disposition": f'attachment; filename="{name}.{form}"'}
+        return StreamingResponse(parts, media_type=TYPES[form], headers=headers)
+
     async def live(self, request: Request) -> Response:
         """The state of every second, as server-sent events."""
         await run_in_threadpool(self._source.live)  # what cannot be followed is refused before the stream begins
@@ -169,7 +176,7 @@ class Api:
 
     def _now(self) -> tuple[int, Any]:
         number, state = self._source.live()
-        return number, _finite(state)
+        return number, finite(state)
 
     def routes(self) -> list[BaseRoute]:
         """All of them."""
@@ -184,6 +191,7 @@ class Api:
             "/decisions": self.decisions,
             "/metrics": self.metrics,
             "/targets": self.targets,
+            "/download/{name}.{form}": self.download,
             "/runs": self.runs,
             "/runs/{run_id}": self.run,
             "/trees": self.trees,
@@ -205,7 +213,7 @@ class Answer(JSONResponse):
 
     def render(self, content: Any) -> bytes:
         """The bytes."""
-        return super().render(_finite(content))
+        return super().render(finite(content))
 
 
 def application(source: Source, door: Door) -> ASGIApp:
@@ -272,13 +280,3 @@ def _integers(request: Request, name: str) -> list[int]:
 
 def _flag(request: Request, name: str) -> bool:
     return request.query_params.get(name, "") in ("1", "true")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    return value

@@ -5,6 +5,7 @@ import { useRefresh } from "./live.js";
 import { Link, go, place, withQuery } from "./router.js";
 import { Answered, Empty, Said, State, Table } from "./parts.js";
 import { counted, plain, utc } from "./format.js";
+import { Saves } from "./saving.js";
 
 export const FILTERS = ["kind", "run", "tree", "replica", "q", "since", "until", "before"];
 const RESET = Object.fromEntries(FILTERS.map((name) => [name, ""]));
@@ -29,6 +30,8 @@ export function Decisions({ limit = 100, brief = false }) {
   const query = place.value.query;
   const asked = new URLSearchParams({ limit });
   for (const name of FILTERS) if (query.get(name)) asked.set(name, query.get(name));
+  const chosen = new URLSearchParams(asked);
+  for (const name of ["limit", "before"]) chosen.delete(name);
   const answer = useAnswer(`/decisions?${asked}`);
   useRefresh(answer, query.get("before") || query.get("until") ? 3600 : 2); // what is over does not change
   return html`${!brief && html`<${Filters} query=${query} />`}
@@ -38,7 +41,7 @@ export function Decisions({ limit = 100, brief = false }) {
       <p class="list-foot">${data.items.length > 0 && html`<span>${counted(data.items.length, "decision")}${data.oldest_at ? html`<span class="muted">, kept back to ${utc(data.oldest_at).slice(0, 19)}</span>` : ""}</span>`}
         ${query.get("before") && html`<${Link} href=${withQuery({ before: "" })} class="button">Newest<//>`}
         ${data.cursor && !brief && html`<${Link} href=${withQuery({ before: data.cursor })} class="button">${data.back_to ? "Look further back" : "Older"}<//>`}
-        ${brief && html`<${Link} href=${withQuery({ log: "decisions" })} class="button">All of them, with filters<//>`}</p>`}<//>`;
+        ${brief && html`<${Link} href=${withQuery({ log: "decisions" })} class="button">All of them, with filters<//>`}${data.items.length > 0 && !brief && html`<${Saves} list="decisions" query=${chosen} />`}</p>`}<//>`;
 }
 
 function Nothing({ data, query }) {

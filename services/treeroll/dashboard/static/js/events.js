@@ -6,6 +6,7 @@ import { Link, go, place, withQuery } from "./router.js";
 import { Answered, Empty, Head, Said, State, Table } from "./parts.js";
 import { counted, plain, utc, whole } from "./format.js";
 import { Decisions } from "./decisions.js";
+import { Saves } from "./saving.js";
 
 const TONES = { replica_lost: "bad", broken: "bad", run_stopped: "warn", replica_judged: "warn", store_paused: "warn", store_filled: "warn", gap: "warn", took_over: "live", run_cancelled: "warn", replica_joined: "good" };
 const named = (kind) => plain(kind).replaceAll("_", " ");
@@ -37,6 +38,8 @@ function Happened({ limit = 100, brief = false }) {
   const asked = new URLSearchParams({ limit });
   const names = ["kind", "run", "replica", "until", "before"];
   for (const name of names) if (query.get(name)) asked.set(name, query.get(name));
+  const chosen = new URLSearchParams(asked);
+  for (const name of ["limit", "before"]) chosen.delete(name);
   const answer = useAnswer(`/events?${asked}`);
   useRefresh(answer, 2);
   const filtered = names.some((name) => query.get(name));
@@ -45,7 +48,7 @@ function Happened({ limit = 100, brief = false }) {
         <label>run <${Choice} name="run" value=${query.get("run") ?? ""} options=${[["", "all"], ...data.runs.map((run) => [run, plain(run)])]} /></label>
         <span class="muted">${filtered ? `${whole(data.matching)} of ${counted(data.total, "event")}` : counted(data.total, "event")}</span></div>`}
       ${data.items.length ? html`<section class="panel flush events"><${Table} label="events" columns=${COLUMNS} rows=${data.items.map((one) => ({ ...one, key: one.id }))} href=${(one) => `/${one.page}`} /></section>
-        ${brief ? html`<p><${Link} href=${withQuery({ log: "events" })} class="button">All of them, with filters<//></p>` : data.cursor && html`<p><${Link} href=${withQuery({ before: data.cursor })} class="button">Older<//></p>`}`
+        ${brief ? html`<p><${Link} href=${withQuery({ log: "events" })} class="button">All of them, with filters<//></p>` : html`<p class="list-foot">${data.cursor && html`<${Link} href=${withQuery({ before: data.cursor })} class="button">Older<//>`}<${Saves} list="events" query=${chosen} /></p>`}`
       : html`<${Empty} title=${filtered ? "No event matches." : "Nothing has happened yet."}><p class="muted">${filtered ? html`<${Link} href="/events">All ${counted(data.total, "event")}<//>` : "What happens to replicas, runs, weights and the store is told here."}</p><//>`}`}<//>`;
 }
 

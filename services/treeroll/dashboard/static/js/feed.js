@@ -7,6 +7,7 @@ import { Answered, Bar, Empty, Facts, Figure, Head, Said, Table } from "./parts.
 import { Greyed, Unknown, greyed } from "./bar.js";
 import { Chart, keep } from "./chart.js";
 import { brief, counted, lasting, percent, plain, short, whole } from "./format.js";
+import { Saves } from "./saving.js";
 
 const COLUMNS = [
   { label: "run", cell: (g) => html`<${Link} href=${`/runs/${encodeURIComponent(g.run_id)}`}><${Said} text=${g.run_id} /><//>` },
@@ -24,7 +25,7 @@ export function Feed() {
   const s = state.value.snapshot;
   const query = place.value.query;
   const held = s.runs.filter((run) => run.waits_for_group || run.held_up || run.stuck);
-  return html`<${Head} title="Feed" /><${Greyed} /><div class=${greyed()}>
+  return html`<${Head} title="Feed">${s.groups.length > 0 && html`<${Saves} list="groups" />`}<//><${Greyed} /><div class=${greyed()}>
     ${held.map((run) => html`<p class="notice warn">Run <${Link} href=${`/runs/${encodeURIComponent(run.run_id)}`}><${Said} text=${run.run_id} /><//>: <${Said} text=${run.stuck || run.held_up} />${run.waits_for_group && html` (group <${Said} text=${run.waits_for_group} />)`}</p>`)}
     ${s.groups.length ? html`<section class="panel flush"><${Table} label="groups" columns=${COLUMNS} rows=${s.groups.map((g) => ({ ...g, key: `${g.run_id}/${g.group}` }))} href=${(g) => withQuery({ run: g.run_id, group: g.group })}
         selected=${s.groups.findIndex((g) => g.run_id === query.get("run") && g.group === query.get("group"))} /></section>

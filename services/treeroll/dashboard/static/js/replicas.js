@@ -5,6 +5,7 @@ import { Link, place } from "./router.js";
 import { Bar, Empty, Facts, Head, Said, State, Table } from "./parts.js";
 import { Greyed, Unknown, greyed } from "./bar.js";
 import { counted, fixed, lasting, percent, plain, utc, whole } from "./format.js";
+import { Saves } from "./saving.js";
 
 const TONES = { ready: "good", starting: "warn", draining: "warn", quarantined: "bad", lost: "bad" };
 
@@ -43,7 +44,7 @@ export function Replicas() {
   const columns = COLUMNS.map((column) => ({ ...column, order: column.name === "why" ? undefined : column.name, cell: column.name === "replica"
     ? (r) => html`<button class="link" onClick=${() => choose(r.replica_id)}><${Said} text=${`${r.replica_id}.${r.incarnation}`} /></button>` : column.cell }));
   const one = s.replicas.find((r) => r.replica_id === chosen);
-  return html`<${Head} title="Replicas"><span class="muted">${s.pools.map((pool) => `${pool.name ? `${plain(pool.name)}: ` : ""}${whole(pool.ready_replicas)} of ${whole(pool.replicas)} ready`).join(", ")}</span><//><${Greyed} />
+  return html`<${Head} title="Replicas"><span class="muted">${s.pools.map((pool) => `${pool.name ? `${plain(pool.name)}: ` : ""}${whole(pool.ready_replicas)} of ${whole(pool.replicas)} ready`).join(", ")}</span><${Saves} list="replicas" /><//><${Greyed} />
     <div class=${greyed()}><${Demand} pools=${s.pools} /><section class="panel flush"><${Table} label="replicas" columns=${columns} rows=${rows} sort=${sort} selected=${rows.findIndex((r) => r.replica_id === chosen)} /></section>
     ${one && html`<section class="panel"><div class="details-head"><h2><${Said} text=${one.replica_id} /></h2><span class="buttons"><${Link} href=${`/trees?replica=${encodeURIComponent(one.replica_id)}`} class="button">Its trees<//><button onClick=${() => choose("")}>Close</button></span></div><${Facts} rows=${[
       ["pool", one.pool && html`<${Said} text=${one.pool} />`], ["state", html`<${State} word=${one.state} tone=${TONES[one.state]} />`], ["why", one.reason && html`<${Said} text=${one.reason} />`],

@@ -5,6 +5,7 @@ import { useRefresh } from "./live.js";
 import { go, Link, place as where, withQuery } from "./router.js";
 import { Answered, Bar, Empty, Facts, Figure, Head, Said, State, Table } from "./parts.js";
 import { RunMap } from "./runmap.js";
+import { Saves } from "./saving.js";
 import { counted, fixed, lasting, percent, plain, whole } from "./format.js";
 
 const COLUMNS = [
@@ -37,9 +38,9 @@ function Listed({ data, wanted, skip }) {
       onChange=${(event) => go(withQuery({ q: event.target.value, skip: "" }), { replace: true })} /></label></div>`}
     ${data.items.length > 0 && html`<section class="panel flush"><${Table} label="runs" columns=${COLUMNS} rows=${data.items} href=${(run) => `/runs/${encodeURIComponent(run.run_id)}`} /></section>`}
     ${!data.items.length && html`<${Empty} title=${`0 of ${whole(data.total)} runs here.`}><p><${Link} href="/runs" class="button">All runs<//></p><//>`}
-    ${data.items.length > 0 && data.total > PAGE && html`<p class="list-foot"><span>${whole(skip + 1)} to ${whole(last)} of ${whole(data.matching)}${wanted ? ` that match, of ${counted(data.total, "run")}` : " runs"}, newest first</span>
+    ${data.items.length > 0 && html`<p class="list-foot"><span>${data.matching > PAGE ? `${whole(skip + 1)} to ${whole(last)} of ` : ""}${whole(data.matching)}${wanted ? ` that match, of ${counted(data.total, "run")}` : data.matching === 1 ? " run" : " runs, newest first"}</span>
       ${skip > 0 && html`<${Link} href=${withQuery({ skip: skip > PAGE ? skip - PAGE : "" })} class="button">Newer<//>`}
-      ${last < data.matching && html`<${Link} href=${withQuery({ skip: last })} class="button">Older<//>`}</p>`}`;
+      ${last < data.matching && html`<${Link} href=${withQuery({ skip: last })} class="button">Older<//>`}<${Saves} list="runs" query=${new URLSearchParams(wanted ? { q: wanted } : {})} /></p>`}`;
 }
 
 export function Run({ id, about }) {

@@ -9,6 +9,7 @@ import { Lanes } from "./lanesview.js";
 import { TreeMap } from "./treemap.js";
 import { Grid } from "./grid.js";
 import { Compare, Details } from "./details.js";
+import { Save } from "./saving.js";
 
 const FIRST_CHUNK = 5000;
 
@@ -78,7 +79,7 @@ function Content({ header, about }) {
       <${State} word=${header.status} />${header.stop_reason && html`<span class="muted">cut by ${plain(header.stop_reason)}</span>`}
       <${Crumb} href=${`/trees?q=${encodeURIComponent(header.task_id)}`} label="all of this task" /><${Crumb} href=${`/runs/${encodeURIComponent(header.run_id)}`} label=${html`run <${Said} text=${header.run_id} />`} />
       ${about.pages.includes("events") && html`<${Crumb} href=${`/events?log=decisions&tree=${encodeURIComponent(header.tree_id)}`} label="decisions" />`}
-      <${Export} id=${header.tree_id} /><//>
+      <${Save} path=${`/trees/${encodeURIComponent(header.tree_id)}/export`} name=${`tree-${header.tree_id.slice(0, 16)}.jsonl`} label="export" title="JSON lines, for treeroll inspect --from and treeroll dashboard --from" /><//>
     <p class="summary">${[
       `${counted(header.nodes, "node")}, ${header.n_leaves === 1 ? "1 leaf" : `${whole(header.n_leaves)} leaves`}${header.most_leaves && header.n_leaves < header.most_leaves ? ` of ${whole(header.most_leaves)}` : ""}`,
       `${whole(header.spent)} tokens, ${percent(header.wasted_tokens, header.spent)} in no sample`,
@@ -101,22 +102,6 @@ function Content({ header, about }) {
           ${header.answer !== null && header.answer !== undefined && html`<h3>Answer</h3><pre class="text" tabindex="0"><${Said} text=${header.answer} lines=${true} /></pre>`}
           <p class="muted">Select a block or a row for its text and figures.</p>`}</aside></div>`}
     ${pair && pair[0] >= 0 && html`<${Compare} id=${header.tree_id} order=${order} pair=${pair} close=${() => go(withQuery({ compare: "" }), { replace: true })} select=${select} />`}`;
-}
-
-/** The tree as a file, which `treeroll inspect --from FILE` and `dashboard --from FILE` read. */
-function Export({ id }) {
-  const [error, setError] = useState(null);
-  const save = async () => {
-    try {
-      const answer = await ask(`/trees/${encodeURIComponent(id)}/export`);
-      const link = document.createElement("a");
-      link.href = URL.createObjectURL(await answer.blob());
-      link.download = `tree-${id.slice(0, 16)}.jsonl`;
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-    } catch (problem) { setError(problem); }
-  };
-  return html`<button onClick=${save} title="JSON lines, for treeroll inspect --from and treeroll dashboard --from">export</button>${error && html`<span class="bad-text"><${Said} text=${error.message} /></span>`}`;
 }
 
 /** How the tree grew, in a sentence. */

@@ -5,6 +5,7 @@ import { useRefresh } from "./live.js";
 import { go, Link, place, withQuery } from "./router.js";
 import { Answered, Empty, Head, Said, State, Table } from "./parts.js";
 import { fixed, lasting, plain, short, whole } from "./format.js";
+import { Saves } from "./saving.js";
 
 const SAVED = [
   ["All", {}],
@@ -84,10 +85,10 @@ export function Trees() {
   };
   return html`<${Head} title="Trees" />
     <${Filters} query=${query} filters=${answer.data?.filters} />
-    <${Answered} answer=${answer} what="list">${(data) => html`<${Listed} data=${data} sort=${sort} row=${row} query=${query} loading=${answer.path !== `/trees?${asked}`} />`}<//>`;
+    <${Answered} answer=${answer} what="list">${(data) => html`<${Listed} data=${data} sort=${sort} row=${row} query=${query} asked=${asked} loading=${answer.path !== `/trees?${asked}`} />`}<//>`;
 }
 
-function Listed({ data, sort, row, query, loading }) {
+function Listed({ data, sort, row, query, asked, loading }) {
   if (!data.total) return html`<${Empty} title="No tree yet."><p class="muted">Trees come here as they end.</p><//>`;
   if (!data.items.length) {
     return html`<${Empty} title=${`0 of ${whole(data.total)} trees match.`}><p><${Link} href=${withQuery(RESET)} class="button">Clear all filters<//></p><//>`;
@@ -100,7 +101,7 @@ function Listed({ data, sort, row, query, loading }) {
       data.matching < data.total ? ` that match, of ${whole(data.total)} trees` : " trees"}</span>
       ${data.behind && html`<span class="warn-text">still reading older trees</span>`}
       ${begun && html`<${Link} href=${withQuery({ cursor: "" })} class="button">Back to the first<//>`}
-      ${data.cursor && html`<${Link} href=${withQuery({ cursor: data.cursor })} class="button">Next ${whole(Math.min(data.items.length, data.matching))}<//>`}</p>`;
+      ${data.cursor && html`<${Link} href=${withQuery({ cursor: data.cursor })} class="button">Next ${whole(Math.min(data.items.length, data.matching))}<//>`}<${Saves} list="trees" query=${asked} /></p>`;
 }
 
 function Filters({ query, filters }) {
