@@ -1,13 +1,15 @@
 """Consumers wait for trees that may come, as long as they said, and are told how the run stands."""
 
-import logging
+import asyncio
 import math
 from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+from tests.support.eventually import eventually
 
 from treeroll.client import AsyncRun, connect_async, patience, stream
+from treeroll.client.absence import Absence
 from treeroll.core.scheduling.prospects import FAILING_TASKS
 from treeroll.demo import MODEL_DIR, TASKS_FILE
 from treeroll.errors import InvalidInput, Stalled
@@ -54,23 +56,40 @@ async def test_a_batch_that_does_not_become_full_is_given_back_when_time_is_over
         service.start_replica("r0")
         await service.joined()
         run = await client.create_run("r", **RUN)
-        await run.submit(read_tasks(TASKS_FILE, limit=1))
+        await run.collect(await run.submit(read_tasks(TASKS_FILE, limit=1)))  # it has ended
         with pytest.raises(Stalled, match=NOTHING):
             await trees_of(run, [], trees=2, timeout_s=0.2)
-        async with run.batches(trees=1, timeout_s=60) as batches:
+        async with run.batches(trees=1) as batches:
             batch = await anext(batches)
         assert [delivery.times_delivered for delivery in batch.deliveries] == [2]
 
 
-async def test_time_begins_again_with_every_tree() -> None:
+async def test_time_begins_again_with_every_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(Absence, "clock", lambda _: now)
     async with local_service() as service, await connect_async(service.address) as client:
         service.start_replica("r0")
+        await service.joined()
         run = await client.create_run("r", **RUN)
-        await run.submit(read_tasks(TASKS_FILE, limit=4))
-        seen: list[str] = []
+        waiting = asyncio.create_task(trees_of(run, [], trees=5, timeout_s=100.0))
+        for number, task in enumerate(read_tasks(TASKS_FILE, limit=4), 1):
+            now += 80.0
+            await run.submit([task])
+
+            async def came(number: int = number) -> bool:
+                return (await service.store.group_state("r", "default")).leased == number
+
+            await eventually(came)
+        assert not waiting.done()
+
+        async def over() -> bool:
+            nonlocal now
+            now += 101.0  # again, if it heard of the last tree since
+            return waiting.done()
+
+        await eventually(over, interval_s=0.2)
         with pytest.raises(Stalled, match=NOTHING):
-            await trees_of(run, seen, trees=1, timeout_s=0.3)
-        assert len(seen) == 4
+            await waiting
 
 
 async def test_who_waits_without_an_end_is_told_now_and_then(
@@ -85,10 +104,15 @@ async def test_who_waits_without_an_end_is_told_now_and_then(
         await run.submit(read_tasks(TASKS_FILE, limit=3))
         async with run.batches(trees=1) as batches:
             await anext(batches)
-            with caplog.at_level(logging.WARNING, "treeroll.client.patience"), pytest.raises(Stalled):
-                await trees_of(run, [], trees=1, timeout_s=1.0)
-    told = [record.getMessage() for record in caplog.records]
-    assert told
+            waiting = asyncio.create_task(trees_of(run, [], trees=1))
+
+            async def told_twice() -> bool:
+                return len([one for one in caplog.records if one.name == patience.__name__]) > 1
+
+            await eventually(told_twice)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+    told = [record.getMessage() for record in caplog.records if record.name == patience.__name__]
     assert all("2 waiting, 0 growing" in text for text in told)
     assert all(
         text.endswith("all 1 places of ahead are taken: group 'default' has 1 trees to acknowledge") for text in told
