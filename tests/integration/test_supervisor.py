@@ -96,7 +96,7 @@ async def test_a_killed_replica_is_lost_and_comes_back_as_the_next_incarnation()
 
 async def test_a_replica_that_does_not_answer_is_replaced() -> None:
     lost = Lost()
-    settings = {"health_interval_s": 0.2, "health_timeout_s": 1.0}
+    settings = {"health_interval_s": 0.2, "health_timeout_s": 4.0}
     async with FakeCoordinator() as coordinator, supervised(coordinator, lost, **settings) as supervisor:
         pid = await supervisor.actors["r0"].pid.remote()
         os.kill(pid, signal.SIGSTOP)
@@ -206,7 +206,7 @@ def test_the_cluster_needs_a_token() -> None:
     stranger = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     asked = [
         subprocess.run(
-            [sys.executable, "-c", code, address], capture_output=True, text=True, env=env, timeout=100, check=False
+            [sys.executable, "-c", code, address], capture_output=True, text=True, env=env, timeout=600, check=False
         )
         for env in (stranger, None)
     ]
@@ -218,7 +218,7 @@ def test_the_cluster_needs_a_token() -> None:
 async def test_those_on_a_node_that_is_taken_away_end_in_time_and_others_come(monkeypatch: pytest.MonkeyPatch) -> None:
     lost = Lost()
     async with FakeCoordinator() as coordinator, supervised(coordinator, lost) as supervisor:
-        node, at = supervisor.nodes["r0"], time.time() + 65
+        node, at = supervisor.nodes["r0"], time.time() + 3600
         # Ray's own notices need a cluster: tests/cluster. What follows from one is the same.
         monkeypatch.setattr("treeroll.generator.ray_watch.draining_nodes", lambda: {node: at, "another": None})
         monkeypatch.setattr("treeroll.generator.supervisor.NOTICED_S", 0.1)
@@ -228,7 +228,8 @@ async def test_those_on_a_node_that_is_taken_away_end_in_time_and_others_come(mo
         watching.cancel()
         seat = supervisor.roster.seats["r0"]
         assert (seat.cause, seat.preempted) == ("its node is taken away", True)
-        assert 50 < seat.left_s < 60  # five seconds before the node
+        before, left, after = at - time.time(), seat.left_s, at - time.time()
+        assert after - 6 < left < before - 4  # five seconds before the node
 
 
 async def test_one_for_which_there_is_no_place_waits_and_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +238,7 @@ async def test_one_for_which_there_is_no_place_waits_and_says_what_it_needs(monk
     lost = Lost()
     async with FakeCoordinator() as coordinator:
         config = GeneratorConfig.model_validate(
-            {"engine": "simulated", "pools": pools, "ready_replicas": 1, "start_timeout_s": 60}
+            {"engine": "simulated", "pools": pools, "ready_replicas": 1, "start_timeout_s": 300}
         )
         supervisor = Supervisor(config, coordinator.address, lost)
         task = asyncio.create_task(supervisor.run())
@@ -315,7 +316,7 @@ async def test_what_an_earlier_one_left_with_other_settings_or_more_than_is_want
 
 async def test_replicas_that_no_fleet_comes_for_say_goodbye_and_end() -> None:
     lost = Lost()
-    async with FakeCoordinator() as coordinator, kept(coordinator, lost, alone_s=2.0) as (supervisor, _):
+    async with FakeCoordinator() as coordinator, kept(coordinator, lost, alone_s=5.0) as (supervisor, _):
         [pid] = (await pids_of(supervisor)).values()
         supervisor._leaves = True  # as one that is killed
         await supervisor.stop()

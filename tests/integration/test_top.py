@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,8 +19,6 @@ from treeroll.tasks import read_tasks
 from treeroll.testing.service import running_service
 
 WIDTH, HEIGHT = 80, 24
-# A terminal on a busy machine.
-PATIENT_S = 120.0
 
 
 class Terminal:
@@ -42,16 +40,16 @@ class Terminal:
     def press(self, *keys: str) -> None:
         self._call("send-keys", *keys)
 
-    def shows(self, *words: str) -> list[str]:
-        """Waits until all of it is there, and returns the screen."""
+    def shows(self, *words: str, where: Callable[[list[str]], bool] = lambda screen: True) -> list[str]:
+        """Waits until all of it is there and `where` is true of the screen, which may be half drawn; returns it."""
         found: list[str] = []
 
         def there() -> bool:
             found[:] = self.screen()
-            return all(word in "\n".join(found) for word in words)
+            return all(word in "\n".join(found) for word in words) and where(found)
 
         try:
-            eventually_sync(there, PATIENT_S, 0.2)
+            eventually_sync(there, interval_s=0.2)
         except AssertionError:
             raise AssertionError(f"{words} never came:\n" + "\n".join(found)) from None
         assert max(map(len, found)) <= WIDTH
@@ -87,12 +85,19 @@ def terminal(url: str) -> Iterator[Terminal]:
         opened.close()
 
 
-def rows(screen: list[str], word: str) -> list[str]:
-    return [line for line in screen if word in line]
+def has_rows(count: int, word: str) -> Callable[[list[str]], bool]:
+    """So many lines of a screen have this word."""
+    return lambda screen: sum(word in line for line in screen) == count
+
+
+def tasks_of(screen: list[str]) -> list[str]:
+    """Ids of the tasks that a screen lists, in their order."""
+    return [line.split()[1] for line in screen if "arith-" in line]
 
 
 def test_what_is_wrong_and_how_old_the_news_are_stand_above_the_list(terminal: Terminal) -> None:
-    screen = terminal.shows("live", "1 replicas", "2 runs", "3 trees", "4 feed", "5 events", "x med")
+    tabs = ("live", "1 replicas", "2 runs", "3 trees", "4 feed", "5 events", "x med")
+    screen = terminal.shows(*tabs, where=lambda screen: screen[0].startswith("treeroll ") and bool(screen[1].strip()))
     assert screen[0].startswith("treeroll ")
     assert screen[0].rstrip().endswith(" s")
     assert screen[1].split(":")[0].strip() in ("all well", "PAGE", "WARN", "ADVICE")
@@ -100,9 +105,9 @@ def test_what_is_wrong_and_how_old_the_news_are_stand_above_the_list(terminal: T
 
 def test_lists_are_chosen_by_number_and_by_tab(terminal: Terminal) -> None:
     terminal.press("2")
-    assert len(rows(terminal.shows("math-7b", "12/12"), "closed")) == 1
+    terminal.shows("math-7b", "12/12", where=has_rows(1, "closed"))
     terminal.press("Tab")
-    assert len(rows(terminal.shows("task", "arith-001"), "complete")) == 12
+    terminal.shows("task", "arith-001", where=has_rows(12, "complete"))
     terminal.press("4")
     terminal.shows("trainer-0", "acknowledged", "12")
     terminal.press("5")
@@ -113,24 +118,22 @@ def test_rows_are_sorted_filtered_and_opened_and_esc_leads_back(terminal: Termin
     terminal.press("3")
     terminal.shows("arith-001")
     terminal.press("s", "s")
-    screen = terminal.shows("task ^")
-    tasks = [line.split()[1] for line in rows(screen, "arith-")]
-    assert tasks == sorted(tasks)
+    tasks = sorted(task.id for task in read_tasks(TASKS_FILE, limit=12))
+    terminal.shows("task ^", where=lambda screen: tasks_of(screen) == tasks)
     terminal.press("S")
-    screen = terminal.shows("task v")
-    assert [line.split()[1] for line in rows(screen, "arith-")] == sorted(tasks, reverse=True)
+    terminal.shows("task v", where=lambda screen: tasks_of(screen) == tasks[::-1])
     terminal.press("/")
     terminal.shows("only rows with this text")
     terminal.press(*"arith-007", "Enter")
-    eventually_sync(lambda: len(rows(terminal.screen(), "complete  -")) == 1, PATIENT_S, 0.2)
+    terminal.shows(where=has_rows(1, "complete  -"))
     terminal.press("Enter")
     terminal.shows("trees: ", "task id", "arith-007")
     terminal.press("End")  # below its figures, what was decided of it
     terminal.shows("begins, one of the first branches", "the tree began on r0")
     terminal.press("Escape")
-    terminal.shows("1 replicas")
+    terminal.shows("1 replicas", where=has_rows(0, "task id"))
     terminal.press("Escape")
-    assert len(rows(terminal.shows("arith-001"), "complete")) == 12
+    terminal.shows("arith-001", where=has_rows(12, "complete"))
 
 
 def test_one_pauses_follows_asks_for_the_keys_and_ends(terminal: Terminal) -> None:
@@ -143,7 +146,7 @@ def test_one_pauses_follows_asks_for_the_keys_and_ends(terminal: Terminal) -> No
     terminal.press("?")
     terminal.shows("sort by the next column", "pause, and go on")
     terminal.press("Escape")
-    terminal.shows("1 replicas")
+    terminal.shows("1 replicas", where=has_rows(0, "sort by the next column"))
     terminal.press("q")
     terminal.shows("Pane is dead (status 0")
 
