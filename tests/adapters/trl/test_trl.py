@@ -17,7 +17,6 @@ pytest.importorskip("trl", reason="scripts/test puts it on the path")
 
 import torch
 from safetensors.torch import load_file
-from tests.support.eventually import eventually_sync
 from tests.support.pages import blocks, lead_to, run_block, write_demo_tasks
 from transformers import TrainerCallback
 from trl import GRPOConfig
@@ -30,11 +29,20 @@ from treeroll.integrations.publisher import Publisher
 from treeroll.integrations.trl import STATE_FILE, TreerollGRPOTrainer, last_checkpoint
 from treeroll.testing.service import running_service
 
+# The trainer of the examples, which is killed when it has noted so many steps: before it writes the next checkpoint.
 EXAMPLE = """
+import json, os, signal, sys
 from trl import import_utils
 import_utils.is_vllm_available = lambda min_version=None: False  # as in conftest.py
-from treeroll.examples.trl_trainer import main
-main()
+from treeroll.examples import trl_trainer
+
+def append_and_die(file, line, append=trl_trainer.append):
+    append(file, line)
+    if json.loads(line)["step"] == int(os.environ["KILLED_AFTER"]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+trl_trainer.append = append_and_die
+trl_trainer.main()
 """
 PAGE = "integrations/trl.md"
 ON_CPU = {"use_cpu": True, "bf16": False, "gradient_checkpointing": False, "report_to": [], "disable_tqdm": True}
@@ -270,19 +278,12 @@ def noted(out: Path) -> list[dict[str, Any]]:
 
 
 def live(address: str, out: Path, *options: str, killed_after: int) -> int:
-    """One life of the example trainer, until it ends or has made so many steps; its exit status."""
+    """One life of the example trainer, until it ends or has noted so many steps; its exit status."""
     settings = ("--address", address, "--out", str(out), "--scorer", SCORER, "--evaluate-every", "0")
     small = ("--trees", "2", "--leaves", "4")
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}  # as in conftest.py
-    process = subprocess.Popen([sys.executable, "-c", EXAMPLE, *settings, *small, *options], env=environment)
-    try:
-        eventually_sync(
-            lambda: process.poll() is not None or any(line["step"] >= killed_after for line in noted(out)),
-            timeout_s=400,
-        )
-    finally:
-        process.kill()
-    return process.wait()
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "KILLED_AFTER": str(killed_after)}  # threads as in conftest.py
+    command = [sys.executable, "-c", EXAMPLE, *settings, *small, *options]
+    return subprocess.run(command, env=environment, check=False).returncode
 
 
 def test_the_example_trains_twenty_steps_killed_on_its_way_with_every_tree_once(tmp_path: Path) -> None:
