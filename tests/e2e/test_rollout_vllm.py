@@ -11,7 +11,7 @@ from tests.support.processes import is_engine
 from treeroll.demo import TASKS_FILE
 from treeroll.results.audit import audit_directory
 
-pytestmark = [pytest.mark.vllm, pytest.mark.slow]
+pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def test_vllm_grows_scored_trees_and_shares_prefixes(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_vllm_grows_scored_trees_and_shares_prefixes(tmp_path: Path) -> None:
         "arith",
     ]
     with Command(args, tmp_path / "said.log") as command:
-        assert command.wait(540) == 0, command.output()
+        assert command.wait() == 0, command.output()
         command.assert_gone()
     figures = json.loads((out / "summary.json").read_text())
     assert (figures["trees"], figures["samples"], figures["failed_tasks"]) == (6, 96, 0)
@@ -45,7 +45,7 @@ def test_no_engine_outlives_a_rollout_that_ends_abruptly(tmp_path: Path, end: st
     out = tmp_path / "out"
     args = ["rollout", str(TASKS_FILE), "--out", str(out), "--segment-tokens", "32", "--scorer", "arith"]
     with Command(args, tmp_path / "said.log") as command:
-        command.until(lambda: list(out.glob("parts/samples-*.parquet")), 400)
+        command.until(lambda: list(out.glob("parts/samples-*.parquet")))
         # Waited for: a process can be unreadable at the moment of a look.
         command.until(lambda: any(map(is_engine, command.family().values())))
         if end == "kill -9":
