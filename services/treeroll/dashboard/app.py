@@ -124,6 +124,11 @@ class Api:
             {"items": self._source.nodes(request.path_params["tree_id"], numbers, whole=_flag(request, "whole"))}
         )
 
+    def find(self, request: Request) -> Response:
+        """Where in a tree a text is."""
+        wanted = request.query_params.get("q", "")
+        return self._answer(self._source.find(request.path_params["tree_id"], wanted))
+
     def path(self, request: Request) -> Response:
         """The nodes from the root to one."""
         tree_id, number = request.path_params["tree_id"], request.path_params["number"]
@@ -199,6 +204,7 @@ class Api:
             "/trees/{tree_id}/shape": self.shape,
             "/trees/{tree_id}/export": self.export,
             "/trees/{tree_id}/nodes": self.nodes,
+            "/trees/{tree_id}/find": self.find,
             "/trees/{tree_id}/path/{number:int}": self.path,
         }
         return [Route(path, endpoint) for path, endpoint in table.items()]

@@ -96,6 +96,10 @@ class Source(Protocol):
         """Nodes with their texts, which are cut unless `whole`. UnknownTree, UnknownNode."""
         ...
 
+    def find(self, tree_id: str, wanted: str) -> Json:
+        """The nodes in whose texts a match ends, by number: items, matching. UnknownTree; InvalidInput for no text."""
+        ...
+
     def path(self, tree_id: str, number: int, *, whole: bool = False) -> list[Json]:
         """The nodes from the root down to one, with their texts. UnknownTree, UnknownNode."""
         ...

@@ -159,6 +159,10 @@ class ResultSource:
         """Nodes by number."""
         return self._tables(tree_id).nodes(numbers, whole=whole)
 
+    def find(self, tree_id: str, wanted: str) -> Json:
+        """Where a text is."""
+        return self._tables(tree_id).find(self.shape(tree_id), wanted)
+
     def path(self, tree_id: str, number: int, *, whole: bool = False) -> list[Json]:
         """The nodes above one, and itself."""
         return self._tables(tree_id).path(self.shape(tree_id), number, whole=whole)

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from treeroll.client.columns import NODE_SCHEMA, SAMPLE_SCHEMA, TREE_SCHEMA, decisions_table
 from treeroll.dashboard.shape import Shape
 from treeroll.dashboard.sources.base import TEXT_CHARS, Json
+from treeroll.dashboard.sources.finding import MOST_FOUND, ends_of_matches
 from treeroll.dashboard.sources.node_table import NODE_COLUMNS, shape_of
 from treeroll.errors import InvalidInput, UnknownNode
 from treeroll.policies.registry import sentences
@@ -177,6 +178,13 @@ class TreeTables:
             "why_waited": explain.waited(row),
             "why_ended": explain.ended(row, tree, sentences()),
         }
+
+    def find(self, shape: Shape, wanted: str) -> Json:
+        """The nodes in whose texts a match ends, the first of them if they are many."""
+        table = self._read("nodes", ["text"])
+        texts = [] if table is None else table["text"].to_pylist()
+        found = ends_of_matches(shape.columns["parent"].tolist(), texts, wanted)
+        return {"items": found[:MOST_FOUND], "matching": len(found)}
 
     def path(self, shape: Shape, number: int, *, whole: bool) -> list[Json]:
         """The nodes from the root down to one. UnknownNode."""

@@ -2,6 +2,7 @@
 import { html, useEffect, useRef, useState } from "./ui.js";
 import { askJson, useAnswer } from "./api.js";
 import { Answered, Facts, Said, Trouble } from "./parts.js";
+import { Marked } from "./find.js";
 import { fixed, lasting, signed, utc, whole } from "./format.js";
 
 const at = (id) => `/trees/${encodeURIComponent(id)}`;
@@ -54,7 +55,7 @@ function Text({ text, chars, more }) {
   const [all, setAll] = useState(null);
   const [error, setError] = useState(null);
   const shown = all ?? text;
-  return html`<pre class="text" tabindex="0"><${Said} text=${shown} lines=${true} /></pre>
+  return html`<pre class="text" tabindex="0"><${Marked} text=${shown} /></pre>
     ${shown.length < chars && html`<p class="muted">First ${whole(text.length)} of ${whole(chars)} characters. <button onClick=${() => more().then(setAll, setError)}>Show all</button></p>`}
     ${error && html`<${Trouble} error=${error} />`}`;
 }
@@ -64,7 +65,7 @@ function Whole({ id, number }) {
   const [open, setOpen] = useState(false);
   const answer = useAnswer(open ? `${at(id)}/path/${number}` : null);
   if (!open) return html`<p><button onClick=${() => setOpen(true)}>Show the whole path</button></p>`;
-  return html`<h3>Whole path</h3><${Answered} answer=${answer} what="path">${(data) => html`<pre class="text" tabindex="0">${data.items.map((node, k) => html`<span class=${k % 2 ? "alternate" : ""}><${Said} text=${node.text} lines=${true} /></span>`)}</pre>`}<//>`;
+  return html`<h3>Whole path</h3><${Answered} answer=${answer} what="path">${(data) => html`<pre class="text" tabindex="0">${data.items.map((node, k) => html`<span class=${k % 2 ? "alternate" : ""}><${Marked} text=${node.text} /></span>`)}</pre>`}<//>`;
 }
 
 /** Best against worst: what they share once, then each. */

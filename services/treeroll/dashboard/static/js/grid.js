@@ -5,7 +5,7 @@ import { fixed, lasting, plain, signed, whole } from "./format.js";
 const ROW = 24;
 const SPARE = 8;
 
-export function Grid({ order, stretches, words, selected, select, turn, bump }) {
+export function Grid({ order, stretches, hits, words, selected, select, turn, bump }) {
   const scroller = useRef(null);
   const [from, setFrom] = useState(0);
   const [tall, setTall] = useState(400);
@@ -35,7 +35,7 @@ export function Grid({ order, stretches, words, selected, select, turn, bump }) 
     <div class="grid-head" role="row" aria-rowindex="1" style=${layout}><span role="columnheader" class="path" title="sibling indices from the last fork down">path</span>
       ${columns.map((column) => html`<span role="columnheader" class=${column.cls ?? "n"} title=${column.title}>${column.label}</span>`)}</div>
     <div class="grid-body" role="presentation" style=${{ height: `${stretches.shown * ROW}px`, minWidth: `${wide}px` }}><div class="grid-rows" role="presentation" style=${{ transform: `translateY(${first * ROW}px)` }}>
-      ${rows.map((s, k) => html`<${Row} key=${s} s=${s} row=${first + k} order=${order} stretches=${stretches} columns=${columns} layout=${layout} chosen=${s === chosen}
+      ${rows.map((s, k) => html`<${Row} key=${s} s=${s} row=${first + k} order=${order} stretches=${stretches} columns=${columns} layout=${layout} chosen=${s === chosen} hit=${hits.has(s)}
           closed=${stretches.closed[s]} select=${select} bump=${bump} turn=${turn} />`)}</div></div></div>`;
 }
 
@@ -79,7 +79,7 @@ export function figures(order, stretches, s) {
   };
 }
 
-function Row({ s, row, order, stretches, columns, layout, chosen, closed, select, bump }) {
+function Row({ s, row, order, stretches, columns, layout, chosen, hit, closed, select, bump }) {
   const { nodes } = order;
   const last = stretches.last[s];
   const f = figures(order, stretches, s);
@@ -89,9 +89,9 @@ function Row({ s, row, order, stretches, columns, layout, chosen, closed, select
   const own = above < 0 ? "prompt" : steps.slice(order.depth[above]).join(".");
   const name = own.length > 9 ? `${own.slice(0, 3)}…${own.slice(-3)}` : own;
   const toggle = (event) => { event.stopPropagation(); stretches.toggle(s); bump(); };
-  return html`<div class=${`grid-row ${chosen ? "chosen" : ""} ${nodes.leaves[f.i] || !last ? "" : "waste"}`} style=${layout} role="row" aria-rowindex=${row + 2} aria-level=${level + 1}
+  return html`<div class=${`grid-row ${chosen ? "chosen" : ""} ${hit ? "hit" : ""} ${nodes.leaves[f.i] || !last ? "" : "waste"}`} style=${layout} role="row" aria-rowindex=${row + 2} aria-level=${level + 1}
       aria-expanded=${f.inner ? !closed : undefined} aria-selected=${chosen} onClick=${() => select(last)}>
     <span class="path" role="gridcell" style=${{ paddingLeft: `${Math.min(level, 24) * 11}px` }}>${f.inner
-      ? html`<button class="toggle" aria-label=${closed ? "open" : "close"} tabindex="-1" onClick=${toggle}>${closed ? "▸" : "▾"}</button>` : html`<span class="dot"></span>`}<b>${plain(name)}</b></span>
+      ? html`<button class="toggle" aria-label=${closed ? "open" : "close"} tabindex="-1" onClick=${toggle}>${closed ? "▸" : "▾"}</button>` : html`<span class="dot"></span>`}<b>${plain(name)}</b>${hit && html`<span class="sr">, has the text</span>`}</span>
     ${columns.map((column) => html`<span class=${column.cls ?? "n"} role="gridcell">${column.cell(f)}</span>`)}</div>`;
 }

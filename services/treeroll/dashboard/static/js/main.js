@@ -70,7 +70,7 @@ function Shell({ about }) {
 const KEYS = [
   ["/", "search trees"], ["j k", "next, previous row"], ["Enter", "open the row"], ["Esc", "close, or back to the list"],
   ["← →", "tree: parent, first child"], ["↑ ↓", "tree: previous, next branch"], ["[ ]", "tree: previous, next sibling"],
-  ["+ − 0", "tree: zoom in, out, whole; map: into, out, whole"], ["b", "tree: best and worst leaf, compared"], ["?", "these keys"],
+  ["+ − 0", "tree: zoom in, out, whole; map: into, out, whole"], ["f", "tree: find a text"], ["n N", "tree: next, previous node with it"], ["b", "tree: best and worst leaf, compared"], ["?", "these keys"],
 ];
 
 const Help = ({ close }) => html`<div class="veil" onClick=${close}><div class="dialog" role="dialog" aria-label="Keys" aria-modal="true" onClick=${(e) => e.stopPropagation()}>

@@ -8,6 +8,7 @@ import { Nodes, Order, Stretches } from "./shape.js";
 import { Lanes } from "./lanesview.js";
 import { TreeMap } from "./treemap.js";
 import { Grid } from "./grid.js";
+import { Find, nextFound, useFound } from "./find.js";
 import { Compare, Details } from "./details.js";
 import { Save } from "./saving.js";
 
@@ -59,8 +60,10 @@ function Content({ header, about }) {
   const wantedPair = query.get("compare") && order && done;
   const pair = useMemo(() => (wantedPair ? [order.extreme(1), order.extreme(-1)] : null), [wantedPair, order]);
   const scored = header.n_scored > 0;
+  const found = useFound(header, order);
+  const hits = useMemo(() => new Set(stretches ? found.places.map((place) => stretches.of[place]) : []), [found.places, stretches]);
   const state = useRef(null);
-  state.current = { order, selected, select };
+  state.current = { order, selected, select, places: found.places };
   useKeys(state);
   const children = useMemo(() => {
     if (!order) return null;
@@ -93,7 +96,8 @@ function Content({ header, about }) {
     ${!header.nodes && html`<${Empty} title="This tree has no nodes here."><p class="muted">A task without a sample leaves only its cost.</p><//>`}
     ${header.nodes > 0 && html`<div class="tree"><div class="tree-left">
         ${order ? html`<${query.get("view") === "map" ? TreeMap : Lanes} order=${order} header=${header} selected=${selected} select=${select} done=${done} />
-          <${Grid} order=${order} stretches=${stretches} words=${header.words} selected=${selected} select=${select} turn=${turn} bump=${bump} />`
+          <${Find} found=${found} selected=${selected} select=${select} />
+          <${Grid} order=${order} stretches=${stretches} hits=${hits} words=${header.words} selected=${selected} select=${select} turn=${turn} bump=${bump} />`
           : !error && html`<p class="waiting" aria-busy="true">reading the nodes …</p>`}</div>
       <aside class="panel details" aria-label="selected node">${order && selected >= 0
         ? html`<${Details} id=${header.tree_id} order=${order} place=${selected} select=${select} words=${header.words} />`
@@ -116,7 +120,7 @@ function story(reasons, header) {
 function useKeys(state) {
   useEffect(() => {
     const onKey = (event) => {
-      const { order, selected, select } = state.current;
+      const { order, selected, select, places } = state.current;
       if (!order || event.target.closest("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
       const at = Math.max(0, selected);
       const step = {
@@ -126,6 +130,9 @@ function useKeys(state) {
         ArrowDown: () => (selected < 0 ? 0 : at + 1 < order.count ? at + 1 : -1),
         "[": () => order.siblings(at)[order.siblings(at).indexOf(at) - 1] ?? -1,
         "]": () => order.siblings(at)[order.siblings(at).indexOf(at) + 1] ?? -1,
+        n: () => nextFound(places, selected, 1),
+        N: () => nextFound(places, selected, -1),
+        f: () => { document.querySelector("#find")?.focus(); return -1; },
       }[event.key];
       if (event.key === "b") go(withQuery({ compare: where.value.query.get("compare") ? "" : "1" }), { replace: true });
       if (event.key === "Escape") go(where.value.query.get("node") !== null ? withQuery({ node: "", compare: "" }) : "/trees", { replace: where.value.query.get("node") !== null });
