@@ -260,3 +260,51 @@ def test_a_long_text_is_cut_and_says_so(tmp_path: Path) -> None:
         assert (len(cut["text"]), cut["text_chars"]) == (65_536, 1_000_000)
         (whole,) = client.get(f"/api/1/trees/{tree}/nodes?numbers=1&whole=1").json()["items"]
         assert len(whole["text"]) == 1_000_000
+
+
+def test_figures_of_tasks_are_those_of_their_trees(tmp_path: Path) -> None:
+    directory = ResultDir(tmp_path)
+    PartWriter(directory, 0).write(grown_trees(), Session("run"))
+    names = ["a", "b", "a", "b", "a", "c"]
+    rewritten(directory.part("trees", 0), "task_id", lambda i: names[i])
+    for client in asking(ResultSource(tmp_path)):
+        answer = client.get("/api/1/runs/run/tasks").json()
+        assert [row["task_id"] for row in answer["items"]] == ["a", "b", "c"]
+        assert (answer["total"], answer["behind"]) == (3, False)
+        for row in answer["items"]:
+            trees = [tree for tree, name in zip(grown_trees(), names, strict=True) if name == row["task_id"]]
+            rewards = [sample.reward for tree in trees for sample in tree.samples if sample.reward is not None]
+            assert row["trees"] == len(trees)
+            assert (row["unfinished"], row["failed"]) == (0, 0)
+            assert row["leaves"] == sum(len(tree.samples) for tree in trees)
+            assert row["scored_leaves"] == len(rewards)
+            assert row["mean_reward"] == pytest.approx(np.mean(rewards))
+            assert row["spread"] == max(rewards) - min(rewards)
+            assert row["no_signal"] == sum(len({sample.reward for sample in tree.samples}) == 1 for tree in trees)
+            assert row["spent"] == sum(tree.row().spent for tree in trees)
+            assert row["wasted"] == sum(tree.row().wasted_tokens for tree in trees)
+        for order, column in (("tokens", "spent"), ("reward", "mean_reward"), ("spread", "spread"), ("trees", "trees")):
+            rows = client.get(f"/api/1/runs/run/tasks?order={order}&direction=desc").json()["items"]
+            assert [row[column] for row in rows] == sorted((row[column] for row in rows), reverse=True)
+        pages = [client.get(f"/api/1/runs/run/tasks?skip={skip}&limit=2").json()["items"] for skip in (0, 2)]
+        assert [row["task_id"] for page in pages for row in page] == ["a", "b", "c"]
+        assert client.get("/api/1/download/tasks.json?run=run").json()["items"] == answer["items"]
+        assert client.get("/api/1/download/tasks.json?run=none").status_code == 404
+        assert client.get("/api/1/runs/none/tasks").status_code == 404
+        for query in ("order=beauty", "direction=up", "limit=0", "skip=-1", "colour=red"):
+            assert client.get(f"/api/1/runs/run/tasks?{query}").status_code == 400
+
+
+def test_a_task_of_which_no_leaf_is_scored_has_no_reward_and_comes_last(tmp_path: Path) -> None:
+    directory = ResultDir(tmp_path)
+    PartWriter(directory, 0).write(grown_trees()[:2], Session("run"))
+    first = grown_trees()[0]
+    own = {sample.sample_id for sample in first.samples}
+    ids = [sample.sample_id for tree in grown_trees()[:2] for sample in tree.samples]
+    rewards = [sample.reward for tree in grown_trees()[:2] for sample in tree.samples]
+    rewritten(directory.part("samples", 0), "reward", lambda i: None if ids[i] in own else rewards[i])
+    rewritten(directory.part("trees", 0), "n_scored", lambda i: 0 if i == 0 else len(grown_trees()[1].samples))
+    for client in asking(ResultSource(tmp_path)):
+        rows = client.get("/api/1/runs/run/tasks?order=reward&direction=desc").json()["items"]
+        assert rows[-1]["task_id"] == first.task_id
+        assert (rows[-1]["mean_reward"], rows[-1]["spread"], rows[-1]["no_signal"]) == (None, None, 0)

@@ -108,6 +108,10 @@ async def test_every_list_of_a_service_is_a_file(trees: list[TreeRecord], source
             assert {row["run_id"] for row in found["groups"]} == {"run"}
             assert "replica_joined" in {row["kind"] for row in found["events"]}
             assert {row["tree"] for row in found["decisions"]} == {tree.tree_id for tree in trees}
+            tasks = client.get("/api/1/download/tasks.json?run=run").json()["items"]
+            spent = {tree.task_id: (1, 0, tree.ledger.spent) for tree in trees}
+            assert {row["task_id"]: (row["trees"], row["unfinished"], row["spent"]) for row in tasks} == spent
+            assert client.get("/api/1/runs/none/tasks").status_code == 404
             head, row = client.get("/api/1/download/replicas.csv").text.splitlines()
             assert row.split(",")[head.split(",").index("replica_id")] == "r0"
 

@@ -16,7 +16,7 @@ from treeroll.dashboard.decisions import DecisionQuery
 from treeroll.dashboard.downloads import TYPES, download, finite
 from treeroll.dashboard.guard import Door, Guard
 from treeroll.dashboard.happenings import HappeningQuery
-from treeroll.dashboard.query import TreeQuery
+from treeroll.dashboard.query import TaskQuery, TreeQuery
 from treeroll.dashboard.shape import CHUNK
 from treeroll.dashboard.sources.base import MOST_NODES, Source
 from treeroll.dashboard.stream import Stream
@@ -87,6 +87,11 @@ class Api:
     def run(self, request: Request) -> Response:
         """One run."""
         return self._answer(self._source.run(request.path_params["run_id"]))
+
+    def tasks(self, request: Request) -> Response:
+        """A page of a run's tasks."""
+        query = TaskQuery.parse(request.path_params["run_id"], dict(request.query_params))
+        return self._answer(self._source.tasks(query))
 
     def trees(self, request: Request) -> Response:
         """A page of trees."""
@@ -199,6 +204,7 @@ class Api:
             "/download/{name}.{form}": self.download,
             "/runs": self.runs,
             "/runs/{run_id}": self.run,
+            "/runs/{run_id}/tasks": self.tasks,
             "/trees": self.trees,
             "/trees/{tree_id}": self.tree,
             "/trees/{tree_id}/shape": self.shape,

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from treeroll.dashboard.decisions import MOST, DecisionQuery
 from treeroll.dashboard.happenings import KEPT, HappeningQuery
-from treeroll.dashboard.query import TreeQuery
+from treeroll.dashboard.query import TaskQuery, TreeQuery
 from treeroll.dashboard.sources.base import Json, Source
 from treeroll.errors import InvalidInput
 
@@ -92,6 +92,17 @@ def _runs(source: Source, asked: Mapping[str, str]) -> Iterator[Json]:
     yield from (run for run in reversed(source.runs()) if wanted in run["run_id"])
 
 
+def _tasks(source: Source, asked: Mapping[str, str]) -> Iterator[Json]:
+    given = {name: text for name, text in asked.items() if name != "run"}
+    query = replace(TaskQuery.parse(asked.get("run", ""), given), skip=0, limit=1)
+    while source.tasks(query)["behind"]:
+        pass  # each answer reads more
+    found = source.tasks(replace(query, limit=MOST_TREES))
+    if found["total"] > MOST_TREES:
+        raise InvalidInput(f"the run has {found['total']:,} tasks, and a file has at most {MOST_TREES:,}")
+    yield from found["items"]
+
+
 def _events(source: Source, asked: Mapping[str, str]) -> Iterator[Json]:
     yield from source.events(replace(HappeningQuery.parse(asked), before=None, limit=KEPT))["items"]
 
@@ -135,6 +146,7 @@ def _only(asked: Mapping[str, str], *names: str) -> dict[str, str]:
 LISTS: Final[Mapping[str, Callable[[Source, Mapping[str, str]], Iterator[Json]]]] = {
     "runs": _runs,
     "trees": _trees,
+    "tasks": _tasks,
     "replicas": _replicas,
     "groups": _groups,
     "events": _events,

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
-from treeroll.dashboard.query import ORDERS, TreeQuery
+from treeroll.dashboard.query import ORDERS, TASK_ORDERS, TaskQuery, TreeQuery
 
 # Columns of a row that lists show or ask about; "replicas" and "versions" are JSON.
 ROW = {
@@ -106,6 +106,22 @@ class TreeIndex:
                 [run_id],
             ).fetchone()
         return {name: row[name] or 0 for name in row.keys()}  # noqa: SIM118
+
+    def tasks(self, query: TaskQuery) -> dict[str, Any]:
+        """Sums over the trees of each of a run's tasks: a page of them, and how many there are."""
+        by = f"order by {TASK_ORDERS[query.order]} {query.direction}, task_id {query.direction} limit ? offset ?"
+        with self._lock:
+            rows = self._base.execute(
+                "select task_id, count(*) as trees, sum(status in ('growing', 'waiting')) as unfinished, "  # noqa: S608
+                "sum(status = 'failed') as failed, sum(n_leaves) as leaves, sum(n_scored) as scored_leaves, "
+                "sum(mean_reward * n_scored) / nullif(sum(n_scored), 0) as mean_reward, min(min_reward) as min_reward, "
+                "max(max_reward) as max_reward, max(max_reward) - min(min_reward) as spread, "
+                "sum(n_scored > 0 and spread = 0) as no_signal, sum(spent) as spent, sum(wasted_tokens) as wasted, "
+                f"sum(wall_s) as seconds from trees where run_id = ? group by task_id {by}",
+                [query.run, query.limit, query.skip],
+            ).fetchall()
+            total = self._base.execute("select count(distinct task_id) from trees where run_id = ?", [query.run])
+            return {"items": [dict(row) for row in rows], "total": total.fetchone()[0]}
 
     def close(self) -> None:
         """Forget all."""

@@ -116,6 +116,47 @@ class TreeQuery:
         return urlsafe_b64encode(json.dumps([value, place]).encode()).decode()
 
 
+# What a run's tasks may be ordered by -> the column. Figures that are not there come last when the most come first.
+TASK_ORDERS = {
+    "task": "task_id",
+    "trees": "trees",
+    "leaves": "leaves",
+    "tokens": "spent",
+    "wasted": "coalesce(wasted, -1)",
+    "seconds": "seconds",
+    "reward": "coalesce(sum(mean_reward * n_scored) / nullif(sum(n_scored), 0), -1e308)",
+    "spread": "coalesce(max(max_reward) - min(min_reward), -1e308)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskQuery:
+    """A page of a run's tasks, of those that have a tree."""
+
+    run: str
+    order: str = "task"
+    direction: str = "asc"
+    skip: int = 0
+    limit: int = 100
+
+    @classmethod
+    def parse(cls, run: str, given: Mapping[str, str]) -> "TaskQuery":
+        """From the URL. InvalidInput naming what is wrong."""
+        known = ("order", "direction", "skip", "limit")
+        if unknown := sorted(given.keys() - set(known)):
+            raise InvalidInput(f"tasks have no filter {unknown[0]!r}; there is {', '.join(known)}")
+        values: dict[str, str | int] = {name: text for name, text in given.items() if text and name in known[:2]}
+        values |= {name: int(_number(name, text, int)) for name, text in given.items() if text and name in known[2:]}
+        query = cls(run, **values)  # type: ignore[arg-type] # by name, as just read
+        if query.order not in TASK_ORDERS:
+            raise InvalidInput(f"tasks cannot be in the order of {query.order!r}; choose of {', '.join(TASK_ORDERS)}")
+        if query.direction not in ("asc", "desc"):
+            raise InvalidInput(f"direction {query.direction!r} is neither 'asc' nor 'desc'")
+        if query.skip < 0 or not 0 < query.limit <= MOST:
+            raise InvalidInput(f"skip must not be negative, and limit from 1 to {MOST}")
+        return query
+
+
 def _number(name: str, text: str, kind: type[int] | type[float]) -> float:
     try:
         value = kind(text)

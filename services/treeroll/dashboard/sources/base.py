@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from treeroll.dashboard.decisions import DecisionQuery
 from treeroll.dashboard.happenings import HappeningQuery
-from treeroll.dashboard.query import TreeQuery
+from treeroll.dashboard.query import TaskQuery, TreeQuery
 from treeroll.dashboard.shape import Shape
 
 Json = dict[str, Any]
@@ -36,6 +36,10 @@ class Source(Protocol):
 
     def run(self, run_id: str) -> Json:
         """One with its configuration. UnknownRun."""
+        ...
+
+    def tasks(self, query: TaskQuery) -> Json:
+        """What became of each of a run's tasks: items, total, behind. UnknownRun."""
         ...
 
     def live(self) -> tuple[int, Json]:

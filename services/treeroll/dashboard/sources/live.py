@@ -9,7 +9,7 @@ from treeroll import __version__
 from treeroll.dashboard.decisions import DecisionQuery
 from treeroll.dashboard.happenings import HappeningQuery
 from treeroll.dashboard.poller import Look, Poller
-from treeroll.dashboard.query import TreeQuery
+from treeroll.dashboard.query import TaskQuery, TreeQuery
 from treeroll.dashboard.shape import Shape
 from treeroll.dashboard.sources.base import Json
 from treeroll.dashboard.sources.decision_log import DecisionLog
@@ -176,6 +176,13 @@ class LiveSource:
             "failures": [],
             "created": stored.created,
         }
+
+    def tasks(self, query: TaskQuery) -> Json:
+        """A page of them."""
+        if self._poller.ask(self._reader.run(query.run)) is None:
+            raise UnknownRun(f"the store at {self._reader.address} has no run {query.run}")
+        self._trees.refresh()
+        return {**self._trees.index.tasks(query), "behind": self._trees.behind}
 
     def trees(self, query: TreeQuery) -> Json:
         """A page of the list."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 from treeroll import __version__
 from treeroll.dashboard.decisions import DecisionQuery
 from treeroll.dashboard.happenings import HappeningQuery
-from treeroll.dashboard.query import TreeQuery
+from treeroll.dashboard.query import TaskQuery, TreeQuery
 from treeroll.dashboard.shape import Shape
 from treeroll.dashboard.sources import results_index
 from treeroll.dashboard.sources.base import Json
@@ -91,6 +91,13 @@ class ResultSource:
             "quarantined": session.quarantined if session else [],
             "failures": summary.get("failures", []),
         }
+
+    def tasks(self, query: TaskQuery) -> Json:
+        """A page of them."""
+        contents = self._look()
+        if query.run not in self._run_ids(contents):
+            raise UnknownRun(f"{self._path} has no run {query.run}")
+        return {**contents.index.tasks(query), "behind": False}
 
     def live(self) -> tuple[int, Json]:
         """Results are told once: what is here has happened."""
