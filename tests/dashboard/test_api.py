@@ -305,6 +305,7 @@ def test_a_task_of_which_no_leaf_is_scored_has_no_reward_and_comes_last(tmp_path
     rewritten(directory.part("samples", 0), "reward", lambda i: None if ids[i] in own else rewards[i])
     rewritten(directory.part("trees", 0), "n_scored", lambda i: 0 if i == 0 else len(grown_trees()[1].samples))
     for client in asking(ResultSource(tmp_path)):
-        rows = client.get("/api/1/runs/run/tasks?order=reward&direction=desc").json()["items"]
-        assert rows[-1]["task_id"] == first.task_id
-        assert (rows[-1]["mean_reward"], rows[-1]["spread"], rows[-1]["no_signal"]) == (None, None, 0)
+        for direction in ("asc", "desc"):
+            rows = client.get(f"/api/1/runs/run/tasks?order=reward&direction={direction}").json()["items"]
+            assert rows[-1]["task_id"] == first.task_id
+            assert (rows[-1]["mean_reward"], rows[-1]["spread"], rows[-1]["no_signal"]) == (None, None, 0)

@@ -109,7 +109,8 @@ class TreeIndex:
 
     def tasks(self, query: TaskQuery) -> dict[str, Any]:
         """Sums over the trees of each of a run's tasks: a page of them, and how many there are."""
-        by = f"order by {TASK_ORDERS[query.order]} {query.direction}, task_id {query.direction} limit ? offset ?"
+        way = query.direction
+        by = f"order by {TASK_ORDERS[query.order]} {way} nulls last, task_id {way} limit ? offset ?"
         with self._lock:
             rows = self._base.execute(
                 "select task_id, count(*) as trees, sum(status in ('growing', 'waiting')) as unfinished, "  # noqa: S608

@@ -116,16 +116,16 @@ class TreeQuery:
         return urlsafe_b64encode(json.dumps([value, place]).encode()).decode()
 
 
-# What a run's tasks may be ordered by -> the column. Figures that are not there come last when the most come first.
+# What a run's tasks may be ordered by -> the column. Figures that are not there come last.
 TASK_ORDERS = {
     "task": "task_id",
     "trees": "trees",
     "leaves": "leaves",
     "tokens": "spent",
-    "wasted": "coalesce(wasted, -1)",
+    "wasted": "wasted",
     "seconds": "seconds",
-    "reward": "coalesce(sum(mean_reward * n_scored) / nullif(sum(n_scored), 0), -1e308)",
-    "spread": "coalesce(max(max_reward) - min(min_reward), -1e308)",
+    "reward": "mean_reward",
+    "spread": "spread",
 }
 
 
