@@ -66,7 +66,7 @@ def proxy(service: RealService) -> Iterator[Proxy]:
 
 @pytest.fixture
 def client(proxy: Proxy) -> Iterator[Client]:
-    with treeroll.connect(proxy.address, timeout_s=60.0) as client:
+    with treeroll.connect(proxy.address, timeout_s=300.0) as client:
         yield client
 
 
@@ -755,7 +755,7 @@ FORKED = """
 
     def unknown_method(channel):
         try:
-            channel.unary_unary("/none/None")(b"", wait_for_ready=True, timeout=30)
+            channel.unary_unary("/none/None")(b"", wait_for_ready=True, timeout=300)
         except grpc.RpcError as error:
             assert error.code() is grpc.StatusCode.UNIMPLEMENTED, error
 
