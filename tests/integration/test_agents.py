@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from tests.support.pace import PATIENT
 from tests.support.rollouts import mean_rewards, rollout, trees_of
 
 from treeroll.client import Node, connect_async
@@ -33,7 +34,7 @@ AGENTS: dict[str, dict[str, object]] = {
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service() -> AsyncIterator[LocalService]:
     """One real engine for all of them."""
-    async with local_service() as service:
+    async with local_service(coordinator=PATIENT) as service:
         engine = VllmEngine(GeneratorConfig(slots=64, seed=5, model=TOOL_MODEL_DIR), seed=5)
         service.serve_engine(engine, "r0")
         yield service

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from tests.support.pace import PATIENT
 from tests.support.rollouts import mean_rewards, trees_of
 
 from treeroll.client import connect_async
@@ -62,7 +63,7 @@ BLIND = {
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service() -> AsyncIterator[LocalService]:
     """One real engine for all of them."""
-    async with local_service() as service:
+    async with local_service(coordinator=PATIENT) as service:
         service.serve_engine(VllmEngine(GeneratorConfig(slots=64, seed=5), seed=5), "r0")
         yield service
 

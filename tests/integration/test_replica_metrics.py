@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.access import Credentials
 from tests.support.command import Command
 from tests.support.eventually import eventually
+from tests.support.pace import PATIENT
 from tests.support.ports import free_port
 from tests.support.promtool import promtool
 
@@ -36,7 +37,7 @@ SEEN = ReplicaSeen("r0", "small", "1.0", "ready", 3, 2, 0.25, 1, 4096)
 
 def ask(url: str, token: str = "", roots: str | None = None) -> httpx.Response:
     context = ssl.create_default_context(cafile=roots)
-    return httpx.get(url, headers={"authorization": f"Bearer {token}"} if token else {}, verify=context, timeout=60)
+    return httpx.get(url, headers={"authorization": f"Bearer {token}"} if token else {}, verify=context, timeout=300)
 
 
 def scrape(url: str, token: str = "", roots: str | None = None) -> bytes:
@@ -58,7 +59,7 @@ def figures(text: bytes) -> dict[str, float]:
 
 async def test_a_replica_of_its_own_is_scraped_at_the_address_that_status_says(tmp_path: Path) -> None:
     async with AsyncExitStack() as service_ends, AsyncExitStack() as stack:
-        service = await service_ends.enter_async_context(local_service())
+        service = await service_ends.enter_async_context(local_service(coordinator=PATIENT))
         asked = ("--address", service.address, "--name", "a", "--engine", "simulated")
         command = Command(["replica", *asked, "--set", "generator.metrics.port=0"], tmp_path / "log")
         replica = stack.enter_context(command)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from tests.support.pace import PATIENT
 from tests.support.rollouts import trees_of
 from tests.support.two_models import TwoModels
 
@@ -35,7 +36,7 @@ class Turns(TwoModels):
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service() -> AsyncIterator[LocalService]:
     """The model that calls the calculator, and the one that calculates itself."""
-    async with local_service(pools=("calls", "writes")) as service:
+    async with local_service(coordinator=PATIENT, pools=("calls", "writes")) as service:
         for pool, model in (("calls", TOOL_MODEL_DIR), ("writes", MODEL_DIR)):
             engine = VllmEngine(GeneratorConfig(slots=32, seed=5, model=model, kv_cache_gib=0.25), seed=5)
             service.serve_engine(engine, f"{pool}-0", pool=pool)

@@ -14,11 +14,11 @@ import pytest
 import pytest_asyncio
 from tests.support.demo_weights import saved
 from tests.support.eventually import eventually
+from tests.support.pace import PATIENT
 
 from treeroll.bench.publish import RULES, TOLERANCE
 from treeroll.bench.weight_truth import Agreement, WeightTruth
 from treeroll.client import AsyncClient, AsyncRun, TreeRecord, connect_async
-from treeroll.config import CoordinatorConfig
 from treeroll.demo import MODEL_DIR, TASKS_FILE
 from treeroll.generator.config import GeneratorConfig
 from treeroll.generator.vllm_engine import VllmEngine
@@ -106,8 +106,7 @@ class Fleet:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
-    config = CoordinatorConfig(port=0, heartbeat_s=0.2, lease_s=60.0)  # two engines start in this process, and are slow
-    async with local_service(coordinator=config) as service, await connect_async(service.address) as client:
+    async with local_service(coordinator=PATIENT) as service, await connect_async(service.address) as client:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("OMP_NUM_THREADS", "1")  # or threads of both engines wait for each other
             for seed, name in enumerate(("r0", "r1")):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 import torch
+from tests.support.pace import PATIENT
 from transformers import AutoModelForCausalLM
 
 from treeroll.client import connect_async
@@ -33,7 +34,7 @@ SAMPLING: dict[str, Any] = {
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def trees() -> AsyncIterator[list[TreeRecord]]:
-    async with local_service() as service:
+    async with local_service(coordinator=PATIENT) as service:
         service.serve_engine(VllmEngine(GeneratorConfig(slots=32, seed=11, kv_cache_gib=0.25), seed=11), "r0")
         client = await connect_async(service.address)
         shape: dict[str, Any] = {"recipe": "treepo", "leaves": 8, "segment_tokens": 32, "max_depth": 6}

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from tests.support.auto_tokenizer import auto_ids
 from tests.support.llama_model import BOS, EOS, make_llama
+from tests.support.pace import PATIENT
 
 from treeroll.client import connect_async
 from treeroll.client.records import TreeRecord
@@ -34,7 +35,7 @@ async def trees(model: Path) -> AsyncIterator[dict[str, TreeRecord]]:
     """One tree for each form of a prompt, scored by whether the model writes a special token."""
     chat, _ = Tokenizer.load(model).encode_messages(CHAT, {}, date.min)
     tasks = [Task("text", prompt=TEXT), Task("chat", messages=CHAT), Task("ids", prompt_ids=chat)]
-    async with local_service(model=model) as service:
+    async with local_service(coordinator=PATIENT, model=model) as service:
         config = GeneratorConfig(model=model, slots=32, kv_cache_gib=0.1, seed=11)
         service.serve_engine(VllmEngine(config, seed=11), "r0")
         client = await connect_async(service.address)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 import torch
+from tests.support.pace import PATIENT
 from transformers import AutoModelForCausalLM
 
 from treeroll.client import connect_async
@@ -33,7 +34,7 @@ class Grown:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def grown() -> AsyncIterator[Grown]:
     """From one real engine."""
-    async with local_service() as service:
+    async with local_service(coordinator=PATIENT) as service:
         service.serve_engine(VllmEngine(GeneratorConfig(slots=64, seed=11), seed=11), "r0")
         client = await connect_async(service.address)
         run = await client.create_run(

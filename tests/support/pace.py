@@ -2,10 +2,14 @@
 
 import asyncio
 
+from treeroll.config import CoordinatorConfig
 from treeroll.demo import MODEL_DIR
 from treeroll.generator.config import SimulatedLatency
 from treeroll.generator.detokenizer import Detokenizer
 from treeroll.generator.simulated_engine import SimulatedEngine
+
+PATIENT = CoordinatorConfig(port=0, heartbeat_s=0.2, lease_s=60.0, mute_s=600.0)
+"""A coordinator for replicas whose engine is slow to start, or whose process may be held up: it loses none for that."""
 
 
 class Pace(SimulatedLatency, frozen=False):
