@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 
 from treeroll.errors import Drained
 from treeroll.pb.v1 import rollout_pb2 as api
-from treeroll.simulation.universe import clients
+from treeroll.simulation.universe import clients, trainer
 from treeroll.simulation.universe.clients import Submitter
 from treeroll.simulation.universe.faults import Faults
 from treeroll.simulation.universe.ranks import Rank
@@ -68,6 +68,22 @@ def test_a_submitter_that_a_drain_refused_asks_again(world: Universe) -> None:
     asked[1].answered(None, refusal(Drained))
     pass_time(world)
     assert [one.method for one in asked] == ["CreateRun", "SubmitTasks", "SubmitTasks"]
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_trainer_rests_once_its_run_is_exhausted_unless_its_group_was_moved_back_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, moved: bool
+) -> None:
+    """Seed 308991: the answer to its last call was on its way, and nobody asked for what came again."""
+    monkeypatch.setattr(trainer, "Request", Asked)
+    world = Case(1, Faults(), Work(keep_finished_s=15.0)).universe()
+    world.asked = []  # type: ignore[attr-defined]
+    one = trainer.Trainer(world, "trainer9", "run")
+    asked: list[Asked] = world.asked  # type: ignore[attr-defined]
+    if moved:
+        one.wake()
+    asked[0].answered(api.LeaseTreesReply(exhausted=True).SerializeToString(), None)
+    assert one.rests != moved
 
 
 def test_what_was_asked_before_a_loss_was_told_of_does_nothing_once_its_client_has_begun_anew(

@@ -26,6 +26,7 @@ class Trainer:
         self._requests = 0
         self._pending: list[Request] = []
         self.rests = False
+        self._woken = 0
         self._held: dict[str, str] = {}
         """Lease id -> tree id."""
         self.born()
@@ -58,10 +59,12 @@ class Trainer:
             run_id=self._run_id, group=GROUP, consumer=f"{self.name}.{life}", max_trees=2, lease_s=LEASE_S, wait_s=2.0,
             stored=True, request_id=f"{life}.{self._requests}",
         )  # fmt: skip
-        asked_of = dict(self._universe.in_force)
-        self._ask("LeaseTrees", request, lambda got, error: self._leased(life, got, error, asked_of))
+        asked_of, woken = dict(self._universe.in_force), self._woken
+        self._ask("LeaseTrees", request, lambda got, error: self._leased(life, got, error, asked_of, woken))
 
-    def _leased(self, life: int, got: bytes | None, error: Aborted | None, asked_of: Mapping[str, int]) -> None:
+    def _leased(
+        self, life: int, got: bytes | None, error: Aborted | None, asked_of: Mapping[str, int], woken: int
+    ) -> None:
         if life != self.lives:
             return
         universe = self._universe
@@ -72,13 +75,15 @@ class Trainer:
             self._held[delivery.lease_id] = delivery.tree_id
             universe.delivered(delivery, asked_of)
             universe.after(universe.random.expovariate(0.5), self._ack, life, delivery.lease_id)
-        if reply.exhausted and universe.work.keep_finished_s is not None:
+        news = woken != self._woken  # what an answer on its way does not know of
+        if reply.exhausted and universe.work.keep_finished_s is not None and not news:
             self.rests = True  # whoever goes on asking wants the run kept
         else:
             universe.after(1.0 if error or reply.exhausted else 0.1, self._lease, life)
 
     def wake(self) -> None:
         """There may be more."""
+        self._woken += 1
         if self.rests:
             self.rests = False
             self._lease(self.lives)
