@@ -1,7 +1,8 @@
 // What is shown here, with which versions, under which licences.
 import { html } from "./ui.js";
 import { Facts, Head, Said } from "./parts.js";
-import { utc, whole } from "./format.js";
+import { when } from "./clock.js";
+import { whole } from "./format.js";
 
 export function About({ about }) {
   const record = about.record ?? {};
@@ -16,7 +17,7 @@ export function About({ about }) {
       ["task file", record.tasks && html`<${Said} text=${record.tasks} />`],
       ["model", record.model && html`<${Said} text=${record.model} />`],
       ["engine", record.engine],
-      ["as of", utc(about.as_of)],
+      ["as of", when(about.as_of)],
     ]} /></section>
     <section class="panel"><h2>Versions</h2><${Facts} rows=${[["dashboard", about.version], ...versions.map(([name, value]) => [name, html`<${Said} text=${value} />`])]} /></section>
     <section class="panel"><h2>Of others</h2><p>Pages use preact, @preact/signals, htm and uPlot; <a href="/static/vendor/LICENSES.txt">their licences</a>.

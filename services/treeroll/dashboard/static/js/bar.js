@@ -3,6 +3,7 @@ import { html } from "./ui.js";
 import { connection, phase, state } from "./live.js";
 import { Link } from "./router.js";
 import { Said } from "./parts.js";
+import { time, zone } from "./clock.js";
 import { lasting } from "./format.js";
 
 const WORDS = { connecting: "connecting", live: "live", stale: "stale", empty: "no news", away: "store away", lost: "no dashboard" };
@@ -49,7 +50,7 @@ export function Greyed({ brief = false }) {
   const s = message.snapshot;
   const why = now === "lost" ? "The dashboard's process does not answer." : now === "away" ? message.error
     : `No news from the coordinator for ${lasting(message.age_s)}; last epoch ${s.epoch}, pid ${s.pid} on ${s.host}.`;
-  return html`<p class="notice warn">${!brief && html`<${Said} text=${why} /> `}Figures are as of ${new Date(s.at * 1000).toISOString().slice(11, 19)} UTC.</p>`;
+  return html`<p class="notice warn">${!brief && html`<${Said} text=${why} /> `}Figures are as of ${time(s.at)} ${zone(s.at)}.</p>`;
 }
 
 export const greyed = () => (phase() === "live" ? "" : "greyed");

@@ -2,7 +2,8 @@
 import { html, uPlot, useEffect, useLayoutEffect, useRef, signal } from "./ui.js";
 import { askJson } from "./api.js";
 import { theme } from "./theme.js";
-import { short, utc } from "./format.js";
+import { local, time } from "./clock.js";
+import { short } from "./format.js";
 import { Link, go } from "./router.js";
 import { Said } from "./parts.js";
 
@@ -41,7 +42,7 @@ function marks(u, colour) {
 export function Marks() {
   const events = (past.value?.events ?? []).slice(-3).reverse();
   if (!events.length) return null;
-  return html`<p class="marks muted">${events.map((one) => html`<${Link} href=${`/events?until=${Math.ceil(one.at) + 5}`}><span class="tabular">${utc(one.at).slice(11, 19)}</span> <${Said} text=${one.what} /><//>`)}</p>`;
+  return html`<p class="marks muted">${events.map((one) => html`<${Link} href=${`/events?until=${Math.ceil(one.at) + 5}`}><span class="tabular">${time(one.at)}</span> <${Said} text=${one.what} /><//>`)}</p>`;
 }
 
 /** @param {{title: string, unit: string, lines: Array<[string, string]>}} given lines: column and what it is called. */
@@ -57,7 +58,7 @@ export function Chart({ title, lines, unit = "", format = short }) {
     const made = new uPlot({
       width: place.current.clientWidth, height: 130, legend: { show: false }, cursor: { y: false, points: { size: 5 } }, padding: [6, 28, 0, 0],
       scales: { y: { range: (u, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
-      axes: [{ ...axis, size: 24, space: 80, values: (u, ticks, k, space, step) => ticks.map((t) => new Date(t * 1000).toISOString().slice(11, step < 60 ? 19 : 16)) }, { ...axis, size: 46, space: 24, values: (u, ticks) => ticks.map((v) => format(v)) }],
+      axes: [{ ...axis, size: 24, space: 80, values: (u, ticks, k, space, step) => ticks.map((t) => time(t, step < 60 ? 0 : -1)) }, { ...axis, size: 46, space: 24, values: (u, ticks) => ticks.map((v) => format(v)) }],
       hooks: { draw: [(u) => marks(u, ink("--warn"))] },
       series: [{}, ...lines.map((line, k) => ({ stroke: inks[k], width: 1.5, spanGaps: false, points: { show: false } }))],
     }, [[], ...lines.map(() => [])], place.current);
@@ -66,13 +67,13 @@ export function Chart({ title, lines, unit = "", format = short }) {
     const watch = new ResizeObserver(() => made.setSize({ width: place.current.clientWidth, height: 130 }));
     watch.observe(place.current);
     return () => { watch.disconnect(); made.destroy(); };
-  }, [theme.value]);
+  }, [theme.value, local.value]);
   useEffect(() => {
     if (!columns || !plot.current) return;
     plot.current.setData([columns.at, ...lines.map(([name]) => columns[name])]);
     const end = columns.at.at(-1) ?? Date.now() / 1000;
     plot.current.setScale("x", { min: Math.min(columns.at[0] ?? end - 60, end - 60), max: end });
-  }, [columns, theme.value]);
+  }, [columns, theme.value, local.value]);
   const last = (name) => columns?.[name]?.at(-1);
   return html`<section class="panel chart"><h2>${title} <span class="muted">${unit}</span></h2>
     <p class="chart-key">${lines.map(([name, label], k) => html`<span class="key"><span class=${`swatch line-${k + 1}`}></span>${label} <b class="tabular">${last(name) === null || last(name) === undefined ? "–" : format(last(name))}</b></span>`)}</p>

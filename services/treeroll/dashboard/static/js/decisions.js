@@ -4,7 +4,8 @@ import { useAnswer } from "./api.js";
 import { useRefresh } from "./live.js";
 import { Link, go, place, withQuery } from "./router.js";
 import { Answered, Empty, Said, State, Table } from "./parts.js";
-import { counted, plain, utc } from "./format.js";
+import { day, field as dated, meant, time, when, zone } from "./clock.js";
+import { counted, plain } from "./format.js";
 import { Saves } from "./saving.js";
 
 export const FILTERS = ["kind", "run", "tree", "replica", "q", "since", "until", "before"];
@@ -13,13 +14,11 @@ const KINDS = ["started", "forked", "granted", "masked", "ended_path", "let_end"
 const SAVED = [["All", {}], ["Budget", { kind: "budget" }], ["Forks", { kind: "forked" }], ["Pruned", { kind: "pruned" }], ["Trouble", { kind: "trouble" }]];
 const TONES = { lost: "bad", cut: "bad", stopped: "warn", masked: "warn", gap: "warn", forked: "live", started: "live", ended: "good" };
 const named = (kind) => plain(kind).replaceAll("_", " ");
-const at = (seconds) => { // to the millisecond: there are thousands a second
-  const text = new Date(seconds * 1000).toISOString();
-  return html`<span class="tabular"><span class="date">${text.slice(0, 10)} </span>${text.slice(11, 19)}<span class="muted">${text.slice(19, 23)}</span></span>`;
-};
+// To the millisecond: there are thousands a second.
+const at = (seconds) => html`<span class="tabular"><span class="date">${day(seconds)} </span>${time(seconds)}<span class="muted">${time(seconds, 3).slice(8)}</span></span>`;
 
-const COLUMNS = [
-  { label: "when", cls: "when", cell: (one) => (one.at ? at(one.at) : "–"), title: "UTC, by the coordinator's clock" },
+const columns = () => [
+  { label: `when, ${zone()}`, cls: "when", cell: (one) => (one.at ? at(one.at) : "–"), title: "by the coordinator's clock" },
   { label: "kind", cls: "kind", cell: (one) => html`<${State} word=${named(one.kind)} tone=${TONES[one.kind]} />` },
   { label: "tree", cls: "tree-id", cell: (one) => (one.tree ? html`<${Link} href=${`/${one.page}`} class="mono">${plain(one.tree.slice(0, 8))}<//>` : "") },
   { label: "what", cls: "what", cell: (one) => html`<${Said} text=${one.sentence.charAt(0).toUpperCase() + one.sentence.slice(1)} />` },
@@ -36,9 +35,9 @@ export function Decisions({ limit = 100, brief = false }) {
   useRefresh(answer, query.get("before") || query.get("until") ? 3600 : 2); // what is over does not change
   return html`${!brief && html`<${Filters} query=${query} />`}
     <${Answered} answer=${answer} what="decisions">${(data) => html`${data.missing.map((why) => html`<p class="notice warn"><${Said} text=${why} /></p>`)}
-      ${data.items.length ? html`<section class="panel flush events"><${Table} label="decisions" columns=${COLUMNS} rows=${data.items.map((one) => ({ ...one, key: one.id }))} href=${(one) => `/${one.page}`} /></section>`
+      ${data.items.length ? html`<section class="panel flush events"><${Table} label="decisions" columns=${columns()} rows=${data.items.map((one) => ({ ...one, key: one.id }))} href=${(one) => `/${one.page}`} /></section>`
       : html`<${Nothing} data=${data} query=${query} />`}
-      <p class="list-foot">${data.items.length > 0 && html`<span>${counted(data.items.length, "decision")}${data.oldest_at ? html`<span class="muted">, kept back to ${utc(data.oldest_at).slice(0, 19)}</span>` : ""}</span>`}
+      <p class="list-foot">${data.items.length > 0 && html`<span>${counted(data.items.length, "decision")}${data.oldest_at ? html`<span class="muted">, kept back to ${when(data.oldest_at)}</span>` : ""}</span>`}
         ${query.get("before") && html`<${Link} href=${withQuery({ before: "" })} class="button">Newest<//>`}
         ${data.cursor && !brief && html`<${Link} href=${withQuery({ before: data.cursor })} class="button">${data.back_to ? "Look further back" : "Older"}<//>`}
         ${brief && html`<${Link} href=${withQuery({ log: "decisions" })} class="button">All of them, with filters<//>`}${data.items.length > 0 && !brief && html`<${Saves} list="decisions" query=${chosen} />`}</p>`}<//>`;
@@ -46,9 +45,9 @@ export function Decisions({ limit = 100, brief = false }) {
 
 function Nothing({ data, query }) {
   const filtered = FILTERS.some((name) => query.get(name));
-  if (data.back_to) return html`<${Empty} title=${`None since ${utc(data.back_to)} matches.`} />`;
+  if (data.back_to) return html`<${Empty} title=${`None since ${when(data.back_to)} matches.`} />`;
   if (!data.oldest_at) return html`<${Empty} title="No decision is logged here."><p class="muted">A service logs what it decides unless <code>store.events_mb</code> is 0.</p><//>`;
-  return html`<${Empty} title=${filtered ? "No decision matches." : "No decision is kept."}><p class="muted">${filtered && html`<${Link} href=${withQuery(RESET)}>All decisions<//>. `}Kept back to ${utc(data.oldest_at)}.</p><//>`;
+  return html`<${Empty} title=${filtered ? "No decision matches." : "No decision is kept."}><p class="muted">${filtered && html`<${Link} href=${withQuery(RESET)}>All decisions<//>. `}Kept back to ${when(data.oldest_at)}.</p><//>`;
 }
 
 function Filters({ query }) {
@@ -64,9 +63,9 @@ function Filters({ query }) {
       go(withQuery({ ...changes, before: "" }), { replace: true });
     }, 300);
   };
-  const time = (event) => {
-    const ms = Date.parse(`${event.target.value}Z`);
-    go(withQuery({ until: Number.isNaN(ms) ? "" : Math.ceil(ms / 1000) + 1, before: "" }), { replace: true });
+  const upTo = (event) => {
+    const seconds = meant(event.target.value);
+    go(withQuery({ until: Number.isNaN(seconds) ? "" : Math.ceil(seconds) + 1, before: "" }), { replace: true });
   };
   const field = (name, label, cls) => html`<label class=${`field ${cls}`}><span>${label}</span><input type="search" value=${draft.current[name] ?? query.get(name) ?? ""} onInput=${typed(name)} /></label>`;
   const until = Number(query.get("until"));
@@ -77,6 +76,6 @@ function Filters({ query }) {
       <label class="field"><span>kind</span><select value=${kind} onChange=${(event) => go(withQuery({ kind: event.target.value, before: "" }))}>
         ${[["", "all"], ...KINDS.map((one) => [one, named(one)]), ...(kind && !KINDS.includes(kind) ? [[kind, named(kind)]] : [])].map(([one, label]) => html`<option value=${one} selected=${one === kind}>${label}</option>`)}</select></label>
       ${field("run", "run", "")}${field("tree", "tree", "")}${field("replica", "replica", "")}
-      <label class="field"><span>up to, UTC</span><input type="datetime-local" step="1" value=${until ? new Date(until * 1000).toISOString().slice(0, 19) : ""} onChange=${time} /></label>
+      <label class="field"><span>up to, ${zone(until || undefined)}</span><input type="datetime-local" step="1" value=${until ? dated(until) : ""} onChange=${upTo} /></label>
       ${FILTERS.some((name) => query.get(name)) && html`<${Link} href=${withQuery(RESET)} class="button clear">Clear<//>`}</div>`;
 }

@@ -2,8 +2,9 @@
 import { html, useEffect, useRef, useState } from "./ui.js";
 import { askJson, useAnswer } from "./api.js";
 import { Answered, Facts, Said, Trouble } from "./parts.js";
+import { when } from "./clock.js";
 import { Marked } from "./find.js";
-import { fixed, lasting, signed, utc, whole } from "./format.js";
+import { fixed, lasting, signed, whole } from "./format.js";
 
 const at = (id) => `/trees/${encodeURIComponent(id)}`;
 
@@ -43,7 +44,7 @@ function Node({ id, node, order, place }) {
       ["weights", node.weight_versions?.map((span) => `version ${span.version}: ${whole(span.tokens)} tok`).join(", ")],
       ["prefix", node.cached_tokens === null || !place ? null : `${whole(node.cached_tokens)} cached, ${whole(node.recomputed_tokens)} computed again`],
       ["dropped", node.dropped_tokens ? `${whole(node.dropped_tokens)} tokens decoded past it` : null],
-      ["time", node.finished_at && place ? `${lasting(node.finished_at - node.started_at)} since its request, until ${utc(node.finished_at)}` : null],
+      ["time", node.finished_at && place ? `${lasting(node.finished_at - node.started_at)} since its request, until ${when(node.finished_at)}` : null],
       ...node.rewards.map((one) => [`by ${one.scorer}`, one.value === null ? html`<span class="bad-text">failed: <${Said} text=${one.error} /></span>` : fixed(one.value, 3)]),
     ]} />
     <${Text} text=${node.text} chars=${node.text_chars} more=${() => askJson(`${at(id)}/nodes?numbers=${node.number}&whole=1`).then((d) => d.items[0].text)} />

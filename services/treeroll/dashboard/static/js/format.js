@@ -41,9 +41,6 @@ export const brief = (seconds) => (seconds === null || seconds === undefined ? "
 /** 1 tree, 2 trees. */
 export const counted = (count, noun) => `${whole(count)} ${noun}${count === 1 ? "" : "s"}`;
 
-/** Date and time in UTC. */
-export const utc = (seconds) => (seconds ? `${new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ")} UTC` : "–");
-
 // Characters that hide, reorder or are nothing: controls, formats, surrogates, unassigned, private, separators.
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Cn}\p{Co}\p{Zl}\p{Zp}]/gu;
 

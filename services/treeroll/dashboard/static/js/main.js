@@ -3,6 +3,7 @@ import { html, render, useEffect, useState } from "./ui.js";
 import { takeToken, useAnswer } from "./api.js";
 import { place, Link, go } from "./router.js";
 import { applyTheme, theme, toggleTheme } from "./theme.js";
+import { local, toggleClock } from "./clock.js";
 import { Answered, Empty, Head } from "./parts.js";
 import { plain } from "./format.js";
 import { Runs, Run } from "./runs.js";
@@ -60,6 +61,7 @@ function Shell({ about }) {
     <nav class="rail" aria-label="pages"><${Link} href=${`/${about.pages[0]}`} class="mark">treeroll<//>
       <ul>${about.pages.map((name) => html`<li><${Link} href=${`/${name}`} aria-current=${name === section ? "page" : undefined}>${NAMES[name]}<//></li>`)}</ul>
       <div class="rail-foot"><button class="quiet" onClick=${toggleTheme} title="Light or dark">${theme.value === "dark" ? "Light" : "Dark"}</button>
+      <button class="quiet" onClick=${toggleClock} title=${local.value ? "Times are of this machine's clock" : "Times are in UTC"}>${local.value ? "UTC" : "Local time"}</button>
       <button class="quiet" onClick=${() => setHelp(true)} title="Keys">Keys</button></div></nav>
     <div class="main"><div class="topbar"><span class="source"><span class="muted">${about.kind === "results" ? "results of" : about.scenario ? "scenario" : "store"}</span> <bdi title=${plain(about.name)}>${plain(about.name)}</bdi></span>${about.kind === "live" && html`<${LiveBar} brief=${section === "overview"} />`}</div>
       <main><${Page} about=${about} /></main></div>

@@ -4,7 +4,8 @@ import { state } from "./live.js";
 import { Link, place } from "./router.js";
 import { Bar, Empty, Facts, Head, Said, State, Table } from "./parts.js";
 import { Greyed, Unknown, greyed } from "./bar.js";
-import { counted, fixed, lasting, percent, plain, utc, whole } from "./format.js";
+import { counted, fixed, lasting, percent, plain, whole } from "./format.js";
+import { when } from "./clock.js";
 import { Saves } from "./saving.js";
 
 const TONES = { ready: "good", starting: "warn", draining: "warn", quarantined: "bad", lost: "bad" };
@@ -50,5 +51,5 @@ export function Replicas() {
       ["pool", one.pool && html`<${Said} text=${one.pool} />`], ["state", html`<${State} word=${one.state} tone=${TONES[one.state]} />`], ["why", one.reason && html`<${Said} text=${one.reason} />`],
       ["tried again in", one.retry_s ? lasting(one.retry_s) : null], ["incarnation", whole(one.incarnation)], ["tokens", `${whole(one.generated_tokens)} made since its engine started, ${whole(one.reported_tokens)} reported in this incarnation`],
       ["preempted", `${whole(one.preempted)} requests`], ["started again", `${whole(one.restarts)} times by this service`],
-      ["lost", one.losses ? `${whole(one.losses)} times, ${whole(one.recent_losses)} in the last 10 min, last ${utc(one.lost_at)}` : "never"], ["last cause", one.lost_cause && html`<${Said} text=${one.lost_cause} />`]]} /></section>`}</div>`;
+      ["lost", one.losses ? `${whole(one.losses)} times, ${whole(one.recent_losses)} in the last 10 min, last ${when(one.lost_at)}` : "never"], ["last cause", one.lost_cause && html`<${Said} text=${one.lost_cause} />`]]} /></section>`}</div>`;
 }
