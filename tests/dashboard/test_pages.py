@@ -206,3 +206,35 @@ def test_pages_fit_a_phone_in_both_themes(chromium: Browser, source: ResultSourc
             watched.open(path)
             assert watched.page.evaluate("document.documentElement.scrollWidth") <= 390
         assert watched.page.evaluate("document.documentElement.dataset.theme") == theme
+
+
+def test_any_two_paths_are_shown_side_by_side_and_what_they_share_once(watched: Watched) -> None:
+    tree = grown_trees()[0]
+    first, second = (sample.sample_id.rpartition(":")[2] for sample in tree.samples[:2])
+    by_path = {node.path: node for node in tree.nodes}
+    watched.open(f"/trees/{tree.tree_id}?node={first}")
+    watched.page.get_by_role("link", name="compare with").click()
+    expect(watched.page.get_by_text(f"Select the block or row to compare {first} with.")).to_be_visible()
+    watched.open(f"/trees/{tree.tree_id}?with={first}&node={second}")
+    panel = watched.page.locator(".compare")
+    expect(panel.get_by_role("heading", name=f"{first} against {second}")).to_be_visible()
+    for path, sample in zip((first, second), tree.samples[:2], strict=True):
+        expect(panel.get_by_role("heading", name=f"{path}: ")).to_contain_text(f"reward {sample.reward:.3f}")
+    shared = [path for path in by_path if f"{first}.".startswith(f"{path}.") and f"{second}.".startswith(f"{path}.")]
+    texts = [by_path[""].text, *(by_path[path].text for path in sorted(shared, key=len) if path)]
+    expect(panel.locator("pre.shared bdi")).to_have_text(texts)
+    panel.get_by_role("button", name="Close").click()
+    expect(panel).to_have_count(0)
+
+
+def test_nodes_of_the_same_depth_are_a_key_away(watched: Watched) -> None:
+    tree = grown_trees()[0]
+    second = [node.path for node in tree.nodes if node.path.count(".") == 1]
+    order = sorted(second, key=lambda path: [int(step) for step in path.split(".")])
+    watched.open(f"/trees/{tree.tree_id}?node={order[0]}")
+    expect(watched.page.locator(".lanes-canvas[data-drawn]")).to_be_visible()
+    for path in order[1:]:
+        watched.page.keyboard.press("}")
+        expect(watched.page.locator(".details h2")).to_have_text(path)
+    watched.page.keyboard.press("{")
+    expect(watched.page.locator(".details h2")).to_have_text(order[-2])

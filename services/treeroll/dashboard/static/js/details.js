@@ -2,9 +2,10 @@
 import { html, useEffect, useRef, useState } from "./ui.js";
 import { askJson, useAnswer } from "./api.js";
 import { Answered, Facts, Said, Trouble } from "./parts.js";
+import { Link, withQuery } from "./router.js";
 import { when } from "./clock.js";
 import { Marked } from "./find.js";
-import { fixed, lasting, signed, whole } from "./format.js";
+import { fixed, lasting, plain, signed, whole } from "./format.js";
 
 const at = (id) => `/trees/${encodeURIComponent(id)}`;
 
@@ -20,7 +21,8 @@ export function Details({ id, order, place, select, words }) {
       <button disabled=${order.up[place] < 0} onClick=${() => select(order.up[place])} title="←">parent</button>
       <button disabled=${siblings.indexOf(place) === 0} onClick=${() => select(siblings[siblings.indexOf(place) - 1])} title="[">‹ sibling</button>
       <button disabled=${siblings.indexOf(place) === siblings.length - 1} onClick=${() => select(siblings[siblings.indexOf(place) + 1])} title="]">sibling ›</button>
-      <button disabled=${best < 0} onClick=${() => select(best)}>best sibling</button></div></div>
+      <button disabled=${best < 0} onClick=${() => select(best)}>best sibling</button>
+      <${Link} href=${withQuery({ with: path || "root", compare: "" })} class="button" title="its path beside that of the block or row that is selected next">compare with …<//></div></div>
     <${Answered} answer=${answer} what="node">${(data) => html`<${Node} id=${id} node=${data.items[0]} key=${data.items[0].number} order=${order} place=${order.place[data.items[0].number]} words=${words} />`}<//>`;
 }
 
@@ -69,8 +71,8 @@ function Whole({ id, number }) {
   return html`<h3>Whole path</h3><${Answered} answer=${answer} what="path">${(data) => html`<pre class="text" tabindex="0">${data.items.map((node, k) => html`<span class=${k % 2 ? "alternate" : ""}><${Marked} text=${node.text} /></span>`)}</pre>`}<//>`;
 }
 
-/** Best against worst: what they share once, then each. */
-export function Compare({ id, order, pair, close, select }) {
+/** Two paths: what they share once, then each. `names` of both; the best and the worst have those. */
+export function Compare({ id, order, pair, names, close, select }) {
   const [paths, setPaths] = useState(null);
   const [error, setError] = useState(null);
   useEffect(() => {
@@ -83,16 +85,16 @@ export function Compare({ id, order, pair, close, select }) {
   useEffect(() => { if (paths) panel.current.scrollIntoView({ block: "nearest" }); }, [paths]); // it is below the grid
   const shared = paths ? paths[0].filter((node, k) => paths[1][k]?.number === node.number) : [];
   const tokens = shared.reduce((sum, node) => sum + node.token_ids.length, 0);
-  return html`<section class="panel compare" ref=${panel}><div class="details-head"><h2>Best against worst</h2><button onClick=${close}>Close</button></div>
+  return html`<section class="panel compare" ref=${panel}><div class="details-head"><h2>${plain(names[0])} against ${plain(names[1].toLowerCase())}</h2><button onClick=${close}>Close</button></div>
     ${error && html`<${Trouble} error=${error} />`}
     ${!paths && !error && html`<p class="waiting" aria-busy="true">reading both paths …</p>`}
     ${paths && html`<h3>Shared: ${whole(tokens)} tokens</h3><pre class="text shared" tabindex="0">${shared.map((node) => html`<${Said} text=${node.text} lines=${true} />`)}</pre>
       <div class="versus">${paths.map((path, k) => {
         const own = path.slice(shared.length);
         const leaf = path.at(-1);
-        return html`<div><h3>${k ? "Worst" : "Best"}: reward ${fixed(leaf.leaf?.reward, 3)}, advantage ${signed(leaf.leaf?.advantage, 3)}
+        return html`<div><h3>${plain(names[k])}: ${leaf.value === null ? "unscored" : `reward ${fixed(leaf.leaf?.reward ?? leaf.value, 3)}${leaf.leaf ? "" : " below"}, advantage ${signed(order.nodes.advantage[leaf.number], 3)}`}
             <button onClick=${() => select(pair[k])}>select</button></h3>
-          <p class="muted">${whole(own.reduce((sum, node) => sum + node.token_ids.length, 0))} tokens of its own, ended by ${leaf.stop_reason}</p>
+          <p class="muted">${whole(own.reduce((sum, node) => sum + node.token_ids.length, 0))} tokens of its own${leaf.stop_reason ? `, ended by ${plain(leaf.stop_reason)}` : ""}</p>
           <pre class="text" tabindex="0">${own.map((node) => html`<${Said} text=${node.text} lines=${true} />`)}</pre></div>`;
       })}</div>`}</section>`;
 }

@@ -71,7 +71,7 @@ function Shell({ about }) {
 
 const KEYS = [
   ["/", "search trees"], ["j k", "next, previous row"], ["Enter", "open the row"], ["Esc", "close, or back to the list"],
-  ["← →", "tree: parent, first child"], ["↑ ↓", "tree: previous, next branch"], ["[ ]", "tree: previous, next sibling"],
+  ["← →", "tree: parent, first child"], ["↑ ↓", "tree: previous, next branch"], ["[ ]", "tree: previous, next sibling"], ["{ }", "tree: previous, next of the same depth"],
   ["+ − 0", "tree: zoom in, out, whole; map: into, out, whole"], ["f", "tree: find a text"], ["n N", "tree: next, previous node with it"], ["b", "tree: best and worst leaf, compared"], ["?", "these keys"],
 ];
 

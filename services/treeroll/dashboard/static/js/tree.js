@@ -1,7 +1,7 @@
 // The page of one tree: header, picture, grid, details. Nodes come in chunks; the first are drawn at once.
 import { html, useEffect, useMemo, useRef, useState } from "./ui.js";
 import { ask, useAnswer } from "./api.js";
-import { go, place as where, withQuery } from "./router.js";
+import { go, Link, place as where, withQuery } from "./router.js";
 import { Answered, Crumb, Empty, Head, Said, State, Trouble } from "./parts.js";
 import { counted, fixed, lasting, percent, plain, whole } from "./format.js";
 import { Nodes, Order, Stretches } from "./shape.js";
@@ -59,6 +59,8 @@ function Content({ header, about }) {
   const select = (place) => go(withQuery({ node: order.path(place) || "root" }), { replace: true });
   const wantedPair = query.get("compare") && order && done;
   const pair = useMemo(() => (wantedPair ? [order.extreme(1), order.extreme(-1)] : null), [wantedPair, order]);
+  const other = order && query.get("with") ? order.find(query.get("with") === "root" ? "" : query.get("with")) : -1;
+  const two = useMemo(() => (done && other >= 0 && selected >= 0 && other !== selected ? [other, selected] : null), [done, other, selected]);
   const scored = header.n_scored > 0;
   const found = useFound(header, order);
   const hits = useMemo(() => new Set(stretches ? found.places.map((place) => stretches.of[place]) : []), [found.places, stretches]);
@@ -96,6 +98,7 @@ function Content({ header, about }) {
     ${!header.nodes && html`<${Empty} title="This tree has no nodes here."><p class="muted">A task without a sample leaves only its cost.</p><//>`}
     ${header.nodes > 0 && html`<div class="tree"><div class="tree-left">
         ${order ? html`<${query.get("view") === "map" ? TreeMap : Lanes} order=${order} header=${header} selected=${selected} select=${select} done=${done} />
+          ${other >= 0 && !two && html`<p class="notice">Select the block or row to compare <b>${plain(order.path(other) || "prompt")}</b> with. <${Link} href=${withQuery({ with: "" })} class="button">Leave it<//></p>`}
           <${Find} found=${found} selected=${selected} select=${select} />
           <${Grid} order=${order} stretches=${stretches} hits=${hits} words=${header.words} selected=${selected} select=${select} turn=${turn} bump=${bump} />`
           : !error && html`<p class="waiting" aria-busy="true">reading the nodes …</p>`}</div>
@@ -105,7 +108,8 @@ function Content({ header, about }) {
           ${header.prompt.length < header.prompt_chars && html`<p class="muted">First ${whole(header.prompt.length)} of ${whole(header.prompt_chars)} characters; the text of the first block has all.</p>`}
           ${header.answer !== null && header.answer !== undefined && html`<h3>Answer</h3><pre class="text" tabindex="0"><${Said} text=${header.answer} lines=${true} /></pre>`}
           <p class="muted">Select a block or a row for its text and figures.</p>`}</aside></div>`}
-    ${pair && pair[0] >= 0 && html`<${Compare} id=${header.tree_id} order=${order} pair=${pair} close=${() => go(withQuery({ compare: "" }), { replace: true })} select=${select} />`}`;
+    ${pair && pair[0] >= 0 && html`<${Compare} id=${header.tree_id} order=${order} pair=${pair} names=${["Best", "Worst"]} close=${() => go(withQuery({ compare: "" }), { replace: true })} select=${select} />`}
+    ${two && !pair && html`<${Compare} id=${header.tree_id} order=${order} pair=${two} names=${two.map((place) => order.path(place) || "prompt")} close=${() => go(withQuery({ with: "" }), { replace: true })} select=${select} />`}`;
 }
 
 /** How the tree grew, in a sentence. */
@@ -115,6 +119,12 @@ function story(reasons, header) {
     .map(([count, noun]) => `${whole(count)} ${noun}${count === 1 ? "" : noun === "initial branch" ? "es" : "s"}`);
   const end = header.stop_reason ? `it was cut by ${plain(header.stop_reason)}` : header.status === "complete" ? "it ended by itself" : `it ended ${plain(header.status)}`;
   return `${parts.join(", ")}; ${end}.`;
+}
+
+/** The place of the next node as deep as this one, or of the one before it; -1 for none. */
+function sameDepth(order, at, step) {
+  for (let place = at + step; place >= 0 && place < order.count; place += step) if (order.depth[place] === order.depth[at]) return place;
+  return -1;
 }
 
 function useKeys(state) {
@@ -130,12 +140,14 @@ function useKeys(state) {
         ArrowDown: () => (selected < 0 ? 0 : at + 1 < order.count ? at + 1 : -1),
         "[": () => order.siblings(at)[order.siblings(at).indexOf(at) - 1] ?? -1,
         "]": () => order.siblings(at)[order.siblings(at).indexOf(at) + 1] ?? -1,
+        "{": () => sameDepth(order, at, -1),
+        "}": () => sameDepth(order, at, 1),
         n: () => nextFound(places, selected, 1),
         N: () => nextFound(places, selected, -1),
         f: () => { document.querySelector("#find")?.focus(); return -1; },
       }[event.key];
       if (event.key === "b") go(withQuery({ compare: where.value.query.get("compare") ? "" : "1" }), { replace: true });
-      if (event.key === "Escape") go(where.value.query.get("node") !== null ? withQuery({ node: "", compare: "" }) : "/trees", { replace: where.value.query.get("node") !== null });
+      if (event.key === "Escape") go(where.value.query.get("node") !== null ? withQuery({ node: "", compare: "", with: "" }) : "/trees", { replace: where.value.query.get("node") !== null });
       if (!step || event.target.closest("pre")) return;
       event.preventDefault();
       const to = step();
