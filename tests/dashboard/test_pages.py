@@ -238,3 +238,20 @@ def test_nodes_of_the_same_depth_are_a_key_away(watched: Watched) -> None:
         expect(watched.page.locator(".details h2")).to_have_text(path)
     watched.page.keyboard.press("{")
     expect(watched.page.locator(".details h2")).to_have_text(order[-2])
+
+
+def test_the_hardest_task_of_a_run_comes_first_and_leads_to_its_trees(watched: Watched) -> None:
+    means = {
+        tree.task_id: sum(sample.reward or 0.0 for sample in tree.samples) / len(tree.samples) for tree in grown_trees()
+    }
+    hardest = min(means, key=lambda task: means[task])
+    watched.open("/runs/run")
+    rows = watched.page.locator("[aria-label=tasks] tbody tr")
+    expect(rows).to_have_count(len(means))
+    expect(rows.first).to_contain_text(hardest)
+    expect(rows.first).to_contain_text(f"{means[hardest]:.3f}")
+    watched.page.locator("[aria-label=tasks]").get_by_role("button", name="task", exact=True).click()
+    expect(rows.first).to_contain_text(max(means))
+    rows.first.get_by_role("link").click()
+    expect(watched.page.locator("[aria-label=trees] tbody tr")).to_have_count(1)
+    expect(watched.page.locator("[aria-label=trees] tbody tr")).to_contain_text(max(means))

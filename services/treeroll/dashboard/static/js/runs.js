@@ -5,6 +5,7 @@ import { useRefresh } from "./live.js";
 import { go, Link, place as where, withQuery } from "./router.js";
 import { Answered, Bar, Empty, Facts, Figure, Head, Said, State, Table } from "./parts.js";
 import { RunMap } from "./runmap.js";
+import { Tasks } from "./tasks.js";
 import { Saves } from "./saving.js";
 import { counted, fixed, lasting, percent, plain, whole } from "./format.js";
 
@@ -79,7 +80,7 @@ function Content({ run, about }) {
       <${Figure} name="sharing" value=${s.sharing_ratio ? `${fixed(s.sharing_ratio)} ×` : "–"} note="delivered / generated tokens" />
       <${Figure} name="speed" value=${s.tokens_per_s ? `${whole(s.tokens_per_s)} tok/s` : "–"} note=${`in ${lasting(run.wall_s)}`} />`}
     </div>
-    ${run.trees > 0 && html`<${RunMap} run=${run} />`}
+    ${run.trees > 0 && html`<${RunMap} run=${run} /><${Tasks} run=${run} />`}
     <div class="columns">
       <section class="panel"><h2>How trees ended</h2><table class="bars">${ENDS.filter((status) => run[status] !== undefined).map((status) => html`<tr>
           <td>${status === "finished" ? "with samples" : html`<${Link} href=${trees(`&status=${status}`)}>${status}<//>`}</td><td class="right">${whole(run[status])}</td><td class="wide"><${Bar} share=${run[status] / run.trees} tone=${{ partial: "warn", failed: "bad" }[status]} /></td><td class="right muted">${percent(run[status], run.trees)}</td></tr>`)}
