@@ -116,10 +116,15 @@ class LocalService:
         """Return once every replica that was started has been welcomed. Unavailable after `timeout_s` seconds."""
         wanted = {task.get_name() for task in self.tasks[1:] if not task.done()}
         deadline = time.monotonic() + timeout_s
-        while missing := wanted - self.coordinator.state.replicas.keys():
+        while missing := wanted - self._welcomed():
             if time.monotonic() > deadline:
                 raise Unavailable(f"replicas {', '.join(sorted(missing))} have not joined within {timeout_s:g} s")
             await asyncio.sleep(0.01)
+
+    def _welcomed(self) -> set[str]:
+        """Replicas that are to have work, and have sessions."""
+        sessions = {name for name, session in self.replicas.sessions.items() if not session.lost}
+        return sessions & self.coordinator.state.replicas.keys()
 
     def lose(self, replica_id: str, incarnation: int) -> None:
         """What the supervisor says when a replica's process has died."""
